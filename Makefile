@@ -1,0 +1,31 @@
+# `make demo` and `make test` need nothing but Python 3.11-3.13; they set up .venv themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-slow test-gpu lint bench
+
+demo: .venv/installed
+	$(BIN)/rayal run configs/digits_cod.yaml
+
+test: .venv/installed
+	$(BIN)/pytest
+
+test-slow: .venv/installed
+	$(BIN)/pytest -m slow
+
+test-gpu: .venv/installed
+	$(BIN)/pytest -m gpu
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python jobs/bench_scoring.py
+	$(BIN)/python jobs/bench_cycle.py
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

@@ -1,0 +1,90 @@
+"""What makes a run impossible on its data and machine, all at once, before anything starts."""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+
+from rayal.dataset import Card
+from rayal.errors import DataError, UsageError
+from rayal.experiment import Compute, Experiment
+from rayal.feed import batch_ends
+from rayal.model import build
+
+
+class Resources(NamedTuple):
+    """What a machine or a cluster has."""
+
+    cpus: int
+    gpus: int
+
+    @classmethod
+    def here(cls) -> "Resources":
+        """Those of this machine."""
+        return cls(os.cpu_count() or 1, torch.cuda.device_count())
+
+
+def check(x: Experiment, card: Card, resources: Resources | None = None) -> None:
+    """Raises UsageError with everything that makes the run impossible on this data, and on these
+    resources where they are known."""
+    problems = list(_impossible(x, card))
+    if resources is not None:
+        problems += shortages(x.compute, resources)
+    if problems:
+        raise UsageError.of(problems, where=f"experiment {x.name!r}")
+
+
+def warnings(x: Experiment, card: Card) -> Iterator[str]:
+    """What is possible, and worth a second look."""
+    budget = x.budget
+    if rest := (budget.total - budget.initial) % budget.per_cycle:
+        yield f"budget: the last cycle buys the {rest} that are left, not {budget.per_cycle}"
+    if budget.initial < len(card.classes):
+        yield f"budget.initial: {budget.initial} labels cannot show all {len(card.classes)} classes"
+    if x.start == "cold" and (names := _looking_back(x)):
+        yield f"start: after a cold start {names} measures mostly the new weights; use warm"
+    if card.bad:
+        yield f"dataset: {len(card.bad)} images cannot be decoded and will not be used"
+    if across := card.duplicates.get("across", 0):
+        yield f"dataset: {across} test images are also in the pool"
+
+
+def _looking_back(x: Experiment) -> str:
+    strategies = x.scored().items()
+    return ", ".join(name for name, s in strategies if s.reference(1) == "previous")
+
+
+def _impossible(x: Experiment, card: Card) -> Iterator[str]:
+    pool = f"the {card.pool} images of the pool"
+    if x.budget.unit == "samples" and x.budget.total > card.pool:
+        yield f"budget.total: {x.budget.total} is more than {pool}"
+    if x.candidates is not None and x.candidates > card.pool:
+        yield f"candidates: {x.candidates} is more than {pool}; null scores all of them"
+    if len(card.bad) > x.max_bad:
+        yield f"max_bad: {x.max_bad} is less than the {len(card.bad)} images that are undecodable"
+    try:
+        batch_ends(x.budget.initial, x.scheme.batch_size, x.compute.train_workers)
+    except DataError as error:
+        yield str(error)
+    try:
+        build(x.model, len(card.classes), card.image, seed=0)
+    except UsageError as error:
+        yield str(error)
+
+
+def shortages(compute: Compute, has: Resources) -> Iterator[str]:
+    """What a machine or cluster that has this cannot give."""
+    if compute.device == "cuda" and not has.gpus:
+        yield "compute.device: cuda, but there is no GPU; use cpu or auto"
+        return
+    on_gpu = has.gpus > 0 and compute.device != "cpu"
+    kind, there = ("GPUs", has.gpus) if on_gpu else ("CPUs", has.cpus)
+    per_worker = 1 if on_gpu else compute.cpus_per_worker or 1
+    demands = {
+        "compute.train_workers": compute.train_workers * per_worker,
+        "compute.scorers": compute.scorers or 1,
+    }
+    for key, wanted in demands.items():
+        if wanted > there:
+            yield f"{key}: takes {wanted} {kind}, there are {there}"

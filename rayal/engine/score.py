@@ -1,0 +1,154 @@
+"""The scoring pass on Ray Data: shard descriptors -> decode on CPU -> score actors -> results.
+
+Ray Data moves, balances and restarts the work; what is done is remembered by the shard files alone.
+One row is one shard, images included, so no block can split or merge the unit of work. The defaults
+of Ray Data 2.57-2.60 that matter are met here and nowhere else.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext
+from ray.exceptions import RayError
+
+from rayal import errors
+from rayal.dataset import Decoded, Shard, Store
+from rayal.errors import ClusterError, RayalError
+from rayal.experiment import Compute
+from rayal.parts import allow_plugins, allowed_plugins
+from rayal.scorer import Scorer
+from rayal.scoring import ScoreJob, ShardTask
+from rayal.storage import Json
+
+NO_PROGRESS_SECONDS = 600  # a pass that stands still this long is stuck; Ray's default is 1800
+SHARDS_IN_FLIGHT = 2  # per actor: one scored, one waiting
+
+
+def score_on_ray(job: ScoreJob, tasks: Sequence[ShardTask], compute: Compute) -> Iterator[Json]:
+    """The results of the tasks as their files appear, in any order.
+
+    Raises what a worker raised, and ClusterError when workers keep dying.
+    """
+    if not tasks:
+        return
+    _configure(DataContext.get_current())
+    gpus = 1 if compute.device == "cuda" else 0
+    pool = ActorPoolStrategy(
+        size=min(compute.scorers or 1, len(tasks)), max_tasks_in_flight_per_actor=SHARDS_IN_FLIGHT
+    )
+    shards: Any = ray.data.from_items(
+        [_row(task) for task in tasks], override_num_blocks=len(tasks)
+    )
+    if Store(job.store).card.encoding != "raw":
+        shards = shards.map_batches(_Decoder(job.store), batch_size=1, batch_format="pyarrow")
+    with warnings.catch_warnings():
+        # the replacement of max_restarts as a keyword is not there before 2.61
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        results = shards.map_batches(
+            _ScoreActor,
+            fn_constructor_args=(job, compute.device, allowed_plugins()),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=pool,
+            num_cpus=1,
+            num_gpus=gpus,
+            max_restarts=compute.max_failures,
+        )
+    yield from _results(results)
+
+
+def _results(dataset: Any) -> Iterator[Json]:
+    try:
+        for row in dataset.iter_rows():
+            result = json.loads(row["result"])
+            if "error" in result:
+                raise getattr(errors, result["error"])(result["message"])
+            yield result
+    except RayError as error:
+        raise ClusterError(
+            f"the scoring pass lost its workers: {str(error).strip().splitlines()[-1]}; "
+            "a worker out of memory needs a lower compute.score_batch or shard_rows"
+        ) from error
+
+
+def _configure(context: DataContext) -> None:
+    context.enable_progress_bars = False  # rayal shows its own
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
+
+
+def _row(task: ShardTask) -> dict[str, Any]:
+    return {**task.shard._asdict(), "ids": task.ids}
+
+
+def _task(row: dict[str, Any]) -> ShardTask:
+    return ShardTask(Shard(**{field: row[field] for field in Shard._fields}), row["ids"])
+
+
+class _Decoder:
+    """Reads and decodes a shard's images where there are free cores: the input of the actors."""
+
+    def __init__(self, store: str) -> None:
+        self.store = store
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        task, pool = _task(batch.to_pylist()[0]), Store(self.store).pool
+        decoded = pool.decode(pool.read(task.shard, keep=set(task.ids)))
+        return batch.append_column("decoded", _packed(decoded))
+
+
+def _packed(decoded: Decoded) -> pa.StructArray:
+    """One row with the images as one buffer: nested lists would cost a copy per pixel row."""
+    images = np.ascontiguousarray(decoded.images)
+    return pa.StructArray.from_arrays(
+        [
+            pa.array([decoded.ids], pa.list_(pa.string())),
+            pa.array([images.tobytes()], pa.large_binary()),
+            pa.array([list(images.shape)], pa.list_(pa.int64())),
+            pa.array([json.dumps(decoded.bad)], pa.string()),
+        ],
+        names=["ids", "images", "shape", "bad"],
+    )
+
+
+def _unpacked(packed: pa.StructScalar) -> Decoded:
+    pixels = np.frombuffer(packed["images"].as_buffer(), np.uint8)
+    return Decoded(
+        packed["ids"].as_py(),
+        pixels.reshape(packed["shape"].as_py()),
+        json.loads(packed["bad"].as_py()),
+    )
+
+
+class _ScoreActor:
+    """Holds the job's models; scores one shard a call."""
+
+    def __init__(self, job: ScoreJob, device: str, plugins: tuple[str, ...]) -> None:
+        allow_plugins(plugins)
+        self.job, self.device = job, device
+        self.scorer: Scorer | None = None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        return pa.table({"result": [json.dumps(self._score(batch))]})
+
+    def _score(self, batch: pa.Table) -> Json:
+        """The result, or the error in words: an exception of ours would reach the driver as
+        another class, wrapped in pages of Ray's own frames."""
+        try:
+            if self.scorer is None:  # not in __init__, where an error would look like a dead actor
+                self.scorer = Scorer(self.job, self.device)
+            task = _task(batch.select([*Shard._fields, "ids"]).to_pylist()[0])
+            if "decoded" in batch.column_names:
+                decoded = _unpacked(batch["decoded"][0])
+            else:
+                decoded = self.scorer.decode(task)
+            return self.scorer.score(task, decoded)
+        except RayalError as error:
+            return {"error": type(error).__name__, "message": str(error)}

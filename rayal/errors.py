@@ -1,0 +1,52 @@
+"""The errors a user can meet: each says the thing, the value and the way out; the exit codes."""
+
+from collections.abc import Sequence
+from typing import Self
+
+
+class RayalError(Exception):
+    """Base of every error that ends a command with one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(RayalError, ValueError):
+    """The command or the configuration is wrong."""
+
+    exit_code = 2
+
+    @classmethod
+    def of(cls, problems: Sequence[str], where: str) -> Self:
+        """Several problems as one error; a single one needs no heading."""
+        heading = [] if len(problems) == 1 else [f"{len(problems)} problems in {where}"]
+        return cls("\n  ".join([*heading, *problems]))
+
+
+class DataError(RayalError, ValueError):
+    """The pool, the labels or the scores cannot be used."""
+
+    exit_code = 3
+
+
+class StorageError(RayalError, OSError):
+    """Files cannot be read or written, or are damaged; also tracking that was required."""
+
+    exit_code = 4
+
+
+class ClusterError(RayalError, RuntimeError):
+    """Ray cannot be reached, lacks the resources asked for, or lost the work too often."""
+
+    exit_code = 5
+
+
+class LockedError(RayalError, RuntimeError):
+    """Another process writes this run, or the run belongs to a different experiment."""
+
+    exit_code = 6
+
+
+class LabelsPending(RayalError):
+    """The oracle waits for people; the same command continues when the labels are there."""
+
+    exit_code = 0

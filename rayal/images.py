@@ -1,0 +1,134 @@
+"""Any image file to uint8 pixels: one documented rule per mode, hostile bytes refused.
+
+| stored as                       | becomes                                                     |
+|---------------------------------|-------------------------------------------------------------|
+| 1 bit, grey                     | grey; with 3 channels the same in all of them               |
+| RGB, YCbCr, LAB, HSV            | RGB; with 1 channel 0.299 R + 0.587 G + 0.114 B             |
+| palette                         | its colours, then as RGB                                    |
+| CMYK                            | RGB by Pillow's rule, without a colour profile              |
+| with transparency (RGBA, LA, or | laid on white, then as without                              |
+| one colour of a palette or RGB) |                                                             |
+| 16 bits a channel               | the high byte                                               |
+| 32-bit integers or floats       | refused: their range is not known                           |
+| an animation or several pages   | the first                                                   |
+| with an EXIF orientation        | upright                                                     |
+
+A truncated file is bad, never padded with grey. Colour profiles are ignored.
+"""
+
+import io
+import warnings
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Pixels = NDArray[np.uint8]
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is recognised, whatever a file is called. Not all that Pillow knows: EPS would start
+Ghostscript."""
+
+PILLOW_LIMIT = 89_478_485  # pixels; above this Pillow itself warns of a decompression bomb
+
+# A warning about a bomb scrolls by while the memory fills up: make it an error in this process.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+class BadImage(ValueError):
+    """These bytes are not a usable image; the message is the reason, without the image's name."""
+
+
+class Decoding(BaseModel):
+    """How encoded images become arrays of one shape: resize, then cut out the centre."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    channels: Literal[1, 3] = 3
+    """3 for colour, 1 for grey."""
+    size: PositiveInt | None = None
+    """Side of the square that networks see (pixels); null: as stored, one size for all images."""
+    resize: PositiveInt | None = None
+    """Shorter side before the centre is cut out (pixels, at least `size`); null: `size`."""
+    squash: bool = False
+    """Resize both sides to `resize`, whatever the shape, instead of keeping the proportions."""
+    max_pixels: PositiveInt = Field(default=PILLOW_LIMIT, le=PILLOW_LIMIT)
+    """Larger images (width x height, as stored or after the resize) are bad."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.size is None and (self.resize is not None or self.squash):
+            raise ValueError("resize and squash need a size; set size")
+        if self.size and self.resize and self.resize < self.size:
+            raise ValueError(f"resize {self.resize} is below size {self.size}; raise resize")
+        return self
+
+
+def decode(data: bytes, decoding: Decoding) -> Pixels:
+    """The pixels, (C, H, W), of an encoded image; raises BadImage with the reason."""
+    return pixels(load(data, decoding), decoding)
+
+
+def load(data: bytes, decoding: Decoding) -> Image.Image:
+    """The whole image, upright, in mode L or RGB, in its own size; raises BadImage."""
+    # Set by some libraries at import; it turns lost rows into grey ones without a word.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    if not data:
+        raise BadImage("empty file")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_area(image.width, image.height, decoding)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _in_mode(image, "RGB" if decoding.channels == 3 else "L")
+    except BadImage:
+        raise
+    except UnidentifiedImageError as error:  # whose message is the address of a buffer
+        raise BadImage(f"not an image in one of the formats {', '.join(FORMATS)}") from error
+    except Exception as error:  # decoders raise anything on hostile bytes; one must not end a pass
+        raise BadImage(f"{type(error).__name__}: {error}") from error
+
+
+def pixels(image: Image.Image, decoding: Decoding) -> Pixels:
+    """The image of `load` in its final size, (C, H, W); raises BadImage when that is too large."""
+    if decoding.size is not None:
+        image = _centre(_resized(image, decoding), decoding.size)
+    array = np.asarray(image)
+    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise BadImage(f"mode {image.mode} (32 bits a pixel) has no known range")
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    if image.mode not in ("1", "L"):
+        image = image.convert("RGB")
+    return image.convert(mode)
+
+
+def _resized(image: Image.Image, decoding: Decoding) -> Image.Image:
+    """Shorter side to `resize` (the longer rounded down), or both; bilinear with antialiasing."""
+    side = decoding.resize or decoding.size
+    assert side is not None
+    width = height = side
+    if not decoding.squash:
+        shorter = min(image.size)
+        width, height = (side * length // shorter for length in image.size)
+    _check_area(width, height, decoding)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _centre(image: Image.Image, size: int) -> Image.Image:
+    left, top = (round((length - size) / 2) for length in image.size)
+    return image.crop((left, top, left + size, top + size))
+
+
+def _check_area(width: int, height: int, decoding: Decoding) -> None:
+    if width * height > decoding.max_pixels:
+        raise BadImage(f"{width}x{height} pixels are more than max_pixels {decoding.max_pixels}")

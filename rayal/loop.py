@@ -1,0 +1,162 @@
+"""The active-learning cycle: train, evaluate, score, select, label, until the budget is spent."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from rayal.choosing import choose
+from rayal.dataset import Store
+from rayal.evaluation import EvaluateJob
+from rayal.experiment import Experiment
+from rayal.ledger import Ledger, PoolState, write_labels
+from rayal.randomness import unit_keys
+from rayal.scoring import ScoreJob, ShardTask, divide, pending, refuse_bad, summary
+from rayal.storage import FileLocation, FileRecord, Folder, Json
+from rayal.training import TrainJob
+
+
+class Engine(Protocol):
+    """Where the work runs. Engines place and move work; what it computes is the same on all."""
+
+    def train(self, job: TrainJob) -> Json: ...
+
+    def evaluate(self, job: EvaluateJob) -> Json: ...
+
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
+        """The results of the tasks, in any order, each as soon as its file is there."""
+
+
+class Watcher(Protocol):
+    """Someone who is told what happens, and cannot change it."""
+
+    def stage(self, cycle: int, stage: str) -> None:
+        """A stage begins; stages that the ledger has already are not told."""
+
+    def shards(self, done: int, total: int) -> None:
+        """The scoring pass has come this far."""
+
+    def finished(self, cycle: int, stage: str, result: Json) -> None:
+        """A stage is in the ledger."""
+
+
+def run(x: Experiment, store: Store, ledger: Ledger, engine: Engine, watch: Watcher) -> PoolState:
+    """Runs an experiment to its end, or continues it: a stage in the ledger is not run again.
+
+    Returns the pool when the budget is spent or no candidate is left. Raises LabelsPending where
+    the oracle waits for people; what the stages raise ends the run, and the same call continues it.
+    """
+    steps = Steps(x, store, ledger, engine, watch)
+    steps.once(0, "initial", lambda out: steps.label(first_units(x, store), out))
+    while True:
+        pool = ledger.state()
+        at = partial(steps.once, pool.cycle)
+        at("train", partial(steps.train, pool))
+        at("evaluate", partial(steps.evaluate, pool))
+        if pool.spent >= x.budget.total:
+            return pool
+        at("score", partial(steps.score, pool))
+        chosen = at("select", partial(steps.select, pool))["ids"]
+        if not chosen:
+            return pool
+        at("label", partial(steps.label, chosen))
+
+
+class Steps:
+    """What each stage of a cycle does: its job comes from the ledger and goes to the engine."""
+
+    def __init__(
+        self, x: Experiment, store: Store, ledger: Ledger, engine: Engine, watch: Watcher
+    ) -> None:
+        self.x, self.store, self.ledger, self.engine, self.watch = x, store, ledger, engine, watch
+
+    def once(self, cycle: int, stage: str, work: Callable[[Folder], Json]) -> Json:
+        if self.ledger.finished(cycle, stage):
+            return self.ledger.result(cycle, stage)
+        self.watch.stage(cycle, stage)
+        result = self.ledger.once(cycle, stage, work)
+        self.watch.finished(cycle, stage, result)
+        return result
+
+    def train(self, pool: PoolState, out: Folder) -> Json:
+        ids = [unit for unit in self.store.pool.ids() if unit in pool.labels]
+        continues = self.x.start == "warm" and pool.cycle > 0
+        return self.engine.train(
+            TrainJob(
+                experiment=self.x,
+                cycle=pool.cycle,
+                store=self.store.url,
+                ids=tuple(ids),
+                labels=np.array([pool.labels[unit] for unit in ids], np.int64),
+                start_from=self._weights(pool.cycle - 1) if continues else None,
+                companion_from=self._companion(pool.cycle - 1) if continues else None,
+                out=out.url,
+            )
+        )
+
+    def evaluate(self, pool: PoolState, out: Folder) -> Json:
+        job = EvaluateJob(self.x, self.store.url, self._weights(pool.cycle))
+        return {**self.engine.evaluate(job), "labels": len(pool.labels), "cost": pool.spent}
+
+    def score(self, pool: PoolState, out: Folder) -> Json:
+        cycle = pool.cycle
+        job = ScoreJob(
+            experiment=self.x,
+            cycle=cycle,
+            store=self.store.url,
+            weights=self._weights(cycle),
+            previous=self._weights(cycle - 1) if cycle > 0 else None,
+            previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
+            out=out.url,
+        )
+        tasks = divide(
+            self.store.pool, candidates(self.x, self.store, pool), self.x.compute.shard_rows
+        )
+        todo, results = pending(job, tasks)
+        for result in self.engine.score(job, todo):
+            results.append(result)
+            refuse_bad(job, results)
+            self.watch.shards(len(results), len(tasks))
+        return summary(job, tasks, results)
+
+    def select(self, pool: PoolState, out: Folder) -> Json:
+        budget = min(self.x.budget.per_cycle, self.x.budget.total - pool.spent)
+        scored = self.ledger.result(pool.cycle, "score")
+        return choose(self.x, pool.cycle, budget, self._folder(pool.cycle, "score"), scored, out)
+
+    def label(self, ids: Sequence[str], out: Folder) -> Json:
+        return write_labels(out, self.x.oracle.answer(self.store, ids, out))
+
+    def _weights(self, cycle: int) -> FileLocation:
+        record = self.ledger.result(cycle, "train")["weights"]
+        return FileLocation(self._folder(cycle, "train").url, FileRecord(**record))
+
+    def _companion(self, cycle: int) -> FileLocation | None:
+        record = self.ledger.result(cycle, "train").get("companion")
+        if record is None:
+            return None
+        return FileLocation(self._folder(cycle, "train").url, FileRecord(**record))
+
+    def _folder(self, cycle: int, stage: str) -> Folder:
+        return self.ledger.stage(cycle, stage)
+
+
+def first_units(x: Experiment, store: Store) -> list[str]:
+    """The units labeled before the first training: a random choice of the seed alone, the same
+    for every strategy. Images known to be undecodable are left out."""
+    ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
+    return _random_order(ids, x.seed, "initial")[: x.budget.initial]
+
+
+def candidates(x: Experiment, store: Store, pool: PoolState) -> list[str]:
+    """The unlabeled units that this cycle scores: all, or a random subset of the seed and cycle."""
+    known = pool.labels.keys() | set(pool.refused)
+    ids = [unit for unit in store.pool.ids() if unit not in known]
+    if x.candidates is None:
+        return ids
+    return _random_order(ids, x.seed, pool.cycle, "candidates")[: x.candidates]
+
+
+def _random_order(ids: list[str], *key: int | str) -> list[str]:
+    return [ids[i] for i in np.argsort(unit_keys(ids, *key), kind="stable")]

@@ -1,0 +1,1 @@
+"""Who answers with labels: one oracle per file."""

@@ -1,0 +1,189 @@
+"""Parts are found by file name: `find("strategies", "cod")` is in `rayal/strategies/cod.py`.
+
+A part is a frozen pydantic model, so a part *is* its configuration: what the YAML file says, what
+the run folder records and what does the work are one object.
+"""
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from types import ModuleType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
+from pydantic import GetCoreSchemaHandler as SchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from rayal.errors import UsageError
+
+_allowed_plugins: set[str] = set()
+
+
+class Settings(BaseModel):
+    """Named values of a configuration: frozen, finite, unknown names refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic would take `true` for 1."""
+        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise PydanticCustomError("bool_for_number", "Input should be a number")
+        return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The classes that an annotation mentions outside of containers."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return {kind for each in get_args(annotation) for kind in _kinds(each)}
+    return {annotation}
+
+
+class Component(Settings):
+    """A part of an experiment. Its fields are its hyperparameters."""
+
+    @classmethod
+    def part_name(cls) -> str:
+        """`cod` for a part of rayal, `my_pkg.my_module` for a user's own."""
+        module = cls.__module__
+        return module.rsplit(".", 1)[-1] if module.startswith("rayal.") else module
+
+    @model_serializer(mode="wrap")
+    def _with_name(self, handler: Any) -> dict[str, Any]:
+        return {"name": self.part_name(), **handler(self)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Marks a field that holds a part: `strategy: Annotated[Strategy, Part("strategies")]`.
+
+    The field takes an instance, a bare name or {name: ..., field: value}, and is saved as the last.
+    """
+
+    kind: str
+
+    def __get_pydantic_core_schema__(
+        self, contract: type[Component], handler: SchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            partial(build, self.kind),
+            handler(contract),
+            # "any": with the fields of the part itself, not only those of its contract
+            serialization=core_schema.simple_ser_schema("any"),
+        )
+
+
+class Written(str):
+    """A string of a configuration; it remembers the folder that relative paths start from."""
+
+    folder: Path
+
+    def __new__(cls, value: str, folder: Path) -> "Written":
+        written = super().__new__(cls, value)
+        written.folder = folder
+        return written
+
+
+def _absolute(value: Any) -> Any:
+    if not isinstance(value, str) or not value or "://" in value:
+        return value
+    folder = value.folder if isinstance(value, Written) else Path.cwd()
+    return os.path.normpath(folder / Path(value).expanduser())
+
+
+Location = Annotated[str, Field(min_length=1), BeforeValidator(_absolute)]
+"""A path or URL. A relative path in a file starts from that file's folder; on the command line and
+in Python, from the current one. The experiment holds it absolute."""
+
+
+def allow_plugins(packages: Iterable[str]) -> None:
+    """Accept parts from these packages, named on the command line (never by a file)."""
+    _allowed_plugins.update(packages)
+
+
+def allowed_plugins() -> tuple[str, ...]:
+    """The packages accepted so far, for engines to hand to their workers."""
+    return tuple(sorted(_allowed_plugins))
+
+
+def names(kind: str) -> list[str]:
+    """The parts of `kind` that rayal has, sorted."""
+    package = importlib.import_module(f"rayal.{kind}")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
+
+
+def find(kind: str, name: str) -> type[Any]:
+    """The part class in `rayal/<kind>/<name>.py`, or in an allowed plugin module `pkg.module`.
+
+    Raises UsageError for a name that is not there, with the nearest one that is.
+    """
+    if "." in name:
+        return _only_component(_import_plugin(name), kind)
+    known = names(kind)
+    if name not in known:
+        raise UsageError(f"there is no {name!r} in {kind}; {suggest(name, known)}")
+    return _only_component(importlib.import_module(f"rayal.{kind}.{name}"), kind)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """The way out after a word that is not among the known ones."""
+    known = list(known)
+    if near := get_close_matches(word, known, n=1):
+        return f"did you mean {near[0]!r}?"
+    return f"choose one of: {', '.join(known)}" if known else "it takes none"
+
+
+def build(kind: str, value: Any) -> Any:
+    """A part from its configuration: an instance, a bare name, or {name: ..., field: value}."""
+    if isinstance(value, Component):
+        return value
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise UsageError(f"expected a name or {{name: ..., ...}} from {kind}, got {value!r}")
+    fields = {key: item for key, item in value.items() if key != "name"}
+    return find(kind, value["name"]).model_validate(fields)
+
+
+def _import_plugin(name: str) -> ModuleType:
+    package = name.split(".", 1)[0]
+    if package not in _allowed_plugins:
+        raise UsageError(
+            f"{name!r} is code outside rayal; allow it on the command line: --plugins {package}"
+        )
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"plugin {name!r} cannot be imported: {error}") from error
+
+
+def _only_component(module: ModuleType, kind: str) -> type[Component]:
+    found = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type)
+        and issubclass(item, Component)
+        and item.__module__ == module.__name__
+        and not item.__name__.startswith("_")
+    ]
+    if len(found) != 1:
+        described = ", ".join(item.__name__ for item in found) or "none"
+        raise UsageError(f"{module.__name__} must hold one part for {kind}, it holds: {described}")
+    return found[0]

@@ -1,0 +1,199 @@
+"""What a run will do and what it will cost, before anything starts."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from torch import nn
+
+from rayal.checks import Resources, check, shortages, warnings
+from rayal.dataset import Card, Store
+from rayal.experiment import Experiment
+from rayal.feed import batch_ends
+from rayal.model import build, save_weights
+from rayal.probe import Probe, measure
+from rayal.signals import SignalName
+from rayal.storage import Json
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+MODEL_FREE: frozenset[SignalName] = frozenset({"images", "noise", "previous_probs"})
+ID_BYTES, SCORE_BYTES, KEPT_BYTES = 24, 8, 2  # id and status, float64, float16 in a row of scores
+CHECKPOINTS = 3  # two are kept while a third is written
+CONNECT_SECONDS, TRAIN_SECONDS, SCORE_SECONDS = 6.0, 10.0, 4.0
+"""Start-up on Ray: of Ray itself, of a training's workers, of a pass's actors (2 cores, 2.60)."""
+
+
+class Cycle(NamedTuple):
+    """What one cycle does."""
+
+    cycle: int
+    labels: int
+    """Images trained on."""
+    steps: int
+    """Updates of the weights."""
+    evaluated: int
+    """Test images."""
+    scored: int
+    """Candidates; 0 in the last cycle, which only trains and evaluates."""
+    passes: int
+    """Networks that each candidate goes through."""
+    bought: int
+    """Labels added for the next cycle."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cycles of a run, and what they need."""
+
+    cycles: tuple[Cycle, ...]
+    seconds: tuple[float, ...] | None
+    """Of each cycle on this machine, start-up included; None where nothing was timed."""
+    probe: Probe | None
+    disk: dict[str, int]
+    """What the run folder holds -> bytes, before compression."""
+    memory: dict[str, int]
+    """What a training worker holds -> bytes."""
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> Json:
+        """As JSON."""
+        return asdict(self) | {"cycles": [cycle._asdict() for cycle in self.cycles]}
+
+    def to_rich(self) -> "Group":
+        """As a table of the cycles, the totals below it."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*Cycle._fields, *(["time"] if self.seconds else []), box=None)
+        for column in table.columns:
+            column.justify = "right"
+        for i, cycle in enumerate(self.cycles):
+            time = [_duration(self.seconds[i])] if self.seconds else []
+            table.add_row(*(f"{number:,}" for number in cycle), *time)
+        return Group(table, Text("\n".join(["", *self._totals()])))
+
+    def _totals(self) -> Iterator[str]:
+        if self.seconds and self.probe:
+            yield f"time    {_duration(sum(self.seconds))} on this machine ({self.probe.device})"
+        for title, sizes in (("disk", self.disk), ("memory", self.memory)):
+            parts = ", ".join(f"{what} {_size(size)}" for what, size in sizes.items())
+            yield f"{title:7} {_size(sum(sizes.values()))}: {parts}"
+        for warning in self.warnings:
+            yield f"warning: {warning}"
+
+
+def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
+    """The plan of an experiment; with `probe`, times a few batches of it on this machine.
+
+    Raises UsageError like `check`. That this machine lacks what is asked for is only a warning: the
+    plan may be for a cluster.
+    """
+    card = store.card
+    check(x, card)
+    cycles, network = tuple(plan_cycles(x, card)), _network(x, card)
+    timed = measure(x, store) if probe else None
+    return Plan(
+        cycles=cycles,
+        seconds=tuple(_seconds(x, cycle, timed) for cycle in cycles) if timed else None,
+        probe=timed,
+        disk=_disk(x, card, cycles, network),
+        memory=_memory(x, card, network),
+        warnings=(*warnings(x, card), *shortages(x.compute, Resources.here())),
+    )
+
+
+def plan_cycles(x: Experiment, card: Card) -> Iterator[Cycle]:
+    """What `loop.run` will do, where the oracle answers everything."""
+    labels, scheme = x.budget.initial, x.scheme
+    for cycle in count():
+        ends = batch_ends(labels, scheme.batch_size, x.compute.train_workers)
+        left, unlabeled = x.budget.total - labels, card.pool - labels
+        scored = min(x.candidates or unlabeled, unlabeled) if left > 0 else 0
+        bought = min(x.budget.per_cycle, left, scored)
+        yield Cycle(
+            cycle=cycle,
+            labels=labels,
+            steps=scheme.steps or scheme.length * len(ends),
+            evaluated=card.test,
+            scored=scored,
+            passes=_passes(x, cycle) if scored else 0,
+            bought=bought,
+        )
+        if not bought:
+            return
+        labels += bought
+
+
+def _passes(x: Experiment, cycle: int) -> int:
+    """Networks that a candidate goes through. Where the whole pool is scored, the last cycle's
+    predictions are kept and need no second pass."""
+    strategies = x.scored().values()
+    signals = {signal for strategy in strategies for signal in strategy.needs | strategy.keeps}
+    references = {strategy.reference(cycle) for strategy in strategies} - {None}
+    if x.candidates is None:
+        references.discard("previous")
+    return bool(signals - MODEL_FREE or _keeps_probs(x, cycle)) + len(references)
+
+
+def _keeps_probs(x: Experiment, cycle: int) -> bool:
+    """Whether this cycle's pass stores predictions for the next one, as `ScoreJob` has it."""
+    looks_back = any(s.reference(cycle + 1) == "previous" for s in x.scored().values())
+    return x.candidates is None and looks_back
+
+
+def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
+    """How long a cycle takes on this machine."""
+    train = cycle.steps * probe.step(min(cycle.labels, x.scheme.batch_size))
+    score = cycle.scored * probe.score[min(cycle.cycle, 1)]
+    work = train + cycle.evaluated * probe.evaluate + score
+    if x.compute.engine == "local":
+        return work
+    work += TRAIN_SECONDS + (SCORE_SECONDS if cycle.scored else 0)
+    return work + (CONNECT_SECONDS if cycle.cycle == 0 else 0)
+
+
+def _disk(
+    x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
+) -> dict[str, int]:
+    weights = len(save_weights(network))
+    kept = [signal for strategy in x.scored().values() for signal in strategy.keeps]
+    kept += ["probs"] if _keeps_probs(x, 0) else []
+    widths = {"features": cast(Any, network).classifier.in_features, "noise": 1}
+    numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
+    row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
+    return {
+        "weights": weights * len(cycles),
+        "scores": row * sum(cycle.scored for cycle in cycles),
+        "checkpoints while training": CHECKPOINTS * 2 * weights,  # with the optimizer's momentum
+    }
+
+
+def _memory(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
+    labeled = x.budget.total * math.prod(card.image.shape)  # uint8; streamed where it is too large
+    return {
+        "labeled images": min(labeled, x.compute.resident_bytes),
+        "weights, gradients and momentum": 3 * len(save_weights(network)),
+    }
+
+
+def _network(x: Experiment, card: Card) -> nn.Module:
+    return build(x.model, len(card.classes), card.image, seed=0)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,120 @@
+"""AutoAugment and RandAugment on batches: images that get the same operation share one call.
+
+Apart from augment.py because torchvision's operations take a second to import, which a training
+without a policy need not wait for. N images, C channels, 3 numbers per image and step.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+from torchvision.transforms.v2 import functional as F
+
+PICK, APPLY, SIGN = range(3)  # columns of each step's draws
+
+
+class Choice(NamedTuple):
+    """An operation that a step of a policy may pick."""
+
+    operation: str
+    level: float  # 0 to 1, 1 is the strongest
+    probability: float  # that it is applied, once picked
+
+
+Step = tuple[Choice, ...]  # all equally likely
+
+
+def apply(images: Tensor, draws: Tensor, steps: tuple[Step, ...], *, together: bool) -> Tensor:
+    """The images (N C H W, uint8) after all steps; `draws` N 3S in [0, 1), on the CPU.
+
+    `together`: all steps pick the same position of their choices, as the pairs of AutoAugment do.
+    """
+    images = images.clone()
+    for step, own in zip(steps, torch.split(draws, 3, dim=1), strict=True):
+        picks = draws[:, PICK] if together else own[:, PICK]
+        for (operation, level), index in _groups(step, picks, own).items():
+            chosen = torch.tensor(index, device=images.device)
+            images[chosen] = OPERATIONS[operation](images[chosen], level)
+    return images
+
+
+@lru_cache
+def autoaugment(learned_on: str) -> tuple[Step, ...]:
+    """The first and the second half of 25 pairs. Source: Cubuk et al. 2019, as in torchvision."""
+    pairs = AutoAugment(AutoAugmentPolicy(learned_on)).policies
+    return tuple(
+        tuple(Choice(name, (level or 0) / 9, probability) for name, probability, level in half)
+        for half in zip(*pairs, strict=True)
+    )
+
+
+def randaugment(magnitude: int) -> Step:
+    """Source: Cubuk et al. 2020, with the 14 operations of torchvision."""
+    return tuple(Choice(name, magnitude / 30, 1.0) for name in OPERATIONS if name != "Invert")
+
+
+def _groups(step: Step, picks: Tensor, draws: Tensor) -> dict[tuple[str, float], list[int]]:
+    """The positions of the images that get each operation at each level."""
+    groups = defaultdict(list)
+    rows = torch.stack(
+        [(picks * len(step)).long(), draws[:, APPLY], draws[:, SIGN]], dim=1
+    ).tolist()
+    for position, (pick, apply, sign) in enumerate(rows):
+        operation, level, probability = step[int(pick)]
+        if apply < probability:
+            direction = -1 if operation in SIGNED and sign < 0.5 else 1
+            groups[operation, direction * level].append(position)
+    return groups
+
+
+def _affine(
+    images: Tensor,
+    translate: tuple[int, int] = (0, 0),
+    shear: tuple[float, float] = (0.0, 0.0),
+    center: list[float] | None = None,
+) -> Tensor:
+    moved: Tensor = F.affine(
+        images, angle=0.0, translate=list(translate), scale=1.0, shear=list(shear), center=center
+    )
+    return moved
+
+
+def _degrees(level: float) -> float:
+    """The angle of a shear; at level 1 a pixel moves by 0.3 of its distance from the edge."""
+    return math.degrees(math.atan(0.3 * level))
+
+
+def _shift(level: float, size: int) -> int:
+    """Whole pixels of a translation; at level 1 nearly half of the image."""
+    return int(150 / 331 * size * level)
+
+
+OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "Identity": lambda images, level: images,
+    "ShearX": lambda images, level: _affine(images, shear=(_degrees(level), 0), center=[0, 0]),
+    "ShearY": lambda images, level: _affine(images, shear=(0, _degrees(level)), center=[0, 0]),
+    "TranslateX": lambda images, level: _affine(images, (_shift(level, images.shape[3]), 0)),
+    "TranslateY": lambda images, level: _affine(images, (0, _shift(level, images.shape[2]))),
+    "Rotate": lambda images, level: F.rotate(images, 30 * level),
+    "Brightness": lambda images, level: F.adjust_brightness(images, 1 + 0.9 * level),
+    "Color": lambda images, level: F.adjust_saturation(images, 1 + 0.9 * level),
+    "Contrast": lambda images, level: F.adjust_contrast(images, 1 + 0.9 * level),
+    "Sharpness": lambda images, level: F.adjust_sharpness(images, 1 + 0.9 * level),
+    "Posterize": lambda images, level: F.posterize(images, 8 - round(4 * level)),
+    "Solarize": lambda images, level: F.solarize(images, 255 * (1 - level)),
+    "AutoContrast": lambda images, level: F.autocontrast(images),
+    "Equalize": lambda images, level: F.equalize(images),
+    "Invert": lambda images, level: F.invert(images),
+}
+"""Each at a level of 0 to 1, or -1 to 1 if it is SIGNED; the ranges are those of the papers."""
+
+SIGNED = frozenset(
+    ["ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"]
+    + ["Brightness", "Color", "Contrast", "Sharpness"]
+)
+"""Operations that go either way: the level of every other image is negative, by chance."""

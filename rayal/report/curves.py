@@ -1,0 +1,158 @@
+"""Learning curves: the metric against labels, one panel per group, one colour per arm.
+
+The line is the mean over seeds, the band its 95 % t-interval (none for one seed). Where some seeds
+lack a point the line has a gap, and the values that are there are rings. Strategies are named
+at the end of their lines, in their own colour.
+"""
+
+import io
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy.optimize import isotonic_regression
+
+from rayal.record import Record
+from rayal.report.runs import BASELINE, Arm, Group
+from rayal.report.tables import RATES, Summary, summarise
+
+# Okabe and Ito's palette, which people with any colour vision tell apart, without its yellow
+# (unreadable as text) and its black.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINES = ("-", "--", "-.", ":")
+GREY = "#7A7A7A"
+INK = "#333333"
+PANELS = 3
+"""Panels in one row."""
+PANEL = (6.4, 4.2)
+"""Width and height of a panel, labels of the lines included, in inches."""
+DOTS = 200
+"""Pixels per inch of the PNG."""
+
+
+def draw(summary: Summary, out_png: Path | None = None, out_svg: Path | None = None) -> None:
+    """Write the curves of all groups, as pixels and as vectors."""
+    figure = _figure(summary)
+    for path, kind in ((out_png, "png"), (out_svg, "svg")):
+        if path:
+            path.write_bytes(_bytes(figure, kind))
+
+
+def draw_run(record: Record) -> bytes:
+    """The PNG of one run's curve, for its own folder."""
+    return _bytes(_figure(summarise([record])), "png")
+
+
+def _figure(summary: Summary) -> Figure:
+    groups = [group for group in summary.groups if group.labels]  # a run may have only begun
+    columns = min(PANELS, max(1, len(groups)))
+    rows = math.ceil(len(groups) / columns) or 1
+    # Figure, not pyplot: no global state, so a thread or a notebook beside us is not disturbed.
+    figure = Figure((PANEL[0] * columns, PANEL[1] * rows), dpi=DOTS, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for ax in axes[len(groups) :]:
+        ax.set_axis_off()
+    for ax, group in zip(axes, groups, strict=False):
+        _panel(ax, group)
+    if any(len(arm.runs) > 1 for group in groups for arm in group.arms):
+        legend = "line: mean over n seeds, band: its 95 % t-interval, rings: not all seeds"
+        figure.supxlabel(legend, x=0.01, ha="left", fontsize=8, color=GREY)
+    return figure
+
+
+def _panel(ax: Axes, group: Group) -> None:
+    scale, unit = (100, " (%)") if group.metric in RATES else (1, "")
+    ends = {arm.label: _curve(ax, group, arm, scale) for arm in group.arms}
+    _dress(ax, f"{group.name} on {group.dataset}", f"Test {group.metric}{unit}")
+    _name_lines(ax, group, {label: end for label, end in ends.items() if end})
+
+
+def _curve(ax: Axes, group: Group, arm: Arm, scale: float) -> tuple[float, float] | None:
+    """Draw one arm; where it ends, which is None where no seed has a value."""
+    colour, line, front = _style(group, arm)
+    points = [arm.at(labels) for labels in arm.labels]
+    x = np.array(arm.labels, dtype=float)
+    mean = np.array([point.mean if point else np.nan for point in points]) * scale
+    half = np.array([point.half if point and point.half else np.nan for point in points]) * scale
+    ax.plot(x, mean, line, color=colour, lw=1.6, marker="o", ms=3.5, mew=0, zorder=front)
+    ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, lw=0, zorder=front - 1)
+    lonely = [
+        (labels, value * scale)
+        for labels, point in zip(arm.labels, points, strict=True)
+        if point is None
+        for value in arm.values(labels)
+    ]
+    if lonely:
+        ax.plot(*zip(*lonely, strict=True), "o", mfc="none", mec=colour, ms=4, zorder=front)
+    means = [(at, y) for at, y in zip(x, mean, strict=True) if np.isfinite(y)]
+    return (means or lonely or [None])[-1]
+
+
+def _style(group: Group, arm: Arm) -> tuple[str, str, int]:
+    """Colour, line and layer; the baseline is grey and lies behind the others."""
+    rivals = [
+        other for other in group.arms if (other.strategy == BASELINE) == (arm.strategy == BASELINE)
+    ]
+    index = rivals.index(arm)
+    if arm.strategy == BASELINE:
+        return GREY, LINES[index % len(LINES)], 3
+    return COLOURS[index % len(COLOURS)], LINES[index // len(COLOURS) % len(LINES)], 5
+
+
+def _dress(ax: Axes, title: str, value: str) -> None:
+    ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10)
+    ax.set_xlabel("Labels", color=INK)
+    ax.set_ylabel(value, color=INK)
+    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
+    ax.grid(color="#E5E5E5", lw=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color("#BBBBBB")
+    ax.tick_params(color="#BBBBBB", labelcolor=INK, labelsize=9)
+
+
+def _name_lines(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) -> None:
+    """Write each arm's name in a column right of the axes, at the height of its line's end."""
+    bottom, top = ax.get_ylim()
+    arms = sorted(
+        (arm for arm in group.arms if arm.label in ends), key=lambda arm: ends[arm.label][1]
+    )
+    wanted = [(ends[arm.label][1] - bottom) / (top - bottom) for arm in arms]
+    for arm, height in zip(arms, _spaced(wanted), strict=True):
+        colour, line, _ = _style(group, arm)
+        leader = {"arrowstyle": "-", "relpos": (0, 0.5), "linestyle": line, "lw": 0.9}
+        ax.annotate(
+            f"{arm.label} ({arm.size})",
+            xy=ends[arm.label],
+            xytext=(1.04, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            color=colour,
+            arrowprops={**leader, "color": colour, "alpha": 0.6},
+        )
+
+
+def _spaced(heights: list[float], gap: float = 0.065) -> list[float]:
+    """The nearest heights (least squares) that are at least `gap` apart; takes them sorted.
+
+    With y_i = h_i - i * gap the condition is that y does not fall: isotonic regression.
+    """
+    if not heights:
+        return []
+    steps = gap * np.arange(len(heights))
+    spaced = isotonic_regression(np.array(heights) - steps).x + steps
+    return list(spaced - max(0.0, spaced[-1] - 1.0))
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    """The figure as a file, without dates and random ids: equal figures are equal bytes."""
+    out = io.BytesIO()
+    metadata = {"svg": {"Date": None}}.get(kind)
+    with matplotlib.rc_context({"svg.hashsalt": "rayal"}):
+        figure.savefig(out, format=kind, metadata=metadata)
+    return out.getvalue()

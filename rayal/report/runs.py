@@ -1,0 +1,200 @@
+"""Runs grouped for comparison: a group is one question, an arm of it one answer.
+
+A group holds all runs of one (name, dataset); an arm those of one (strategy, scheme), which differ
+by seed only. Nothing is interpolated: only label counts that the compared runs share are compared.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any, NamedTuple, Self
+
+from rayal.errors import UsageError
+from rayal.parts import find
+from rayal.record import Record
+from rayal.report.statistics import Interval, PairedTest, aulc, holm, interval, paired_test
+
+BASELINE = "random"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder, reduced to its learning curve."""
+
+    name: str
+    dataset: str
+    strategy: str
+    scheme: str
+    seed: int
+    metric: str
+    """The task's headline metric."""
+    points: dict[int, float]
+    """Labels spent -> metric, NaN where it is missing or not finite."""
+    complete: bool
+    url: str
+
+    @cached_property
+    def measured(self) -> set[int]:
+        """The label counts where there is a value."""
+        return {at for at, value in self.points.items() if math.isfinite(value)}
+
+    @classmethod
+    def read(cls, record: Record) -> Self:
+        """The run in a folder, also while it is still going or after it crashed."""
+        x = record.experiment()
+        task: Any = find("tasks", x["task"]["name"])
+        points = {row["labels"]: row.get(task.headline, math.nan) for row in record.cycles()}
+        return cls(
+            name=_plain(x["name"]),
+            dataset=_plain(x["dataset"]["name"]),
+            strategy=_plain(x["strategy"]["name"]),
+            scheme=_plain(x["scheme"]["name"]),
+            seed=x["seed"],
+            metric=task.headline,
+            points={at: y if math.isfinite(y) else math.nan for at, y in points.items()},
+            complete=record.complete,
+            url=record.folder.url,
+        )
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs of one strategy and scheme, by seed."""
+
+    label: str
+    """The strategy, and the scheme where the group has several."""
+    runs: tuple[Run, ...]
+
+    @property
+    def strategy(self) -> str:
+        return self.runs[0].strategy
+
+    @property
+    def scheme(self) -> str:
+        return self.runs[0].scheme
+
+    @property
+    def complete(self) -> tuple[Run, ...]:
+        """The runs that spent their whole budget: the only ones that are ranked."""
+        return tuple(run for run in self.runs if run.complete)
+
+    @property
+    def size(self) -> str:
+        """How many seeds, in words: `n = 3, 1 partial`."""
+        partial = len(self.runs) - len(self.complete)
+        return f"n = {len(self.runs)}" + (f", {partial} partial" if partial else "")
+
+    @cached_property
+    def labels(self) -> list[int]:
+        """Every label count at which some seed was evaluated."""
+        return sorted({at for run in self.runs for at in run.points})
+
+    def values(self, labels: int) -> list[float]:
+        """What the seeds reached with this many labels; shorter than `runs` where some lack it."""
+        return [run.points[labels] for run in self.runs if labels in run.measured]
+
+    def at(self, labels: int) -> Interval | None:
+        """The mean over all seeds; None (a gap) unless every seed has this point."""
+        values = self.values(labels)
+        return interval(values) if len(values) == len(self.runs) else None
+
+
+class Pair(NamedTuple):
+    """AULC of two arms over the seeds that both completed."""
+
+    first: str
+    second: str
+    test: PairedTest
+    holm: float | None
+    """The p-value adjusted for all pairs of the group."""
+
+    @property
+    def verdict(self) -> str:
+        """Which arm is higher at an error rate of 5 % for all pairs together."""
+        if self.holm is None:
+            return "needs 2 seeds"
+        if self.test.difference.mean == self.test.difference.half == 0:
+            return "tie"
+        if self.holm >= 0.05:
+            return "not separated"
+        return f"{self.first if self.test.difference.mean > 0 else self.second} higher"
+
+
+@dataclass(frozen=True)
+class Group:
+    """All runs of one experiment name and dataset."""
+
+    name: str
+    dataset: str
+    metric: str
+    arms: tuple[Arm, ...]
+
+    @cached_property
+    def labels(self) -> list[int]:
+        """Every label count of some arm."""
+        return sorted({at for arm in self.arms for at in arm.labels})
+
+    @cached_property
+    def shared(self) -> list[int]:
+        """Where all complete runs have a value: what areas are taken over."""
+        complete = [run.measured for arm in self.arms for run in arm.complete]
+        return sorted(set.intersection(*complete)) if complete else []
+
+    def areas(self, arm: Arm) -> dict[int, float]:
+        """AULC of the arm's complete runs by seed; empty where they share fewer than two points."""
+        if len(self.shared) < 2:
+            return {}
+        return {
+            run.seed: aulc(self.shared, [run.points[at] for at in self.shared])
+            for run in arm.complete
+        }
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Every pair of arms with a common seed, tested and adjusted together."""
+        tests = []
+        for first, second in combinations(self.arms, 2):
+            a, b = self.areas(first), self.areas(second)
+            if seeds := sorted(a.keys() & b.keys()):
+                test = paired_test([a[seed] for seed in seeds], [b[seed] for seed in seeds])
+                tests.append((first.label, second.label, test))
+        adjusted = iter(holm([test.p for _, _, test in tests if test.p is not None]))
+        return [Pair(*pair, None if pair[2].p is None else next(adjusted)) for pair in tests]
+
+
+def group(runs: Iterable[Run]) -> tuple[Group, ...]:
+    """Groups by (name, dataset) and, inside them, arms by (strategy, scheme), all sorted.
+
+    Raises UsageError for two runs that differ in nothing the report shows.
+    """
+    questions: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        questions[run.name, run.dataset].append(run)
+    return tuple(
+        Group(*question, members[0].metric, tuple(_arms(members)))
+        for question, members in sorted(questions.items())
+    )
+
+
+def _arms(runs: Sequence[Run]) -> Iterable[Arm]:
+    answers: dict[tuple[str, str], dict[int, Run]] = defaultdict(dict)
+    for run in runs:
+        same = answers[run.strategy, run.scheme].setdefault(run.seed, run)
+        if same is not run:
+            raise UsageError(
+                f"two runs of {run.strategy} ({run.scheme}) with seed {run.seed} in {run.name!r}:"
+                f" {same.url} and {run.url}; leave one out, or give them different names"
+            )
+    several = len({scheme for _, scheme in answers}) > 1
+    for (strategy, scheme), by_seed in sorted(answers.items()):
+        label = f"{strategy} ({scheme})" if several else strategy
+        yield Arm(label, tuple(by_seed[seed] for seed in sorted(by_seed)))
+
+
+def _plain(name: str) -> str:
+    """A name without anything that a terminal, Markdown, CSV or TeX would act upon."""
+    return re.sub(r"[^\w.#-]", "?", name)

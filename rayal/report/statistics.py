@@ -1,0 +1,75 @@
+"""The numbers of a report: intervals over seeds, area under the curve, paired tests.
+
+L label counts; every function takes plain arrays and knows nothing of runs.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Values = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A mean over seeds with its 95 % t-interval, mean +- half."""
+
+    mean: float
+    half: float | None
+    """None for one value: a single run says nothing about spread."""
+    n: int
+
+
+def interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Mean +- t(n - 1) * s / sqrt(n), with s the sample standard deviation (n - 1)."""
+    x = np.asarray(values, dtype=np.float64)
+    if x.size < 2:
+        return Interval(float(x.mean()), None, x.size)
+    quantile = stats.t.ppf((1 + confidence) / 2, x.size - 1)
+    return Interval(float(x.mean()), float(quantile * x.std(ddof=1) / np.sqrt(x.size)), x.size)
+
+
+def aulc(labels: ArrayLike, values: ArrayLike) -> float:
+    """Area under the learning curve by trapezoids, divided by the range of labels.
+
+    So it has the unit of the metric: the mean height of the curve. Needs two label counts or more.
+    """
+    x, y = np.asarray(labels, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    return float(np.trapezoid(y, x) / (x[-1] - x[0]))
+
+
+class PairedTest(NamedTuple):
+    """Two-sided paired t-test of a - b over common seeds."""
+
+    difference: Interval
+    p: float | None
+    """None for fewer than two pairs; 1 where all differences are zero, which is a tie."""
+
+
+def paired_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
+    """Compare two methods seed by seed; `a[i]` and `b[i]` belong to the same seed."""
+    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    measured = interval(differences)
+    if measured.n < 2:
+        return PairedTest(measured, None)
+    if not differences.any():
+        return PairedTest(measured, 1.0)  # t would be 0 / 0
+    error = differences.std(ddof=1) / np.sqrt(measured.n)
+    t = abs(measured.mean) / error if error > 0 else np.inf
+    return PairedTest(measured, float(2 * stats.t.sf(t, measured.n - 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of m p-values; compare the results with the error rate itself.
+
+    Sorted upwards, p_(i) becomes max over j <= i of (m - j + 1) * p_(j), at most 1.
+    *Source:* Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 1979.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return [float(value) for value in adjusted]

@@ -1,0 +1,70 @@
+"""Where runs are: from their folders alone, whether they go on, have ended or have died."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.table import Table
+
+from rayal.parts import find
+from rayal.record import Record
+
+STALE_SECONDS = 60.0
+"""A driver refreshes its lock every few seconds; silent for this long, it is dead or paused."""
+
+
+def status_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """A row per run: folder, state, cycle, stage, labels, headline metric."""
+    return [_row(record) for record in records]
+
+
+def status_table(rows: Iterable[dict[str, Any]]) -> Table:
+    """The rows for a terminal."""
+    table = Table(box=None, header_style="bold")
+    for column in ("run", "state", "cycle", "stage", "labels", "metric"):
+        table.add_column(column, justify="right" if column in ("cycle", "labels") else "left")
+    for row in rows:
+        value = "" if row["value"] is None else f"{row['metric']} {row['value']:.4f}"
+        cells = (row["run"], row["state"], row["cycle"], row["stage"] or "", row["labels"], value)
+        table.add_row(*map(str, cells))
+    return table
+
+
+def cycle_table(record: Record, headline: str) -> Table:
+    """A run's cycles for a terminal: labels, the headline metric, seconds of the stages."""
+    table = Table(box=None, header_style="bold")
+    columns = ("cycle", "labels", headline, "train s", "score s", "select s")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in record.cycles():
+        seconds = (row[f"{stage}_seconds"] for stage in ("train", "score", "select"))
+        table.add_row(
+            str(row["cycle"]),
+            str(row["labels"]),
+            f"{row[headline]:.4f}",
+            *("" if value is None else f"{value:.1f}" for value in seconds),
+        )
+    return table
+
+
+def _row(record: Record) -> dict[str, Any]:
+    cycles, now = record.cycles(), record.stage_now()
+    last = cycles[-1] if cycles else None
+    metric = find("tasks", record.experiment()["task"]["name"]).headline
+    return {
+        "run": record.folder.url,
+        "state": _state(record),
+        "cycle": now[0] if now else (last["cycle"] if last else 0),
+        "stage": now[1] if now else None,
+        "labels": last["labels"] if last else 0,
+        "metric": metric,
+        "value": last[metric] if last else None,
+    }
+
+
+def _state(record: Record) -> str:
+    if record.complete:
+        return "complete"
+    age = record.heartbeat_age()
+    if age is None:
+        return "stopped"
+    return "running" if age < STALE_SECONDS else f"stale, silent for {age:.0f} s"

@@ -1,0 +1,223 @@
+"""The table of a report: strategies against labels, areas under the curves, paired tests.
+
+`summarise(records)` reads run folders, also of runs that are still going; a Summary writes itself
+for a terminal, as Markdown, CSV and JSON.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rayal.record import Record
+from rayal.report.runs import BASELINE, Arm, Group, Run, group
+from rayal.report.statistics import Interval, interval
+
+RATES = frozenset({"accuracy", "miou"})
+"""Metrics in [0, 1] that people read in percent; files keep the fraction."""
+ENOUGH_SEEDS = 5
+"""With 3 seeds the best of several strategies often changes (Werner et al., CDALBench, 2024)."""
+COLUMNS = 5
+"""Label counts side by side in a table; CSV and JSON have all."""
+
+
+class Table(NamedTuple):
+    """A table as text, ready for a terminal or Markdown."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    note: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a set of runs says, and what to beware of."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the numbers may not mean what they seem to."""
+        return [warning for g in self.groups for warning in _warnings(g)]
+
+    def tables(self) -> list[Table]:
+        """For every group its curves, then its pairs if there are any."""
+        return [
+            table for g in self.groups for table in (_curve_table(g), _pair_table(g)) if table.rows
+        ]
+
+    def to_markdown(self) -> str:
+        """Warnings first, then the tables."""
+        blocks = [f"> **Warning:** {warning}" for warning in self.warnings]
+        for table in self.tables():
+            lines = [table.header, ["---"] * len(table.header), *table.rows]
+            body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+            blocks += [f"### {table.title}", body, table.note]
+        return "\n\n".join(blocks) + "\n"
+
+    def to_rich(self) -> Any:
+        """The same for a terminal: something that `rich.print` shows."""
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Group as Stack
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        shown: list[Any] = [Text(f"warning: {text}", style="yellow") for text in self.warnings]
+        for table in self.tables():
+            grid = Grid(title=table.title, caption=table.note, box=SIMPLE_HEAD)
+            grid.title_justify = grid.caption_justify = "left"
+            for index, column in enumerate(table.header):
+                grid.add_column(column, justify="right" if index else "left", no_wrap=not index)
+            for cells in table.rows:
+                grid.add_row(*cells)
+            shown.append(grid)
+        return Stack(*shown)
+
+    def to_csv(self) -> str:
+        """One row per arm and label count, unrounded; mean is empty where seeds are missing."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow("name dataset metric strategy scheme labels n mean half_interval".split())
+        for g in self.groups:
+            for arm in g.arms:
+                for at in arm.labels:
+                    point = arm.at(at)
+                    mean, half = (point.mean, point.half) if point else (None, None)
+                    key = (g.name, g.dataset, g.metric, arm.strategy, arm.scheme)
+                    writer.writerow([*key, at, len(arm.values(at)), mean, half])
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """Everything, unrounded, the area of every run included."""
+        groups = [_group_json(g) for g in self.groups]
+        return json.dumps({"warnings": self.warnings, "groups": groups}, indent=2) + "\n"
+
+
+def summarise(records: Iterable[Record]) -> Summary:
+    """Read and group the runs. Raises UsageError for two runs of the same arm and seed."""
+    return Summary(group(Run.read(record) for record in records))
+
+
+def _warnings(g: Group) -> Iterable[str]:
+    where = f"{g.name} on {g.dataset}"
+    without = {arm.scheme for arm in g.arms} - {
+        arm.scheme for arm in g.arms if arm.strategy == BASELINE
+    }
+    for scheme in sorted(without):
+        yield (
+            f"{where}: no {BASELINE} baseline with scheme {scheme};"
+            " nobody can tell whether a strategy helps"
+        )
+    runs = [run for arm in g.arms for run in arm.runs]
+    if partial := sum(not run.complete for run in runs):
+        yield f"{where}: {partial} of {len(runs)} runs not complete; areas and tests leave them out"
+    if g.pairs and (n := min(pair.test.difference.n for pair in g.pairs)) < ENOUGH_SEEDS:
+        yield (
+            f"{where}: n = {n} is not enough to rank strategies;"
+            f" run {ENOUGH_SEEDS} seeds or more of each"
+        )
+
+
+def _curve_table(g: Group) -> Table:
+    shown = _spread(g.labels)
+    unit = " (%)" if g.metric in RATES else ""
+    header = ["strategy", "n", *map(str, shown), "AULC"]
+    rows = [
+        [arm.label, arm.size.removeprefix("n = ")]
+        + [_text(arm.at(at), g.metric) for at in shown]
+        + [_text(_area(g, arm), g.metric)]
+        for arm in g.arms
+    ]
+    note = "mean ± half of the 95 % t-interval over seeds; – where a seed is missing"
+    if len(g.shared) > 1:
+        note += f"; AULC over {g.shared[0]} to {g.shared[-1]} labels, {len(g.shared)} points"
+    if len(shown) < len(g.labels):
+        note += f"; {len(shown)} of {len(g.labels)} label counts"
+    return Table(f"{g.name} on {g.dataset}: {g.metric}{unit} by labels", header, rows, note)
+
+
+def _pair_table(g: Group) -> Table:
+    rows = [
+        [
+            f"{pair.first} - {pair.second}",
+            str(pair.test.difference.n),
+            _text(pair.test.difference, g.metric),
+            _p_text(pair.test.p),
+            _p_text(pair.holm),
+            pair.verdict,
+        ]
+        for pair in g.pairs
+    ]
+    header = ["difference in AULC", "seeds", "mean", "p", "p (Holm)", "verdict"]
+    note = "two-sided paired t-test over common seeds; Holm's correction over all pairs shown"
+    return Table(f"{g.name} on {g.dataset}: pairs", header, rows, note)
+
+
+def _group_json(g: Group) -> dict[str, Any]:
+    arms = []
+    for arm in g.arms:
+        area, by_seed = _area(g, arm), g.areas(arm)
+        arms.append(
+            {
+                "strategy": arm.strategy,
+                "scheme": arm.scheme,
+                "seeds": [run.seed for run in arm.runs],
+                "partial": [run.seed for run in arm.runs if not run.complete],
+                "curve": [{"labels": at, **_fields(arm.at(at))} for at in arm.labels],
+                "aulc": _fields(area) | {"by_seed": by_seed},
+            }
+        )
+    pairs = [
+        {
+            "first": pair.first,
+            "second": pair.second,
+            **_fields(pair.test.difference),
+            "p": pair.test.p,
+            "p_holm": pair.holm,
+            "verdict": pair.verdict,
+        }
+        for pair in g.pairs
+    ]
+    return {
+        "name": g.name,
+        "dataset": g.dataset,
+        "metric": g.metric,
+        "aulc_labels": g.shared,
+        "arms": arms,
+        "pairs": pairs,
+    }
+
+
+def _area(g: Group, arm: Arm) -> Interval | None:
+    areas = g.areas(arm)
+    return interval(list(areas.values())) if areas else None
+
+
+def _fields(point: Interval | None) -> dict[str, Any]:
+    return point._asdict() if point else {"mean": None, "half": None, "n": 0}
+
+
+def _spread(labels: list[int]) -> list[int]:
+    """At most COLUMNS of them, the first and the last included."""
+    if len(labels) <= COLUMNS:
+        return labels
+    return [labels[i] for i in np.linspace(0, len(labels) - 1, COLUMNS).round().astype(int)]
+
+
+def _text(point: Interval | None, metric: str) -> str:
+    if point is None:
+        return "–"
+    scale, digits = (100, 2) if metric in RATES else (1, 4)
+    mean = f"{point.mean * scale:.{digits}f}"
+    return mean if point.half is None else f"{mean} ± {point.half * scale:.{digits}f}"
+
+
+def _p_text(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

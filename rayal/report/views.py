@@ -1,0 +1,21 @@
+"""The files of a run folder that are for people: rewritten from the finished stages, never read."""
+
+import csv
+import io
+import json
+
+from rayal.record import Record
+from rayal.report.curves import draw_run
+
+
+def write_views(record: Record) -> None:
+    """`metrics.jsonl`, `curve.csv` and `curve.png`: a row and a point per evaluated cycle."""
+    rows = record.cycles()
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    record.folder.write("metrics.jsonl", lines.encode())
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    record.folder.write("curve.csv", text.getvalue().encode())
+    record.folder.write("curve.png", draw_run(record))

@@ -1,0 +1,175 @@
+"""The worker of the scoring pass: opens a job's models once, then scores shard after shard."""
+
+from time import monotonic
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rayal import scores
+from rayal.augment import normalise
+from rayal.dataset import Decoded, ImageSpec, Store
+from rayal.errors import DataError, StorageError
+from rayal.model import build, restore
+from rayal.randomness import derive
+from rayal.scoring import ScoreJob, ShardTask
+from rayal.signals import Reference, SignalName, Signals
+from rayal.storage import FileLocation, Folder, Json
+from rayal.strategy import Strategy
+from rayal.task import Task
+
+NO_IMAGES: frozenset[SignalName] = frozenset({"noise"})
+
+
+class Scorer:
+    """Scores shards with the models of one job: opened once per worker."""
+
+    def __init__(self, job: ScoreJob, device: str) -> None:
+        x = job.experiment
+        self.job, self.device = job, torch.device(device)
+        self.store = Store(job.store)
+        self.strategies, self.task, self.batch = x.scored(), x.task, x.compute.score_batch
+        self.out = Folder(job.out)
+        self.model = self._restored(job.weights)
+        self.references = {name: self._reference(name) for name in self._needed_references()}
+
+    def reads_images(self) -> bool:
+        """Whether any strategy looks at the images; where all are raw, random reads none."""
+        looks = any(strategy.needs - NO_IMAGES for strategy in self.strategies.values())
+        return looks or self.store.card.encoding != "raw" or self.job.keeps_probs
+
+    def decode(self, task: ShardTask) -> Decoded:
+        """The task's images: the part of the work that needs no model and no GPU."""
+        if not self.reads_images():
+            return Decoded(task.ids, np.empty((len(task.ids), 0), np.uint8), {})
+        pool = self.store.pool
+        return pool.decode(pool.read(task.shard, keep=set(task.ids)))
+
+    def score(self, task: ShardTask, decoded: Decoded) -> Json:
+        """Writes the task's file and says how much there is in it."""
+        started = monotonic()
+        if set(decoded.ids) | set(decoded.bad) != set(task.ids):
+            raise StorageError(f"shard {task.shard.index} of {self.job.store} changed while read")
+        columns = self._columns(task, decoded)
+        record = self.out.write(task.file, scores.encode(decoded.ids, columns, decoded.bad))
+        return {
+            "shard": task.shard.index,
+            "rows": len(task.ids),
+            "bad": dict(sorted(decoded.bad.items())),
+            "file": record._asdict(),
+            "seconds": monotonic() - started,
+        }
+
+    def _columns(self, task: ShardTask, decoded: Decoded) -> dict[str, NDArray[np.floating]]:
+        cached = self._cached_probs(task, decoded.ids)
+        parts: dict[str, list[Tensor]] = {}
+        for start in range(0, len(decoded.ids), self.batch):
+            rows = slice(start, start + self.batch)
+            for name, values in self._batch(decoded, rows, cached).items():
+                parts.setdefault(name, []).append(values.cpu())
+        columns = {name: torch.cat(values).numpy() for name, values in parts.items()}
+        for name in self.strategies:
+            _check_finite(name, columns.get(f"score.{name}"), decoded.ids)
+        return columns
+
+    def _batch(
+        self, decoded: Decoded, rows: slice, cached: NDArray[np.float16] | None
+    ) -> dict[str, Tensor]:
+        """The columns of one batch. A short batch is filled up with its last image: networks then
+        always see one shape, so a unit's score does not depend on the size of its shard."""
+        ids, images = decoded.ids[rows], decoded.images[rows]
+        fill = self.batch - len(ids)
+        signals = self._signals(
+            ids + ids[-1:] * fill,
+            np.concatenate([images, images[-1:].repeat(fill, 0)]) if fill else images,
+            None if cached is None else _filled(cached[rows], fill),
+        )
+        columns: dict[str, Tensor] = {}
+        for name, strategy in self.strategies.items():
+            view = signals.declared_by(
+                name, strategy.needs | strategy.keeps, strategy.reference(self.job.cycle)
+            )
+            score = _score(name, strategy, view, self.task)
+            if score is not None:
+                columns[f"score.{name}"] = score[: len(ids)].double()
+            for signal in strategy.keeps:
+                columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].half()
+        if self.job.keeps_probs:
+            columns["probs"] = signals.probs[: len(ids)].half()
+        return columns
+
+    def _signals(
+        self, ids: list[str], images: NDArray[np.uint8], cached: NDArray[np.float16] | None
+    ) -> Signals:
+        x = self.job.experiment
+        batch = torch.from_numpy(images).to(self.device)
+        if self.reads_images():
+            batch = normalise(batch, self.store.card.image)
+        references: dict[Reference, nn.Module | Tensor] = dict(self.references)
+        if cached is not None:
+            references["previous"] = torch.from_numpy(cached).to(self.device)
+        return Signals(ids, batch, self.model, references, seed=x.seed, cycle=self.job.cycle)
+
+    def _cached_probs(self, task: ShardTask, ids: list[str]) -> NDArray[np.float16] | None:
+        if not self.job.reads_probs:
+            return None
+        folder = Folder(str(self.job.previous_scores))
+        table = scores.read_good(folder, task.file, ["id", "probs"])
+        rows = {unit: row for row, unit in enumerate(table["id"].to_pylist())}
+        values = scores.matrix(table["probs"])
+        return values[[rows[unit] for unit in ids]]
+
+    def _needed_references(self) -> set[Reference]:
+        named = {s.reference(self.job.cycle) for s in self.strategies.values()} - {None}
+        if self.job.reads_probs:
+            named.discard("previous")
+        return {name for name in named if name is not None}
+
+    def _reference(self, name: Reference) -> nn.Module:
+        x = self.job.experiment
+        if name == "previous":
+            assert self.job.previous is not None, "cycle 0 has no previous model"
+            return self._restored(self.job.previous)
+        if name == "initial":
+            return self._placed(build(x.model, *self._shape, seed=derive(x.seed, 0, "init")))
+        untrained = x.model.model_copy(update={"pretrained": None})
+        return self._placed(build(untrained, *self._shape, seed=derive(x.seed, 0, "reference")))
+
+    def _restored(self, weights: FileLocation) -> nn.Module:
+        return self._placed(restore(self.job.experiment.model, *self._shape, weights.read()))
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        return network.to(self.device).eval()
+
+    @property
+    def _shape(self) -> tuple[int, ImageSpec]:
+        """What a network has to fit: classes and images."""
+        return len(self.store.card.classes), self.store.card.image
+
+
+def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor | None:
+    values = strategy.score(view)
+    if values is None:
+        return None
+    per_unit = task.per_unit(values)
+    if per_unit.shape != (len(view.ids),):
+        raise DataError(
+            f"strategy {name!r} gave scores of shape {tuple(values.shape)}"
+            f" for {len(view.ids)} units"
+        )
+    return per_unit
+
+
+def _check_finite(name: str, scores: NDArray[np.floating] | None, ids: list[str]) -> None:
+    if scores is None or np.isfinite(scores).all():
+        return
+    first = int(np.flatnonzero(~np.isfinite(scores))[0])
+    raise DataError(
+        f"strategy {name!r} scored {ids[first]!r} as {scores[first]}; "
+        "a model that diverged gives such scores: lower scheme.lr"
+    )
+
+
+def _filled(rows: NDArray[np.float16], fill: int) -> NDArray[np.float16]:
+    return np.concatenate([rows, rows[-1:].repeat(fill, 0)])

@@ -1,0 +1,130 @@
+"""A run from beginning to end: checks, folder, lock, engine, watchers, loop."""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+
+from rayal import checks, config
+from rayal.dataset import Store
+from rayal.experiment import Compute, Experiment
+from rayal.ledger import Ledger, PoolState
+from rayal.loop import Engine, Watcher, run
+from rayal.record import Record
+from rayal.report.views import write_views
+from rayal.storage import Folder, Json
+from rayal.tracker import Background
+
+RECORDED = ("rayal", "ray", "torch", "torchvision", "mlflow", "pyarrow", "numpy", "scikit-learn")
+
+
+def default_folder(x: Experiment) -> str:
+    """Where a run goes unless told otherwise: `runs/<name>/<strategy>-<scheme>-seed<seed>`."""
+    return f"runs/{x.name}/{x.strategy.part_name()}-{x.scheme.part_name()}-seed{x.seed}"
+
+
+@contextmanager
+def opened(
+    x: Experiment, out: str | None = None, *, break_lock: bool = False
+) -> Iterator["Session"]:
+    """The experiment's run in folder `out`, new or continued, locked while the block lasts.
+
+    Everything that can be refused is refused here, before an engine starts.
+    """
+    store = x.dataset.open()
+    checks.check(x, store.card)
+    x.tracking.prepare()
+    folder = Folder(out or default_folder(x))
+    identity = {**x.identity(), "data": store.card.fingerprint}
+    with Ledger(folder, identity, break_lock=break_lock) as ledger:
+        folder.write("experiment.yaml", config.dump(x).encode())
+        folder.write_json("environment.json", environment())
+        yield Session(x, store, ledger)
+
+
+class Session:
+    """A run that this process may write."""
+
+    def __init__(self, x: Experiment, store: Store, ledger: Ledger) -> None:
+        self.x, self.store, self.ledger = x, store, ledger
+        self.record = Record(ledger.folder)
+
+    def run(
+        self, engine: Callable[[], AbstractContextManager[Engine]], watchers: Sequence[Watcher] = ()
+    ) -> PoolState:
+        """Runs to the end on what `engine` opens; a complete run opens nothing.
+
+        The tracker is given what it lacks in both cases.
+        """
+        with Background(self.x.tracking, self.record) as background:
+            if self.record.complete:
+                return self.ledger.state()
+            watch = Watchers([*watchers, Views(self.record, background)])
+            with engine() as opened_engine:
+                return run(self.x, self.store, self.ledger, opened_engine, watch)
+
+
+@contextmanager
+def engine(compute: Compute, address: str | None = None) -> Iterator[Engine]:
+    """The engine that `compute` names; a Ray cluster that it has to start is stopped again."""
+    if compute.engine == "local":
+        from rayal.engine.local import LocalEngine
+
+        yield LocalEngine(compute)
+        return
+    from rayal.engine import cluster
+
+    cores = cluster.connect(address)
+    try:
+        with closing(cluster.RayEngine(compute, cores)) as placed:
+            yield placed
+    finally:
+        cluster.disconnect()
+
+
+class Views:
+    """Keeps the files for people up to date: metrics, curve, tracker."""
+
+    def __init__(self, record: Record, background: Background) -> None:
+        self.record, self.background = record, background
+
+    def stage(self, cycle: int, stage: str) -> None:
+        self.background.notify()
+
+    def shards(self, done: int, total: int) -> None:
+        pass
+
+    def finished(self, cycle: int, stage: str, result: Json) -> None:
+        if stage == "evaluate":
+            write_views(self.record)
+        self.background.notify()
+
+
+class Watchers:
+    """Several watchers as one."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self.watchers = watchers
+
+    def stage(self, cycle: int, stage: str) -> None:
+        for watcher in self.watchers:
+            watcher.stage(cycle, stage)
+
+    def shards(self, done: int, total: int) -> None:
+        for watcher in self.watchers:
+            watcher.shards(done, total)
+
+    def finished(self, cycle: int, stage: str, result: Json) -> None:
+        for watcher in self.watchers:
+            watcher.finished(cycle, stage, result)
+
+
+def environment() -> Json:
+    """What a reader needs to know of where a run was made."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "versions": {name: importlib.metadata.version(name) for name in RECORDED},
+    }

@@ -1,0 +1,304 @@
+"""Folders at any fsspec location, whose files are whole or absent.
+
+A local file is written under a temporary name in its own folder, synced and renamed; elsewhere a
+file is one object, put in one request. What a reader finds is therefore old or new, never half.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from rayal.errors import StorageError, UsageError
+
+Json = dict[str, Any]
+
+MISSING: Any = object()
+TEMPORARY = ".tmp-"
+
+
+class FileRecord(NamedTuple):
+    """What was written, for a later read to check against."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Folder:
+    """A folder, which need not exist yet: a local path, or a URL such as `s3://bucket/runs/x`.
+
+    Every failure of the storage is a StorageError that names the file and the way out; nothing is
+    tried twice. Pickles as its URL.
+    """
+
+    url: str
+    """An absolute path for a local folder."""
+    local: Path | None
+    """None where files can only be reached through fsspec."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        text = os.fspath(url).removeprefix("file://")
+        if not text or "\0" in text:
+            raise UsageError(f"{text!r} is not a folder; give a path or a URL")
+        if "://" in text:
+            self.local, self.url = None, text.rstrip("/")
+            self._fs, self._path = _remote(self.url)
+        else:
+            self.local = Path(os.path.abspath(os.path.expanduser(text)))
+            self.url = self._path = str(self.local)
+            self._fs = LocalFileSystem()
+
+    def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
+        return Folder, (self.url,)
+
+    def __repr__(self) -> str:
+        return f"Folder({self.url!r})"
+
+    def __truediv__(self, name: str) -> "Folder":
+        """The folder `name` inside this one; UsageError for a name that would lead out of it."""
+        return Folder(f"{self.url}/{_checked(name)}")
+
+    def make(self) -> None:
+        """Create the folder; object stores, which have none, need nothing."""
+        if self.local is not None:
+            with storage_errors(self.url):
+                _make_folder(self.local)
+
+    def write(self, name: str, data: bytes) -> FileRecord:
+        """Put `data` in place of what is there; after a failure the old content is still whole."""
+        with storage_errors(f"{self.url}/{name}", needed=len(data)):
+            if self.local is None:
+                self._fs.pipe_file(self._at(name), data)
+            else:
+                _replace(Path(self._at(name)), data)
+        return _record(name, data)
+
+    def record(self, name: str) -> FileRecord:
+        """The record of a file as it is, where the process that wrote it has died."""
+        return _record(name, self.read(name))
+
+    def read(self, name: str, record: FileRecord | None = None) -> bytes:
+        """The content of a file; StorageError if it is missing, or differs from `record`."""
+        with storage_errors(f"{self.url}/{name}"):
+            data: bytes = self._fs.cat_file(self._at(name))
+        if record is not None:
+            if len(data) != record.bytes:
+                raise self._damaged(name, f"{len(data)} bytes instead of {record.bytes}")
+            if hashlib.sha256(data).hexdigest() != record.sha256:
+                raise self._damaged(name, "its sha256 differs from the recorded one")
+        return data
+
+    def write_json(self, name: str, value: Json) -> FileRecord:
+        """Write an object as readable JSON."""
+        return self.write(name, json.dumps(value, indent=1).encode() + b"\n")
+
+    def read_json(self, name: str, default: Any = MISSING) -> Any:
+        """The value in a JSON file; `default`, if given, where there is no file."""
+        if default is not MISSING and not self.exists(name):
+            return default
+        try:
+            return json.loads(self.read(name))
+        except ValueError as error:
+            raise self._damaged(name, f"not JSON: {error}") from error
+
+    def write_sealed(self, name: str, value: Json) -> FileRecord:
+        """Write an object with its own sha256 inside, for `read_sealed` to notice any damage."""
+        assert "sha256" not in value
+        return self.write_json(name, {**value, "sha256": _seal(value)})
+
+    def read_sealed(self, name: str, default: Any = MISSING) -> Any:
+        """What `write_sealed` wrote; StorageError if a single bit of its meaning changed."""
+        value = self.read_json(name, default)
+        if value is default:
+            return default
+        if not isinstance(value, dict) or value.pop("sha256", None) != _seal(value):
+            raise self._damaged(name, "its content does not match its sha256")
+        return value
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file or a folder of this name."""
+        with storage_errors(f"{self.url}/{name}"):
+            self._fs.invalidate_cache(self._path)  # another machine may have written it
+            try:
+                self._fs.info(self._at(name))  # not fs.exists, which takes any failure for absence
+            except FileNotFoundError:
+                return False
+        return True
+
+    def names(self) -> list[str]:
+        """The files and folders in here, sorted; none where the folder is absent."""
+        return sorted(self._entries())
+
+    def folders(self) -> list[str]:
+        """The folders in here, sorted."""
+        return sorted(name for name, kind in self._entries().items() if kind == "directory")
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with storage_errors(f"{self.url}/{name}"), suppress(FileNotFoundError):
+            self._fs.rm_file(self._at(name))
+
+    def delete(self) -> None:
+        """Remove the folder with all that is in it, if it is there."""
+        with storage_errors(self.url), suppress(FileNotFoundError):
+            if self.local is None:
+                self._fs.rm(self._path, recursive=True)
+            else:
+                doomed = self.local.with_name(_temporary_name())
+                self.local.rename(doomed)  # gone at once, never half there
+                shutil.rmtree(doomed)
+
+    def sweep(self) -> list[str]:
+        """Remove the temporary files that killed writers left anywhere below; return their paths.
+
+        Only for the one writer of the folder: a file that is being written looks the same.
+        """
+        if self.local is None:  # objects have no temporary names
+            return []
+        with storage_errors(self.url):
+            leftovers = sorted(self.local.rglob(f"{TEMPORARY}*"))
+            for path in leftovers:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)  # it may lie in a folder just removed
+        return [str(path) for path in leftovers]
+
+    def _entries(self) -> dict[str, str]:
+        """Name -> `file` or `directory`, of what is in here."""
+        with storage_errors(self.url):
+            self._fs.invalidate_cache(self._path)
+            try:
+                entries = self._fs.ls(self._path, detail=True)
+            except FileNotFoundError:
+                return {}
+        paths = {entry["name"].rstrip("/"): entry["type"] for entry in entries}
+        found = {
+            path.rsplit("/", 1)[-1]: kind for path, kind in paths.items() if path != self._path
+        }
+        return {name: kind for name, kind in found.items() if not name.startswith(TEMPORARY)}
+
+    def _at(self, name: str) -> str:
+        return f"{self._path}/{_checked(name)}"
+
+    def _damaged(self, name: str, reason: str) -> StorageError:
+        return StorageError(f"{self.url}/{name} is damaged ({reason}); restore it from a copy")
+
+
+class FileLocation(NamedTuple):
+    """A file for another process to read: where it is and what it must be."""
+
+    folder: str
+    """URL of the folder."""
+    record: FileRecord
+
+    def read(self) -> bytes:
+        """The content, checked; raises StorageError like `Folder.read`."""
+        return Folder(self.folder).read(self.record.name, self.record)
+
+
+@contextmanager
+def storage_errors(place: str, needed: int = 0) -> Iterator[None]:
+    """Turn an OSError about `place` into a StorageError; `needed` is the bytes of a write."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{place}: {_explained(error, needed)}") from error
+
+
+@contextmanager
+def suggesting(way_out: str) -> Iterator[None]:
+    """Add a way out that only the caller knows to a StorageError."""
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(f"{error}, or {way_out}") from error
+
+
+def _record(name: str, data: bytes) -> FileRecord:
+    return FileRecord(name, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _checked(name: str) -> str:
+    parts = name.split("/")
+    strange = any(part in ("", ".", "..") or part.startswith(TEMPORARY) for part in parts)
+    if strange or any(mark in name for mark in ("\\", "\0", "::")):
+        raise UsageError(f"{name!r} does not name something inside a folder; use 'a' or 'a/b'")
+    return name
+
+
+def _remote(url: str) -> tuple[Any, str]:
+    if "::" in url:
+        raise UsageError(f"{url}: chained file systems are not supported; name one of them")
+    try:
+        fs, path = url_to_fs(url)
+    except (ValueError, ImportError) as error:  # unknown protocol, or its package is not installed
+        raise UsageError(f"{url} cannot be opened: {error}") from error
+    return fs, path.rstrip("/")
+
+
+def _temporary_name() -> str:
+    return f"{TEMPORARY}{uuid.uuid4().hex}"
+
+
+def _replace(path: Path, data: bytes) -> None:
+    _make_folder(path.parent)
+    temporary = path.with_name(_temporary_name())  # same folder: a rename stays within one disk
+    try:
+        with open(temporary, "xb") as file:  # plain open: the mode follows the umask
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _make_folder(path: Path) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _seal(value: Json) -> str:
+    as_read_back = json.loads(json.dumps(value))  # tuples are lists there, and keys strings
+    return hashlib.sha256(json.dumps(as_read_back, sort_keys=True).encode()).hexdigest()
+
+
+def _explained(error: OSError, needed: int) -> str:
+    match error:
+        case FileNotFoundError():
+            return "there is no such file; check the path"
+        case PermissionError() | OSError(errno=errno.EROFS):
+            return "no permission; choose another folder, or change who may read and write here"
+        case NotADirectoryError() | FileExistsError() | IsADirectoryError():
+            return "a file is where a folder should be, or the reverse; choose another folder"
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
+            return f"no space for {needed} bytes; free some, then run the same command again"
+        case OSError(errno=errno.ENAMETOOLONG):
+            return "the path is too long; choose a shorter one"
+    return f"{error.strerror or error}; check the storage, then run the same command again"

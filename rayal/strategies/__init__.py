@@ -1,0 +1,1 @@
+"""How units are scored and selected: one strategy per file."""

@@ -1,0 +1,61 @@
+"""COD, cyclic output discrepancy: how far a prediction moved from one cycle to the next.
+
+Source: Huang et al., "Semi-Supervised Active Learning with Temporal Output Discrepancy" (ICCV
+2021), Sec. 3, Eq. 5; official code siyuhuang/TOD, 883494b.
+
+Differences, each in the paper or the code:
+- Eq. 5 leaves the output type open and takes the norm; the code uses softmax probabilities and half
+  the squared norm. Here as in the code. The square and the half do not change the ranking; logits
+  in place of probabilities would.
+- The first cycle has no previous model. The paper compares with the initial weights and takes the
+  largest distance (`largest_vs_init`). The code compares with another network that was never
+  trained and takes the *smallest* (`smallest_vs_random_init`): such a network is nearly uniform, so
+  the smallest distance is the least certain prediction. The default follows the code;
+  `entropy` and `random` are the plain choices.
+- The official code scores SVHN and Caltech under random training augmentation; here scoring always
+  sees the deterministic images.
+
+COD presumes `start: warm`: after a cold start it measures mostly the new initialisation.
+"""
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from rayal.signals import Reference, SignalName, Signals, entropy
+from rayal.strategy import Strategy
+
+FirstCycle = Literal["smallest_vs_random_init", "largest_vs_init", "entropy", "random"]
+
+
+class COD(Strategy):
+    """1/2 sum_c (p_c - p'_c)^2 between the current and the last cycle's model: 0 to 1."""
+
+    needs: ClassVar[frozenset[SignalName]] = frozenset(
+        {"probs", "previous_probs", "log_probs", "noise"}
+    )
+    first_cycle: FirstCycle = "smallest_vs_random_init"
+    """What scores the pool in cycle 0, where there is no previous model."""
+
+    def reference(self, cycle: int) -> Reference | None:
+        if cycle > 0:
+            return "previous"
+        at_first: dict[FirstCycle, Reference] = {
+            "smallest_vs_random_init": "random",
+            "largest_vs_init": "initial",
+        }
+        return at_first.get(self.first_cycle)
+
+    def score(self, s: Signals) -> Tensor:
+        if s.cycle == 0 and self.first_cycle == "entropy":
+            return entropy(s.log_probs)
+        if s.cycle == 0 and self.first_cycle == "random":
+            return s.noise
+        distance = output_discrepancy(s.probs, s.previous_probs)
+        smallest_first = s.cycle == 0 and self.first_cycle == "smallest_vs_random_init"
+        return -distance if smallest_first else distance
+
+
+def output_discrepancy(probs: Tensor, previous_probs: Tensor) -> Tensor:
+    """Half the squared distance of two predictions, N C -> N: 0 when equal, 1 between one-hots."""
+    return 0.5 * (probs - previous_probs).square().sum(dim=1)

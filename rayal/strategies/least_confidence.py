@@ -1,0 +1,18 @@
+"""Least confidence sampling (Lewis and Gale, "A Sequential Algorithm for Training Text
+Classifiers", SIGIR 1994)."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from rayal.signals import SignalName, Signals
+from rayal.strategy import Strategy
+
+
+class LeastConfidence(Strategy):
+    """1 - max_c p_c: 0 when certain, 1 - 1/C when uniform."""
+
+    needs: ClassVar[frozenset[SignalName]] = frozenset({"probs"})
+
+    def score(self, s: Signals) -> Tensor:
+        return 1.0 - s.probs.amax(dim=1)

@@ -1,0 +1,21 @@
+"""Random sampling without replacement: the baseline of every comparison."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from rayal.signals import SignalName, Signals
+from rayal.strategy import Strategy, TaskName
+
+
+class Random(Strategy):
+    """A uniform random order of the pool; no network runs.
+
+    Score: a uniform number in [0, 1) of (seed, cycle, unit id).
+    """
+
+    needs: ClassVar[frozenset[SignalName]] = frozenset({"noise"})
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
+
+    def score(self, s: Signals) -> Tensor:
+        return s.noise

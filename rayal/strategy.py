@@ -1,0 +1,45 @@
+"""The contract of a strategy: what it needs to know, how it scores a batch, how it selects."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rayal.parts import Component
+from rayal.scheme import Companion
+from rayal.selection import Scored, take_highest
+from rayal.signals import Reference, SignalName, Signals
+
+TaskName = Literal["classification", "segmentation"]
+
+
+class Strategy(Component):
+    """One way to decide which units are labeled next; its fields are its hyperparameters.
+
+    `score` runs on the workers, batch by batch; `select` runs once on the driver. Both are pure:
+    the same batch, seed and cycle give the same answer wherever they run.
+    """
+
+    needs: ClassVar[frozenset[SignalName]] = frozenset()
+    """Signals that `score` reads; reading another one is an error."""
+    keeps: ClassVar[frozenset[SignalName]] = frozenset()
+    """Signals that `select` reads: one small row per unit, stored by the pass."""
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
+    """Tasks it is defined for."""
+
+    def reference(self, cycle: int) -> Reference | None:
+        """The model behind `previous_probs` in this cycle; None where it reads none."""
+        return None
+
+    def companion(self, layer_channels: tuple[int, ...]) -> Companion | None:
+        """A module trained beside the model, whose loss every scheme adds; None for most."""
+        return None
+
+    def score(self, s: Signals) -> Tensor | None:
+        """N or N H W, higher = label sooner; None where `select` does all the work."""
+        return None
+
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Positions in `pool` to label, in order of preference, whose costs fit the budget."""
+        return take_highest(pool, budget, rng)

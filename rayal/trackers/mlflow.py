@@ -1,0 +1,275 @@
+"""Shows runs in MLflow: a parent run per experiment name, under it a run per run folder.
+
+Everything is sent from the run folder, in order of step, and MLflow is asked for what it has: so a
+killed process, a server that was down and a second `rayal sync` lead to the same runs. All calls
+name their ids; `mlflow.set_*` would leak the address into the processes that Ray starts.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field, field_validator
+
+from rayal.errors import StorageError
+from rayal.ledger import stage_folder
+from rayal.lock import STALE
+from rayal.record import Record
+from rayal.tracker import Tracker
+from rayal.trackers import _view
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+logger = logging.getLogger(__name__)
+
+SQLITE = "sqlite:///"
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",  # seconds; 120 without this
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # 7 without this: 4 minutes for a dead server
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",  # a server may ask for an hour
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout belongs to rayal
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # no requests that nobody asked for
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # it tells every table that it creates
+}
+"""MLflow has no arguments for these. What the user has set stays."""
+
+
+class MLflow(Tracker):
+    """A local database, or a server; user and password come from MLFLOW_TRACKING_USERNAME and
+    MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) in the environment, never from a file."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # it may hold a password
+
+    uri: str = Field(default=None, validate_default=True)
+    """`sqlite:///FILE` or `http(s)://HOST`; null: `mlflow.db` in the current folder."""
+    experiment: str = Field(default="rayal", min_length=1, max_length=500)
+    """The MLflow experiment that holds the runs."""
+    required: bool = False
+    """Whether a run refuses to start where MLflow cannot be reached."""
+
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _resolve(cls, uri: Any) -> Any:
+        """Absolute, since trials and jobs work in other folders than the command."""
+        if uri is None:
+            uri = f"{SQLITE}mlflow.db"
+        if not isinstance(uri, str):
+            return uri
+        if uri.startswith(SQLITE):
+            return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+        if not uri.startswith(("http://", "https://")):
+            raise ValueError(
+                f"{uri.partition(':')[0]!r} is neither sqlite:///FILE nor http(s)://HOST; MLflow"
+                " refuses file stores (mlflow migrate-filestore makes a database of one), and any"
+                " other database needs a server: mlflow server --backend-store-uri ..."
+            )
+        if "@" in uri:
+            raise ValueError(
+                "holds a user or password, which every run folder would show; set the environment"
+                " variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+            )
+        return uri.rstrip("/")
+
+    def prepare(self) -> None:
+        """Create database and experiment: processes that did so side by side would crash."""
+        try:
+            self._open()
+        except StorageError as error:
+            if self.required:
+                raise
+            logger.warning("tracking: %s; the run goes on without it and tries again", error)
+
+    def address(self) -> str:
+        """The server, or the command that shows the local database."""
+        return self.uri if self._database is None else f"mlflow ui --backend-store-uri {self.uri}"
+
+    def sync(self, record: Record, *, failed: bool = False) -> None:
+        """Bring the run up to date: parameters, metrics, status, artifacts."""
+        client, experiment_id = self._open()
+        with self._errors(), self._alone():
+            run = _run_of(client, experiment_id, record)
+        with self._errors():
+            _send_params(client, run, record)
+            _send_metrics(client, run, record)
+            _send_status(client, run, record, failed)
+            _send_artifacts(client, run, record)
+
+    @property
+    def _database(self) -> Path | None:
+        """The file of a local database; None for a server."""
+        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+
+    def _open(self) -> tuple["MlflowClient", str]:
+        """A client, and the id of the experiment, which is made where there is none."""
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        with self._errors(), self._alone() if self._database else nullcontext():
+            from mlflow import MlflowClient  # takes seconds, and only tracking needs it
+
+            client = MlflowClient(self.uri)
+            experiment = client.get_experiment_by_name(self.experiment)
+            if experiment is None:
+                return client, client.create_experiment(self.experiment, self._artifacts())
+        if experiment.lifecycle_stage == "deleted":
+            raise StorageError(
+                f"the MLflow experiment {self.experiment!r} was deleted; set tracking.experiment,"
+                f" or: mlflow experiments restore --experiment-id {experiment.experiment_id}"
+            )
+        return client, experiment.experiment_id
+
+    def _artifacts(self) -> str | None:
+        """Where artifacts go: beside a local database; a server decides itself."""
+        return self._database.with_name("mlartifacts").as_uri() if self._database else None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process of this machine at a time: two would make the same thing twice."""
+        if self._database is not None:
+            path = self._database.with_name(f"{self._database.name}.lock")
+            path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+            path = Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock"
+        with open(path, "a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        from alembic.util import CommandError
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except StorageError:
+            raise
+        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+            reason = _view.redact(_root(error)).strip().split("\n")[0]
+            raise StorageError(
+                f"MLflow at {self.uri} failed ({reason:.200}); check tracking.uri, or start it"
+            ) from error
+
+
+def _root(error: BaseException) -> str:
+    """What happened at first: `Connection refused`, below three layers of retries."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return f"{type(error).__name__}: {error}"
+
+
+def _run_of(client: "MlflowClient", experiment_id: str, record: Record) -> "Run":
+    """The MLflow run that shows this run folder; of several the oldest."""
+    if found := _tagged(client, experiment_id, "rayal.run", record.run_id):
+        return found
+    x = record.experiment()
+    parent = _tagged(client, experiment_id, "rayal.parent", x["name"])
+    if parent is None:
+        parent = client.create_run(
+            experiment_id, tags={"rayal.parent": x["name"]}, run_name=x["name"]
+        )
+        client.set_terminated(parent.info.run_id)  # it only holds its children together
+    return client.create_run(
+        experiment_id,
+        start_time=_view.created(record),
+        tags={
+            "rayal.run": record.run_id,
+            "rayal.folder": _view.redact(record.folder.url),
+            "mlflow.parentRunId": parent.info.run_id,
+        },
+        run_name=f"{x['strategy']['name']} {x['scheme']['name']} seed {x['seed']}",
+    )
+
+
+def _tagged(client: "MlflowClient", experiment_id: str, tag: str, value: str) -> "Run | None":
+    found = client.search_runs(
+        [experiment_id],
+        f"tags.`{tag}` = '{value}'",
+        max_results=1,
+        order_by=["attributes.start_time ASC"],
+    )
+    return found[0] if found else None
+
+
+def _send_params(client: "MlflowClient", run: "Run", record: Record) -> None:
+    """Those that MLflow has cannot be changed there, so they stay as they were at first."""
+    from mlflow.entities import Param
+
+    there, now = run.data.params, _view.params(record)
+    new = [Param(key, value) for key, value in now.items() if key not in there]
+    client.log_batch(run.info.run_id, params=new)
+
+
+def _send_metrics(client: "MlflowClient", run: "Run", record: Record) -> None:
+    """A batch per cycle, in order: what MLflow has of a key is all up to its last step.
+
+    Where an answer got lost and a batch comes twice, MLflow drops the copies, which are equal.
+    """
+    from mlflow.entities import Metric
+
+    last = {metric.key: metric.step for metric in run.data.to_proto().metrics}
+    for batch in (*_view.cycle_points(record), *_view.epoch_points(record)):
+        new = [Metric(*point) for point in batch if point.step > last.get(point.key, -1)]
+        client.log_batch(run.info.run_id, metrics=new)
+
+
+def _send_artifacts(client: "MlflowClient", run: "Run", record: Record) -> None:
+    """Files of the run folder that changed, and what each cycle chose.
+
+    Tags of the run say what is there, set after the upload.
+    """
+    run_id, tags = run.info.run_id, run.data.tags
+    there = json.loads(tags.get("rayal.files", "{}"))
+    files = dict(_view.files(record))
+    digests = {name: hashlib.sha256(data).hexdigest()[:16] for name, data in files.items()}
+    changed = [name for name, digest in digests.items() if there.get(name) != digest]
+    for name in changed:
+        _upload(client, run_id, name, files[name])
+    if changed:
+        client.set_tag(run_id, "rayal.files", json.dumps(digests))
+    for cycle in count(int(tags.get("rayal.selections", 0))):
+        if record.result(cycle, "select") is None:
+            return
+        chosen = stage_folder(record.folder, cycle, "select").read("chosen.csv")
+        _upload(client, run_id, f"selections/cycle-{cycle:03d}.csv", chosen)
+        client.set_tag(run_id, "rayal.selections", str(cycle + 1))
+
+
+def _upload(client: "MlflowClient", run_id: str, path: str, data: bytes) -> None:
+    folder, _, name = path.rpartition("/")
+    with TemporaryDirectory(prefix="rayal-") as temporary:
+        file = Path(temporary) / name
+        file.write_bytes(data)
+        client.log_artifact(run_id, str(file), folder or None)
+
+
+def _send_status(client: "MlflowClient", run: "Run", record: Record, failed: bool) -> None:
+    status = _status(record, failed, run.info.status)
+    if status == run.info.status:
+        return
+    if status == "RUNNING":
+        client.update_run(run.info.run_id, status)
+    else:
+        client.set_terminated(run.info.run_id, status)
+
+
+def _status(record: Record, failed: bool, now: str) -> str:
+    """RUNNING also while a run waits for labels; KILLED if it stopped and can be continued."""
+    if record.complete:
+        return "FINISHED"
+    silence = record.heartbeat_age()
+    if failed or (silence is not None and silence > STALE):
+        return "FAILED"
+    if silence is not None:
+        return "RUNNING"
+    return "KILLED" if now == "RUNNING" else now

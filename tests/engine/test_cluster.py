@@ -1,0 +1,196 @@
+"""The Ray engine gives what the local engine gives, survives what it must, and refuses the rest."""
+
+import io
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from rayal import scores
+from rayal.engine import cluster
+from rayal.engine.cluster import RayEngine
+from rayal.engine.local import LocalEngine
+from rayal.errors import ClusterError, DataError
+from rayal.experiment import Compute
+from rayal.ledger import Ledger
+from rayal.loop import run
+from rayal.model import build, save_weights
+from rayal.scoring import ScoreJob, divide, pending, summary
+from rayal.storage import FileLocation, Folder
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+
+class Silent:
+    """A watcher that looks away."""
+
+    def stage(self, cycle, stage):
+        pass
+
+    def shards(self, done, total):
+        pass
+
+    def finished(self, cycle, stage, result):
+        pass
+
+
+def finish(x, engine, folder: Path):
+    """Runs to the end; the chosen ids of every cycle and the last weights."""
+    with Ledger(Folder(folder), x.identity()) as ledger:
+        pool = run(x, x.dataset.open(), ledger, engine, Silent())
+        chosen = [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+        return chosen, ledger.stage(pool.cycle, "train").read("weights.safetensors")
+
+
+def score(x, engine, folder: Path):
+    """One pass with fresh weights; the columns of all shards, by id."""
+    store = x.dataset.open()
+    network = build(x.model, len(store.card.classes), store.card.image, seed=1)
+    weights = Folder(folder / "weights")
+    record = weights.write("weights.safetensors", save_weights(network))
+    out = Folder(folder / "score")
+    job = ScoreJob(x, 0, store.url, FileLocation(weights.url, record), None, None, out.url)
+    tasks = divide(store.pool, store.pool.ids(), x.compute.shard_rows)
+    todo, done = pending(job, tasks)
+    result = summary(job, tasks, [*done, *engine.score(job, todo)])
+    tables = [scores.read(out, f["name"], ["id", "status", "score.cod"]) for f in result["shards"]]
+    return pa.concat_tables(tables).sort_by("id").to_pydict(), result
+
+
+def on_ray(x, **compute):
+    return RayEngine(
+        x.compute.model_copy(update={"engine": "ray", "cpus_per_worker": 2, **compute})
+    )
+
+
+def test_a_run_on_ray_is_the_local_run(tiny, tmp_path):
+    """Moving an experiment from a laptop to a cluster would change its result."""
+    x = tiny()
+    local, local_weights = finish(x, LocalEngine(x.compute), tmp_path / "local")
+    ray, ray_weights = finish(x, on_ray(x, scorers=2), tmp_path / "ray")
+
+    assert local == ray and len(local) == 2
+    assert local_weights == ray_weights
+
+
+@pytest.mark.parametrize(("scorers", "shard_rows"), [(1, 1024), (2, 256), (3, 256)])
+def test_scores_do_not_depend_on_actors_and_shards(tiny, tmp_path, scorers, shard_rows):
+    """Another number of actors or another size of shards would select other units."""
+    x = tiny()
+    expected, _ = score(x, LocalEngine(x.compute), tmp_path / "local")
+    sharded = tiny(compute={"engine": "local", "shard_rows": shard_rows})
+    actual, _ = score(sharded, on_ray(sharded, scorers=scorers), tmp_path / "ray")
+
+    assert expected["id"] == actual["id"]
+    assert np.array_equal(expected["score.cod"], actual["score.cod"])
+
+
+@pytest.fixture
+def encoded(tiny, tmp_path):
+    """An experiment on a pool of encoded images, one of which is cut off in the middle."""
+    rng = np.random.default_rng(0)
+
+    def png() -> bytes:
+        data = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (80, 70, 3), np.uint8)).save(data, "PNG")
+        return data.getvalue()
+
+    for name, count in (("pool", 400), ("test", 8)):
+        images = [png() for _ in range(count)]
+        if name == "pool":
+            images[7] = images[7][:200]
+        columns = {"id": [f"{name}-{i:03d}" for i in range(count)], "image": images}
+        labels = [i % 3 for i in range(count)]
+        pq.write_table(pa.table({**columns, "label": labels}), tmp_path / f"{name}.parquet")
+    dataset = {"name": "parquet", "root": str(tmp_path), "pool": ["pool.parquet"], "size": 32}
+    return tiny(dataset={**dataset, "test": ["test.parquet"], "encoding": "bytes"})
+
+
+def test_encoded_images_are_decoded_apart_from_the_actors(encoded, tmp_path):
+    """The CPU stage would hand on other pixels than the local decoder, or lose the bad image."""
+    expected, _ = score(encoded, LocalEngine(encoded.compute), tmp_path / "local")
+    actual, result = score(encoded, on_ray(encoded, scorers=2), tmp_path / "ray")
+
+    assert expected == actual
+    assert list(result["bad"]) == ["pool-007"]
+    assert actual["status"][7] != scores.OK and actual["score.cod"][7] is None
+
+
+def test_a_killed_scoring_actor_is_replaced(tiny, tmp_path):
+    """A pass would lose the units of a dead actor, or score them twice."""
+    marker = tmp_path / "died"
+    unit = tiny().dataset.open().pool.ids()[300]
+    killer = {"name": "faulty.dies_scoring", "unit": unit, "marker": str(marker)}
+    x = tiny(observers=[killer])
+    expected, _ = score(tiny(), LocalEngine(x.compute), tmp_path / "local")
+    actual, result = score(x, on_ray(x, scorers=2), tmp_path / "ray")
+
+    assert marker.exists()
+    assert max(Counter(actual["id"]).values()) == 1 and result["units"] == 600
+    assert expected == actual
+
+
+def test_a_killed_training_worker_continues(tiny, tmp_path):
+    """A training that lost a worker would start over, or end with other weights."""
+    weights = []
+    for name in ("killed", "alone"):
+        marker = tmp_path / name
+        if name == "alone":
+            marker.touch()
+        x = tiny(
+            strategy={"name": "faulty.dies_training", "marker": str(marker)},
+            budget={"initial": 40, "per_cycle": 20, "total": 40},
+            compute={"engine": "ray", "checkpoint_seconds": 0, "shard_rows": 256},
+        )
+        _, last = finish(x, on_ray(x), tmp_path / f"{name}-run")
+        weights.append(last)
+        assert marker.exists()
+
+    assert weights[0] == weights[1]
+
+
+def test_what_a_worker_raises_arrives_as_it_was(tiny, tmp_path):
+    """A user would read pages of Ray's frames instead of the unit's name."""
+    unit = tiny().dataset.open().pool.ids()[300]
+    x = tiny(observers=[{"name": "faulty.not_a_number", "unit": unit}])
+
+    with pytest.raises(DataError, match=f"faulty.not_a_number.*{unit}.*nan"):
+        score(x, on_ray(x, scorers=1), tmp_path)
+
+
+def test_a_training_that_diverges_says_so(tiny, tmp_path):
+    """A diverged training would be restarted again and again, then blamed on the cluster."""
+    x = tiny(scheme={"name": "supervised", "epochs": 4, "batch_size": 16, "lr": 1e30})
+
+    with pytest.raises(DataError, match=r"cycle 0, epoch \d"):
+        finish(x, on_ray(x), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("compute", "message"),
+    [
+        ({"device": "cuda"}, r"needs 1 GPU.*the cluster has 0"),
+        ({"scorers": 99}, r"compute.scorers needs 100 CPUs, the cluster has 18"),
+        ({"train_workers": 99}, r"compute.train_workers needs \d+ CPUs, the cluster has 18"),
+    ],
+)
+def test_more_than_the_cluster_has_is_refused_at_once(compute, message):
+    """A run would wait for ever for resources that never come."""
+    with pytest.raises(ClusterError, match=message):
+        RayEngine(Compute(**compute))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "host:port"])
+def test_a_dead_address_fails_in_seconds(address, monkeypatch):
+    """ray.init retries a dead address for minutes without a word."""
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    started = time.monotonic()
+
+    with pytest.raises(ClusterError, match=address):
+        cluster.connect(address)
+    assert time.monotonic() - started < 10

@@ -1,0 +1,1 @@
+"""Parts that fail on purpose: a user's own package, as `--plugins faulty` accepts it."""

@@ -1,0 +1,38 @@
+"""A training worker that dies once, after some of the training is done."""
+
+import os
+import signal
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from rayal.model import Outputs
+from rayal.scheme import Companion
+from rayal.signals import Signals
+from rayal.strategy import Strategy
+
+
+class DiesTraining(Strategy):
+    """Uniform noise; its companion kills the process at half of a training, once."""
+
+    needs = frozenset({"noise"})
+    marker: str
+    """A file that remembers the death."""
+
+    def companion(self, layer_channels: tuple[int, ...]) -> Companion:
+        return _Killer(Path(self.marker))
+
+    def score(self, s: Signals) -> Tensor:
+        return s.noise
+
+
+class _Killer(Companion):
+    def __init__(self, marker: Path) -> None:
+        super().__init__()
+        self.marker, self.weight = marker, nn.Parameter(Tensor([0.0]))
+
+    def loss(self, outputs: Outputs, per_unit_loss: Tensor, progress: float) -> Tensor:
+        if progress > 0.5 and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.weight.sum() * 0

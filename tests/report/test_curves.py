@@ -1,0 +1,135 @@
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
+from numpy.testing import assert_allclose
+from PIL import Image
+
+from rayal.report import curves
+from rayal.report.curves import GREY, _figure, _spaced, draw, draw_run
+from rayal.report.runs import Run, group
+from rayal.report.tables import Summary
+
+BASE = Run("a", "digits", "cod", "supervised", 0, "accuracy", {}, True, "/runs/x")
+POINTS = {10: 0.5, 20: 0.7, 30: 0.8}
+
+
+def summary(*runs: Run) -> Summary:
+    return Summary(group(runs))
+
+
+def seeds(strategy: str, count: int) -> list[Run]:
+    return [
+        replace(
+            BASE, strategy=strategy, seed=n, points={at: y + 0.01 * n for at, y in POINTS.items()}
+        )
+        for n in range(count)
+    ]
+
+
+def only_panel(of: Summary) -> Axes:
+    (panel,) = _figure(of).axes
+    return panel
+
+
+def means(panel: Axes) -> list[Line2D]:
+    return [line for line in panel.lines if line.get_linestyle() != "None"]
+
+
+def test_mean_and_band_by_hand() -> None:
+    """The figure that ends up in the paper."""
+    panel = only_panel(summary(*seeds("cod", 2)))
+    (line,), (band,) = means(panel), panel.collections
+
+    assert_allclose(line.get_xdata(), [10, 20, 30])
+    assert_allclose(line.get_ydata(), [50.5, 70.5, 80.5])
+    assert_allclose(band.get_datalim(panel.transData).y0, 50.5 - 12.706204736 * 0.5)
+    assert ("Labels", "Test accuracy (%)") == (panel.get_xlabel(), panel.get_ylabel())
+
+
+def test_one_seed_has_no_band() -> None:
+    """A band of width zero would claim certainty."""
+    (band,) = only_panel(summary(*seeds("cod", 1))).collections
+
+    assert 0 == sum(len(path.vertices) for path in band.get_paths())
+
+
+def test_random_is_grey_and_behind() -> None:
+    """The baseline must be found at a glance, whatever else is drawn."""
+    cod, random = means(only_panel(summary(*seeds("random", 3), *seeds("cod", 3))))
+
+    assert (GREY.lower(), False) == (to_hex(random.get_color()), GREY == cod.get_color())
+    assert random.get_zorder() < cod.get_zorder()
+
+
+def test_lines_are_named_at_their_ends() -> None:
+    """A legend would have to be matched by colour; n says how much a line is worth."""
+    partial = replace(BASE, seed=9, complete=False, points={10: 0.5})
+    panel = only_panel(summary(*seeds("cod", 2), partial, *seeds("random", 3)))
+
+    assert {"cod (n = 3, 1 partial)", "random (n = 3)"} == {t.get_text() for t in panel.texts}
+
+
+def test_missing_points_are_gaps() -> None:
+    """A line through a missing point shows a value that nobody measured."""
+    lacking = replace(BASE, seed=1, points={10: 0.5, 20: math.nan, 30: 0.8})
+    panel = only_panel(summary(replace(BASE, points=POINTS), lacking))
+    (line,) = means(panel)
+    (rings,) = set(panel.lines) - {line}
+
+    assert [False, True, False] == list(np.isnan(line.get_ydata()))
+    assert_allclose(rings.get_xydata(), [(20, 70)])
+
+
+def test_twenty_strategies_differ() -> None:
+    """Two lines of the same look are one line."""
+    runs = [run for n in range(20) for run in seeds(f"s{n}", 1)]
+    looks = {(line.get_color(), line.get_linestyle()) for line in means(only_panel(summary(*runs)))}
+
+    assert 20 == len(looks)
+
+
+@given(st.lists(st.floats(0, 1), max_size=12).map(sorted))
+def test_names_do_not_overlap(heights: list[float]) -> None:
+    """Strategies end close together; their names must stay readable and in order."""
+    spaced = _spaced(heights)
+
+    assert all(b - a > 0.065 - 1e-9 for a, b in zip(spaced, spaced[1:], strict=False))
+    assert len(spaced) == len(heights)
+
+
+def test_files(tmp_path: Path) -> None:
+    """Pixels for a page, vectors for a paper; equal runs give equal files, which diff well."""
+    of = summary(*seeds("cod", 2), *seeds("random", 2), replace(BASE, name="b", points=POINTS))
+    for name in ("a", "b"):
+        draw(of, tmp_path / f"{name}.png", tmp_path / f"{name}.svg")
+    svg = (tmp_path / "a.svg").read_text()
+
+    assert (2560, 840) == Image.open(io.BytesIO((tmp_path / "a.png").read_bytes())).size
+    assert "<svg" in svg and "http-equiv" not in svg and "<script" not in svg
+    for kind in ("png", "svg"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+@pytest.mark.parametrize("rows", [[], [{"cycle": 0, "labels": 10, "accuracy": 0.5}]])
+def test_figure_of_a_run_that_has_begun(
+    rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop draws it after the first cycle, when there is one point or, diverged, none."""
+    points = {row["labels"]: row["accuracy"] for row in rows}
+    begun = replace(BASE, points=points, complete=False)
+    monkeypatch.setattr(curves, "summarise", lambda records: summary(begun))
+
+    image = Image.open(io.BytesIO(draw_run(SimpleNamespace())))  # type: ignore[arg-type]
+
+    assert (1280, 840) == image.size

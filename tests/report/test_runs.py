@@ -1,0 +1,185 @@
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from numpy.testing import assert_allclose
+
+from rayal.errors import UsageError
+from rayal.report.runs import Group, Run, group
+
+
+def run(
+    strategy: str = "cod", seed: int = 0, points: dict[int, float] | None = None, **changes: Any
+) -> Run:
+    """A complete run with accuracy 0.5 and 0.7 at 10 and 20 labels."""
+    fields = {
+        "name": "a",
+        "dataset": "digits",
+        "scheme": "supervised",
+        "metric": "accuracy",
+        "complete": True,
+        "url": f"/runs/{strategy}-{seed}",
+    }
+    points = {10: 0.5, 20: 0.7} if points is None else points
+    return Run(strategy=strategy, seed=seed, points=points, **{**fields, **changes})
+
+
+def only(runs: list[Run]) -> Group:
+    (found,) = group(runs)
+    return found
+
+
+def record(rows: list[dict[str, Any]], **changes: Any) -> Any:
+    """What the report asks of a run folder."""
+    experiment = {
+        "name": "a",
+        "seed": 3,
+        "dataset": {"name": "digits"},
+        "strategy": {"name": "cod"},
+        "scheme": {"name": "supervised"},
+        "task": {"name": "classification"},
+    }
+    return SimpleNamespace(
+        experiment=lambda: {**experiment, **changes},
+        cycles=lambda: rows,
+        complete=False,
+        folder=SimpleNamespace(url="/runs/x"),
+    )
+
+
+def test_reads_a_run_that_is_not_over() -> None:
+    """Reports are made while sweeps run; a diverged or missing value is a gap and never 0."""
+    rows = [
+        {"cycle": 0, "labels": 10, "accuracy": 0.5},
+        {"cycle": 1, "labels": 20, "accuracy": math.nan},
+        {"cycle": 2, "labels": 30},
+    ]
+
+    found = Run.read(record(rows))
+
+    assert {10: 0.5, 20: math.nan, 30: math.nan} == found.points  # the same nan object
+    assert ({10}, False) == (found.measured, found.complete)
+
+
+def test_names_cannot_act_on_a_terminal() -> None:
+    """A run folder from elsewhere may hold escape codes, markup, or a second table column."""
+    hostile = record([], name="\x1b[2J|[red]$x$<b>")
+
+    assert "??2J??red??x??b?" == Run.read(hostile).name
+
+
+def test_groups_and_arms() -> None:
+    """Runs on different data, or of different questions, share no axis."""
+    found = group(
+        [
+            run("random", 1),
+            run("cod", 1),
+            run("cod", 0),
+            run(scheme="isda"),
+            run(dataset="cifar10"),
+            run(name="b"),
+        ]
+    )
+    first = found[1]
+
+    assert [("a", "cifar10"), ("a", "digits"), ("b", "digits")] == [
+        (g.name, g.dataset) for g in found
+    ]
+    assert ["cod (isda)", "cod (supervised)", "random (supervised)"] == [
+        arm.label for arm in first.arms
+    ]
+    assert [[0], [0, 1], [1]] == [[r.seed for r in arm.runs] for arm in first.arms]
+
+
+def test_the_same_run_twice_is_refused() -> None:
+    """Two settings under one name would be averaged as if they were seeds."""
+    with pytest.raises(UsageError, match="/runs/cod-0 and /runs/elsewhere"):
+        group([run(), run(url="/runs/elsewhere")])
+
+
+def test_a_point_that_a_seed_lacks_is_a_gap() -> None:
+    """A mean over other seeds than its neighbours' jumps for no reason."""
+    g = only([run(seed=0), run(seed=1, points={10: 0.7})])
+    (arm,) = g.arms
+    at_10 = arm.at(10)
+
+    assert at_10 is not None and arm.at(20) is None
+    assert_allclose((at_10.mean, at_10.n), (0.6, 2))
+    assert [0.7] == arm.values(20)
+
+
+def test_arms_with_other_label_counts_stay_whole() -> None:
+    """Two budgets in one figure would tear each other's lines apart."""
+    g = only([run("cod", 0), run("random", 0, {15: 0.4, 25: 0.6})])
+    cod, random = g.arms
+
+    assert ([10, 20], [15, 25], [10, 15, 20, 25]) == (cod.labels, random.labels, g.labels)
+    assert all(arm.at(labels) for arm in g.arms for labels in arm.labels)
+
+
+def test_areas_are_taken_over_shared_labels_of_complete_runs() -> None:
+    """A run with more labels would win by its range; one that is going on would shorten all."""
+    g = only(
+        [
+            run("cod", 0, {10: 0.5, 20: 0.7, 30: 0.9}),
+            run("random", 0, {10: 0.4, 20: 0.6}),
+            run("random", 1, {10: 0.1}, complete=False),
+        ]
+    )
+    cod, random = g.arms
+
+    assert [10, 20] == g.shared
+    assert_allclose((g.areas(cod)[0], g.areas(random)[0]), (0.6, 0.5))
+    assert {0} == g.areas(random).keys()
+    assert "n = 2, 1 partial" == random.size
+
+
+def test_no_area_without_a_range() -> None:
+    """One point has no area, and no complete run has no points."""
+    assert {} == (g := only([run(points={10: 0.5})])).areas(g.arms[0])
+    assert {} == (g := only([run(complete=False)])).areas(g.arms[0])
+
+
+def curves(strategy: str, heights: list[float]) -> list[Run]:
+    """A flat curve per seed: its area is its height."""
+    return [run(strategy, seed, {10: h, 20: h}) for seed, h in enumerate(heights)]
+
+
+def test_pairs_use_common_seeds_only() -> None:
+    """Only what shares a first set and a first model can be subtracted."""
+    g = only(curves("cod", [0.6, 0.7, 0.85, 0.9]) + curves("random", [0.5, 0.6, 0.7]))
+    (pair,) = g.pairs
+
+    assert 3 == pair.test.difference.n
+    assert_allclose(pair.test.difference.mean, 0.35 / 3)
+
+
+@pytest.mark.parametrize(
+    ("cod", "verdict"),
+    [
+        ([0.61, 0.71, 0.82], "cod higher"),
+        ([0.41, 0.51, 0.62], "random higher"),
+        ([0.5, 0.6, 0.7], "tie"),
+        ([0.4, 0.7, 0.7], "not separated"),
+        ([0.9], "needs 2 seeds"),
+    ],
+)
+def test_verdicts(cod: list[float], verdict: str) -> None:
+    """The word that people remember."""
+    (pair,) = only(curves("cod", cod) + curves("random", [0.5, 0.6, 0.7])).pairs
+
+    assert verdict == pair.verdict
+
+
+def test_all_pairs_are_adjusted_together() -> None:
+    """Among 10 strategies 2 of 45 pairs differ by chance alone."""
+    g = only(
+        curves("cod", [0.61, 0.71, 0.82])
+        + curves("margin", [0.4, 0.7, 0.7])
+        + curves("random", [0.5, 0.6, 0.7])
+    )
+    p = {pair.test.p for pair in g.pairs}
+
+    assert 3 == len(g.pairs)
+    assert_allclose(min(pair.holm or 0 for pair in g.pairs), 3 * min(x for x in p if x is not None))

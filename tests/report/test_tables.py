@@ -1,0 +1,144 @@
+import csv
+import io
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from numpy.testing import assert_allclose
+from rich.console import Console
+
+from rayal.report.runs import Run, group
+from rayal.report.tables import COLUMNS, Summary
+
+BASE = Run("a", "digits", "cod", "supervised", 0, "accuracy", {}, True, "/runs/x")
+
+
+def runs(strategy: str, seeds: int, height: float = 0.5, cycles: int = 2, **changes: object):
+    """Runs whose accuracy grows by 0.1 per 10 labels; a seed adds 0.01."""
+    return [
+        replace(
+            BASE,
+            strategy=strategy,
+            seed=seed,
+            points={10 * n: height + 0.1 * n + 0.01 * seed for n in range(1, cycles + 1)},
+            **changes,
+        )
+        for seed in range(seeds)
+    ]
+
+
+SUMMARY = Summary(group(runs("cod", 3, 0.55) + runs("random", 3)))
+
+
+def test_markdown_by_hand() -> None:
+    """Pasted into papers and pull requests: mean 0.66 +- 4.303 * 0.01 / sqrt(3) in percent."""
+    lines = SUMMARY.to_markdown().splitlines()
+
+    assert "### a on digits: accuracy (%) by labels" in lines
+    assert "| strategy | n | 10 | 20 | AULC |" in lines
+    assert "| cod | 3 | 66.00 ± 2.48 | 76.00 ± 2.48 | 71.00 ± 2.48 |" in lines
+    assert "| cod - random | 3 | 5.00 ± 0.00 | < 0.001 | < 0.001 | cod higher |" in lines
+
+
+def test_warnings_come_first() -> None:
+    """Three seeds without a baseline look as convincing in a table as thirty with one."""
+    partial = [replace(run, complete=False, seed=9) for run in runs("cod", 1)]
+    summary = Summary(group(runs("cod", 3, 0.55) + runs("margin", 3) + partial))
+    baseline, unfinished, few = summary.to_markdown().split("\n\n")[:3]
+
+    assert "no random baseline" in baseline
+    assert "1 of 7 runs not complete" in unfinished
+    assert "n = 3 is not enough" in few
+    assert [] == Summary(group(runs("cod", 5) + runs("random", 5))).warnings
+
+
+def test_baseline_of_another_scheme_does_not_count() -> None:
+    """A better scheme would pass for a better strategy."""
+    summary = Summary(group(runs("cod", 5, scheme="isda") + runs("random", 5)))
+
+    assert any("no random baseline with scheme isda" in text for text in summary.warnings)
+
+
+def test_a_gap_is_shown_as_one() -> None:
+    """Zero, or a mean over fewer seeds, would be read as a result."""
+    uneven = [*runs("cod", 1, cycles=3), *runs("cod", 2, cycles=2)[1:]]
+    summary = Summary(group(uneven))
+    row = next(line for line in summary.to_markdown().splitlines() if line.startswith("| cod"))
+    last = list(csv.DictReader(io.StringIO(summary.to_csv())))[-1]
+
+    assert "–" == row.split(" | ")[4]
+    assert ("30", "1", "") == (last["labels"], last["n"], last["mean"])
+
+
+def test_csv_is_complete_and_unrounded() -> None:
+    """Figures of papers are drawn from it."""
+    rows = list(csv.DictReader(io.StringIO(SUMMARY.to_csv())))
+    first = rows[0]
+
+    assert 4 == len(rows)
+    assert ("cod", "supervised", "10", "3") == tuple(
+        first[key] for key in ("strategy", "scheme", "labels", "n")
+    )
+    assert_allclose(float(first["mean"]), 0.66, rtol=1e-12)
+    assert_allclose(float(first["half_interval"]), 0.0248413771175033, rtol=1e-12)
+
+
+def test_json_holds_every_run() -> None:
+    """Whoever doubts a test can do another one."""
+    (found,) = json.loads(SUMMARY.to_json())["groups"]
+
+    assert_allclose(list(found["arms"][0]["aulc"]["by_seed"].values()), [0.70, 0.71, 0.72])
+    assert [10, 20] == found["aulc_labels"]
+    assert "cod higher" == found["pairs"][0]["verdict"]
+
+
+def test_one_seed_has_no_interval() -> None:
+    """± 0.00 would claim certainty."""
+    assert "| cod | 1 | 60.00 | 70.00 | 65.00 |" in Summary(group(runs("cod", 1))).to_markdown()
+
+
+def test_other_metrics_are_not_percent() -> None:
+    """A likelihood of 1.2 nats is not 120 %."""
+    text = Summary(group(runs("cod", 1, 1.1, metric="nll"))).to_markdown()
+
+    assert "nll by labels" in text and "1.2000" in text
+
+
+def test_many_cycles_fit_a_page() -> None:
+    """The first and the last label count stay."""
+    (table,) = Summary(group(runs("cod", 1, cycles=40))).tables()
+
+    assert ["10", "400"] == [table.header[2], table.header[-2]]
+    assert COLUMNS == len(table.header) - 3
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_terminal(width: int) -> None:
+    """What `rayal report` prints."""
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(SUMMARY.to_rich())
+    text = console.export_text()
+
+    assert "warning: a on digits: n = 3 is not enough" in text
+    assert "cod - random" in text and "accuracy (%)" in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_nothing_to_say_about_nothing() -> None:
+    """A run that has only begun is no error."""
+    begun = Summary(group([replace(BASE, complete=False)]))
+
+    assert "| cod | 1, 1 partial | – |" in begun.to_markdown()
+    assert "\n" == Summary(()).to_markdown()
+
+
+def test_a_large_sweep_takes_seconds() -> None:
+    """20 strategies, 10 seeds, 50 cycles: 190 pairs."""
+    many = [run for n in range(20) for run in runs(f"s{n}", 10, 0.01 * n, cycles=50)]
+    started = time.monotonic()
+    summary = Summary(group(many))
+    sizes = [len(form) for form in (summary.to_markdown(), summary.to_csv(), summary.to_json())]
+
+    assert min(sizes) > 1000
+    assert time.monotonic() - started < 5

@@ -1,0 +1,53 @@
+"""Signals of a small real network, for the tests of all strategies."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+
+from rayal.dataset import ImageSpec
+from rayal.model import build
+from rayal.parts import build as build_part
+from rayal.signals import Signals
+from rayal.strategy import Strategy
+
+UNITS = 24
+CLASSES = 5
+
+Score = Callable[..., torch.Tensor | None]
+
+
+class Bench:
+    """Scores chosen rows of one fixed batch, as the pass would."""
+
+    def __init__(self) -> None:
+        spec = ImageSpec(channels=3, height=16, width=16, mean=(0.5,) * 3, std=(0.25,) * 3)
+        model = build_part("models", {"name": "small_cnn", "width": 8})
+        self.networks = [build(model, CLASSES, spec, seed).eval() for seed in (1, 2, 3)]
+        self.images = torch.randn(UNITS, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        self.ids = [f"unit-{i}" for i in range(UNITS)]
+
+    def signals(self, rows: Sequence[int], *, cycle: int, seed: int = 0) -> Signals:
+        current, previous, random = self.networks
+        references = {"previous": previous, "initial": previous, "random": random}
+        return Signals(
+            [self.ids[row] for row in rows],
+            self.images[list(rows)],
+            current,
+            references,
+            seed=seed,
+            cycle=cycle,
+        )
+
+    def score(
+        self, strategy: Strategy, rows: Sequence[int] = range(UNITS), *, cycle: int = 1
+    ) -> torch.Tensor | None:
+        view = self.signals(rows, cycle=cycle).declared_by(
+            strategy.part_name(), strategy.needs, strategy.reference(cycle)
+        )
+        return strategy.score(view)
+
+
+@pytest.fixture(scope="session")
+def bench() -> Bench:
+    return Bench()

@@ -1,0 +1,117 @@
+"""What every strategy promises; runs over each file in rayal/strategies."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from rayal.parts import build, find, names
+from rayal.selection import Scored
+from rayal.signals import SIGNAL_NAMES
+from rayal.strategy import Strategy
+
+STRATEGIES = names("strategies")
+UNITS = 24
+
+
+@pytest.fixture(params=STRATEGIES)
+def strategy(request) -> Strategy:
+    return build("strategies", request.param)
+
+
+def scored(scores: np.ndarray) -> Scored:
+    ids = np.array([f"unit-{i}" for i in range(len(scores))], dtype=object)
+    return Scored(ids, scores.astype(np.float64), np.ones(len(scores)))
+
+
+def chosen(strategy: Strategy, pool: Scored, budget: float, seed: int = 0) -> list[str]:
+    return list(pool.ids[strategy.select(pool, budget, np.random.default_rng(seed))])
+
+
+def test_declares_what_exists(strategy):
+    """A misspelt signal or task would be found only on a worker, after a training."""
+    assert strategy.needs <= SIGNAL_NAMES and strategy.keeps <= SIGNAL_NAMES
+    assert strategy.tasks <= {"classification", "segmentation"} and strategy.tasks
+
+
+def test_is_its_configuration(strategy):
+    """A resumed run would select with other hyperparameters than it started with."""
+    assert build("strategies", strategy.model_dump(mode="json")) == strategy
+
+
+def test_documents_itself(strategy):
+    """A reader would not know formula and direction of a score, nor where a method comes from."""
+    kind = find("strategies", strategy.part_name())
+    assert kind.__doc__ and len(kind.__doc__.splitlines()[0]) > 20
+    assert all(field.description for field in kind.model_fields.values())
+
+
+@pytest.mark.parametrize("cycle", [0, 1])
+def test_scores_are_finite_one_per_unit(strategy, bench, cycle):
+    """One score that is not a number would stop every run that uses the strategy."""
+    scores = bench.score(strategy, cycle=cycle)
+
+    assert scores is None or scores.shape == (UNITS,)
+    assert scores is None or torch.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("cycle", [0, 1])
+def test_does_not_depend_on_the_batch(strategy, bench, cycle):
+    """Another batch size or shard would select other units."""
+    together = bench.score(strategy, cycle=cycle)
+    if together is None:
+        pytest.skip("selects without scores")
+    alone = torch.cat([bench.score(strategy, [row], cycle=cycle) for row in range(UNITS)])
+    backwards = bench.score(strategy, range(UNITS)[::-1], cycle=cycle).flip(0)
+
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(backwards, together, atol=1e-5, rtol=1e-4)
+
+
+def test_leaves_the_models_alone(strategy, bench):
+    """Scoring would change what the next cycle trains, or what another strategy sees."""
+    before = [copy.deepcopy(network.state_dict()) for network in bench.networks]
+    bench.score(strategy)
+
+    for network, state in zip(bench.networks, before, strict=True):
+        assert not network.training
+        assert all(torch.equal(state[key], value) for key, value in network.state_dict().items())
+
+
+def test_selects_exactly_the_budget(strategy):
+    """Labels would be bought twice, or money left on the table."""
+    pool = scored(np.random.default_rng(1).random(50))
+    ids = chosen(strategy, pool, 7)
+
+    assert len(set(ids)) == len(ids) == 7
+
+
+def test_takes_all_of_a_small_pool(strategy):
+    """The last cycle of a run that exhausts its pool would crash."""
+    pool = scored(np.random.default_rng(1).random(5))
+
+    assert sorted(chosen(strategy, pool, 7)) == sorted(pool.ids)
+
+
+def test_selects_nothing_from_an_empty_pool(strategy):
+    """A pool whose last images are all undecodable would crash."""
+    assert chosen(strategy, scored(np.empty(0)), 7) == []
+
+
+def test_selection_does_not_depend_on_the_order_of_the_pool(strategy):
+    """Another number of shards would select other units."""
+    pool = scored(np.random.default_rng(2).integers(0, 5, 60))  # many ties
+    order = np.random.default_rng(3).permutation(60)
+    shuffled = Scored(pool.ids[order], pool.scores[order], pool.costs)
+
+    assert chosen(strategy, pool, 20) == chosen(strategy, shuffled, 20)
+
+
+def test_breaks_ties_by_the_seed(strategy):
+    """Equal scores would always favour the same images: a bias that no seed averages out."""
+    pool = scored(np.zeros(200))
+    choices = [frozenset(chosen(strategy, pool, 20, seed)) for seed in (0, 0, 1, 2)]
+
+    assert choices[0] == choices[1]
+    assert len(set(choices)) == 3

@@ -1,0 +1,165 @@
+"""The cycle: what is bought when, and what must not depend on anything but the seed."""
+
+import pytest
+
+from rayal.engine.local import LocalEngine
+from rayal.errors import DataError
+from rayal.ledger import Ledger
+from rayal.loop import candidates, first_units, run
+from rayal.storage import Folder
+
+
+class Told:
+    """A watcher that writes down what it hears."""
+
+    def __init__(self):
+        self.stages, self.passes = [], []
+
+    def stage(self, cycle, stage):
+        self.stages.append((cycle, stage))
+
+    def shards(self, done, total):
+        self.passes.append((done, total))
+
+    def finished(self, cycle, stage, result):
+        assert self.stages[-1] == (cycle, stage)
+
+
+def go(x, folder):
+    """Runs to the end: the pool, every cycle's picks, the last weights, and what was told."""
+    told = Told()
+    with Ledger(Folder(folder), x.identity()) as ledger:
+        pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), told)
+        picks = [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+        return pool, picks, ledger.stage(pool.cycle, "train").read("weights.safetensors"), told
+
+
+def test_buys_the_budget_cycle_by_cycle(tiny, tmp_path):
+    """Labels would be bought too early, twice or not at all; the last cycle takes what is left."""
+    x = tiny(budget={"initial": 20, "per_cycle": 25, "total": 60})
+    pool, picks, _, told = go(x, tmp_path)
+    bought = list(pool.bought.values())
+
+    assert [bought.count(cycle) for cycle in (-1, 0, 1)] == [20, 25, 15]
+    assert (pool.cycle, pool.spent, len(pool.labels)) == (2, 60, 60)
+    assert [list(pool.labels)[20:45], list(pool.labels)[45:]] == picks
+    assert told.stages == [
+        (0, "initial"),
+        *(
+            (cycle, s)
+            for cycle in (0, 1)
+            for s in ("train", "evaluate", "score", "select", "label")
+        ),
+        (2, "train"),
+        (2, "evaluate"),
+    ]
+    assert told.passes == [(done, 3) for done in (1, 2, 3)] * 2
+
+
+def test_labels_are_the_true_ones(tiny, tmp_path):
+    """A model would train on other units' labels, and only lose some accuracy by it."""
+    x = tiny()
+    pool, *_ = go(x, tmp_path)
+    truth = x.dataset.open().labels("pool")
+
+    assert {unit: truth[unit] for unit in pool.labels} == pool.labels
+
+
+def test_a_run_repeats_itself(tiny, tmp_path):
+    """The same seed would give another result."""
+    first, second = (go(tiny(), tmp_path / name)[1:3] for name in ("a", "b"))
+
+    assert first == second
+
+
+def test_strategies_of_one_seed_share_the_first_cycle(tiny, tmp_path):
+    """Paired comparisons would compare different initial sets and initial weights."""
+    cod, _, _, _ = go(tiny(), tmp_path / "cod")
+    random, _, _, _ = go(tiny(strategy="random"), tmp_path / "random")
+    other, _, _, _ = go(tiny(seed=1), tmp_path / "other")
+    first = [frozenset(list(pool.labels)[:20]) for pool in (cod, random, other)]
+    trained = [
+        (tmp_path / name / "cycle-000/train/weights.safetensors").read_bytes()
+        for name in ("cod", "random", "other")
+    ]
+
+    assert first[0] == first[1] != first[2]
+    assert trained[0] == trained[1] != trained[2]
+
+
+def test_candidates_are_new_in_every_cycle(tiny):
+    """Every cycle would score the same subset, or the subset would hold labeled units."""
+    x = tiny(candidates=100)
+    store = x.dataset.open()
+    labeled = {unit: 0 for unit in first_units(x, store)}
+
+    class Pool:
+        labels, refused = labeled, ("test",)
+
+        def __init__(self, cycle):
+            self.cycle = cycle
+
+    first, again, second = (candidates(x, store, Pool(cycle)) for cycle in (0, 0, 1))
+
+    assert first == again and len(set(first)) == len(set(second)) == 100
+    assert not labeled.keys() & set(first) and set(first) != set(second)
+
+
+def test_observers_are_recorded_and_change_nothing(tiny, tmp_path):
+    """Watching another strategy would change the run that is watched."""
+    alone, picks, weights, _ = go(tiny(), tmp_path / "alone")
+    _, observed, same, _ = go(tiny(observers=["entropy", "random", "cod"]), tmp_path / "observed")
+    with Ledger(
+        Folder(tmp_path / "observed"), tiny(observers=["entropy", "random", "cod"]).identity()
+    ) as ledger:
+        agreement = ledger.result(1, "select")["agreement"]
+
+    assert picks == observed and weights == same
+    assert agreement["cod#2"] == 1.0 and 0 <= agreement["random"] < agreement["cod#2"]
+
+
+def test_kept_predictions_choose_what_a_second_forward_chooses(tiny, tmp_path):
+    """Reading the last pass instead of running the previous model would change COD's choice."""
+    x = tiny()
+    _, kept, _, _ = go(x, tmp_path / "kept")
+    everything = tiny(candidates=10_000)  # a subset that happens to be all: nothing is kept
+    _, forwarded, _, _ = go(everything, tmp_path / "forwarded")
+
+    assert [set(ids) for ids in kept] == [set(ids) for ids in forwarded]
+
+
+def test_an_exhausted_pool_ends_the_run(tiny, tmp_path):
+    """A budget that the pool cannot fill would run for ever."""
+    x = tiny(
+        dataset={"name": "digits", "limit_pool": 50, "limit_test": 50},
+        budget={"initial": 20, "per_cycle": 20, "total": 500},
+    )
+    pool, picks, _, _ = go(x, tmp_path)
+
+    assert len(pool.labels) == 50
+    assert [len(ids) for ids in picks] == [20, 10]
+
+
+@pytest.fixture
+def crooked(monkeypatch):
+    """A strategy whose select returns what the test says."""
+    from rayal.strategies.entropy import Entropy
+
+    return lambda picks: monkeypatch.setattr(Entropy, "select", lambda *_: picks)
+
+
+@pytest.mark.parametrize(
+    ("picks", "message"),
+    [
+        ([0, 0], "selected a unit twice"),
+        ([5, 100_000], "a position outside 0"),
+        ([0.5, 1.0], "one position per unit"),
+        (list(range(21)), "spent 21 of 20"),
+    ],
+)
+def test_a_wrong_selection_is_refused(tiny, tmp_path, crooked, picks, message):
+    """A user's own strategy would spend the budget on duplicates or more than there is."""
+    crooked(picks)
+
+    with pytest.raises(DataError, match=f"'entropy' .*{message}"):
+        go(tiny(strategy="entropy"), tmp_path)

@@ -1,0 +1,161 @@
+"""rayal/parts.py: finding parts by file name, building them, plugins, paths."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import Field, ValidationError
+
+from rayal import parts
+from rayal.errors import UsageError
+from rayal.parts import Component, Location, Part, Settings, Written, build, find, names, suggest
+
+PLUGIN = """
+from rayal.parts import Component
+
+class Mine(Component):
+    k: int = 1
+"""
+
+
+class Holder(Settings):
+    oracle: Annotated[Component, Part("oracles")] = Field(
+        default="simulated", validate_default=True
+    )
+    many: tuple[Annotated[Component, Part("oracles")], ...] = ()
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A user's own part in the package `my_pkg`, which is not allowed yet."""
+    package = tmp_path / "my_pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "mine.py").write_text(PLUGIN)
+    (package / "two.py").write_text(PLUGIN + "class Other(Component): ...\n")
+    (package / "broken.py").write_text("import there_is_no_such_module\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(parts, "_allowed_plugins", set())
+    yield "my_pkg"
+    for name in [name for name in sys.modules if name.split(".")[0] == "my_pkg"]:
+        del sys.modules[name]
+
+
+def test_a_file_is_a_part() -> None:
+    """Adding a strategy is adding one file: nothing else may need a change."""
+    assert "simulated" in names("oracles")
+    assert "Simulated" == find("oracles", "simulated").__name__
+    assert "simulated" == find("oracles", "simulated").part_name()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("simulatd", "there is no 'simulatd' in oracles; did you mean 'simulated'?"),
+        ("zzz", "there is no 'zzz' in oracles; choose one of: "),
+        ("", "there is no '' in oracles"),
+        ("../simulated", "is code outside rayal"),
+        ("os.system", "allow it on the command line: --plugins os"),
+        ("__init__", "there is no '__init__' in oracles"),
+    ],
+)
+def test_unknown_names(name: str, message: str) -> None:
+    """A name from a file must never import what is not a part (K02)."""
+    with pytest.raises(UsageError) as caught:
+        find("oracles", name)
+
+    assert message in str(caught.value)
+
+
+def test_plugins_need_permission(plugin: str) -> None:
+    """Code runs at import: a file alone, perhaps downloaded, must not be able to name it."""
+    with pytest.raises(UsageError, match="--plugins my_pkg"):
+        build("oracles", "my_pkg.mine")
+    assert "my_pkg.mine" not in sys.modules
+
+    parts.allow_plugins([plugin])
+
+    assert {"name": "my_pkg.mine", "k": 2} == build(
+        "oracles", {"name": "my_pkg.mine", "k": 2}
+    ).model_dump()
+    assert ("my_pkg",) == parts.allowed_plugins()
+
+
+def test_plugins_that_cannot_be_used(plugin: str) -> None:
+    """The message must say which of the user's modules is wrong, and how."""
+    parts.allow_plugins([plugin])
+
+    with pytest.raises(UsageError, match="my_pkg.two must hold one part .*: Mine, Other"):
+        find("oracles", "my_pkg.two")
+    with pytest.raises(UsageError, match="'my_pkg.broken' cannot be imported: .*no_such_module"):
+        find("oracles", "my_pkg.broken")
+    with pytest.raises(UsageError, match="'my_pkg.absent' cannot be imported"):
+        find("oracles", "my_pkg.absent")
+
+
+def test_a_field_takes_and_saves_a_part() -> None:
+    """What a run folder records must build the same part, with the fields of its own class."""
+    simulated = find("oracles", "simulated")()
+    saved = {"name": "simulated"}
+
+    for value in (simulated, "simulated", saved):
+        holder = Holder(oracle=value, many=(value,))
+
+        assert simulated == holder.oracle
+        assert {"oracle": saved, "many": [saved]} == holder.model_dump(mode="json")
+
+
+def test_a_part_of_another_kind_is_refused(plugin: str) -> None:
+    """A strategy where an oracle belongs would fail in the middle of a run."""
+
+    class Strict(Settings):
+        inner: Annotated[Holder, Part("oracles")]
+
+    with pytest.raises(ValidationError, match="inner"):
+        Strict(inner="simulated")
+
+
+@pytest.mark.parametrize("value", [None, 3, [], {}, {"k": 1}, {"name": None}])
+def test_what_is_no_part(value: object) -> None:
+    """A part without a name cannot be guessed."""
+    with pytest.raises(
+        ValidationError, match=r"expected a name or \{name: ..., ...\} from oracles"
+    ):
+        Holder(oracle=value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "nan"])
+def test_numbers_are_finite(value: object) -> None:
+    """A learning rate of nan passes every comparison and ends in nonsense hours later."""
+
+    class Rate(Settings):
+        lr: float
+
+    with pytest.raises(ValidationError, match="finite"):
+        Rate(lr=value)
+
+
+def test_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same file must mean the same data wherever the command is started."""
+
+    class Data(Settings):
+        root: Location | None = None
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+
+    assert "/configs/data" == Data(root=Written("../configs/data", Path("/configs"))).root
+    assert f"{tmp_path}/data" == Data(root="data").root
+    assert "/data" == Data(root=Written("/data", Path("/configs"))).root
+    assert "/home/me/data" == Data(root=Written("~/data", Path("/configs"))).root
+    assert "s3://bucket/x" == Data(root=Written("s3://bucket/x", Path("/configs"))).root
+    assert str is type(Data(root=Written("x", Path("/configs"))).root)
+    with pytest.raises(ValidationError):
+        Data(root="")
+
+
+def test_suggest() -> None:
+    """A typo gets the nearest word; anything else the whole list."""
+    assert "did you mean 'lr'?" == suggest("lrr", ["lr", "epochs"])
+    assert "choose one of: lr, epochs" == suggest("milestones", ["lr", "epochs"])
