@@ -76,7 +76,7 @@ class Bench:
                 "strategy": first,
                 "observers": observers,
                 "budget": {"initial": 1, "per_cycle": 1, "total": 2},
-                "compute": {"shard_rows": 512},
+                "compute": {"shard_rows": 512, "device": "cpu"},
                 "tracking": "none",
             }
         )
@@ -102,8 +102,8 @@ class Bench:
         return str(out)
 
     def pass_against_loop(self, runs: int) -> Row:
-        cluster.connect(None)
-        engine = cluster.RayEngine(self.experiment("entropy").compute)
+        cores = cluster.connect(None)
+        engine = cluster.RayEngine(self.experiment("entropy").compute, cores)
         small, large = self.units, 4 * self.units
         seconds = alternate(
             runs,

@@ -57,7 +57,7 @@ def _looking_back(x: Experiment) -> str:
 
 def _impossible(x: Experiment, card: Card) -> Iterator[str]:
     pool = f"the {card.pool} images of the pool"
-    if x.budget.unit == "samples" and x.budget.total > card.pool:
+    if x.budget.total > card.pool:
         yield f"budget.total: {x.budget.total} is more than {pool}"
     if x.candidates is not None and x.candidates > card.pool:
         yield f"candidates: {x.candidates} is more than {pool}; null scores all of them"

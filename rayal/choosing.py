@@ -24,29 +24,17 @@ def choose(
     `scored` and `result` are the folder and the result of the scoring pass. Also writes
     `chosen.csv` (rank, id, score) for people.
     """
-    (column, strategy), *observers = x.scored().items()
-    pool = scores.load(scored, result, column, strategy.keeps)
-    picks = _picks(strategy, column, pool, budget, x.seed, cycle)
-    ids = [str(unit) for unit in pool.ids[picks]]
-    out.write("chosen.csv", _table(ids, pool, picks))
-    agreement = {
-        name: _overlap(ids, _would_choose(observer, name, budget, x.seed, cycle, scored, result))
-        for name, observer in observers
-    }
-    return {"ids": ids, "cost": float(pool.costs[picks].sum()), "agreement": agreement}
+    (selecting, *observers), strategies = x.scored(), x.scored()
+    pools = scores.load(scored, result, {s for each in strategies.values() for s in each.keeps})
 
+    def picks(name: str) -> NDArray[np.intp]:
+        return _picks(strategies[name], name, pools[name], budget, x.seed, cycle)
 
-def _would_choose(
-    strategy: Strategy,
-    name: str,
-    budget: float,
-    seed: int,
-    cycle: int,
-    scored: Folder,
-    result: Json,
-) -> list[str]:
-    pool = scores.load(scored, result, name, strategy.keeps)
-    return list(pool.ids[_picks(strategy, name, pool, budget, seed, cycle)])
+    pool, chosen = pools[selecting], picks(selecting)
+    ids = [str(unit) for unit in pool.ids[chosen]]
+    out.write("chosen.csv", _table(ids, pool, chosen))
+    agreement = {name: _overlap(ids, pools[name].ids[picks(name)]) for name in observers}
+    return {"ids": ids, "cost": float(pool.costs[chosen].sum()), "agreement": agreement}
 
 
 def _picks(
@@ -64,8 +52,9 @@ def _picks(
         raise DataError(f"strategy {name!r} selected a position outside 0..{len(pool.ids) - 1}")
     if len(np.unique(picks)) < len(picks):
         raise DataError(f"strategy {name!r} selected a unit twice")
-    if pool.costs[picks].sum() > budget:
-        raise DataError(f"strategy {name!r} spent {pool.costs[picks].sum():g} of {budget:g}")
+    spent = np.cumsum(pool.costs[picks])[-1] if len(picks) else 0  # summed as `spend` does
+    if spent > budget:
+        raise DataError(f"strategy {name!r} spent {spent:g} of {budget:g}")
     return picks
 
 

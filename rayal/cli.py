@@ -3,15 +3,22 @@
 Heavy imports are inside the commands, so that help appears at once.
 """
 
+import io
+import logging
+import os
 import signal
 import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from rayal.errors import LabelsPending, RayalError, UsageError
+from rayal.errors import LabelsPending, RayalError
 
 app = typer.Typer(
     name="rayal",
@@ -20,6 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
+
+INTERRUPTED = 130
+AGAIN_SECONDS = 0.5
+"""Signals this close together are one: `timeout` and some launchers send each of them twice."""
 
 Config = Annotated[Path, typer.Argument(help="The experiment, a YAML file.")]
 Overrides = Annotated[
@@ -32,18 +43,21 @@ Address = Annotated[
     str | None, typer.Option(help="Ray cluster, host:port; without it one starts on this machine.")
 ]
 Out = Annotated[str | None, typer.Option("--out", help="Run folder, a path or a URL.")]
+Runs = Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+_debug = False
+_interrupted: float | None = None  # when the first signal came
 
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")
+    ] = False,
 ) -> None:
-    global _debug
-    _debug = debug
-
-
-_debug = False
+    """Active-learning experiments on Ray, tracked in MLflow."""  # `main` has taken --debug out
 
 
 @app.command()
@@ -54,7 +68,8 @@ def run(
     address: Address = None,
     plugins: Plugins = [],  # noqa: B006
     break_lock: Annotated[
-        bool, typer.Option(help="Take over a run whose writer died on another machine.")
+        bool,
+        typer.Option("--break-lock", help="Take over a run whose writer died on another machine."),
     ] = False,
 ) -> None:
     """Run an experiment, or continue it: the same command again goes on where it stopped."""
@@ -66,13 +81,13 @@ def run(
     with session.opened(x, out, break_lock=break_lock) as opened:
         record = opened.record
         url = record.folder.url
-        print(f"{'complete already' if record.complete else 'run folder'}  {url}", file=sys.stderr)
+        _note(f"{'complete already' if record.complete else 'run folder'}  {url}")
         with Console(record, x.task.headline, x.scheme.epochs) as console:
-            opened.run(partial(session.engine, x.compute, address), [console])
+            opened.run(partial(_engine, x.compute, address), [console])
     _print(cycle_table(record, x.task.headline))
-    print(f"curve   {url}/curve.png")
+    print(_visible(f"curve   {url}/curve.png"))
     if (where := x.tracking.address()) is not None:
-        print(f"MLflow  {where}")
+        print(_visible(f"MLflow  {where}"))
 
 
 @app.command()
@@ -92,59 +107,59 @@ def plan(
 
 
 @app.command()
-def status(
-    runs: Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")],
-    json: AsJson = False,
-) -> None:
+def status(runs: Runs, plugins: Plugins = [], json: AsJson = False) -> None:  # noqa: B006
     """Where runs are: cycle, stage, labels, metric; from their folders alone."""
     from rayal.record import find_records
     from rayal.report.status import status_rows, status_table
 
+    _allow(plugins)
     rows = status_rows(find_records(runs))
     _print_json(rows) if json else _print(status_table(rows))
 
 
 @app.command()
 def report(
-    runs: Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")],
-    format: Annotated[str, typer.Option(help="table, csv, markdown or json.")] = "table",
+    runs: Runs,
+    format: Annotated[
+        Literal["table", "csv", "markdown", "json"], typer.Option(help="What is printed.")
+    ] = "table",
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("report"),
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Learning curves with bands over seeds, tables, areas and paired tests."""
     from rayal.record import find_records
     from rayal.report import curves, tables
+    from rayal.storage import storage_errors
 
+    _allow(plugins)
     summary = tables.summarise(find_records(runs))
-    forms = {
-        "table": lambda: _print(summary.to_rich()),
-        "csv": lambda: print(summary.to_csv(), end=""),
-        "markdown": lambda: print(summary.to_markdown()),
-        "json": lambda: print(summary.to_json()),
-    }
-    if format not in forms:
-        raise UsageError(f"--format {format}: choose one of {', '.join(forms)}")
-    forms[format]()
-    out.mkdir(parents=True, exist_ok=True)
-    curves.draw(summary, out / "curves.png", out / "curves.svg")
-    print(f"curves  {out / 'curves.png'}  {out / 'curves.svg'}", file=sys.stderr)
+    match format:
+        case "table":
+            _print(summary.to_rich())
+        case "csv":
+            print(summary.to_csv(), end="")
+        case "markdown":
+            print(summary.to_markdown(), end="")
+        case "json":
+            print(summary.to_json(), end="")
+    with storage_errors(str(out)):
+        out.mkdir(parents=True, exist_ok=True)
+        curves.draw(summary, out / "curves.png", out / "curves.svg")
+    _note(f"curves  {out / 'curves.png'}  {out / 'curves.svg'}")
 
 
 @app.command()
-def sync(
-    runs: Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")],
-    plugins: Plugins = [],  # noqa: B006
-) -> None:
+def sync(runs: Runs, plugins: Plugins = []) -> None:  # noqa: B006
     """Send to the tracker what it does not have yet."""
-    from rayal import parts
-    from rayal.experiment import Experiment
+    from rayal import config
     from rayal.record import find_records
 
-    parts.allow_plugins(plugins)
+    _allow(plugins)
     for record in find_records(runs):
-        tracking = Experiment.model_validate(record.experiment()).tracking
-        tracking.prepare()
+        tracking = config.resolved(record.experiment()).tracking
         tracking.sync(record)
-        print(f"{record.folder.url}  in step with {tracking.address() or 'no tracker'}")
+        where = tracking.address() or "no tracker"
+        print(_visible(f"{record.folder.url}  in step with {where}"))
 
 
 def _list_verb(kind: str) -> None:
@@ -170,46 +185,128 @@ for _kind in ("strategies", "schemes", "models", "datasets"):
 
 def main() -> NoReturn:
     """The `rayal` command: one line for an error of the user's, with its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm and Kubernetes stop so
+    global _debug
+    _debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    _catch_signals()
+    _direct_output()
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        if app(arguments, prog_name="rayal", standalone_mode=False) == INTERRUPTED:
+            raise KeyboardInterrupt  # typer has made a return value of it
+        print(end="", flush=True)
     except LabelsPending as pending:
-        print(f"rayal: {pending}")
-        sys.exit(0)
+        print(_visible(f"rayal: {pending}"))
     except RayalError as error:
         _fail(error, str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort) as error:
-        _fail(error, "interrupted; the same command continues the run", 130)
+    except KeyboardInterrupt as error:
+        _fail(error, "interrupted; the same command continues the run", INTERRUPTED)
     except typer.TyperException as error:
         _fail(error, error.format_message(), error.exit_code)
+    except BrokenPipeError:  # nobody reads any more, as behind `| head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     sys.exit(0)
 
 
 def _fail(error: BaseException, message: str, code: int) -> NoReturn:
-    print(f"rayal: {message}", file=sys.stderr)
     if _debug:
-        raise error
+        _note("".join(traceback.format_exception(error)))
+    if message:  # `rayal` alone has shown its help
+        _note(f"rayal: {message}")
     sys.exit(code)
+
+
+def _catch_signals() -> None:
+    """Ctrl-C and SIGTERM, with which Slurm and Kubernetes stop a job, do the same."""
+    global _interrupted
+    _interrupted = None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    """The first signal ends the command in good order, a later one at once."""
+    global _interrupted
+    now = time.monotonic()
+    if _interrupted is None:
+        _interrupted = now
+        raise KeyboardInterrupt
+    if now - _interrupted > AGAIN_SECONDS:
+        cursor = b"\x1b[?25h" if sys.stderr.isatty() else b""  # the progress bar hides it
+        os.write(2, cursor + b"rayal: stopped at once; the same command continues the run\n")
+        os._exit(INTERRUPTED)
+
+
+def _direct_output() -> None:
+    """Streams take every character, and log records become lines of stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logging.captureWarnings(True)
+    for name, level in (("rayal", logging.INFO), ("py.warnings", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG if _debug else level)
+        logger.handlers, logger.propagate = [_Lines()], False
+
+
+class _Lines(logging.Handler):
+    """A line per record, on what is stderr at the time: a progress bar replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "rayal: warning: " if record.levelno >= logging.WARNING else ""
+        _note(kind + " ".join(record.getMessage().split()))
+        if record.exc_info:
+            _note("".join(traceback.format_exception(record.exc_info[1])))
 
 
 def _experiment(path: Path, overrides: list[str], plugins: list[str]) -> Any:
     from rayal import config
 
+    _allow(plugins)
+    return config.load(path, overrides)
+
+
+def _allow(plugins: list[str]) -> None:
+    """Accept parts of these packages, which may lie in the working directory."""
     if plugins:
-        sys.path.insert(0, "")  # a plugin lies in the working directory, as with python -m
-    return config.load(path, overrides, plugins)
+        from rayal import parts
+
+        parts.allow_plugins(plugins)
+        sys.path.append(os.getcwd())  # last: a file there never stands in for an installed package
+
+
+@contextmanager
+def _engine(compute: Any, address: str | None) -> Iterator[Any]:
+    from rayal import session
+
+    with session.engine(compute, address) as engine:
+        _catch_signals()  # Ray has put its own handler in place
+        yield engine
 
 
 def _first_line(part: type) -> str:
     return (part.__doc__ or "").strip().splitlines()[0]
 
 
-def _print(renderable: Any) -> None:
-    from rich.console import Console
+def _note(text: str) -> None:
+    """A line for the user, apart from the output."""
+    print(_visible(text), file=sys.stderr)
 
-    Console(highlight=False).print(renderable)
+
+def _visible(text: str) -> str:
+    """The text with the control characters, that a name may hold, escaped."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _print(renderable: Any) -> None:
+    """Tables are never cut: where a terminal is narrow, it wraps their lines itself."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    wide = console.options.update(max_width=sys.maxsize)
+    console.width = max(console.width, Measurement.get(console, wide, renderable).maximum)
+    console.print(renderable)
 
 
 def _print_json(value: Any) -> None:

@@ -1,9 +1,9 @@
-"""Evaluation on the test split: additive counts per shard, so any number of workers agree exactly.
+"""Evaluation on the test split: counts per shard, added in order, so all workers agree exactly.
 
 The test split is read once per cycle, and nothing in a run depends on what it says.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ from rayal.augment import normalise
 from rayal.dataset import Shard, Store
 from rayal.errors import DataError
 from rayal.experiment import Experiment
-from rayal.model import restore
+from rayal.model import placed, restore
+from rayal.scoring import shard_rows
 from rayal.signals import forward
 from rayal.storage import FileLocation, Json
 
@@ -30,34 +31,38 @@ class EvaluateJob:
     weights: FileLocation
 
     def shards(self) -> list[Shard]:
-        return Store(self.store).test.shards(self.experiment.compute.shard_rows)
+        store = Store(self.store)
+        return store.test.shards(shard_rows(self.experiment.compute, store.card))
 
 
-def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> Counts:
-    """The evaluator's counts over some shards of the test split.
+def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Counts]:
+    """The evaluator's counts of each shard of the test split.
 
     Raises DataError for a test image that cannot be decoded: leaving it out would change the test.
     """
     x, store = job.experiment, Store(job.store)
     num_classes, spec = len(store.card.classes), store.card.image
     network = restore(x.model, num_classes, spec, job.weights.read())
-    network.to(device).eval()
-    evaluator, labels = x.task.evaluator(num_classes), store.labels("test")
+    network = placed(network, device, x.scheme.precision).eval()
+    labels, counts = store.labels("test"), []
     for shard in shards:
         decoded = store.test.decode(store.test.read(shard))
         if decoded.bad:
             unit, reason = next(iter(decoded.bad.items()))
             raise DataError(f"test image {unit!r} cannot be decoded: {reason}; mend or remove it")
+        evaluator = x.task.evaluator(num_classes)
         for start in range(0, len(decoded.ids), x.compute.score_batch):
             rows = slice(start, start + x.compute.score_batch)
             images = normalise(torch.from_numpy(decoded.images[rows]).to(device), spec)
             truth = torch.tensor([labels[unit] for unit in decoded.ids[rows]])
-            evaluator.update(forward(network, images).logits.float().cpu(), truth)
-    return evaluator.state()
+            logits = forward(network, images, x.scheme.precision).logits.float()
+            evaluator.update(logits.cpu(), truth)
+        counts.append(evaluator.state())
+    return counts
 
 
-def metrics(job: EvaluateJob, counts: Iterable[Counts]) -> Json:
-    """The metrics of the whole test split from the counts of its parts."""
+def metrics(job: EvaluateJob, counts: Sequence[Counts]) -> Json:
+    """The metrics of the whole test split from the counts of its shards, in their order."""
     evaluator = job.experiment.task.evaluator(len(Store(job.store).card.classes))
-    total: Counts = np.sum(list(counts), axis=0)
+    total: Counts = np.sum(counts, axis=0)
     return evaluator.compute(total)

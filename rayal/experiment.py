@@ -1,6 +1,8 @@
 """An experiment: the parts and numbers that determine a run, as one frozen object."""
 
 from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
@@ -25,7 +27,7 @@ class Budget(Settings):
     """Cost spent in each cycle; the last cycle spends what is left."""
     total: PositiveInt
     """Cost at which the run is complete, the initial units included."""
-    unit: Literal["samples", "clicks"] = "samples"
+    unit: Literal["samples"] = "samples"
     """What cost is counted in."""
 
 
@@ -145,13 +147,19 @@ class Experiment(Settings):
     def identity(self) -> dict[str, Any]:
         """The fields that determine the chosen ids; a run continues only with the same ones.
 
-        Where files lie, how many scorers share the work and who watches are not among them.
+        Where files lie, how many scorers share the work, how many bad images are put up with and
+        who watches are not among them. Of pretrained weights the content counts.
         """
         fields = self.model_dump(mode="json")
         compute = fields.pop("compute")
-        fields.pop("tracking")
+        for free in ("tracking", "max_bad"):
+            del fields[free]
         for place in ("root", "store", "download"):
             fields["dataset"].pop(place, None)
+        if self.model.pretrained:
+            fields["model"]["pretrained"] = sha256(
+                Path(self.model.pretrained).read_bytes()
+            ).hexdigest()
         for same in ("device", "train_workers", "score_batch", "shard_rows"):
             fields[f"compute.{same}"] = compute[same]
         return fields

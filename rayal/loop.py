@@ -1,6 +1,6 @@
 """The active-learning cycle: train, evaluate, score, select, label, until the budget is spent."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -8,11 +8,20 @@ import numpy as np
 
 from rayal.choosing import choose
 from rayal.dataset import Store
+from rayal.errors import DataError
 from rayal.evaluation import EvaluateJob
 from rayal.experiment import Experiment
 from rayal.ledger import Ledger, PoolState, write_labels
+from rayal.oracle import Label
 from rayal.randomness import unit_keys
-from rayal.scoring import ScoreJob, ShardTask, divide, pending, refuse_bad, summary
+from rayal.scoring import (
+    ScoreJob,
+    ShardTask,
+    divide,
+    pending,
+    refuse_bad,
+    summary,
+)
 from rayal.storage import FileLocation, FileRecord, Folder, Json
 from rayal.training import TrainJob
 
@@ -26,6 +35,9 @@ class Engine(Protocol):
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
         """The results of the tasks, in any order, each as soon as its file is there."""
+
+    def close(self) -> None:
+        """Lets go of what it holds between stages."""
 
 
 class Watcher(Protocol):
@@ -90,7 +102,7 @@ class Steps:
                 ids=tuple(ids),
                 labels=np.array([pool.labels[unit] for unit in ids], np.int64),
                 start_from=self._weights(pool.cycle - 1) if continues else None,
-                companion_from=self._companion(pool.cycle - 1) if continues else None,
+                companion_from=self._trained(pool.cycle - 1, "companion") if continues else None,
                 out=out.url,
             )
         )
@@ -126,17 +138,20 @@ class Steps:
         return choose(self.x, pool.cycle, budget, self._folder(pool.cycle, "score"), scored, out)
 
     def label(self, ids: Sequence[str], out: Folder) -> Json:
-        return write_labels(out, self.x.oracle.answer(self.store, ids, out))
+        answers = self.x.oracle.answer(self.store, ids, out)
+        _check_answers(answers, ids, len(self.store.card.classes))
+        return write_labels(out, answers)
 
     def _weights(self, cycle: int) -> FileLocation:
-        record = self.ledger.result(cycle, "train")["weights"]
-        return FileLocation(self._folder(cycle, "train").url, FileRecord(**record))
+        trained = self._trained(cycle, "weights")
+        assert trained is not None, "every training ends with weights"
+        return trained
 
-    def _companion(self, cycle: int) -> FileLocation | None:
-        record = self.ledger.result(cycle, "train").get("companion")
-        if record is None:
-            return None
-        return FileLocation(self._folder(cycle, "train").url, FileRecord(**record))
+    def _trained(self, cycle: int, file: str) -> FileLocation | None:
+        """A file that a cycle's training wrote, if it did."""
+        record = self.ledger.result(cycle, "train").get(file)
+        folder = self._folder(cycle, "train").url
+        return None if record is None else FileLocation(folder, FileRecord(**record))
 
     def _folder(self, cycle: int, stage: str) -> Folder:
         return self.ledger.stage(cycle, stage)
@@ -156,6 +171,20 @@ def candidates(x: Experiment, store: Store, pool: PoolState) -> list[str]:
     if x.candidates is None:
         return ids
     return _random_order(ids, x.seed, pool.cycle, "candidates")[: x.candidates]
+
+
+def _check_answers(answers: Mapping[str, Label], ids: Sequence[str], num_classes: int) -> None:
+    """An answer that was not asked for would cost and never train; a missing one, never end."""
+    if wrong := sorted(answers.keys() ^ set(ids)):
+        raise DataError(
+            f"the oracle answered for {len(answers)} units, {len(ids)} were asked; "
+            f"{wrong[0]!r} is among {len(wrong)} that are missing or too many"
+        )
+    for unit, label in answers.items():
+        if label.value is not None and not 0 <= label.value < num_classes:
+            raise DataError(
+                f"the oracle labeled {unit!r} as {label.value}; classes are 0 to {num_classes - 1}"
+            )
 
 
 def _random_order(ids: list[str], *key: int | str) -> list[str]:

@@ -8,7 +8,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import safetensors.torch
 import torch
@@ -22,6 +22,10 @@ from rayal.parts import Component, Location
 logger = logging.getLogger(__name__)
 
 LAST_LAYER = ("classifier.weight", "classifier.bias")
+
+
+Precision = Literal["fp32", "bf16"]
+"""`bf16` computes a forward pass in bfloat16; weights, updates and softmax stay in float32."""
 
 
 class Outputs(NamedTuple):
@@ -123,6 +127,19 @@ def restore(model: Model, num_classes: int, image: ImageSpec, data: bytes) -> nn
     network = build(model.model_copy(update={"pretrained": None}), num_classes, image, seed=0)
     load_weights(network, data)
     return network
+
+
+def placed(network: nn.Module, device: torch.device | str, precision: Precision) -> nn.Module:
+    """The network on its device, in the memory layout that is fast there."""
+    network = network.to(device)
+    if torch.device(device).type == "cuda" and precision == "bf16":
+        return network.to(memory_format=torch.channels_last)  # what tensor cores want
+    return network
+
+
+def computing(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context of a forward pass: the same in training, evaluation and scoring."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def save_weights(network: nn.Module) -> bytes:

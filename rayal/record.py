@@ -29,7 +29,8 @@ def find_records(places: Iterable[str]) -> list["Record"]:
 
 def _below(folder: Folder) -> Iterator["Record"]:
     if folder.exists("run.json"):
-        yield Record(folder)
+        if folder.exists("experiment.yaml"):  # else it began this moment: nothing to tell yet
+            yield Record(folder)
         return
     for name in folder.folders():
         yield from _below(folder / name)

@@ -16,7 +16,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from rayal.augment import Augment
-from rayal.model import Outputs
+from rayal.model import Outputs, computing
 from rayal.parts import Component
 from rayal.task import Task
 
@@ -157,9 +157,7 @@ class Learner:
         """One update; returns what is worth plotting, as scalars: means over the batch."""
         self._noted = {}
         self.set_lr(batch)
-        with torch.autocast(
-            batch.images.device.type, torch.bfloat16, enabled=self.scheme.precision == "bf16"
-        ):
+        with computing(batch.images.device, self.scheme.precision):
             loss = self.loss(batch)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss * batch.weight)

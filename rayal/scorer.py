@@ -1,6 +1,7 @@
 """The worker of the scoring pass: opens a job's models once, then scores shard after shard."""
 
 from time import monotonic
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,16 +11,18 @@ from torch import Tensor, nn
 from rayal import scores
 from rayal.augment import normalise
 from rayal.dataset import Decoded, ImageSpec, Store
-from rayal.errors import DataError, StorageError
-from rayal.model import build, restore
+from rayal.errors import DataError, RayalError, StorageError
+from rayal.model import build, placed, restore
 from rayal.randomness import derive
 from rayal.scoring import ScoreJob, ShardTask
-from rayal.signals import Reference, SignalName, Signals
+from rayal.signals import Reference, SignalName, Signals, forward
 from rayal.storage import FileLocation, Folder, Json
 from rayal.strategy import Strategy
 from rayal.task import Task
 
 NO_IMAGES: frozenset[SignalName] = frozenset({"noise"})
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 class Scorer:
@@ -36,7 +39,7 @@ class Scorer:
 
     def reads_images(self) -> bool:
         """Whether any strategy looks at the images; where all are raw, random reads none."""
-        looks = any(strategy.needs - NO_IMAGES for strategy in self.strategies.values())
+        looks = any((s.needs | s.keeps) - NO_IMAGES for s in self.strategies.values())
         return looks or self.store.card.encoding != "raw" or self.job.keeps_probs
 
     def decode(self, task: ShardTask) -> Decoded:
@@ -52,7 +55,9 @@ class Scorer:
         if set(decoded.ids) | set(decoded.bad) != set(task.ids):
             raise StorageError(f"shard {task.shard.index} of {self.job.store} changed while read")
         columns = self._columns(task, decoded)
-        record = self.out.write(task.file, scores.encode(decoded.ids, columns, decoded.bad))
+        record = self.out.write(
+            task.file, scores.encode(decoded.ids, columns, decoded.bad, self.job.digest)
+        )
         return {
             "shard": task.shard.index,
             "rows": len(task.ids),
@@ -62,19 +67,20 @@ class Scorer:
         }
 
     def _columns(self, task: ShardTask, decoded: Decoded) -> dict[str, NDArray[np.floating]]:
-        cached = self._cached_probs(task, decoded.ids)
+        cached = self._cached_probs(task, decoded)
         parts: dict[str, list[Tensor]] = {}
         for start in range(0, len(decoded.ids), self.batch):
             rows = slice(start, start + self.batch)
             for name, values in self._batch(decoded, rows, cached).items():
-                parts.setdefault(name, []).append(values.cpu())
-        columns = {name: torch.cat(values).numpy() for name, values in parts.items()}
-        for name in self.strategies:
-            _check_finite(name, columns.get(f"score.{name}"), decoded.ids)
+                parts.setdefault(name, []).append(values)
+        # moved once a shard: every move makes a GPU wait
+        columns = {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
+        for name, column in columns.items():
+            _check_finite(name, column, decoded.ids)
         return columns
 
     def _batch(
-        self, decoded: Decoded, rows: slice, cached: NDArray[np.float16] | None
+        self, decoded: Decoded, rows: slice, cached: NDArray[np.floating] | None
     ) -> dict[str, Tensor]:
         """The columns of one batch. A short batch is filled up with its last image: networks then
         always see one shape, so a unit's score does not depend on the size of its shard."""
@@ -100,7 +106,7 @@ class Scorer:
         return columns
 
     def _signals(
-        self, ids: list[str], images: NDArray[np.uint8], cached: NDArray[np.float16] | None
+        self, ids: list[str], images: NDArray[np.uint8], cached: NDArray[np.floating] | None
     ) -> Signals:
         x = self.job.experiment
         batch = torch.from_numpy(images).to(self.device)
@@ -109,16 +115,38 @@ class Scorer:
         references: dict[Reference, nn.Module | Tensor] = dict(self.references)
         if cached is not None:
             references["previous"] = torch.from_numpy(cached).to(self.device)
-        return Signals(ids, batch, self.model, references, seed=x.seed, cycle=self.job.cycle)
+        return Signals(
+            ids,
+            batch,
+            self.model,
+            references,
+            seed=x.seed,
+            cycle=self.job.cycle,
+            precision=x.scheme.precision,
+        )
 
-    def _cached_probs(self, task: ShardTask, ids: list[str]) -> NDArray[np.float16] | None:
-        if not self.job.reads_probs:
+    def _cached_probs(self, task: ShardTask, decoded: Decoded) -> NDArray[np.floating] | None:
+        """What the last cycle's model says, N C, as its own pass kept it; it is asked now for
+        images that could not be read then."""
+        if not self.job.reads_probs or not decoded.ids:
             return None
-        folder = Folder(str(self.job.previous_scores))
-        table = scores.read_good(folder, task.file, ["id", "probs"])
-        rows = {unit: row for row, unit in enumerate(table["id"].to_pylist())}
-        values = scores.matrix(table["probs"])
-        return values[[rows[unit] for unit in ids]]
+        table = scores.read_good(Folder(str(self.job.previous_scores)), task.file, ["id", "probs"])
+        places = {unit: row for row, unit in enumerate(table["id"].to_pylist())}
+        kept = [scores.matrix(table["probs"])] if places else []
+        if new := [row for row, unit in enumerate(decoded.ids) if unit not in places]:
+            kept.append(self._previous_probs(decoded.images[new]))
+            places |= {decoded.ids[row]: len(places) + n for n, row in enumerate(new)}
+        return np.concatenate(kept)[[places[unit] for unit in decoded.ids]]
+
+    def _previous_probs(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """What the last cycle's model says, N C, as a pass keeps it."""
+        x, model, parts = self.job.experiment, self._reference("previous"), []
+        for start in range(0, len(images), self.batch):
+            batch = images[start : start + self.batch]
+            filled = torch.from_numpy(_filled(batch, self.batch - len(batch))).to(self.device)
+            outputs = forward(model, normalise(filled, self.store.card.image), x.scheme.precision)
+            parts.append(outputs.logits[: len(batch)].float().softmax(dim=1).half().cpu().numpy())
+        return np.concatenate(parts)
 
     def _needed_references(self) -> set[Reference]:
         named = {s.reference(self.job.cycle) for s in self.strategies.values()} - {None}
@@ -140,7 +168,7 @@ class Scorer:
         return self._placed(restore(self.job.experiment.model, *self._shape, weights.read()))
 
     def _placed(self, network: nn.Module) -> nn.Module:
-        return network.to(self.device).eval()
+        return placed(network, self.device, self.job.experiment.scheme.precision).eval()
 
     @property
     def _shape(self) -> tuple[int, ImageSpec]:
@@ -149,7 +177,12 @@ class Scorer:
 
 
 def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor | None:
-    values = strategy.score(view)
+    try:
+        values = strategy.score(view)
+    except (RayalError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a user's own strategy may raise anything
+        raise DataError(f"strategy {name!r} raised {type(error).__name__}: {error}") from error
     if values is None:
         return None
     per_unit = task.per_unit(values)
@@ -161,15 +194,16 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
     return per_unit
 
 
-def _check_finite(name: str, scores: NDArray[np.floating] | None, ids: list[str]) -> None:
-    if scores is None or np.isfinite(scores).all():
+def _check_finite(name: str, values: NDArray[np.floating], ids: list[str]) -> None:
+    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    if finite.all():
         return
-    first = int(np.flatnonzero(~np.isfinite(scores))[0])
+    first = int(np.flatnonzero(~finite)[0])
     raise DataError(
-        f"strategy {name!r} scored {ids[first]!r} as {scores[first]}; "
-        "a model that diverged gives such scores: lower scheme.lr"
+        f"{name} of {ids[first]!r} is {values[first]}; "
+        "a model that diverged gives such numbers: lower scheme.lr"
     )
 
 
-def _filled(rows: NDArray[np.float16], fill: int) -> NDArray[np.float16]:
+def _filled(rows: NDArray[Number], fill: int) -> NDArray[Number]:
     return np.concatenate([rows, rows[-1:].repeat(fill, 0)])

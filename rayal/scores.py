@@ -2,7 +2,8 @@
 
 Columns: id, status (`ok`, or why the image could not be decoded), `score.<strategy>`,
 `keep.<signal>` and `probs` (float16), the last two as fixed-size lists. Units that could not be
-decoded come last and have null in every other column.
+decoded come last and have null in every other column, NaN in lists: Parquet would not give null
+lists of a fixed size back.
 """
 
 import io
@@ -20,22 +21,29 @@ from rayal.signals import SignalName
 from rayal.storage import FileRecord, Folder, Json
 
 OK = "ok"
+JOB = b"rayal.job"
 
 
 def encode(
-    ids: Sequence[str], columns: Mapping[str, NDArray[np.floating]], bad: Mapping[str, str]
+    ids: Sequence[str],
+    columns: Mapping[str, NDArray[np.floating]],
+    bad: Mapping[str, str],
+    job: str = "",
 ) -> bytes:
-    """The bytes of one shard: `ids` with their columns (N or N x ...), then the bad ones."""
+    """The bytes of one shard: `ids` with their columns (N or N x ...), then the bad ones.
+
+    `job` is the digest of what decided the scores, for `job_of` to tell.
+    """
     failed = sorted(bad.items())
     data: dict[str, pa.Array] = {
         "id": pa.array([*ids, *(unit for unit, _ in failed)], pa.string()),
         "status": pa.array([OK] * len(ids) + [reason for _, reason in failed], pa.string()),
     }
     for name, values in columns.items():
-        good = _column(values)
-        data[name] = pa.concat_arrays([good, pa.nulls(len(failed), good.type)])
+        data[name] = _column(values, len(failed))
     sink = io.BytesIO()
-    pq.write_table(pa.table(data), sink, write_page_checksum=True, compression="zstd")
+    table = pa.table(data, metadata={JOB: job})
+    pq.write_table(table, sink, write_page_checksum=True, compression="zstd")
     return sink.getvalue()
 
 
@@ -68,20 +76,32 @@ def read_good(
     return table.filter(pc.equal(table["status"], OK))
 
 
-def load(folder: Folder, result: Json, column: str, keeps: Iterable[SignalName] = ()) -> Scored:
-    """One strategy's scores of a finished pass, sorted by id, undecodable units left out."""
-    score, kept = f"score.{column}", [f"keep.{signal}" for signal in keeps]
+def job_of(table: pa.Table) -> str | None:
+    """The digest of the job that wrote a shard."""
+    digest: bytes | None = (table.schema.metadata or {}).get(JOB)
+    return None if digest is None else digest.decode()
+
+
+def load(folder: Folder, result: Json, keeps: Iterable[SignalName] = ()) -> dict[str, Scored]:
+    """All strategies' scores of a finished pass, sorted by id, undecodable units left out."""
+    names = [f"score.{name}" for name in result["columns"]]
+    kept = [f"keep.{signal}" for signal in keeps]
     records = [FileRecord(**file) for file in result["shards"]]
-    shards = [read_good(folder, file.name, ["id", score, *kept], file) for file in records]
-    if not shards:  # no candidate is left
-        return Scored(np.empty(0, object), np.empty(0), np.empty(0))
-    table = pa.concat_tables(shards).sort_by("id")
-    return Scored(
-        np.array(table["id"].to_pylist(), dtype=object),
-        table[score].to_numpy() if score in table.column_names else None,
-        np.ones(table.num_rows),
-        {name.removeprefix("keep."): matrix(table[name]) for name in kept},
-    )
+    shards = [read_good(folder, file.name, ["id", *names, *kept], file) for file in records]
+    shards = [shard for shard in shards if shard.num_rows]  # one of bad images has no scores
+    table = pa.concat_tables(shards).sort_by("id") if shards else pa.table({"id": pa.array([])})
+    ids = np.array(table["id"].to_pylist(), dtype=object)
+    rows = {name: matrix(table[name]) for name in kept if shards}
+    there = set(table.column_names)
+    return {
+        name.removeprefix("score."): Scored(
+            ids,
+            table[name].to_numpy() if name in there else np.empty(0) if not shards else None,
+            np.ones(len(ids)),
+            {signal.removeprefix("keep."): values for signal, values in rows.items()},
+        )
+        for name in names
+    }
 
 
 def matrix(column: pa.ChunkedArray) -> NDArray[np.floating]:
@@ -90,8 +110,10 @@ def matrix(column: pa.ChunkedArray) -> NDArray[np.floating]:
     return flat.reshape(-1, column.type.list_size)
 
 
-def _column(values: NDArray[np.floating]) -> pa.Array:
+def _column(values: NDArray[np.floating], failed: int) -> pa.Array:
     if values.ndim == 1:
-        return pa.array(values)
+        good = pa.array(values)
+        return pa.concat_arrays([good, pa.nulls(failed, good.type)])
     flat = values.reshape(len(values), -1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
+    rows = np.concatenate([flat, np.full((failed, flat.shape[1]), np.nan, flat.dtype)])
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), flat.shape[1])

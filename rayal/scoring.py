@@ -5,15 +5,20 @@ file appears whole or not at all under a name of its own, so a pass that starts 
 there, and a shard done twice is still there once.
 """
 
+import hashlib
+import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rayal import scores
-from rayal.dataset import Shard, Split
+from rayal.dataset import Card, Shard, Split
 from rayal.errors import DataError, StorageError
-from rayal.experiment import Experiment
+from rayal.experiment import Compute, Experiment
 from rayal.storage import FileLocation, Folder, Json
+
+SHARD_BYTES = 64 * 2**20  # of decoded images in one shard
 
 
 class ShardTask(NamedTuple):
@@ -42,6 +47,17 @@ class ScoreJob:
     out: str
 
     @property
+    def digest(self) -> str:
+        """Of everything that decides a unit's scores: a shard of another job is not reused."""
+        x, weights = self.experiment, (self.weights, self.previous)
+        decisive = {
+            "weights": [file and file.record.sha256 for file in weights],
+            "strategies": [strategy.model_dump(mode="json") for strategy in x.scored().values()],
+            "key": [x.seed, self.cycle, x.scheme.precision, self.keeps_probs],
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    @property
     def keeps_probs(self) -> bool:
         """Whether the next cycle can read this pass's predictions instead of predicting again:
         some strategy will compare with this cycle's model, and the whole pool is scored."""
@@ -63,6 +79,11 @@ class ScoreJob:
         return any(strategy.reference(cycle) == "previous" for strategy in scored)
 
 
+def shard_rows(compute: Compute, card: Card) -> int:
+    """Least images of a shard: `compute.shard_rows`, fewer where those would not fit a worker."""
+    return max(1, min(compute.shard_rows, SHARD_BYTES // math.prod(card.image.shape)))
+
+
 def divide(pool: Split, candidates: Iterable[str], rows: int) -> list[ShardTask]:
     """The pool's shards of at least `rows` rows that hold candidates, and which."""
     wanted, ids, start, tasks = set(candidates), pool.ids(), 0, []
@@ -79,7 +100,7 @@ def pending(job: ScoreJob, tasks: Sequence[ShardTask]) -> tuple[list[ShardTask],
     out, results, rest = Folder(job.out), [], []
     there = set(out.names())
     for task in tasks:
-        result = _finished(out, task) if task.file in there else None
+        result = _finished(job, out, task) if task.file in there else None
         if result is None:
             rest.append(task)
         else:
@@ -107,25 +128,27 @@ def refuse_bad(job: ScoreJob, results: Iterable[Json]) -> None:
         unit, reason = next(iter(sorted(bad.items())))
         raise DataError(
             f"{len(bad)} images cannot be decoded, more than max_bad {job.experiment.max_bad}; "
-            f"the first is {unit!r}: {reason}; mend them or raise max_bad"
+            f"the first is {unit!r}: {reason}; raise max_bad to go on without them"
         )
 
 
-def _finished(out: Folder, task: ShardTask) -> Json | None:
-    """The result that wrote this file, or None where it is damaged or of another division."""
+def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> Json | None:
+    """The result that wrote this file, or None where it is damaged, of another job, or without
+    images that could not be read: they may be there now."""
     try:
         table = scores.read(out, task.file)  # every page, for its checksum
     except StorageError:
         return None
     ids, status = table["id"].to_pylist(), table["status"].to_pylist()
-    if sorted(ids) != sorted(task.ids):
+    if scores.job_of(table) != job.digest or sorted(ids) != sorted(task.ids):
         return None
-    bad = {unit: reason for unit, reason in zip(ids, status, strict=True) if reason != scores.OK}
+    if set(status) != {scores.OK}:
+        return None
     record = out.record(task.file)
     return {
         "shard": task.shard.index,
         "rows": len(ids),
-        "bad": bad,
+        "bad": {},
         "file": record._asdict(),
         "seconds": 0.0,
     }

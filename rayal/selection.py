@@ -33,9 +33,9 @@ def take_highest(pool: Scored, budget: float, rng: np.random.Generator) -> NDArr
 def ranking(
     ids: NDArray[np.object_], scores: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Positions by descending score; equal scores by seeded key, then by id."""
+    """Positions by descending score; equal scores by a seeded 64-bit key of the id."""
     keys = unit_keys(ids, derive(rng.bytes(16).hex()))
-    return np.lexsort((ids.astype(str), keys, -scores))
+    return np.lexsort((keys, -scores))
 
 
 def spend(order: NDArray[np.intp], costs: NDArray[np.float64], budget: float) -> NDArray[np.intp]:

@@ -1,6 +1,7 @@
 """A run from beginning to end: checks, folder, lock, engine, watchers, loop."""
 
 import importlib.metadata
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ from rayal.tracker import Background
 
 RECORDED = ("rayal", "ray", "torch", "torchvision", "mlflow", "pyarrow", "numpy", "scikit-learn")
 
+logger = logging.getLogger(__name__)
+
 
 def default_folder(x: Experiment) -> str:
     """Where a run goes unless told otherwise: `runs/<name>/<strategy>-<scheme>-seed<seed>`."""
@@ -33,9 +36,10 @@ def opened(
     Everything that can be refused is refused here, before an engine starts.
     """
     store = x.dataset.open()
-    checks.check(x, store.card)
+    local = x.compute.engine == "local"  # a cluster is asked what it has, once it is there
+    checks.check(x, store.card, checks.Resources.here() if local else None)
     x.tracking.prepare()
-    folder = Folder(out or default_folder(x))
+    folder = Folder(default_folder(x) if out is None else out)
     identity = {**x.identity(), "data": store.card.fingerprint}
     with Ledger(folder, identity, break_lock=break_lock) as ledger:
         folder.write("experiment.yaml", config.dump(x).encode())
@@ -60,6 +64,8 @@ class Session:
         with Background(self.x.tracking, self.record) as background:
             if self.record.complete:
                 return self.ledger.state()
+            for warning in checks.warnings(self.x, self.store.card):
+                logger.warning("%s", warning)
             watch = Watchers([*watchers, Views(self.record, background)])
             with engine() as opened_engine:
                 return run(self.x, self.store, self.ledger, opened_engine, watch)
@@ -97,7 +103,10 @@ class Views:
 
     def finished(self, cycle: int, stage: str, result: Json) -> None:
         if stage == "evaluate":
-            write_views(self.record)
+            try:
+                write_views(self.record)
+            except Exception as error:  # the run does not depend on its pictures
+                logger.warning("the curve of %s is not drawn: %s", self.record.folder.url, error)
         self.background.notify()
 
 
@@ -126,5 +135,12 @@ def environment() -> Json:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "versions": {name: importlib.metadata.version(name) for name in RECORDED},
+        "versions": {name: _version(name) for name in RECORDED},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a slimmer MLflow
+        return None

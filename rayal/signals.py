@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rayal.errors import UsageError
-from rayal.model import Outputs
+from rayal.model import Outputs, Precision, computing
 from rayal.randomness import unit_uniforms
 
 SignalName = Literal[
@@ -52,13 +52,14 @@ class Signals:
         *,
         seed: int,
         cycle: int,
+        precision: Precision = "fp32",
     ) -> None:
         """`images` N C H W, normalised, on the model's device; a reference is a network in eval
         mode, or its probabilities for this batch where an earlier pass has kept them."""
         assert not model.training, "scoring needs eval mode: batch norm would mix the batch"
         self.ids, self.cycle = ids, cycle
         self._images, self._model = images, model
-        self._references, self._seed = references, seed
+        self._references, self._seed, self._precision = references, seed, precision
         self._values: dict[str, Any] = {}
         self._owner, self._needs = "", SIGNAL_NAMES
         self._reference: Reference | None = None
@@ -130,7 +131,7 @@ class Signals:
         return cast(T, self._values[name])
 
     def _outputs(self) -> Outputs:
-        return self._once("outputs", lambda: forward(self._model, self._images))
+        return self._once("outputs", lambda: forward(self._model, self._images, self._precision))
 
     def _logits(self) -> Tensor:
         return self._once("logits", lambda: self._outputs().logits.float())
@@ -146,7 +147,7 @@ class Signals:
             source = self._references[reference]
             if isinstance(source, Tensor):
                 return source.float()
-            return forward(source, self._images).logits.float().softmax(dim=1)
+            return forward(source, self._images, self._precision).logits.float().softmax(dim=1)
 
         return self._once(f"{reference}_probs", compute)
 
@@ -158,9 +159,9 @@ class Signals:
         return self._once("noise", compute)
 
 
-def forward(model: nn.Module, images: Tensor) -> Outputs:
-    """One forward in eval mode, without gradients."""
-    with torch.no_grad():
+def forward(model: nn.Module, images: Tensor, precision: Precision = "fp32") -> Outputs:
+    """One forward without gradients."""
+    with torch.no_grad(), computing(images.device, precision):
         outputs: Outputs = model(images)
     return outputs
 

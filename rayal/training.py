@@ -24,7 +24,7 @@ from rayal.dataset import Store
 from rayal.errors import DataError
 from rayal.experiment import Experiment
 from rayal.feed import Feed, open_images
-from rayal.model import build, load_weights, restore, save_weights
+from rayal.model import build, load_weights, placed, restore, save_weights
 from rayal.randomness import derive
 from rayal.scheme import Companion, Learner
 from rayal.storage import FileLocation, Folder, Json
@@ -130,9 +130,8 @@ def _learner(job: TrainJob, place: Place, store: Store) -> Learner:
         model = build(x.model, *shape, seed=derive(x.seed, job.cycle, "init"))
     else:
         model = restore(x.model, *shape, job.start_from.read())
-    if device.type == "cuda" and x.scheme.precision == "bf16":
-        model.to(memory_format=torch.channels_last)  # what tensor cores want
-    return x.scheme.start(model.to(device), x.task, _companion(job, device, model))
+    model = placed(model, device, x.scheme.precision)
+    return x.scheme.start(model, x.task, _companion(job, device, model))
 
 
 def _companion(job: TrainJob, device: torch.device, model: nn.Module) -> Companion | None:

@@ -13,7 +13,7 @@ import rayal
 ROOT = Path(rayal.__file__).parent
 
 LAYERS = {
-    0: "rayal document errors images parts randomness storage",
+    0: "rayal document errors images machine parts randomness storage",
     1: (
         "atomic augment card dataset experiment ledger listing lock model oracle policy prepare"
         " record scheme selection signals source store strategy survey task tracker uri"

@@ -110,7 +110,7 @@ def test_the_loop_does_what_was_planned(
     x, watcher, batches = experiment(**changes), Collected(), list[int]()
     forward = rayal.signals.forward
     monkeypatch.setattr(
-        rayal.signals, "forward", lambda model, images: batches.append(1) or forward(model, images)
+        rayal.signals, "forward", lambda *given: batches.append(1) or forward(*given)
     )
     with Ledger(Folder(tmp_path / "run"), x.identity()) as ledger:
         run(x, store, ledger, LocalEngine(x.compute), watcher)

@@ -9,9 +9,11 @@ from typing import Any
 
 import ray
 
+from rayal import machine
 from rayal.dataset import Shard
+from rayal.engine.failures import ray_errors
 from rayal.engine.score import score_on_ray
-from rayal.engine.train import TrainWorkers
+from rayal.engine.train import TrainWorkers, packed
 from rayal.errors import ClusterError
 from rayal.evaluation import Counts, EvaluateJob, evaluate, metrics
 from rayal.experiment import Compute
@@ -24,25 +26,33 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
 }
-PROBE_SECONDS = 5.0  # a dead address makes ray.init retry for minutes
+PROBE_SECONDS = 5.0  # a dead address, or another server's, makes ray.init retry for minutes
+SETTINGS = b"\4"
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
+"""How a gRPC client begins: HTTP/2's preface and a frame of settings; the server sends its own."""
+
+Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 
 
 class RayEngine:
     """Trains with Ray Train, scores with Ray Data, evaluates in tasks, on one cluster."""
 
-    def __init__(self, compute: Compute, cores: int | None = None) -> None:
-        """`cores`: those that the cluster really has, as `connect` returns them; null: as many as
-        it says. Raises ClusterError where it can never give what `compute` asks."""
-        available = ray.cluster_resources()
-        self.compute = _resolved(compute, available, cores or int(available.get("CPU", 1)))
-        require(self.compute, available)
-        self.keeps_workers = _both_fit(self.compute, available)
+    def __init__(self, compute: Compute, cores: int) -> None:
+        """`cores`: those that the cluster really has, as `connect` returns them.
+
+        Raises ClusterError where the cluster can never give what `compute` asks.
+        """
+        nodes: list[Node] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self.compute = resolved(compute, nodes, cores)
+        require(self.compute, nodes)
+        self.keeps_workers = _both_fit(self.compute, nodes)
         self.workers: TrainWorkers | None = None
 
     def train(self, job: TrainJob) -> Json:
+        payload = packed(job)  # what cannot travel is told before any worker starts
         self.workers = self.workers or TrainWorkers(self.compute)
         try:
-            return self.workers.train(job)
+            return self.workers.train(payload)
         finally:
             if not self.keeps_workers:
                 self.close()
@@ -54,13 +64,23 @@ class RayEngine:
             self.workers = None
 
     def evaluate(self, job: EvaluateJob) -> Json:
-        shards, workers = job.shards(), self.compute.scorers or 1
-        parts = [shards[start::workers] for start in range(min(workers, len(shards)))]
-        gpus = 1 if self.compute.device == "cuda" else 0
-        remote = _evaluate.options(num_cpus=1, num_gpus=gpus, scheduling_strategy="SPREAD")
-        plugins = allowed_plugins()
-        pending = [remote.remote(job, part, self.compute.device, plugins) for part in parts]
-        return metrics(job, ray.get(pending))
+        shards = job.shards()
+        workers = min(self.compute.scorers or 1, len(shards))
+        remote = _evaluate.options(
+            num_cpus=1,
+            num_gpus=1 if self.compute.device == "cuda" else 0,
+            scheduling_strategy="SPREAD",
+        )
+        plugins, device = allowed_plugins(), self.compute.device
+        parts = [shards[first::workers] for first in range(workers)]
+        with ray_errors("evaluation"):
+            done = ray.get([remote.remote(job, part, device, plugins) for part in parts])
+        counts = {
+            shard.index: count
+            for part, counted in zip(parts, done, strict=True)
+            for shard, count in zip(part, counted, strict=True)
+        }
+        return metrics(job, [counts[shard.index] for shard in shards])
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
         return score_on_ray(job, tasks, self.compute)
@@ -69,13 +89,14 @@ class RayEngine:
 @ray.remote
 def _evaluate(
     job: EvaluateJob, shards: Sequence[Shard], device: str, plugins: tuple[str, ...]
-) -> Counts:
+) -> list[Counts]:
     allow_plugins(plugins)
     return evaluate(job, shards, device)
 
 
 def connect(address: str | None, *, cores: int | None = None) -> int:
-    """Joins the cluster at `address` (host:port), or starts one on this machine for this run.
+    """Joins the cluster at `address` (host:port or `auto`; null: $RAY_ADDRESS), or starts one on
+    this machine for this run where none is named, or `local` is.
 
     Returns the number of its cores. A cluster of its own has `cores`, null for those of the
     machine, and promises twice as many and two: training workers keep theirs while they wait, and
@@ -84,24 +105,86 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if address is None:
-        cores = cores or os.cpu_count() or 1
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        cores = cores or machine.cores()
         _init("local", num_cpus=2 * cores + 2, include_dashboard=False)
         return cores
-    _probe(address)
-    try:
-        _init(address)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(
-            f"the Ray cluster at {address} refused the connection: {error}; with token "
-            "authentication, set RAY_AUTH_MODE=token and the token's path"
-        ) from error
+    if address != "auto":
+        _probe(address)
+    _init(address)
     return int(ray.cluster_resources().get("CPU", 1))
 
 
+def disconnect() -> None:
+    """Leaves the cluster, and stops it where `connect` started it."""
+    with suppress(ConnectionError):
+        ray.shutdown()
+
+
+def resolved(compute: Compute, nodes: Sequence[Node], cores: int) -> Compute:
+    """The same with every null replaced by what this cluster has."""
+    gpus = int(_total(nodes, "GPU"))
+    device = compute.device if compute.device != "auto" else ("cuda" if gpus else "cpu")
+    room = max(int(_total(nodes, "CPU")) - 1, 1)  # one stays free for reading
+    workers_of_node = -(-compute.train_workers // len(nodes))
+    share = min(cores, int(max(_has(node, "CPU") for node in nodes))) // workers_of_node
+    return compute.model_copy(
+        update={
+            "device": device,
+            "scorers": compute.scorers or (max(gpus, 1) if device == "cuda" else min(cores, room)),
+            "cpus_per_worker": compute.cpus_per_worker or max(1, share),
+        }
+    )
+
+
+def require(compute: Compute, nodes: Sequence[Node]) -> None:
+    """Raises ClusterError where training or scoring asks for more than the cluster has at all."""
+    gpus = 1 if compute.device == "cuda" else 0
+    worker, scorer = {"CPU": compute.cpus_per_worker or 1, "GPU": gpus}, {"CPU": 1, "GPU": gpus}
+    for field, count, each in (
+        ("compute.train_workers", compute.train_workers, worker),
+        ("compute.scorers", compute.scorers or 1, scorer),
+    ):
+        there = sum(_fits(each, node) for node in nodes)
+        if count > there:
+            wanted = " and ".join(f"{n} {kind}" for kind, n in each.items() if n)
+            raise ClusterError(
+                f"{field} is {count}, each with {wanted}, but the cluster of {len(nodes)} nodes has"
+                f" room for {there}; lower it, or add nodes"
+            )
+
+
+def _both_fit(compute: Compute, nodes: Sequence[Node]) -> bool:
+    """Whether training workers can stay while scoring actors and readers work."""
+    workers, scorers = compute.train_workers, compute.scorers or 1
+    gpus = workers + scorers if compute.device == "cuda" else 0
+    cpus = workers * (compute.cpus_per_worker or 1) + scorers + 1
+    return cpus <= _total(nodes, "CPU") and gpus <= _total(nodes, "GPU")
+
+
+def _fits(each: dict[str, int], node: Node) -> int:
+    """How often a bundle of resources fits on a node."""
+    return min(int(_has(node, kind) // n) for kind, n in each.items() if n)
+
+
+def _total(nodes: Sequence[Node], kind: str) -> float:
+    return sum(_has(node, kind) for node in nodes)
+
+
+def _has(node: Node, kind: str) -> float:
+    return node.get(kind, 0)
+
+
 def _init(address: str, **options: Any) -> None:
-    with _silenced_stderr():  # Ray's C++ part announces its log level there
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    try:
+        with _silenced_stderr():  # Ray's C++ part announces its log level there
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise ClusterError(
+            f"Ray at {address!r} cannot be used: {error}; a cluster with token authentication needs"
+            " RAY_AUTH_MODE=token and the token's path"
+        ) from error
 
 
 @contextmanager
@@ -116,68 +199,21 @@ def _silenced_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def disconnect() -> None:
-    """Leaves the cluster, and stops it where `connect` started it."""
-    with suppress(ConnectionError):
-        ray.shutdown()
-
-
-def require(compute: Compute, available: dict[str, float]) -> None:
-    """Raises ClusterError where training or scoring asks for more than the cluster has at all."""
-    gpus = 1 if compute.device == "cuda" else 0
-    demands = {
-        "compute.train_workers": (
-            compute.train_workers * (compute.cpus_per_worker or 1),
-            compute.train_workers * gpus,
-        ),
-        "compute.scorers": ((compute.scorers or 1) + 1, (compute.scorers or 1) * gpus),
-    }
-    for field, (cpus, wanted_gpus) in demands.items():
-        for kind, wanted in (("CPU", cpus), ("GPU", wanted_gpus)):
-            there = available.get(kind, 0)
-            if wanted > there:
-                plural = "s" if wanted > 1 else ""
-                raise ClusterError(
-                    f"{field} needs {wanted} {kind}{plural}, the cluster has {there:g}; "
-                    f"lower {field} or add nodes"
-                )
-
-
-def _resolved(compute: Compute, available: dict[str, float], cores: int) -> Compute:
-    """The same with every null replaced by what this cluster has."""
-    gpus = int(available.get("GPU", 0))
-    device = compute.device if compute.device != "auto" else ("cuda" if gpus else "cpu")
-    room = max(int(available.get("CPU", 1)) - 1, 1)  # one stays free for reading
-    return compute.model_copy(
-        update={
-            "device": device,
-            "scorers": compute.scorers or (max(gpus, 1) if device == "cuda" else min(cores, room)),
-            "cpus_per_worker": compute.cpus_per_worker
-            or (1 if device == "cuda" else min(cores, _cores_of_largest_node())),
-        }
-    )
-
-
-def _both_fit(compute: Compute, available: dict[str, float]) -> bool:
-    """Whether training workers can stay while scoring actors and readers work."""
-    workers, scorers = compute.train_workers, compute.scorers or 1
-    gpus = workers + scorers if compute.device == "cuda" else 0
-    cpus = workers * (compute.cpus_per_worker or 1) + scorers + 1
-    return cpus <= available.get("CPU", 0) and gpus <= available.get("GPU", 0)
-
-
-def _cores_of_largest_node() -> int:
-    return int(max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]))
-
-
 def _probe(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise ClusterError(f"{address!r} is not the address of a Ray cluster; give host:port")
     try:
-        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
-    except OSError as error:
+        with socket.create_connection((host, int(port)), timeout=PROBE_SECONDS) as connection:
+            connection.sendall(HELLO)
+            answer = connection.recv(9)
+    except (OSError, OverflowError) as error:  # the latter for port 99999
         raise ClusterError(
             f"nothing answers at {address} ({error}); start a cluster with `ray start --head`, "
             "or leave --address out to run on this machine"
         ) from error
+    if answer[3:4] != SETTINGS and os.environ.get("RAY_USE_TLS", "0") in ("0", "false"):
+        raise ClusterError(
+            f"what answers at {address} is not Ray; give the port of `ray start --head --port`, "
+            "6379 unless another was chosen (8265 is the dashboard's)"
+        )

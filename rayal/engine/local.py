@@ -29,7 +29,7 @@ class LocalEngine:
         return train(job, Place(device=self.device, threads=self.threads))
 
     def evaluate(self, job: EvaluateJob) -> Json:
-        return metrics(job, [evaluate(job, job.shards(), self.device)])
+        return metrics(job, evaluate(job, job.shards(), self.device))
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
         if not tasks:
@@ -37,6 +37,9 @@ class LocalEngine:
         scorer = Scorer(job, self.device)
         for task in tasks:
             yield scorer.score(task, scorer.decode(task))
+
+    def close(self) -> None:
+        """Nothing stays open."""
 
 
 def local_device(compute: Compute) -> str:

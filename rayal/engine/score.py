@@ -15,11 +15,9 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
-from ray.exceptions import RayError
 
-from rayal import errors
 from rayal.dataset import Decoded, Shard, Store
-from rayal.errors import ClusterError, RayalError
+from rayal.engine.failures import described, raised, ray_errors
 from rayal.experiment import Compute
 from rayal.parts import allow_plugins, allowed_plugins
 from rayal.scorer import Scorer
@@ -38,13 +36,11 @@ def score_on_ray(job: ScoreJob, tasks: Sequence[ShardTask], compute: Compute) ->
     if not tasks:
         return
     _configure(DataContext.get_current())
-    gpus = 1 if compute.device == "cuda" else 0
     pool = ActorPoolStrategy(
         size=min(compute.scorers or 1, len(tasks)), max_tasks_in_flight_per_actor=SHARDS_IN_FLIGHT
     )
-    shards: Any = ray.data.from_items(
-        [_row(task) for task in tasks], override_num_blocks=len(tasks)
-    )
+    rows = [_row(task) for task in tasks]
+    shards: Any = ray.data.from_items(rows, override_num_blocks=len(rows))
     if Store(job.store).card.encoding != "raw":
         shards = shards.map_batches(_Decoder(job.store), batch_size=1, batch_format="pyarrow")
     with warnings.catch_warnings():
@@ -57,24 +53,12 @@ def score_on_ray(job: ScoreJob, tasks: Sequence[ShardTask], compute: Compute) ->
             batch_format="pyarrow",
             compute=pool,
             num_cpus=1,
-            num_gpus=gpus,
+            num_gpus=1 if compute.device == "cuda" else 0,
             max_restarts=compute.max_failures,
         )
-    yield from _results(results)
-
-
-def _results(dataset: Any) -> Iterator[Json]:
-    try:
-        for row in dataset.iter_rows():
-            result = json.loads(row["result"])
-            if "error" in result:
-                raise getattr(errors, result["error"])(result["message"])
-            yield result
-    except RayError as error:
-        raise ClusterError(
-            f"the scoring pass lost its workers: {str(error).strip().splitlines()[-1]}; "
-            "a worker out of memory needs a lower compute.score_batch or shard_rows"
-        ) from error
+    with ray_errors("the scoring pass"):
+        for row in results.iter_rows():
+            yield raised(json.loads(row["result"]))
 
 
 def _configure(context: DataContext) -> None:
@@ -88,7 +72,8 @@ def _row(task: ShardTask) -> dict[str, Any]:
     return {**task.shard._asdict(), "ids": task.ids}
 
 
-def _task(row: dict[str, Any]) -> ShardTask:
+def _task(batch: pa.Table) -> ShardTask:
+    (row,) = batch.select([*Shard._fields, "ids"]).to_pylist()
     return ShardTask(Shard(**{field: row[field] for field in Shard._fields}), row["ids"])
 
 
@@ -99,19 +84,25 @@ class _Decoder:
         self.store = store
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        task, pool = _task(batch.to_pylist()[0]), Store(self.store).pool
-        decoded = pool.decode(pool.read(task.shard, keep=set(task.ids)))
-        return batch.append_column("decoded", _packed(decoded))
+        task, pool = _task(batch), Store(self.store).pool
+        try:
+            decoded, error = pool.decode(pool.read(task.shard, keep=set(task.ids))), None
+        except Exception as failure:  # described to the driver by the actor that receives it
+            decoded, error = Decoded([], np.empty((0, 0), np.uint8), {}), described(failure)
+        return batch.append_column("decoded", _packed(decoded)).append_column(
+            "error", pa.array([json.dumps(error)], pa.string())
+        )
 
 
 def _packed(decoded: Decoded) -> pa.StructArray:
     """One row with the images as one buffer: nested lists would cost a copy per pixel row."""
-    images = np.ascontiguousarray(decoded.images)
+    pixels = pa.py_buffer(np.ascontiguousarray(decoded.images))
+    offsets = pa.py_buffer(np.array([0, pixels.size], np.int64))
     return pa.StructArray.from_arrays(
         [
             pa.array([decoded.ids], pa.list_(pa.string())),
-            pa.array([images.tobytes()], pa.large_binary()),
-            pa.array([list(images.shape)], pa.list_(pa.int64())),
+            pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pixels]),
+            pa.array([list(decoded.images.shape)], pa.list_(pa.int64())),
             pa.array([json.dumps(decoded.bad)], pa.string()),
         ],
         names=["ids", "images", "shape", "bad"],
@@ -136,19 +127,17 @@ class _ScoreActor:
         self.scorer: Scorer | None = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        return pa.table({"result": [json.dumps(self._score(batch))]})
+        try:
+            result = self._score(batch)
+        except Exception as error:
+            result = described(error)
+        return pa.table({"result": [json.dumps(result)]})
 
     def _score(self, batch: pa.Table) -> Json:
-        """The result, or the error in words: an exception of ours would reach the driver as
-        another class, wrapped in pages of Ray's own frames."""
-        try:
-            if self.scorer is None:  # not in __init__, where an error would look like a dead actor
-                self.scorer = Scorer(self.job, self.device)
-            task = _task(batch.select([*Shard._fields, "ids"]).to_pylist()[0])
-            if "decoded" in batch.column_names:
-                decoded = _unpacked(batch["decoded"][0])
-            else:
-                decoded = self.scorer.decode(task)
-            return self.scorer.score(task, decoded)
-        except RayalError as error:
-            return {"error": type(error).__name__, "message": str(error)}
+        if self.scorer is None:  # not in __init__, where an error would look like a dead actor
+            self.scorer = Scorer(self.job, self.device)
+        task = _task(batch)
+        if "decoded" not in batch.column_names:
+            return self.scorer.score(task, self.scorer.decode(task))
+        error: Json | None = json.loads(batch["error"][0].as_py())
+        return error or self.scorer.score(task, _unpacked(batch["decoded"][0]))

@@ -7,8 +7,10 @@ the local engine, so that there is one mechanism and one place to look.
 """
 
 import asyncio
+import pickle
 import tempfile
 import threading
+import time
 import uuid
 from typing import Any, NamedTuple
 
@@ -18,15 +20,17 @@ from ray import cloudpickle
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.config import LoggingConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rayal import errors
-from rayal.errors import ClusterError, DataError, RayalError
-from rayal.experiment import Compute
-from rayal.parts import allow_plugins, allowed_plugins
+from rayal.engine.failures import described, raised, ray_errors
+from rayal.errors import ClusterError, UsageError
+from rayal.experiment import Compute, Experiment
+from rayal.parts import Component, allow_plugins, allowed_plugins
 from rayal.storage import Json
 from rayal.training import Place, TrainJob, train
 
 LOOK_SECONDS = 1.0  # between looks at whether the group still lives
+START_SECONDS = 900.0  # a group that has not started by then never will
 CLOSE_SECONDS = 10.0
 
 _Trainer: Any = TorchTrainer  # Ray's annotations describe the classes of Train V1,
@@ -46,27 +50,35 @@ class TrainWorkers:
 
     def __init__(self, compute: Compute) -> None:
         self.compute, self.number = compute, 0
-        self.desk: Any = ray.remote(num_cpus=0)(_Desk).remote(compute.max_failures + 1)
-        self.failure: Exception | None = None
+        # On the driver's node, which the run cannot lose anyway.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        desk: Any = ray.remote(num_cpus=0)(_Desk)
+        self.desk = desk.options(scheduling_strategy=here).remote(compute.max_failures + 1)
+        self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._hold, name="rayal-train", daemon=True)
         self.thread.start()
 
-    def train(self, job: TrainJob) -> Json:
-        """Trains on all workers and returns the stage's result.
+    def train(self, payload: bytes) -> Json:
+        """Trains on all workers what `packed` made of a job; returns the stage's result.
 
         Raises what a worker raised, and ClusterError when workers died more often than allowed.
         """
         self.number += 1
-        payload = cloudpickle.dumps((job, allowed_plugins()))
-        ray.get(self.desk.place.remote(Order(self.number, payload)))
-        pending = [self.desk.result.remote(self.number)]
-        while not ray.wait(pending, timeout=LOOK_SECONDS)[0]:
-            if not self.thread.is_alive():
-                raise ClusterError(f"the training workers are gone: {self.failure}")
-        result: Json = ray.get(pending[0])
-        if "error" in result:
-            raise getattr(errors, result["error"])(result["message"])
-        return result
+        with ray_errors("training"):
+            ray.get(self.desk.place.remote(Order(self.number, payload)))
+            pending, started = [self.desk.result.remote(self.number)], time.monotonic()
+            while not ray.wait(pending, timeout=LOOK_SECONDS)[0]:
+                self._check(time.monotonic() - started)
+            return raised(ray.get(pending[0]))
+
+    def _check(self, waited: float) -> None:
+        if not self.thread.is_alive():
+            raise ClusterError(f"the training workers are gone: {self.failure}")
+        if waited > START_SECONDS and not ray.get(self.desk.taken.remote()):
+            raise ClusterError(
+                f"no training worker started in {waited / 60:.0f} minutes: the cluster is busy, or"
+                " its nodes lack rayal; see `ray status`"
+            )
 
     def close(self) -> None:
         """Sends the workers home."""
@@ -97,15 +109,40 @@ class TrainWorkers:
             )
             try:
                 trainer.fit()
-            except Exception as error:  # whatever it is, `train` has to hear of it
+            except (Exception, SystemExit) as error:  # the latter where Ray is shut down under it
                 self.failure = error
+
+
+def packed(job: TrainJob) -> bytes:
+    """The payload of an order. Raises UsageError for a part that cannot travel."""
+    try:
+        payload: bytes = cloudpickle.dumps((job, allowed_plugins()))
+    except (TypeError, pickle.PicklingError) as error:
+        raise UsageError(
+            f"{_stuck(job.experiment)} cannot be sent to workers: {error}; make it where it is"
+            " used instead of keeping it"
+        ) from error
+    return payload
+
+
+def _stuck(x: Experiment) -> str:
+    """The attribute of a part that cannot be pickled."""
+    for _, held in x:
+        for part in held if isinstance(held, tuple) else (held,):
+            if isinstance(part, Component):
+                for name, value in (vars(part) | (part.__pydantic_private__ or {})).items():
+                    try:
+                        cloudpickle.dumps(value)
+                    except (TypeError, pickle.PicklingError):
+                        return f"{part.part_name()}.{name}"
+    return f"experiment {x.name!r}"
 
 
 class _Desk:
     """Where orders lie until they are done. An async actor: workers wait here without polling."""
 
     def __init__(self, attempts: int) -> None:
-        self.attempts, self.tries, self.done = attempts, 0, 0
+        self.attempts, self.tries, self.done, self.given = attempts, 0, 0, 0
         self.order: Order | None = None
         self.closed = False
         self.results: dict[int, Json] = {}
@@ -128,6 +165,7 @@ class _Desk:
             order = self.order
             if order is None:
                 return None
+            self.given = order.number
             self.tries += after == 0 and rank == 0
             if self.tries <= self.attempts:
                 return order
@@ -138,11 +176,16 @@ class _Desk:
     def _waits(self, after: int) -> bool:
         return self.order is not None and self.order.number > max(after, self.done)
 
+    async def taken(self) -> bool:
+        """Whether a worker has asked for the order."""
+        return self.order is not None and self.given == self.order.number
+
     async def deliver(self, number: int, result: Json) -> None:
-        """The result of an order."""
+        """The result of an order; of several the first."""
         async with self.changed:
-            self.results[number], self.done = result, number
-            self.changed.notify_all()
+            if number > self.done:
+                self.results[number], self.done = result, number
+                self.changed.notify_all()
 
     async def result(self, number: int) -> Json:
         """The result of an order, when it is there."""
@@ -163,19 +206,18 @@ def _work(config: dict[str, Any]) -> None:
     desk, done = config["desk"], 0
     while (order := ray.get(desk.next.remote(done, place.rank))) is not None:
         result = _train(order, place)
-        if place.rank == 0:
+        if place.rank == 0 or "error" in result:
             ray.get(desk.deliver.remote(order.number, result))
+        if "error" in result and place.size > 1:
+            # The others may wait for this worker in a collective: only a failure frees them.
+            raise RuntimeError(result["message"])
         done = order.number
 
 
 def _train(order: Order, place: Place) -> Json:
-    job, plugins = cloudpickle.loads(order.payload)
-    allow_plugins(plugins)
     try:
+        job, plugins = cloudpickle.loads(order.payload)
+        allow_plugins(plugins)
         return train(job, place)
-    except RayalError as error:
-        # What is wrong with the data, every worker finds. Of anything else the others know
-        # nothing and wait for this one: only a failure of the group frees them.
-        if place.size > 1 and not isinstance(error, DataError):
-            raise
-        return {"error": type(error).__name__, "message": str(error)}
+    except Exception as error:
+        return described(error)

@@ -24,7 +24,10 @@ def status_table(rows: Iterable[dict[str, Any]]) -> Table:
         table.add_column(column, justify="right" if column in ("cycle", "labels") else "left")
     for row in rows:
         value = "" if row["value"] is None else f"{row['metric']} {row['value']:.4f}"
-        cells = (row["run"], row["state"], row["cycle"], row["stage"] or "", row["labels"], value)
+        run = row["run"] if row["run"].isprintable() else repr(row["run"])
+        silence = row["silent_seconds"]
+        state = row["state"] if silence is None else f"{row['state']}, silent for {silence:.0f} s"
+        cells = (run, state, row["cycle"], row["stage"] or "", row["labels"], value)
         table.add_row(*map(str, cells))
     return table
 
@@ -47,24 +50,30 @@ def cycle_table(record: Record, headline: str) -> Table:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    cycles, now = record.cycles(), record.stage_now()
-    last = cycles[-1] if cycles else None
-    metric = find("tasks", record.experiment()["task"]["name"]).headline
-    return {
+    (state, silence), now, cycles = _state(record), record.stage_now(), record.cycles()
+    row = {
         "run": record.folder.url,
-        "state": _state(record),
-        "cycle": now[0] if now else (last["cycle"] if last else 0),
-        "stage": now[1] if now else None,
-        "labels": last["labels"] if last else 0,
-        "metric": metric,
-        "value": last[metric] if last else None,
+        "state": state,
+        "silent_seconds": silence,
+        "cycle": cycles[-1]["cycle"] if cycles else 0,
+        "stage": None,
+        "labels": cycles[-1]["labels"] if cycles else 0,
+        "metric": None,
+        "value": None,
     }
+    if now is not None:
+        row |= {"cycle": now[0], "stage": now[1]}
+    if cycles:
+        headline = find("tasks", record.experiment()["task"]["name"]).headline
+        row |= {"metric": headline, "value": cycles[-1][headline]}
+    return row
 
 
-def _state(record: Record) -> str:
+def _state(record: Record) -> tuple[str, float | None]:
+    """In one word, and for how many seconds a stale run has been silent."""
     if record.complete:
-        return "complete"
+        return "complete", None
     age = record.heartbeat_age()
     if age is None:
-        return "stopped"
-    return "running" if age < STALE_SECONDS else f"stale, silent for {age:.0f} s"
+        return "stopped", None
+    return ("running", None) if age < STALE_SECONDS else ("stale", age)

@@ -1,21 +1,28 @@
 """The Ray engine gives what the local engine gives, survives what it must, and refuses the rest."""
 
 import io
+import re
+import subprocess
+import sys
+import threading
 import time
 from collections import Counter
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 from PIL import Image
 
 from rayal import scores
 from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
-from rayal.errors import ClusterError, DataError
+from rayal.errors import ClusterError, DataError, UsageError
 from rayal.experiment import Compute
 from rayal.ledger import Ledger
 from rayal.loop import run
@@ -41,7 +48,7 @@ class Silent:
 
 def finish(x, engine, folder: Path):
     """Runs to the end; the chosen ids of every cycle and the last weights."""
-    with Ledger(Folder(folder), x.identity()) as ledger:
+    with Ledger(Folder(folder), x.identity()) as ledger, closing(engine):
         pool = run(x, x.dataset.open(), ledger, engine, Silent())
         chosen = [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
         return chosen, ledger.stage(pool.cycle, "train").read("weights.safetensors")
@@ -63,9 +70,8 @@ def score(x, engine, folder: Path):
 
 
 def on_ray(x, **compute):
-    return RayEngine(
-        x.compute.model_copy(update={"engine": "ray", "cpus_per_worker": 2, **compute})
-    )
+    on = {"engine": "ray", "cpus_per_worker": 2, **compute}
+    return RayEngine(x.compute.model_copy(update=on), cores=8)
 
 
 def test_a_run_on_ray_is_the_local_run(tiny, tmp_path):
@@ -159,7 +165,7 @@ def test_what_a_worker_raises_arrives_as_it_was(tiny, tmp_path):
     unit = tiny().dataset.open().pool.ids()[300]
     x = tiny(observers=[{"name": "faulty.not_a_number", "unit": unit}])
 
-    with pytest.raises(DataError, match=f"faulty.not_a_number.*{unit}.*nan"):
+    with pytest.raises(DataError, match=f"faulty.not_a_number of '{unit}' is nan"):
         score(x, on_ray(x, scorers=1), tmp_path)
 
 
@@ -174,23 +180,96 @@ def test_a_training_that_diverges_says_so(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("compute", "message"),
     [
-        ({"device": "cuda"}, r"needs 1 GPU.*the cluster has 0"),
-        ({"scorers": 99}, r"compute.scorers needs 100 CPUs, the cluster has 18"),
-        ({"train_workers": 99}, r"compute.train_workers needs \d+ CPUs, the cluster has 18"),
+        ({"device": "cuda"}, r"each with . CPU and 1 GPU, but .* has room for 0"),
+        ({"scorers": 99}, r"compute.scorers is 99, each with 1 CPU, .* has room for 18"),
+        ({"train_workers": 99}, r"compute.train_workers is 99, .* has room for 18"),
+        ({"cpus_per_worker": 19}, r"compute.train_workers is 1, each with 19 CPU,"),
     ],
 )
 def test_more_than_the_cluster_has_is_refused_at_once(compute, message):
     """A run would wait for ever for resources that never come."""
     with pytest.raises(ClusterError, match=message):
-        RayEngine(Compute(**compute))
+        RayEngine(Compute(**compute), cores=8)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "host:port"])
-def test_a_dead_address_fails_in_seconds(address, monkeypatch):
+def test_a_dead_address_fails_in_seconds(address):
     """ray.init retries a dead address for minutes without a word."""
-    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     started = time.monotonic()
 
     with pytest.raises(ClusterError, match=address):
         cluster.connect(address)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("port", [99999, "http", "silent"])
+def test_another_server_is_told_from_ray(port):
+    """ray.init waits for minutes where the dashboard's port, or any other, is given (C04)."""
+    if port == 99999:
+        with pytest.raises(ClusterError, match="nothing answers at 127.0.0.1:99999"):
+            cluster.connect("127.0.0.1:99999")
+        return
+    started = time.monotonic()
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        if port == "http":
+            threading.Thread(target=other.serve_forever, daemon=True).start()
+        said = "is not Ray; give the port of" if port == "http" else "timed out"
+        with pytest.raises(ClusterError, match=f"127.0.0.1:{other.server_port}.*{said}"):
+            cluster.connect(f"127.0.0.1:{other.server_port}")
+        if port == "http":
+            other.shutdown()
+
+    assert time.monotonic() - started < 10
+
+
+CONNECT = """
+import sys
+import ray
+if sys.argv[2]:
+    ray.__version__ = sys.argv[2]
+from rayal.engine import cluster
+from rayal.errors import ClusterError
+try:
+    print("cores", cluster.connect(sys.argv[1]))
+except ClusterError as error:
+    print(error.exit_code, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [("", "cores 18\n"), ("1.13.0", "5 Ray at .*[Vv]ersion mismatch")]
+)
+def test_joining_a_cluster(version, said):
+    """A driver of another version would fail with pages of frames, if at all (C04)."""
+    address = ray.get_runtime_context().gcs_address
+    command = [sys.executable, "-W", "ignore", "-c", CONNECT, address, version]
+    joined = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert re.match(said, joined.stdout), joined.stdout + joined.stderr
+
+
+def test_shards_in_any_order_are_the_same_scores(tiny, tmp_path):
+    """Results would be joined by the order in which they arrive (C02)."""
+    x = tiny(observers=["faulty.takes_its_time"])
+    expected, _ = score(tiny(), LocalEngine(x.compute), tmp_path / "local")
+    actual, result = score(x, on_ray(x, scorers=3), tmp_path / "ray")
+
+    assert expected == actual
+    assert [f"shard-0000{n}.parquet" for n in range(3)] == [f["name"] for f in result["shards"]]
+
+
+def test_a_mistake_is_not_tried_again(tiny, tmp_path):
+    """A mistake in a strategy would be retried, or blamed on the cluster (C11, G06)."""
+    (tmp_path / "calls").mkdir()
+    x = tiny(observers=[{"name": "faulty.raises", "marker": str(tmp_path / "calls")}])
+    with pytest.raises(DataError, match="strategy 'faulty.raises' raised ZeroDivisionError"):
+        score(x, on_ray(x, scorers=1), tmp_path / "ray")
+
+    assert not (tmp_path / "ray/score/shard-00000.parquet").exists()
+
+
+def test_what_cannot_travel_is_named(tiny, tmp_path):
+    """A strategy that holds a lock would end in a traceback from pickle (C13)."""
+    x = tiny(strategy="faulty.keeps_a_lock")
+    with pytest.raises(UsageError, match=r"faulty.keeps_a_lock._guard cannot .*_thread.lock"):
+        finish(x, on_ray(x), tmp_path)

@@ -10,8 +10,8 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import closing, contextmanager, nullcontext
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
+from rayal import session
+from rayal.engine.local import LocalEngine
 from rayal.errors import StorageError
 from rayal.record import Record
+from rayal.storage import Folder
 from rayal.tracker import Background
 from rayal.trackers import mlflow as module
 from rayal.trackers.mlflow import MLflow
@@ -458,3 +461,211 @@ def test_server_that_dies_and_comes_back(
     assert [(n, 1 / n) for n in range(1, 10)] == found["train/loss"]
     assert "FINISHED" == sent.info.status
     assert "rank,id\n1,unit-1\n" == text
+
+
+class Seen:
+    """A watcher that notes when each stage begins, and does something at one of them."""
+
+    def __init__(self, at: tuple[int, str] = (-1, ""), act: Callable[[], None] | None = None):
+        self.at, self.act, self.times = at, act, dict[tuple[int, str], float]()
+
+    def stage(self, cycle: int, stage: str) -> None:
+        self.times[cycle, stage] = time.monotonic()
+        if (cycle, stage) == self.at and self.act is not None:
+            self.act()
+
+    def shards(self, done: int, total: int) -> None: ...
+
+    def finished(self, cycle: int, stage: str, result: dict[str, Any]) -> None:
+        self.ended = time.monotonic()
+
+
+def go(x: Any, out: Path, seen: Seen | None = None) -> Record:
+    """A whole run in this process."""
+    with session.opened(x, str(out)) as opened:
+        opened.run(lambda: nullcontext(LocalEngine(x.compute)), [seen or Seen()])
+        return opened.record
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Wait for another process, at most a minute."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def expected_points(record: Record) -> dict[str, list[int]]:
+    """The steps that MLflow must have of the metrics of a finished run."""
+    labels = [row["labels"] for row in record.cycles()]
+    epochs = sum(len(record.epochs(cycle)) for cycle in range(len(labels)))
+    return {"accuracy": labels, "nll": labels, "train/loss": list(range(1, epochs + 1))}
+
+
+def assert_complete_and_once(tracker: MLflow, record: Record) -> None:
+    found = points(tracker, record)
+    steps = {key: [step for step, _ in values] for key, values in found.items()}
+
+    assert_nothing_twice(found)
+    assert expected_points(record).items() <= steps.items()
+    assert "FINISHED" == shown(tracker, record).info.status
+
+
+def test_a_run_outlives_its_server(
+    tiny: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that dies in the middle of a run would stop it, slow it down, or leave a gap or a
+    double point in its curves for ever (D01, D02)."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path / "server"
+    folder.mkdir()
+    x = tiny(tracking={"name": "mlflow", "uri": f"http://127.0.0.1:{port}"})
+    alive = server(folder, port)
+
+    def die() -> None:
+        record = Record(Folder(tmp_path / "run"))
+        until(lambda: points(x.tracking, record).get("accuracy") == [(20, value)])
+        alive.__exit__(None, None, None)
+
+    alive.__enter__()
+    value = go(tiny(), tmp_path / "untracked").cycles()[0]["accuracy"]
+    seen = Seen((1, "train"), die)
+    record = go(x, tmp_path / "run", seen)
+    ended = time.monotonic()
+
+    assert record.complete
+    assert seen.ended - seen.times[1, "evaluate"] < 10  # without the server
+    assert ended - seen.ended < 25  # the last attempt to send the rest
+    assert f"rayal sync {record.folder.url}" in caplog.text
+
+    with server(folder, port):
+        for _ in range(2):
+            x.tracking.sync(record)
+        assert_complete_and_once(x.tracking, record)
+
+
+KILLED = """
+import json, os, signal, sys, time
+from contextlib import nullcontext
+from mlflow import MlflowClient
+from rayal import session
+from rayal.engine.local import LocalEngine
+from rayal.experiment import Experiment
+
+class Kill:
+    def stage(self, cycle, stage):
+        while (cycle, stage) == (1, "score"):
+            client = MlflowClient(x.tracking.uri)
+            runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+            if any(20 < run.data.metrics.get("labels", 0) for run in runs):
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(0.05)
+    def shards(self, done, total): ...
+    def finished(self, cycle, stage, result): ...
+
+x = Experiment.model_validate(json.loads(sys.argv[2]))
+with session.opened(x, sys.argv[1]) as opened:
+    opened.run(lambda: nullcontext(LocalEngine(x.compute)), [Kill()])
+"""
+
+
+def test_a_killed_run_is_one_mlflow_run(
+    tiny: Callable[..., Any], tracker: MLflow, tmp_path: Path
+) -> None:
+    """After kill -9 a run would be RUNNING for ever, start a second one when it is resumed, or log
+    its steps again (D04, D05, A01)."""
+    x = tiny(tracking=tracker.model_dump())
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path / "run")]
+    killed = subprocess.run([*command, json.dumps(x.model_dump(mode="json"))], timeout=120)
+    assert -signal.SIGKILL == killed.returncode
+    folder, told = Folder(tmp_path / "run"), [shown(tracker, Record(Folder(tmp_path / "run")))]
+    holder = folder.read_sealed("lock.json")
+    long_ago = {**holder, "heartbeat": "2020-01-01T00:00:00.000+00:00"}
+    for state in (holder, long_ago):
+        folder.write_sealed("lock.json", state)
+        tracker.sync(Record(folder))
+        told.append(shown(tracker, Record(folder)))
+    record = go(x, tmp_path / "run")
+    told.append(shown(tracker, record))
+
+    assert ["RUNNING", "RUNNING", "FAILED", "FINISHED"] == [run.info.status for run in told]
+    assert 1 == len({run.info.run_id for run in told})
+    assert_complete_and_once(tracker, record)
+
+
+class Broken(BaseHTTPRequestHandler):
+    """A server that is there and of no use, each in its own way."""
+
+    way = ""
+
+    def do_GET(self) -> None:
+        if self.way == "slow":
+            time.sleep(5)
+        elif self.way == "cut":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'{"experiment": {')
+        elif self.way.isdigit():
+            self.send_response(int(self.way))
+            self.send_header("Retry-After", "3600")
+            self.end_headers()
+        self.close_connection = True  # "reset": without a word
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("way", ["500", "429", "cut", "reset", "slow"])
+def test_a_run_beside_a_broken_server(
+    tiny: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    way: str,
+) -> None:
+    """A run would wait for a server that is slow, overloaded or broken, or end with it (D03)."""
+    if not way.isdigit():  # the numbers show what happens without any settings
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    handler = type("Handler", (Broken,), {"way": way})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as broken:
+        threading.Thread(target=broken.serve_forever, daemon=True).start()
+        started, seen = time.monotonic(), Seen()
+        x = tiny(tracking={"name": "mlflow", "uri": f"http://127.0.0.1:{broken.server_port}"})
+        record = go(x, tmp_path, seen)
+        ended = time.monotonic()
+        broken.shutdown()
+    begun = min(seen.times.values())
+
+    assert record.complete
+    assert begun - started < 10
+    assert seen.ended - begun < 10
+    assert ended - seen.ended < 25
+    assert f"rayal sync {record.folder.url}" in caplog.text
+
+
+def test_a_run_without_a_place_for_its_database(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    """Where nothing can be tracked the run would stop, though its own disk is well (B01)."""
+    nowhere = MLflow(uri="sqlite:////dev/full/mlflow.db")
+
+    assert go(tiny(tracking=nowhere.model_dump()), tmp_path).complete
+
+
+def test_fifty_cycles_of_a_thousand_classes(tracker: MLflow, run: Any, tmp_path: Path) -> None:
+    """Charts by the thousand bring the MLflow page down, and a request per class the run (D11)."""
+    for cycle in range(50):
+        run.train(cycle)
+        run.evaluate(cycle, per_class_accuracy=[cycle / 50] * 1000)
+    started = time.monotonic()
+    tracker.sync(run.record)
+    took = time.monotonic() - started
+    table = artifact(tracker, run.record, "per_class_accuracy.csv", tmp_path).splitlines()
+
+    assert len(shown(tracker, run.record).data.metrics) < 60
+    assert (51, 1001) == (len(table), len(table[-1].split(",")))
+    assert 50 == len(points(tracker, run.record)["accuracy"])
+    assert took < 30

@@ -1,0 +1,57 @@
+"""What goes wrong on a worker, as an error of rayal's own: one line with the cause."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from ray.data.exceptions import ExecutionTimeoutError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+
+from rayal import errors
+from rayal.errors import ClusterError, RayalError
+from rayal.storage import Json
+
+
+def described(error: Exception) -> Json:
+    """An error on its way to the driver. As itself it would arrive as another class, wrapped in
+    pages of Ray's own frames, or be tried again as if the worker had died."""
+    if isinstance(error, RayalError):
+        return {"error": type(error).__name__, "message": str(error)}
+    if isinstance(error, torch.OutOfMemoryError):
+        message = "the GPU is out of memory; lower compute.score_batch or scheme.batch_size"
+        return {"error": "ClusterError", "message": message}
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    message = f"a worker raised {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    return {"error": "ClusterError", "message": message}
+
+
+def raised(result: Json) -> Json:
+    """The result of a worker; raises the error that it describes instead."""
+    if "error" in result:
+        raise getattr(errors, result["error"])(result["message"])
+    return result
+
+
+@contextmanager
+def ray_errors(what: str) -> Iterator[None]:
+    """Ray's own errors while `what` was under way, as ClusterError; those of rayal unchanged."""
+    try:
+        yield
+    except RayTaskError as error:
+        raise raised_by(error, what) from error
+    except OutOfMemoryError as error:
+        raise ClusterError(
+            f"{what} ran out of memory; lower compute.score_batch or compute.shard_rows"
+        ) from error
+    except (RayError, ExecutionTimeoutError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ClusterError(f"{what} failed: {reason[-1]}") from error
+
+
+def raised_by(error: RayTaskError, what: str) -> RayalError:
+    """The error that a task raised."""
+    cause = error.cause
+    if isinstance(cause, RayalError):
+        return type(cause)(str(cause))
+    return ClusterError(f"{what} failed: {type(cause).__name__}: {cause}")
