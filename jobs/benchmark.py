@@ -52,7 +52,7 @@ def write(name: str, rows: Sequence[Row], out: Path) -> None:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
     }
-    lines = ["| what | against | measured | at least / at most | detail |", "|---|---|---|---|---|"]
+    lines = ["| what | against | measured | target | detail |", "|---|---|---|---|---|"]
     lines += [
         f"| {r.what} | {r.against} | {r.ratio:.2f} x | {r.target} | {r.detail} |" for r in rows
     ]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal import scores
-from rayal.errors import DataError
+from rayal.errors import DataError, RayalError
 from rayal.experiment import Experiment
 from rayal.randomness import numpy_generator
 from rayal.selection import Scored
@@ -42,7 +42,14 @@ def _picks(
 ) -> NDArray[np.intp]:
     """What a strategy selects, checked: a user's own strategy may be wrong, and must not be
     able to spend the budget on nonsense."""
-    picks = np.asarray(strategy.select(pool, budget, numpy_generator(seed, cycle, "select")))
+    try:
+        picks = np.asarray(strategy.select(pool, budget, numpy_generator(seed, cycle, "select")))
+    except RayalError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"strategy {name!r} raised {type(error).__name__} in select: {error}"
+        ) from error
     if picks.ndim != 1 or not np.issubdtype(picks.dtype, np.integer):
         raise DataError(
             f"strategy {name!r} selected {picks.dtype} of shape {picks.shape}: "
@@ -55,6 +62,11 @@ def _picks(
     spent = np.cumsum(pool.costs[picks])[-1] if len(picks) else 0  # summed as `spend` does
     if spent > budget:
         raise DataError(f"strategy {name!r} spent {spent:g} of {budget:g}")
+    least = min(len(pool.ids), int(budget // pool.costs.max(initial=1.0)))
+    if len(picks) < least:  # nothing selected would pass for the end of the pool
+        raise DataError(
+            f"strategy {name!r} selected {len(picks)} units, the budget buys {least} or more"
+        )
     return picks
 
 

@@ -116,7 +116,7 @@ class Ledger:
         costs: list[float] = []
         cycle = -1
         for cycle, out in self._purchases():
-            for unit, value, cost in _read_labels(out):
+            for unit, value, cost in read_labels(out):
                 if unit in labels or unit in refused:
                     raise StorageError(f"{out.url}: {unit!r} was bought before; {_way_out(out)}")
                 if value is None:
@@ -200,7 +200,8 @@ def write_labels(out: Folder, answers: Mapping[str, Label]) -> Json:
     }
 
 
-def _read_labels(out: Folder) -> Iterator[tuple[str, int | None, float]]:
+def read_labels(out: Folder) -> Iterator[tuple[str, int | None, float]]:
+    """Unit, label (None: refused) and cost of every answer in a label stage's folder."""
     record = FileRecord(**read_done(out)["result"]["file"])
     with suggesting(_way_out(out)):
         data = io.BytesIO(out.read(record.name, record))

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from rayal.errors import StorageError, UsageError
-from rayal.ledger import INITIAL, STAGES, read_done, stage_folder
+from rayal.ledger import INITIAL, STAGES, read_done, read_labels, stage_folder
 from rayal.lock import seconds_since
 from rayal.storage import Folder, Json
 
@@ -68,6 +68,12 @@ class Record:
         """The result of a stage; None while it is not finished."""
         done = self._read(cycle, stage)
         return None if done is None else done["result"]
+
+    def initial(self) -> frozenset[str]:
+        """The units bought before the first training; none while they are not."""
+        if self.result(0, INITIAL) is None:
+            return frozenset()
+        return frozenset(unit for unit, *_ in read_labels(stage_folder(self.folder, 0, INITIAL)))
 
     def cycles(self) -> list[dict[str, Any]]:
         """A row for each evaluated cycle: cycle, labels, cost, metrics, `<stage>_seconds`.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rayal import scores
 from rayal.augment import normalise
 from rayal.dataset import Decoded, ImageSpec, Store
-from rayal.errors import DataError, RayalError, StorageError
+from rayal.errors import DataError, RayalError, StorageError, UsageError
 from rayal.model import build, placed, restore
 from rayal.randomness import derive
 from rayal.scoring import ScoreJob, ShardTask
@@ -183,9 +183,18 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
         raise
     except Exception as error:  # a user's own strategy may raise anything
         raise DataError(f"strategy {name!r} raised {type(error).__name__}: {error}") from error
-    if values is None:
+    if values is None and type(strategy).select is not Strategy.select:
         return None
-    per_unit = task.per_unit(values)
+    if not isinstance(values, Tensor) or values.is_complex():
+        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise DataError(
+            f"strategy {name!r} gave {kind} as scores: score returns a tensor of numbers, or None"
+            " where select is its own"
+        )
+    try:
+        per_unit = task.per_unit(values.detach())
+    except UsageError as error:
+        raise DataError(f"strategy {name!r}: {error}") from error
     if per_unit.shape != (len(view.ids),):
         raise DataError(
             f"strategy {name!r} gave scores of shape {tuple(values.shape)}"

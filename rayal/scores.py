@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rayal.errors import StorageError
+from rayal.errors import DataError, StorageError
 from rayal.selection import Scored
 from rayal.signals import SignalName
 from rayal.storage import FileRecord, Folder, Json
 
 OK = "ok"
-JOB = b"rayal.job"
+JOB, SCHEMA = b"rayal.job", b"rayal.schema"
 
 
 def encode(
@@ -42,7 +42,8 @@ def encode(
     for name, values in columns.items():
         data[name] = _column(values, len(failed))
     sink = io.BytesIO()
-    table = pa.table(data, metadata={JOB: job})
+    table = pa.table(data)
+    table = table.replace_schema_metadata({JOB: job, SCHEMA: str(table.schema)})
     pq.write_table(table, sink, write_page_checksum=True, compression="zstd")
     return sink.getvalue()
 
@@ -60,9 +61,12 @@ def read(
     data = pa.BufferReader(folder.read(name, record))
     try:
         file = pq.ParquetFile(data, page_checksum_verification=True)
-        there = file.schema_arrow.names
+        schema = file.schema_arrow  # pages have checksums, the names and types of columns have not
+        if str(schema.remove_metadata()).encode() != (schema.metadata or {}).get(SCHEMA):
+            raise ValueError("its columns are not those that were written")
+        there = schema.names
         return file.read(there if columns is None else [c for c in columns if c in there])
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name is not UTF-8
         raise StorageError(
             f"{folder.url}/{name} is damaged ({error}); delete this stage's folder to score again"
         ) from error
@@ -83,13 +87,22 @@ def job_of(table: pa.Table) -> str | None:
 
 
 def load(folder: Folder, result: Json, keeps: Iterable[SignalName] = ()) -> dict[str, Scored]:
-    """All strategies' scores of a finished pass, sorted by id, undecodable units left out."""
+    """All strategies' scores of a finished pass, sorted by id, undecodable units left out.
+
+    Raises DataError for shards that differ in their columns.
+    """
     names = [f"score.{name}" for name in result["columns"]]
     kept = [f"keep.{signal}" for signal in keeps]
     records = [FileRecord(**file) for file in result["shards"]]
     shards = [read_good(folder, file.name, ["id", *names, *kept], file) for file in records]
     shards = [shard for shard in shards if shard.num_rows]  # one of bad images has no scores
-    table = pa.concat_tables(shards).sort_by("id") if shards else pa.table({"id": pa.array([])})
+    try:
+        table = pa.concat_tables(shards or [pa.table({"id": pa.array([])})]).sort_by("id")
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{folder.url}: the shards do not fit together ({error}); a strategy or model must give"
+            " every unit the same columns of the same width"
+        ) from error
     ids = np.array(table["id"].to_pylist(), dtype=object)
     rows = {name: matrix(table[name]) for name in kept if shards}
     there = set(table.column_names)

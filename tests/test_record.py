@@ -14,7 +14,7 @@ from rayal import lock
 from rayal.errors import StorageError, UsageError
 from rayal.ledger import INITIAL, STAGES, Ledger, write_labels
 from rayal.oracle import Label
-from rayal.record import Record
+from rayal.record import Record, find_records
 from rayal.storage import Folder
 
 EXPERIMENT = {"name": "x", "budget": {"total": 4}}
@@ -200,3 +200,25 @@ def test_reading_while_the_run_writes(run: Folder) -> None:
 
     assert sorted(lengths) == lengths
     assert 8 == len(Record(run).cycles())
+
+
+def test_a_run_that_begins_is_not_there_yet(tmp_path: Path) -> None:
+    """`rayal status` over a sweep would fail whenever a run has just begun, or could not (J05)."""
+    with Ledger(Folder(tmp_path / "begins"), {}), Ledger(Folder(tmp_path / "goes"), {}):
+        (tmp_path / "goes/experiment.yaml").write_text("name: x")
+        found = find_records([str(tmp_path)])
+
+    assert [str(tmp_path / "goes")] == [record.folder.url for record in found]
+    with pytest.raises(UsageError, match="no run folder is there"):
+        find_records([str(tmp_path / "begins")])
+
+
+def test_what_a_run_began_with(run: Folder) -> None:
+    """Runs that began with different units would be compared as pairs (L05)."""
+    answers = {"b": Label(1, 1.0), "a": Label(None, 1.0)}
+    with Ledger(run, {}) as ledger:
+        before = Record(run).initial()
+        ledger.once(0, INITIAL, lambda out: write_labels(out, answers))
+
+    assert frozenset() == before
+    assert {"a", "b"} == Record(run).initial()

@@ -36,6 +36,8 @@ class Run:
     """Labels spent -> metric, NaN where it is missing or not finite."""
     complete: bool
     url: str
+    initial: frozenset[str] = frozenset()
+    """The units labeled before the first training."""
 
     @cached_property
     def measured(self) -> set[int]:
@@ -58,6 +60,7 @@ class Run:
             points={at: y if math.isfinite(y) else math.nan for at, y in points.items()},
             complete=record.complete,
             url=record.folder.url,
+            initial=record.initial(),
         )
 
 
@@ -76,6 +79,11 @@ class Arm:
     @property
     def scheme(self) -> str:
         return self.runs[0].scheme
+
+    @cached_property
+    def initial(self) -> dict[int, frozenset[str]]:
+        """What each seed began with."""
+        return {run.seed: run.initial for run in self.runs}
 
     @property
     def complete(self) -> tuple[Run, ...]:
@@ -154,12 +162,26 @@ class Group:
         }
 
     @cached_property
+    def unpaired(self) -> list[tuple[str, str, list[int]]]:
+        """Pairs of arms, and the seeds with which they began with different units."""
+        found = []
+        for first, second in combinations(self.arms, 2):
+            seeds = sorted(first.initial.keys() & second.initial.keys())
+            if apart := [seed for seed in seeds if first.initial[seed] != second.initial[seed]]:
+                found.append((first.label, second.label, apart))
+        return found
+
+    @cached_property
     def pairs(self) -> list[Pair]:
-        """Every pair of arms with a common seed, tested and adjusted together."""
+        """Every pair of arms with a common seed, tested and adjusted together.
+
+        Runs of one seed are a pair only if they began with the same units.
+        """
         tests = []
         for first, second in combinations(self.arms, 2):
             a, b = self.areas(first), self.areas(second)
-            if seeds := sorted(a.keys() & b.keys()):
+            common = sorted(a.keys() & b.keys())
+            if seeds := [seed for seed in common if first.initial[seed] == second.initial[seed]]:
                 test = paired_test([a[seed] for seed in seeds], [b[seed] for seed in seeds])
                 tests.append((first.label, second.label, test))
         adjusted = iter(holm([test.p for _, _, test in tests if test.p is not None]))

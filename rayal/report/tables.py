@@ -116,6 +116,11 @@ def _warnings(g: Group) -> Iterable[str]:
     runs = [run for arm in g.arms for run in arm.runs]
     if partial := sum(not run.complete for run in runs):
         yield f"{where}: {partial} of {len(runs)} runs not complete; areas and tests leave them out"
+    for first, second, seeds in g.unpaired:
+        yield (
+            f"{where}: {first} and {second} began with different units for seed"
+            f" {', '.join(map(str, seeds))}; those runs are not compared in pairs"
+        )
     if g.pairs and (n := min(pair.test.difference.n for pair in g.pairs)) < ENOUGH_SEEDS:
         yield (
             f"{where}: n = {n} is not enough to rank strategies;"

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +44,7 @@ def record(rows: list[dict[str, Any]], **changes: Any) -> Any:
     return SimpleNamespace(
         experiment=lambda: {**experiment, **changes},
         cycles=lambda: rows,
+        initial=lambda: frozenset({"a"}),
         complete=False,
         folder=SimpleNamespace(url="/runs/x"),
     )
@@ -59,7 +61,7 @@ def test_reads_a_run_that_is_not_over() -> None:
     found = Run.read(record(rows))
 
     assert {10: 0.5, 20: math.nan, 30: math.nan} == found.points  # the same nan object
-    assert ({10}, False) == (found.measured, found.complete)
+    assert ({10}, False, {"a"}) == (found.measured, found.complete, found.initial)
 
 
 def test_names_cannot_act_on_a_terminal() -> None:
@@ -153,6 +155,20 @@ def test_pairs_use_common_seeds_only() -> None:
 
     assert 3 == pair.test.difference.n
     assert_allclose(pair.test.difference.mean, 0.35 / 3)
+
+
+def test_only_runs_that_began_alike_are_pairs() -> None:
+    """A strategy would win by a luckier first set; the seed alone does not make a pair (L05)."""
+    began = {0: frozenset("ab"), 1: frozenset("cd"), 2: frozenset("ef")}
+    cod = [replace(r, initial=began[r.seed]) for r in curves("cod", [0.6, 0.7, 0.8])]
+    random = [replace(r, initial=began[r.seed]) for r in curves("random", [0.5, 0.6, 0.7])]
+    random[1] = replace(random[1], initial=frozenset("xy"))
+    g = only(cod + random)
+    (pair,) = g.pairs
+
+    assert 2 == pair.test.difference.n
+    assert [("cod", "random", [1])] == g.unpaired
+    assert [] == only(cod).unpaired
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,27 @@
 import csv
 import io
 import json
+import os
+import re
+import shutil
+import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from numpy.testing import assert_allclose
 from rich.console import Console
 
+from rayal.ledger import Ledger, write_labels
+from rayal.oracle import Label
+from rayal.record import find_records
+from rayal.report.curves import draw
 from rayal.report.runs import Run, group
-from rayal.report.tables import COLUMNS, Summary
+from rayal.report.tables import COLUMNS, Summary, summarise
+from rayal.storage import Folder
+
+FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 BASE = Run("a", "digits", "cod", "supervised", 0, "accuracy", {}, True, "/runs/x")
 
@@ -58,6 +70,16 @@ def test_baseline_of_another_scheme_does_not_count() -> None:
     summary = Summary(group(runs("cod", 5, scheme="isda") + runs("random", 5)))
 
     assert any("no random baseline with scheme isda" in text for text in summary.warnings)
+
+
+def test_different_beginnings_are_told() -> None:
+    """A table would compare what does not belong together (L05)."""
+    other = [replace(run, initial=frozenset("x")) for run in runs("random", 5)]
+    summary = Summary(group(runs("cod", 5, 0.55) + other))
+    (warning,) = summary.warnings
+
+    assert "cod and random began with different units for seed 0, 1, 2, 3, 4" in warning
+    assert "cod - random" not in summary.to_markdown()
 
 
 def test_a_gap_is_shown_as_one() -> None:
@@ -142,3 +164,39 @@ def test_a_large_sweep_takes_seconds() -> None:
 
     assert min(sizes) > 1000
     assert time.monotonic() - started < 5
+
+
+def test_a_hundred_run_folders_of_a_thousand_classes(tmp_path: Path) -> None:
+    """A report of a sweep would take minutes, or be a page that no browser opens (M05)."""
+    classes = {"per_class_accuracy": [0.5] * 1000}
+    experiment = {
+        **{"name": "big", "budget": {"total": 50}, "task": {"name": "classification"}},
+        **{part: {"name": "x"} for part in ("dataset", "strategy", "scheme")},
+    }
+    with tempfile.TemporaryDirectory(dir=FAST_DISK) as place:
+        first = Folder(place) / "000"
+        with Ledger(first, {}) as ledger:
+            answers = {f"unit-{n}": Label(n, 1.0) for n in range(10)}
+            ledger.once(0, "initial", lambda out: write_labels(out, answers))
+            for cycle in range(5):
+                labels = 10 + 10 * cycle
+                found = {"accuracy": 0.1 * cycle, "nll": 1.0, "labels": labels, "cost": labels}
+                ledger.once(cycle, "train", lambda out: {})
+                ledger.once(cycle, "evaluate", lambda out, found=found: {**found, **classes})
+        for number in range(100):
+            run, (strategy, seed) = Path(place, f"{number:03d}"), divmod(number, 10)
+            if number:
+                shutil.copytree(Path(place, "000"), run)
+            fields = experiment | {"seed": seed, "strategy": {"name": f"s{strategy}"}}
+            (run / "experiment.yaml").write_text(json.dumps(fields))
+        started = time.monotonic()
+        summary = summarise(find_records([place]))
+        texts = [summary.to_markdown(), summary.to_csv(), summary.to_json()]
+        draw(summary, tmp_path / "curves.png", tmp_path / "curves.svg")
+        took = time.monotonic() - started
+    svg = (tmp_path / "curves.svg").read_text()
+
+    assert 45 == texts[0].count("| tie |")
+    assert took < 10
+    assert sum(map(len, texts)) + len(svg) + (tmp_path / "curves.png").stat().st_size < 20e6
+    assert not re.search(r"""(href|src)=["'](?!#)|url\((?!#)|@import""", svg)

@@ -1,0 +1,96 @@
+"""What README.md shows is true: commands run, examples load, names and files exist."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rayal import config, parts
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.ray
+def test_commands_run(tmp_path):
+    """A newcomer would copy a command that fails."""
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "RAY_AUTH_MODE": "disabled",
+    }
+    commands = [line[2:] for block in blocks("console") for line in block.splitlines()]
+    outputs = {}
+    for command in commands:
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        outputs[command.split()[1]] = done.stdout
+
+    assert list(outputs) == ["plan", "run", "status", "report"]
+    assert "complete" in outputs["status"]
+    assert (tmp_path / "report" / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_the_two_commands_are_make_targets(target):
+    """The first thing a newcomer types would not exist."""
+    assert any(f"make {target}" in block for block in blocks("bash"))
+    assert f"\n{target}:" in (ROOT / "Makefile").read_text()
+
+
+def test_the_demo_prints_what_is_shown():
+    """The pasted output would be of another program: its columns and places are the command's."""
+    (shown,) = (block for block in blocks("text") if "MLflow" in block and "accuracy" in block)
+
+    assert re.search(r"cycle +labels +accuracy +train s +score s +select s", shown)
+    assert "runs/digits/cod-supervised-seed0/curve.png" in shown
+
+
+def test_the_example_is_an_experiment(tmp_path):
+    """The example file would be refused."""
+    (mine,) = (block for block in blocks("yaml") if "name: mine" in block)
+    (tmp_path / "mine.yaml").write_text(mine)
+    x = config.load(tmp_path / "mine.yaml")
+
+    assert x.dataset.root == str(tmp_path / "photos")
+    assert x.budget.total == 1000
+
+
+def test_the_demo_configuration_is_the_one_shown():
+    """The explanation would be of another file."""
+    (shown,) = (block for block in blocks("yaml") if block.startswith("# configs/digits_cod.yaml"))
+    there = (ROOT / "configs" / "digits_cod.yaml").read_text()
+
+    for line in shown.splitlines()[1:]:
+        assert line.split("#")[0].rstrip() in there
+
+
+@pytest.mark.parametrize("kind", ["strategies", "schemes", "models", "datasets"])
+def test_every_part_is_listed(kind):
+    """A part would be there without anybody knowing, or be promised without being there."""
+    (row,) = re.findall(rf"^\| {kind} \| (.*) \|$", README, re.MULTILINE)
+
+    assert sorted(re.findall(r"`(\w+)`", row)) == parts.names(kind)
+
+
+def test_the_files_it_names_exist():
+    """The map of the code would lead nowhere."""
+    tree = next(block for block in blocks("text") if block.startswith("rayal/"))
+    inside = re.findall(r"(?<![\w/])(\w+(?:\.py|/))", tree)
+    links = re.findall(r"\]\(([^):]+)\)", README)
+
+    for name in inside:
+        assert (ROOT / "rayal" / name).exists() or (ROOT / name).exists(), name
+    for link in links:
+        assert (ROOT / link).exists(), link
