@@ -7,6 +7,7 @@ the run folder records and what does the work are one object.
 import importlib
 import os
 import pkgutil
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -102,7 +103,14 @@ class Written(str):
 
 
 def _absolute(value: Any) -> Any:
-    if not isinstance(value, str) or not value or "://" in value:
+    if not isinstance(value, str) or not value:
+        return value
+    if "://" in value:
+        if re.match(r"[^/]*://[^/@]*:[^/]*@", value):
+            raise ValueError(
+                "holds a password, which every run folder would show; leave it to the environment"
+                " or the configuration of the storage"
+            )
         return value
     folder = value.folder if isinstance(value, Written) else Path.cwd()
     return os.path.normpath(folder / Path(value).expanduser())
@@ -110,7 +118,7 @@ def _absolute(value: Any) -> Any:
 
 Location = Annotated[str, Field(min_length=1), BeforeValidator(_absolute)]
 """A path or URL. A relative path in a file starts from that file's folder; on the command line and
-in Python, from the current one. The experiment holds it absolute."""
+in Python, from the current one. The experiment holds it absolute. A URL holds no password."""
 
 
 def allow_plugins(packages: Iterable[str]) -> None:

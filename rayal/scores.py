@@ -7,6 +7,7 @@ lists of a fixed size back.
 """
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -43,7 +44,7 @@ def encode(
         data[name] = _column(values, len(failed))
     sink = io.BytesIO()
     table = pa.table(data)
-    table = table.replace_schema_metadata({JOB: job, SCHEMA: str(table.schema)})
+    table = table.replace_schema_metadata({JOB: job, SCHEMA: _described(table.schema)})
     pq.write_table(table, sink, write_page_checksum=True, compression="zstd")
     return sink.getvalue()
 
@@ -62,7 +63,8 @@ def read(
     try:
         file = pq.ParquetFile(data, page_checksum_verification=True)
         schema = file.schema_arrow  # pages have checksums, the names and types of columns have not
-        if str(schema.remove_metadata()).encode() != (schema.metadata or {}).get(SCHEMA):
+        described = _described(schema)
+        if (schema.metadata or {}).get(SCHEMA, described) != described:
             raise ValueError("its columns are not those that were written")
         there = schema.names
         return file.read(there if columns is None else [c for c in columns if c in there])
@@ -121,6 +123,12 @@ def matrix(column: pa.ChunkedArray) -> NDArray[np.floating]:
     """A fixed-size list column without nulls as an array, rows x width."""
     flat: NDArray[np.floating] = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(-1, column.type.list_size)
+
+
+def _described(schema: pa.Schema) -> bytes:
+    """Names and types of the columns; but not what the items of lists are called there, which
+    Parquet and Ray's workers call differently."""
+    return repr([(c.name, re.sub(r"<\w+:", "<", str(c.type))) for c in schema]).encode()
 
 
 def _column(values: NDArray[np.floating], failed: int) -> pa.Array:

@@ -137,9 +137,9 @@ def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> Json | None:
     images that could not be read: they may be there now."""
     try:
         table = scores.read(out, task.file)  # every page, for its checksum
-    except StorageError:
+        ids, status = table["id"].to_pylist(), table["status"].to_pylist()
+    except (StorageError, KeyError):  # KeyError: the damage is in the name of a column
         return None
-    ids, status = table["id"].to_pylist(), table["status"].to_pylist()
     if scores.job_of(table) != job.digest or sorted(ids) != sorted(task.ids):
         return None
     if set(status) != {scores.OK}:

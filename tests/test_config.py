@@ -175,6 +175,31 @@ def test_contradictions_come_together(minimal: Path) -> None:
     ] == problems(minimal, "budget.total=3", "candidates=4")
 
 
+@pytest.mark.parametrize("uri", ["file:./mlruns", "./mlruns", "mlruns"])
+def test_stores_that_mlflow_refuses(minimal: Path, uri: str) -> None:
+    """The run would begin, and fail when the first metric is written (D09)."""
+    (line,) = problems(minimal, f"tracking.uri={uri}")
+
+    assert f"--set tracking.uri={uri}: tracking.uri: " in line
+    assert "sqlite:///FILE" in line and "mlflow migrate-filestore" in line
+
+
+def test_a_password_is_not_repeated(minimal: Path) -> None:
+    """Messages are pasted into issues (C08)."""
+    (line,) = problems(
+        write(
+            minimal.parent,
+            MINIMAL.replace(
+                "dataset: digits", "dataset: {name: digits, store: 'ftp://me:hunter2@host/x'}"
+            ),
+            "y.yaml",
+        )
+    )
+
+    assert "y.yaml:2: dataset.store: holds a password" in line
+    assert "hunter2" not in line
+
+
 def test_relative_paths_start_from_the_file(minimal: Path) -> None:
     """The same file means the same data wherever the command is started."""
     inner = minimal.parent / "inner"

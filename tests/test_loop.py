@@ -1,5 +1,6 @@
 """The cycle: what is bought when, and what must not depend on anything but the seed."""
 
+import numpy as np
 import pytest
 
 from rayal.engine.local import LocalEngine
@@ -155,11 +156,43 @@ def crooked(monkeypatch):
         ([5, 100_000], "a position outside 0"),
         ([0.5, 1.0], "one position per unit"),
         (list(range(21)), "spent 21 of 20"),
+        (list(range(3)), "selected 3 units, the budget buys 20 or more"),
+        (np.empty(0, int), "selected 0 units"),
+        ([-1, 2], "a position outside 0"),
+        (["digit-0001"], "one position per unit"),
+        ([[1], [2, 3]], "raised ValueError in select"),
+        (None, "one position per unit"),
     ],
 )
 def test_a_wrong_selection_is_refused(tiny, tmp_path, crooked, picks, message):
-    """A user's own strategy would spend the budget on duplicates or more than there is."""
+    """A user's own strategy would spend the budget on duplicates or more than there is; selecting
+    nothing would pass for the end of the pool (G05)."""
     crooked(picks)
 
     with pytest.raises(DataError, match=f"'entropy' .*{message}"):
         go(tiny(strategy="entropy"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (lambda s: s.log_probs.sum(1)[:3], r"scores of shape \(3,\) for 256 units"),
+        (lambda s: s.log_probs, "has one value per image, got shape"),
+        (lambda s: s.log_probs.sum(1) * 1j, "gave torch.complex64 as scores"),
+        (lambda s: "best", "gave str as scores"),
+        (lambda s: None, "gave NoneType as scores"),
+        (lambda s: s.log_probs.sum(1) / 0, "'digit-.* is -inf"),
+        (lambda s: 1 // 0, "raised ZeroDivisionError"),
+        (lambda s: s.lgits, "raised AttributeError: .*'lgits'"),
+    ],
+)
+def test_wrong_scores_are_refused(tiny, tmp_path, monkeypatch, score, message):
+    """A user's own strategy would end the run in a traceback, or choose by nonsense (G05, G06)."""
+    from rayal.strategies.entropy import Entropy
+
+    monkeypatch.setattr(Entropy, "score", lambda self, s: score(s))
+    with pytest.raises(DataError, match=message) as refused:
+        go(tiny(strategy="entropy"), tmp_path)
+
+    assert "entropy" in str(refused.value)
+    assert not (tmp_path / "cycle-000/score/done.json").exists()

@@ -155,6 +155,20 @@ def test_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Data(root="")
 
 
+@pytest.mark.parametrize("user", ["me:hunter2", ":hunter2", "me:hunt@er2:"])
+def test_passwords_in_locations_are_refused(user: str) -> None:
+    """They would be in every run folder that is shared (C08)."""
+
+    class Data(Settings):
+        root: Location
+
+    with pytest.raises(ValidationError, match="holds a password"):
+        Data(root=f"sftp://{user}@host/x")
+
+    for url in ("hdfs://me@host:9000/x", "s3://bucket/a:b@c", "https://host:80/x"):
+        assert url == Data(root=url).root
+
+
 def test_suggest() -> None:
     """A typo gets the nearest word; anything else the whole list."""
     assert "did you mean 'lr'?" == suggest("lrr", ["lr", "epochs"])

@@ -1,7 +1,6 @@
 """The file of a shard gives back what was put into it, whatever could not be decoded."""
 
 import uuid
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +84,9 @@ def test_no_bit_of_a_shard_can_flip_unseen(folder: Folder) -> None:
     data = scores.encode(["a", "b"], COLUMNS, {"z": "missing"})
     name = written(folder, data)["shards"][0]["name"]
     whole, damaged = repr(scores.read(folder, name).to_pydict()), 0
-    for place, bit in product(range(len(data)), range(0, 8, 3)):
+    for place in range(len(data)):
         flipped = bytearray(data)
-        flipped[place] ^= 1 << bit
+        flipped[place] ^= 1 << place % 8
         (Path(folder.url) / name).write_bytes(flipped)
         try:
             assert whole == repr(scores.read(folder, name).to_pydict())  # it says nothing
@@ -95,4 +94,4 @@ def test_no_bit_of_a_shard_can_flip_unseen(folder: Folder) -> None:
             damaged += 1
             assert f"/{name} is damaged" in str(error)
 
-    assert damaged > len(data)
+    assert damaged > len(data) // 3

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,64 @@ def test_only_addresses_can_stay(root: Path) -> None:
     """There is no file to leave where it is."""
     with pytest.raises(UsageError, match="encoding: uri needs a column of addresses"):
         Parquet(root=str(root), **NAMES, encoding="uri").open()
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.string()])
+def test_rows_without_an_image_are_bad(root: Path, kind: pa.DataType) -> None:
+    """A gap in a table would end the preparation, or shift the images by a row (E16)."""
+    (root / "1.png").write_bytes(png(11))
+    present = "1.png" if kind == pa.string() else png(11)
+    for name, images in (("train-0", [None, present]), ("train-1", [present]), ("test", [present])):
+        ids = [f"{name}-{row}" for row in range(len(images))]
+        image = pa.array(images, kind)
+        write(root / f"{name}.parquet", id=ids, image=image, label=[0] * len(ids))
+    store = Parquet(root=str(root), **NAMES).open()
+    decoded = store.pool.decode(store.pool.take(store.pool.ids()))
+
+    assert {"train-0-0": "no data (null)"} == store.card.bad == decoded.bad
+    assert ["train-0-1", "train-1-0"] == decoded.ids
+    assert [11, 11] == decoded.images[:, 0, 0, 0].tolist()
+
+
+def test_a_damaged_page_is_named(root: Path) -> None:
+    """One flipped bit is another pixel; where the file has checksums, they are looked at (B06)."""
+    table = pq.read_table(root / "train-0.parquet")
+    pq.write_table(table, root / "train-0.parquet", write_page_checksum=True, compression="none")
+    data = bytearray((root / "train-0.parquet").read_bytes())
+    data[data.index(b"IDAT") + 8] ^= 1
+    (root / "train-0.parquet").write_bytes(data)
+    with pytest.raises(DataError, match="train-0.parquet cannot be read: .*(CRC|checksum)"):
+        Parquet(root=str(root), **NAMES).open()
+
+
+def test_files_without_row_groups(root: Path) -> None:
+    """A writer that was opened and closed leaves such a file; it has no rows, no fault (B08)."""
+    schema = pq.read_schema(root / "train-0.parquet")
+    pq.ParquetWriter(root / "train-2.parquet", schema).close()
+
+    assert 0 == pq.ParquetFile(root / "train-2.parquet").num_row_groups
+    assert 3 == Parquet(root=str(root), **NAMES).open().card.pool
+
+
+def test_pickles_in_a_schema_are_not_opened(root: Path, tmp_path: Path) -> None:
+    """Arrow once unpickled what a file says about its own types (K01)."""
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (tmp_path / "exploded",)
+
+    table = pq.read_table(root / "train-0.parquet")
+    bomb = {
+        b"ARROW:extension:name": b"arrow.py_extension_type",
+        b"ARROW:extension:metadata": pickle.dumps(Bomb()),
+    }
+    hostile = table.schema.field("image").with_metadata(bomb)
+    schema = table.schema.set(table.schema.get_field_index("image"), hostile)
+    pq.write_table(table.cast(schema), root / "train-0.parquet")
+
+    assert bomb == pq.read_schema(root / "train-0.parquet").field("image").metadata
+    assert [10, 11, 12] == values(Parquet(root=str(root), **NAMES).open().pool)
+    assert not (tmp_path / "exploded").exists()
 
 
 def test_names_without_files_are_named(root: Path) -> None:

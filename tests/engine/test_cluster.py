@@ -1,12 +1,18 @@
 """The Ray engine gives what the local engine gives, survives what it must, and refuses the rest."""
 
 import io
+import os
 import re
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -273,3 +279,50 @@ def test_what_cannot_travel_is_named(tiny, tmp_path):
     x = tiny(strategy="faulty.keeps_a_lock")
     with pytest.raises(UsageError, match=r"faulty.keeps_a_lock._guard cannot .*_thread.lock"):
         finish(x, on_ray(x), tmp_path)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[str]:
+    """The address of a cluster of its own that asks for the token `a` * 32."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
+        *("--port", str(port), "--num-cpus", "1", "--include-dashboard", "false"),
+        *("--temp-dir", tempfile.mkdtemp(prefix="ray-", dir="/tmp")),  # sockets need a short path
+    ]
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 32}
+    with open(tmp_path / "head.log", "wb") as log:
+        head = subprocess.Popen(
+            command, env=os.environ | token, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        while b"Ray runtime started" not in (tmp_path / "head.log").read_bytes():
+            assert head.poll() is None, (tmp_path / "head.log").read_text()
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+    finally:
+        os.killpg(head.pid, signal.SIGTERM)
+        head.wait(60)
+        shutil.rmtree(command[-1], ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_a_wrong_token_is_refused(guarded):
+    """A driver would wait for minutes, or end in pages of frames (C04)."""
+    for mode, token, said in (
+        ("token", "a", "cores 1\n"),
+        ("token", "b", "5 Ray at .* cannot be used: .*RAY_AUTH_MODE=token"),
+        ("disabled", "", "5 Ray at .* cannot be used: .*RAY_AUTH_MODE=token"),
+    ):
+        started = time.monotonic()
+        joined = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", CONNECT, guarded, ""],
+            env=os.environ | {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token * 32},
+            capture_output=True,
+            text=True,
+        )
+
+        assert re.match(said, joined.stdout), joined.stdout + joined.stderr
+        assert time.monotonic() - started < 30 + 10  # the imports of a busy machine
