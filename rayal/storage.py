@@ -176,17 +176,16 @@ class Folder:
 
     def _entries(self) -> dict[str, str]:
         """Name -> `file` or `directory`, of what is in here."""
-        with storage_errors(self.url):
-            self._fs.invalidate_cache(self._path)
-            try:
-                entries = self._fs.ls(self._path, detail=True)
-            except FileNotFoundError:
-                return {}
+        with storage_errors(self.url), suppress(FileNotFoundError):
+            found = self._list() if self.local is None else _scan(self.local)
+            return {name: kind for name, kind in found.items() if not name.startswith(TEMPORARY)}
+        return {}
+
+    def _list(self) -> dict[str, str]:
+        self._fs.invalidate_cache(self._path)
+        entries = self._fs.ls(self._path, detail=True)
         paths = {entry["name"].rstrip("/"): entry["type"] for entry in entries}
-        found = {
-            path.rsplit("/", 1)[-1]: kind for path, kind in paths.items() if path != self._path
-        }
-        return {name: kind for name, kind in found.items() if not name.startswith(TEMPORARY)}
+        return {path.rsplit("/", 1)[-1]: kind for path, kind in paths.items() if path != self._path}
 
     def _at(self, name: str) -> str:
         return f"{self._path}/{_checked(name)}"
@@ -247,6 +246,16 @@ def _remote(url: str) -> tuple[Any, str]:
     except (ValueError, ImportError) as error:  # unknown protocol, or its package is not installed
         raise UsageError(f"{url} cannot be opened: {error}") from error
     return fs, path.rstrip("/")
+
+
+def _scan(folder: Path) -> dict[str, str]:
+    """As `_list`. Not by fsspec, whose older versions take a temporary file that is renamed while
+    they look for an absent folder. A link to a folder is none: it may lead back up."""
+    with os.scandir(folder) as entries:
+        return {
+            entry.name: "directory" if entry.is_dir(follow_symlinks=False) else "file"
+            for entry in entries
+        }
 
 
 def _temporary_name() -> str:

@@ -340,6 +340,34 @@ def test_a_reader_never_sees_half_a_file(disk: Folder) -> None:
     assert seen <= set(contents)
 
 
+def test_a_listing_is_whole_while_files_are_replaced(disk: Folder) -> None:
+    """A temporary file that is gone a moment later would empty the listing: no cycle would be seen,
+    no checkpoint be found (J05; so with fsspec 2024.6)."""
+    for name in ("a", "b/c"):
+        disk.write(name, b"")
+    stop = threading.Event()
+
+    def keep_writing() -> None:
+        while not stop.is_set():
+            disk.write("a", b"x")
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    seen = {(*disk.names(), "|", *disk.folders()) for _ in range(2000)}
+    stop.set()
+    writer.join()
+
+    assert {("a", "b", "|", "b")} == seen
+
+
+def test_links_to_folders_are_not_walked(disk: Folder) -> None:
+    """One that leads back up would make `rayal status runs` look for ever."""
+    disk.write("a/b", b"")
+    (disk.local / "a/up").symlink_to("..")
+
+    assert [["a"], []] == [disk.folders(), (disk / "a").folders()]
+
+
 def test_suggesting_adds_a_way_out() -> None:
     """The message would not say what only the caller knows."""
     with pytest.raises(StorageError, match="^a is damaged, or delete it$"):
