@@ -24,6 +24,7 @@ lint: .venv/installed
 bench: .venv/installed
 	$(BIN)/python jobs/bench_scoring.py
 	$(BIN)/python jobs/bench_cycle.py
+	$(BIN)/python jobs/bench_strategies.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from rayal.dataset import Card
+from rayal.dropout import dropout_layers
 from rayal.errors import DataError, UsageError
 from rayal.experiment import Compute, Experiment
 from rayal.feed import batch_ends
@@ -68,7 +69,11 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
     except DataError as error:
         yield str(error)
     try:
-        build(x.model, len(card.classes), card.image, seed=0)
+        network = build(x.model, len(card.classes), card.image, seed=0)
+        asking = [name for name, each in x.scored().items() if "mc_log_probs" in each.needs]
+        if asking and not dropout_layers(network):
+            names = ", ".join(asking)
+            yield f"model.dropout: is 0, but {names} needs some (0.5 in the literature)"
     except UsageError as error:
         yield str(error)
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,29 +12,59 @@ from rayal.errors import DataError, RayalError
 from rayal.experiment import Experiment
 from rayal.randomness import numpy_generator
 from rayal.selection import Scored
-from rayal.storage import Folder, Json
+from rayal.storage import FileLocation, Folder, Json
 from rayal.strategy import Strategy
 
 
 def choose(
-    x: Experiment, cycle: int, budget: float, scored: Folder, result: Json, out: Folder
+    x: Experiment,
+    cycle: int,
+    budget: float,
+    scored: Folder,
+    result: Json,
+    labeled: Collection[str],
+    trained: Mapping[str, FileLocation],
+    out: Folder,
 ) -> Json:
-    """The ids to label next, best first, and each observer's share of the same ids.
+    """The ids to label next, best first, and how far any two strategies agree.
 
-    `scored` and `result` are the folder and the result of the scoring pass. Also writes
+    `scored` and `result` are the folder and the result of the scoring pass, which may have passed
+    over `labeled` units too; `trained` are the files of the model that it asked. Also writes
     `chosen.csv` (rank, id, score) for people.
     """
-    (selecting, *observers), strategies = x.scored(), x.scored()
-    pools = scores.load(scored, result, {s for each in strategies.values() for s in each.keeps})
+    strategies = x.scored()
+    kept = {signal for each in strategies.values() for signal in each.kept()}
+    pools = scores.load(scored, result, kept, labeled, trained)
 
-    def picks(name: str) -> NDArray[np.intp]:
-        return _picks(strategies[name], name, pools[name], budget, x.seed, cycle)
-
-    pool, chosen = pools[selecting], picks(selecting)
+    picks = {
+        name: _picks(strategy, name, pools[name], budget, x.seed, cycle)
+        for name, strategy in strategies.items()
+    }
+    selecting = next(iter(strategies))
+    pool, chosen = pools[selecting], picks[selecting]
     ids = [str(unit) for unit in pool.ids[chosen]]
     out.write("chosen.csv", _table(ids, pool, chosen))
-    agreement = {name: _overlap(ids, pools[name].ids[picks(name)]) for name in observers}
-    return {"ids": ids, "cost": float(pool.costs[chosen].sum()), "agreement": agreement}
+    return {
+        "ids": ids,
+        "cost": float(pool.costs[chosen].sum()),
+        "agreement": agreement({name: set(pools[name].ids[picks[name]]) for name in strategies}),
+    }
+
+
+def agreement(picks: Mapping[str, set[str]]) -> dict[str, dict[str, float]]:
+    """For every two strategies the units that both chose, over those of the smaller choice: 0 to 1.
+
+    Under the name that comes first in `picks`.
+    """
+    names = list(picks)
+    return {
+        name: {
+            other: len(picks[name] & picks[other])
+            / max(1, min(len(picks[name]), len(picks[other])))
+            for other in names[place + 1 :]
+        }
+        for place, name in enumerate(names[:-1])
+    }
 
 
 def _picks(
@@ -68,10 +98,6 @@ def _picks(
             f"strategy {name!r} selected {len(picks)} units, the budget buys {least} or more"
         )
     return picks
-
-
-def _overlap(chosen: list[str], other: Iterable[str]) -> float:
-    return len(set(chosen) & set(other)) / max(len(chosen), 1)
 
 
 def _table(ids: list[str], pool: Scored, picks: NDArray[np.intp]) -> bytes:

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from rayal.companion import CompanionSpec
 from rayal.dataset import Dataset
 from rayal.model import Model
 from rayal.oracle import Oracle
-from rayal.parts import Part, Settings, find, names
+from rayal.parts import Component, Part, Settings, find, names
 from rayal.scheme import TrainingScheme
 from rayal.strategy import Strategy
 from rayal.task import Task
@@ -29,6 +30,9 @@ class Budget(Settings):
     """Cost at which the run is complete, the initial units included."""
     unit: Literal["samples"] = "samples"
     """What cost is counted in."""
+    balanced: bool = False
+    """Draw the initial units with equally many of every class, as far as the pool has them; only
+    an oracle that knows the classes beforehand can (`simulated`)."""
 
 
 class Compute(Settings):
@@ -76,6 +80,9 @@ class Experiment(Settings):
     """Size of the random subset that is scored in each cycle; null: the whole pool."""
     start: Literal["warm", "cold"] = "warm"
     """`warm` continues from the last cycle's weights, `cold` draws new ones every cycle."""
+    ensemble: PositiveInt = 1
+    """Models trained in each cycle, each with an initialisation and an order of its own; the first
+    is the one that is evaluated, and the only one that strategies without ensembles ask."""
     max_bad: NonNegativeInt = 10
     """Images that may be undecodable before the run stops."""
     oracle: Annotated[Oracle, Part("oracles")] = Field(default="simulated", validate_default=True)
@@ -99,7 +106,7 @@ class Experiment(Settings):
 
     def _contradictions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Key and problem of what cannot work whatever the data."""
-        budget, task = self.budget, self.task.part_name()
+        budget = self.budget
         if budget.initial > budget.total:
             yield (
                 ("budget", "initial"),
@@ -115,21 +122,72 @@ class Experiment(Settings):
                 ("compute", "train_workers"),
                 f"{self.compute.train_workers}, but compute.engine local is one process; use ray",
             )
-        keys = [("strategy",), *(("observers", i) for i in range(len(self.observers)))]
-        for key, strategy in zip(keys, (self.strategy, *self.observers), strict=True):
-            if key != ("strategy",) and type(strategy).companion is not Strategy.companion:
-                yield (
-                    key,
-                    f"{strategy.part_name()!r} trains a companion, which only the strategy that"
-                    " selects can have; observe it in a run of its own",
-                )
-            if task not in strategy.tasks:
-                fitting = [n for n in names("strategies") if task in find("strategies", n).tasks]
-                yield (
-                    key,
-                    f"{strategy.part_name()!r} supports {', '.join(sorted(strategy.tasks))}, but"
-                    f" the task is {task!r}; choose one of: {', '.join(fitting)}",
-                )
+        if budget.balanced and type(self.oracle).known_classes is Oracle.known_classes:
+            yield (
+                ("budget", "balanced"),
+                f"oracle {self.oracle.part_name()!r} does not know classes beforehand; set it to"
+                " false, or oracle to simulated",
+            )
+        if self.scheme.requires_warm and self.start == "cold":
+            yield (
+                ("start",),
+                f"scheme {self.scheme.part_name()!r} continues from the last cycle; use warm",
+            )
+        parallel, unlabeled = self.compute.train_workers, self.scheme.unlabeled(1)
+        if unlabeled and (unlabeled.batch_size % parallel or unlabeled.batch_size < 2 * parallel):
+            yield (
+                ("compute", "train_workers"),
+                f"{parallel} cannot share an unlabeled batch of {unlabeled.batch_size} equally, two"
+                " images or more each",
+            )
+        for key, strategy in self._strategies():
+            for problem in self._unfit(strategy):
+                yield key, f"{strategy.part_name()!r} {problem}"
+            for spec in strategy.companions() if key != ("strategy",) else ():
+                if spec.changes_training:
+                    yield (
+                        key,
+                        f"{strategy.part_name()!r} trains a {spec.name} with the model, which only"
+                        " the strategy that selects may; observe it in a run of its own",
+                    )
+        yield from self._different_companions()
+
+    def _strategies(self) -> list[tuple[tuple[str | int, ...], Strategy]]:
+        observers = [(("observers", i), each) for i, each in enumerate(self.observers)]
+        return [(("strategy",), self.strategy), *observers]
+
+    def _unfit(self, strategy: Strategy) -> Iterator[str]:
+        task = self.task.part_name()
+        if task not in strategy.tasks:
+            fitting = [n for n in names("strategies") if task in find("strategies", n).tasks]
+            yield (
+                f"supports {', '.join(sorted(strategy.tasks))}, but the task is {task!r};"
+                f" choose one of: {', '.join(fitting)}"
+            )
+        if "ensemble_log_probs" in strategy.needs and self.ensemble < 2:
+            yield "needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
+
+    def _different_companions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Two that ask for one companion must mean the same one."""
+        owners: dict[str, tuple[Component, CompanionSpec]] = {
+            spec.name: (self.scheme, spec) for spec in self.scheme.companions()
+        }
+        for key, strategy in self._strategies():
+            for spec in strategy.companions():
+                owner, there = owners.setdefault(spec.name, (strategy, spec))
+                if spec != there:
+                    yield (
+                        key,
+                        f"{strategy.part_name()!r} wants a {spec.name} with {spec!r}, but"
+                        f" {owner.part_name()!r} has one with {there!r}; give both the same",
+                    )
+
+    def companions(self) -> dict[str, CompanionSpec]:
+        """What lives beside the model, by name: the scheme's, then the strategies'."""
+        specs = list(self.scheme.companions())
+        for _, strategy in self._strategies():
+            specs += strategy.companions()
+        return {spec.name: spec for spec in specs}
 
     def scored(self) -> dict[str, Strategy]:
         """Every strategy of the pass by column name: the one that selects first, then observers.

@@ -5,35 +5,20 @@ image's place in the labeled list. So a batch depends neither on where images ar
 many workers share it, nor on restarts. n labeled images, B of one batch on this worker.
 """
 
-import mmap
-import tempfile
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import Protocol
+from collections.abc import Iterator
+from itertools import repeat
 
-import numpy as np
-import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from rayal.augment import normalise
-from rayal.dataset import ImageSpec, Split
-from rayal.errors import DataError, StorageError, UsageError
-from rayal.randomness import torch_generator
-from rayal.scheme import Batch, TrainingScheme
+from rayal.augment import Augment, normalise
+from rayal.dataset import ImageSpec
+from rayal.errors import DataError, UsageError
+from rayal.randomness import Key, torch_generator
+from rayal.scheme import Batch, TrainingScheme, Unlabeled
+from rayal.training_images import Images
 
-CHUNK = 1024  # images read from the store at a time
 LEAST = 2  # images that every worker has in every batch: batch norm cannot train on one
-
-
-class Images(Protocol):
-    """The images of a list of ids, by their places in the list."""
-
-    def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        """For each list of places their images: uint8, B C H W, on the training device."""
 
 
 class Feed:
@@ -46,13 +31,16 @@ class Feed:
         scheme: TrainingScheme,
         spec: ImageSpec,
         *,
-        key: tuple[int, int],
+        key: tuple[Key, ...],
         rank: int = 0,
         workers: int = 1,
+        unlabeled: "UnlabeledFeed | None" = None,
     ) -> None:
-        """`labels` (n *) lie on the training device; `key` is the seed and the cycle."""
+        """`labels` (n *) lie on the training device; `key` is what random numbers are drawn from:
+        seed and cycle."""
         self.images, self.labels, self.scheme, self.spec = images, labels, scheme, spec
         self.key, self.rank, self.workers = key, rank, workers
+        self.unlabeled = unlabeled
         self.ends = batch_ends(len(labels), scheme.batch_size, workers)
         self.steps = scheme.steps or scheme.length * len(self.ends)
         """Steps of the whole training."""
@@ -61,17 +49,20 @@ class Feed:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """This worker's part of every batch of an epoch (counted from 0)."""
-        seed, cycle = self.key
         first = epoch * len(self.ends)
         order = torch.randperm(
-            len(self.labels), generator=torch_generator(seed, cycle, "train", epoch)
+            len(self.labels), generator=torch_generator(*self.key, "train", epoch)
         )
         batches = order.tensor_split(self.ends[:-1])[: self.steps - first]
         parts = [batch.tensor_split(self.workers)[self.rank] for batch in batches]
         draws = self.scheme.augment.draw(
-            len(self.labels), torch_generator(seed, cycle, "augment", epoch)
+            len(self.labels), torch_generator(*self.key, "augment", epoch)
         )
-        for step, images in enumerate(self.images.batches(parts)):
+        steps = range(first, first + len(parts))
+        others = repeat(None) if self.unlabeled is None else self.unlabeled.batches(steps)
+        for step, (images, unlabeled) in enumerate(
+            zip(self.images.batches(parts), others, strict=False)
+        ):
             part = parts[step]
             images = self.scheme.augment(images, draws[part])
             yield Batch(
@@ -79,8 +70,63 @@ class Feed:
                 labels=self.labels[part.to(self.labels.device)],
                 step=first + step,
                 steps=self.steps,
+                unlabeled=unlabeled,
                 weight=len(part) * self.workers / len(batches[step]),
             )
+
+
+class UnlabeledFeed:
+    """The unlabeled batches of one training on one worker.
+
+    Step s sees places [s B, (s + 1) B) of an endless row of permutations of the pool, one after
+    the other: every image once before any a second time.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        count: int,
+        wanted: Unlabeled,
+        augment: Augment,
+        spec: ImageSpec,
+        *,
+        key: tuple[Key, ...],
+        rank: int = 0,
+        workers: int = 1,
+    ) -> None:
+        """`count` is the number of unlabeled images, all of them in `images`."""
+        self.images, self.count, self.wanted = images, count, wanted
+        self.augment, self.spec = augment, spec
+        self.key, self.rank, self.workers = key, rank, workers
+        self._turns: dict[int, Tensor] = {}
+
+    def batches(self, steps: range) -> Iterator[Tensor]:
+        """This worker's part of each step's batch: Bu channels H W, augmented, normalised."""
+        parts = [self._places(step).tensor_split(self.workers)[self.rank] for step in steps]
+        size = self.wanted.batch_size
+        for step, images in zip(steps, self.images.batches(parts), strict=True):
+            draws = self.augment.draw(size, torch_generator(*self.key, "unlabeled augment", step))
+            own = torch.arange(size).tensor_split(self.workers)[self.rank]
+            yield normalise(self.augment(images, draws[own]), self.spec)
+
+    def _places(self, step: int) -> Tensor:
+        size = self.wanted.batch_size
+        start = 0 if self.wanted.fixed else step * size
+        return torch.cat(
+            [
+                self._permutation(turn)[
+                    max(start - turn * self.count, 0) : start + size - turn * self.count
+                ]
+                for turn in range(start // self.count, (start + size - 1) // self.count + 1)
+            ]
+        )
+
+    def _permutation(self, turn: int) -> Tensor:
+        if turn not in self._turns:
+            generator = torch_generator(*self.key, "unlabeled", turn)
+            self._turns[turn] = torch.randperm(self.count, generator=generator)
+            self._turns.pop(turn - 2, None)
+        return self._turns[turn]
 
 
 def batch_ends(images: int, batch_size: int, workers: int) -> list[int]:
@@ -104,94 +150,3 @@ def batch_ends(images: int, batch_size: int, workers: int) -> list[int]:
     if len(ends) > 1 and ends[-1] - ends[-2] < least:
         del ends[-2]
     return ends
-
-
-def open_images(
-    split: Split, ids: Sequence[str], spec: ImageSpec, device: torch.device, resident_bytes: int
-) -> Images:
-    """The images on the device if they take at most `resident_bytes` there, else streamed."""
-    if len(ids) * spec.channels * spec.height * spec.width <= resident_bytes:
-        return Resident(split, ids, spec, device)
-    return Streaming(split, ids, device)
-
-
-class Resident:
-    """All images as one uint8 tensor on the training device."""
-
-    def __init__(
-        self, split: Split, ids: Sequence[str], spec: ImageSpec, device: torch.device
-    ) -> None:
-        images = np.empty((len(ids), spec.channels, spec.height, spec.width), np.uint8)
-        for start, rows in _chunks(split, ids):
-            images[start : start + len(rows)] = _decoded(split, rows)
-        self.images = torch.from_numpy(images).to(device)
-
-    def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        for part in parts:
-            yield self.images[part.to(self.images.device)]
-
-
-class Streaming:
-    """The undecoded images in a local memory-mapped file, decoded by threads ahead of their use.
-
-    One thread per torch thread decodes whole batches. The file has no name: it disappears with the
-    process, killed or not.
-    """
-
-    def __init__(self, split: Split, ids: Sequence[str], device: torch.device) -> None:
-        self.split, self.device = split, device
-        self.threads = torch.get_num_threads()
-        self.rows = _on_disk(split, ids)
-
-    def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        coming = iter(parts)
-        with ThreadPoolExecutor(self.threads) as threads:
-            ahead = deque(
-                threads.submit(self._fetch, part) for part in islice(coming, self.threads + 1)
-            )
-            while ahead:
-                images = ahead.popleft().result()
-                ahead.extend(threads.submit(self._fetch, part) for part in islice(coming, 1))
-                yield images.to(self.device)
-
-    def _fetch(self, part: Tensor) -> Tensor:
-        rows = pa.concat_tables([self.rows.slice(place, 1) for place in part.tolist()])
-        return torch.tensor(_decoded(self.split, rows))
-
-
-def _chunks(split: Split, ids: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-    for start in range(0, len(ids), CHUNK):
-        yield start, split.take(ids[start : start + CHUNK])
-
-
-def _decoded(split: Split, rows: pa.Table) -> NDArray[np.uint8]:
-    decoded = split.decode(rows)
-    if decoded.bad:
-        unit, reason = next(iter(decoded.bad.items()))
-        raise DataError(
-            f"labeled image {unit!r} cannot be decoded: {reason}; mend the file, or leave it out of"
-            " the dataset"
-        )
-    return decoded.images
-
-
-def _on_disk(split: Split, ids: Sequence[str]) -> pa.Table:
-    """The rows of these ids, in a mapped file of their own."""
-    try:
-        with tempfile.TemporaryFile() as file:
-            writer = None
-            for _, rows in _chunks(split, ids):
-                writer = writer or pa.ipc.new_file(file, rows.schema)
-                writer.write_table(rows)
-            assert writer is not None, "there are labeled images"
-            writer.close()
-            file.flush()
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"{tempfile.gettempdir()}: no room for {len(ids)} labeled images ({error}); set TMPDIR"
-            " to a larger disk, or raise compute.resident_bytes to keep them in memory"
-        ) from error
-    return pa.ipc.open_file(pa.py_buffer(mapped)).read_all()

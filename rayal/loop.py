@@ -1,5 +1,6 @@
 """The active-learning cycle: train, evaluate, score, select, label, until the budget is spent."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -22,14 +23,15 @@ from rayal.scoring import (
     refuse_bad,
     summary,
 )
-from rayal.storage import FileLocation, FileRecord, Folder, Json
+from rayal.storage import FileLocation, FileRecord, Folder, Json, suggesting
 from rayal.training import TrainJob
 
 
 class Engine(Protocol):
     """Where the work runs. Engines place and move work; what it computes is the same on all."""
 
-    def train(self, job: TrainJob) -> Json: ...
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+        """The place of a job in `jobs` and its result, as each is done; in any order."""
 
     def evaluate(self, job: EvaluateJob) -> Json: ...
 
@@ -92,20 +94,38 @@ class Steps:
         return result
 
     def train(self, pool: PoolState, out: Folder) -> Json:
+        """Trains every member of the ensemble, less those that an earlier attempt has finished."""
+        jobs = self._train_jobs(pool, out)
+        if len(jobs) == 1:
+            ((_, result),) = self.engine.train(jobs)
+            return result
+        folders = [Folder(job.out) for job in jobs]
+        with suggesting("delete it to train that member again"):
+            results = [folder.read_sealed("trained.json", None) for folder in folders]
+        rest = [job for job in jobs if results[job.member] is None]
+        for place, result in self.engine.train(rest):
+            member = rest[place].member
+            folders[member].write_sealed("trained.json", result)
+            results[member] = result
+        return {**results[0], "members": results[1:]}
+
+    def _train_jobs(self, pool: PoolState, out: Folder) -> list[TrainJob]:
         ids = [unit for unit in self.store.pool.ids() if unit in pool.labels]
         continues = self.x.start == "warm" and pool.cycle > 0
-        return self.engine.train(
+        return [
             TrainJob(
                 experiment=self.x,
                 cycle=pool.cycle,
                 store=self.store.url,
                 ids=tuple(ids),
                 labels=np.array([pool.labels[unit] for unit in ids], np.int64),
-                start_from=self._weights(pool.cycle - 1) if continues else None,
-                companion_from=self._trained(pool.cycle - 1, "companion") if continues else None,
-                out=out.url,
+                start_from=self._weights(pool.cycle - 1, member) if continues else None,
+                out=_member_folder(out, member).url,
+                companions_from=self._companions(pool.cycle - 1, member) if continues else {},
+                member=member,
             )
-        )
+            for member in range(self.x.ensemble)
+        ]
 
     def evaluate(self, pool: PoolState, out: Folder) -> Json:
         job = EvaluateJob(self.x, self.store.url, self._weights(pool.cycle))
@@ -118,13 +138,16 @@ class Steps:
             cycle=cycle,
             store=self.store.url,
             weights=self._weights(cycle),
+            members=tuple(self._weights(cycle, m) for m in range(1, self.x.ensemble)),
+            companions=self._companions(cycle),
             previous=self._weights(cycle - 1) if cycle > 0 else None,
             previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
             out=out.url,
         )
-        tasks = divide(
-            self.store.pool, candidates(self.x, self.store, pool), self.x.compute.shard_rows
-        )
+        units = candidates(self.x, self.store, pool)
+        if any(strategy.scans_labeled for strategy in self.x.scored().values()):
+            units += pool.labels
+        tasks = divide(self.store.pool, units, self.x.compute.shard_rows)
         todo, results = pending(job, tasks)
         for result in self.engine.score(job, todo):
             results.append(result)
@@ -135,33 +158,65 @@ class Steps:
     def select(self, pool: PoolState, out: Folder) -> Json:
         budget = min(self.x.budget.per_cycle, self.x.budget.total - pool.spent)
         scored = self.ledger.result(pool.cycle, "score")
-        return choose(self.x, pool.cycle, budget, self._folder(pool.cycle, "score"), scored, out)
+        folder = self._folder(pool.cycle, "score")
+        trained = {**self._companions(pool.cycle), "weights": self._weights(pool.cycle)}
+        labeled = pool.labels.keys()
+        return choose(self.x, pool.cycle, budget, folder, scored, labeled, trained, out)
 
     def label(self, ids: Sequence[str], out: Folder) -> Json:
         answers = self.x.oracle.answer(self.store, ids, out)
         _check_answers(answers, ids, len(self.store.card.classes))
         return write_labels(out, answers)
 
-    def _weights(self, cycle: int) -> FileLocation:
-        trained = self._trained(cycle, "weights")
-        assert trained is not None, "every training ends with weights"
-        return trained
+    def _weights(self, cycle: int, member: int = 0) -> FileLocation:
+        """The weights that a cycle's training of this member ended with."""
+        return self._trained(cycle, member, lambda result: {"": result["weights"]})[""]
 
-    def _trained(self, cycle: int, file: str) -> FileLocation | None:
-        """A file that a cycle's training wrote, if it did."""
-        record = self.ledger.result(cycle, "train").get(file)
-        folder = self._folder(cycle, "train").url
-        return None if record is None else FileLocation(folder, FileRecord(**record))
+    def _companions(self, cycle: int, member: int = 0) -> dict[str, FileLocation]:
+        return self._trained(cycle, member, lambda result: result["companions"])
+
+    def _trained(
+        self, cycle: int, member: int, records: Callable[[Json], Mapping[str, Json]]
+    ) -> dict[str, FileLocation]:
+        """Files that a cycle's training of one member wrote."""
+        result, folder = self.ledger.result(cycle, "train"), self._folder(cycle, "train")
+        files = records(result["members"][member - 1] if member else result)
+        place = _member_folder(folder, member).url
+        return {name: FileLocation(place, FileRecord(**file)) for name, file in files.items()}
 
     def _folder(self, cycle: int, stage: str) -> Folder:
         return self.ledger.stage(cycle, stage)
 
 
+def _member_folder(train: Folder, member: int) -> Folder:
+    """Where a member of the ensemble trains; the first one in the stage's own folder."""
+    return train / f"member-{member:03d}" if member else train
+
+
 def first_units(x: Experiment, store: Store) -> list[str]:
     """The units labeled before the first training: a random choice of the seed alone, the same
-    for every strategy. Images known to be undecodable are left out."""
+    for every strategy. Images known to be undecodable are left out.
+
+    Where the budget is `balanced`, classes take turns. Raises UsageError where the oracle cannot
+    know them.
+    """
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
-    return _random_order(ids, x.seed, "initial")[: x.budget.initial]
+    units = _random_order(ids, x.seed, "initial")
+    if x.budget.balanced:
+        units = _in_turns(units, x.oracle.known_classes(store))
+    return units[: x.budget.initial]
+
+
+def _in_turns(units: list[str], classes: Mapping[str, int]) -> list[str]:
+    """The first unit of every class, then the second, and so on; each round in the given order.
+
+    A class that has no more is passed over.
+    """
+    before, rounds = Counter[int](), dict[str, int]()
+    for unit in units:
+        rounds[unit] = before[classes[unit]]
+        before[classes[unit]] += 1
+    return sorted(units, key=rounds.__getitem__)
 
 
 def candidates(x: Experiment, store: Store, pool: PoolState) -> list[str]:

@@ -8,7 +8,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 import safetensors.torch
 import torch
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 LAST_LAYER = ("classifier.weight", "classifier.bias")
 
 
+Placed = TypeVar("Placed", bound=nn.Module)
 Precision = Literal["fp32", "bf16"]
 """`bf16` computes a forward pass in bfloat16; weights, updates and softmax stay in float32."""
 
@@ -93,7 +94,12 @@ class Network(nn.Module):
             x = block(x)
             layers.append(x)
         features = self.head(x)
-        return Outputs(self.classifier(self.dropout(features)), features, tuple(layers))
+        return Outputs(self.classify(features), features, tuple(layers))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """The logits of `Outputs.features`: dropout, then the last layer."""
+        logits: Tensor = self.classifier(self.dropout(features))
+        return logits
 
 
 def global_pool() -> nn.Module:
@@ -129,7 +135,7 @@ def restore(model: Model, num_classes: int, image: ImageSpec, data: bytes) -> nn
     return network
 
 
-def placed(network: nn.Module, device: torch.device | str, precision: Precision) -> nn.Module:
+def placed(network: Placed, device: torch.device | str, precision: Precision) -> Placed:
     """The network on its device, in the memory layout that is fast there."""
     network = network.to(device)
     if torch.device(device).type == "cuda" and precision == "bf16":

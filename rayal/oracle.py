@@ -1,10 +1,11 @@
 """The contract of an oracle: who answers with labels, and what each answer costs."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rayal.dataset import Store
+from rayal.errors import UsageError
 from rayal.parts import Component
 from rayal.storage import Folder
 
@@ -27,3 +28,13 @@ class Oracle(Component):
 
         `out` is the folder of the stage, for what an oracle exchanges with people.
         """
+
+    def known_classes(self, store: Store) -> Mapping[str, int]:
+        """Id -> class index of the whole pool before anything is asked, for `budget.balanced`.
+
+        Raises UsageError, as people cannot know; an oracle that can overrides this.
+        """
+        raise UsageError(
+            f"budget.balanced: oracle {self.part_name()!r} does not know classes beforehand;"
+            " set it to false, or oracle to simulated"
+        )

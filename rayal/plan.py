@@ -34,7 +34,7 @@ class Cycle(NamedTuple):
     labels: int
     """Images trained on."""
     steps: int
-    """Updates of the weights."""
+    """Updates of the weights, of each member of an ensemble."""
     evaluated: int
     """Test images."""
     scored: int
@@ -133,11 +133,12 @@ def _passes(x: Experiment, cycle: int) -> int:
     """Networks that a candidate goes through. Where the whole pool is scored, the last cycle's
     predictions are kept and need no second pass."""
     strategies = x.scored().values()
-    signals = {signal for strategy in strategies for signal in strategy.needs | strategy.keeps}
+    signals = {signal for strategy in strategies for signal in strategy.needs | strategy.kept()}
     references = {strategy.reference(cycle) for strategy in strategies} - {None}
     if x.candidates is None:
         references.discard("previous")
-    return bool(signals - MODEL_FREE or _keeps_probs(x, cycle)) + len(references)
+    members = x.ensemble - 1 if "ensemble_log_probs" in signals else 0
+    return bool(signals - MODEL_FREE or _keeps_probs(x, cycle)) + len(references) + members
 
 
 def _keeps_probs(x: Experiment, cycle: int) -> bool:
@@ -148,7 +149,7 @@ def _keeps_probs(x: Experiment, cycle: int) -> bool:
 
 def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
     """How long a cycle takes on this machine."""
-    train = cycle.steps * probe.step(min(cycle.labels, x.scheme.batch_size))
+    train = x.ensemble * cycle.steps * probe.step(min(cycle.labels, x.scheme.batch_size))
     score = cycle.scored * probe.score[min(cycle.cycle, 1)]
     work = train + cycle.evaluated * probe.evaluate + score
     if x.compute.engine == "local":
@@ -161,23 +162,38 @@ def _disk(
     x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
 ) -> dict[str, int]:
     weights = len(save_weights(network))
-    kept = [signal for strategy in x.scored().values() for signal in strategy.keeps]
+    kept = [signal for strategy in x.scored().values() for signal in strategy.kept()]
     kept += ["probs"] if _keeps_probs(x, 0) else []
     widths = {"features": cast(Any, network).classifier.in_features, "noise": 1}
     numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
+    beside = sum(_companions(x, card, network).values())
+    scans = any(strategy.scans_labeled for strategy in x.scored().values())
+    rows = sum(cycle.scored + (cycle.labels if scans else 0) for cycle in cycles if cycle.scored)
     return {
-        "weights": weights * len(cycles),
-        "scores": row * sum(cycle.scored for cycle in cycles),
+        "weights": (weights + beside) * len(cycles) * x.ensemble,
+        "scores": row * rows,
         "checkpoints while training": CHECKPOINTS * 2 * weights,  # with the optimizer's momentum
     }
 
 
 def _memory(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
-    labeled = x.budget.total * math.prod(card.image.shape)  # uint8; streamed where it is too large
-    return {
-        "labeled images": min(labeled, x.compute.resident_bytes),
+    image = math.prod(card.image.shape)  # uint8; streamed where they are too many
+    sizes = {
+        "labeled images": min(x.budget.total * image, x.compute.resident_bytes),
         "weights, gradients and momentum": 3 * len(save_weights(network)),
+    }
+    if x.scheme.unlabeled(1):
+        unlabeled = (card.pool - x.budget.initial) * image
+        sizes["unlabeled images"] = min(unlabeled, x.compute.resident_bytes)
+    return sizes | _companions(x, card, network)
+
+
+def _companions(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
+    """Bytes of what lives beside the model, by name."""
+    return {
+        name: len(save_weights(spec.build(network, len(card.classes), lambda: _network(x, card))))
+        for name, spec in x.companions().items()
     }
 
 

@@ -1,7 +1,7 @@
 """How fast this machine is: a few batches of an experiment's own training and scoring, timed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -12,11 +12,10 @@ import torch
 from rayal.augment import normalise
 from rayal.dataset import Store
 from rayal.experiment import Experiment
-from rayal.model import build, save_weights
 from rayal.scorer import Scorer
 from rayal.scoring import ScoreJob, ShardTask
 from rayal.signals import forward
-from rayal.storage import FileLocation, Folder
+from rayal.storage import FileLocation, FileRecord, Folder, Json
 from rayal.training import Place, TrainJob, train
 
 CPU_BATCH = 64  # images in a timed pass: on a CPU the time per image hardly depends on it
@@ -52,21 +51,23 @@ def measure(x: Experiment, store: Store) -> Probe:
     x = x.model_copy(update={"compute": compute})
     sizes = sorted({min(n, x.scheme.batch_size) for n in (x.budget.initial, x.budget.total)})
     with TemporaryDirectory(prefix="rayal-plan-") as folder:
-        evaluate, *score = _score_seconds(x, store, Folder(folder), device)
+        steps = {size: _trained(x, store, size, folder, device) for size in sizes}
+        trained = steps[sizes[-1]]
+        evaluate, *score = _score_seconds(x, store, trained, Folder(folder), device)
         return Probe(
             device=device,
-            steps={size: _step_seconds(x, store, size, folder, device) for size in sizes},
+            steps={size: result["seconds"] / result["steps"] for size, result in steps.items()},
             evaluate=evaluate,
             score=(score[0], score[1]),
         )
 
 
-def _step_seconds(x: Experiment, store: Store, size: int, out: str, device: str) -> float:
-    """One training step of `size` images."""
+def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> Json:
+    """The result of a training with `size` images, of as many steps as there is time for."""
     good = (unit for unit in store.pool.ids() if unit not in store.card.bad)
     ids = tuple(unit for unit, _ in zip(good, range(size), strict=False))
 
-    def seconds(steps: int) -> float:
+    def result(steps: int) -> Json:
         length = {"steps": steps, "epochs": None, "schedule": "constant"}
         job = TrainJob(
             experiment=x.model_copy(update={"scheme": x.scheme.model_copy(update=length)}),
@@ -77,28 +78,42 @@ def _step_seconds(x: Experiment, store: Store, size: int, out: str, device: str)
             start_from=None,
             out=out,
         )
-        return float(train(job, Place(device=device))["seconds"]) / steps
+        return train(job, Place(device=device))
 
-    first = seconds(1)  # warms up
-    return seconds(min(STEPS, int(SECONDS / first))) if first < SECONDS else first
+    first = result(1)  # warms up
+    return (
+        result(min(STEPS, int(SECONDS / first["seconds"]))) if first["seconds"] < SECONDS else first
+    )
 
 
 def _score_seconds(
-    x: Experiment, store: Store, folder: Folder, device: str
+    x: Experiment, store: Store, trained: Json, folder: Folder, device: str
 ) -> tuple[float, float, float]:
     """One image through the model, through the scoring pass of cycle 0, and through later ones."""
-    network = build(x.model, len(store.card.classes), store.card.image, seed=0)
-    weights = FileLocation(folder.url, folder.write("weights.safetensors", save_weights(network)))
+    weights, companions = trained["weights"], trained["companions"].items()
+    weights = FileLocation(folder.url, FileRecord(**weights))
     shard = store.pool.shards(1)[0]
     ids = store.pool.read(shard)["id"].to_pylist()[: x.compute.score_batch]
     task = ShardTask(shard, ids)
-    first = ScoreJob(x, 0, store.url, weights, None, None, out=(folder / "first").url)
-    later = ScoreJob(x, 1, store.url, weights, weights, first.out, out=(folder / "later").url)
+    first = ScoreJob(
+        experiment=x,
+        cycle=0,
+        store=store.url,
+        weights=weights,
+        previous=None,
+        previous_scores=None,
+        out=(folder / "first").url,
+        members=(weights,) * (x.ensemble - 1),
+        companions={n: FileLocation(folder.url, FileRecord(**file)) for n, file in companions},
+    )
+    later = replace(
+        first, cycle=1, previous=weights, previous_scores=first.out, out=(folder / "later").url
+    )
     scorers = [Scorer(job, device) for job in (first, later)]
     score = [_seconds(partial(_score, scorer, task)) / len(ids) for scorer in scorers]
     images = store.pool.decode(store.pool.read(shard, keep=set(ids))).images
     batch = normalise(torch.from_numpy(images).to(device), store.card.image)
-    evaluate = _seconds(lambda: forward(scorers[0].model, batch).logits.cpu()) / len(ids)
+    evaluate = _seconds(lambda: forward(scorers[0].networks.model, batch).logits.cpu()) / len(ids)
     return evaluate, score[0], score[1]
 
 

@@ -6,8 +6,10 @@ set, however many steps that takes.
 """
 
 import math
-from abc import ABC, abstractmethod
-from typing import Any, Literal, NamedTuple, Self
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
@@ -16,6 +18,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from rayal.augment import Augment
+from rayal.companion import Companion, CompanionSpec, LearningCompanion
 from rayal.model import Outputs, computing
 from rayal.parts import Component
 from rayal.task import Task
@@ -30,6 +33,8 @@ class Batch(NamedTuple):
     """Steps done before this one, in this training."""
     steps: int
     """Steps of the whole training."""
+    unlabeled: Tensor | None = None
+    """Bu channels H W float, augmented and normalised: where the scheme asks for `unlabeled`."""
     weight: float = 1.0
     """B times workers, over the size of the global batch: turns the mean over workers of their
     mean gradients into the mean over the global batch, also where they hold unequal parts."""
@@ -40,24 +45,20 @@ class Batch(NamedTuple):
         return self.step / self.steps
 
 
-class Companion(nn.Module, ABC):
-    """A module trained beside the model; the learner adds its loss and updates its weights.
+class Unlabeled(NamedTuple):
+    """What a training sees of the unlabeled pool."""
 
-    Its weights follow the optimizer and the schedule of the scheme as a group of their own, which
-    for SGD is the same as an optimizer of their own.
-    """
-
-    @abstractmethod
-    def loss(self, outputs: Outputs, per_unit_loss: Tensor, progress: float) -> Tensor:
-        """A scalar. `per_unit_loss` (B,) is the task's loss, detached; `outputs` are not."""
-
-    def forward(self, outputs: Outputs, per_unit_loss: Tensor, progress: float) -> Tensor:
-        """`loss`, by the door that a distributed wrapper watches."""
-        return self.loss(outputs, per_unit_loss, progress)
+    batch_size: int
+    """Images of one step, on all workers together; a multiple of the workers."""
+    fixed: bool = False
+    """Every step sees the same images, each time augmented anew."""
 
 
 class TrainingScheme(Component):
     """The numbers every scheme shares: length, optimizer (SGD), schedule and augmentation."""
+
+    requires_warm: ClassVar[bool] = False
+    """Whether it makes sense only where each cycle continues from the last one's weights."""
 
     steps: PositiveInt | None = None
     """Length of one training in updates; null: counted in `epochs`."""
@@ -122,31 +123,47 @@ class TrainingScheme(Component):
             return self.lr * math.cos(math.pi * progress * 7 / 16)
         return self.lr
 
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        """What the scheme itself trains with beside the model."""
+        return ()
+
+    def unlabeled(self, cycle: int) -> Unlabeled | None:
+        """What it sees of the unlabeled pool in this cycle; None for nothing."""
+        return None
+
     @abstractmethod
-    def start(self, model: nn.Module, task: Task, companion: Companion | None) -> "Learner":
-        """A learner of this scheme around `model`, which is already on its device."""
+    def start(
+        self, model: nn.Module, task: Task, companions: Mapping[str, Companion], cycle: int
+    ) -> "Learner":
+        """A learner of this scheme around `model`; all are already on their device."""
 
 
 class Learner:
     """One training in progress: the model, what updates it and how.
 
-    A scheme's own learner overrides `loss` (another objective), `after_step` (a teacher that
-    follows the model) or `step` (a second player), and extends `state_dict` by what it adds.
+    A scheme's own learner overrides `loss` or `per_unit_loss` (another objective) or `step` (a
+    second player); what it keeps between steps belongs into a companion.
     """
 
     def __init__(
-        self, scheme: TrainingScheme, model: nn.Module, task: Task, companion: Companion | None
+        self,
+        scheme: TrainingScheme,
+        model: nn.Module,
+        task: Task,
+        companions: Mapping[str, Companion],
     ) -> None:
-        self.scheme, self.task, self.companion = scheme, task, companion
+        self.scheme, self.task, self.companions = scheme, task, companions
         self.model = model.train()
         """The network that evaluation and scoring use."""
         self.network = distributed(model)
         """What a forward pass goes through: the model, or the model shared by all workers."""
         self._noted: dict[str, Tensor] = {}
-        parts = [model] if companion is None else [model, companion.train()]
-        self._companion_loss = None if companion is None else distributed(companion)
+        learning = [c.train() for c in companions.values() if isinstance(c, LearningCompanion)]
+        self._companion_losses = [distributed(companion) for companion in learning]
+        parts = (model, *companions.values())
+        trained = [[p for p in part.parameters() if p.requires_grad] for part in parts]
         self.optimizer = torch.optim.SGD(
-            [{"params": list(part.parameters())} for part in parts],
+            [{"params": parameters} for parameters in trained if parameters],
             lr=scheme.lr,
             momentum=scheme.momentum,
             weight_decay=scheme.weight_decay,
@@ -162,25 +179,30 @@ class Learner:
         self.optimizer.zero_grad()
         torch.autograd.backward(loss * batch.weight)
         self.optimizer.step()
-        self.after_step(batch)
+        share_buffers(self.model)
+        for companion in self.companions.values():
+            companion.after_step(self.model)
         return {"loss": loss.detach(), **self._noted}
 
     def loss(self, batch: Batch) -> Tensor:
-        """The scalar to minimise: here the mean task loss, plus the companion's."""
+        """The scalar to minimise: here the mean task loss, plus the companions'."""
         return self.supervised_loss(self.network(batch.images), batch)
 
     def supervised_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Mean task loss of the labeled images, plus the companion's; notes the accuracy."""
+        """Mean loss of the labeled images, plus the companions'; notes the accuracy."""
         outputs = outputs._replace(logits=outputs.logits.float())
-        per_unit = self.task.loss(outputs.logits, batch.labels)
+        for companion in self.companions.values():
+            companion.observe(outputs, batch.labels)
+        per_unit = self.per_unit_loss(outputs, batch)
         self.note(accuracy=(outputs.logits.argmax(1) == batch.labels).float().mean())
         loss: Tensor = per_unit.mean()
-        if self._companion_loss is not None:
-            loss = loss + self._companion_loss(outputs, per_unit.detach(), batch.progress)
+        for companion_loss in self._companion_losses:
+            loss = loss + companion_loss(outputs, per_unit.detach(), batch.progress)
         return loss
 
-    def after_step(self, batch: Batch) -> None:
-        """What follows an update, such as moving a teacher; nothing here."""
+    def per_unit_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """One loss per labeled image, (B,): the task's."""
+        return self.task.loss(outputs.logits, batch.labels)
 
     def note(self, **values: Tensor) -> None:
         """Adds scalars to what this step returns."""
@@ -198,27 +220,52 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a training needs to continue as if it had never stopped."""
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        if self.companion is not None:
-            state["companion"] = self.companion.state_dict()
-        return state
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "companions": {name: each.state_dict() for name, each in self.companions.items()},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from a `state_dict` of the same scheme, model and companion."""
+        """Continues from a `state_dict` of the same scheme, model and companions."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.companion is not None:
-            self.companion.load_state_dict(state["companion"])
+        for name, companion in self.companions.items():
+            companion.load_state_dict(state["companions"][name])
 
 
 def distributed(module: nn.Module) -> nn.Module:
     """The module with its gradients averaged over all workers of this training, if there are any.
 
-    Batch norm normalises each worker's part by itself; its running statistics are worker 0's.
+    Batch norm normalises each worker's part by itself. DDP's own copying of buffers is off: it
+    would overwrite them between two forward passes of one step; see `share_buffers`.
     """
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        return DistributedDataParallel(module)
-    return module
+    if workers() == 1:
+        return module
+    with warnings.catch_warnings():
+        # what torch 2.15 asks for instead is not there before
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        return DistributedDataParallel(module, broadcast_buffers=False)
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Gives all workers worker 0's floating-point buffers, the running statistics, in one message.
+
+    Counters are the same everywhere.
+    """
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    if workers() == 1 or not buffers:
+        return
+    flat = torch.cat([buffer.flatten() for buffer in buffers])
+    dist.broadcast(flat, src=0)
+    sizes = [buffer.numel() for buffer in buffers]
+    for buffer, values in zip(buffers, torch.split(flat, sizes), strict=True):
+        buffer.copy_(values.view_as(buffer))
+
+
+def workers() -> int:
+    """Processes that train this model together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def _length(given: dict[str, Any]) -> int:

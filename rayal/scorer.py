@@ -1,7 +1,9 @@
 """The worker of the scoring pass: opens a job's models once, then scores shard after shard."""
 
+from collections.abc import Mapping
+from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -10,15 +12,17 @@ from torch import Tensor, nn
 
 from rayal import scores
 from rayal.augment import normalise
+from rayal.companion import Companion
 from rayal.dataset import Decoded, ImageSpec, Store
 from rayal.errors import DataError, RayalError, StorageError, UsageError
-from rayal.model import build, placed, restore
+from rayal.model import build, load_weights, placed, restore
 from rayal.randomness import derive
 from rayal.scoring import ScoreJob, ShardTask
-from rayal.signals import Reference, SignalName, Signals, forward
+from rayal.signals import Networks, Reference, SignalName, Signals, forward
 from rayal.storage import FileLocation, Folder, Json
 from rayal.strategy import Strategy
 from rayal.task import Task
+from rayal.teacher import Teacher
 
 NO_IMAGES: frozenset[SignalName] = frozenset({"noise"})
 
@@ -34,12 +38,11 @@ class Scorer:
         self.store = Store(job.store)
         self.strategies, self.task, self.batch = x.scored(), x.task, x.compute.score_batch
         self.out = Folder(job.out)
-        self.model = self._restored(job.weights)
-        self.references = {name: self._reference(name) for name in self._needed_references()}
+        self.networks = self._networks()
 
     def reads_images(self) -> bool:
         """Whether any strategy looks at the images; where all are raw, random reads none."""
-        looks = any((s.needs | s.keeps) - NO_IMAGES for s in self.strategies.values())
+        looks = any((s.needs | s.kept()) - NO_IMAGES for s in self.strategies.values())
         return looks or self.store.card.encoding != "raw" or self.job.keeps_probs
 
     def decode(self, task: ShardTask) -> Decoded:
@@ -94,12 +97,12 @@ class Scorer:
         columns: dict[str, Tensor] = {}
         for name, strategy in self.strategies.items():
             view = signals.declared_by(
-                name, strategy.needs | strategy.keeps, strategy.reference(self.job.cycle)
+                name, strategy.needs | strategy.kept(), strategy.reference(self.job.cycle)
             )
             score = _score(name, strategy, view, self.task)
             if score is not None:
                 columns[f"score.{name}"] = score[: len(ids)].double()
-            for signal in strategy.keeps:
+            for signal in strategy.kept():
                 columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].half()
         if self.job.keeps_probs:
             columns["probs"] = signals.probs[: len(ids)].half()
@@ -108,22 +111,11 @@ class Scorer:
     def _signals(
         self, ids: list[str], images: NDArray[np.uint8], cached: NDArray[np.floating] | None
     ) -> Signals:
-        x = self.job.experiment
         batch = torch.from_numpy(images).to(self.device)
         if self.reads_images():
             batch = normalise(batch, self.store.card.image)
-        references: dict[Reference, nn.Module | Tensor] = dict(self.references)
-        if cached is not None:
-            references["previous"] = torch.from_numpy(cached).to(self.device)
-        return Signals(
-            ids,
-            batch,
-            self.model,
-            references,
-            seed=x.seed,
-            cycle=self.job.cycle,
-            precision=x.scheme.precision,
-        )
+        kept_probs = None if cached is None else torch.from_numpy(cached).to(self.device)
+        return Signals(ids, batch, self.networks, kept_probs)
 
     def _cached_probs(self, task: ShardTask, decoded: Decoded) -> NDArray[np.floating] | None:
         """What the last cycle's model says, N C, as its own pass kept it; it is asked now for
@@ -140,29 +132,58 @@ class Scorer:
 
     def _previous_probs(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
         """What the last cycle's model says, N C, as a pass keeps it."""
-        x, model, parts = self.job.experiment, self._reference("previous"), []
+        x, model, parts = self.job.experiment, self._reference("previous", {}), []
         for start in range(0, len(images), self.batch):
             batch = images[start : start + self.batch]
             filled = torch.from_numpy(_filled(batch, self.batch - len(batch))).to(self.device)
             outputs = forward(model, normalise(filled, self.store.card.image), x.scheme.precision)
-            parts.append(outputs.logits[: len(batch)].float().softmax(dim=1).half().cpu().numpy())
+            probs = outputs.logits[: len(batch)].float().log_softmax(dim=1).exp()
+            parts.append(probs.half().cpu().numpy())
         return np.concatenate(parts)
 
-    def _needed_references(self) -> set[Reference]:
-        named = {s.reference(self.job.cycle) for s in self.strategies.values()} - {None}
-        if self.job.reads_probs:
-            named.discard("previous")
-        return {name for name in named if name is not None}
+    def _networks(self) -> Networks:
+        job, x = self.job, self.job.experiment
+        model = self._restored(job.weights)
+        strategies = self.strategies.values()
+        asked = {spec.name for strategy in strategies for spec in strategy.companions()}
+        companions = {name: self._companion(name, model) for name in sorted(asked)}
+        ensemble = any("ensemble_log_probs" in s.needs | s.kept() for s in strategies)
+        references = {s.reference(job.cycle) for s in strategies}
+        if job.reads_probs:
+            references.discard("previous")
+        return Networks(
+            model=model,
+            references={r: self._reference(r, companions) for r in references if r is not None},
+            members=[self._restored(weights) for weights in job.members if ensemble],
+            companions=companions,
+            seed=x.seed,
+            cycle=job.cycle,
+            precision=x.scheme.precision,
+        )
 
-    def _reference(self, name: Reference) -> nn.Module:
+    def _companion(self, name: str, model: nn.Module) -> Companion:
+        classes = self._shape[0]
+        with torch.random.fork_rng(devices=[]):
+            companion = self.job.experiment.companions()[name].build(
+                model, classes, partial(self._untrained, seed=0)
+            )
+        load_weights(companion, self.job.companions[name].read())
+        return companion.to(self.device).eval()
+
+    def _reference(self, name: Reference, companions: Mapping[str, Companion]) -> nn.Module:
         x = self.job.experiment
+        if name == "teacher":
+            return cast(Teacher, companions["teacher"]).network
         if name == "previous":
             assert self.job.previous is not None, "cycle 0 has no previous model"
             return self._restored(self.job.previous)
         if name == "initial":
             return self._placed(build(x.model, *self._shape, seed=derive(x.seed, 0, "init")))
-        untrained = x.model.model_copy(update={"pretrained": None})
-        return self._placed(build(untrained, *self._shape, seed=derive(x.seed, 0, "reference")))
+        return self._placed(self._untrained(derive(x.seed, 0, "reference")))
+
+    def _untrained(self, seed: int) -> nn.Module:
+        model = self.job.experiment.model.model_copy(update={"pretrained": None})
+        return build(model, *self._shape, seed=seed)
 
     def _restored(self, weights: FileLocation) -> nn.Module:
         return self._placed(restore(self.job.experiment.model, *self._shape, weights.read()))
@@ -204,12 +225,12 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
 
 
 def _check_finite(name: str, values: NDArray[np.floating], ids: list[str]) -> None:
-    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-    if finite.all():
+    places = np.argwhere(~np.isfinite(values))
+    if not len(places):
         return
-    first = int(np.flatnonzero(~finite)[0])
+    first = places[0]
     raise DataError(
-        f"{name} of {ids[first]!r} is {values[first]}; "
+        f"{name} of {ids[first[0]]!r} is {values[tuple(first)]}; "
         "a model that diverged gives such numbers: lower scheme.lr"
     )
 

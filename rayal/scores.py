@@ -8,7 +8,7 @@ lists of a fixed size back.
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rayal.errors import DataError, StorageError
 from rayal.selection import Scored
 from rayal.signals import SignalName
-from rayal.storage import FileRecord, Folder, Json
+from rayal.storage import FileLocation, FileRecord, Folder, Json
 
 OK = "ok"
 JOB, SCHEMA = b"rayal.job", b"rayal.schema"
@@ -88,15 +88,22 @@ def job_of(table: pa.Table) -> str | None:
     return None if digest is None else digest.decode()
 
 
-def load(folder: Folder, result: Json, keeps: Iterable[SignalName] = ()) -> dict[str, Scored]:
-    """All strategies' scores of a finished pass, sorted by id, undecodable units left out.
+def load(
+    folder: Folder,
+    result: Json,
+    keeps: Collection[SignalName] = (),
+    labeled: Collection[str] = (),
+    trained: Mapping[str, FileLocation] | None = None,
+) -> dict[str, Scored]:
+    """All strategies' scores of a finished pass, sorted by id, undecodable units left out; what
+    the pass kept of `labeled` units is apart. `trained` is handed on.
 
     Raises DataError for shards that differ in their columns.
     """
     names = [f"score.{name}" for name in result["columns"]]
-    kept = [f"keep.{signal}" for signal in keeps]
     records = [FileRecord(**file) for file in result["shards"]]
-    shards = [read_good(folder, file.name, ["id", *names, *kept], file) for file in records]
+    wanted = ["id", *names, *(f"keep.{signal}" for signal in keeps)]
+    shards = [read_good(folder, file.name, wanted, file) for file in records]
     shards = [shard for shard in shards if shard.num_rows]  # one of bad images has no scores
     try:
         table = pa.concat_tables(shards or [pa.table({"id": pa.array([])})]).sort_by("id")
@@ -105,17 +112,36 @@ def load(folder: Folder, result: Json, keeps: Iterable[SignalName] = ()) -> dict
             f"{folder.url}: the shards do not fit together ({error}); a strategy or model must give"
             " every unit the same columns of the same width"
         ) from error
-    ids = np.array(table["id"].to_pylist(), dtype=object)
-    rows = {name: matrix(table[name]) for name in kept if shards}
+    known = np.array([unit in labeled for unit in table["id"].to_pylist()], bool)
+    pool, seen = table.filter(pa.array(~known)), table.filter(pa.array(known))
+    ids, labeled_ids = _ids(pool), _ids(seen)
     there = set(table.column_names)
     return {
         name.removeprefix("score."): Scored(
             ids,
-            table[name].to_numpy() if name in there else np.empty(0) if not shards else None,
+            pool[name].to_numpy() if name in there else np.empty(0) if not shards else None,
             np.ones(len(ids)),
-            {signal.removeprefix("keep."): values for signal, values in rows.items()},
+            _kept(pool, keeps),
+            labeled_ids,
+            _kept(seen, keeps),
+            trained or {},
         )
         for name in names
+    }
+
+
+def _ids(table: pa.Table) -> NDArray[np.object_]:
+    return np.array(table["id"].to_pylist(), dtype=object)
+
+
+def _kept(table: pa.Table, keeps: Iterable[SignalName]) -> dict[str, NDArray[np.floating]]:
+    """Without any row there is no column either, and nobody knows its width."""
+    nothing = np.empty((0, 0), np.float16)
+    there = set(table.column_names)
+    columns = {signal: f"keep.{signal}" for signal in keeps}
+    return {
+        signal: matrix(table[column]) if column in there else nothing
+        for signal, column in columns.items()
     }
 
 

@@ -8,8 +8,8 @@ there, and a shard done twice is still there once.
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rayal import scores
@@ -45,11 +45,17 @@ class ScoreJob:
     previous_scores: str | None
     """Folder of the last cycle's pass."""
     out: str
+    members: tuple[FileLocation, ...] = ()
+    """Weights of the ensemble's other members."""
+    companions: Mapping[str, FileLocation] = field(default_factory=dict)
+    """By name, what lived beside the model in training."""
 
     @property
     def digest(self) -> str:
         """Of everything that decides a unit's scores: a shard of another job is not reused."""
-        x, weights = self.experiment, (self.weights, self.previous)
+        x = self.experiment
+        companions = (file for _, file in sorted(self.companions.items()))
+        weights = (self.weights, self.previous, *self.members, *companions)
         decisive = {
             "weights": [file and file.record.sha256 for file in weights],
             "strategies": [strategy.model_dump(mode="json") for strategy in x.scored().values()],

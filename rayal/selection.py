@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal.randomness import derive, unit_keys
+from rayal.storage import FileLocation
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,13 @@ class Scored:
     scores: NDArray[np.float64] | None  # M, higher = label sooner; None for strategies without
     costs: NDArray[np.float64]  # M, in the budget's unit
     kept: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
-    """By signal name, M x ...: what the strategy declares in `keeps`."""
+    """By signal name, M x width, float16: what the strategy's `kept` names."""
+    labeled_ids: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, object))
+    """L, the labeled units, sorted; empty unless the strategy `scans_labeled`."""
+    labeled: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    """As `kept`, L x width, of the labeled units."""
+    trained: Mapping[str, FileLocation] = field(default_factory=dict)
+    """What the scored model was trained to: its `weights`, and each companion by name."""
 
 
 def take_highest(pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:

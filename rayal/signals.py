@@ -5,6 +5,7 @@ N images of the batch, C classes, D features; * is nothing for classification, H
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar, cast, get_args
 
@@ -12,9 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rayal.companion import Companion
+from rayal.dropout import UnitNoise, dropout_layers, unit_dropout
 from rayal.errors import UsageError
-from rayal.model import Outputs, Precision, computing
-from rayal.randomness import unit_uniforms
+from rayal.gradients import entropy_gradient_norms
+from rayal.model import Network, Outputs, Precision, computing
+from rayal.randomness import unit_keys, unit_uniforms
 
 SignalName = Literal[
     "images",
@@ -25,15 +29,35 @@ SignalName = Literal[
     "features",
     "layers",
     "previous_probs",
+    "gradient_norms",
+    "mc_log_probs",
+    "ensemble_log_probs",
+    "companion",
     "noise",
 ]
 SIGNAL_NAMES: frozenset[SignalName] = frozenset(get_args(SignalName))
 
-Reference = Literal["previous", "initial", "random"]
+Reference = Literal["previous", "initial", "random", "teacher"]
 """The other model of `previous_probs`: the last cycle's; this run's own weights before its first
-training; or a network of random weights that was never trained."""
+training; a network of random weights that was never trained; or the teacher beside the model."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What a scoring pass predicts with, on one device, all in eval mode; opened once a worker."""
+
+    model: nn.Module
+    references: Mapping[Reference, nn.Module] = field(default_factory=dict)
+    members: Sequence[nn.Module] = ()
+    """The ensemble's other members."""
+    companions: Mapping[str, Companion] = field(default_factory=dict)
+    seed: int = 0
+    cycle: int = 0
+    precision: Precision = "fp32"
+    constants: dict[str, Tensor] = field(default_factory=dict)
+    """What strategies compute once a pass, see `Signals.constant`."""
 
 
 class Signals:
@@ -47,19 +71,14 @@ class Signals:
         self,
         ids: Sequence[str],
         images: Tensor,
-        model: nn.Module,
-        references: Mapping[Reference, nn.Module | Tensor],
-        *,
-        seed: int,
-        cycle: int,
-        precision: Precision = "fp32",
+        networks: Networks,
+        kept_probs: Tensor | None = None,
     ) -> None:
-        """`images` N C H W, normalised, on the model's device; a reference is a network in eval
-        mode, or its probabilities for this batch where an earlier pass has kept them."""
-        assert not model.training, "scoring needs eval mode: batch norm would mix the batch"
-        self.ids, self.cycle = ids, cycle
-        self._images, self._model = images, model
-        self._references, self._seed, self._precision = references, seed, precision
+        """`images` N C H W, normalised, on the networks' device; `kept_probs` N C *, what the last
+        cycle's model says of this batch, where its own pass has kept it."""
+        assert not networks.model.training, "scoring needs eval mode: batch norm would mix a batch"
+        self.ids, self.cycle = ids, networks.cycle
+        self._images, self._networks, self._kept_probs = images, networks, kept_probs
         self._values: dict[str, Any] = {}
         self._owner, self._needs = "", SIGNAL_NAMES
         self._reference: Reference | None = None
@@ -80,7 +99,7 @@ class Signals:
     @property
     def model(self) -> nn.Module:
         """The current network, in eval mode."""
-        return self._declared("model", lambda: self._model)
+        return self._declared("model", lambda: self._networks.model)
 
     @property
     def logits(self) -> Tensor:
@@ -114,6 +133,36 @@ class Signals:
         return self._declared("previous_probs", partial(self._reference_probs, self._reference))
 
     @property
+    def gradient_norms(self) -> Tensor:
+        """N T, float32: the squared L2 norm of the gradient of the prediction's entropy with
+        respect to each of the model's T parameter tensors."""
+        return self._declared("gradient_norms", self._gradient_norms)
+
+    def mc_log_probs(self, passes: int) -> Tensor:
+        """S N C *: log softmax of `passes` forwards with dropout on and all else in eval mode.
+
+        The masks are a function of seed, cycle, unit id and pass; the first passes of more are
+        those of fewer.
+        """
+        return self._declared("mc_log_probs", partial(self._mc_log_probs, passes))
+
+    @property
+    def ensemble_log_probs(self) -> Tensor:
+        """S N C *: log softmax of each member's logits, the model's own first."""
+        return self._declared("ensemble_log_probs", self._ensemble_log_probs)
+
+    def companion(self, name: str) -> Companion:
+        """What lived beside the model in training, in eval mode."""
+        return self._declared("companion", lambda: self._networks.companions[name])
+
+    def constant(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
+        """The same for every batch of the pass: computed at its first use on each worker."""
+        constants = self._networks.constants
+        if key not in constants:
+            constants[key] = compute()
+        return constants[key]
+
+    @property
     def noise(self) -> Tensor:
         """N, uniform in [0, 1): a function of seed, cycle and unit id only. float64."""
         return self._declared("noise", self._noise)
@@ -131,7 +180,10 @@ class Signals:
         return cast(T, self._values[name])
 
     def _outputs(self) -> Outputs:
-        return self._once("outputs", lambda: forward(self._model, self._images, self._precision))
+        return self._once("outputs", lambda: self._forward(self._networks.model))
+
+    def _forward(self, network: nn.Module) -> Outputs:
+        return forward(network, self._images, self._networks.precision)
 
     def _logits(self) -> Tensor:
         return self._once("logits", lambda: self._outputs().logits.float())
@@ -144,16 +196,59 @@ class Signals:
 
     def _reference_probs(self, reference: Reference) -> Tensor:
         def compute() -> Tensor:
-            source = self._references[reference]
-            if isinstance(source, Tensor):
-                return source.float()
-            return forward(source, self._images, self._precision).logits.float().softmax(dim=1)
+            if reference == "previous" and self._kept_probs is not None:
+                return self._kept_probs.float()
+            logits = self._forward(self._networks.references[reference]).logits.float()
+            return logits.log_softmax(dim=1).exp()  # as `probs`: equal models are 0 apart
 
         return self._once(f"{reference}_probs", compute)
 
+    def _gradient_norms(self) -> Tensor:
+        def compute() -> Tensor:
+            model = self._networks.model
+            with computing(self._images.device, self._networks.precision):
+                norms: Tensor = entropy_gradient_norms(model, self._images)
+            return norms
+
+        return self._once("gradient_norms", compute)
+
+    def _mc_log_probs(self, passes: int) -> Tensor:
+        done: list[Tensor] = self._once("mc_log_probs", list)
+        noise = self._once("dropout noise", self._dropout_noise)
+        noisy_logits = self._noisy_logits()
+        with unit_dropout(self._networks.model, noise):
+            while len(done) < passes:
+                done.append(noisy_logits().float().log_softmax(dim=1))
+        return torch.stack(done[:passes])
+
+    def _dropout_noise(self) -> UnitNoise:
+        keys = unit_keys(self.ids, self._networks.seed, self.cycle, "dropout")
+        return UnitNoise(keys, self._images.device)
+
+    def _noisy_logits(self) -> Callable[[], Tensor]:
+        """What to call while dropout is on. Where that drops features alone, these are the ones of
+        the forward without it, and only what follows them is computed again."""
+        model, precision = self._networks.model, self._networks.precision
+        if type(model) is not Network or dropout_layers(model) != [model.dropout]:
+            return lambda: self._forward(model).logits
+        features = self._outputs().features  # now: dropout is still off
+
+        def classify() -> Tensor:
+            with torch.no_grad(), computing(features.device, precision):
+                return model.classify(features)
+
+        return classify
+
+    def _ensemble_log_probs(self) -> Tensor:
+        def compute() -> Tensor:
+            others = [self._forward(member).logits.float() for member in self._networks.members]
+            return torch.stack([self._logits(), *others]).log_softmax(dim=2)
+
+        return self._once("ensemble_log_probs", compute)
+
     def _noise(self) -> Tensor:
         def compute() -> Tensor:
-            uniforms = unit_uniforms(self.ids, self._seed, self.cycle, "noise")
+            uniforms = unit_uniforms(self.ids, self._networks.seed, self.cycle, "noise")
             return torch.from_numpy(np.ascontiguousarray(uniforms))
 
         return self._once("noise", compute)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rayal.companion import CompanionSpec
 from rayal.parts import Component
-from rayal.scheme import Companion
 from rayal.selection import Scored, take_highest
 from rayal.signals import Reference, SignalName, Signals
 
@@ -27,14 +27,20 @@ class Strategy(Component):
     """Signals that `select` reads: one small row per unit, stored by the pass."""
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
     """Tasks it is defined for."""
+    scans_labeled: ClassVar[bool] = False
+    """Whether `select` reads what the pass keeps of the labeled units too."""
+
+    def kept(self) -> frozenset[SignalName]:
+        """`keeps`, less what this configuration does without."""
+        return self.keeps
 
     def reference(self, cycle: int) -> Reference | None:
         """The model behind `previous_probs` in this cycle; None where it reads none."""
         return None
 
-    def companion(self, layer_channels: tuple[int, ...]) -> Companion | None:
-        """A module trained beside the model, whose loss every scheme adds; None for most."""
-        return None
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        """What has to live beside the model through training, whatever the scheme."""
+        return ()
 
     def score(self, s: Signals) -> Tensor | None:
         """N or N H W, higher = label sooner; None where `select` does all the work."""

@@ -7,27 +7,29 @@ with the same bits as if it had never stopped.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
-from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as dist
 
 from rayal.checkpoint import Checkpoints
+from rayal.companion import Companion
 from rayal.dataset import Store
 from rayal.errors import DataError
 from rayal.experiment import Experiment
-from rayal.feed import Feed, open_images
+from rayal.feed import Feed, UnlabeledFeed
 from rayal.model import build, load_weights, placed, restore, save_weights
-from rayal.randomness import derive
-from rayal.scheme import Companion, Learner
+from rayal.randomness import Key, derive
+from rayal.scheme import Learner
 from rayal.storage import FileLocation, Folder, Json
+from rayal.training_images import open_images
 
 LOG_SECONDS = 2.0  # least time between two writes of epochs.jsonl
 
@@ -45,8 +47,16 @@ class TrainJob:
     start_from: FileLocation | None
     """Weights to continue from; None draws new ones from (seed, cycle)."""
     out: str
-    companion_from: FileLocation | None = None
-    """The companion's weights to continue from."""
+    companions_from: Mapping[str, FileLocation] = field(default_factory=dict)
+    """By name, the companions to continue from."""
+    member: int = 0
+    """Which model of an ensemble; 0 is the one a run without an ensemble trains."""
+
+    @property
+    def key(self) -> tuple[Key, ...]:
+        """What the training's random numbers are drawn from."""
+        member: tuple[Key, ...] = ("member", self.member) if self.member else ()
+        return (self.experiment.seed, self.cycle, *member)
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,30 @@ def _feed(job: TrainJob, place: Place, store: Store) -> Feed:
         torch.as_tensor(job.labels, device=device),
         x.scheme,
         spec,
-        key=(x.seed, job.cycle),
+        key=job.key,
+        rank=place.rank,
+        workers=place.size,
+        unlabeled=_unlabeled(job, place, store),
+    )
+
+
+def _unlabeled(job: TrainJob, place: Place, store: Store) -> UnlabeledFeed | None:
+    x, spec = job.experiment, store.card.image
+    wanted = x.scheme.unlabeled(job.cycle)
+    if wanted is None:
+        return None
+    known = {*job.ids, *store.card.bad}
+    ids = [unit for unit in store.pool.ids() if unit not in known]
+    if not ids:
+        return None
+    device = torch.device(place.device)
+    return UnlabeledFeed(
+        open_images(store.pool, ids, spec, device, x.compute.resident_bytes),
+        len(ids),
+        wanted,
+        x.scheme.augment,
+        spec,
+        key=job.key,
         rank=place.rank,
         workers=place.size,
     )
@@ -126,32 +159,32 @@ def _feed(job: TrainJob, place: Place, store: Store) -> Feed:
 def _learner(job: TrainJob, place: Place, store: Store) -> Learner:
     x, card, device = job.experiment, store.card, torch.device(place.device)
     shape = (len(card.classes), card.image)
+    fresh = partial(build, x.model.model_copy(update={"pretrained": None}), *shape)
     if job.start_from is None:
-        model = build(x.model, *shape, seed=derive(x.seed, job.cycle, "init"))
+        model = build(x.model, *shape, seed=derive(*job.key, "init"))
     else:
         model = restore(x.model, *shape, job.start_from.read())
+    companions: dict[str, Companion] = {}
+    for name, spec in x.companions().items():
+        seed = derive(*job.key, "companion", name)
+        with _seeded(device, seed):
+            companion = spec.build(model, shape[0], partial(fresh, seed=seed))
+        if name in job.companions_from:
+            load_weights(companion, job.companions_from[name].read())
+        companions[name] = placed(companion, device, x.scheme.precision)
     model = placed(model, device, x.scheme.precision)
-    return x.scheme.start(model, x.task, _companion(job, device, model))
-
-
-def _companion(job: TrainJob, device: torch.device, model: nn.Module) -> Companion | None:
-    x = job.experiment
-    with _seeded(device, x.seed, job.cycle, "companion"):
-        companion = x.strategy.companion(cast(Any, model).layer_channels)
-    if companion is None:
-        return None
-    if job.companion_from is not None:
-        load_weights(companion, job.companion_from.read())
-    return companion.to(device)
+    for companion in companions.values():
+        companion.begin(model)
+    return x.scheme.start(model, x.task, companions, job.cycle)
 
 
 def _epoch(
     job: TrainJob, place: Place, feed: Feed, learner: Learner, epoch: int
 ) -> dict[str, float]:
     """One epoch, counted from 0; returns its row of `epochs.jsonl`, the same on all workers."""
-    x, started, images = job.experiment, monotonic(), 0
+    started, images = monotonic(), 0
     sums: dict[str, Tensor] = {}  # on the device: asking for a number would wait for it
-    noise = (x.seed, job.cycle, "noise", epoch, place.rank)  # for dropout
+    noise = (*job.key, "noise", epoch, place.rank)  # for dropout
     with _seeded(torch.device(place.device), *noise):
         for batch in feed.epoch(epoch):
             images += len(batch.labels)
@@ -161,7 +194,7 @@ def _epoch(
     if not math.isfinite(means["loss"]):
         raise DataError(
             f"loss became {means['loss']} in cycle {job.cycle}, epoch {epoch + 1};"
-            f" lower scheme.lr ({x.scheme.lr})"
+            f" lower scheme.lr ({job.experiment.scheme.lr})"
         )
     seconds = monotonic() - started
     rate = {"lr": learner.lr, "images_per_second": images / seconds, "seconds": seconds}
@@ -179,7 +212,7 @@ def _over_all_workers(images: int, sums: dict[str, Tensor]) -> tuple[int, dict[s
 
 
 @contextmanager
-def _seeded(device: torch.device, *key: int | str) -> Iterator[None]:
+def _seeded(device: torch.device, *key: Key) -> Iterator[None]:
     """Torch's global generators seeded by a key for a while, then back where they were."""
     gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
@@ -192,16 +225,16 @@ def _seeded(device: torch.device, *key: int | str) -> Iterator[None]:
 def _finish(diary: Diary, feed: Feed, learner: Learner) -> Json:
     """Writes the weights of the last epoch; the checkpoints have then done their work."""
     diary.write_rows()
-    out, companion = diary.out, learner.companion
-    result: Json = {
-        "weights": out.write("weights.safetensors", save_weights(learner.model))._asdict()
+    out = diary.out
+    weights = out.write("weights.safetensors", save_weights(learner.model))
+    companions = {
+        name: out.write(f"companion-{name}.safetensors", save_weights(companion))._asdict()
+        for name, companion in learner.companions.items()
     }
-    if companion is not None:
-        record = out.write("companion.safetensors", save_weights(companion))
-        result["companion"] = record._asdict()
     diary.checkpoints.clear()
     return {
-        **result,
+        "weights": weights._asdict(),
+        "companions": companions,
         "epochs": len(diary.rows),
         "steps": feed.steps,
         "loss": diary.rows[-1]["loss"],

@@ -57,7 +57,7 @@ def test_a_strategy_for_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert {("strategy",), ("observers", 1)} == found.keys()
     assert found["strategy",].startswith(
-        "'cod' supports segmentation, but the task is 'classification'; choose one of: entropy, "
+        "'cod' supports segmentation, but the task is 'classification'; choose one of: "
     )
 
 

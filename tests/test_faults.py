@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from rayal import config, lock, parts, scores, session
 from rayal import prepare as preparing
+from rayal.companion import CompanionSpec, LearningCompanion
 from rayal.dataset import Dataset, Split, Store
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, LockedError, StorageError, UsageError
@@ -48,11 +49,11 @@ from rayal.oracles.simulated import Simulated
 from rayal.record import Record, find_records
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
-from rayal.scheme import Companion
 from rayal.signals import SIGNAL_NAMES, Signals
 from rayal.storage import Folder
 from rayal.strategies.cod import COD
 from rayal.strategy import Strategy
+from rayal.teacher import EmaTeacherSpec
 from rayal.training import TrainJob
 
 KILLED_RUN = Path(__file__).with_name("killed_run.py")
@@ -60,7 +61,7 @@ ONE_THREAD = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1, "check
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
-class Guess(Companion):
+class Guess(LearningCompanion):
     """Predicts the loss of an image; it is there to be saved."""
 
     def __init__(self, channels: int) -> None:
@@ -72,11 +73,20 @@ class Guess(Companion):
         return (guess - per_unit_loss).square().mean()
 
 
+class GuessSpec(CompanionSpec):
+    """Its head on the last block."""
+
+    name = "guess"
+
+    def build(self, model: Any, classes: int, fresh: Callable[[], nn.Module]) -> Guess:
+        return Guess(model.layer_channels[-1])
+
+
 class Guessing(COD):
     """COD with a companion: a run with every kind of file."""
 
-    def companion(self, layer_channels: tuple[int, ...]) -> Companion:
-        return Guess(layer_channels[-1])
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return (GuessSpec(),)
 
 
 class Quiet:
@@ -480,10 +490,11 @@ def test_any_order_of_the_shards_chooses_the_same(
 class Packed(LocalEngine):
     """Notes how large jobs are on their way to workers."""
 
-    def train(self, job: Any) -> Any:
+    def train(self, jobs: Any) -> Iterator[Any]:
+        (job,) = jobs
         SIZES["train"] = len(pickle.dumps(job))
         SIZES["train 25,000 images"] = len(pickle.dumps(with_labels(job, 25_000)))
-        return super().train(job)
+        return super().train(jobs)
 
     def evaluate(self, job: Any) -> Any:
         SIZES["evaluate"] = len(pickle.dumps((job, job.shards())))
@@ -730,13 +741,15 @@ class Sick(Model):
     """null: not a number"""
 
     def network(self, num_classes: int, image: Any) -> nn.Module:
-        network = SmallCnn(width=8).network(num_classes, image)
-        healthy, value = network.forward, math.nan if self.value is None else self.value
+        network = SmallCnn(width=8, dropout=0.5).network(num_classes, image)
+        forward_in_health, value = network.forward, math.nan if self.value is None else self.value
 
         def forward(images: Tensor) -> Outputs:
-            outputs = healthy(images)
+            outputs = forward_in_health(images)
             if not network.training:
-                outputs.logits[images[:, 0, 0, 0] > 0.5] = value
+                sickness = torch.where(images[:, 0, 0, 0, None] > 0.5, value, 0.0)
+                logits, features = (healthy + sickness for healthy in outputs[:2])
+                return outputs._replace(logits=logits, features=features)
             return outputs
 
         network.forward = forward  # type: ignore[method-assign]
@@ -793,7 +806,14 @@ def test_no_strategy_chooses_by_what_is_no_number(
     """A diverged model would choose, since NaN sorts first, the images that it fails on (G01)."""
     budget = {"initial": 20, "per_cycle": 20, "total": 40}
     compute = {**ONE_THREAD, "score_batch": 32}
-    x = tiny(dataset=sick_pool(1), model=model, strategy=strategy, budget=budget, compute=compute)
+    x = tiny(
+        dataset=sick_pool(1),
+        model=model,
+        strategy=strategy,
+        budget=budget,
+        compute=compute,
+        ensemble=2,
+    )
     assert "pool-099" not in first_units(x, x.dataset.open())
     if strategy == "random":  # which asks no model
         assert 40 == len(go(x, tmp_path).labels)
@@ -1037,8 +1057,12 @@ class Spy(Strategy):
     def reference(self, cycle: int) -> Any:
         return "previous" if cycle else "random"
 
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return (EmaTeacherSpec(),)
+
     def score(self, s: Signals) -> Tensor:
-        values = [getattr(s, name) for name in SIGNAL_NAMES]
+        values = [getattr(s, name) for name in SIGNAL_NAMES - {"mc_log_probs", "companion"}]
+        values += [s.mc_log_probs(2), s.companion("teacher")]
         CAUGHT.append((list(s.ids), reachable([s, values])))
         return s.noise
 
@@ -1049,7 +1073,8 @@ CAUGHT: list[tuple[list[str], list[Any]]] = []
 def test_scoring_sees_no_label(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """A strategy could choose by the labels that it is to ask for (L01)."""
     CAUGHT.clear()
-    x = tiny(strategy=Spy(), compute=ONE_THREAD)
+    model = {"name": "small_cnn", "width": 8, "dropout": 0.5}
+    x = tiny(strategy=Spy(), compute=ONE_THREAD, ensemble=2, model=model)
     go(x, tmp_path)
     store = x.dataset.open()
     truth = store.labels("pool")

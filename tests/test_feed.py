@@ -17,9 +17,10 @@ from torch import Tensor
 from rayal.augment import Augment, normalise
 from rayal.dataset import Dataset, ImageSpec, Source, Store, Units
 from rayal.errors import DataError, StorageError, UsageError
-from rayal.feed import Feed, Resident, Streaming, batch_ends, open_images
+from rayal.feed import Feed, batch_ends
 from rayal.scheme import Batch
 from rayal.schemes.supervised import Supervised
+from rayal.training_images import Resident, Streaming, open_images
 
 CPU = torch.device("cpu")
 SPEC = ImageSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
@@ -216,7 +217,7 @@ def test_an_image_that_broke_since_is_named(store: Store, monkeypatch: pytest.Mo
         "decode",
         lambda split, rows: decode(split, rows)._replace(bad={"u7": "truncated"}),
     )
-    with pytest.raises(DataError, match="labeled image 'u7' cannot be decoded: truncated"):
+    with pytest.raises(DataError, match="training image 'u7' cannot be decoded: truncated"):
         Resident(store.pool, store.pool.ids(), store.card.image, CPU)
 
 
@@ -226,7 +227,7 @@ def test_a_full_temporary_disk_is_named(store: Store, monkeypatch: pytest.Monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rayal.feed.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("rayal.training_images.tempfile.TemporaryFile", full)
     with pytest.raises(StorageError, match="No space left on device.*set TMPDIR"):
         Streaming(store.pool, store.pool.ids()[:10], CPU)
 

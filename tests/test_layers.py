@@ -15,13 +15,14 @@ ROOT = Path(rayal.__file__).parent
 LAYERS = {
     0: "rayal document errors images machine parts randomness storage",
     1: (
-        "atomic augment card dataset experiment ledger listing lock model oracle policy prepare"
-        " record scheme selection signals source store strategy survey task tracker uri"
+        "atomic augment card class_statistics committee companion dataset distances dropout"
+        " experiment feature_file gradients greedy ledger listing lock model oracle policy prepare"
+        " record scheme selection signals source store strategy survey task teacher tracker uri"
     ),
     2: "datasets models oracles schemes strategies tasks trackers",
     3: (
         "checkpoint checks choosing config evaluation feed loop plan probe report scorer scores"
-        " scoring training"
+        " scoring training training_images"
     ),
     4: "engine",
     5: "cli console session",

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError
 from rayal.ledger import Ledger
 from rayal.loop import candidates, first_units, run
+from rayal.oracle import Oracle
+from rayal.oracles.simulated import Simulated
 from rayal.storage import Folder
 
 
@@ -88,6 +91,61 @@ def test_strategies_of_one_seed_share_the_first_cycle(tiny, tmp_path):
     assert trained[0] == trained[1] != trained[2]
 
 
+def balanced(tiny, initial, seed=0):
+    """The first units of digits and how many there are of each class."""
+    budget = {"initial": initial, "per_cycle": 20, "total": 500, "balanced": True}
+    x = tiny(budget=budget, seed=seed)
+    store = x.dataset.open()
+    units, classes = first_units(x, store), store.labels("pool")
+    return units, np.bincount([classes[unit] for unit in units], minlength=10)
+
+
+@pytest.mark.parametrize("initial", [1, 20, 27, 103])
+def test_a_balanced_start_has_equally_many_of_every_class(tiny, initial):
+    """A low-budget protocol would start from another set than the paper's."""
+    units, counts = balanced(tiny, initial)
+
+    assert len(set(units)) == len(units) == counts.sum() == initial
+    assert counts.max() - counts.min() <= 1
+
+
+def test_a_balanced_start_is_of_the_seed(tiny):
+    """Strategies of one seed would start apart, or all seeds alike; more labels keep the first."""
+    units, _ = balanced(tiny, 30)
+
+    assert units == balanced(tiny, 30)[0] == balanced(tiny, 45)[0][:30]
+    assert set(units) != set(balanced(tiny, 30, seed=1)[0])
+    assert units[:10] != sorted(units[:10])
+
+
+def test_a_balanced_start_goes_on_without_an_exhausted_class(tiny, monkeypatch):
+    """A rare class would end the start early, or be drawn twice."""
+    store = tiny().dataset.open()
+    ids = store.pool.ids()
+    classes = dict.fromkeys(ids, 0) | dict.fromkeys(ids[:3], 1) | dict.fromkeys(ids[3:9], 2)
+    monkeypatch.setattr(Simulated, "known_classes", lambda *_: classes)
+    budget = {"initial": 20, "per_cycle": 20, "total": 60, "balanced": True}
+    units = first_units(tiny(budget=budget), store)
+
+    assert 20 == len(set(units)) and set(ids[:9]) < set(units)
+    assert [3, 3, 3] == np.bincount([classes[unit] for unit in units[:9]]).tolist()
+
+
+def test_only_an_oracle_that_knows_classes_can_balance(tiny):
+    """People would be asked for the class of every image before the first is chosen."""
+
+    class People(Oracle):
+        def answer(self, store, ids, out):
+            raise AssertionError("asked")
+
+    budget = {"initial": 20, "per_cycle": 20, "total": 60}
+    with pytest.raises(ValidationError, match="set it to false, or oracle to simulated"):
+        tiny(oracle=People(), budget={**budget, "balanced": True})
+    x = tiny(oracle=People(), budget=budget)
+
+    assert 20 == len(first_units(x, x.dataset.open()))
+
+
 def test_candidates_are_new_in_every_cycle(tiny):
     """Every cycle would score the same subset, or the subset would hold labeled units."""
     x = tiny(candidates=100)
@@ -113,7 +171,7 @@ def test_observers_are_recorded_and_change_nothing(tiny, tmp_path):
     with Ledger(
         Folder(tmp_path / "observed"), tiny(observers=["entropy", "random", "cod"]).identity()
     ) as ledger:
-        agreement = ledger.result(1, "select")["agreement"]
+        agreement = ledger.result(1, "select")["agreement"]["cod"]
 
     assert picks == observed and weights == same
     assert agreement["cod#2"] == 1.0 and 0 <= agreement["random"] < agreement["cod#2"]

@@ -7,9 +7,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from rayal.companion import Companion, LearningCompanion
 from rayal.model import Outputs
 from rayal.parts import build
-from rayal.scheme import Batch, Companion, Learner, TrainingScheme
+from rayal.scheme import Batch, Learner, TrainingScheme
 from rayal.schemes.supervised import Supervised
 from rayal.tasks.classification import Classification
 
@@ -31,7 +32,7 @@ class Linear(nn.Module):
         return Outputs(self.classifier(images), images, (images[..., None, None],))
 
 
-class Guess(Companion):
+class Guess(LearningCompanion):
     """Predicts every image's loss from its features, by squared error."""
 
     def __init__(self) -> None:
@@ -45,11 +46,12 @@ class Guess(Companion):
 
 
 def batch(step: int = 0, steps: int = 10, weight: float = 1.0) -> Batch:
-    return Batch(IMAGES, LABELS, step, steps, weight)
+    return Batch(IMAGES, LABELS, step, steps, weight=weight)
 
 
 def learner(companion: Companion | None = None, **fields: object) -> Learner:
-    return Supervised.model_validate(fields).start(Linear(), Classification(), companion)
+    companions = {} if companion is None else {"guess": companion}
+    return Supervised.model_validate(fields).start(Linear(), Classification(), companions, 0)
 
 
 def lrs(scheme: TrainingScheme, steps: int) -> list[float]:
@@ -230,8 +232,8 @@ def test_state_continues_bit_equal() -> None:
 
     assert straight.model.state_dict().keys() == resumed.model.state_dict().keys()
     for expected, actual in zip(
-        [*straight.model.parameters(), *straight.companion.parameters()],
-        [*resumed.model.parameters(), *resumed.companion.parameters()],
+        [*straight.model.parameters(), *straight.companions["guess"].parameters()],
+        [*resumed.model.parameters(), *resumed.companions["guess"].parameters()],
         strict=True,
     ):
         assert torch.equal(expected, actual)

@@ -95,3 +95,23 @@ def test_no_bit_of_a_shard_can_flip_unseen(folder: Folder) -> None:
             assert f"/{name} is damaged" in str(error)
 
     assert damaged > len(data) // 3
+
+
+def test_what_is_kept_of_nothing_is_empty(folder: Folder) -> None:
+    """The last cycle of a run would crash in `select` where no candidate can be decoded."""
+    only_bad = scores.encode([], {}, {"a": "missing"})
+    for shards in ([], [only_bad]):
+        pool = scores.load(folder, written(folder, *shards), ["features"])["cod"]
+
+        assert 0 == len(pool.ids) == len(pool.kept["features"]) == len(pool.labeled["features"])
+
+
+def test_labeled_units_are_apart(folder: Folder) -> None:
+    """Core-set would pick what is labeled, or not know where the labels are."""
+    shard = scores.encode(["m", "b"], COLUMNS, {})
+    pool = scores.load(folder, written(folder, shard), ["features"], {"b", "z"})["cod"]
+
+    assert (["m"], ["b"]) == (list(pool.ids), list(pool.labeled_ids))
+    assert [0.5] == list(pool.scores)
+    assert [[1.0, 2.0, 3.0]] == pool.kept["features"].tolist()
+    assert [[4.0, 5.0, 6.0]] == pool.labeled["features"].tolist()

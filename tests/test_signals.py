@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from rayal.errors import UsageError
 from rayal.model import Outputs
 from rayal.randomness import unit_uniforms
-from rayal.signals import SIGNAL_NAMES, Signals, entropy
+from rayal.signals import SIGNAL_NAMES, Networks, Signals, entropy
 
 
 class Counting(nn.Module):
@@ -23,11 +23,10 @@ class Counting(nn.Module):
         return Outputs(self.linear(flat), flat, (images,))
 
 
-def signals(model: nn.Module, references=None, **options) -> Signals:
+def signals(model: nn.Module, references=None, kept_probs=None, **options) -> Signals:
     images = torch.arange(8.0).reshape(2, 1, 2, 2)
-    return Signals(
-        ["a", "b"], images, model, references or {}, **{"seed": 0, "cycle": 1, **options}
-    )
+    networks = Networks(model, references or {}, **{"cycle": 1, **options})
+    return Signals(["a", "b"], images, networks, kept_probs)
 
 
 def test_one_forward_serves_all():

@@ -13,7 +13,7 @@ from rayal import machine
 from rayal.dataset import Shard
 from rayal.engine.failures import ray_errors
 from rayal.engine.score import score_on_ray
-from rayal.engine.train import TrainWorkers, packed
+from rayal.engine.train import TrainWorkers, packed, train_on
 from rayal.errors import ClusterError
 from rayal.evaluation import Counts, EvaluateJob, evaluate, metrics
 from rayal.experiment import Compute
@@ -43,25 +43,27 @@ class RayEngine:
         Raises ClusterError where the cluster can never give what `compute` asks.
         """
         nodes: list[Node] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self.compute = resolved(compute, nodes, cores)
+        self.nodes, self.compute = nodes, resolved(compute, nodes, cores)
         require(self.compute, nodes)
-        self.keeps_workers = _both_fit(self.compute, nodes)
-        self.workers: TrainWorkers | None = None
+        self.at_once = _at_once(self.compute, nodes, cores)
+        """Models that can be trained at the same time."""
+        self.groups: list[TrainWorkers] = []
 
-    def train(self, job: TrainJob) -> Json:
-        payload = packed(job)  # what cannot travel is told before any worker starts
-        self.workers = self.workers or TrainWorkers(self.compute)
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+        payloads = [packed(job) for job in jobs]  # told before any worker starts
+        while len(self.groups) < min(len(jobs), self.at_once):
+            self.groups.append(TrainWorkers(self.compute))
         try:
-            return self.workers.train(payload)
+            yield from train_on(self.groups, payloads)
         finally:
-            if not self.keeps_workers:
+            if not _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
                 self.close()
 
     def close(self) -> None:
         """Sends the training workers home, if there are any."""
-        if self.workers is not None:
-            self.workers.close()
-            self.workers = None
+        for group in self.groups:
+            group.close()
+        self.groups = []
 
     def evaluate(self, job: EvaluateJob) -> Json:
         shards = job.shards()
@@ -155,9 +157,18 @@ def require(compute: Compute, nodes: Sequence[Node]) -> None:
             )
 
 
-def _both_fit(compute: Compute, nodes: Sequence[Node]) -> bool:
+def _at_once(compute: Compute, nodes: Sequence[Node], cores: int) -> int:
+    """How many trainings have room at the same time, at least one."""
+    gpus, cpus = 1 if compute.device == "cuda" else 0, compute.cpus_per_worker or 1
+    workers = sum(_fits({"CPU": cpus, "GPU": gpus}, node) for node in nodes)
+    if not gpus:
+        workers = min(workers, cores // cpus)  # a cluster of rayal's own promises more cores
+    return max(1, workers // compute.train_workers)
+
+
+def _fit_beside_scorers(compute: Compute, nodes: Sequence[Node], groups: int) -> bool:
     """Whether training workers can stay while scoring actors and readers work."""
-    workers, scorers = compute.train_workers, compute.scorers or 1
+    workers, scorers = groups * compute.train_workers, compute.scorers or 1
     gpus = workers + scorers if compute.device == "cuda" else 0
     cpus = workers * (compute.cpus_per_worker or 1) + scorers + 1
     return cpus <= _total(nodes, "CPU") and gpus <= _total(nodes, "GPU")

@@ -25,8 +25,9 @@ class LocalEngine:
             )
         self.device, self.threads = local_device(compute), compute.cpus_per_worker
 
-    def train(self, job: TrainJob) -> Json:
-        return train(job, Place(device=self.device, threads=self.threads))
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+        for place, job in enumerate(jobs):
+            yield place, train(job, Place(device=self.device, threads=self.threads))
 
     def evaluate(self, job: EvaluateJob) -> Json:
         return metrics(job, evaluate(job, job.shards(), self.device))

@@ -12,6 +12,9 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import ray
@@ -55,6 +58,7 @@ class TrainWorkers:
         desk: Any = ray.remote(num_cpus=0)(_Desk)
         self.desk = desk.options(scheduling_strategy=here).remote(compute.max_failures + 1)
         self.failure: BaseException | None = None
+        self.training, self.closed = threading.Lock(), False
         self.thread = threading.Thread(target=self._hold, name="rayal-train", daemon=True)
         self.thread.start()
 
@@ -64,7 +68,7 @@ class TrainWorkers:
         Raises what a worker raised, and ClusterError when workers died more often than allowed.
         """
         self.number += 1
-        with ray_errors("training"):
+        with self.training, ray_errors("training"):
             ray.get(self.desk.place.remote(Order(self.number, payload)))
             pending, started = [self.desk.result.remote(self.number)], time.monotonic()
             while not ray.wait(pending, timeout=LOOK_SECONDS)[0]:
@@ -72,6 +76,8 @@ class TrainWorkers:
             return raised(ray.get(pending[0]))
 
     def _check(self, waited: float) -> None:
+        if self.closed:
+            raise ClusterError("the training was given up")
         if not self.thread.is_alive():
             raise ClusterError(f"the training workers are gone: {self.failure}")
         if waited > START_SECONDS and not ray.get(self.desk.taken.remote()):
@@ -81,9 +87,13 @@ class TrainWorkers:
             )
 
     def close(self) -> None:
-        """Sends the workers home."""
+        """Sends the workers home, and ends a wait for them in another thread: one that asked after
+        Ray's end would start it again."""
+        self.closed = True
         self.desk.place.remote(None)
         self.thread.join(CLOSE_SECONDS)
+        with self.training:
+            pass
 
     def _hold(self) -> None:
         """Runs in the thread: starts the group, again where a worker died, until it is closed."""
@@ -111,6 +121,35 @@ class TrainWorkers:
                 trainer.fit()
             except (Exception, SystemExit) as error:  # the latter where Ray is shut down under it
                 self.failure = error
+
+
+def train_on(
+    groups: Sequence[TrainWorkers], payloads: Sequence[bytes]
+) -> Iterator[tuple[int, Json]]:
+    """Trains all on whichever group is free; yields the place of a payload and its result.
+
+    Raises the first failure at once; other trainings end when their group is closed.
+    """
+    if not payloads:
+        return
+    free: SimpleQueue[TrainWorkers] = SimpleQueue()
+    for group in groups:
+        free.put(group)
+
+    def train_one(payload: bytes) -> Json:
+        group = free.get()
+        try:
+            return group.train(payload)
+        finally:
+            free.put(group)
+
+    threads = ThreadPoolExecutor(len(groups), thread_name_prefix="rayal-member")
+    try:
+        places = {threads.submit(train_one, payload): n for n, payload in enumerate(payloads)}
+        for done in as_completed(places):
+            yield places[done], done.result()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def packed(job: TrainJob) -> bytes:

@@ -8,9 +8,10 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
+from statistics import mean
 from typing import Any, NamedTuple, Self
 
 from rayal.errors import UsageError
@@ -38,6 +39,8 @@ class Run:
     url: str
     initial: frozenset[str] = frozenset()
     """The units labeled before the first training."""
+    agreement: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Two strategies of the pass -> the share of their choices that is the same, mean of cycles."""
 
     @cached_property
     def measured(self) -> set[int]:
@@ -61,7 +64,18 @@ class Run:
             complete=record.complete,
             url=record.folder.url,
             initial=record.initial(),
+            agreement=_agreement(record),
         )
+
+
+def _agreement(record: Record) -> dict[tuple[str, str], float]:
+    shares: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in record.cycles():
+        selected = record.result(row["cycle"], "select") or {}
+        for first, others in selected.get("agreement", {}).items():
+            for second, share in others.items():
+                shares[_plain(first), _plain(second)].append(share)
+    return {pair: mean(values) for pair, values in shares.items()}
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,12 @@ class Arm:
     def labels(self) -> list[int]:
         """Every label count at which some seed was evaluated."""
         return sorted({at for run in self.runs for at in run.points})
+
+    def agreement(self) -> dict[tuple[str, str], float]:
+        """Of the pairs that every seed scored, the mean over seeds."""
+        pairs = [run.agreement for run in self.runs]
+        common = [pair for pair in pairs[0] if all(pair in each for each in pairs)]
+        return {pair: mean(each[pair] for each in pairs) for pair in common}
 
     def values(self, labels: int) -> list[float]:
         """What the seeds reached with this many labels; shorter than `runs` where some lack it."""

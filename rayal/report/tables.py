@@ -46,9 +46,12 @@ class Summary:
         return [warning for g in self.groups for warning in _warnings(g)]
 
     def tables(self) -> list[Table]:
-        """For every group its curves, then its pairs if there are any."""
+        """For every group its curves, its pairs, and how far observers agree, if there are any."""
         return [
-            table for g in self.groups for table in (_curve_table(g), _pair_table(g)) if table.rows
+            table
+            for g in self.groups
+            for table in (_curve_table(g), _pair_table(g), *_agreement_tables(g))
+            if table.rows
         ]
 
     def to_markdown(self) -> str:
@@ -163,6 +166,27 @@ def _pair_table(g: Group) -> Table:
     return Table(f"{g.name} on {g.dataset}: pairs", header, rows, note)
 
 
+def _agreement_tables(g: Group) -> Iterable[Table]:
+    """For every arm that observed others, strategies against strategies."""
+    for arm in g.arms:
+        shares = arm.agreement()
+        names = list(dict.fromkeys(name for pair in shares for name in pair))
+        cells = {**shares, **{(b, a): share for (a, b), share in shares.items()}}
+        rows = [
+            [
+                name,
+                *(f"{100 * cells[name, other]:.0f}" if other != name else "–" for other in names),
+            ]
+            for name in names
+        ]
+        yield Table(
+            f"{g.name} on {g.dataset}: agreement (%) while {arm.label} selects",
+            ["strategy", *names],
+            rows,
+            "share of the units that both would choose; mean over cycles and seeds",
+        )
+
+
 def _group_json(g: Group) -> dict[str, Any]:
     arms = []
     for arm in g.arms:
@@ -175,6 +199,7 @@ def _group_json(g: Group) -> dict[str, Any]:
                 "partial": [run.seed for run in arm.runs if not run.complete],
                 "curve": [{"labels": at, **_fields(arm.at(at))} for at in arm.labels],
                 "aulc": _fields(area) | {"by_seed": by_seed},
+                "agreement": [[*pair, share] for pair, share in arm.agreement().items()],
             }
         )
     pairs = [

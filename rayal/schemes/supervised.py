@@ -1,8 +1,11 @@
 """Supervised training: the task's loss on the labeled images and nothing else."""
 
+from collections.abc import Mapping
+
 from torch import nn
 
-from rayal.scheme import Companion, Learner, TrainingScheme
+from rayal.companion import Companion
+from rayal.scheme import Learner, TrainingScheme
 from rayal.task import Task
 
 
@@ -13,5 +16,7 @@ class Supervised(TrainingScheme):
     papers on CIFAR: 200 epochs, batches of 128, learning rate 0.1 divided by 10 at epoch 160.
     """
 
-    def start(self, model: nn.Module, task: Task, companion: Companion | None) -> Learner:
-        return Learner(self, model, task, companion)
+    def start(
+        self, model: nn.Module, task: Task, companions: Mapping[str, Companion], cycle: int
+    ) -> Learner:
+        return Learner(self, model, task, companions)

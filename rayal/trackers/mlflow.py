@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
@@ -103,6 +103,22 @@ class MLflow(Tracker):
             _send_metrics(client, run, record)
             _send_status(client, run, record, failed)
             _send_artifacts(client, run, record)
+
+    def log_artifacts(self, record: Record, files: Iterable[Path]) -> bool:
+        """Add files to the folder `analysis` of the MLflow run that shows this run folder.
+
+        False where there is no such run: none is made. A file of the same name is replaced.
+        """
+        if self._database and not self._database.exists():
+            return False
+        client, experiment_id = self._open()
+        with self._errors():
+            run = _tagged(client, experiment_id, "rayal.run", record.run_id)
+            if run is None:
+                return False
+            for file in files:
+                client.log_artifact(run.info.run_id, str(file), "analysis")
+        return True
 
     @property
     def _database(self) -> Path | None:

@@ -35,6 +35,24 @@ def test_imagenet_size_is_that_of_torchvision() -> None:
     assert 11_689_512 == parameters(network) == parameters(torchvision.models.resnet18())
 
 
+def test_projection_size_is_that_of_dast_al() -> None:
+    """Its published times and curves would be of another network: 512 x 512 weights, no bias."""
+    network = build(Resnet18(projection=True), 10, spec(32), seed=0)
+
+    assert 11_436_106 == parameters(network)
+
+
+def test_projection_is_linear_in_the_pooled_stage() -> None:
+    """A ReLU or batch norm, or a place before the last stage, would make other features."""
+    network = build(Resnet18(projection=True, width=4), 3, spec(32), seed=0).eval()
+    weight = cast(Any, network).head[0].weight[:, :, 0, 0]
+    outputs = network(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    expected = outputs.layers[-1].mean(dim=(2, 3)) @ weight.T
+
+    assert torch.allclose(expected, outputs.features, atol=1e-5)
+    assert (outputs.features < 0).any()
+
+
 @pytest.mark.parametrize(
     ("stem", "size", "expected"),
     [("auto", 64, 64), ("auto", 65, 17), ("cifar", 65, 65), ("imagenet", 64, 16)],

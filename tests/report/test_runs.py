@@ -31,6 +31,9 @@ def only(runs: list[Run]) -> Group:
     return found
 
 
+SELECTED = {0: {"agreement": {"cod": {"random": 0.2}}}, 1: {"agreement": {"cod": {"random": 0.4}}}}
+
+
 def record(rows: list[dict[str, Any]], **changes: Any) -> Any:
     """What the report asks of a run folder."""
     experiment = {
@@ -45,6 +48,7 @@ def record(rows: list[dict[str, Any]], **changes: Any) -> Any:
         experiment=lambda: {**experiment, **changes},
         cycles=lambda: rows,
         initial=lambda: frozenset({"a"}),
+        result=lambda cycle, stage: SELECTED.get(cycle) if stage == "select" else None,
         complete=False,
         folder=SimpleNamespace(url="/runs/x"),
     )
@@ -62,6 +66,7 @@ def test_reads_a_run_that_is_not_over() -> None:
 
     assert {10: 0.5, 20: math.nan, 30: math.nan} == found.points  # the same nan object
     assert ({10}, False, {"a"}) == (found.measured, found.complete, found.initial)
+    assert {("cod", "random"): pytest.approx(0.3)} == found.agreement
 
 
 def test_names_cannot_act_on_a_terminal() -> None:

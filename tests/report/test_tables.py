@@ -200,3 +200,17 @@ def test_a_hundred_run_folders_of_a_thousand_classes(tmp_path: Path) -> None:
     assert took < 10
     assert sum(map(len, texts)) + len(svg) + (tmp_path / "curves.png").stat().st_size < 20e6
     assert not re.search(r"""(href|src)=["'](?!#)|url\((?!#)|@import""", svg)
+
+
+def test_agreement_by_hand() -> None:
+    """Who observes strategies would have to compare their choices by hand."""
+    shares = [{("cod", "margin"): 0.25, ("cod", "random"): 0.1}, {("cod", "margin"): 0.75}]
+    seeds = [
+        replace(run, agreement=share) for run, share in zip(runs("cod", 2), shares, strict=True)
+    ]
+    lines = Summary(group(seeds)).to_markdown().splitlines()
+
+    at = lines.index("### a on digits: agreement (%) while cod selects")
+    table = [line for line in lines[at:] if line.startswith("|")]
+    assert ["| strategy | cod | margin |", "| --- | --- | --- |"] == table[:2]
+    assert ["| cod | – | 50 |", "| margin | 50 | – |"] == table[2:]

@@ -23,7 +23,7 @@ class Bias(nn.Module):
 def test_minimises_the_task_loss() -> None:
     """`scheme: supervised` would not train."""
     scheme = build("schemes", {"name": "supervised", "steps": 300, "weight_decay": 0.0})
-    learner = scheme.start(Bias(), Classification(), None)
+    learner = scheme.start(Bias(), Classification(), {}, 0)
     labels = torch.tensor([0, 0, 0, 1])
     for step in range(300):
         learner.step(Batch(torch.zeros(4, 1), labels, step, 300))

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
+from rayal.class_statistics import ClassStatistics
 from rayal.dataset import ImageSpec
 from rayal.model import build
 from rayal.parts import build as build_part
-from rayal.signals import Signals
+from rayal.signals import Networks, Signals
 from rayal.strategy import Strategy
 
 UNITS = 24
@@ -22,22 +23,26 @@ class Bench:
 
     def __init__(self) -> None:
         spec = ImageSpec(channels=3, height=16, width=16, mean=(0.5,) * 3, std=(0.25,) * 3)
-        model = build_part("models", {"name": "small_cnn", "width": 8})
+        model = build_part("models", {"name": "small_cnn", "width": 8, "dropout": 0.5})
         self.networks = [build(model, CLASSES, spec, seed).eval() for seed in (1, 2, 3)]
         self.images = torch.randn(UNITS, 3, 16, 16, generator=torch.Generator().manual_seed(0))
         self.ids = [f"unit-{i}" for i in range(UNITS)]
+        statistics = ClassStatistics(CLASSES, 32, "diagonal", reset=True)
+        outputs = self.networks[0](torch.randn(UNITS, 3, 16, 16))
+        statistics.observe(outputs, torch.arange(UNITS) % CLASSES)
+        self.companions = {"class_statistics": statistics}
 
     def signals(self, rows: Sequence[int], *, cycle: int, seed: int = 0) -> Signals:
         current, previous, random = self.networks
-        references = {"previous": previous, "initial": previous, "random": random}
-        return Signals(
-            [self.ids[row] for row in rows],
-            self.images[list(rows)],
+        networks = Networks(
             current,
-            references,
+            {"previous": previous, "initial": previous, "random": random, "teacher": previous},
+            members=(previous, random),
+            companions=self.companions,
             seed=seed,
             cycle=cycle,
         )
+        return Signals([self.ids[row] for row in rows], self.images[list(rows)], networks)
 
     def score(
         self, strategy: Strategy, rows: Sequence[int] = range(UNITS), *, cycle: int = 1

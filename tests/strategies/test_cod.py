@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from rayal.model import Outputs
-from rayal.signals import Signals, entropy
+from rayal.signals import Networks, Signals, entropy
 from rayal.strategies.cod import COD, output_discrepancy
 
 
@@ -24,8 +24,9 @@ class Says(nn.Module):
 def score(strategy: COD, now: Tensor, reference: nn.Module | Tensor | None, cycle: int) -> Tensor:
     name = strategy.reference(cycle)
     ids = [f"unit-{i}" for i in range(len(now))]
-    references = {} if name is None else {name: reference}
-    signals = Signals(ids, now, Says(now).eval(), references, seed=0, cycle=cycle)
+    kept = reference if isinstance(reference, Tensor) else None
+    references = {} if name is None or reference is kept else {name: reference}
+    signals = Signals(ids, now, Networks(Says(now).eval(), references, cycle=cycle), kept)
     return strategy.score(signals.declared_by("cod", strategy.needs, name))
 
 

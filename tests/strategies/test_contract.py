@@ -12,7 +12,7 @@ from rayal.signals import SIGNAL_NAMES
 from rayal.strategy import Strategy
 
 STRATEGIES = names("strategies")
-UNITS = 24
+UNITS, CLASSES = 24, 5
 
 
 @pytest.fixture(params=STRATEGIES)
@@ -20,9 +20,24 @@ def strategy(request) -> Strategy:
     return build("strategies", request.param)
 
 
-def scored(scores: np.ndarray) -> Scored:
+def scored(scores: np.ndarray, order: np.ndarray | slice = slice(None)) -> Scored:
+    """A pool where units of equal scores are equal in all that a pass keeps of them, too."""
+    scores = scores.astype(np.float64)
     ids = np.array([f"unit-{i}" for i in range(len(scores))], dtype=object)
-    return Scored(ids, scores.astype(np.float64), np.ones(len(scores)))
+    known = np.array([f"known-{i}" for i in range(4)], dtype=object)
+    kept = {name: rows[order] for name, rows in signals_of(scores).items()}
+    return Scored(
+        ids[order], scores[order], np.ones(len(scores)), kept, known, signals_of(np.arange(4) / 7)
+    )
+
+
+def signals_of(scores: np.ndarray) -> dict[str, np.ndarray]:
+    """Some value of every signal that is stored, decided by the score."""
+    features = np.stack([scores, scores**2, np.sin(5 * scores), np.cos(7 * scores)], axis=1)
+    logits = features @ np.random.default_rng(4).normal(size=(4, CLASSES))
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    kept = {"features": features, "logits": logits, "probs": probs, "log_probs": np.log(probs)}
+    return {name: rows.astype(np.float16) for name, rows in kept.items()}
 
 
 def chosen(strategy: Strategy, pool: Scored, budget: float, seed: int = 0) -> list[str]:
@@ -103,7 +118,7 @@ def test_selection_does_not_depend_on_the_order_of_the_pool(strategy):
     """Another number of shards would select other units."""
     pool = scored(np.random.default_rng(2).integers(0, 5, 60))  # many ties
     order = np.random.default_rng(3).permutation(60)
-    shuffled = Scored(pool.ids[order], pool.scores[order], pool.costs)
+    shuffled = scored(pool.scores, order)
 
     assert chosen(strategy, pool, 20) == chosen(strategy, shuffled, 20)
 

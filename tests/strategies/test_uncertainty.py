@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rayal.model import Outputs
 from rayal.parts import build
-from rayal.signals import Signals
+from rayal.signals import Networks, Signals
 
 
 class Says(nn.Module):
@@ -26,7 +26,7 @@ class Says(nn.Module):
 
 def score(name: str, logits: Tensor, **signals) -> Tensor:
     ids = [f"unit-{i}" for i in range(len(logits))]
-    seen = Signals(ids, logits, Says(logits).eval(), {}, **{"seed": 0, "cycle": 1, **signals})
+    seen = Signals(ids, logits, Networks(Says(logits).eval(), **{"cycle": 1, **signals}))
     strategy = build("strategies", name)
     return strategy.score(seen.declared_by(name, strategy.needs, None))
 

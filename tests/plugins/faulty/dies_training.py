@@ -2,12 +2,13 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from rayal.companion import CompanionSpec, LearningCompanion
 from rayal.model import Outputs
-from rayal.scheme import Companion
 from rayal.signals import Signals
 from rayal.strategy import Strategy
 
@@ -19,14 +20,22 @@ class DiesTraining(Strategy):
     marker: str
     """A file that remembers the death."""
 
-    def companion(self, layer_channels: tuple[int, ...]) -> Companion:
-        return _Killer(Path(self.marker))
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return (_KillerSpec(marker=self.marker),)
 
     def score(self, s: Signals) -> Tensor:
         return s.noise
 
 
-class _Killer(Companion):
+class _KillerSpec(CompanionSpec):
+    name = "killer"
+    marker: str
+
+    def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> "_Killer":
+        return _Killer(Path(self.marker))
+
+
+class _Killer(LearningCompanion):
     def __init__(self, marker: Path) -> None:
         super().__init__()
         self.marker, self.weight = marker, nn.Parameter(Tensor([0.0]))

@@ -1,0 +1,186 @@
+"""What all analyses share: which runs are meant, and figures and tables as files.
+
+Analyses read run folders after the fact and never steer a run; what they read is in study.py, the
+hidden labels of the pool among it.
+"""
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib
+import numpy as np
+import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from study import Study as Study
+
+from rayal import config, parts
+from rayal.errors import RayalError, UsageError
+from rayal.record import Record, find_records
+from rayal.report.curves import COLOURS, DOTS, INK, LINES, PANEL
+from rayal.report.statistics import interval
+from rayal.storage import storage_errors
+from rayal.trackers.mlflow import MLflow
+
+Runs = Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")]
+Out = Annotated[Path, typer.Option(help="Folder of the figures and tables.")]
+Tracking = Annotated[
+    str | None, typer.Option(help="MLflow that shows the runs; without it, each run's own.")
+]
+NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Send nothing to MLflow.")]
+Plugins = Annotated[
+    list[str], typer.Option("--plugins", help="Accept parts from this package of yours.")
+]
+
+Row = Mapping[str, Any]
+
+
+class Results:
+    """Figures and tables of an analysis, as files in one folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.files: list[Path] = []
+
+    def table(self, name: str, rows: Sequence[Row], shown: Sequence[Row] | None = None) -> None:
+        """Writes `<name>.csv`; prints the same rows, or those `shown` in their place."""
+        self._write(f"{name}.csv", _csv(rows).encode())
+        print(f"{name}\n{markdown(rows if shown is None else shown)}\n")
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Writes `<name>.png` and `<name>.svg`; equal figures are equal bytes."""
+        for kind, metadata in (("png", None), ("svg", {"Date": None})):
+            data = io.BytesIO()
+            with matplotlib.rc_context({"svg.hashsalt": "rayal"}):
+                figure.savefig(data, format=kind, metadata=metadata)
+            self._write(f"{name}.{kind}", data.getvalue())
+
+    def text(self, name: str, text: str) -> None:
+        """Writes a file of this name."""
+        self._write(name, text.encode())
+
+    def send(self, records: Sequence[Record], uri: str | None, skip: bool) -> None:
+        """Adds all files to each record's MLflow run, where it has one; says where."""
+        for record in () if skip else records:
+            own = config.resolved(record.experiment()).tracking
+            tracker = own if isinstance(own, MLflow) else None
+            if uri is not None:
+                name = {"experiment": tracker.experiment} if tracker else {}
+                tracker = MLflow(uri=uri, **name)
+            if tracker and tracker.log_artifacts(record, self.files):
+                print(f"{record.folder.url}  its MLflow run has the files in analysis/")
+
+    def _write(self, name: str, data: bytes) -> None:
+        with storage_errors(str(self.out / name)):
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / name).write_bytes(data)
+        self.files.append(self.out / name)
+
+
+def allow(plugins: Sequence[str]) -> None:
+    """Accept parts of these packages, which may lie in the current folder."""
+    parts.allow_plugins(plugins)
+    if plugins:
+        sys.path.append(os.getcwd())
+
+
+def opened(places: Sequence[str], plugins: Sequence[str] = ()) -> list[Study]:
+    """The runs at these places; raises UsageError where there is none."""
+    allow(plugins)
+    return [Study(record) for record in find_records(places)]
+
+
+def alike(studies: Sequence[Study]) -> None:
+    """Raises UsageError for runs that differ in more than the seed: their mean says nothing."""
+    first = studies[0]
+    for other in studies[1:]:
+        if {**other.x.identity(), "seed": 0} != {**first.x.identity(), "seed": 0}:
+            raise UsageError(
+                f"{first.url} and {other.url} differ in more than the seed; analyse them apart"
+            )
+
+
+def launch(command: Callable[..., None]) -> None:
+    """Runs a program's command; an error of the user's is one line and its exit code."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    try:
+        app()
+    except RayalError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def panel(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """A figure of one panel with its labels."""
+    figure = Figure(PANEL, dpi=DOTS, layout="constrained")
+    ax = figure.subplots()
+    ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10)
+    ax.set_xlabel(x, color=INK)
+    ax.set_ylabel(y, color=INK)
+    ax.grid(color="#E5E5E5", lw=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color("#BBBBBB")
+    ax.tick_params(color="#BBBBBB", labelcolor=INK, labelsize=9)
+    return figure, ax
+
+
+def band(ax: Axes, points: Mapping[float, Sequence[float]], label: str, place: int) -> None:
+    """The mean over runs at each x as a line; with its 95 % t-interval from three runs on, as that
+    of two is 12.7 standard errors wide. `place` decides colour and dashes."""
+    colour, dashes = COLOURS[place % len(COLOURS)], LINES[place // len(COLOURS) % len(LINES)]
+    x = np.array(sorted(points))
+    found = [interval(points[at]) for at in x]
+    mean, half = np.array([(i.mean, i.half if i.half and i.n > 2 else 0.0) for i in found]).T
+    ax.plot(x, mean, dashes, color=colour, lw=1.6, marker="o", ms=3, mew=0, label=label)
+    ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, lw=0)
+
+
+def legend(ax: Axes) -> None:
+    """Names the lines beside the axes."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+
+
+def correlations(a: ArrayLike, b: ArrayLike) -> dict[str, float | None]:
+    """Pearson's and Spearman's; None for fewer than three pairs, or where one does not vary."""
+    a, b = np.asarray(a), np.asarray(b)
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return {"pearson": None, "spearman": None}
+    pearson, spearman = stats.pearsonr(a, b), stats.spearmanr(a, b)
+    return {"pearson": float(pearson.statistic), "spearman": float(spearman.statistic)}
+
+
+def highest(values: NDArray[np.float64], count: int) -> set[int]:
+    """Places of the `count` highest values; of equal ones those that come first."""
+    return set(np.argsort(-values, kind="stable")[:count].tolist())
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table of rows with the same keys."""
+    if not rows:
+        return "(no rows)"
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([_cell(row[n]) for n in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,114 @@
+"""What `tod` and `cyclic_od` share: a student whose logits are pulled to those of a teacher.
+
+B labeled and Bu unlabeled images of a batch on this worker, C classes, D pooled features.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor, nn
+
+from rayal.companion import Companion, CompanionSpec
+from rayal.model import Outputs
+from rayal.scheme import Batch, Learner, TrainingScheme, distributed
+from rayal.task import Task
+from rayal.teacher import Teacher
+
+
+class Consistency(TrainingScheme):
+    """The fields of a scheme that adds such a pull to the task's loss."""
+
+    weight: NonNegativeFloat = 0.05
+    """Of the consistency term, lambda; the task's loss has 1."""
+    unlabeled_batch_size: int = Field(default=128, ge=2)
+    """Unlabeled images of one step, on all workers together."""
+    heads: Literal[1, 2] = 1
+    """1: the student's logits are pulled to the teacher's; 2 (official): those of a second linear
+    head on the same features are, and the two heads of the student to each other."""
+    use_labeled: bool = False
+    """Whether the labeled images are pulled too (official: true)."""
+    reduction: Literal["sum", "mean"] = "sum"
+    """Squared differences of one image: their sum over the classes, or (official) their mean,
+    which for the same `weight` pulls C times less."""
+
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        """The second head; the scheme adds its teacher."""
+        return (ConsistencyHeadSpec(),) if self.heads == 2 else ()
+
+
+class ConsistencyLearner(Learner):
+    """Task loss on the labeled images + weight * squared distance of the student to the teacher.
+
+    Without unlabeled images (a pool that is all labeled) only the labeled terms are left.
+    """
+
+    def __init__(
+        self,
+        scheme: Consistency,
+        model: nn.Module,
+        task: Task,
+        companions: Mapping[str, Companion],
+    ) -> None:
+        super().__init__(scheme, model, task, companions)
+        self.consistency = scheme
+        teacher, head = companions["teacher"], companions.get(ConsistencyHeadSpec.name)
+        assert isinstance(teacher, Teacher)
+        self.teacher = teacher
+        self.head = distributed(head) if head is not None else None
+
+    def loss(self, batch: Batch) -> Tensor:
+        outputs = self.network(batch.images)
+        loss = self.supervised_loss(outputs, batch)
+        pulls = []
+        if self.consistency.use_labeled:
+            pulls.append(self.pull(outputs, batch.images))
+        if batch.unlabeled is not None:
+            # a forward of its own: batch norm never mixes labeled and unlabeled images
+            pull = self.pull(self.network(batch.unlabeled), batch.unlabeled)
+            pulls.append(pull / batch.weight)  # equal parts on all workers: undoes `step`'s weight
+        if not pulls:
+            return loss
+        consistency = torch.stack(pulls).sum()
+        self.note(consistency=consistency)
+        return loss + self.consistency.weight * consistency
+
+    def pull(self, outputs: Outputs, images: Tensor) -> Tensor:
+        """The scalar distance to the teacher of what the student says of `images`."""
+        student, teacher = outputs.logits.float(), self.teacher.logits(images)
+        if self.head is None:
+            return self.distance(student, teacher)
+        second = self.head(outputs.features).float()
+        return self.distance(student, second) + self.distance(second, teacher)
+
+    def distance(self, one: Tensor, other: Tensor) -> Tensor:
+        """Mean over images of the squared distance of two N C *, with gradients into both."""
+        squares = (one - other).square()
+        return squares.mean() if self.consistency.reduction == "mean" else squares.sum(1).mean()
+
+
+class ConsistencyHead(Companion):
+    """A second linear layer on the features, N D -> N C."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.linear(features)
+        return logits
+
+
+class ConsistencyHeadSpec(CompanionSpec):
+    """As wide as the model's own last layer."""
+
+    name: ClassVar[str] = "consistency_head"
+    changes_training: ClassVar[bool] = True
+
+    def build(
+        self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]
+    ) -> ConsistencyHead:
+        last = model.classifier
+        assert isinstance(last, nn.Linear)
+        return ConsistencyHead(last.in_features, classes)

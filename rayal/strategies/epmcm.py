@@ -1,0 +1,112 @@
+"""EPMCM, the expected change of the last layer's bias if a unit and its like were learned from.
+
+Source: DAST-AL (ECCV 2022), Sec. 3, Eq. 5 to 7; official code cheny124800/DASTAL, 175e5bb.
+
+Its like are features a' from N(a, S_y) around the unit's own a; y is the predicted class, which
+stands for the label, and S_y the covariance of the features of that class in training. Learning
+from one of them changes the bias of class y by 1 - p_y, of which Eq. 7 is a bound: E[1/p_y] - 1.
+
+Differences, each between paper and code:
+- The paper speaks of covariance matrices; the code keeps their diagonals (`covariance`).
+- The code has one estimate for all cycles (`reset: false`), and its scoring changes it: it takes in
+  every batch of candidates, with their predicted classes, before it scores that batch. Scores then
+  depend on the order of the candidates. `update_while_scoring` does so, with a copy: that the
+  next cycle's training begins with the changed estimate is not reproduced.
+- The code scores units under random training augmentation; here always the deterministic images.
+- Of the bias's gradient, p - e_y, only the entry of class y counts; its L1 norm is twice that.
+
+The bound is loose, and heavy-tailed: expect least confidence, corrected by how much classes vary.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from rayal.class_statistics import (
+    ClassStatistics,
+    ClassStatisticsSpec,
+    Covariance,
+    epmcm_log_scores,
+    quadratic_terms,
+)
+from rayal.companion import CompanionSpec
+from rayal.distances import check_finite
+from rayal.greedy import tie_order
+from rayal.model import LAST_LAYER, Outputs, load_weights
+from rayal.selection import Scored, take_highest
+from rayal.signals import SignalName, Signals
+from rayal.strategy import Strategy
+
+
+class Epmcm(Strategy):
+    """s = log sum_j exp(z_j - z_y + Q[y, j] / 2), Q[y, j] = (w_j - w_y)^T S_y (w_j - w_y).
+
+    At least 0. The score of the paper is e^s - 1, which orders units alike and leaves float32 at
+    s = 88. Statistics are kept through every training, whatever the scheme; under `isda` they are
+    the scheme's, so `covariance` and `reset` have to be the same in both.
+    """
+
+    needs: ClassVar[frozenset[SignalName]] = frozenset({"logits", "model", "companion"})
+    covariance: Covariance = "diagonal"
+    """S_y: a variance per feature (official), or the `full` matrix."""
+    reset: bool = True
+    """Forget the statistics at the start of every training; official: false."""
+    update_while_scoring: bool = False
+    """Official: true. Candidates change the statistics before they are scored, which happens where
+    the units are selected, in a seeded order, from features in float16."""
+    update_batch: PositiveInt = 128
+    """Candidates that `update_while_scoring` takes in at once."""
+
+    def kept(self) -> frozenset[SignalName]:
+        return frozenset({"features"}) if self.update_while_scoring else frozenset()
+
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return (ClassStatisticsSpec(covariance=self.covariance, reset=self.reset),)
+
+    def score(self, s: Signals) -> Tensor | None:
+        if self.update_while_scoring:
+            return None
+        return epmcm_log_scores(s.logits, s.constant("quadratic_terms", lambda: _quadratic(s)))
+
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+        if self.update_while_scoring:
+            scores = np.empty(len(pool.ids))
+            order = tie_order(pool, rng)
+            for rows, values in self._updated(pool, order):
+                scores[rows] = values.numpy()
+            check_finite(pool.ids, scores[:, None], "scores")
+            pool = replace(pool, scores=scores)
+        return take_highest(pool, budget, rng)
+
+    def _updated(
+        self, pool: Scored, order: NDArray[np.intp]
+    ) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+        """Positions and log-scores of one batch after another."""
+        if not len(order):
+            return
+        weights = safetensors.torch.load(pool.trained["weights"].read())
+        weight, bias = (weights[name] for name in LAST_LAYER)
+        classes, width = weight.shape
+        statistics = ClassStatistics(classes, width, self.covariance, self.reset)
+        load_weights(statistics, pool.trained[ClassStatisticsSpec.name].read())
+        for start in range(0, len(order), self.update_batch):
+            rows = order[start : start + self.update_batch]
+            features = torch.from_numpy(pool.kept["features"][rows]).float()
+            logits = linear(features, weight, bias)
+            statistics.observe(Outputs(logits, features, ()), logits.argmax(dim=1))
+            yield rows, epmcm_log_scores(logits, quadratic_terms(weight, statistics))
+
+
+def _quadratic(s: Signals) -> Tensor:
+    """Q, which holds for all units of a pass."""
+    statistics, last = s.companion(ClassStatisticsSpec.name), s.model.classifier
+    assert isinstance(statistics, ClassStatistics) and isinstance(last, nn.Linear)
+    return quadratic_terms(last.weight.detach(), statistics)

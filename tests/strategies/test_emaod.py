@@ -1,0 +1,202 @@
+"""EMAOD: COD's score against the moving average of the model, and where that average comes from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from rayal.augment import normalise
+from rayal.dataset import Store
+from rayal.engine.local import LocalEngine
+from rayal.ledger import Ledger
+from rayal.loop import run
+from rayal.model import Outputs, load_weights, restore
+from rayal.signals import Networks, Signals
+from rayal.storage import Folder
+from rayal.strategies.cod import COD
+from rayal.strategies.emaod import EMAOD
+from rayal.teacher import EmaTeacherSpec
+
+COMPUTE = {"engine": "local", "shard_rows": 256}
+SCHEME = {"epochs": 4, "batch_size": 16, "lr": 0.05}
+
+
+class Says(nn.Module):
+    """A network that says these logits."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images: Tensor) -> Outputs:
+        return Outputs(self.logits, self.logits, ())
+
+
+def score(strategy: EMAOD | COD, now: Tensor, other: Tensor, cycle: int) -> Tensor:
+    name = strategy.reference(cycle)
+    assert name is not None
+    ids = [f"unit-{i}" for i in range(len(now))]
+    networks = Networks(Says(now).eval(), {name: Says(other).eval()}, cycle=cycle)
+    signals = Signals(ids, now, networks)
+    return strategy.score(signals.declared_by("emaod", strategy.needs, name))
+
+
+@pytest.mark.parametrize("cycle", [0, 1])
+def test_hand_values(cycle: int) -> None:
+    """Half the squared distance of the probabilities, in the first cycle too."""
+    now = torch.tensor([[40.0, 0.0], [40.0, 0.0], [0.0, 0.0]])
+    average = torch.tensor([[40.0, 0.0], [0.0, 40.0], [40.0, 0.0]])
+
+    assert [0.0, 1.0, 0.25] == pytest.approx(score(EMAOD(), now, average, cycle).tolist())
+
+
+def test_is_cod_with_another_model() -> None:
+    """The two would differ in more than whom they compare with."""
+    now, other = torch.randn(2, 20, 5, generator=torch.Generator().manual_seed(0))
+
+    assert torch.equal(score(COD(), now, other, 1), score(EMAOD(), now, other, 1))
+
+
+def test_asks_for_its_teacher() -> None:
+    """It would compare with the last cycle's model, or with an average of another span."""
+    strategy = EMAOD.model_validate({"teacher": {"alpha": 0.9}})
+
+    assert ["teacher", "teacher"] == [strategy.reference(cycle) for cycle in (0, 1)]
+    assert (EmaTeacherSpec(alpha=0.9),) == strategy.companions()
+
+
+def go(x: Any, folder: Path) -> list[list[str]]:
+    with Ledger(Folder(folder), x.identity()) as ledger:
+        pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), Silent())
+        return [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+
+
+class Silent:
+    """A watcher that does not care."""
+
+    def stage(self, cycle: int, stage: str) -> None: ...
+    def shards(self, done: int, total: int) -> None: ...
+    def finished(self, cycle: int, stage: str, result: Any) -> None: ...
+
+
+def scores(folder: Path, cycle: int, column: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for file in (folder / f"cycle-{cycle:03d}/score").glob("*.parquet"):
+        table = pq.read_table(file)
+        values = table[f"score.{column}"].to_pylist()
+        found |= dict(zip(table["id"].to_pylist(), values, strict=True))
+    return found
+
+
+@pytest.mark.parametrize("name", ["supervised", "tod"])
+def test_scores_are_those_of_the_saved_teacher(tiny: Any, tmp_path: Path, name: str) -> None:
+    """The pass would compare with another network than the one that training left."""
+    teacher = {"alpha": 0.9}
+    scheme = {"name": name, **SCHEME, **({"teacher": teacher} if name == "tod" else {})}
+    x = tiny(scheme=scheme, strategy={"name": "emaod", "teacher": teacher}, compute=COMPUTE)
+    picks = go(x, tmp_path)
+    store = x.dataset.open()
+    for cycle in (0, 1):
+        actual = scores(tmp_path, cycle, "emaod")
+        expected = by_hand(x, store, tmp_path / f"cycle-{cycle:03d}/train", list(actual))
+        assert list(actual.values()) == pytest.approx(expected, abs=1e-6)
+        best = sorted(actual, key=lambda unit: -actual[unit])[:20]
+        assert set(best) == set(picks[cycle])
+        assert max(actual.values()) > 1e-3
+
+
+def by_hand(x: Any, store: Store, train: Path, ids: list[str]) -> list[float]:
+    """The scores of these units, from the files that a training left."""
+    image = store.card.image
+    model = restore(x.model, 10, image, (train / "weights.safetensors").read_bytes())
+    companion = x.strategy.teacher.build(model, 10, lambda: model)
+    load_weights(companion, (train / "companion-teacher.safetensors").read_bytes())
+    decoded = store.pool.decode(store.pool.take(ids))
+    images = normalise(torch.from_numpy(decoded.images), image)
+    with torch.no_grad():
+        p, q = (net.eval()(images).logits.softmax(1) for net in (model, companion.network))
+    values = [((a - b) ** 2).sum().item() / 2 for a, b in zip(p, q, strict=True)]
+    found = dict(zip(decoded.ids, values, strict=True))
+    return [found[unit] for unit in ids]
+
+
+def test_alpha_zero_scores_nothing(tiny: Any, tmp_path: Path) -> None:
+    """The average would lag behind the model by more than alpha says (methods, Sec. 2)."""
+    strategy = {"name": "emaod", "teacher": {"alpha": 0.0}}
+    x = tiny(scheme={"name": "supervised", **SCHEME}, strategy=strategy, compute=COMPUTE)
+    go(x, tmp_path)
+
+    # not 0: of equal logits the two softmaxes differ in their last bit
+    assert max(scores(tmp_path, 1, "emaod").values()) < 1e-12
+
+
+def test_alpha_one_is_the_distance_to_the_first_weights(tiny: Any, tmp_path: Path) -> None:
+    """A teacher that keeps all of itself would move: with alpha 1 EMAOD is COD against the
+    initial model (methods, Sec. 2)."""
+    x = tiny(
+        scheme={"name": "supervised", **SCHEME},
+        strategy={"name": "emaod", "teacher": {"alpha": 1.0}},
+        observers=[{"name": "cod", "first_cycle": "largest_vs_init"}],
+        compute=COMPUTE,
+    )
+    go(x, tmp_path)
+    emaod, cod = (scores(tmp_path, 0, column) for column in ("emaod", "cod"))
+
+    assert emaod == pytest.approx(cod, abs=1e-7)
+    assert scores(tmp_path, 1, "emaod") != pytest.approx(scores(tmp_path, 1, "cod"), abs=1e-3)
+
+
+def test_under_supervised_it_changes_no_weight(tiny: Any, tmp_path: Path) -> None:
+    """Runs of EMAOD and of other strategies would not share their first model; as an observer,
+    it would change the run that it watches."""
+    scheme = {"name": "supervised", **SCHEME}
+    alone = go(tiny(scheme=scheme, compute=COMPUTE), tmp_path / "alone")
+    watched = tiny(scheme=scheme, observers=["emaod"], compute=COMPUTE)
+
+    assert alone == go(watched, tmp_path / "watched")
+    for cycle in range(3):
+        file = f"cycle-{cycle:03d}/train/weights.safetensors"
+        expected = (tmp_path / "alone" / file).read_bytes()
+        assert expected == (tmp_path / "watched" / file).read_bytes()
+
+
+def test_shares_the_teacher_of_tod(tiny: Any) -> None:
+    """There would be two averages, or one that is not what the file says."""
+    teacher = {"alpha": 0.99, "ramp": True}
+    x = tiny(
+        scheme={"name": "tod", "teacher": teacher}, strategy={"name": "emaod", "teacher": teacher}
+    )
+
+    assert {"teacher": EmaTeacherSpec(alpha=0.99, ramp=True)} == x.companions()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "theirs"),
+    [
+        (
+            {"name": "tod", "teacher": {"alpha": 0.9}},
+            r"'tod' has one with EmaTeacherSpec\(alpha=0.9",
+        ),
+        ({"name": "cyclic_od"}, r"'cyclic_od' has one with FrozenTeacherSpec\(\)"),
+    ],
+)
+def test_another_teacher_is_refused(tiny: Any, scheme: dict[str, Any], theirs: str) -> None:
+    """EMAOD would silently score with a teacher that it did not ask for."""
+    mine = r"'emaod' wants a teacher with EmaTeacherSpec\(alpha=0.999, "
+    with pytest.raises(ValidationError, match=rf"strategy\s+{mine}.* but {theirs}"):
+        tiny(scheme=scheme, strategy="emaod")
+
+
+def test_the_run_folder_says_which_average(tiny: Any) -> None:
+    """A run would continue with an average of another span."""
+    one = tiny(strategy="emaod").identity()
+
+    assert {"alpha": 0.999, "ramp": False, "start": "copy", "batch_norm": "averaged"} == json.loads(
+        json.dumps(one["strategy"])
+    )["teacher"]
+    assert one != tiny(strategy={"name": "emaod", "teacher": {"alpha": 0.9}}).identity()

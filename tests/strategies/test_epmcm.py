@@ -1,0 +1,332 @@
+"""EPMCM against hand values, its definition and the official way of scoring; and whole runs."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from rayal import session
+from rayal.class_statistics import ClassStatistics
+from rayal.engine.local import LocalEngine
+from rayal.errors import DataError
+from rayal.experiment import Experiment
+from rayal.greedy import tie_order
+from rayal.model import Outputs, save_weights
+from rayal.record import Record
+from rayal.selection import Scored
+from rayal.signals import Networks, Signals
+from rayal.storage import FileLocation, Folder
+from rayal.strategies.epmcm import Epmcm
+from rayal.strategies.least_confidence import LeastConfidence
+
+C, D, UNITS = 4, 6, 50
+both = pytest.mark.parametrize("covariance", ["diagonal", "full"])
+OFFICIAL = Epmcm(update_while_scoring=True, reset=False, update_batch=8)
+
+
+class Linear(nn.Module):
+    """Takes the images for features."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | float = 0.0) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(weight.shape[1], len(weight))
+        with torch.no_grad():
+            self.classifier.weight.copy_(weight)
+            self.classifier.bias.copy_(torch.as_tensor(bias).expand(len(weight)))
+
+    def forward(self, images: Tensor) -> Outputs:
+        return Outputs(self.classifier(images), images, ())
+
+
+class Case:
+    """A last layer, statistics of its features, and a pool."""
+
+    def __init__(self, covariance: str = "diagonal", seen: int = 200) -> None:
+        g = torch.Generator().manual_seed(0)
+        self.network = Linear(torch.randn(C, D, generator=g), torch.randn(C, generator=g)).eval()
+        self.statistics = ClassStatistics(C, D, covariance, reset=True)
+        self.features = torch.randn(UNITS, D, generator=g).half().float()  # as a pass keeps them
+        features = torch.randn(seen, D, generator=g) @ torch.randn(D, D, generator=g)
+        self.statistics.observe(Outputs(features, features, ()), torch.arange(seen) % C)
+
+    def score(self, strategy: Any, rows: slice = slice(None)) -> Tensor:
+        networks = Networks(self.network, companions={"class_statistics": self.statistics})
+        signals = Signals([""] * UNITS, self.features[rows], networks)
+        scores = strategy.score(signals.declared_by("it", strategy.needs, None))
+        assert isinstance(scores, Tensor)
+        return scores
+
+    def pool(self, folder: Path, order: Any = slice(None)) -> Scored:
+        """What is left of the pass for `select`."""
+        files = {"weights": self.network, "class_statistics": self.statistics}
+        trained = {
+            name: FileLocation(str(folder), Folder(folder).write(name, save_weights(module)))
+            for name, module in files.items()
+        }
+        ids = np.array([f"unit-{i:02d}" for i in range(UNITS)], dtype=object)[order]
+        kept = {"features": self.features.numpy().astype(np.float16)[order]}
+        return Scored(ids, None, np.ones(len(ids)), kept, trained=trained)
+
+
+def by_definition(z: Tensor, weight: Tensor, covariances: Tensor) -> float:
+    """log(1 + Eq. 7), of the logits of one unit, in float64 and term by term."""
+    y = int(z.argmax())
+    own = covariances[y] if covariances.dim() == 3 else covariances[y].diag()
+    terms = [
+        z[j] - z[y] + (weight[j] - weight[y]) @ own @ (weight[j] - weight[y]) / 2 for j in range(C)
+    ]
+    return float(torch.stack(terms).exp().sum().log())
+
+
+def test_hand_value() -> None:
+    """W = I, a = (2, 0), variances 1/2: exp(-1.5) = 0.22313 (methods, Sec. 5)."""
+    case = Case()
+    case.network, case.features = Linear(torch.eye(2)).eval(), torch.tensor([[2.0, 0.0]])
+    case.statistics = ClassStatistics(2, 2, "diagonal", reset=True)
+    case.statistics.covariances.fill_(0.5)
+
+    torch.testing.assert_close(case.score(Epmcm()).expm1(), torch.tensor([0.2231302]))
+
+
+@both
+def test_agrees_with_the_definition(covariance: str) -> None:
+    """Another class's covariance, or another layer's weight."""
+    case = Case(covariance)
+    weight = case.network.classifier.weight.detach().double()
+    logits = case.network(case.features).logits.detach().double()
+    covariances = case.statistics.covariances.double()
+    expected = [by_definition(z, weight, covariances) for z in logits]
+
+    assert case.score(Epmcm(covariance=covariance)).tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_covariance_it_is_least_confidence() -> None:
+    """A class that was never seen, or never varied, must add nothing."""
+    case = Case(seen=0)
+    orders = [case.score(each).argsort(stable=True) for each in (Epmcm(), LeastConfidence())]
+
+    assert torch.equal(*orders)
+
+
+def test_a_constant_in_all_logits_changes_nothing() -> None:
+    """Two networks of the same predictions would choose differently."""
+    case = Case()
+    before = case.score(Epmcm())
+    with torch.no_grad():
+        case.network.classifier.bias += 5
+
+    torch.testing.assert_close(case.score(Epmcm()), before, rtol=1e-4, atol=1e-5)
+
+
+def test_scoring_changes_nothing() -> None:
+    """Scores would depend on what was scored before, and so on the shards; a score that asks for
+    gradients would keep every batch in memory."""
+    case = Case()
+    before = {name: value.clone() for name, value in case.statistics.named_buffers()}
+    whole = case.score(Epmcm())
+    halves = torch.cat([case.score(Epmcm(), slice(25)), case.score(Epmcm(), slice(25, None))])
+
+    assert torch.equal(whole, halves) and not whole.requires_grad
+    assert all(torch.equal(before[name], v) for name, v in case.statistics.named_buffers())
+
+
+# The official way: candidates change the statistics.
+
+
+def selected(strategy: Epmcm, pool: Scored, budget: float = UNITS) -> list[str]:
+    return list(pool.ids[strategy.select(pool, budget, np.random.default_rng(1))])
+
+
+def covariances(statistics: ClassStatistics, features: Tensor, labels: Tensor) -> Tensor:
+    """Per class, of what the statistics saw and these features together, from sums in float64."""
+    found = []
+    for c in range(C):
+        own, n = features[labels == c].double(), statistics.counts[c]
+        mean, spread = statistics.means[c].double(), statistics.covariances[c].double()
+        total = n + len(own)
+        means = (n * mean + own.sum(0)) / total
+        squares = n * (spread + torch.outer(mean, mean)) + own.T @ own
+        found.append(squares / total - torch.outer(means, means))
+    return torch.stack(found)
+
+
+def test_official_scores_agree_with_the_definition(tmp_path: Path) -> None:
+    """It would not be what the official code does: every batch, with its predicted classes, goes
+    into the statistics before it is scored, in a random order."""
+    case = Case("full", seen=20)
+    pool = case.pool(tmp_path)
+    order = tie_order(pool, np.random.default_rng(1))
+    weight = case.network.classifier.weight.detach().double()
+    logits = case.network(case.features).logits.detach()
+    scores = np.zeros(UNITS)
+    for start in range(0, UNITS, 8):
+        seen = order[: start + 8]
+        now = covariances(case.statistics, case.features[seen], logits[seen].argmax(1))
+        for unit in order[start : start + 8]:
+            scores[unit] = by_definition(logits[unit].double(), weight, now)
+    strategy = OFFICIAL.model_copy(update={"covariance": "full"})
+
+    assert selected(strategy, pool) == list(pool.ids[np.argsort(-scores, kind="stable")])
+
+
+def test_official_scores_depend_on_the_statistics_and_the_batches(tmp_path: Path) -> None:
+    """The update would not take place; the seed decides which units come before which."""
+    pool = Case(seen=20).pool(tmp_path)
+    picks = selected(OFFICIAL, pool)
+    other = OFFICIAL.select(pool, UNITS, np.random.default_rng(2))
+
+    assert selected(OFFICIAL, pool) == picks != list(pool.ids[other])
+    assert selected(OFFICIAL.model_copy(update={"update_batch": 3}), pool) != picks
+
+
+@both
+def test_statistics_of_many_are_not_changed_by_few(covariance: str, tmp_path: Path) -> None:
+    """The two modes would differ in more than the update."""
+    case = Case(covariance)
+    case.statistics.counts.mul_(1e9)
+    strategy = OFFICIAL.model_copy(update={"covariance": covariance})
+    expected = case.score(Epmcm(covariance=covariance)).argsort(descending=True)
+    pool = case.pool(tmp_path)
+
+    assert selected(strategy, pool) == list(pool.ids[expected.numpy()])
+
+
+def test_official_picks_do_not_depend_on_the_order_of_the_pool(tmp_path: Path) -> None:
+    """Another number of shards would select other units."""
+    case = Case(seen=20)
+    shuffled = case.pool(tmp_path, np.random.default_rng(3).permutation(UNITS))
+
+    assert selected(OFFICIAL, case.pool(tmp_path), 20) == selected(OFFICIAL, shuffled, 20)
+
+
+def test_official_mode_at_the_ends(tmp_path: Path) -> None:
+    """An empty pool would crash; scores that are no numbers would choose by nonsense."""
+    case = Case()
+    pool = case.pool(tmp_path)
+    none = replace(pool, ids=pool.ids[:0], costs=pool.costs[:0], kept={})
+    case.statistics.covariances.fill_(torch.inf)
+    (tmp_path / "diverged").mkdir()
+
+    assert selected(OFFICIAL, none) == []
+    with pytest.raises(DataError, match=r"the scores of unit 'unit-\d\d' are not all finite"):
+        selected(OFFICIAL, case.pool(tmp_path / "diverged"))
+
+
+# Whole runs.
+
+ISDA = {"name": "isda", "epochs": 2, "batch_size": 16, "lr": 0.05}
+SUPERVISED = {**ISDA, "name": "supervised"}
+
+
+def experiment(tiny: Callable[..., Experiment], scheme: Any, **fields: Any) -> Experiment:
+    return tiny(
+        **{
+            "dataset": {"name": "digits", "limit_pool": 300, "limit_test": 50},
+            "strategy": "epmcm",
+            "scheme": scheme,
+            "compute": {"engine": "local", "shard_rows": 100, "cpus_per_worker": 1},
+            **fields,
+        }
+    )
+
+
+class Interrupted(Exception):
+    """What stops a run in these tests."""
+
+
+class Stop:
+    """A watcher that stops a run before a stage."""
+
+    def __init__(self, cycle: int, stage: str) -> None:
+        self.at = (cycle, stage)
+
+    def stage(self, cycle: int, stage: str) -> None:
+        if (cycle, stage) == self.at:
+            raise Interrupted
+
+    def shards(self, done: int, total: int) -> None: ...
+
+    def finished(self, cycle: int, stage: str, result: Any) -> None: ...
+
+
+def go(x: Experiment, out: Path, *watchers: Any) -> list[list[str]]:
+    """Runs to the end; what the cycles chose."""
+    with session.opened(x, str(out)) as opened:
+        opened.run(lambda: nullcontext(LocalEngine(x.compute)), watchers)
+    record = Record(Folder(out))
+    return [result["ids"] for c in range(9) if (result := record.result(c, "select"))]
+
+
+def counted(out: Path) -> list[float]:
+    """By cycle, the features in the statistics."""
+    files = sorted(out.glob("cycle-*/train/companion-class_statistics.safetensors"))
+    return [float(safetensors.torch.load_file(file)["counts"].sum()) for file in files]
+
+
+RUNS = [(scheme, reset, official) for scheme in (ISDA, SUPERVISED) for reset, official in
+        ((True, False), (False, False), (False, True))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scheme", "reset", "official"), RUNS)
+def test_whole_runs(
+    tiny: Callable[..., Experiment], tmp_path: Path, scheme: Any, reset: bool, official: bool
+) -> None:
+    """Statistics would be missing under a scheme that does not ask for them, be forgotten by a warm
+    start or kept by a fresh one; a run that was stopped would choose others."""
+    if scheme is ISDA:
+        scheme = {**ISDA, "reset": reset}
+    strategy = {"name": "epmcm", "reset": reset, "update_while_scoring": official}
+    x = experiment(tiny, scheme, strategy=strategy)
+    chosen = go(x, tmp_path / "straight")
+    for cycle, stage in ((0, "select"), (1, "train"), (1, "select")):
+        with pytest.raises(Interrupted):
+            go(x, tmp_path / "cut", Stop(cycle, stage))
+
+    assert go(x, tmp_path / "cut") == chosen
+    assert [len(ids) for ids in chosen] == [20, 20]
+    assert counted(tmp_path / "straight") == ([40, 80, 120] if reset else [40, 120, 240])
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_shards_change_nothing(
+    tiny: Callable[..., Experiment], tmp_path: Path, official: bool
+) -> None:
+    """The statistics, and with them the picks, would depend on who scored what first."""
+    strategy = {"name": "epmcm", "update_while_scoring": official}
+    chosen = []
+    for rows in (64, 1000):
+        compute = {"engine": "local", "shard_rows": rows, "cpus_per_worker": 1}
+        x = experiment(tiny, ISDA, strategy=strategy, compute=compute)
+        chosen.append(go(x, tmp_path / str(rows)))
+
+    assert chosen[0] == chosen[1]
+
+
+def test_observing_changes_nothing(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
+    """Keeping statistics beside a run would change it."""
+    alone = go(experiment(tiny, SUPERVISED, strategy="margin"), tmp_path / "alone")
+    x = experiment(tiny, SUPERVISED, strategy="margin", observers=["epmcm"])
+
+    assert go(x, tmp_path / "observed") == alone
+
+
+def test_scheme_and_strategy_share_one_estimate(tiny: Callable[..., Experiment]) -> None:
+    """One of the two would use the statistics of the other's settings."""
+    x = experiment(
+        tiny, {**ISDA, "covariance": "full"}, strategy={"name": "epmcm", "covariance": "full"}
+    )
+
+    assert list(x.companions()) == ["class_statistics"]
+    for field, value in (("covariance", "full"), ("reset", False)):
+        with pytest.raises(
+            ValidationError, match="'epmcm' wants a class_statistics with .*'isda' has"
+        ):
+            experiment(tiny, {**ISDA, field: value})

@@ -1,0 +1,137 @@
+"""ProbCover against greedy coverage by its definition."""
+
+import numpy as np
+import pytest
+
+from rayal import distances
+from rayal.errors import UsageError
+from rayal.selection import Scored
+from rayal.strategies import prob_cover
+from rayal.strategies.prob_cover import ProbCover
+
+
+def pool_of(
+    features: np.ndarray, labeled: np.ndarray | None = None, costs: np.ndarray | None = None
+) -> Scored:
+    labeled = features[:0] if labeled is None else labeled
+    ids = np.array([f"unit-{i}" for i in range(len(features))], dtype=object)
+    labeled_ids = np.array([f"labeled-{i}" for i in range(len(labeled))], dtype=object)
+    costs = np.ones(len(features)) if costs is None else costs
+    return Scored(ids, None, costs, {"features": features}, labeled_ids, {"features": labeled})
+
+
+def column(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float16)[:, None]
+
+
+def select(pool: Scored, budget: float, radius: float, seed: int = 0, **fields) -> list[int]:
+    strategy = ProbCover(radius=radius, **{"normalise": False, **fields})
+    return strategy.select(pool, budget, np.random.default_rng(seed)).tolist()
+
+
+def test_hand_case():
+    """2 reaches 1, 2, 3 (the edge counts); then 11 of 10, 11, 12, 13; then what is left over."""
+    points = column(1, 2, 3, 10, 11, 12, 20)
+
+    assert set(select(pool_of(points), 2, 1.0)) == {1, 4}
+    assert select(pool_of(points), 3, 1.0)[2] == 6
+    assert select(pool_of(points, column(2)), 2, 1.0) == [4, 6]  # what 2 reaches is covered
+
+
+def gains(points: np.ndarray, centres: list[np.ndarray], radius: float) -> np.ndarray:
+    """How many points each would newly cover, by the definition."""
+    points = points.astype(float)
+    near = ((points[:, None] - points[None]) ** 2).sum(axis=2) <= radius**2
+    covered = np.zeros(len(points), dtype=bool)
+    for centre in centres:
+        covered |= ((points - centre.astype(float)) ** 2).sum(axis=1) <= radius**2
+    return (near & ~covered).sum(axis=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_pick_covers_the_most(seed, monkeypatch):
+    """A bound of a block, or a count not kept up, would lose coverage; 103 is no multiple of 8,
+    and the official graph drops the last points."""
+    monkeypatch.setattr(prob_cover, "BLOCK", 8)
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 12, (103, 2)).astype(np.float16)  # duplicates, ties, edges
+    labeled = rng.integers(0, 12, (9, 2)).astype(np.float16)
+    picks = select(pool_of(points, labeled), 103, 2.0, seed)
+    centres = list(labeled)
+
+    assert sorted(picks) == list(range(103))
+    for turn, pick in enumerate(picks):
+        found = gains(points, centres, 2.0)
+        found[picks[:turn]] = -1
+        assert found[pick] == found.max()
+        centres.append(points[pick])
+
+
+def test_the_last_units_can_be_centres(monkeypatch):
+    """The official code never picks one of the last N mod 500."""
+    monkeypatch.setattr(prob_cover, "BLOCK", 4)
+    alone = column(*(100.0 * i for i in range(9)))
+    heap = column(*(2000.0 + i for i in range(5)))
+
+    assert select(pool_of(np.vstack([alone, heap])), 1, 2.0) == [11]
+
+
+def test_once_all_is_covered_the_rest_is_seeded():
+    """The official code picks position 0 again and again."""
+    points = np.zeros((50, 2), dtype=np.float16)
+    choices = [select(pool_of(points, points[:1]), 10, 1.0, seed) for seed in (0, 0, 1)]
+
+    assert choices[0] == choices[1] != choices[2]
+    assert len(set(choices[0])) == 10
+
+
+def test_normalise_is_the_default():
+    """The radius of the paper is for features of length 1."""
+    points = np.array([[1, 0], [60, 0], [900, 0], [0, 5]], dtype=np.float16)
+    first = ProbCover(radius=0.5).select(pool_of(points), 2, np.random.default_rng(0)).tolist()
+
+    assert first[0] in {0, 1, 2} and first[1] == 3
+
+
+def test_does_not_depend_on_the_order_of_the_pool():
+    """Another number of shards would select other units."""
+    points = np.random.default_rng(1).integers(0, 9, (80, 2)).astype(np.float16)
+    pool, back = pool_of(points), np.random.default_rng(2).permutation(80)
+    shuffled = Scored(pool.ids[back], None, pool.costs, {"features": points[back]})
+
+    ours, theirs = (each.ids[select(each, 40, 2.0)] for each in (pool, shuffled))
+    assert list(ours) == list(theirs)
+
+
+def test_refuses_a_graph_that_does_not_fit():
+    """A radius too large would take the memory of the machine, after hours of training."""
+    points = np.zeros((20, 2), dtype=np.float16)
+
+    with pytest.raises(UsageError, match="more than 100 pairs of the 20 units"):
+        select(pool_of(points), 5, 1.0, max_pairs=100)
+    assert len(select(pool_of(points), 5, 1.0, max_pairs=190)) == 5
+
+
+def test_features_come_from_a_file(tmp_path):
+    """The features of the model would be used although others were given."""
+    path = tmp_path / "simclr.npz"
+    ids = [f"unit-{i}" for i in range(4)] + ["labeled-0"]
+    np.savez(path, ids=np.array(ids), features=column(0, 1, 2, 9, 1))
+    strategy = ProbCover(radius=1.0, normalise=False, features=str(path))
+    named = pool_of(column(0, 0, 0, 0), column(0))
+    pool = Scored(named.ids, None, named.costs, {}, named.labeled_ids, {})
+
+    assert strategy.kept() == frozenset() and ProbCover().kept() == {"features"}
+    assert strategy.select(pool, 1, np.random.default_rng(0)).tolist() == [3]
+
+
+def test_stops_at_the_first_pick_that_the_budget_does_not_buy():
+    """A budget in clicks would be overspent."""
+    pool = pool_of(column(1, 2, 3, 10, 11, 20), None, np.array([1.0, 2.0, 1.0, 1.0, 5.0, 1.0]))
+
+    assert select(pool, 2.9, 1.0) == [1]
+
+
+def test_block_size_is_shared():
+    """The blocks above would not be those that the strategy works in."""
+    assert prob_cover.BLOCK == distances.BLOCK
