@@ -102,7 +102,7 @@ class Scorer:
             score = _score(name, strategy, view, self.task)
             if score is not None:
                 columns[f"score.{name}"] = score[: len(ids)].double()
-            for signal in strategy.kept():
+            for signal in sorted(strategy.kept()):  # sets have another order in every process
                 columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].half()
         if self.job.keeps_probs:
             columns["probs"] = signals.probs[: len(ids)].half()

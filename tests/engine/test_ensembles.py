@@ -17,6 +17,7 @@ from rayal.experiment import Compute
 from rayal.ledger import Ledger
 from rayal.loop import run
 from rayal.model import build, save_weights
+from rayal.parts import names
 from rayal.scoring import ScoreJob, divide, summary
 from rayal.storage import FileLocation, Folder
 
@@ -148,8 +149,8 @@ def test_a_member_that_fails_leaves_nothing_behind(small, tmp_path, monkeypatch)
 
 
 def test_any_number_of_actors_writes_the_same_files(small, tmp_path):
-    """Members or noise would depend on the worker that a unit comes to (G11)."""
-    observers = ["variation_ratio", "ensemble_entropy", *MC]
+    """Scores, members or noise would depend on the worker that a unit comes to (G11)."""
+    observers = [name for name in names("strategies") if name != "qbc"]
     x = small(dataset={"name": "digits", "limit_pool": 600}, observers=observers)
     store = x.dataset.open()
     shape = len(store.card.classes), store.card.image
@@ -159,6 +160,15 @@ def test_any_number_of_actors_writes_the_same_files(small, tmp_path):
         FileLocation(folder.url, folder.write(name, save_weights(network)))
         for name, network in networks.items()
     )
+    companions = {
+        name: spec.build(networks["0.safetensors"], shape[0], lambda: build(x.model, *shape, 3))
+        for name, spec in x.companions().items()
+    }
+    beside = {
+        name: FileLocation(folder.url, folder.write(name, save_weights(companion)))
+        for name, companion in companions.items()
+    }
+    assert {"teacher", "class_statistics"} == beside.keys()
     tasks = divide(store.pool, store.pool.ids(), x.compute.shard_rows)
 
     def scored(engine, out: Path) -> dict[str, str]:
@@ -167,10 +177,11 @@ def test_any_number_of_actors_writes_the_same_files(small, tmp_path):
             cycle=1,
             store=store.url,
             weights=model,
-            previous=None,
+            previous=members[0],
             previous_scores=None,
             out=Folder(out).url,
             members=tuple(members),
+            companions=beside,
         )
         assert summary(job, tasks, list(engine.score(job, tasks)))["units"] == 600
         return digests(out, out.iterdir())

@@ -1,0 +1,44 @@
+"""Whole runs of every strategy: what must not change what it chooses."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayal import session
+from rayal.experiment import Experiment
+from rayal.parts import names
+from rayal.record import Record
+from rayal.storage import Folder
+
+
+def chosen(x: Experiment, out: Path) -> list[list[str]]:
+    """The ids of every selection of a run, best first."""
+    with session.opened(x, str(out)) as opened:
+        pool = opened.run(lambda: session.engine(x.compute))
+    record = Record(Folder(out))
+    results = [record.result(cycle, "select") for cycle in range(pool.cycle)]
+    return [result["ids"] for result in results if result is not None]
+
+
+@pytest.mark.parametrize("strategy", names("strategies"))
+def test_batches_and_shards_do_not_choose(
+    tiny: Callable[..., Any], tmp_path: Path, strategy: str
+) -> None:
+    """A larger GPU or another machine would label other images (G11)."""
+
+    def run(name: str, **compute: int) -> list[list[str]]:
+        x = tiny(
+            dataset={"name": "digits", "limit_pool": 300, "limit_test": 50},
+            model={"name": "small_cnn", "width": 8, "dropout": 0.3},
+            strategy=strategy,
+            ensemble=2,
+            compute={"engine": "local", "cpus_per_worker": 1, **compute},
+        )
+        return chosen(x, tmp_path / name)
+
+    whole = run("whole", score_batch=256, shard_rows=1024)
+
+    assert [20, 20] == [len(ids) for ids in whole]
+    assert whole == run("parts", score_batch=32, shard_rows=64)
