@@ -2,11 +2,13 @@
 
 The line is the mean over seeds, the band its 95 % t-interval (none for one seed). Where some seeds
 lack a point the line has a gap, and the values that are there are rings. Strategies are named
-at the end of their lines, in their own colour.
+at the end of their lines, in their own colour. A group of more than TOGETHER arms would be a
+tangle: each of its arms has a small panel of its own, with the baseline behind it.
 """
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -26,9 +28,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":")
 GREY = "#7A7A7A"
 INK = "#333333"
-PANELS = 3
+TOGETHER = 8
+"""Arms in one panel at most."""
+PANELS, SMALL_PANELS = 3, 4
 """Panels in one row."""
-PANEL = (6.4, 4.2)
+PANEL, SMALL_PANEL = (6.4, 4.2), (3.6, 2.7)
 """Width and height of a panel, labels of the lines included, in inches."""
 DOTS = 200
 """Pixels per inch of the PNG."""
@@ -49,26 +53,50 @@ def draw_run(record: Record) -> bytes:
 
 def _figure(summary: Summary) -> Figure:
     groups = [group for group in summary.groups if group.labels]  # a run may have only begun
-    columns = min(PANELS, max(1, len(groups)))
-    rows = math.ceil(len(groups) / columns) or 1
+    small = any(len(group.arms) > TOGETHER for group in groups)
+    panels = [each for group in groups for each in (_apart(group) if small else [(group, None)])]
+    columns = min(SMALL_PANELS if small else PANELS, max(1, len(panels)))
+    rows = math.ceil(len(panels) / columns) or 1
+    width, height = SMALL_PANEL if small else PANEL
     # Figure, not pyplot: no global state, so a thread or a notebook beside us is not disturbed.
-    figure = Figure((PANEL[0] * columns, PANEL[1] * rows), dpi=DOTS, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
-    for ax in axes[len(groups) :]:
+    figure = Figure((width * columns, height * rows), dpi=DOTS, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=small, sharey=small).flat
+    for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    for ax, group in zip(axes, groups, strict=False):
-        _panel(ax, group)
+    for ax, (group, arm) in zip(axes, panels, strict=False):
+        _panel(ax, group, arm)
+    legend = []
     if any(len(arm.runs) > 1 for group in groups for arm in group.arms):
-        legend = "line: mean over n seeds, band: its 95 % t-interval, rings: not all seeds"
-        figure.supxlabel(legend, x=0.01, ha="left", fontsize=8, color=GREY)
+        legend.append("line: mean over n seeds, band: its 95 % t-interval, rings: not all seeds")
+    if small:
+        legend.append(f"grey: {BASELINE}, under the same scheme where there is one")
+    if legend:
+        figure.supxlabel("; ".join(legend), x=0.01, ha="left", fontsize=8, color=GREY)
     return figure
 
 
-def _panel(ax: Axes, group: Group) -> None:
+def _apart(group: Group) -> list[tuple[Group, Arm | None]]:
+    """A panel for each arm: a group of the arm and its baseline, and the arm."""
+    baselines = [arm for arm in group.arms if arm.strategy == BASELINE]
+    panels: list[tuple[Group, Arm | None]] = []
+    for arm in group.arms:
+        same = [each for each in baselines if each.scheme == arm.scheme] or baselines
+        pair = (arm, *(each for each in same[:1] if each is not arm))
+        panels.append((replace(group, arms=pair), arm))
+    return panels
+
+
+def _panel(ax: Axes, group: Group, only: Arm | None) -> None:
+    """All arms of a group, named at their ends; or `only` one and its baseline, named above."""
     scale, unit = (100, " (%)") if group.metric in RATES else (1, "")
     ends = {arm.label: _curve(ax, group, arm, scale) for arm in group.arms}
-    _dress(ax, f"{group.name} on {group.dataset}", f"Test {group.metric}{unit}")
-    _name_lines(ax, group, {label: end for label, end in ends.items() if end})
+    title = f"{group.name} on {group.dataset}" if only is None else f"{only.label} ({only.size})"
+    _dress(ax, title, f"Test {group.metric}{unit}")
+    if only is None:
+        _name_lines(ax, group, {label: end for label, end in ends.items() if end})
+    else:
+        ax.title.set_fontsize(8)
+        ax.label_outer()
 
 
 def _curve(ax: Axes, group: Group, arm: Arm, scale: float) -> tuple[float, float] | None:

@@ -20,6 +20,8 @@ from rayal.record import Record
 from rayal.report.statistics import Interval, PairedTest, aulc, holm, interval, paired_test
 
 BASELINE = "random"
+ALL_PAIRS = 6
+"""Arms of which every two are compared."""
 
 
 @dataclass(frozen=True)
@@ -191,14 +193,22 @@ class Group:
                 found.append((first.label, second.label, apart))
         return found
 
+    @property
+    def compares_all(self) -> bool:
+        """Whether `pairs` has every two arms."""
+        return len(self.arms) <= ALL_PAIRS or all(arm.strategy != BASELINE for arm in self.arms)
+
     @cached_property
     def pairs(self) -> list[Pair]:
-        """Every pair of arms with a common seed, tested and adjusted together.
+        """Pairs of arms with a common seed, tested and adjusted together: all of them, or, of more
+        than ALL_PAIRS arms, those with the baseline: a correction for hundreds hides everything.
 
         Runs of one seed are a pair only if they began with the same units.
         """
         tests = []
         for first, second in combinations(self.arms, 2):
+            if not (self.compares_all or _with_baseline(first, second)):
+                continue
             a, b = self.areas(first), self.areas(second)
             common = sorted(a.keys() & b.keys())
             if seeds := [seed for seed in common if first.initial[seed] == second.initial[seed]]:
@@ -206,6 +216,12 @@ class Group:
                 tests.append((first.label, second.label, test))
         adjusted = iter(holm([test.p for _, _, test in tests if test.p is not None]))
         return [Pair(*pair, None if pair[2].p is None else next(adjusted)) for pair in tests]
+
+
+def _with_baseline(first: Arm, second: Arm) -> bool:
+    """Whether one is the baseline of the other: under its scheme, or for its scheme."""
+    baselines = (first.strategy == BASELINE) + (second.strategy == BASELINE)
+    return baselines == 2 or (baselines == 1 and first.scheme == second.scheme)
 
 
 def group(runs: Iterable[Run]) -> tuple[Group, ...]:

@@ -163,6 +163,8 @@ def _pair_table(g: Group) -> Table:
     ]
     header = ["difference in AULC", "seeds", "mean", "p", "p (Holm)", "verdict"]
     note = "two-sided paired t-test over common seeds; Holm's correction over all pairs shown"
+    if not g.compares_all:
+        note += f"; of {len(g.arms)} arms only pairs with {BASELINE}"
     return Table(f"{g.name} on {g.dataset}: pairs", header, rows, note)
 
 

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from rayal.report import curves
-from rayal.report.curves import GREY, _figure, _spaced, draw, draw_run
+from rayal.report.curves import GREY, TOGETHER, _figure, _spaced, draw, draw_run
 from rayal.report.runs import Run, group
 from rayal.report.tables import Summary
 
@@ -91,12 +91,12 @@ def test_missing_points_are_gaps() -> None:
     assert_allclose(rings.get_xydata(), [(20, 70)])
 
 
-def test_twenty_strategies_differ() -> None:
+def test_strategies_of_a_panel_differ() -> None:
     """Two lines of the same look are one line."""
-    runs = [run for n in range(20) for run in seeds(f"s{n}", 1)]
+    runs = [run for n in range(TOGETHER) for run in seeds(f"s{n}", 1)]
     looks = {(line.get_color(), line.get_linestyle()) for line in means(only_panel(summary(*runs)))}
 
-    assert 20 == len(looks)
+    assert TOGETHER == len(looks)
 
 
 @given(st.lists(st.floats(0, 1), max_size=12).map(sorted))
@@ -133,3 +133,22 @@ def test_figure_of_a_run_that_has_begun(
     image = Image.open(io.BytesIO(draw_run(SimpleNamespace())))  # type: ignore[arg-type]
 
     assert (1280, 840) == image.size
+
+
+def test_many_arms_have_a_panel_each() -> None:
+    """Nine bands in one panel hide each other, and their names run off the figure."""
+    names = [f"strategy_{letter}" for letter in "abcdefgh"]
+    runs = [run for name in ("random", *names) for run in seeds(name, 2)]
+    other = [replace(run, scheme="tod") for run in seeds("random", 2)]
+    panels = [ax for ax in _figure(summary(*runs, *other)).axes if ax.axison]
+
+    assert [*(f"random ({s}) (n = 2)" for s in ("supervised", "tod"))] == [
+        ax.get_title("left") for ax in panels[:2]
+    ]
+    assert [f"{name} (supervised) (n = 2)" for name in names] == [
+        ax.get_title("left") for ax in panels[2:]
+    ]
+    assert [1, 1, *[2] * 8] == [len(means(ax)) for ax in panels]
+    for ax in panels[2:]:
+        strategy, baseline = sorted(means(ax), key=lambda line: -line.get_zorder())
+        assert GREY.lower() == to_hex(baseline.get_color()) != to_hex(strategy.get_color())

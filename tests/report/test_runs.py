@@ -204,3 +204,17 @@ def test_all_pairs_are_adjusted_together() -> None:
 
     assert 3 == len(g.pairs)
     assert_allclose(min(pair.holm or 0 for pair in g.pairs), 3 * min(x for x in p if x is not None))
+
+
+def test_of_many_arms_only_pairs_with_the_baseline_are_tested() -> None:
+    """A correction for 276 pairs would call every difference nothing."""
+    arms = [run(name, seed) for name in "abcdef" for seed in range(3)]
+    arms += [run("random", seed, scheme=s) for s in ("supervised", "tod") for seed in range(3)]
+    arms += [run("a", seed, scheme="tod") for seed in range(3)]
+    pairs = {(pair.first, pair.second) for pair in only(arms).pairs}
+
+    expected = {(f"{name} (supervised)", "random (supervised)") for name in "abcdef"}
+    assert pairs == expected | {
+        ("a (tod)", "random (tod)"),
+        ("random (supervised)", "random (tod)"),
+    }
