@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from rayal.dataset import Card
+from rayal.dataset import Card, Store
 from rayal.dropout import dropout_layers
 from rayal.errors import DataError, UsageError
 from rayal.experiment import Compute, Experiment
@@ -36,6 +37,13 @@ def check(x: Experiment, card: Card, resources: Resources | None = None) -> None
         raise UsageError.of(problems, where=f"experiment {x.name!r}")
 
 
+def check_strategies(x: Experiment, store: Store) -> None:
+    """Raises what a strategy finds wrong for the units of this pool, such as an absent file."""
+    good = [unit for unit in store.pool.ids() if unit not in store.card.bad]
+    for strategy in x.scored().values():
+        strategy.check(np.array(good, object))
+
+
 def warnings(x: Experiment, card: Card) -> Iterator[str]:
     """What is possible, and worth a second look."""
     budget = x.budget
@@ -45,10 +53,16 @@ def warnings(x: Experiment, card: Card) -> Iterator[str]:
         yield f"budget.initial: {budget.initial} labels cannot show all {len(card.classes)} classes"
     if x.start == "cold" and (names := _looking_back(x)):
         yield f"start: after a cold start {names} measures mostly the new weights; use warm"
+    if x.ensemble > 1 and not _asks_ensemble(x):
+        yield f"ensemble: {x.ensemble} models are trained and no strategy asks more than one; use 1"
     if card.bad:
         yield f"dataset: {len(card.bad)} images cannot be decoded and will not be used"
     if across := card.duplicates.get("across", 0):
         yield f"dataset: {across} test images are also in the pool"
+
+
+def _asks_ensemble(x: Experiment) -> bool:
+    return any("ensemble_log_probs" in s.needs | s.kept() for s in x.scored().values())
 
 
 def _looking_back(x: Experiment) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ def choose(
     kept = {signal for each in strategies.values() for signal in each.kept()}
     pools = scores.load(scored, result, kept, labeled, trained)
 
+    pools = {name: _seen_by(strategy, pools[name]) for name, strategy in strategies.items()}
     picks = {
         name: _picks(strategy, name, pools[name], budget, x.seed, cycle)
         for name, strategy in strategies.items()
@@ -67,13 +69,26 @@ def agreement(picks: Mapping[str, set[str]]) -> dict[str, dict[str, float]]:
     }
 
 
+def _seen_by(strategy: Strategy, pool: Scored) -> Scored:
+    """What it asked for and no more: an observer must not change what another strategy sees."""
+    asked, scans = strategy.kept(), strategy.scans_labeled
+    return replace(
+        pool,
+        kept={signal: rows for signal, rows in pool.kept.items() if signal in asked},
+        labeled_ids=pool.labeled_ids if scans else pool.labeled_ids[:0],
+        labeled={s: rows for s, rows in pool.labeled.items() if scans and s in asked},
+    )
+
+
 def _picks(
     strategy: Strategy, name: str, pool: Scored, budget: float, seed: int, cycle: int
 ) -> NDArray[np.intp]:
     """What a strategy selects, checked: a user's own strategy may be wrong, and must not be
     able to spend the budget on nonsense."""
     try:
-        picks = np.asarray(strategy.select(pool, budget, numpy_generator(seed, cycle, "select")))
+        # its own ties and draws: one order for all would make strategies agree by the dice
+        rng = numpy_generator(seed, cycle, "select", strategy.part_name())
+        picks = np.asarray(strategy.select(pool, budget, rng))
     except RayalError:
         raise
     except Exception as error:

@@ -20,7 +20,8 @@ class Companion(nn.Module):
     of their own, which for SGD is the same as an optimizer of their own."""
 
     def begin(self, model: nn.Module) -> None:
-        """A training begins with `model`; not called where one continues from a checkpoint."""
+        """A training begins with `model`. Where it continues from a checkpoint, what this sets in
+        the state is overwritten by the checkpoint afterwards."""
 
     def observe(self, outputs: Outputs, labels: Tensor) -> None:
         """What the model says of this worker's labeled batch, before its loss is computed."""
@@ -50,7 +51,12 @@ class CompanionSpec(Settings, ABC):
     changes_training: ClassVar[bool] = False
     """Whether the model learns otherwise with it than without: then no observer may ask for it."""
 
+    @property
+    def filled_by_scheme(self) -> bool:
+        """Whether it is of no use unless the scheme itself trains with it."""
+        return False
+
     @abstractmethod
     def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> Companion:
         """A companion for `model`, on the CPU, drawn from torch's global generator; `fresh` makes
-        another network of the same architecture from it, with random weights."""
+        another network of the same architecture, with random weights: the same at every call."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
@@ -14,6 +13,7 @@ from rayal.model import Model
 from rayal.oracle import Oracle
 from rayal.parts import Component, Part, Settings, find, names
 from rayal.scheme import TrainingScheme
+from rayal.storage import Folder
 from rayal.strategy import Strategy
 from rayal.task import Task
 from rayal.tracker import Tracker
@@ -175,11 +175,24 @@ class Experiment(Settings):
         for key, strategy in self._strategies():
             for spec in strategy.companions():
                 owner, there = owners.setdefault(spec.name, (strategy, spec))
-                if spec != there:
+                if type(spec) is not type(there):
+                    yield (
+                        key,
+                        f"{strategy.part_name()!r} cannot be used beside {owner.part_name()!r},"
+                        f" whose {spec.name} is another; use another strategy or scheme",
+                    )
+                elif spec != there:
                     yield (
                         key,
                         f"{strategy.part_name()!r} wants a {spec.name} with {spec!r}, but"
                         f" {owner.part_name()!r} has one with {there!r}; give both the same",
+                    )
+                if spec.filled_by_scheme and spec not in self.scheme.companions():
+                    yield (
+                        key,
+                        f"{strategy.part_name()!r} wants a {spec.name} that scheme"
+                        f" {self.scheme.part_name()!r} never uses, so that it would learn nothing;"
+                        " use its other settings, or a scheme that trains with it",
                     )
 
     def companions(self) -> dict[str, CompanionSpec]:
@@ -206,7 +219,7 @@ class Experiment(Settings):
         """The fields that determine the chosen ids; a run continues only with the same ones.
 
         Where files lie, how many scorers share the work, how many bad images are put up with and
-        who watches are not among them. Of pretrained weights the content counts.
+        who watches are not among them. Of pretrained weights and feature files the content counts.
         """
         fields = self.model_dump(mode="json")
         compute = fields.pop("compute")
@@ -215,9 +228,17 @@ class Experiment(Settings):
         for place in ("root", "store", "download"):
             fields["dataset"].pop(place, None)
         if self.model.pretrained:
-            fields["model"]["pretrained"] = sha256(
-                Path(self.model.pretrained).read_bytes()
-            ).hexdigest()
+            fields["model"]["pretrained"] = _content(self.model.pretrained)
+        for part, strategy in zip(
+            (fields["strategy"], *fields["observers"]), self.scored().values(), strict=True
+        ):
+            part |= {field: _content(file) for field, file in strategy.files().items()}
         for same in ("device", "train_workers", "score_batch", "shard_rows"):
             fields[f"compute.{same}"] = compute[same]
         return fields
+
+
+def _content(location: str) -> str:
+    """The sha256 of a file, by absolute path or URL."""
+    folder, _, name = location.rpartition("/")
+    return sha256(Folder(folder or "/").read(name)).hexdigest()

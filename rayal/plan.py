@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from torch import nn
 
-from rayal.checks import Resources, check, shortages, warnings
+from rayal.checks import Resources, check, check_strategies, shortages, warnings
 from rayal.dataset import Card, Store
 from rayal.experiment import Experiment
 from rayal.feed import batch_ends
@@ -95,6 +95,7 @@ def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
     """
     card = store.card
     check(x, card)
+    check_strategies(x, store)
     cycles, network = tuple(plan_cycles(x, card)), _network(x, card)
     timed = measure(x, store) if probe else None
     return Plan(
@@ -150,7 +151,8 @@ def _keeps_probs(x: Experiment, cycle: int) -> bool:
 def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
     """How long a cycle takes on this machine."""
     train = x.ensemble * cycle.steps * probe.step(min(cycle.labels, x.scheme.batch_size))
-    score = cycle.scored * probe.score[min(cycle.cycle, 1)]
+    seen = cycle.scored + (cycle.labels if cycle.scored and _scans_labeled(x) else 0)
+    score = seen * probe.score[min(cycle.cycle, 1)]
     work = train + cycle.evaluated * probe.evaluate + score
     if x.compute.engine == "local":
         return work
@@ -162,19 +164,24 @@ def _disk(
     x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
 ) -> dict[str, int]:
     weights = len(save_weights(network))
-    kept = [signal for strategy in x.scored().values() for signal in strategy.kept()]
+    kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
     kept += ["probs"] if _keeps_probs(x, 0) else []
     widths = {"features": cast(Any, network).classifier.in_features, "noise": 1}
     numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
     beside = sum(_companions(x, card, network).values())
-    scans = any(strategy.scans_labeled for strategy in x.scored().values())
+    scans = _scans_labeled(x)
     rows = sum(cycle.scored + (cycle.labels if scans else 0) for cycle in cycles if cycle.scored)
     return {
         "weights": (weights + beside) * len(cycles) * x.ensemble,
         "scores": row * rows,
         "checkpoints while training": CHECKPOINTS * 2 * weights,  # with the optimizer's momentum
     }
+
+
+def _scans_labeled(x: Experiment) -> bool:
+    """Whether labeled units go through the pass as well."""
+    return any(strategy.scans_labeled for strategy in x.scored().values())
 
 
 def _memory(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:

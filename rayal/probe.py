@@ -71,7 +71,7 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> J
         length = {"steps": steps, "epochs": None, "schedule": "constant"}
         job = TrainJob(
             experiment=x.model_copy(update={"scheme": x.scheme.model_copy(update=length)}),
-            cycle=0,
+            cycle=1,  # where every scheme does all it ever does
             store=store.url,
             ids=ids,
             labels=np.zeros(size, np.int64),

@@ -38,6 +38,7 @@ def opened(
     store = x.dataset.open()
     local = x.compute.engine == "local"  # a cluster is asked what it has, once it is there
     checks.check(x, store.card, checks.Resources.here() if local else None)
+    checks.check_strategies(x, store)
     x.tracking.prepare()
     folder = Folder(default_folder(x) if out is None else out)
     identity = {**x.identity(), "data": store.card.fingerprint}

@@ -56,8 +56,8 @@ class Networks:
     seed: int = 0
     cycle: int = 0
     precision: Precision = "fp32"
-    constants: dict[str, Tensor] = field(default_factory=dict)
-    """What strategies compute once a pass, see `Signals.constant`."""
+    constants: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    """What strategies compute once a pass, by strategy and key, see `Signals.constant`."""
 
 
 class Signals:
@@ -157,10 +157,10 @@ class Signals:
 
     def constant(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
         """The same for every batch of the pass: computed at its first use on each worker."""
-        constants = self._networks.constants
-        if key not in constants:
-            constants[key] = compute()
-        return constants[key]
+        constants, own = self._networks.constants, (self._owner, key)
+        if own not in constants:
+            constants[own] = compute()
+        return constants[own]
 
     @property
     def noise(self) -> Tensor:

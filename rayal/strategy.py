@@ -34,6 +34,13 @@ class Strategy(Component):
         """`keeps`, less what this configuration does without."""
         return self.keeps
 
+    def files(self) -> dict[str, str]:
+        """Field -> file that decides what is selected: a run is tied to its content."""
+        return {}
+
+    def check(self, ids: NDArray[np.object_]) -> None:
+        """Raises what is wrong for these units whatever the model: asked before any training."""
+
     def reference(self, cycle: int) -> Reference | None:
         """The model behind `previous_probs` in this cycle; None where it reads none."""
         return None

@@ -85,14 +85,19 @@ class EmaTeacherSpec(CompanionSpec):
     alpha: float = Field(default=0.999, ge=0, le=1)
     """Share of itself that the teacher keeps at each update. Without `ramp` it stays near its start
     for about 1 / (1 - alpha) updates: a training has to be a good deal longer."""
-    ramp: bool = False
-    """Official: min(1 - 1 / (t + 1), alpha) at the t-th update of the run; at first a mean."""
+    ramp: bool = True
+    """Official: min(1 - 1 / (t + 1), alpha) at the t-th update of the run, at first a mean; false
+    is the paper's text, where short trainings are taught by nearly their own first weights."""
     start: Literal["copy", "random"] = "copy"
     """From the model's first weights, or (official) from random weights of its own."""
     batch_norm: Literal["averaged", "own"] = "averaged"
     """Running statistics, for scoring: those of the model, `averaged` like weights; or (official)
     its `own`, with all of it in train mode, dropout too. These stay at their start where the scheme
     never asks the teacher (`supervised`): it is then of no use."""
+
+    @property
+    def filled_by_scheme(self) -> bool:
+        return self.batch_norm == "own"
 
     def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> EmaTeacher:
         network = fresh() if self.start == "random" else copy.deepcopy(model)

@@ -67,6 +67,15 @@ def test_the_example_is_an_experiment(tmp_path):
     assert x.budget.total == 1000
 
 
+def test_the_committee_is_an_experiment(tmp_path):
+    """The second example would be refused."""
+    (shown,) = (block for block in blocks("yaml") if "name: committee" in block)
+    (tmp_path / "committee.yaml").write_text(shown)
+    x = config.load(tmp_path / "committee.yaml")
+
+    assert (5, 5, True) == (x.ensemble, len(x.scored()), x.budget.balanced)
+
+
 def test_the_demo_configuration_is_the_one_shown():
     """The explanation would be of another file."""
     (shown,) = (block for block in blocks("yaml") if block.startswith("# configs/digits_cod.yaml"))

@@ -98,7 +98,7 @@ def test_float32_average_agrees_with_float64(alpha: float) -> None:
     expected = walk[0].double()
     for values in walk[1:].double():
         expected = alpha * expected + (1 - alpha) * values
-    made = teacher(EmaTeacherSpec(alpha=alpha), Weights(walk[0]))
+    made = teacher(EmaTeacherSpec(alpha=alpha, ramp=False), Weights(walk[0]))
 
     torch.testing.assert_close(follow(made, walk[1:]).double(), expected, rtol=5e-6, atol=0)
 
@@ -108,7 +108,7 @@ def test_a_teacher_stays_with_a_model_that_stands_still(alpha: float) -> None:
     """At the end of a schedule teacher and model would differ by rounding alone, which EMAOD
     would then rank images by."""
     still = random_walk(1).expand(5000, -1)
-    made = teacher(EmaTeacherSpec(alpha=alpha), Weights(still[0]))
+    made = teacher(EmaTeacherSpec(alpha=alpha, ramp=False), Weights(still[0]))
 
     assert torch.equal(still[0], follow(made, still))
 
@@ -128,7 +128,7 @@ def test_alpha_one_stays_with_the_first_model() -> None:
     """EMAOD with alpha 1 would not be COD in the first cycle."""
     first = cnn(1)
     expected = copy.deepcopy(first.state_dict())
-    made = teacher(EmaTeacherSpec(alpha=1), first)
+    made = teacher(EmaTeacherSpec(alpha=1, ramp=False), first)
     for seed in range(2, 5):
         made.after_step(cnn(seed))
 
@@ -139,7 +139,7 @@ def test_alpha_one_stays_with_the_first_model() -> None:
 def test_averaged_batch_norm_moves_like_a_weight() -> None:
     """The teacher would evaluate new weights with the statistics of old ones."""
     first, model = cnn(1), cnn(2)
-    made = teacher(EmaTeacherSpec(alpha=0.75), first)
+    made = teacher(EmaTeacherSpec(alpha=0.75, ramp=False), first)
     made.after_step(model)
 
     statistics = dict(first.named_buffers()), dict(model.named_buffers())

@@ -20,7 +20,7 @@ from rayal.teacher import FrozenTeacherSpec
 class CyclicOd(Consistency):
     """Task loss + weight * mean over unlabeled x of |f(x; w) - f(x; w')|^2, on logits.
 
-    w' are the weights that the last cycle ended and this one starts with, in eval mode. The first
+    w' are the weights that the last cycle ended and this one starts with. The first
     cycle has none and minimises the task's loss alone.
     """
 

@@ -26,7 +26,8 @@ class PowerMargin(Strategy):
     """Coldness: near 0 the choice is random, with a large value it is that of `margin`."""
 
     def score(self, s: Signals) -> Tensor:
-        return log_closeness(s.log_probs.double()) + gumbel(s.noise) / self.beta
+        own = s.noise * 2.0**26 % 1.0  # the low bits, as `random` ranks by the high ones
+        return log_closeness(s.log_probs.double()) + gumbel(own) / self.beta
 
 
 def log_closeness(log_probs: Tensor) -> Tensor:
@@ -36,5 +37,5 @@ def log_closeness(log_probs: Tensor) -> Tensor:
 
 
 def gumbel(uniform: Tensor) -> Tensor:
-    """Standard Gumbel noise of uniform numbers in [0, 1), which are multiples of 2^-53."""
+    """Standard Gumbel noise of uniform numbers in [0, 1), which are multiples of 2^-53 or more."""
     return -torch.log(-torch.log(uniform.clamp(min=2.0**-54)))

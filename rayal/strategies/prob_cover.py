@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_array
 
+from rayal import feature_file
 from rayal.distances import BLOCK, Grid, Rows, unit_length, within
 from rayal.errors import UsageError
 from rayal.feature_file import features_of
@@ -31,6 +32,9 @@ from rayal.parts import Location
 from rayal.selection import Scored
 from rayal.signals import SignalName
 from rayal.strategy import Strategy
+
+MAX_PAIRS = 200_000_000
+"""Pairs of units within the radius that are held in memory, at 20 bytes each."""
 
 
 class ProbCover(Strategy):
@@ -45,11 +49,16 @@ class ProbCover(Strategy):
     """A .npz or .parquet file of features by id; null takes those of the model."""
     normalise: bool = True
     """Scale each feature vector to length 1 first, as the official code does."""
-    max_pairs: int = Field(default=200_000_000, gt=0, lt=2**31)
-    """Pairs of units within the radius that may be held in memory, 20 bytes each."""
 
     def kept(self) -> frozenset[SignalName]:
         return self.keeps if self.features is None else frozenset()
+
+    def files(self) -> dict[str, str]:
+        return {} if self.features is None else {"features": self.features}
+
+    def check(self, ids: NDArray[np.object_]) -> None:
+        if self.features is not None:
+            feature_file.read(self.features, ids)
 
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         order = tie_order(pool, rng)
@@ -58,7 +67,7 @@ class ProbCover(Strategy):
         if self.normalise:
             points, labeled = unit_length(points), unit_length(labeled)
         grid = Grid.of(points, labeled)
-        balls = _Balls(points, grid, self.radius, self.max_pairs)
+        balls = _Balls(points, grid, self.radius)
         covered = reached(points, labeled, grid, self.radius)
         return buy((int(order[i]) for i in balls.greedy_cover(covered)), pool.costs, budget)
 
@@ -78,7 +87,7 @@ def reached(points: Rows, centres: Rows, grid: Grid, radius: float) -> NDArray[n
 class _Balls:
     """Who is within the radius of whom, N points; each pair i < j is held once per direction."""
 
-    def __init__(self, points: Rows, grid: Grid, radius: float, max_pairs: int) -> None:
+    def __init__(self, points: Rows, grid: Grid, radius: float) -> None:
         self.size = len(points)
         limit, pairs = (radius / grid.step) ** 2, 0
         rows, columns = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
@@ -92,11 +101,10 @@ class _Balls:
                 rows.append((row + start).int().numpy())
                 columns.append((column + other).int().numpy())
                 pairs += len(row)
-                if pairs > max_pairs:
+                if pairs > MAX_PAIRS:
                     raise UsageError(
-                        f"prob_cover: more than {max_pairs} pairs of the {self.size} units are"
-                        f" within the radius {radius:g}; give a smaller radius, or a larger"
-                        " max_pairs at 20 bytes of memory each"
+                        f"prob_cover: more than {MAX_PAIRS} pairs of the {self.size} units are"
+                        f" within the radius {radius:g}; give a smaller one"
                     )
         joined = np.concatenate(rows), np.concatenate(columns)
         del rows, columns

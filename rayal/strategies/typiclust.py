@@ -30,6 +30,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from rayal import feature_file
 from rayal.distances import BLOCK, Grid, Rows, squared_distances, unit_length
 from rayal.feature_file import features_of
 from rayal.greedy import buy, tie_order
@@ -59,6 +60,13 @@ class TypiClust(Strategy):
 
     def kept(self) -> frozenset[SignalName]:
         return self.keeps if self.features is None else frozenset()
+
+    def files(self) -> dict[str, str]:
+        return {} if self.features is None else {"features": self.features}
+
+    def check(self, ids: NDArray[np.object_]) -> None:
+        if self.features is not None:
+            feature_file.read(self.features, ids)
 
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         order = tie_order(pool, rng)
