@@ -1,6 +1,6 @@
 """Core-set against the definition of k-center greedy, computed in whole numbers."""
 
-from itertools import combinations, islice
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -181,17 +181,3 @@ def test_names_a_unit_with_infinite_features():
         select(pool_of(values, column(0)), 1)
     with pytest.raises(DataError, match="'labeled-0'"):
         select(pool_of(column(1), column(np.nan)), 1)
-
-
-def test_agrees_with_mundig():
-    """The fastest other implementation would pick other units from data without ties."""
-    mundig = pytest.importorskip("lightly_mundig")
-    values = np.random.default_rng(5).standard_normal((2000, 32)).astype(np.float16)
-    selection = mundig.Selection()
-    selection.add_diversifying_strategy(embeddings=values.astype(np.float32), strength=1.0)
-    theirs = selection.run_selection(
-        preselected_indices=list(range(100)), n_total_samples=2000, n_samples_to_select=300
-    )
-    ours = islice(farthest_first(values[100:], np.arange(1900), values[:100]), 200)
-
-    assert {pick + 100 for pick in ours} == set(theirs[100:])
