@@ -122,6 +122,7 @@ def test_members_train_at_once_and_end_as_they_do_alone(small, tmp_path):
     assert len(list((tmp_path / "2 at once").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_one_core_trains_one_member_after_the_other(small, tmp_path):
     """A machine without room would start groups that wait for each other for ever."""
     budget = {"initial": 20, "per_cycle": 20, "total": 20}

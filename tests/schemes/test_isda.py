@@ -275,6 +275,7 @@ def _worker(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one(tmp_path: Path) -> None:
     """Workers would augment by the statistics of their own part, or leave out the gradient that
     goes round the wrapped forward."""

@@ -400,6 +400,7 @@ def test_interrupted_training_ends_the_same(
     assert 16 == teacher["_extra_state"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{}, OFFICIAL], ids=["paper", "official"])
 def test_two_workers_train_as_one(store: Store, tmp_path: Path, fields: dict[str, Any]) -> None:
     """Workers would share unlabeled images wrongly, or each train a second head of its own."""
