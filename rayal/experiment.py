@@ -215,6 +215,12 @@ class Experiment(Settings):
             columns[column] = strategy
         return columns
 
+    def keeps_probs(self, cycle: int) -> bool:
+        """Whether this cycle's pass stores its predictions for the next one: some strategy will
+        compare with this cycle's model, and the whole pool is scored."""
+        looks_back = any(s.reference(cycle + 1) == "previous" for s in self.scored().values())
+        return self.candidates is None and looks_back
+
     def identity(self) -> dict[str, Any]:
         """The fields that determine the chosen ids; a run continues only with the same ones.
 

@@ -139,13 +139,7 @@ def _passes(x: Experiment, cycle: int) -> int:
     if x.candidates is None:
         references.discard("previous")
     members = x.ensemble - 1 if "ensemble_log_probs" in signals else 0
-    return bool(signals - MODEL_FREE or _keeps_probs(x, cycle)) + len(references) + members
-
-
-def _keeps_probs(x: Experiment, cycle: int) -> bool:
-    """Whether this cycle's pass stores predictions for the next one, as `ScoreJob` has it."""
-    looks_back = any(s.reference(cycle + 1) == "previous" for s in x.scored().values())
-    return x.candidates is None and looks_back
+    return bool(signals - MODEL_FREE or x.keeps_probs(cycle)) + len(references) + members
 
 
 def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
@@ -165,7 +159,7 @@ def _disk(
 ) -> dict[str, int]:
     weights = len(save_weights(network))
     kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
-    kept += ["probs"] if _keeps_probs(x, 0) else []
+    kept += ["probs"] if x.keeps_probs(0) else []
     widths = {"features": cast(Any, network).classifier.in_features, "noise": 1}
     numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers

@@ -65,24 +65,13 @@ class ScoreJob:
 
     @property
     def keeps_probs(self) -> bool:
-        """Whether the next cycle can read this pass's predictions instead of predicting again:
-        some strategy will compare with this cycle's model, and the whole pool is scored."""
-        x = self.experiment
-        return x.candidates is None and self._compares_with_previous(self.cycle + 1)
+        """Whether the next cycle reads this pass's predictions instead of predicting again."""
+        return self.experiment.keeps_probs(self.cycle)
 
     @property
     def reads_probs(self) -> bool:
         """Whether the last cycle's pass kept the predictions that this one needs."""
-        x = self.experiment
-        return (
-            x.candidates is None
-            and self.previous_scores is not None
-            and self._compares_with_previous(self.cycle)
-        )
-
-    def _compares_with_previous(self, cycle: int) -> bool:
-        scored = self.experiment.scored().values()
-        return any(strategy.reference(cycle) == "previous" for strategy in scored)
+        return self.previous_scores is not None and self.experiment.keeps_probs(self.cycle - 1)
 
 
 def shard_rows(compute: Compute, card: Card) -> int:

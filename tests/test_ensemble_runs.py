@@ -15,6 +15,7 @@ from rayal.ledger import Ledger
 from rayal.loop import run
 from rayal.storage import Folder, Json
 from rayal.training import TrainJob
+from tests.doubles import Silent
 
 SMALL: dict[str, Any] = {
     "dataset": {"name": "digits", "limit_pool": 200, "limit_test": 100},
@@ -23,16 +24,6 @@ SMALL: dict[str, Any] = {
 }
 MEMBERS = ("train", "train/member-001", "train/member-002")
 ENSEMBLES = ("variation_ratio", "ensemble_entropy", "qbc")
-
-
-class Quiet:
-    """A watcher that does nothing."""
-
-    def stage(self, cycle: int, stage: str) -> None: ...
-
-    def shards(self, done: int, total: int) -> None: ...
-
-    def finished(self, cycle: int, stage: str, result: Json) -> None: ...
 
 
 class Cut(Exception):
@@ -61,7 +52,7 @@ class Recording(LocalEngine):
         return [(job.cycle, job.member) for job in self.jobs]
 
 
-class AtScore(Quiet):
+class AtScore(Silent):
     """Stops the run before its first pass."""
 
     def stage(self, cycle: int, stage: str) -> None:
@@ -73,7 +64,7 @@ def go(x: Experiment, folder: Path, engine: LocalEngine | None = None, watch: An
     """Runs to the end; the ids of all labels in order of purchase."""
     with Ledger(Folder(folder), x.identity()) as ledger:
         engine = engine or LocalEngine(x.compute)
-        return list(run(x, x.dataset.open(), ledger, engine, watch or Quiet()).labels)
+        return list(run(x, x.dataset.open(), ledger, engine, watch or Silent()).labels)
 
 
 def weights(folder: Path, cycle: int) -> list[bytes]:

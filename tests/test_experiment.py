@@ -63,8 +63,11 @@ def test_a_strategy_for_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_boundaries_that_are_allowed() -> None:
     """A run without cycles trains once; a last cycle may buy less than the others."""
-    experiment(budget={"initial": 20, "per_cycle": 20, "total": 20})
-    experiment(budget={"initial": 20, "per_cycle": 30, "total": 100}, candidates=30)
+    one = experiment(budget={"initial": 20, "per_cycle": 20, "total": 20})
+    rest = experiment(budget={"initial": 20, "per_cycle": 30, "total": 100}, candidates=30)
+
+    assert one.budget.initial == one.budget.total
+    assert rest.candidates == rest.budget.per_cycle
 
 
 def test_columns_of_the_pass() -> None:

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from rayal import config, lock, parts, scores, session
 from rayal import prepare as preparing
-from rayal.companion import CompanionSpec, LearningCompanion
+from rayal.companion import CompanionSpec
 from rayal.dataset import Dataset, Split, Store
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, LockedError, StorageError, UsageError
@@ -55,31 +55,11 @@ from rayal.strategies.cod import COD
 from rayal.strategy import Strategy
 from rayal.teacher import EmaTeacherSpec
 from rayal.training import TrainJob
+from tests.doubles import GuessSpec, Silent
 
 KILLED_RUN = Path(__file__).with_name("killed_run.py")
 ONE_THREAD = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1, "checkpoint_seconds": 0}
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
-class Guess(LearningCompanion):
-    """Predicts the loss of an image; it is there to be saved."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(channels, 1)
-
-    def loss(self, outputs: Outputs, per_unit_loss: Tensor, progress: float) -> Tensor:
-        guess = self.linear(outputs.layers[-1].mean(dim=(2, 3)))[:, 0]
-        return (guess - per_unit_loss).square().mean()
-
-
-class GuessSpec(CompanionSpec):
-    """Its head on the last block."""
-
-    name = "guess"
-
-    def build(self, model: Any, classes: int, fresh: Callable[[], nn.Module]) -> Guess:
-        return Guess(model.layer_channels[-1])
 
 
 class Guessing(COD):
@@ -89,21 +69,11 @@ class Guessing(COD):
         return (GuessSpec(),)
 
 
-class Quiet:
-    """A watcher that does nothing."""
-
-    def stage(self, cycle: int, stage: str) -> None: ...
-
-    def shards(self, done: int, total: int) -> None: ...
-
-    def finished(self, cycle: int, stage: str, result: dict[str, Any]) -> None: ...
-
-
 class Interrupted(Exception):
     """What stops a run in these tests."""
 
 
-class At(Quiet):
+class At(Silent):
     """Does something when a stage begins; by default it stops the run there."""
 
     def __init__(self, cycle: int, stage: str, act: Callable[[], None] | None = None) -> None:
@@ -116,7 +86,7 @@ class At(Quiet):
             self.act()
 
 
-def go(x: Experiment, out: Path, *watchers: Quiet, engine: type[LocalEngine] = LocalEngine) -> Any:
+def go(x: Experiment, out: Path, *watchers: Silent, engine: type[LocalEngine] = LocalEngine) -> Any:
     """Runs to the end, in this process."""
     with session.opened(x, str(out)) as opened:
         return opened.run(lambda: nullcontext(engine(x.compute)), watchers)

@@ -180,8 +180,8 @@ def test_another_experiment_is_refused(folder: Folder) -> None:
 def test_identity_is_compared_as_json(disk: Folder) -> None:
     """A tuple in the configuration would make every resume a changed experiment."""
     for _ in range(2):
-        with Ledger(disk, {"milestones": (60, 80)}):
-            pass
+        with Ledger(disk, {"milestones": (60, 80)}) as ledger:
+            assert 0 == ledger.state().cycle
 
 
 def test_a_newer_format_is_refused(folder: Folder) -> None:

@@ -50,6 +50,8 @@ def test_looks_at_a_training_by_itself() -> None:
     with Background(tracker, RECORD, every=0.01):
         until(lambda: len(tracker.calls) >= 3)
 
+    assert {False} == set(tracker.calls)
+
 
 def test_notices_during_a_sync_become_one() -> None:
     """A queue would grow while a server is slow."""

@@ -15,7 +15,6 @@ few blocks of features.
 """
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,49 +22,26 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_array
 
-from rayal import feature_file
-from rayal.distances import BLOCK, Grid, Rows, unit_length, within
+from rayal.distances import BLOCK, Grid, Rows, within
 from rayal.errors import UsageError
-from rayal.feature_file import features_of
 from rayal.greedy import buy, tie_order
-from rayal.parts import Location
 from rayal.selection import Scored
-from rayal.signals import SignalName
-from rayal.strategy import Strategy
+from rayal.strategies._features import OnFeatures
 
 MAX_PAIRS = 200_000_000
 """Pairs of units within the radius that are held in memory, at 20 bytes each."""
 
 
-class ProbCover(Strategy):
+class ProbCover(OnFeatures):
     """Greedy maximum coverage: argmax of the number of uncovered units within `radius`."""
 
-    keeps: ClassVar[frozenset[SignalName]] = frozenset({"features"})
-    scans_labeled: ClassVar[bool] = True
     radius: float = Field(default=0.75, gt=0)
     """Of a ball, a Euclidean distance. 0.75 is for CIFAR-10 with normalised SimCLR features; the
     paper takes the largest at which 95 % of the balls hold one class, by clusters for classes."""
-    features: Location | None = None
-    """A .npz or .parquet file of features by id; null takes those of the model."""
-    normalise: bool = True
-    """Scale each feature vector to length 1 first, as the official code does."""
-
-    def kept(self) -> frozenset[SignalName]:
-        return self.keeps if self.features is None else frozenset()
-
-    def files(self) -> dict[str, str]:
-        return {} if self.features is None else {"features": self.features}
-
-    def check(self, ids: NDArray[np.object_]) -> None:
-        if self.features is not None:
-            feature_file.read(self.features, ids)
 
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         order = tie_order(pool, rng)
-        features, labeled = features_of(pool, self.features)
-        points = features[order]
-        if self.normalise:
-            points, labeled = unit_length(points), unit_length(labeled)
+        points, labeled = self.rows(pool, order)
         grid = Grid.of(points, labeled)
         balls = _Balls(points, grid, self.radius)
         covered = reached(points, labeled, grid, self.radius)

@@ -23,32 +23,22 @@ Differences:
 import heapq
 import warnings
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from rayal import feature_file
-from rayal.distances import BLOCK, Grid, Rows, squared_distances, unit_length
-from rayal.feature_file import features_of
+from rayal.distances import BLOCK, Grid, Rows, squared_distances
 from rayal.greedy import buy, tie_order
-from rayal.parts import Location
 from rayal.selection import Scored, spend
-from rayal.signals import SignalName
-from rayal.strategy import Strategy
+from rayal.strategies._features import OnFeatures
 
 
-class TypiClust(Strategy):
+class TypiClust(OnFeatures):
     """Units in dense places of the feature space, from as many clusters as there are labels."""
 
-    keeps: ClassVar[frozenset[SignalName]] = frozenset({"features"})
-    scans_labeled: ClassVar[bool] = True
-    features: Location | None = None
-    """A .npz or .parquet file of features by id; null takes those of the model."""
-    normalise: bool = True
-    """Scale each feature vector to length 1 first, as the official code does."""
     max_clusters: int = Field(default=500, ge=1)
     """Upper limit of the number of clusters."""
     min_cluster_size: int = Field(default=6, ge=1)
@@ -58,25 +48,13 @@ class TypiClust(Strategy):
     distance: Literal["euclidean", "squared"] = "euclidean"
     """What typicality takes the mean of: the paper's, or the official code's."""
 
-    def kept(self) -> frozenset[SignalName]:
-        return self.keeps if self.features is None else frozenset()
-
-    def files(self) -> dict[str, str]:
-        return {} if self.features is None else {"features": self.features}
-
-    def check(self, ids: NDArray[np.object_]) -> None:
-        if self.features is not None:
-            feature_file.read(self.features, ids)
-
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         order = tie_order(pool, rng)
         count = len(spend(order, pool.costs, budget))
         if not count:
             return order[:0]
-        features, labeled = features_of(pool, self.features)
-        rows = np.concatenate([features[order], labeled])
-        if self.normalise:
-            rows = unit_length(rows)
+        points, labeled = self.rows(pool, order)
+        rows = np.concatenate([points, labeled])
         clusters = k_means(rows, min(len(labeled) + count, self.max_clusters), rng)
         picks = self._pick(rows[: len(order)], clusters[: len(order)], clusters[len(order) :])
         return buy((int(order[i]) for i in picks), pool.costs, budget)

@@ -35,21 +35,9 @@ from rayal.loop import run
 from rayal.model import build, save_weights
 from rayal.scoring import ScoreJob, divide, pending, summary
 from rayal.storage import FileLocation, Folder
+from tests.doubles import Silent
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
-
-
-class Silent:
-    """A watcher that looks away."""
-
-    def stage(self, cycle, stage):
-        pass
-
-    def shards(self, done, total):
-        pass
-
-    def finished(self, cycle, stage, result):
-        pass
 
 
 def finish(x, engine, folder: Path):

@@ -20,6 +20,7 @@ from rayal.model import build, save_weights
 from rayal.parts import names
 from rayal.scoring import ScoreJob, divide, summary
 from rayal.storage import FileLocation, Folder
+from tests.doubles import Silent
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -32,19 +33,6 @@ COMPUTE = {
     "scorers": 2,
 }
 MC = ("mc_dropout_entropy", "bald", "mc_variation_ratio")
-
-
-class Silent:
-    """A watcher that looks away."""
-
-    def stage(self, cycle, stage):
-        pass
-
-    def shards(self, done, total):
-        pass
-
-    def finished(self, cycle, stage, result):
-        pass
 
 
 @pytest.fixture

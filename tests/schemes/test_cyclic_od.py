@@ -21,6 +21,7 @@ from rayal.schemes.tod import Tod
 from rayal.storage import Folder
 from rayal.tasks.classification import Classification
 from rayal.teacher import FrozenTeacherSpec, Teacher
+from tests.doubles import Silent
 
 SPEC = ImageSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
 IMAGES = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -107,14 +108,6 @@ def test_each_cycle_is_taught_by_the_one_before(tiny: Any, tmp_path: Path) -> No
         teacher = load_file(this / "companion-teacher.safetensors")
         for name, value in ended.items():
             assert torch.equal(value, teacher[f"network.{name}"]), name
-
-
-class Silent:
-    """A watcher that does not care."""
-
-    def stage(self, cycle: int, stage: str) -> None: ...
-    def shards(self, done: int, total: int) -> None: ...
-    def finished(self, cycle: int, stage: str, result: Any) -> None: ...
 
 
 def test_companions() -> None:

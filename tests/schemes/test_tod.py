@@ -37,6 +37,7 @@ from rayal.storage import Folder
 from rayal.tasks.classification import Classification
 from rayal.teacher import EmaTeacher, EmaTeacherSpec
 from rayal.training import Place, TrainJob, train
+from tests.doubles import Silent
 
 OFFICIAL = {
     "heads": 2,
@@ -435,14 +436,6 @@ def go(x: Experiment, folder: Path) -> list[list[str]]:
     with Ledger(Folder(folder), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), Silent())
         return [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
-
-
-class Silent:
-    """A watcher that does not care."""
-
-    def stage(self, cycle: int, stage: str) -> None: ...
-    def shards(self, done: int, total: int) -> None: ...
-    def finished(self, cycle: int, stage: str, result: Any) -> None: ...
 
 
 @pytest.mark.parametrize(

@@ -4,21 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayal.model import Outputs
 from rayal.signals import Networks, Signals, entropy
 from rayal.strategies.cod import COD, output_discrepancy
-
-
-class Says(nn.Module):
-    """A network that says these logits, and counts how often it is asked."""
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits, self.calls = logits, 0
-
-    def forward(self, images: Tensor) -> Outputs:
-        self.calls += 1
-        return Outputs(self.logits, self.logits, ())
+from tests.doubles import Says
 
 
 def score(strategy: COD, now: Tensor, reference: nn.Module | Tensor | None, cycle: int) -> Tensor:

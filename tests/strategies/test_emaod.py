@@ -8,33 +8,23 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from rayal.augment import normalise
 from rayal.dataset import Store
 from rayal.engine.local import LocalEngine
 from rayal.ledger import Ledger
 from rayal.loop import run
-from rayal.model import Outputs, load_weights, restore
+from rayal.model import load_weights, restore
 from rayal.signals import Networks, Signals
 from rayal.storage import Folder
 from rayal.strategies.cod import COD
 from rayal.strategies.emaod import EMAOD
 from rayal.teacher import EmaTeacherSpec
+from tests.doubles import Says, Silent
 
 COMPUTE = {"engine": "local", "shard_rows": 256}
 SCHEME = {"epochs": 4, "batch_size": 16, "lr": 0.05}
-
-
-class Says(nn.Module):
-    """A network that says these logits."""
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, images: Tensor) -> Outputs:
-        return Outputs(self.logits, self.logits, ())
 
 
 def score(strategy: EMAOD | COD, now: Tensor, other: Tensor, cycle: int) -> Tensor:
@@ -74,14 +64,6 @@ def go(x: Any, folder: Path) -> list[list[str]]:
     with Ledger(Folder(folder), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), Silent())
         return [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
-
-
-class Silent:
-    """A watcher that does not care."""
-
-    def stage(self, cycle: int, stage: str) -> None: ...
-    def shards(self, done: int, total: int) -> None: ...
-    def finished(self, cycle: int, stage: str, result: Any) -> None: ...
 
 
 def scores(folder: Path, cycle: int, column: str) -> dict[str, float]:

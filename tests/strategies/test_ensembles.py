@@ -11,21 +11,10 @@ from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
 from rayal.committee import disagreement, mean_entropy, mean_log_probs, variation_ratio
-from rayal.model import Outputs
 from rayal.parts import build
 from rayal.selection import Scored
 from rayal.signals import Networks, Signals, entropy
-
-
-class Says(nn.Module):
-    """A network that says these logits."""
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, images: Tensor) -> Outputs:
-        return Outputs(self.logits, self.logits, ())
+from tests.doubles import Says
 
 
 def score(name: str, members: Tensor, **options) -> Tensor:

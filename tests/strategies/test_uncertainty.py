@@ -6,22 +6,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rayal.model import Outputs
 from rayal.parts import build
 from rayal.signals import Networks, Signals
-
-
-class Says(nn.Module):
-    """A network that says these logits."""
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, images: Tensor) -> Outputs:
-        return Outputs(self.logits, self.logits, ())
+from tests.doubles import Says
 
 
 def score(name: str, logits: Tensor, **signals) -> Tensor:

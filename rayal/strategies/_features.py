@@ -1,0 +1,40 @@
+"""What strategies share that look at where units lie in a feature space."""
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayal import feature_file
+from rayal.distances import Rows, unit_length
+from rayal.parts import Location
+from rayal.selection import Scored
+from rayal.signals import SignalName
+from rayal.strategy import Strategy
+
+
+class OnFeatures(Strategy):
+    """The fields of a strategy that selects by the model's features, or by those of a file."""
+
+    keeps: ClassVar[frozenset[SignalName]] = frozenset({"features"})
+    scans_labeled: ClassVar[bool] = True
+    features: Location | None = None
+    """A .npz or .parquet file of features by id; null takes those of the model."""
+    normalise: bool = True
+    """Scale each feature vector to length 1 first, as the official code does."""
+
+    def kept(self) -> frozenset[SignalName]:
+        return self.keeps if self.features is None else frozenset()
+
+    def files(self) -> dict[str, str]:
+        return {} if self.features is None else {"features": self.features}
+
+    def check(self, ids: NDArray[np.object_]) -> None:
+        if self.features is not None:
+            feature_file.read(self.features, ids)
+
+    def rows(self, pool: Scored, order: NDArray[np.intp]) -> tuple[Rows, Rows]:
+        """Finite features of the pool in this order, M x D, and of the labeled units, L x D."""
+        features, labeled = feature_file.features_of(pool, self.features)
+        points = features[order]
+        return (unit_length(points), unit_length(labeled)) if self.normalise else (points, labeled)
