@@ -1,12 +1,29 @@
 """Fixtures for all tests."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+FAST_DISK = Path("/dev/shm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Runs sync many small files, which takes longer than they do on a disk of its own."""
+    if os.access(FAST_DISK, os.W_OK) and shutil.disk_usage(FAST_DISK).free > 2**30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(FAST_DISK))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """A second thread costs more than it brings for tensors this small; runs set their own."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,7 +44,25 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(cache: Path) -> Callable[..., Any]:
+def undrawn() -> Iterator[None]:
+    """Runs in this process do not draw their curve: that takes longer than a tiny training."""
+    from rayal.report import views
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(views, "draw_run", lambda record: b"no picture in tests")
+        yield
+
+
+@pytest.fixture
+def drawn(undrawn: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw their curve, as they do for users."""
+    from rayal.report import curves, views
+
+    monkeypatch.setattr(views, "draw_run", curves.draw_run)
+
+
+@pytest.fixture(scope="session")
+def tiny(cache: Path, undrawn: None) -> Callable[..., Any]:
     """Builds experiments of three cycles that take seconds; keyword arguments replace fields."""
     from rayal.experiment import Experiment
 
@@ -40,10 +75,19 @@ def tiny(cache: Path) -> Callable[..., Any]:
                 "scheme": {"name": "supervised", "epochs": 4, "batch_size": 16, "lr": 0.05},
                 "strategy": "cod",
                 "budget": {"initial": 20, "per_cycle": 20, "total": 60},
-                "compute": {"engine": "local", "shard_rows": 256, "cpus_per_worker": 2},
+                "compute": {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1},
                 "tracking": "none",
                 **fields,
             }
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def process(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """`process(x, out, point)`: a run in a process of its own, see killed_run.py."""
+    from tests.killed_run import Runs
+
+    with closing(Runs(tmp_path_factory.mktemp("processes") / "stderr")) as runs:
+        yield runs

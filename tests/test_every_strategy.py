@@ -32,6 +32,7 @@ def test_batches_and_shards_do_not_choose(
         x = tiny(
             dataset={"name": "digits", "limit_pool": 300, "limit_test": 50},
             model={"name": "small_cnn", "width": 8, "dropout": 0.3},
+            scheme={"name": "supervised", "epochs": 2, "batch_size": 16, "lr": 0.05},
             strategy=strategy,
             ensemble=2,
             compute={"engine": "local", "cpus_per_worker": 1, **compute},

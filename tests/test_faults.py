@@ -13,9 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -56,10 +54,10 @@ from rayal.strategy import Strategy
 from rayal.teacher import EmaTeacherSpec
 from rayal.training import TrainJob
 from tests.doubles import GuessSpec, Silent
+from tests.killed_run import Runs
 
 KILLED_RUN = Path(__file__).with_name("killed_run.py")
 ONE_THREAD = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1, "checkpoint_seconds": 0}
-FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 class Guessing(COD):
@@ -99,10 +97,10 @@ def stopped_at(x: Experiment, out: Path, cycle: int, stage: str) -> Path:
     return out
 
 
-def process(
-    x: Experiment, out: Path, point: str = "none", **env: str
+def process_in(
+    env: dict[str, str], x: Experiment, out: Path, point: str = "none"
 ) -> subprocess.CompletedProcess[str]:
-    """The same in a process of its own, killed after it has written a file like `point`."""
+    """The same in a process of its own that starts with these variables."""
     command = [sys.executable, str(KILLED_RUN), str(out), json.dumps(x.model_dump(mode="json"))]
     return subprocess.run(
         [*command, point], env=os.environ | env, capture_output=True, text=True, timeout=120
@@ -138,21 +136,6 @@ def outcome(out: Path) -> dict[str, Any]:
 
 def files_of(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder where syncing is cheap: whole runs write many small files."""
-    with tempfile.TemporaryDirectory(dir=FAST_DISK) as place:
-        yield Path(place)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def threads() -> Iterator[None]:
-    """Runs set the number of threads of the process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +176,7 @@ def fill(disk: Path) -> None:
 
 
 def test_a_killed_run_refuses_another_configuration(
-    guessing: Experiment, whole: Path, tiny: Callable[..., Experiment], tmp_path: Path
+    whole: Path, tiny: Callable[..., Experiment], process: Runs, tmp_path: Path
 ) -> None:
     """A run would go on with another learning rate than it began with (A13), or with what a
     killed writer left (A15)."""
@@ -903,7 +886,7 @@ def test_scoring_twice_is_the_same(tiny: Callable[..., Experiment], tmp_path: Pa
 # ------------------------------------------------------------------ J: two at once
 
 
-def test_a_second_process_is_refused(guessing: Experiment, tmp_path: Path) -> None:
+def test_a_second_process_is_refused(guessing: Experiment, process: Runs, tmp_path: Path) -> None:
     """Two drivers would write one run (J01)."""
     x = guessing.model_copy(update={"strategy": COD()})
     with session.opened(x, str(tmp_path)):
@@ -914,49 +897,50 @@ def test_a_second_process_is_refused(guessing: Experiment, tmp_path: Path) -> No
 
 
 TOGETHER = """
-import json, logging, sys, time
+import json, logging, os, sys, traceback
 from contextlib import nullcontext
-from pathlib import Path
 from rayal import session
 from rayal.engine.local import LocalEngine
 from rayal.experiment import Experiment
+import sklearn.datasets, sklearn.model_selection, torch._dynamo  # so that all arrive at one moment
+
+def run(out):
+    with session.opened(x, out) as opened:
+        opened.run(lambda: nullcontext(LocalEngine(x.compute)))
 
 logging.basicConfig(level="INFO", format="%(message)s")
-out, fields, gate = sys.argv[1:]
-x = Experiment.model_validate(json.loads(fields))
-import sklearn.datasets, sklearn.model_selection  # so that all arrive at the same moment
-Path(out).mkdir()
-Path(out, "here").touch()
-while not Path(gate).exists():
-    time.sleep(0.001)
-with session.opened(x, f"{out}/run") as opened:
-    opened.run(lambda: nullcontext(LocalEngine(x.compute)))
+fields, *outs = sys.argv[1:]
+x, gate = Experiment.model_validate(json.loads(fields)), os.pipe()
+for out in outs:
+    if os.fork() == 0:
+        os.close(gate[1])
+        os.read(gate[0], 1)
+        try:
+            run(out)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+os.close(gate[1])  # for all at once
+print([os.waitstatus_to_exitcode(os.wait()[1]) for _ in outs])
 """
 
 
 def test_two_runs_share_one_cache(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """A sweep's trials would prepare a dataset side by side, or read half of one (J04)."""
-    gate, cache = tmp_path / "gate", tmp_path / "cache"
-    x = tiny(compute=ONE_THREAD)
-    fields = json.dumps(x.model_dump(mode="json"))
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", TOGETHER, str(tmp_path / name), fields, str(gate)],
-            env=os.environ | {"RAYAL_CACHE": str(cache)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("a", "b")
-    ]
-    while not all((tmp_path / name / "here").exists() for name in ("a", "b")):
-        assert all(run.poll() is None for run in runs), [run.communicate() for run in runs]
-        time.sleep(0.01)
-    gate.touch()
-    said = [run.communicate(timeout=120)[1] for run in runs]
+    x, cache = tiny(compute=ONE_THREAD), tmp_path / "cache"
+    outs = [str(tmp_path / name / "run") for name in ("a", "b")]
+    both = subprocess.run(
+        [sys.executable, "-c", TOGETHER, json.dumps(x.model_dump(mode="json")), *outs],
+        env=os.environ | {"RAYAL_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     stores = [path for path in (cache / "stores").iterdir() if not path.name.startswith(".lock")]
 
-    assert [0, 0] == [run.returncode for run in runs], said
-    assert 1 == "".join(said).count("preparing digits")
+    assert "[0, 0]\n" == both.stdout, both.stderr
+    assert 1 == both.stderr.count("preparing digits")
     assert [x.dataset.open().url.rsplit("/")[-1]] == [store.name for store in stores]
     assert outcome(tmp_path / "a/run") == outcome(tmp_path / "b/run")
 
@@ -1145,11 +1129,13 @@ def test_the_environment_decides_nothing(tiny: Callable[..., Experiment], tmp_pa
     threads; here it is killed in one environment and goes on in another (N01, N02, N03, N04)."""
     x, point = tiny(compute=ONE_THREAD), "cycle-001/score/shard-00000.parquet"
     go(x, tmp_path / "here")
-    west = {"TZ": "America/St_Johns", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONHASHSEED": "1"}
-    east = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "2"}
-    killed = process(x, tmp_path / "there", point, **west, OMP_NUM_THREADS="2")
+    west = {"TZ": "America/St_Johns", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    west |= {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "2"}
+    east = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8"}
+    east |= {"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "1"}
+    killed = process_in(west, x, tmp_path / "there", point)
     assert -signal.SIGKILL == killed.returncode, killed.stderr
-    resumed = process(x, tmp_path / "there", **east, OMP_NUM_THREADS="1")
+    resumed = process_in(east, x, tmp_path / "there")
     assert 0 == resumed.returncode, resumed.stderr
     texts = [path.read_text() for path in (tmp_path / "there").rglob("*.json")]
     moments = re.findall(r'"(\d{4}-\d\d-\d\dT[^"]*)"', "".join(texts))
