@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rayal.errors import DataError
@@ -10,40 +11,46 @@ from rayal.source import Units
 
 SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
 JUNK = "__MACOSX"
+SHOWN = 3  # names of what was ignored in the warning
 
 logger = logging.getLogger(__name__)
 
 
 def list_images(root: Path, inside: str, follow_links: bool = False) -> list[str]:
-    """Paths, relative to `root`, of the images anywhere below `root/inside`; sorted.
+    """Paths, relative to `root`, of the images anywhere below `root/inside`; sorted as text.
 
     Left out, with a warning: hidden names such as .ipynb_checkpoints, __MACOSX, other suffixes,
     links that lead nowhere and links to folders. Raises FileNotFoundError when there is no
     `root/inside`, DataError for a link out of `root`; with `follow_links` both kinds of links are
     followed, except one that leads back to a folder above itself.
     """
+    return list(walk_images(root, inside, follow_links))
+
+
+def walk_images(root: Path, inside: str, follow_links: bool = False) -> Iterator[str]:
+    """As `list_images`, one after the other: holds the names of one folder at a time."""
     walk = _Walk(root, follow_links)
-    found = sorted(walk.images(inside, ()))
+    yield from walk.images(inside, ())
     if walk.ignored:
-        first = ", ".join(map(repr, walk.ignored[:3]))
-        logger.warning("%s: ignored %d entries, first %s", root, len(walk.ignored), first)
-    return found
+        first = ", ".join(map(repr, walk.first_ignored))
+        logger.warning("%s: ignored %d entries, first %s", root, walk.ignored, first)
 
 
 def class_folder(path: str, inside: str) -> str:
     """The class of an image: the first folder below `inside` on its way."""
-    name, *rest = path.removeprefix(f"{inside}/").split("/")
-    if not rest:
+    start = len(inside) + 1
+    end = path.find("/", start)
+    if end < 0:
         raise DataError(f"{path} lies in no class folder; move it into one, or away")
-    return name
+    return sys.intern(path[start:end])  # a million images have a thousand classes
 
 
-def common_classes(splits: Mapping[str, Sequence[str]]) -> list[str]:
-    """The class folders, sorted, of splits (folder -> paths); DataError where these differ."""
-    found = {split: {class_folder(path, split) for path in splits[split]} for split in splits}
-    everywhere, anywhere = set.intersection(*found.values()), set.union(*found.values())
+def common_classes(found: Mapping[str, Iterable[str]]) -> list[str]:
+    """The classes, sorted, that each split has images of; DataError where the splits differ."""
+    classes = {split: set(names) for split, names in found.items()}
+    everywhere, anywhere = set.intersection(*classes.values()), set.union(*classes.values())
     if everywhere != anywhere:
-        gaps = [f"{split} lacks {sorted(anywhere - here)}" for split, here in found.items()]
+        gaps = [f"{split} lacks {_some(anywhere - here)}" for split, here in classes.items()]
         raise DataError(
             f"the splits have different class folders: {'; '.join(gaps)}; add them, or list the"
             " classes in dataset.classes"
@@ -51,43 +58,70 @@ def common_classes(splits: Mapping[str, Sequence[str]]) -> list[str]:
     return sorted(everywhere)
 
 
-def units_of(root: Path, inside: str, paths: Sequence[str], classes: Sequence[str]) -> Units:
-    """The images at these paths, named by them; DataError for a folder that is no class."""
+def units_of(
+    root: Path, inside: str, paths: Sequence[str], found: Sequence[str], classes: Sequence[str]
+) -> Units:
+    """The images at these paths, named by them, `found` their classes; DataError for a class that
+    is not among `classes`."""
     index = {name: number for number, name in enumerate(classes)}
-    folders = [class_folder(path, inside) for path in paths]
-    if strange := sorted(set(folders) - index.keys()):
+    if strange := set(found) - index.keys():
         raise DataError(
-            f"{root / inside}: folders {strange} are not among the {len(index)} classes; move them"
-            " away, or add them to dataset.classes"
+            f"{root / inside}: folders {_some(strange)} are not among the {len(index)} classes;"
+            " move them away, or add them to dataset.classes"
         )
-    return Units(paths, [index[name] for name in folders], [f"{root}/{path}" for path in paths])
+    return Units(paths, [index[name] for name in found], Addresses(root, paths))
+
+
+class Addresses:
+    """The whole path of each image, made when it is asked for."""
+
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        self.root, self.paths = root, paths
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{self.root}/{path}" for path in self.paths)
+
+
+def _some(names: Collection[str]) -> str:
+    """The first few names."""
+    first = sorted(names)[:5]
+    return f"{first}" + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
 
 
 class _Walk:
     def __init__(self, root: Path, follow_links: bool) -> None:
         self.root, self.follow_links = root, follow_links
         self.real_root = os.path.realpath(root)
-        self.ignored: list[str] = []
+        self.ignored = 0
+        self.first_ignored: list[str] = []
 
     def images(self, folder: str, above: tuple[str, ...]) -> Iterator[str]:
         """Images below a folder; `above` are the real paths of the folders that led here."""
         above = (*above, os.path.realpath(self.root / folder)) if self.follow_links else above
-        with os.scandir(self.root / folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                path = f"{folder}/{entry.name}"
-                if self._is_ignored(entry, path, above):
-                    self.ignored.append(path)
-                elif entry.is_dir():
-                    yield from self.images(path, above)
-                else:
-                    yield path
+        for name in self._kept(folder, above):
+            if name.endswith("/"):
+                yield from self.images(f"{folder}/{name[:-1]}", above)
+            else:
+                yield f"{folder}/{name}"
 
-    def _is_ignored(self, entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> bool:
-        if entry.name.startswith(".") or entry.name == JUNK:
-            return True
-        if entry.is_symlink() and self._is_dead_end(entry, path, above):
-            return True
-        return not entry.is_dir() and os.path.splitext(entry.name)[1].lower() not in SUFFIXES
+    def _kept(self, folder: str, above: tuple[str, ...]) -> list[str]:
+        """Images and folders, these with a slash: so sorted, all paths are sorted as text."""
+        kept, ignored = list[str](), list[str]()
+        with os.scandir(self.root / folder) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith(".") or name == JUNK:
+                    ignored.append(name)
+                elif entry.is_symlink() and self._is_dead_end(entry, f"{folder}/{name}", above):
+                    ignored.append(name)
+                elif entry.is_dir():
+                    kept.append(f"{name}/")
+                else:
+                    (kept if _is_image(name) else ignored).append(name)
+        self.ignored += len(ignored)
+        room = SHOWN - len(self.first_ignored)
+        self.first_ignored += [f"{folder}/{name}" for name in sorted(ignored)[:room]]
+        return sorted(kept)
 
     def _is_dead_end(self, entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> bool:
         target = os.path.realpath(entry.path)
@@ -99,3 +133,7 @@ class _Walk:
                 " dataset.follow_links: true"
             )
         return not os.path.isfile(target)
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES

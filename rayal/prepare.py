@@ -25,8 +25,9 @@ from rayal.survey import Look, Shape, Statistics, Survey, look
 
 GROUP_ROWS = 256
 """Images in a row group, the least that is read at a time."""
-PART_BYTES = 256 * 2**20
-"""A new file is begun when this much (bytes) is in the last one."""
+PART_BYTES, PART_ROWS = 256 * 2**20, 2**16
+"""A new file is begun when this much (bytes) or many (images) are in the last one: whoever reads a
+few images reads the directory of the file first."""
 RAW_SIDE = 64
 """Largest side (pixels) of images that `auto` keeps as raw pixels."""
 NEWS = 30.0
@@ -164,7 +165,7 @@ class _Parts:
 
     def write(self, ids: list[str], looks: list[Look]) -> None:
         """Append one row group."""
-        if self._writer is None or self._bytes >= PART_BYTES:
+        if self._writer is None or self._is_full():
             self._begin()
         table = pa.table({"id": ids, "image": [self._kept(seen) for seen in looks]}, self._schema)
         self._writer.write_table(table, row_group_size=GROUP_ROWS)
@@ -180,6 +181,9 @@ class _Parts:
             case "uri":
                 assert isinstance(seen.image, str)
                 return uri.checked(seen.image)
+
+    def _is_full(self) -> bool:
+        return self._bytes >= PART_BYTES or self.rows[self._file] >= PART_ROWS
 
     def _begin(self) -> None:
         self.__exit__()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from rayal.card import SplitName
 from rayal.errors import DataError
@@ -64,12 +65,18 @@ class Source:
             if not len(units.ids):
                 raise DataError(f"the {split} has no images; check the dataset's files")
             assert len(units.ids) == len(units.labels)
-            for row, (unit, label) in enumerate(zip(units.ids, units.labels, strict=True)):
-                _check_id(f"{split} row {row}", unit)
-                _check_label(f"{split} row {row} ({quoted(unit)})", label, len(self.classes))
-        times = Counter(unit for units in self.splits.values() for unit in units.ids)
-        if len(times) < times.total():
-            twice = [quoted(unit) for unit, count in times.items() if count > 1]
+            if not _are_ids(units.ids):
+                for row, unit in enumerate(units.ids):
+                    _check_id(f"{split} row {row}", unit)
+            if not _are_labels(units.labels, len(self.classes)):
+                for row, (unit, label) in enumerate(zip(units.ids, units.labels, strict=True)):
+                    _check_label(f"{split} row {row} ({quoted(unit)})", label, len(self.classes))
+        self._check_unique()
+
+    def _check_unique(self) -> None:
+        units = [unit for units in self.splits.values() for unit in units.ids]
+        if len(set(units)) < len(units):
+            twice = [quoted(unit) for unit, count in Counter(units).items() if count > 1]
             raise DataError(
                 f"{len(twice)} ids are used more than once in pool and test, first"
                 f" {', '.join(twice[:5])}; make them unique"
@@ -104,6 +111,21 @@ def file_identity(path: str | Path) -> str:
 def quoted(text: str) -> str:
     """An id for a message: control characters escaped, at most 80 characters."""
     return repr(text) if len(text) <= 80 else f"{text[:80]!r}..."
+
+
+def _are_ids(ids: Sequence[object]) -> bool:
+    """Whether all are non-empty Unicode strings: what `_check_id` says, a million a second."""
+    try:
+        return set(map(type, ids)) == {str} and all(ids) and bool(pa.array(ids, pa.string()))
+    except UnicodeEncodeError:
+        return False
+
+
+def _are_labels(labels: Sequence[int], num_classes: int) -> bool:
+    """Whether all are class indices, as `_check_label` says."""
+    if set(map(type, labels)) - {int, np.int64}:
+        return False
+    return 0 <= min(labels) and max(labels) < num_classes
 
 
 def _check_id(place: str, unit: object) -> None:

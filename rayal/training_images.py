@@ -4,8 +4,7 @@ import mmap
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from rayal.dataset import ImageSpec, Split
 from rayal.errors import DataError, StorageError
 
 CHUNK = 1024  # images read from the store at a time
+PIECE = 16  # images that one thread decodes at a time
 
 
 class Images(Protocol):
@@ -43,8 +43,10 @@ class Resident:
         self, split: Split, ids: Sequence[str], spec: ImageSpec, device: torch.device
     ) -> None:
         images = np.empty((len(ids), spec.channels, spec.height, spec.width), np.uint8)
-        for start, rows in _chunks(split, ids):
+        start = 0
+        for rows in split.chunks(ids, CHUNK):
             images[start : start + len(rows)] = _decoded(split, rows)
+            start += len(rows)
         self.images = torch.from_numpy(images).to(device)
 
     def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -55,8 +57,8 @@ class Resident:
 class Streaming:
     """The undecoded images in a local memory-mapped file, decoded by threads ahead of their use.
 
-    One thread per torch thread decodes whole batches. The file has no name: it disappears with the
-    process, killed or not.
+    As many threads as torch uses share each batch. Decoded ahead is one batch, or as many as give
+    every thread two pieces. The file has no name: it disappears with the process, killed or not.
     """
 
     def __init__(self, split: Split, ids: Sequence[str], device: torch.device) -> None:
@@ -65,24 +67,24 @@ class Streaming:
         self.rows = _on_disk(split, ids)
 
     def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        coming = iter(parts)
+        ahead = deque[list[Future[Tensor]]]()
         with ThreadPoolExecutor(self.threads) as threads:
-            ahead = deque(
-                threads.submit(self._fetch, part) for part in islice(coming, self.threads + 1)
-            )
-            while ahead:
-                images = ahead.popleft().result()
-                ahead.extend(threads.submit(self._fetch, part) for part in islice(coming, 1))
-                yield images.to(self.device)
+            try:
+                for part in parts:
+                    ahead.append([threads.submit(self._fetch, p) for p in torch.split(part, PIECE)])
+                    if len(ahead) > 1 and sum(map(len, ahead)) >= 2 * self.threads:
+                        yield self._whole(ahead.popleft())
+                while ahead:
+                    yield self._whole(ahead.popleft())
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def _whole(self, pieces: list[Future[Tensor]]) -> Tensor:
+        return torch.cat([piece.result() for piece in pieces]).to(self.device)
 
     def _fetch(self, part: Tensor) -> Tensor:
         rows = pa.concat_tables([self.rows.slice(place, 1) for place in part.tolist()])
-        return torch.tensor(_decoded(self.split, rows))
-
-
-def _chunks(split: Split, ids: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-    for start in range(0, len(ids), CHUNK):
-        yield start, split.take(ids[start : start + CHUNK])
+        return torch.from_numpy(_decoded(self.split, rows))
 
 
 def _decoded(split: Split, rows: pa.Table) -> NDArray[np.uint8]:
@@ -101,7 +103,7 @@ def _on_disk(split: Split, ids: Sequence[str]) -> pa.Table:
     try:
         with tempfile.TemporaryFile() as file:
             writer = None
-            for _, rows in _chunks(split, ids):
+            for rows in split.chunks(ids, CHUNK):
                 writer = writer or pa.ipc.new_file(file, rows.schema)
                 writer.write_table(rows)
             assert writer is not None, "there are labeled images"

@@ -3,10 +3,12 @@
 import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from rayal.augment import Augment, normalise
-from rayal.dataset import Dataset, ImageSpec, Source, Store, Units
+from rayal.dataset import Dataset, Decoded, ImageSpec, Source, Split, Store, Units
 from rayal.errors import DataError, StorageError, UsageError
 from rayal.feed import Feed, batch_ends
 from rayal.scheme import Batch
@@ -23,6 +25,7 @@ from rayal.schemes.supervised import Supervised
 from rayal.training_images import Resident, Streaming, open_images
 
 CPU = torch.device("cpu")
+submit = ThreadPoolExecutor.submit
 SPEC = ImageSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 
 
@@ -192,20 +195,30 @@ def test_streamed_and_resident_images_are_the_same(store: Store) -> None:
         assert torch.equal(direct[part], other)
 
 
-def test_streaming_decodes_a_bounded_number_of_batches_ahead(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("threads", "size", "expected"),
+    [(1, 10, 2), (4, 10, 8), (1, 100, 2 * 7), (4, 100, 2 * 7), (8, 100, 3 * 7)],
+)
+def test_streaming_decodes_a_bounded_number_of_images_ahead(
+    store: Store, monkeypatch: pytest.MonkeyPatch, threads: int, size: int, expected: int
 ) -> None:
-    """All images would be decoded at once and fill the memory that streaming is to save."""
+    """All images would be decoded at once and fill the memory that streaming is to save. By hand:
+    pieces of 16 images, so 7 of a batch of 100; two batches or two pieces a thread."""
     streamed = Streaming(store.pool, store.pool.ids(), CPU)
-    fetched: list[Tensor] = []
+    streamed.threads = threads
+    asked: list[Tensor] = []
     fetch = streamed._fetch
-    monkeypatch.setattr(streamed, "_fetch", lambda part: fetched.append(part) or fetch(part))
+    monkeypatch.setattr(
+        "rayal.training_images.ThreadPoolExecutor.submit",
+        lambda pool, work, part: asked.append(part) or submit(pool, fetch, part),
+    )
     before = threading.active_count()
-    batches = streamed.batches(torch.arange(1300).split(10))
+    batches = streamed.batches(torch.arange(1300).split(size))
     next(batches)
     batches.close()
 
-    assert len(fetched) <= streamed.threads + 2
+    assert expected == len(asked)
+    assert max(map(len, asked)) <= 16
     assert before == threading.active_count()
 
 
@@ -219,6 +232,25 @@ def test_an_image_that_broke_since_is_named(store: Store, monkeypatch: pytest.Mo
     )
     with pytest.raises(DataError, match="training image 'u7' cannot be decoded: truncated"):
         Resident(store.pool, store.pool.ids(), store.card.image, CPU)
+
+
+def test_a_broken_image_of_a_stream_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of a decoding thread would be lost, or keep the other threads running."""
+    streamed = Streaming(store.pool, store.pool.ids(), CPU)
+    decode, before = type(store.pool).decode, threading.active_count()
+
+    def broken(split: Split, rows: pa.Table) -> Decoded:
+        bad = {unit: "truncated" for unit in rows["id"].to_pylist() if unit == "u700"}
+        return decode(split, rows)._replace(bad=bad)
+
+    monkeypatch.setattr(type(store.pool), "decode", broken)
+    batches = streamed.batches(torch.arange(1300).split(100))
+    for _ in range(7):
+        next(batches)
+
+    with pytest.raises(DataError, match="training image 'u700' cannot be decoded: truncated"):
+        next(batches)
+    assert before == threading.active_count()
 
 
 def test_a_full_temporary_disk_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

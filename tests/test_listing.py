@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rayal.errors import DataError
-from rayal.listing import common_classes, list_images, units_of
+from rayal.listing import class_folder, common_classes, list_images, units_of, walk_images
 
 
 def plant(root: Path, *paths: str) -> None:
@@ -32,6 +32,27 @@ def test_images_in_a_fixed_order(tmp_path: Path) -> None:
         "train/a/x/2.jpeg",
         "train/b/1.JPG",
     ] == list_images(tmp_path, "train")
+
+
+def test_the_order_is_that_of_the_text(tmp_path: Path) -> None:
+    """Walked folder by folder, `a-b/` would come after `a/`, and a pool sorted by id elsewhere
+    would have another order here."""
+    paths = ["t/a-b/2.png", "t/a.png", "t/a/1.png", "t/a/b/3.png", "t/a/b0.png", "t/ab/4.png"]
+    plant(tmp_path, *reversed(paths))
+
+    assert sorted(paths) == list(walk_images(tmp_path, "t"))
+
+
+def test_a_walk_holds_one_folder_at_a_time(tmp_path: Path) -> None:
+    """A pool of a billion files would fill the memory before the first one is scored."""
+    plant(tmp_path, "t/a/1.png", "t/b/2.png")
+    walk = walk_images(tmp_path, "t")
+
+    assert "t/a/1.png" == next(walk)
+
+    plant(tmp_path, "t/b/3.png")
+
+    assert ["t/b/2.png", "t/b/3.png"] == list(walk)
 
 
 def test_junk_is_left_out_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -87,25 +108,40 @@ def test_links_inside_cannot_loop(tmp_path: Path) -> None:
     assert ["train/a/1.jpg", "train/a/2.jpg"] == list_images(tmp_path, "train", follow_links=True)
 
 
-def test_classes_must_agree(tmp_path: Path) -> None:
+def test_a_link_to_itself_is_left_out(tmp_path: Path) -> None:
+    """The system refuses to look at it at all, and the whole folder would be refused with it."""
+    plant(tmp_path, "train/a/1.jpg")
+    (tmp_path / "train/a/self.jpg").symlink_to("self.jpg")
+
+    assert ["train/a/1.jpg"] == list_images(tmp_path, "train")
+    assert ["train/a/1.jpg"] == list_images(tmp_path, "train", follow_links=True)
+
+
+def test_classes_must_agree() -> None:
     """With a class missing in one split, indices by position would shift and accuracy drop to 0."""
-    splits = {"train": ["train/10/a.png", "train/9/b.png"], "val": ["val/9/c.png", "val/10/d.png"]}
+    assert ["10", "9"] == common_classes({"train": ["10", "9", "9"], "val": ["9", "10"]})
 
-    assert ["10", "9"] == common_classes(splits)
-
-    splits["val"] = ["val/9/c.png", "val/11/d.png"]
     with pytest.raises(DataError, match=r"train lacks \['11'\]; val lacks \['10'\]"):
-        common_classes(splits)
-    with pytest.raises(DataError, match="a.png lies in no class folder"):
-        common_classes({"train": ["train/a.png"]})
+        common_classes({"train": ["10", "9"], "val": ["9", "11"]})
+    with pytest.raises(DataError, match=r"val lacks \['0', '1', '2', '3', '4'\] and 4 more"):
+        common_classes({"train": [str(name) for name in range(10)], "val": ["9"]})
+
+
+def test_a_class_is_the_first_folder() -> None:
+    """What lies deeper belongs to it; what lies in none would get a file's name as its class."""
+    assert "10" == class_folder("a/train/10/x/y.png", "a/train")
+
+    with pytest.raises(DataError, match="train/a.png lies in no class folder"):
+        class_folder("train/a.png", "train")
 
 
 def test_labels_go_by_name(tmp_path: Path) -> None:
     """`classes` may be in any order and hold classes without images."""
-    units = units_of(tmp_path, "train", ["train/10/a.png", "train/9/b.png"], ["9", "none", "10"])
+    paths = ["train/10/a.png", "train/9/b.png"]
+    units = units_of(tmp_path, "train", paths, ["10", "9"], ["9", "none", "10"])
 
     assert [2, 0] == units.labels
-    assert [f"{tmp_path}/train/10/a.png", f"{tmp_path}/train/9/b.png"] == units.images
+    assert [f"{tmp_path}/{path}" for path in paths] == list(units.images) == list(units.images)
 
     with pytest.raises(DataError, match=r"\['10'\] are not among"):
-        units_of(tmp_path, "train", ["train/10/a.png"], ["9"])
+        units_of(tmp_path, "train", paths[:1], ["10"], ["9"])

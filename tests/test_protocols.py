@@ -50,6 +50,7 @@ CARDS = {
     "cifar100": card("cifar100", 50_000, 10_000, classes=100, size=32),
     "svhn": card("svhn", 73_257, 26_032, classes=10, size=32),
     "caltech101": card("caltech101", 7_766, 911, classes=101, size=224),
+    "imagenet": card("imagenet", 1_281_167, 50_000, classes=1000, size=224),
 }
 
 
@@ -103,7 +104,20 @@ GRADNORM = {
     "svhn": TOD["svhn"]._replace(scored=HALF),
     "caltech101": TOD["caltech101"]._replace(scored=(6898, 6464, 6030, 5596, 5162, 4728)),
 }
+VAAL_IMAGENET = Protocol(
+    "imagenet",
+    138_365_992,
+    labels=range(128_120, 384_361, 64_060),
+    scored=(1_153_047, 1_088_987, 1_024_927, 960_867),
+    epochs=100,
+    batch=128,
+    lr=0.01,
+    drops=(25, 50, 75),
+    start="warm",
+    augment={"flip": True, "crop": 16},
+)
 DAST_AL = {
+    "imagenet": VAAL_IMAGENET,
     "cifar10": Protocol("cifar10", 11_436_106, range(2500, 25_001, 2500), TENTH, **TOD_TRAINING),
     "vgg16_cifar10": Protocol(
         "cifar10", 14_728_266, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING
@@ -133,6 +147,7 @@ PROTOCOLS: dict[str, Protocol] = {
     **{f"tod_{name}": protocol for name, protocol in TOD.items()},
     **{f"tod_official_{name}": protocol for name, protocol in TOD.items()},
     **{f"gradnorm_{name}": protocol for name, protocol in GRADNORM.items()},
+    "gradnorm_imagenet": VAAL_IMAGENET,
     **{f"dast_al_{name}": protocol for name, protocol in DAST_AL.items()},
     "parting_cifar10": parting(*WRN_10, LARGE, {}),
     "parting_cifar10_augmented": parting(*WRN_10, LARGE, STRONG),
@@ -200,6 +215,7 @@ MEANS = {
     "cifar100": (0.4914, 0.4822, 0.4465),
     "svhn": (0.4310, 0.4302, 0.4463),
     "caltech101": (0.5020, 0.5020, 0.5020),
+    "imagenet": (0.485, 0.456, 0.406),
     "dast_al_vgg16_cifar100": (0.5071, 0.4867, 0.4408),
 }
 STDS = {
@@ -207,6 +223,7 @@ STDS = {
     "cifar100": (0.2023, 0.1994, 0.2010),
     "svhn": (0.1965, 0.1984, 0.1992),
     "caltech101": (1.0, 1.0, 1.0),
+    "imagenet": (0.229, 0.224, 0.225),
     "dast_al_vgg16_cifar100": (0.2675, 0.2565, 0.2761),
 }
 
@@ -264,6 +281,23 @@ def test_methods_of_tod_and_gradnorm(
         assert x.scheme.batch_size == unlabeled.batch_size
 
 
+@pytest.mark.parametrize("name", ["gradnorm_imagenet", "dast_al_imagenet"])
+def test_imagenet_is_streamed(name: str) -> None:
+    """Its pixels would fill the memory of a GPU beside the network."""
+    x, protocol = load(name), PROTOCOLS[name]
+
+    assert protocol.labels[0] * 3 * 224 * 224 > x.compute.resident_bytes
+    assert ("uri", False) == (x.dataset.encoding, x.dataset.verify)
+
+
+def test_gradnorm_on_imagenet() -> None:
+    """A curve of another method."""
+    x = load("gradnorm_imagenet")
+
+    assert {"name": "entropy_gradnorm", "norm": "sum"}.items() <= x.strategy.model_dump().items()
+    assert "supervised" == x.scheme.part_name()
+
+
 @pytest.mark.parametrize(
     ("dataset", "weight"),
     [("cifar10", 0.02), ("cifar100", 0.05), ("svhn", 0.005), ("caltech101", 0.1)],
@@ -282,7 +316,8 @@ def test_official_tod(dataset: str, weight: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "strength"), [("cifar10", 1.0), ("vgg16_cifar10", 1.0), ("vgg16_cifar100", 5.0)]
+    ("name", "strength"),
+    [("cifar10", 1.0), ("vgg16_cifar10", 1.0), ("vgg16_cifar100", 5.0), ("imagenet", 7.5)],
 )
 def test_methods_of_dast_al(name: str, strength: float) -> None:
     """Training without its augmentation, or scores from statistics of another kind."""

@@ -51,10 +51,14 @@ class Caltech101(EncodedDataset):
             pool += sorted(paths[row] for row in order[:cut])
             test += sorted(paths[row] for row in order[cut:])
             classes.append(name)
+        pools, tests = (
+            units_of(self.folder, FOLDER, paths, [class_folder(p, FOLDER) for p in paths], classes)
+            for paths in (pool, test)
+        )
         return Source(
             classes=classes,
-            pool=units_of(self.folder, FOLDER, pool, classes),
-            test=units_of(self.folder, FOLDER, test, classes),
+            pool=pools,
+            test=tests,
             origin="https://data.caltech.edu/records/mzrjq-6wc02",
             licence="CC BY 4.0",
             encoding=self.encoding,

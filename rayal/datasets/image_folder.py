@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rayal.dataset import EncodedDataset, Source
-from rayal.listing import common_classes, list_images, units_of
+from rayal.listing import class_folder, common_classes, units_of, walk_images
 
 
 class ImageFolder(EncodedDataset):
@@ -28,15 +28,27 @@ class ImageFolder(EncodedDataset):
     """Follow links to folders (else left out) and links that lead out of root (else an error)."""
 
     def files(self) -> list[str]:
-        return [path for split in (self.pool, self.test) for path in self._paths(split)]
+        return [
+            path
+            for split in (self.pool, self.test)
+            for path in walk_images(self.folder, split, self.follow_links)
+        ]
 
     def source(self) -> Source:
-        pool, test = self._paths(self.pool), self._paths(self.test)
-        classes = self.classes or common_classes({self.pool: pool, self.test: test})
+        return self.source_of(self.files())
+
+    def source_of(self, files: Sequence[str]) -> Source:
+        paths = {split: _below(split, files) for split in (self.pool, self.test)}
+        found = {split: self.classes_of(split, paths[split]) for split in paths}
+        classes = self.classes or common_classes(found)
+        pool, test = (
+            units_of(self.folder, split, paths[split], found[split], classes)
+            for split in (self.pool, self.test)
+        )
         return Source(
             classes=self.class_names(classes),
-            pool=units_of(self.folder, self.pool, pool, classes),
-            test=units_of(self.folder, self.test, test, classes),
+            pool=pool,
+            test=test,
             origin=self.origin,
             licence=self.licence,
             encoding=self.encoding,
@@ -44,9 +56,14 @@ class ImageFolder(EncodedDataset):
             verify=self.verify,
         )
 
+    def classes_of(self, split: str, paths: Sequence[str]) -> Sequence[str]:
+        """The class of each image of a split."""
+        return [class_folder(path, split) for path in paths]
+
     def class_names(self, classes: Sequence[str]) -> Sequence[str]:
-        """What the class folders are called in reports."""
+        """What the classes are called in reports."""
         return classes
 
-    def _paths(self, split: str) -> list[str]:
-        return list_images(self.folder, split, self.follow_links)
+
+def _below(folder: str, files: Sequence[str]) -> list[str]:
+    return [path for path in files if path.startswith(f"{folder}/")]

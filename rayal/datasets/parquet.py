@@ -2,19 +2,18 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, TypeAdapter, ValidationError
 
 from rayal import uri
 from rayal.dataset import EncodedDataset, Source, Units
 from rayal.errors import DataError, UsageError
+from rayal.parquet_columns import footers, is_binary, is_tensor, is_text, opened
 from rayal.source import AnyImage, quoted, row_id
 
 BATCH = 256  # rows whose images are in memory at a time
@@ -55,7 +54,8 @@ class Parquet(EncodedDataset):
 
     def source(self) -> Source:
         pool, test = (self._columns(names) for names in (self.pool, self.test))
-        kind = check_schemas([*pool.files, *test.files], pool.names)[self.image]
+        first, *_ = footers([*pool.files, *test.files], pool.names).values()
+        kind = first.types[self.image]
         self._check_kind(kind)
         meta = _metadata(pool.files[0])
         classes = self._classes(pool, meta)
@@ -65,18 +65,18 @@ class Parquet(EncodedDataset):
             test=test.units("test", classes),
             origin=meta.get("origin", f"Parquet files in {self.folder}"),
             licence=meta.get("license", "not stated"),
-            encoding="raw" if _is_tensor(kind) else self.encoding,
+            encoding="raw" if is_tensor(kind) else self.encoding,
             decoding=self.decoding,
             verify=self.verify,
         )
 
     def _check_kind(self, kind: pa.DataType) -> None:
-        if not (_is_tensor(kind) or _is_text(kind) or _is_binary(kind)):
+        if not (is_tensor(kind) or is_text(kind) or is_binary(kind)):
             raise DataError(
                 f"column {self.image!r} holds {kind}; images are binary, string, or a fixed-shape"
                 " tensor of uint8 with shape [1 or 3, height, width]"
             )
-        if self.encoding == "uri" and not _is_text(kind):
+        if self.encoding == "uri" and not is_text(kind):
             raise UsageError(
                 f"encoding: uri needs a column of addresses, but {self.image!r} holds {kind};"
                 " choose another encoding"
@@ -92,7 +92,7 @@ class Parquet(EncodedDataset):
         return files
 
     def _columns(self, patterns: Sequence[str]) -> "_Columns":
-        files = [self.folder / name for name in self._named(patterns)]
+        files = [str(self.folder / name) for name in self._named(patterns)]
         return _Columns(files, self.folder, self.id, self.image, self.label)
 
     def _classes(self, pool: "_Columns", meta: dict[str, str]) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ class Parquet(EncodedDataset):
 class _Columns:
     """The columns of some files, read on demand. As an iterable: the images."""
 
-    files: list[Path]
+    files: list[str]
     root: Path
     id: str | None
     image: str
@@ -142,9 +142,9 @@ class _Columns:
                     yield from self._images(batch[self.image])
 
     def _images(self, column: pa.Array) -> Iterator[AnyImage | None]:
-        if _is_tensor(column.type):
+        if is_tensor(column.type):
             return iter(column.to_numpy_ndarray())  # Arrow cannot read null tensors from Parquet
-        if _is_text(column.type):
+        if is_text(column.type):
             return (None if path is None else self._address(path) for path in column.to_pylist())
         return iter(column.to_pylist())
 
@@ -157,41 +157,13 @@ class _Columns:
         return inside
 
 
-def check_schemas(files: Sequence[Path], names: Sequence[str]) -> dict[str, pa.DataType]:
-    """The types of the columns, alike in all files; DataError naming the file that differs."""
-    types = dict[str, pa.DataType]()
-    for file in files:
-        with opened(file) as parquet:
-            schema = parquet.schema_arrow
-        for name in names:
-            if name not in schema.names:
-                raise DataError(f"{file} has no column {name!r}; it has {', '.join(schema.names)}")
-            kind = schema.field(name).type
-            if types.setdefault(name, kind) != kind:
-                raise DataError(
-                    f"{file}: column {name!r} holds {kind}, in {files[0].name} {types[name]}; write"
-                    " it again with one type"
-                )
-    return types
-
-
-@contextmanager
-def opened(file: Path) -> Iterator[pq.ParquetFile]:
-    """The file; DataError naming it when it is not whole, then or while it is read."""
-    try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-            yield parquet
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{file} cannot be read: {error}; restore it from a copy") from error
-
-
-def _metadata(file: Path) -> dict[str, str]:
+def _metadata(file: str) -> dict[str, str]:
     with opened(file) as parquet:
         metadata = parquet.schema_arrow.metadata or {}
     return {key.decode(): value.decode(errors="replace") for key, value in metadata.items()}
 
 
-def _class_names(file: Path, text: str) -> tuple[str, ...]:
+def _class_names(file: str, text: str) -> tuple[str, ...]:
     try:
         return TypeAdapter(tuple[str, ...]).validate_json(text)
     except ValidationError as error:
@@ -212,21 +184,3 @@ def _indices(
                 f" {', '.join(classes[:10])}"
             )
     return [index[label] if isinstance(label, str) else label for label in labels]
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return kind in (pa.string(), pa.large_string())
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return kind in (pa.binary(), pa.large_binary())
-
-
-def _is_tensor(kind: pa.DataType) -> bool:
-    return (
-        isinstance(kind, pa.FixedShapeTensorType)
-        and kind.value_type == pa.uint8()
-        and len(kind.shape) == 3
-        and kind.shape[0] in (1, 3)
-        and kind.permutation in (None, [0, 1, 2])
-    )

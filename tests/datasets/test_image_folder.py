@@ -8,6 +8,7 @@ from PIL import Image
 
 from rayal.datasets.image_folder import ImageFolder
 from rayal.errors import DataError, UsageError
+from rayal.listing import walk_images
 
 
 def plant(root: Path, *paths: str, side: int = 8) -> None:
@@ -28,6 +29,23 @@ def test_paths_are_ids_and_folders_are_labels(tmp_path: Path) -> None:
     assert [1, 0] == store.pool.decode(store.pool.take(store.pool.ids())).images[
         :, 0, 0, 0
     ].tolist()
+
+
+def test_the_folders_are_walked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million files on a file server take minutes to list; files that come between two walks
+    would be in the store and not in its fingerprint."""
+    plant(tmp_path, "train/dog/1.png", "test/dog/2.png")
+    listed: list[str] = []
+    walk = walk_images
+    monkeypatch.setattr(
+        "rayal.datasets.image_folder.walk_images",
+        lambda root, inside, links: listed.append(inside) or walk(root, inside, links),
+    )
+    dataset = ImageFolder(root=str(tmp_path))
+    dataset.open()
+
+    assert ["train", "test"] == listed
+    assert dataset.source().pool.ids == ["train/dog/1.png"]
 
 
 def test_splits_with_other_classes_are_refused(tmp_path: Path) -> None:
