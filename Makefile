@@ -25,6 +25,7 @@ bench: .venv/installed
 	$(BIN)/python jobs/bench_scoring.py
 	$(BIN)/python jobs/bench_cycle.py
 	$(BIN)/python jobs/bench_strategies.py
+	$(BIN)/python jobs/bench_pool.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -29,7 +29,8 @@ import typer
 from analysis import Results, Row
 
 from rayal.errors import UsageError
-from rayal.ledger import INITIAL, read_done, stage_folder
+from rayal.journal import read_done
+from rayal.ledger import INITIAL, stage_folder
 from rayal.record import Record, find_records
 
 PARTS = ("train_s", "auxiliary_s", "score_s", "select_s")

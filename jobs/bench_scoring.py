@@ -87,14 +87,14 @@ class Bench:
         store = x.dataset.open()
         out = self.folder / f"pass-{self.passes}"
         self.passes += 1
-        job = ScoreJob(
-            experiment=x,
-            cycle=cycle,
-            store=store.url,
-            weights=self.weights[0],
+        job = ScoreJob.of(
+            x,
+            store,
+            cycle,
+            self.weights[0],
+            str(out),
             previous=self.weights[1],
             previous_scores=self.kept if cycle else None,
-            out=str(out),
         )
         tasks = divide(store.pool, store.pool.ids(), x.compute.shard_rows)
         done = sum(result["rows"] for result in engine.score(job, tasks))

@@ -18,6 +18,7 @@ from torch.nn import functional
 from rayal.augment import normalise
 from rayal.dataset import ImageSpec
 from rayal.distances import Rows
+from rayal.ids import Ids
 from rayal.model import build
 from rayal.models.resnet18 import Resnet18
 from rayal.selection import Scored
@@ -68,7 +69,7 @@ def unscored(kept: Mapping[str, Rows], labeled: Mapping[str, Rows] | None = None
     """A pool as a strategy's `select` gets it; every unit costs 1."""
     units, of_labeled = (len(next(iter(rows.values()), ())) for rows in (kept, labeled or {}))
     ids, labeled_ids = (
-        np.array([f"{name}-{unit:06d}" for unit in range(number)], dtype=object)
+        Ids([f"{name}-{unit:06d}" for unit in range(number)])
         for name, number in (("unit", units), ("labeled", of_labeled))
     )
     return Scored(ids, None, np.ones(units), kept, labeled_ids, labeled or {})

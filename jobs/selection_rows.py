@@ -12,12 +12,13 @@ from pool_features import drawn, pool_features, unscored
 from racing import growth, race
 
 from rayal import scores
-from rayal.selection import Scored, take_highest
+from rayal.ranking import highest
+from rayal.selection import Scored, tie_secret
 from rayal.storage import Folder, Json
 from rayal.strategies.badge import BADGE
 from rayal.strategies.core_set import CoreSet
 
-SHARD = 2**16
+SHARD = 100_000
 
 
 def core_set(
@@ -122,7 +123,7 @@ def _draw(pool: Scored, picks: int) -> NDArray[np.intp]:
     return BADGE().select(pool, picks, np.random.default_rng(0))
 
 
-def topk(options: argparse.Namespace, units: int = 10**7, picks: int = 2_500) -> list[Row]:
+def topk(options: argparse.Namespace, units: int = 10**7, picks: int = 10_000) -> list[Row]:
     """Memory from the shards of a pass to its highest scores. Time is that of one process."""
     with tempfile.TemporaryDirectory() as scratch:
         result = _scored(Folder(scratch), units)
@@ -148,8 +149,10 @@ def select_work(folder: str, result: Json, picks: int) -> Callable[[], object]:
     """For `growth`: what the select stage does."""
 
     def work() -> list[str]:
-        pool = scores.load(Folder(folder), result)["entropy"]
-        return list(pool.ids[take_highest(pool, picks, np.random.default_rng(0))])
+        secret = tie_secret(np.random.default_rng(0))
+        tops = highest(Folder(folder), result, {"entropy": secret}, picks)
+        ids: list[str] = tops["entropy"]["id"].to_pylist()
+        return ids
 
     return work
 

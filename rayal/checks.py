@@ -4,12 +4,11 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from rayal.dataset import Card, Store
 from rayal.dropout import dropout_layers
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, StorageError, UsageError
 from rayal.experiment import Compute, Experiment
 from rayal.feed import batch_ends
 from rayal.model import build
@@ -41,7 +40,7 @@ def check_strategies(x: Experiment, store: Store) -> None:
     """Raises what a strategy finds wrong for the units of this pool, such as an absent file."""
     good = [unit for unit in store.pool.ids() if unit not in store.card.bad]
     for strategy in x.scored().values():
-        strategy.check(np.array(good, object))
+        strategy.check(good)
 
 
 def warnings(x: Experiment, card: Card) -> Iterator[str]:
@@ -88,7 +87,7 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
         if asking and not dropout_layers(network):
             names = ", ".join(asking)
             yield f"model.dropout: is 0, but {names} needs some (0.5 in the literature)"
-    except UsageError as error:
+    except (UsageError, StorageError) as error:
         yield str(error)
 
 

@@ -2,8 +2,12 @@
 
 import csv
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +15,11 @@ from numpy.typing import NDArray
 from rayal import scores
 from rayal.errors import DataError, RayalError
 from rayal.experiment import Experiment
+from rayal.ids import Ids, Places
 from rayal.randomness import numpy_generator
-from rayal.selection import Scored
-from rayal.storage import FileLocation, Folder, Json
+from rayal.ranking import highest
+from rayal.selection import Scored, tie_secret
+from rayal.storage import TEMPORARY, FileLocation, Folder, Json, storage_errors
 from rayal.strategy import Strategy
 
 
@@ -34,23 +40,71 @@ def choose(
     `chosen.csv` (rank, id, score) for people.
     """
     strategies = x.scored()
-    kept = {signal for each in strategies.values() for signal in each.kept()}
-    pools = scores.load(scored, result, kept, labeled, trained)
-
-    pools = {name: _seen_by(strategy, pools[name]) for name, strategy in strategies.items()}
-    picks = {
-        name: _picks(strategy, name, pools[name], budget, x.seed, cycle)
+    # its own ties and draws: one order for all would make strategies agree by the dice
+    rngs = {
+        name: numpy_generator(x.seed, cycle, "select", strategy.part_name())
         for name, strategy in strategies.items()
     }
-    selecting = next(iter(strategies))
-    pool, chosen = pools[selecting], picks[selecting]
-    ids = [str(unit) for unit in pool.ids[chosen]]
-    out.write("chosen.csv", _table(ids, pool, chosen))
+    ranking = {name: rngs[name] for name, strategy in strategies.items() if strategy.ranks()}
+    picks = _highest(scored, result, ranking, budget, labeled)
+    others = {name: each for name, each in strategies.items() if name not in ranking}
+    if others:
+        with scratch_folder(out) as scratch:
+            kept = {signal for each in others.values() for signal in each.kept()}
+            pools = scores.load(scored, result, kept, labeled, trained, others, scratch)
+            for name, strategy in others.items():
+                pool = seen_by(strategy, pools[name])
+                picks[name] = _picks(pool, positions(strategy, name, pool, budget, rngs[name]))
+    chosen = picks[next(iter(strategies))]
+    out.write("chosen.csv", _table(chosen))
     return {
-        "ids": ids,
-        "cost": float(pool.costs[chosen].sum()),
-        "agreement": agreement({name: set(pools[name].ids[picks[name]]) for name in strategies}),
+        "ids": chosen.ids,
+        "cost": chosen.cost,
+        "agreement": agreement({name: set(picks[name].ids) for name in strategies}),
     }
+
+
+class Picks(NamedTuple):
+    """What one strategy chose, best first."""
+
+    ids: list[str]
+    scores: list[float] | None
+    cost: float
+
+
+def _highest(
+    folder: Folder,
+    result: Json,
+    rngs: Mapping[str, np.random.Generator],
+    budget: float,
+    labeled: Collection[str],
+) -> dict[str, Picks]:
+    """The picks of the strategies that rank, where every unit costs 1."""
+    known = Places(Ids(labeled))
+    secrets = {name: tie_secret(rng) for name, rng in rngs.items()}
+    tops = highest(folder, result, secrets, int(budget), lambda rows: ~known.has(Ids(rows["id"])))
+    return {
+        name: Picks(top["id"].to_pylist(), top["score"].to_pylist(), float(top.num_rows))
+        for name, top in tops.items()
+    }
+
+
+def _picks(pool: Scored, chosen: NDArray[np.intp]) -> Picks:
+    values = None if pool.scores is None else pool.scores[chosen].tolist()
+    return Picks(list(pool.ids[chosen]), values, float(pool.costs[chosen].sum()))
+
+
+@contextmanager
+def scratch_folder(out: Folder | None) -> Iterator[Path]:
+    """A folder for large files, removed after: inside `out`, where there is most likely space, or
+    where the system has such files, if that is not a local folder."""
+    inside = None if out is None else out.local
+    if out is not None and inside is not None:
+        out.make()
+    with storage_errors(str(inside or gettempdir())):
+        scratch = TemporaryDirectory(prefix=TEMPORARY, dir=inside)
+    with scratch as path:
+        yield Path(path)
 
 
 def agreement(picks: Mapping[str, set[str]]) -> dict[str, dict[str, float]]:
@@ -69,7 +123,7 @@ def agreement(picks: Mapping[str, set[str]]) -> dict[str, dict[str, float]]:
     }
 
 
-def _seen_by(strategy: Strategy, pool: Scored) -> Scored:
+def seen_by(strategy: Strategy, pool: Scored) -> Scored:
     """What it asked for and no more: an observer must not change what another strategy sees."""
     asked, scans = strategy.kept(), strategy.scans_labeled
     return replace(
@@ -80,14 +134,12 @@ def _seen_by(strategy: Strategy, pool: Scored) -> Scored:
     )
 
 
-def _picks(
-    strategy: Strategy, name: str, pool: Scored, budget: float, seed: int, cycle: int
+def positions(
+    strategy: Strategy, name: str, pool: Scored, budget: float, rng: np.random.Generator
 ) -> NDArray[np.intp]:
     """What a strategy selects, checked: a user's own strategy may be wrong, and must not be
     able to spend the budget on nonsense."""
     try:
-        # its own ties and draws: one order for all would make strategies agree by the dice
-        rng = numpy_generator(seed, cycle, "select", strategy.part_name())
         picks = np.asarray(strategy.select(pool, budget, rng))
     except RayalError:
         raise
@@ -115,14 +167,13 @@ def _picks(
     return picks
 
 
-def _table(ids: list[str], pool: Scored, picks: NDArray[np.intp]) -> bytes:
+def _table(picks: Picks) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "id", "score"])
-    values = (
-        [""] * len(ids) if pool.scores is None else [repr(float(s)) for s in pool.scores[picks]]
-    )
+    values = [""] * len(picks.ids) if picks.scores is None else map(repr, picks.scores)
     writer.writerows(
-        (rank, unit, value) for rank, (unit, value) in enumerate(zip(ids, values, strict=True), 1)
+        (rank, unit, value)
+        for rank, (unit, value) in enumerate(zip(picks.ids, values, strict=True), 1)
     )
     return text.getvalue().encode()

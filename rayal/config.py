@@ -44,6 +44,22 @@ def load(
     return _validated(node, Experiment)
 
 
+def from_options(options: Mapping[str, Any], overrides: Iterable[str], model: type[M]) -> M:
+    """Settings from the options of a command, changed by `a.b=value` overrides; errors as `load`'s.
+
+    A value may be a `Node`, where it was written as YAML.
+    """
+    origin = Origin("command line", None, Path.cwd())
+    fields = {
+        key: item if isinstance(item, Node) else document.given(item, f"--{key}")
+        for key, item in options.items()
+    }
+    node = Node(fields, origin)
+    for assignment in overrides:
+        node = document.override(node, assignment)
+    return _validated(node, model)
+
+
 def dump(experiment: "Experiment") -> str:
     """YAML with every field, defaults included; it loads to an equal experiment."""
     return document.dump(experiment.model_dump(mode="json"))
@@ -84,11 +100,11 @@ def _describe(error: ErrorDetails, node: Node, model: type[BaseModel]) -> str:
     """One problem: where it is written, its key, and what to do."""
     keys = error["loc"]
     advice = _advice(error, node, model)
-    return f"{node.at(keys).origin}: {'.'.join(map(str, keys))}: {advice}"
+    return ": ".join([str(node.at(keys).origin), *filter(None, [".".join(map(str, keys))]), advice])
 
 
 def _advice(error: ErrorDetails, node: Node, model: type[BaseModel]) -> str:
-    *parents, key = error["loc"]
+    *parents, key = error["loc"] or ("",)
     match error["type"]:
         case "extra_forbidden":
             known = _model_at(parents, node, model).model_fields

@@ -28,11 +28,11 @@ UNITS = {"train": "epochs", "score": "shards"}
 
 
 @dataclass
-class _Stage:
-    """The stage at work."""
+class _Now:
+    """What is in progress."""
 
-    cycle: int
-    name: str
+    what: str
+    unit: str
     bar: TaskID
     started: float
     done: int = 0
@@ -42,11 +42,12 @@ class _Stage:
 
 
 class Console:
-    """A watcher that shows the stage in progress with rate and time left, and a line per cycle."""
+    """Shows what is in progress with the time left: a bar in a terminal, else a line now and then.
 
-    def __init__(self, record: Record, headline: str, epochs: int | None) -> None:
-        """`epochs` is the length of a training where it is counted in epochs."""
-        self.record, self.headline, self.epochs = record, headline, epochs
+    As a watcher of a scoring pass it counts images.
+    """
+
+    def __init__(self) -> None:
         self.terminal = Terminal(stderr=True, highlight=False)
         self.live = self.terminal.is_terminal and not self.terminal.is_dumb_terminal
         self.progress = Progress(
@@ -59,7 +60,7 @@ class Console:
             transient=True,
             disable=not self.live,
         )
-        self.now: _Stage | None = None
+        self.now: _Now | None = None
         self.spoken = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="rayal-console", daemon=True)
@@ -79,61 +80,88 @@ class Console:
         self._thread.join()
         self.progress.stop()
 
-    def stage(self, cycle: int, stage: str) -> None:
-        bar = self.progress.add_task(
-            f"cycle {cycle}  {stage}", total=None, unit=UNITS.get(stage, "")
-        )
-        now = _Stage(cycle, stage, bar, time.monotonic())
-        if stage == "train":
-            now.before = self._epochs(now)
-            self._show(now, now.before, self.epochs)
-        self.now = now
+    def images(self, done: int, total: int) -> None:
+        """The scoring pass has come this far."""
+        if self.now is None:
+            self.begin("score", "images")
+        self.count(done, total)
 
-    def shards(self, done: int, total: int) -> None:
-        if self.now is not None:
-            if self.now.total is None:
-                self.now.before = done - 1
-            self._show(self.now, done, total)
+    def begin(self, what: str, unit: str) -> None:
+        """Something long begins."""
+        bar = self.progress.add_task(what, total=None, unit=unit)
+        self.now = _Now(what, unit, bar, time.monotonic())
 
-    def finished(self, cycle: int, stage: str, result: Json) -> None:
+    def count(self, done: int, total: int | None) -> None:
+        """It has come this far; the first count tells what was there before."""
+        if (now := self.now) is None:  # once: another thread may end it meanwhile
+            return
+        if now.total is None:
+            now.before = done
+        now.done, now.total = done, total
+        self.progress.update(now.bar, completed=done, total=total)
+
+    def end(self) -> None:
+        """It is over."""
         if self.now is not None:
             self.progress.update(self.now.bar, visible=False)
             self.now = None
-        if stage == "evaluate":
-            value = result[self.headline]
-            self.line(f"cycle {cycle}: {result['labels']} labels, {self.headline} {value:.4f}")
 
     def line(self, text: str) -> None:
         """One line that stays."""
         self.terminal.print(text, markup=False, soft_wrap=True)
         self.spoken = time.monotonic()
 
-    def _show(self, now: _Stage, done: int, total: int | None) -> None:
-        now.done, now.total = done, total
-        self.progress.update(now.bar, completed=done, total=total)
-
-    def _epochs(self, now: _Stage) -> int:
-        with suppress(StorageError):  # a number to look at is not worth a failure
-            return len(self.record.epochs(now.cycle))
-        return now.done
+    def _refresh(self) -> None:
+        """Look for oneself how far it is, where nobody tells."""
 
     def _poll(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
-            now = self.now
-            if now is None:
+            if (now := self.now) is None:
                 continue
-            if now.name == "train":
-                self._show(now, self._epochs(now), self.epochs)
+            self._refresh()
             if not self.live and time.monotonic() - self.spoken > LINE_SECONDS:
                 self.line(_status(now))
 
 
-def _status(now: _Stage) -> str:
+class RunConsole(Console):
+    """A watcher of a run: the stage in progress, and a line per cycle."""
+
+    def __init__(self, record: Record, headline: str, epochs: int | None) -> None:
+        """`epochs` is the length of a training where it is counted in epochs."""
+        super().__init__()
+        self.record, self.headline, self.epochs = record, headline, epochs
+        self.training: int | None = None
+        """The cycle whose training is in progress."""
+
+    def stage(self, cycle: int, stage: str) -> None:
+        self.begin(f"cycle {cycle}  {stage}", UNITS.get(stage, ""))
+        self.training = cycle if stage == "train" else None
+        self._refresh()
+
+    def shards(self, done: int, total: int) -> None:
+        if self.now is not None and self.now.total is None:
+            self.count(done - 1, total)
+        self.count(done, total)
+
+    def finished(self, cycle: int, stage: str, result: Json) -> None:
+        self.training = None
+        self.end()
+        if stage == "evaluate":
+            value = result[self.headline]
+            self.line(f"cycle {cycle}: {result['labels']} labels, {self.headline} {value:.4f}")
+
+    def _refresh(self) -> None:
+        if (cycle := self.training) is not None:
+            with suppress(StorageError):  # a number to look at is not worth a failure
+                self.count(len(self.record.epochs(cycle)), self.epochs)
+
+
+def _status(now: _Now) -> str:
     """`cycle 1  score, 18 of 25 shards, 31 s, about 12 s left`"""
-    text, seconds = f"cycle {now.cycle}  {now.name}", time.monotonic() - now.started
+    seconds = time.monotonic() - now.started
     if now.total is None:
-        return f"{text}, {seconds:.0f} s"
-    text += f", {now.done} of {now.total} {UNITS[now.name]}, {seconds:.0f} s"
+        return f"{now.what}, {seconds:.0f} s"
+    text = f"{now.what}, {now.done} of {now.total} {now.unit}, {seconds:.0f} s"
     if now.done <= now.before:
         return text
     return f"{text}, about {seconds / (now.done - now.before) * (now.total - now.done):.0f} s left"

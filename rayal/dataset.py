@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -17,10 +17,11 @@ from rayal.card import CARD, FORMAT, Card, ImageSpec
 from rayal.errors import DataError, StorageError, UsageError
 from rayal.images import Decoding
 from rayal.parts import Component, Location
+from rayal.pool import Decoded, Shard
 from rayal.prepare import prepare
 from rayal.source import Keep, Source, Units, file_identity, numbered
 from rayal.storage import Folder, Json
-from rayal.store import Decoded, Shard, Split, Store
+from rayal.store import Split, Store
 
 __all__ = [  # one door to what parts and engines need to know about data
     "Card",
@@ -86,6 +87,10 @@ class Dataset(Component):
     def source(self) -> Source:
         """What the originals hold; called when they are there and the store is not."""
 
+    def source_of(self, files: Sequence[str]) -> Source:
+        """As `source`, where `files` were listed just now: a large folder is walked once."""
+        return self.source()
+
     def fetch(self) -> None:
         """Download the originals into `folder`; raises OSError or RuntimeError on failure."""
         raise UsageError(f"dataset {self.part_name()!r} cannot be downloaded; set dataset.root")
@@ -114,18 +119,23 @@ class Dataset(Component):
         if self.download and not self._is_there():
             with alone(workplace, f"download-{self.part_name()}"):
                 self._download()
-        fingerprint = self.fingerprint()
+        files, fingerprint = self._identified()
         folder = stores / f"{self.part_name()}-{fingerprint[:16]}"
-        build_once(folder, CARD, lambda out: self._write(out, fingerprint), workplace)
+        build_once(folder, CARD, lambda out: self._write(out, fingerprint, files), workplace)
         return Store(folder.url)
 
     def fingerprint(self) -> str:
         """sha256 of the originals' identity and of the options that shape the store."""
+        return self._identified()[1]
+
+    def _identified(self) -> tuple[list[str], str]:
+        """The original files, and the fingerprint."""
         digest = hashlib.sha256(json.dumps([FORMAT, self.shaping()]).encode())
         root = str(self.folder)
         try:
-            for file in self.files():
-                identity = self.identity(os.path.join(root, file))
+            files = list(self.files())
+            for file in files:
+                identity = self.identity(f"{root}/{file}")
                 digest.update(f"{file}\0{identity}\0".encode(errors="surrogateescape"))
         except FileNotFoundError as error:
             raise DataError(
@@ -134,7 +144,7 @@ class Dataset(Component):
             ) from error
         except OSError as error:
             raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
-        return digest.hexdigest()
+        return files, digest.hexdigest()
 
     def _is_there(self) -> bool:
         try:
@@ -155,9 +165,9 @@ class Dataset(Component):
                 f" {self.folder} by hand"
             ) from error
 
-    def _write(self, out: Path, fingerprint: str) -> None:
+    def _write(self, out: Path, fingerprint: str, files: Sequence[str]) -> None:
         logger.info("preparing %s", self.part_name())
-        source = self.source()
+        source = self.source_of(files)
         pool, test = _first(source.pool, self.limit_pool), _first(source.test, self.limit_test)
         statistics = (self.mean, self.std) if self.mean and self.std else None
         source = replace(source, pool=pool, test=test)

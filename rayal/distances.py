@@ -7,7 +7,9 @@ nothing: equal rows are exactly 0 apart, nothing is negative, ties are true ties
 N and M rows, D features.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,10 +18,50 @@ from torch import Tensor
 
 from rayal.errors import DataError
 
-Rows = NDArray[np.floating]
+Numbers = NDArray[np.floating]
+
+
+class Rows(Protocol):
+    """N x D numbers, of which a few rows are looked at: an array, one in a file, or `Made`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
 
 BLOCK = 1024
 """Rows of one side of a matrix product: its result stays in the processor's cache."""
+
+
+class Made:
+    """Rows that are made of others whenever they are looked at, and take no memory."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        make: Callable[[Numbers], Numbers],
+        order: NDArray[np.intp] | None = None,
+    ) -> None:
+        """`make` gives row for row, of the same width; `order` says which rows these are."""
+        self._rows, self._make = rows, make
+        self._order = np.arange(len(rows)) if order is None else order
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self._rows.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, index: slice | NDArray[np.intp]) -> Numbers:
+        return self._make(self._rows[self._order[index]])
+
+
+def blocks(rows: Rows) -> Iterator[Numbers]:
+    """All rows, BLOCK at a time."""
+    for start in range(0, len(rows), BLOCK):
+        yield rows[start : start + BLOCK]
 
 
 @dataclass(frozen=True)
@@ -37,17 +79,19 @@ class Grid:
         float16, in which the pass keeps features, has 11 bits, counted from each number.
         """
         width = max(group.shape[1] for group in groups)
-        largest = max((_largest(group) for group in groups if group.size), default=0.0)
+        largest = max(map(_largest, groups))
         bits = min(24, (51 - (max(width, 1) - 1).bit_length()) // 2)  # 24: float32 holds them
         return cls(2.0 ** (int(np.frexp(largest)[1]) - bits))
 
-    def place(self, rows: Rows) -> Tensor:
+    def place(self, rows: Numbers) -> Tensor:
         """N D, float64 whole numbers: the rows in steps."""
         return torch.from_numpy(rows.astype(np.float64) / self.step).round_()
 
 
 def _largest(rows: Rows) -> float:
-    return max(float(rows.max()), -float(rows.min()))
+    """The largest magnitude, NaN where there is one among the rows; 0 without rows."""
+    ends = [(part.max(), -part.min()) for part in blocks(rows) if part.size]
+    return float(np.max(ends, initial=0.0))
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -85,18 +129,39 @@ def within(x: Tensor, y: Tensor, limit: float) -> Tensor:
     return inside
 
 
-def unit_length(rows: Rows) -> NDArray[np.float32]:
+def nearer(rows: Numbers, others: Numbers, distance: float) -> NDArray[np.bool_]:
+    """N M, which are less than `distance` apart: the root of the squared differences in float64.
+
+    Unlike a matrix product their sum is the same whatever else is computed with it. The product is
+    only off by rounding, so the few pairs that it leaves open are computed by the differences.
+    """
+    x, y = rows.astype(np.float64), others.astype(np.float64)
+    x_norms, y_norms = (np.square(z).sum(axis=1) for z in (x, y))
+    beyond = x_norms[:, None] + y_norms - 2 * (x @ y.T) - distance**2
+    inside: NDArray[np.bool_] = beyond < 0
+    largest = x_norms.max(initial=0) + y_norms.max(initial=0) + distance**2
+    slack = 8 * (x.shape[1] + 8) * 2.0**-53 * largest
+    row, column = np.nonzero(np.abs(beyond) <= slack)
+    for start in range(0, len(row), BLOCK):
+        part = slice(start, start + BLOCK)
+        apart = np.sqrt(np.square(x[row[part]] - y[column[part]]).sum(axis=1))
+        inside[row[part], column[part]] = apart < distance
+    return inside
+
+
+def unit_length(rows: Numbers) -> NDArray[np.float32]:
     """The rows divided by their Euclidean norms; a row of zeros stays as it is."""
     scaled = rows.astype(np.float32)
-    for start in range(0, len(scaled), BLOCK):
-        part = scaled[start : start + BLOCK]  # a view
+    for part in blocks(scaled):  # views
         norms = np.sqrt(np.square(part, dtype=np.float64).sum(axis=1, keepdims=True))
         part /= np.where(norms > 0, norms, 1)
     return scaled
 
 
-def check_finite(ids: NDArray[np.object_], rows: Rows, what: str) -> None:
+def check_finite(ids: Sequence[str], rows: Rows, what: str) -> None:
     """Raise DataError naming the first unit whose row has a number that is infinite or none."""
-    if rows.size and not np.isfinite(_largest(rows)):
-        first = int(np.argmin(np.isfinite(rows).all(axis=1)))
-        raise DataError(f"the {what} of unit {ids[first]!r} are not all finite numbers")
+    for number, part in enumerate(blocks(rows)):
+        good = np.isfinite(part).all(axis=1)
+        if not good.all():
+            unit = ids[number * BLOCK + int(good.argmin())]
+            raise DataError(f"the {what} of unit {unit!r} are not all finite numbers")

@@ -78,6 +78,22 @@ def parse(text: str, source: str, folder: Path) -> Node:
     return Node(node.value, origin)
 
 
+def value(text: str, source: str) -> Node:
+    """One YAML value of the command line; `source` names it in messages."""
+    return _Builder(Origin(source, None, Path.cwd())).build(text)
+
+
+def given(plain: Any, source: str) -> Node:
+    """A value that was not written as YAML; `source` names it in messages."""
+    origin = Origin(source, None, Path.cwd())
+    match plain:
+        case dict():
+            return Node({key: given(item, source) for key, item in plain.items()}, origin)
+        case list():
+            return Node([given(item, source) for item in plain], origin)
+    return Node(plain, origin)
+
+
 def override(base: Node, assignment: str) -> Node:
     """`base` with one `a.b=value` of the command line on top; the value is YAML."""
     key, equals, text = assignment.partition("=")
@@ -86,10 +102,9 @@ def override(base: Node, assignment: str) -> Node:
         raise UsageError(f"{source}: expected key=value, for example scheme.epochs=20")
     if not text.strip():
         raise UsageError(f"{source}: has no value; write null for none, '' for an empty string")
-    origin = Origin(source, None, Path.cwd())
-    node = _Builder(origin).build(text)
+    node = value(text, source)
     for part in reversed(key.split(".")):
-        node = Node({part: node}, origin)
+        node = Node({part: node}, node.origin)
     return Node(merge(base, node).value, base.origin)
 
 

@@ -14,7 +14,7 @@ from rayal.oracle import Oracle
 from rayal.parts import Component, Part, Settings, find, names
 from rayal.scheme import TrainingScheme
 from rayal.storage import Folder
-from rayal.strategy import Strategy
+from rayal.strategy import Strategy, columns
 from rayal.task import Task
 from rayal.tracker import Tracker
 
@@ -45,7 +45,7 @@ class Compute(Settings):
     train_workers: PositiveInt = 1
     """Processes that train one model together; changes results: batch norm sees smaller batches."""
     cpus_per_worker: PositiveInt | None = None
-    """CPU cores, and so torch threads, of a training worker; null: a whole node, beside a GPU 1."""
+    """CPU cores, and so torch threads, of a training worker; null: its share of a node."""
     scorers: PositiveInt | None = None
     """Actors that score; null: one per GPU, or per core."""
     score_batch: PositiveInt = 256
@@ -203,17 +203,8 @@ class Experiment(Settings):
         return {spec.name: spec for spec in specs}
 
     def scored(self) -> dict[str, Strategy]:
-        """Every strategy of the pass by column name: the one that selects first, then observers.
-
-        A second strategy of the same name becomes `cod#2`.
-        """
-        columns: dict[str, Strategy] = {}
-        for strategy in (self.strategy, *self.observers):
-            name, count = strategy.part_name(), 1
-            while (column := name if count == 1 else f"{name}#{count}") in columns:
-                count += 1
-            columns[column] = strategy
-        return columns
+        """Every strategy of the pass by column: the one that selects first, then observers."""
+        return columns((self.strategy, *self.observers))
 
     def keeps_probs(self, cycle: int) -> bool:
         """Whether this cycle's pass stores its predictions for the next one: some strategy will

@@ -6,6 +6,7 @@
 
 import io
 import zipfile
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from rayal.distances import Rows, check_finite
 from rayal.errors import DataError
+from rayal.ids import Ids, Places
 from rayal.selection import Scored
 from rayal.storage import Folder
 
@@ -23,7 +25,7 @@ def features_of(pool: Scored, location: str | None) -> tuple[Rows, Rows]:
     """Finite features of the pool, M x D, and of the labeled units, L x D: those of the file, or
     without one those that the pass kept."""
     if location is not None:
-        rows = read(location, np.concatenate([pool.ids, pool.labeled_ids]))
+        rows = read(location, Ids(chain(pool.ids, pool.labeled_ids)))
         return rows[: len(pool.ids)], rows[len(pool.ids) :]
     features = pool.kept["features"]
     labeled = pool.labeled.get("features", features[:0])
@@ -32,7 +34,7 @@ def features_of(pool: Scored, location: str | None) -> tuple[Rows, Rows]:
     return features, labeled
 
 
-def read(location: str, ids: NDArray[np.object_]) -> NDArray[np.float32]:
+def read(location: str, ids: Ids) -> NDArray[np.float32]:
     """The features of these units, N x D, from an absolute path or URL.
 
     Raises StorageError for a file that cannot be read; DataError for one of another form, one that
@@ -50,29 +52,29 @@ def read(location: str, ids: NDArray[np.object_]) -> NDArray[np.float32]:
             f"{location} does not hold ids and features, as described in rayal/feature_file.py:"
             f" {error}"
         ) from error
-    rows = {str(unit): row for row, unit in enumerate(named)}
-    if len(rows) < len(named):
-        raise DataError(f"{location} holds {len(named)} ids, {len(rows)} of them different")
-    if missing := [unit for unit in ids if unit not in rows]:
+    if (different := len(named.array.unique())) < len(named):
+        raise DataError(f"{location} holds {len(named)} ids, {different} of them different")
+    places = Places(named).of(ids)
+    if len(missing := ids[places < 0]):
         raise DataError(
             f"{location} lacks {len(missing)} of {len(ids)} units, the first is {missing[0]!r}"
         )
-    chosen: NDArray[np.float32] = features[[rows[unit] for unit in ids]].astype(np.float32)
+    chosen: NDArray[np.float32] = features[places].astype(np.float32)
     check_finite(ids, chosen, f"features in {location}")
     return chosen
 
 
-def _npz(data: bytes) -> tuple[Any, NDArray[Any]]:
+def _npz(data: bytes) -> tuple[Ids, NDArray[Any]]:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         ids, features = arrays["ids"], arrays["features"]
     if ids.dtype.kind != "U":
         raise ValueError(f"ids are {ids.dtype}, not strings")
     if ids.ndim != 1 or features.ndim != 2 or len(ids) != len(features):
         raise ValueError(f"ids of shape {ids.shape}, features of shape {features.shape}")
-    return ids, features
+    return Ids(map(str, ids)), features
 
 
-def _parquet(data: bytes) -> tuple[Any, NDArray[Any]]:
+def _parquet(data: bytes) -> tuple[Ids, NDArray[Any]]:
     table = pq.read_table(pa.BufferReader(data), columns=["id", "features"])
     features = table["features"].combine_chunks()
     if not pa.types.is_fixed_size_list(features.type):
@@ -80,4 +82,4 @@ def _parquet(data: bytes) -> tuple[Any, NDArray[Any]]:
     values = features.flatten()
     if features.null_count or values.null_count:
         raise ValueError("some features are null")
-    return table["id"].to_pylist(), values.to_numpy().reshape(-1, features.type.list_size)
+    return Ids(table["id"]), values.to_numpy().reshape(-1, features.type.list_size)

@@ -18,6 +18,7 @@ from rayal.randomness import unit_keys
 from rayal.scoring import (
     ScoreJob,
     ShardTask,
+    bad_images,
     divide,
     pending,
     refuse_bad,
@@ -133,16 +134,16 @@ class Steps:
 
     def score(self, pool: PoolState, out: Folder) -> Json:
         cycle = pool.cycle
-        job = ScoreJob(
-            experiment=self.x,
-            cycle=cycle,
-            store=self.store.url,
-            weights=self._weights(cycle),
+        job = ScoreJob.of(
+            self.x,
+            self.store,
+            cycle,
+            self._weights(cycle),
+            out.url,
             members=tuple(self._weights(cycle, m) for m in range(1, self.x.ensemble)),
             companions=self._companions(cycle),
             previous=self._weights(cycle - 1) if cycle > 0 else None,
             previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
-            out=out.url,
         )
         units = candidates(self.x, self.store, pool)
         if any(strategy.scans_labeled for strategy in self.x.scored().values()):
@@ -151,9 +152,9 @@ class Steps:
         todo, results = pending(job, tasks)
         for result in self.engine.score(job, todo):
             results.append(result)
-            refuse_bad(job, results)
+            refuse_bad(results, self.x.max_bad)
             self.watch.shards(len(results), len(tasks))
-        return summary(job, tasks, results)
+        return {**summary(job, tasks, results), "bad": dict(bad_images(out, results))}
 
     def select(self, pool: PoolState, out: Folder) -> Json:
         budget = min(self.x.budget.per_cycle, self.x.budget.total - pool.spent)

@@ -7,14 +7,14 @@ segmentation.
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, TypeVar
+from typing import ClassVar, Literal, NamedTuple, TypeVar, cast
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from rayal import foreign_weights
 from rayal.dataset import ImageSpec
 from rayal.errors import UsageError
 from rayal.parts import Component, Location
@@ -22,7 +22,7 @@ from rayal.parts import Component, Location
 logger = logging.getLogger(__name__)
 
 LAST_LAYER = ("classifier.weight", "classifier.bias")
-
+"""What the last layer of a `Network` is called."""
 
 Placed = TypeVar("Placed", bound=nn.Module)
 Precision = Literal["fp32", "bf16"]
@@ -48,7 +48,8 @@ class Model(Component):
     """What weights are called in torchvision's file -> here, by prefix; empty if it has none."""
 
     pretrained: Location | None = None
-    """Weights to start from: a local .safetensors file or torchvision's .pth; null: random."""
+    """Weights to start from: anybody's .safetensors or .pth file with a state dict of this
+    architecture, by torchvision's names or rayal's; null: random."""
 
     @abstractmethod
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
@@ -124,7 +125,7 @@ def build(model: Model, num_classes: int, image: ImageSpec, seed: int) -> nn.Mod
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
         network = model.network(num_classes, image)
     if model.pretrained:
-        _load_pretrained(network, Path(model.pretrained), model.torchvision_prefixes)
+        _load_pretrained(network, model.pretrained, model.torchvision_prefixes)
     return network
 
 
@@ -132,6 +133,24 @@ def restore(model: Model, num_classes: int, image: ImageSpec, data: bytes) -> nn
     """The network whose weights `save_weights` returned; a `pretrained` file is not read again."""
     network = build(model.model_copy(update={"pretrained": None}), num_classes, image, seed=0)
     load_weights(network, data)
+    return network
+
+
+def restore_exactly(
+    model: Model, num_classes: int, image: ImageSpec, weights: Mapping[str, Tensor], source: str
+) -> nn.Module:
+    """The network with the weights of a file, `source`, by torchvision's names or rayal's.
+
+    Every weight has to fit, the last layer's too. Raises UsageError with the first that do not and,
+    where the classes are all the difference, their number in the file.
+    """
+    network = build(model.model_copy(update={"pretrained": None}), num_classes, image, seed=0)
+    renamed = _in_own_names(network, weights, model.torchvision_prefixes)
+    last = _last_layer(network)
+    classes = _num_classes(renamed, last)
+    if classes not in (None, num_classes) and not _misfits(network, renamed | last):
+        raise UsageError(f"{source} is for {classes} classes, not for {num_classes}")
+    _put(network, renamed, source)
     return network
 
 
@@ -148,10 +167,10 @@ def computing(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def save_weights(network: nn.Module) -> bytes:
-    """All parameters and buffers, as safetensors."""
+def save_weights(network: nn.Module, metadata: dict[str, str] | None = None) -> bytes:
+    """All parameters and buffers, as safetensors; `metadata` is for `read_model_card`."""
     weights = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
-    return safetensors.torch.save(weights)
+    return safetensors.torch.save(weights, metadata)
 
 
 def load_weights(network: nn.Module, data: bytes) -> None:
@@ -166,29 +185,46 @@ def load_weights(network: nn.Module, data: bytes) -> None:
     _put(network, weights, "the weights")
 
 
-def _load_pretrained(network: nn.Module, path: Path, prefixes: Mapping[str, str]) -> None:
+def _load_pretrained(network: nn.Module, location: str, prefixes: Mapping[str, str]) -> None:
     """Start from a file, which may be for other classes.
 
     A last linear layer that differs in the number of classes alone keeps its random weights, with
     a warning; any other difference raises UsageError.
     """
-    own = network.state_dict()
-    weights = {_rename(name, prefixes): value for name, value in _read_weights(path).items()}
-    classes = [_num_classes(state, own) for state in (weights, own)]
-    if None not in classes and classes[0] != classes[1]:
+    weights = _in_own_names(network, foreign_weights.read(location), prefixes)
+    last = _last_layer(network)
+    classes, own = _num_classes(weights, last), _num_classes(last, last)
+    if classes is not None and classes != own:
         logger.warning(
-            "%s is for %s classes, this network for %s: its last layer stays random", path, *classes
+            "%s is for %s classes, this network for %s: its last layer stays random",
+            *(location, classes, own),
         )
-        weights |= {name: own[name] for name in LAST_LAYER}
-    _put(network, weights, str(path))
+        weights |= last
+    _put(network, weights, location)
 
 
-def _num_classes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int | None:
-    """C of a last layer that is D -> C with the D of `own`; None if it is not such a layer."""
-    weight, bias = (state.get(name) for name in LAST_LAYER)
-    if weight is None or bias is None or weight.shape[1:] != own[LAST_LAYER[0]].shape[1:]:
+def _last_layer(network: nn.Module) -> dict[str, Tensor]:
+    """The weights of the last linear layer, by their names in the network."""
+    last = cast(nn.Linear, network.classifier)
+    (path,) = (name for name, module in network.named_modules() if module is last)
+    return {f"{path}.{name}": value for name, value in last.state_dict().items()}
+
+
+def _num_classes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor]) -> int | None:
+    """C of a layer among the weights that differs from `last` in C at most; None if none does."""
+    theirs = {name: weights[name].shape for name in last if name in weights}
+    sizes = {shape[:1] for shape in theirs.values()}
+    if len(sizes) != 1 or any(theirs.get(name, [])[1:] != w.shape[1:] for name, w in last.items()):
         return None
-    return len(weight) if weight.shape[:1] == bias.shape else None
+    return sizes.pop()[0]
+
+
+def _in_own_names(
+    network: nn.Module, weights: Mapping[str, Tensor], prefixes: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """Weights with torchvision's names or the network's own, by its own."""
+    own = network.state_dict().keys()
+    return {name if name in own else _rename(name, prefixes): w for name, w in weights.items()}
 
 
 def _rename(name: str, prefixes: Mapping[str, str]) -> str:
@@ -198,42 +234,29 @@ def _rename(name: str, prefixes: Mapping[str, str]) -> str:
     return name
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name. Code in a file is never run."""
-    try:
-        with path.open("rb") as file:
-            if path.suffix == ".safetensors":
-                return safetensors.torch.load(file.read())
-            weights = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UsageError(f"pretrained: {path} cannot be read: {error.strerror}") from error
-    except Exception as error:  # torch's reader raises nearly anything for a damaged file
-        raise UsageError(
-            f"pretrained: {path} is damaged, or holds Python objects, which rayal never loads; "
-            "save the network's state_dict() again, best as .safetensors"
-        ) from error
-    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
-        raise UsageError(f"pretrained: {path} must hold a state_dict: tensors by name, no more")
-    return weights
-
-
 def _put(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
     """Load all weights, or raise UsageError with the first 3 that do not fit and load none."""
+    if misfits := _misfits(network, weights):
+        shown = "; ".join(misfits[:3])
+        raise UsageError(
+            f"{source} do not fit this network in {len(misfits)} weights: {shown}; "
+            "give the file's own architecture and options, or other weights"
+        )
+    state = network.state_dict()  # with the versions of its layers, which files do not keep
+    state.update(weights)
+    network.load_state_dict(state)
+
+
+def _misfits(network: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """The weights whose shapes in the network and in the file differ."""
     own = network.state_dict()
-    misfits = [
+    return [
         f"{name} ({_shape(own.get(name))} in the network, {_shape(weights.get(name))} in the file)"
         for name in [*own, *(name for name in weights if name not in own)]
         if _shape(own.get(name)) != _shape(weights.get(name))
         # Files older than torch 0.4.1, some of torchvision's among them, do not count batches.
         and not (name not in weights and name.endswith(".num_batches_tracked"))
     ]
-    if misfits:
-        shown = "; ".join(misfits[:3])
-        raise UsageError(
-            f"{source} do not fit this network in {len(misfits)} weights: {shown}; "
-            "give the file's own architecture and options, or other weights"
-        )
-    network.load_state_dict(weights, strict=False)
 
 
 def _shape(weight: Tensor | None) -> str:

@@ -13,6 +13,7 @@ from rayal.dataset import Card, Store
 from rayal.experiment import Experiment
 from rayal.feed import batch_ends
 from rayal.model import build, save_weights
+from rayal.model_card import ModelCard
 from rayal.probe import Probe, measure
 from rayal.signals import SignalName
 from rayal.storage import Json
@@ -157,7 +158,8 @@ def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
 def _disk(
     x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
 ) -> dict[str, int]:
-    weights = len(save_weights(network))
+    about = ModelCard.of(x.model, card, x.scheme.precision).metadata()
+    weights = len(save_weights(network, about))
     kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
     kept += ["probs"] if x.keeps_probs(0) else []
     widths = {"features": cast(Any, network).classifier.in_features, "noise": 1}
@@ -179,14 +181,17 @@ def _scans_labeled(x: Experiment) -> bool:
 
 
 def _memory(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
-    image = math.prod(card.image.shape)  # uint8; streamed where they are too many
+    image, most = math.prod(card.image.shape), x.compute.resident_bytes  # uint8
+
+    def resident(images: int) -> int:
+        return images * image if images * image <= most else 0  # else they are streamed
+
     sizes = {
-        "labeled images": min(x.budget.total * image, x.compute.resident_bytes),
+        "labeled images": resident(x.budget.total),
         "weights, gradients and momentum": 3 * len(save_weights(network)),
     }
     if x.scheme.unlabeled(1):
-        unlabeled = (card.pool - x.budget.initial) * image
-        sizes["unlabeled images"] = min(unlabeled, x.compute.resident_bytes)
+        sizes["unlabeled images"] = resident(card.pool - x.budget.initial)
     return sizes | _companions(x, card, network)
 
 

@@ -1,7 +1,7 @@
 """How fast this machine is: a few batches of an experiment's own training and scoring, timed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -95,20 +95,17 @@ def _score_seconds(
     shard = store.pool.shards(1)[0]
     ids = store.pool.read(shard)["id"].to_pylist()[: x.compute.score_batch]
     task = ShardTask(shard, ids)
-    first = ScoreJob(
-        experiment=x,
-        cycle=0,
-        store=store.url,
+    score_job = partial(
+        ScoreJob.of,
+        x,
+        store,
         weights=weights,
-        previous=None,
-        previous_scores=None,
-        out=(folder / "first").url,
         members=(weights,) * (x.ensemble - 1),
         companions={n: FileLocation(folder.url, FileRecord(**file)) for n, file in companions},
     )
-    later = replace(
-        first, cycle=1, previous=weights, previous_scores=first.out, out=(folder / "later").url
-    )
+    out = (folder / "first").url
+    first = score_job(cycle=0, out=out)
+    later = score_job(cycle=1, out=(folder / "later").url, previous=weights, previous_scores=out)
     scorers = [Scorer(job, device) for job in (first, later)]
     score = [_seconds(partial(_score, scorer, task)) / len(ids) for scorer in scorers]
     images = store.pool.decode(store.pool.read(shard, keep=set(ids))).images
@@ -118,7 +115,7 @@ def _score_seconds(
 
 
 def _score(scorer: Scorer, task: ShardTask) -> None:
-    scorer.score(task, scorer.decode(task))
+    scorer.score(task, scorer.decode(scorer.read(task)))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from rayal.errors import StorageError, UsageError
-from rayal.ledger import INITIAL, STAGES, read_done, read_labels, stage_folder
+from rayal.journal import read_done
+from rayal.ledger import INITIAL, STAGES, read_labels, stage_folder
 from rayal.lock import seconds_since
 from rayal.storage import Folder, Json
 

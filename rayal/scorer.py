@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 from functools import partial
 from time import monotonic
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rayal import scores
 from rayal.augment import normalise
-from rayal.companion import Companion
-from rayal.dataset import Decoded, ImageSpec, Store
+from rayal.companion import Companion, CompanionSpec
+from rayal.dataset import Decoded, ImageSpec
 from rayal.errors import DataError, RayalError, StorageError, UsageError
 from rayal.model import build, load_weights, placed, restore
+from rayal.pool import Images
 from rayal.randomness import derive
 from rayal.scoring import ScoreJob, ShardTask
 from rayal.signals import Networks, Reference, SignalName, Signals, forward
@@ -33,47 +35,56 @@ class Scorer:
     """Scores shards with the models of one job: opened once per worker."""
 
     def __init__(self, job: ScoreJob, device: str) -> None:
-        x = job.experiment
         self.job, self.device = job, torch.device(device)
-        self.store = Store(job.store)
-        self.strategies, self.task, self.batch = x.scored(), x.task, x.compute.score_batch
         self.out = Folder(job.out)
         self.networks = self._networks()
 
     def reads_images(self) -> bool:
         """Whether any strategy looks at the images; where all are raw, random reads none."""
-        looks = any((s.needs | s.kept()) - NO_IMAGES for s in self.strategies.values())
-        return looks or self.store.card.encoding != "raw" or self.job.keeps_probs
+        job = self.job
+        looks = any((s.needs | s.kept()) - NO_IMAGES for s in job.strategies.values())
+        return looks or not job.images.raw or job.keeps_probs or job.keeps_predicted
 
-    def decode(self, task: ShardTask) -> Decoded:
-        """The task's images: the part of the work that needs no model and no GPU."""
-        if not self.reads_images():
-            return Decoded(task.ids, np.empty((len(task.ids), 0), np.uint8), {})
-        pool = self.store.pool
-        return pool.decode(pool.read(task.shard, keep=set(task.ids)))
+    def read(self, task: ShardTask) -> pa.Table:
+        """The task's rows, columns id and image."""
+        if task.ids is not None and not self.reads_images():
+            return pa.table({"id": pa.array(task.ids, pa.string())})
+        return read(self.job.images, task)
+
+    def decode(self, rows: pa.Table) -> Decoded:
+        """The images of these rows: the part of the work that needs no model and no GPU."""
+        if "image" not in rows.column_names:
+            ids: list[str] = rows["id"].to_pylist()
+            return Decoded(ids, np.empty((len(ids), 0), np.uint8), {})
+        return self.job.images.decode(rows)
 
     def score(self, task: ShardTask, decoded: Decoded) -> Json:
         """Writes the task's file and says how much there is in it."""
         started = monotonic()
-        if set(decoded.ids) | set(decoded.bad) != set(task.ids):
-            raise StorageError(f"shard {task.shard.index} of {self.job.store} changed while read")
-        columns = self._columns(task, decoded)
+        _check_rows(task, decoded)
+        columns = self.columns(decoded, self._cached_probs(task, decoded))
         record = self.out.write(
             task.file, scores.encode(decoded.ids, columns, decoded.bad, self.job.digest)
         )
         return {
             "shard": task.shard.index,
-            "rows": len(task.ids),
-            "bad": dict(sorted(decoded.bad.items())),
+            "rows": task.rows,
+            "bad": len(decoded.bad),
+            "first_bad": min(decoded.bad.items(), default=None),
             "file": record._asdict(),
             "seconds": monotonic() - started,
         }
 
-    def _columns(self, task: ShardTask, decoded: Decoded) -> dict[str, NDArray[np.floating]]:
-        cached = self._cached_probs(task, decoded)
+    def columns(
+        self, decoded: Decoded, cached: NDArray[np.floating] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Scores and kept signals of good images; `cached`, N C, replaces the last cycle's model.
+
+        Raises DataError for a score that is not finite.
+        """
         parts: dict[str, list[Tensor]] = {}
-        for start in range(0, len(decoded.ids), self.batch):
-            rows = slice(start, start + self.batch)
+        for start in range(0, len(decoded.ids), self.job.batch):
+            rows = slice(start, start + self.job.batch)
             for name, values in self._batch(decoded, rows, cached).items():
                 parts.setdefault(name, []).append(values)
         # moved once a shard: every move makes a GPU wait
@@ -87,25 +98,27 @@ class Scorer:
     ) -> dict[str, Tensor]:
         """The columns of one batch. A short batch is filled up with its last image: networks then
         always see one shape, so a unit's score does not depend on the size of its shard."""
-        ids, images = decoded.ids[rows], decoded.images[rows]
-        fill = self.batch - len(ids)
+        job, ids, images = self.job, decoded.ids[rows], decoded.images[rows]
+        fill = job.batch - len(ids)
         signals = self._signals(
             ids + ids[-1:] * fill,
             np.concatenate([images, images[-1:].repeat(fill, 0)]) if fill else images,
             None if cached is None else _filled(cached[rows], fill),
         )
         columns: dict[str, Tensor] = {}
-        for name, strategy in self.strategies.items():
+        for name, strategy in job.strategies.items():
             view = signals.declared_by(
-                name, strategy.needs | strategy.kept(), strategy.reference(self.job.cycle)
+                name, strategy.needs | strategy.kept(), strategy.reference(job.cycle)
             )
-            score = _score(name, strategy, view, self.task)
+            score = _score(name, strategy, view, job.task)
             if score is not None:
                 columns[f"score.{name}"] = score[: len(ids)].double()
             for signal in sorted(strategy.kept()):  # sets have another order in every process
                 columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].half()
-        if self.job.keeps_probs:
+        if job.keeps_probs:
             columns["probs"] = signals.probs[: len(ids)].half()
+        if job.keeps_predicted:
+            columns["predicted"] = signals.logits[: len(ids)].argmax(dim=1).int()
         return columns
 
     def _signals(
@@ -113,16 +126,16 @@ class Scorer:
     ) -> Signals:
         batch = torch.from_numpy(images).to(self.device)
         if self.reads_images():
-            batch = normalise(batch, self.store.card.image)
+            batch = normalise(batch, self.job.image)
         kept_probs = None if cached is None else torch.from_numpy(cached).to(self.device)
         return Signals(ids, batch, self.networks, kept_probs)
 
     def _cached_probs(self, task: ShardTask, decoded: Decoded) -> NDArray[np.floating] | None:
         """What the last cycle's model says, N C, as its own pass kept it; it is asked now for
         images that could not be read then."""
-        if not self.job.reads_probs or not decoded.ids:
+        if self.job.previous_scores is None or not decoded.ids:
             return None
-        table = scores.read_good(Folder(str(self.job.previous_scores)), task.file, ["id", "probs"])
+        table = scores.read_good(Folder(self.job.previous_scores), task.file, ["id", "probs"])
         places = {unit: row for row, unit in enumerate(table["id"].to_pylist())}
         kept = [scores.matrix(table["probs"])] if places else []
         if new := [row for row, unit in enumerate(decoded.ids) if unit not in places]:
@@ -132,69 +145,80 @@ class Scorer:
 
     def _previous_probs(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
         """What the last cycle's model says, N C, as a pass keeps it."""
-        x, model, parts = self.job.experiment, self._reference("previous", {}), []
-        for start in range(0, len(images), self.batch):
-            batch = images[start : start + self.batch]
-            filled = torch.from_numpy(_filled(batch, self.batch - len(batch))).to(self.device)
-            outputs = forward(model, normalise(filled, self.store.card.image), x.scheme.precision)
+        job, model, parts = self.job, self._reference("previous", {}), []
+        for start in range(0, len(images), job.batch):
+            batch = images[start : start + job.batch]
+            filled = torch.from_numpy(_filled(batch, job.batch - len(batch))).to(self.device)
+            outputs = forward(model, normalise(filled, job.image), job.precision)
             probs = outputs.logits[: len(batch)].float().log_softmax(dim=1).exp()
             parts.append(probs.half().cpu().numpy())
         return np.concatenate(parts)
 
     def _networks(self) -> Networks:
-        job, x = self.job, self.job.experiment
-        model = self._restored(job.weights)
-        strategies = self.strategies.values()
-        asked = {spec.name for strategy in strategies for spec in strategy.companions()}
-        companions = {name: self._companion(name, model) for name in sorted(asked)}
+        job, model = self.job, self._restored(self.job.weights)
+        strategies = job.strategies.values()
+        specs = {spec.name: spec for strategy in strategies for spec in strategy.companions()}
+        companions = {name: self._companion(spec, model) for name, spec in sorted(specs.items())}
         ensemble = any("ensemble_log_probs" in s.needs | s.kept() for s in strategies)
         references = {s.reference(job.cycle) for s in strategies}
-        if job.reads_probs:
+        if job.previous_scores is not None:
             references.discard("previous")
         return Networks(
             model=model,
             references={r: self._reference(r, companions) for r in references if r is not None},
             members=[self._restored(weights) for weights in job.members if ensemble],
             companions=companions,
-            seed=x.seed,
+            seed=job.seed,
             cycle=job.cycle,
-            precision=x.scheme.precision,
+            precision=job.precision,
         )
 
-    def _companion(self, name: str, model: nn.Module) -> Companion:
-        classes = self._shape[0]
+    def _companion(self, spec: CompanionSpec, model: nn.Module) -> Companion:
         with torch.random.fork_rng(devices=[]):
-            companion = self.job.experiment.companions()[name].build(
-                model, classes, partial(self._untrained, seed=0)
-            )
-        load_weights(companion, self.job.companions[name].read())
+            companion = spec.build(model, self.job.classes, partial(self._untrained, seed=0))
+        load_weights(companion, self.job.companions[spec.name].read())
         return companion.to(self.device).eval()
 
     def _reference(self, name: Reference, companions: Mapping[str, Companion]) -> nn.Module:
-        x = self.job.experiment
+        job = self.job
         if name == "teacher":
             return cast(Teacher, companions["teacher"]).network
         if name == "previous":
-            assert self.job.previous is not None, "cycle 0 has no previous model"
-            return self._restored(self.job.previous)
+            assert job.previous is not None, "cycle 0 has no previous model"
+            return self._restored(job.previous)
         if name == "initial":
-            return self._placed(build(x.model, *self._shape, seed=derive(x.seed, 0, "init")))
-        return self._placed(self._untrained(derive(x.seed, 0, "reference")))
+            return self._placed(build(job.model, *self._shape, seed=derive(job.seed, 0, "init")))
+        return self._placed(self._untrained(derive(job.seed, 0, "reference")))
 
     def _untrained(self, seed: int) -> nn.Module:
-        model = self.job.experiment.model.model_copy(update={"pretrained": None})
+        model = self.job.model.model_copy(update={"pretrained": None})
         return build(model, *self._shape, seed=seed)
 
     def _restored(self, weights: FileLocation) -> nn.Module:
-        return self._placed(restore(self.job.experiment.model, *self._shape, weights.read()))
+        return self._placed(restore(self.job.model, *self._shape, weights.read()))
 
     def _placed(self, network: nn.Module) -> nn.Module:
-        return placed(network, self.device, self.job.experiment.scheme.precision).eval()
+        return placed(network, self.device, self.job.precision).eval()
 
     @property
     def _shape(self) -> tuple[int, ImageSpec]:
         """What a network has to fit: classes and images."""
-        return len(self.store.card.classes), self.store.card.image
+        return self.job.classes, self.job.image
+
+
+def read(images: Images, task: ShardTask) -> pa.Table:
+    """The task's rows, columns id and image (undecoded)."""
+    return images.read(task.shard, None if task.ids is None else set(task.ids))
+
+
+def _check_rows(task: ShardTask, decoded: Decoded) -> None:
+    found, shard = {*decoded.ids, *decoded.bad}, task.shard
+    same = len(found) == shard.rows if task.ids is None else found == set(task.ids)
+    if not same or len(decoded.ids) + len(decoded.bad) != task.rows:
+        raise StorageError(
+            f"shard {shard.index}, {task.rows} rows of {shard.file}, changed while it was read, or"
+            " an id in it is used twice"
+        )
 
 
 def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor | None:
@@ -224,11 +248,11 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
     return per_unit
 
 
-def _check_finite(name: str, values: NDArray[np.floating], ids: list[str]) -> None:
-    places = np.argwhere(~np.isfinite(values))
-    if not len(places):
+def _check_finite(name: str, values: NDArray[Any], ids: list[str]) -> None:
+    finite = np.isfinite(values)
+    if finite.all():
         return
-    first = places[0]
+    first = np.argwhere(~finite)[0]
     raise DataError(
         f"{name} of {ids[first[0]]!r} is {values[tuple(first)]}; "
         "a model that diverged gives such numbers: lower scheme.lr"

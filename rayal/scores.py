@@ -1,14 +1,17 @@
 """The file of one scored shard: a row per unit, written with page checksums, joined by id only.
 
-Columns: id, status (`ok`, or why the image could not be decoded), `score.<strategy>`,
-`keep.<signal>` and `probs` (float16), the last two as fixed-size lists. Units that could not be
-decoded come last and have null in every other column, NaN in lists: Parquet would not give null
-lists of a fixed size back.
+Columns: id, status (`ok`, or why the image could not be decoded), `score.<strategy>`, other numbers
+such as `predicted`, and `keep.<signal>` and `probs` (float16), both fixed-size lists. Units that
+could not be decoded come last and have null in every other column, NaN in lists: Parquet would not
+give null lists of a fixed size back.
 """
 
 import io
+import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rayal.errors import DataError, StorageError
+from rayal.ids import Ids, Places
 from rayal.selection import Scored
 from rayal.signals import SignalName
-from rayal.storage import FileLocation, FileRecord, Folder, Json
+from rayal.storage import FileLocation, FileRecord, Folder, Json, storage_errors
 
 OK = "ok"
 JOB, SCHEMA = b"rayal.job", b"rayal.schema"
@@ -27,7 +31,7 @@ JOB, SCHEMA = b"rayal.job", b"rayal.schema"
 
 def encode(
     ids: Sequence[str],
-    columns: Mapping[str, NDArray[np.floating]],
+    columns: Mapping[str, NDArray[np.floating] | NDArray[np.integer]],
     bad: Mapping[str, str],
     job: str = "",
 ) -> bytes:
@@ -45,7 +49,10 @@ def encode(
     sink = io.BytesIO()
     table = pa.table(data)
     table = table.replace_schema_metadata({JOB: job, SCHEMA: _described(table.schema)})
-    pq.write_table(table, sink, write_page_checksum=True, compression="zstd")
+    # scores hardly repeat: dictionaries of them would take longer than all else, and more space
+    pq.write_table(
+        table, sink, write_page_checksum=True, compression="zstd", use_dictionary=["status"]
+    )
     return sink.getvalue()
 
 
@@ -79,7 +86,8 @@ def read_good(
 ) -> pa.Table:
     """As `read`, without the units that could not be decoded."""
     table = read(folder, name, ["status", *columns], record)
-    return table.filter(pc.equal(table["status"], OK))
+    good = pc.equal(table["status"], OK)
+    return table if pc.all(good).as_py() else table.filter(good)  # a filter copies
 
 
 def job_of(table: pa.Table) -> str | None:
@@ -88,61 +96,120 @@ def job_of(table: pa.Table) -> str | None:
     return None if digest is None else digest.decode()
 
 
+def shards(folder: Folder, result: Json, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Columns of a finished pass, shard by shard; the units that could not be decoded are left out,
+    as is a shard without any other. A column that no shard has is left out, too.
+
+    Raises DataError for shards that differ in their columns.
+    """
+    first: pa.Schema | None = None
+    for file in result["shards"]:
+        record = FileRecord(**file)
+        rows = read_good(folder, record.name, columns, record)
+        if not rows.num_rows:
+            continue  # one of bad images has no scores
+        schema = rows.schema.remove_metadata()
+        first = schema if first is None else first
+        if _described(schema) != _described(first):
+            raise DataError(
+                f"{folder.url}: the shards do not fit together: {record.name} has"
+                f" {_listed(schema)}, the first {_listed(first)}; a strategy or model must give"
+                " every unit the same columns of the same width"
+            )
+        yield rows
+
+
 def load(
     folder: Folder,
     result: Json,
     keeps: Collection[SignalName] = (),
     labeled: Collection[str] = (),
     trained: Mapping[str, FileLocation] | None = None,
+    names: Collection[str] | None = None,
+    scratch: Path | None = None,
 ) -> dict[str, Scored]:
-    """All strategies' scores of a finished pass, sorted by id, undecodable units left out; what
-    the pass kept of `labeled` units is apart. `trained` is handed on.
+    """The scores of these strategies in a finished pass, or of all, sorted by id, undecodable units
+    left out; what the pass kept of `labeled` units is apart. `trained` is handed on.
 
-    Raises DataError for shards that differ in their columns.
+    What was kept goes into files in the folder `scratch`, where there is one: it may not fit the
+    memory. Raises DataError for shards that differ in their columns.
     """
-    names = [f"score.{name}" for name in result["columns"]]
-    records = [FileRecord(**file) for file in result["shards"]]
-    wanted = ["id", *names, *(f"keep.{signal}" for signal in keeps)]
-    shards = [read_good(folder, file.name, wanted, file) for file in records]
-    shards = [shard for shard in shards if shard.num_rows]  # one of bad images has no scores
-    try:
-        table = pa.concat_tables(shards or [pa.table({"id": pa.array([])})]).sort_by("id")
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"{folder.url}: the shards do not fit together ({error}); a strategy or model must give"
-            " every unit the same columns of the same width"
-        ) from error
-    known = np.array([unit in labeled for unit in table["id"].to_pylist()], bool)
-    pool, seen = table.filter(pa.array(~known)), table.filter(pa.array(known))
-    ids, labeled_ids = _ids(pool), _ids(seen)
-    there = set(table.column_names)
+    names = result["columns"] if names is None else names
+    columns = {name: f"score.{name}" for name in names}
+    tables = [*shards(folder, result, ["id", *columns.values()])]
+    table = pa.concat_tables(tables) if tables else pa.table({"id": pa.array([], pa.string())})
+    ids = Ids(table["id"])
+    known = Places(Ids(labeled)).has(ids)
+    order: NDArray[np.intp] = pc.sort_indices(ids.array).to_numpy().astype(np.intp)
+    pool, seen = order[~known[order]], order[known[order]]
+    kept = _kept(folder, result, keeps, (pool, seen), scratch)
+    there = {
+        name: table[column] for name, column in columns.items() if column in table.schema.names
+    }
     return {
-        name.removeprefix("score."): Scored(
-            ids,
-            pool[name].to_numpy() if name in there else np.empty(0) if not shards else None,
-            np.ones(len(ids)),
-            _kept(pool, keeps),
-            labeled_ids,
-            _kept(seen, keeps),
+        name: Scored(
+            ids[pool],
+            there[name].to_numpy()[pool] if name in there else None if tables else np.empty(0),
+            np.ones(len(pool)),
+            {signal: of_pool for signal, (of_pool, _) in kept.items()},
+            ids[seen],
+            {signal: of_seen for signal, (_, of_seen) in kept.items()},
             trained or {},
         )
         for name in names
     }
 
 
-def _ids(table: pa.Table) -> NDArray[np.object_]:
-    return np.array(table["id"].to_pylist(), dtype=object)
+def _kept(
+    folder: Folder,
+    result: Json,
+    keeps: Collection[SignalName],
+    orders: Sequence[NDArray[np.intp]],
+    scratch: Path | None,
+) -> dict[str, list[NDArray[np.floating]]]:
+    """By signal what the pass kept, in each of these orders of its good units.
 
-
-def _kept(table: pa.Table, keeps: Iterable[SignalName]) -> dict[str, NDArray[np.floating]]:
-    """Without any row there is no column either, and nobody knows its width."""
-    nothing = np.empty((0, 0), np.float16)
-    there = set(table.column_names)
-    columns = {signal: f"keep.{signal}" for signal in keeps}
-    return {
-        signal: matrix(table[column]) if column in there else nothing
-        for signal, column in columns.items()
+    Without any row there is no column either, and nobody knows its width.
+    """
+    found: dict[str, list[NDArray[np.floating]]] = {
+        signal: [np.empty((0, 0), np.float16) for _ in orders] for signal in keeps
     }
+    if not keeps:
+        return found
+    places = [_inverse(order, sum(map(len, orders))) for order in orders]
+    start = 0
+    for rows in shards(folder, result, [f"keep.{signal}" for signal in keeps]):
+        for signal in keeps:
+            if f"keep.{signal}" not in rows.schema.names:
+                continue
+            values = matrix(rows[f"keep.{signal}"])
+            if not start:
+                found[signal] = [_room(len(o), values, scratch) for o in orders]
+            for array, place in zip(found[signal], places, strict=True):
+                at = place[start : start + len(values)]
+                there = at >= 0
+                array[at[there]] = values if there.all() else values[there]
+        start += rows.num_rows
+    return found
+
+
+def _inverse(order: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """Where each of `size` rows goes in `order`, -1 where it is not in it."""
+    places = np.full(size, -1, np.intp)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def _room(rows: int, like: NDArray[np.floating], scratch: Path | None) -> NDArray[np.floating]:
+    """An array for as many rows as wide as these; in a new file of this folder, if given."""
+    shape = (rows, like.shape[1])
+    if scratch is None or not rows:
+        return np.empty(shape, like.dtype)
+    path = scratch / f"{uuid.uuid4().hex}.rows"
+    size = rows * like.shape[1] * like.itemsize
+    with storage_errors(str(path), needed=size), open(path, "xb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)  # a full disk would kill whoever writes a map
+    return np.asarray(np.memmap(path, like.dtype, "r+", shape=shape))
 
 
 def matrix(column: pa.ChunkedArray) -> NDArray[np.floating]:
@@ -154,10 +221,18 @@ def matrix(column: pa.ChunkedArray) -> NDArray[np.floating]:
 def _described(schema: pa.Schema) -> bytes:
     """Names and types of the columns; but not what the items of lists are called there, which
     Parquet and Ray's workers call differently."""
-    return repr([(c.name, re.sub(r"<\w+:", "<", str(c.type))) for c in schema]).encode()
+    return repr(_named(schema)).encode()
 
 
-def _column(values: NDArray[np.floating], failed: int) -> pa.Array:
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in _named(schema))
+
+
+def _named(schema: pa.Schema) -> list[tuple[str, str]]:
+    return [(c.name, re.sub(r"<\w+:", "<", str(c.type))) for c in schema]
+
+
+def _column(values: NDArray[np.floating] | NDArray[np.integer], failed: int) -> pa.Array:
     if values.ndim == 1:
         good = pa.array(values)
         return pa.concat_arrays([good, pa.nulls(failed, good.type)])

@@ -1,4 +1,4 @@
-"""The scoring pass, apart from where it runs: shards of candidates in, one Parquet file each out.
+"""The scoring pass, apart from where it runs: shards of a pool in, one Parquet file each out.
 
 An engine moves `ShardTask`s to `Scorer`s (scorer.py); both engines run the same code. A shard's
 file appears whole or not at all under a name of its own, so a pass that starts again skips what is
@@ -8,15 +8,21 @@ there, and a shard done twice is still there once.
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import pyarrow.compute as pc
+
 from rayal import scores
-from rayal.dataset import Card, Shard, Split
+from rayal.dataset import Card, ImageSpec, Shard, Split, Store
 from rayal.errors import DataError, StorageError
 from rayal.experiment import Compute, Experiment
-from rayal.storage import FileLocation, Folder, Json
+from rayal.model import Model, Precision
+from rayal.pool import Images
+from rayal.storage import FileLocation, FileRecord, Folder, Json
+from rayal.strategy import Strategy
+from rayal.task import Task
 
 SHARD_BYTES = 64 * 2**20  # of decoded images in one shard
 
@@ -25,53 +31,106 @@ class ShardTask(NamedTuple):
     """One shard of the pool and the ids in it that are candidates."""
 
     shard: Shard
-    ids: list[str]
+    ids: list[str] | None = None
+    """None: all of them."""
 
     @property
     def file(self) -> str:
         return f"shard-{self.shard.index:05d}.parquet"
+
+    @property
+    def rows(self) -> int:
+        return self.shard.rows if self.ids is None else len(self.ids)
 
 
 @dataclass(frozen=True)
 class ScoreJob:
     """What one pass computes; small, and picklable for the way to the workers."""
 
-    experiment: Experiment
-    cycle: int
-    store: str
+    strategies: Mapping[str, Strategy]
+    """By the name of their column."""
+    task: Task
+    model: Model
+    classes: int
+    image: ImageSpec
+    images: Images
+    """Where the rows of shards are read."""
+    data: str
+    """Fingerprint of all images that there are."""
     weights: FileLocation
-    previous: FileLocation | None
-    """Weights at the end of the last cycle; None in cycle 0."""
-    previous_scores: str | None
-    """Folder of the last cycle's pass."""
     out: str
+    seed: int = 0
+    cycle: int = 0
+    precision: Precision = "fp32"
+    batch: int = 256
+    previous: FileLocation | None = None
+    """Weights at the end of the last cycle; None in cycle 0."""
+    previous_scores: str | None = None
+    """Folder of the last cycle's pass, where that has kept its predictions."""
     members: tuple[FileLocation, ...] = ()
     """Weights of the ensemble's other members."""
     companions: Mapping[str, FileLocation] = field(default_factory=dict)
     """By name, what lived beside the model in training."""
+    keeps_probs: bool = False
+    """Whether the next cycle reads this pass's predictions instead of predicting again."""
+    keeps_predicted: bool = False
+    """Whether the most probable class is a column of its own."""
+
+    @classmethod
+    def of(
+        cls,
+        x: Experiment,
+        store: Store,
+        cycle: int,
+        weights: FileLocation,
+        out: str,
+        *,
+        previous: FileLocation | None = None,
+        previous_scores: str | None = None,
+        members: tuple[FileLocation, ...] = (),
+        companions: Mapping[str, FileLocation] | None = None,
+    ) -> "ScoreJob":
+        """The pass of one cycle of an experiment; `previous_scores`, the folder of the last
+        cycle's, is read where that kept its predictions."""
+        return cls(
+            strategies=x.scored(),
+            task=x.task,
+            model=x.model,
+            classes=len(store.card.classes),
+            image=store.card.image,
+            images=store.pool,
+            data=store.card.fingerprint,
+            weights=weights,
+            out=out,
+            seed=x.seed,
+            cycle=cycle,
+            precision=x.scheme.precision,
+            batch=x.compute.score_batch,
+            previous=previous,
+            previous_scores=previous_scores if x.keeps_probs(cycle - 1) else None,
+            members=members,
+            companions=companions or {},
+            keeps_probs=x.keeps_probs(cycle),
+        )
+
+    def with_batch(self, batch: int) -> "ScoreJob":
+        """The same pass in batches of this many images."""
+        return replace(self, batch=batch)
 
     @property
     def digest(self) -> str:
         """Of everything that decides a unit's scores: a shard of another job is not reused."""
-        x = self.experiment
         companions = (file for _, file in sorted(self.companions.items()))
         weights = (self.weights, self.previous, *self.members, *companions)
         decisive = {
             "weights": [file and file.record.sha256 for file in weights],
-            "strategies": [strategy.model_dump(mode="json") for strategy in x.scored().values()],
-            "key": [x.seed, self.cycle, x.scheme.precision, self.keeps_probs],
+            "strategies": [each.model_dump(mode="json") for each in self.strategies.values()],
+            "model": self.model.model_dump(mode="json"),
+            "images": [self.data, self.classes, self.image.model_dump(mode="json")],
+            "key": [self.seed, self.cycle, self.precision, self.batch],
+            "columns": [*self.strategies, self.keeps_probs, self.keeps_predicted],
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def keeps_probs(self) -> bool:
-        """Whether the next cycle reads this pass's predictions instead of predicting again."""
-        return self.experiment.keeps_probs(self.cycle)
-
-    @property
-    def reads_probs(self) -> bool:
-        """Whether the last cycle's pass kept the predictions that this one needs."""
-        return self.previous_scores is not None and self.experiment.keeps_probs(self.cycle - 1)
 
 
 def shard_rows(compute: Compute, card: Card) -> int:
@@ -107,22 +166,32 @@ def summary(job: ScoreJob, tasks: Sequence[ShardTask], results: Sequence[Json]) 
     """The result of the stage. Asserts that every candidate was scored exactly once."""
     results = sorted(results, key=lambda result: result["shard"])
     assert [task.shard.index for task in tasks] == [r["shard"] for r in results], "lost a shard"
-    bad = {unit: reason for result in results for unit, reason in result["bad"].items()}
+    assert [task.rows for task in tasks] == [r["rows"] for r in results], "lost a row"
     return {
         "units": sum(result["rows"] for result in results),
-        "bad": bad,
-        "columns": list(job.experiment.scored()),
+        "bad": sum(result["bad"] for result in results),
+        "columns": list(job.strategies),
         "shards": [result["file"] for result in results],
     }
 
 
-def refuse_bad(job: ScoreJob, results: Iterable[Json]) -> None:
-    """Raises DataError once more images were undecodable than the experiment allows."""
-    bad = {unit: reason for result in results for unit, reason in result["bad"].items()}
-    if len(bad) > job.experiment.max_bad:
-        unit, reason = next(iter(sorted(bad.items())))
+def bad_images(out: Folder, results: Iterable[Json]) -> Iterator[tuple[str, str]]:
+    """Id and reason of every image that could not be decoded, from the files that have some."""
+    for result in sorted(results, key=lambda result: result["shard"]):
+        if result["bad"]:
+            record = FileRecord(**result["file"])
+            table = scores.read(out, record.name, ["id", "status"], record)
+            failed = table.filter(pc.not_equal(table["status"], scores.OK))
+            yield from zip(failed["id"].to_pylist(), failed["status"].to_pylist(), strict=True)
+
+
+def refuse_bad(results: Sequence[Json], max_bad: int) -> None:
+    """Raises DataError once more images were undecodable than `max_bad`."""
+    bad = sum(result["bad"] for result in results)
+    if bad > max_bad:
+        unit, reason = min(result["first_bad"] for result in results if result["bad"])
         raise DataError(
-            f"{len(bad)} images cannot be decoded, more than max_bad {job.experiment.max_bad}; "
+            f"{bad} images cannot be decoded, more than max_bad {max_bad}; "
             f"the first is {unit!r}: {reason}; raise max_bad to go on without them"
         )
 
@@ -135,7 +204,8 @@ def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> Json | None:
         ids, status = table["id"].to_pylist(), table["status"].to_pylist()
     except (StorageError, KeyError):  # KeyError: the damage is in the name of a column
         return None
-    if scores.job_of(table) != job.digest or sorted(ids) != sorted(task.ids):
+    there = len(ids) == task.rows if task.ids is None else sorted(ids) == sorted(task.ids)
+    if scores.job_of(table) != job.digest or not there:
         return None
     if set(status) != {scores.OK}:
         return None
@@ -143,7 +213,8 @@ def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> Json | None:
     return {
         "shard": task.shard.index,
         "rows": len(ids),
-        "bad": {},
+        "bad": 0,
+        "first_bad": None,
         "file": record._asdict(),
         "seconds": 0.0,
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from rayal.ids import CHUNK, Ids
 from rayal.randomness import derive, unit_keys
 from rayal.storage import FileLocation
 
@@ -14,12 +15,13 @@ from rayal.storage import FileLocation
 class Scored:
     """The candidates of one cycle that could be scored, M of them, sorted by id."""
 
-    ids: NDArray[np.object_]  # M
+    ids: Ids  # M
     scores: NDArray[np.float64] | None  # M, higher = label sooner; None for strategies without
     costs: NDArray[np.float64]  # M, in the budget's unit
     kept: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
-    """By signal name, M x width, float16: what the strategy's `kept` names."""
-    labeled_ids: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, object))
+    """By signal name, M x width, float16: what the strategy's `kept` names. They may lie in a file:
+    a copy of all of them may not fit the memory."""
+    labeled_ids: Ids = field(default_factory=Ids)
     """L, the labeled units, sorted; empty unless the strategy `scans_labeled`."""
     labeled: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     """As `kept`, L x width, of the labeled units."""
@@ -37,12 +39,20 @@ def take_highest(pool: Scored, budget: float, rng: np.random.Generator) -> NDArr
     return spend(ranking(pool.ids, pool.scores, rng), pool.costs, budget)
 
 
-def ranking(
-    ids: NDArray[np.object_], scores: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.intp]:
+def ranking(ids: Ids, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
     """Positions by descending score; equal scores by a seeded 64-bit key of the id."""
-    keys = unit_keys(ids, derive(rng.bytes(16).hex()))
-    return np.lexsort((keys, -scores))
+    return np.lexsort((tie_keys(ids, tie_secret(rng)), -scores))
+
+
+def tie_secret(rng: np.random.Generator) -> int:
+    """What makes the order of equals that of this generator."""
+    return derive(rng.bytes(16).hex())
+
+
+def tie_keys(ids: Ids, secret: int) -> NDArray[np.uint64]:
+    """One number per unit: of equals the lowest goes first."""
+    starts = range(0, max(len(ids), 1), CHUNK)
+    return np.concatenate([unit_keys(ids[start : start + CHUNK], secret) for start in starts])
 
 
 def spend(order: NDArray[np.intp], costs: NDArray[np.float64], budget: float) -> NDArray[np.intp]:

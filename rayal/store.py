@@ -10,11 +10,9 @@ test_labels.parquet
 N images of C channels, H rows, W columns.
 """
 
-import math
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
@@ -23,31 +21,12 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
-from rayal import uri
 from rayal.card import Card, SplitName, read_card
 from rayal.errors import DataError
-from rayal.images import BadImage, Decoding, Pixels, decode
+from rayal.pool import Decoded, Shard, cut, decode_each, decode_raw, pixels
 from rayal.source import quoted
 
 LABEL_FILES: dict[SplitName, str] = {"pool": "labels.parquet", "test": "test_labels.parquet"}
-
-
-class Shard(NamedTuple):
-    """Consecutive row groups of one file: the unit of work of a pass over a split."""
-
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody misses
-    file: str
-    first_group: int
-    groups: int
-    rows: int
-
-
-class Decoded(NamedTuple):
-    """The good images of some rows, and why the others are not."""
-
-    ids: list[str]
-    images: Pixels  # N C H W, aligned with ids
-    bad: dict[str, str]  # id -> reason
 
 
 class Split:
@@ -68,6 +47,11 @@ class Split:
         """The card of the store."""
         return read_card(self.url)
 
+    @property
+    def raw(self) -> bool:
+        """Whether images are stored as pixels."""
+        return self.card.encoding == "raw"
+
     def ids(self) -> list[str]:
         """All ids in the order of the split."""
         ids: list[str] = self._ids.to_pylist()
@@ -78,17 +62,20 @@ class Split:
 
         The last shard of a file may be smaller. The cut depends on the store and `rows` only.
         """
-        step = -(-rows // self.card.group_rows)
-        cuts = [
-            (file, first, min(step, self._groups(count) - first), count)
-            for file, count in self._parts.items()
-            for first in range(0, self._groups(count), step)
-        ]
+        return cut(self.groups(), max(rows, self.card.group_rows))
+
+    def groups(self) -> dict[str, list[int]]:
+        """File -> rows of its row groups."""
         size = self.card.group_rows
-        return [
-            Shard(index, file, first, groups, min(count - first * size, groups * size))
-            for index, (file, first, groups, count) in enumerate(cuts)
-        ]
+        return {
+            file: [min(size, count - first) for first in range(0, count, size)]
+            for file, count in self._parts.items()
+        }
+
+    def ids_of(self, shard: Shard) -> pa.ChunkedArray:
+        """The ids of a shard, in the order of its rows."""
+        groups = range(shard.first_group, shard.first_group + shard.groups)
+        return pa.concat_tables(self._read_groups(shard.file, groups, ["id"]))["id"]
 
     def read(self, shard: Shard, keep: Container[str] | None = None) -> pa.Table:
         """Columns id and image (undecoded) of a shard; with `keep`, only the rows of those ids."""
@@ -103,7 +90,28 @@ class Split:
 
         Reads only the row groups that hold them. Raises DataError for an id that is not there.
         """
+        return self._at(self._positions(ids))
+
+    def chunks(self, ids: Sequence[str], rows: int) -> Iterator[pa.Table]:
+        """As `take`, `rows` images after the other."""
         positions = self._positions(ids)
+        for start in range(0, len(positions), rows):
+            yield self._at(positions[start : start + rows])
+
+    def decode(self, rows: pa.Table) -> Decoded:
+        """The pixels of rows that `read` or `take` returned; bad images apart, with the reason."""
+        card, shape = self.card, self.card.image.shape
+        if self.raw:
+            decoded = decode_raw(rows, shape)
+        else:
+            assert card.decoding is not None
+            of = partial(pixels, decoding=card.decoding, shape=shape)
+            decoded = decode_each(rows, of, shape)
+        known = {unit: card.bad.get(unit, reason) for unit, reason in decoded.bad.items()}
+        return decoded._replace(bad=known)
+
+    def _at(self, positions: NDArray[np.int64]) -> pa.Table:
+        """Columns id and image of the rows at these positions in the split, in this order."""
         order = np.argsort(positions, kind="stable")
         found = [self._schema.empty_table()]
         for file, groups in self._places(positions[order]):
@@ -112,31 +120,6 @@ class Split:
                 t.take(pa.array(rows)) for t, rows in zip(tables, groups.values(), strict=True)
             ]
         return pa.concat_tables(found).take(pa.array(np.argsort(order)))
-
-    def decode(self, rows: pa.Table) -> Decoded:
-        """The pixels of rows that `read` or `take` returned; bad images apart, with the reason."""
-        card = self.card
-        if card.encoding == "raw":
-            return self._reshape(rows)
-        assert card.decoding is not None
-        ids, images, bad = [], [], {}
-        for unit, stored in zip(rows["id"].to_pylist(), rows["image"].to_pylist(), strict=True):
-            try:
-                images.append(_pixels(stored, card.decoding, card.image.shape))
-                ids.append(unit)
-            except BadImage as error:
-                bad[unit] = card.bad.get(unit, str(error))
-        empty = np.empty((0, *card.image.shape), np.uint8)
-        return Decoded(ids, np.stack(images) if images else empty, bad)
-
-    def _reshape(self, rows: pa.Table) -> Decoded:
-        """Bad images of a raw store are null."""
-        good, bad = rows, {}
-        if rows["image"].null_count:
-            valid = rows["image"].is_valid()
-            good = rows.filter(valid)
-            bad = {unit: self.card.bad[unit] for unit in _list(rows.filter(pc.invert(valid)))}
-        return Decoded(_list(good), _as_array(good["image"], self.card.image.shape), bad)
 
     @cached_property
     def _parts(self) -> dict[str, int]:
@@ -149,15 +132,8 @@ class Split:
 
     @cached_property
     def _ids(self) -> pa.StringArray:
-        tables = [
-            table
-            for file, rows in self._parts.items()
-            for table in self._read_groups(file, range(self._groups(rows)), ["id"])
-        ]
-        return pa.concat_tables(tables)["id"].combine_chunks()
-
-    def _groups(self, rows: int) -> int:
-        return -(-rows // self.card.group_rows)
+        columns = [_read(self.url, file, ["id"]) for file in self._parts]
+        return pa.concat_tables(columns)["id"].combine_chunks()
 
     def _positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
         wanted = pa.array(ids, pa.string())
@@ -219,36 +195,20 @@ class Store:
         """The images that only the evaluation sees."""
         return Split(self.url, "test")
 
-    def labels(self, split: SplitName) -> dict[str, int]:
-        """Id -> class index. For the oracle and the evaluator only."""
-        file = LABEL_FILES[split]
-        try:
-            with _opened(self.url, file) as parquet:
-                table = parquet.read()
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(self.url, file, error) from error
+    def labels(self, split: SplitName, ids: Sequence[str] | None = None) -> dict[str, int]:
+        """Id -> class index, of these ids or of all. For the oracle and the evaluator only."""
+        table = _read(self.url, LABEL_FILES[split])
+        if ids is not None:
+            table = table.filter(pc.is_in(table["id"], value_set=pa.array(ids, pa.string())))
         return dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
 
 
-def _pixels(stored: bytes | str, decoding: Decoding, shape: tuple[int, int, int]) -> Pixels:
-    image = decode(uri.read(stored) if isinstance(stored, str) else stored, decoding)
-    if image.shape != shape:  # a file that changed after it was prepared
-        raise BadImage(f"is {image.shape} instead of {shape} (C, H, W)")
-    return image
-
-
-def _as_array(column: pa.ChunkedArray, shape: tuple[int, int, int]) -> Pixels:
-    """(N, C, H, W), writable: one copy out of Arrow's memory, nothing in between."""
-    images = np.empty((len(column), *shape), np.uint8)
-    start, size = 0, math.prod(shape)
-    for chunk in column.chunks:
-        if len(chunk):
-            flat = np.frombuffer(
-                chunk.buffers()[1], np.uint8, len(chunk) * size, chunk.offset * size
-            )
-            images[start : start + len(chunk)] = flat.reshape(-1, *shape)
-            start += len(chunk)
-    return images
+def _read(url: str, file: str, columns: list[str] | None = None) -> pa.Table:
+    with _opened(url, file) as parquet:
+        try:
+            return parquet.read(columns)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(url, file, error) from error
 
 
 @contextmanager
@@ -267,8 +227,3 @@ def _damaged(url: str, place: str, error: Exception) -> DataError:
         f"{url}/{place} is damaged or missing ({error});"
         " delete this folder and start again: it will be prepared anew"
     )
-
-
-def _list(rows: pa.Table) -> list[str]:
-    ids: list[str] = rows["id"].to_pylist()
-    return ids

@@ -1,5 +1,6 @@
 """The contract of a strategy: what it needs to know, how it scores a batch, how it selects."""
 
+from collections.abc import Collection, Iterable
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -38,7 +39,7 @@ class Strategy(Component):
         """Field -> file that decides what is selected: a run is tied to its content."""
         return {}
 
-    def check(self, ids: NDArray[np.object_]) -> None:
+    def check(self, ids: Collection[str]) -> None:
         """Raises what is wrong for these units whatever the model: asked before any training."""
 
     def reference(self, cycle: int) -> Reference | None:
@@ -53,6 +54,21 @@ class Strategy(Component):
         """N or N H W, higher = label sooner; None where `select` does all the work."""
         return None
 
+    def ranks(self) -> bool:
+        """Whether it takes the highest scores, for which the pool need not be in memory."""
+        return type(self).select is Strategy.select
+
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         """Positions in `pool` to label, in order of preference, whose costs fit the budget."""
         return take_highest(pool, budget, rng)
+
+
+def columns(strategies: Iterable[Strategy]) -> dict[str, Strategy]:
+    """Strategies by the name of their column: a second one of the same name becomes `cod#2`."""
+    found: dict[str, Strategy] = {}
+    for strategy in strategies:
+        name, count = strategy.part_name(), 1
+        while (column := name if count == 1 else f"{name}#{count}") in found:
+            count += 1
+        found[column] = strategy
+    return found

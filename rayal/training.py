@@ -26,6 +26,7 @@ from rayal.errors import DataError
 from rayal.experiment import Experiment
 from rayal.feed import Feed, UnlabeledFeed
 from rayal.model import build, load_weights, placed, restore, save_weights
+from rayal.model_card import ModelCard
 from rayal.randomness import Key, derive
 from rayal.scheme import Learner
 from rayal.storage import FileLocation, Folder, Json
@@ -85,7 +86,8 @@ def train(job: TrainJob, place: Place) -> Json:
         diary.rows.append(_epoch(job, place, feed, learner, epoch))
         if place.rank == 0:
             diary.write(learner)
-    return _finish(diary, feed, learner) if place.rank == 0 else {}
+    card = ModelCard.of(job.experiment.model, store.card, job.experiment.scheme.precision)
+    return _finish(diary, feed, learner, card) if place.rank == 0 else {}
 
 
 class Diary:
@@ -222,11 +224,11 @@ def _seeded(device: torch.device, *key: Key) -> Iterator[None]:
         yield
 
 
-def _finish(diary: Diary, feed: Feed, learner: Learner) -> Json:
+def _finish(diary: Diary, feed: Feed, learner: Learner, card: ModelCard) -> Json:
     """Writes the weights of the last epoch; the checkpoints have then done their work."""
     diary.write_rows()
     out = diary.out
-    weights = out.write("weights.safetensors", save_weights(learner.model))
+    weights = out.write("weights.safetensors", save_weights(learner.model, card.metadata()))
     companions = {
         name: out.write(f"companion-{name}.safetensors", save_weights(companion))._asdict()
         for name, companion in learner.companions.items()

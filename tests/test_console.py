@@ -7,7 +7,7 @@ import time
 import pytest
 
 from rayal import console
-from rayal.console import Console
+from rayal.console import RunConsole
 from rayal.errors import StorageError
 
 LONG = "a_metric_with_a_name_that_no_narrow_terminal_has_room_for"
@@ -43,7 +43,7 @@ def watch(request, monkeypatch):
     def make(record, epochs=10):
         stream = io.StringIO() if request.param == "file" else Terminal()
         monkeypatch.setattr("sys.stderr", stream)  # here, since pytest replaces it after fixtures
-        return Console(record, LONG, epochs), stream
+        return RunConsole(record, LONG, epochs), stream
 
     return make
 
@@ -113,12 +113,12 @@ def test_an_earlier_attempt_does_not_count_as_pace(watch, monkeypatch):
     """A resumed run would promise to end at once, for hours."""
     record = Epochs()
     record.done = 20
-    clock = iter([100.0, 100.0, 130.0, 130.0])
+    clock = iter([100.0, 100.0, 130.0])
     watcher, _ = watch(record, 30)
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     watcher.stage(0, "train")
     before = console._status(watcher.now)
-    watcher._show(watcher.now, 25, 30)
+    watcher.count(25, 30)
 
     assert before == "cycle 0  train, 20 of 30 epochs, 0 s"
     assert console._status(watcher.now).endswith("25 of 30 epochs, 30 s, about 30 s left")

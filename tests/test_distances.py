@@ -7,13 +7,17 @@ import torch
 from rayal import distances
 from rayal.distances import (
     Grid,
+    Made,
+    blocks,
     check_finite,
+    nearer,
     nearest_squared,
     squared_distances,
     unit_length,
     within,
 )
 from rayal.errors import DataError
+from rayal.ids import Ids
 
 
 def rows(n: int, width: int, seed: int = 0, scale: float = 1.0) -> np.ndarray:
@@ -122,9 +126,34 @@ def test_names_the_first_unit_that_is_not_finite(bad):
     """Features that overflow float16 would be selected first, or never, without a word."""
     x = rows(5, 3)
     x[3, 1] = x[4, 0] = bad
-    ids = np.array(list("abcde"), dtype=object)
+    ids = Ids(list("abcde"))
 
     with pytest.raises(DataError, match="features of unit 'd'"):
         check_finite(ids, x, "features")
     check_finite(ids[:3], x[:3], "features")
     check_finite(ids[:0], x[:0], "features")
+
+
+def test_nearer_is_exact_whatever_the_block():
+    """A unit on the edge of the least distance would be taken or not by the size of a block."""
+    x, y = rows(60, 7, 3, 4.0).astype(np.float16), rows(50, 7, 4, 4.0).astype(np.float16)
+    apart = np.sqrt([[np.square(a.astype(float) - b).sum() for b in y.astype(float)] for a in x])
+    for distance in (np.median(apart), apart[3, 4], np.nextafter(apart[3, 4], 99), 1e-9, 1e9):
+        near = nearer(x, y, float(distance))
+
+        np.testing.assert_array_equal(apart < distance, near)
+        np.testing.assert_array_equal(near[:, 7:9], nearer(x, y[7:9], float(distance)))
+        np.testing.assert_array_equal(near.T, nearer(y, x, float(distance)))
+    assert (60, 0) == nearer(x, y[:0], 1.0).shape
+
+
+def test_made_rows_are_those_that_are_made_at_once():
+    """A pool whose features lie in a file would be selected from otherwise than one in memory."""
+    x = rows(3000, 5)
+    order = np.random.default_rng(1).permutation(3000)[:2500]
+    made, whole = Made(x, unit_length, order), unit_length(x)[order]
+
+    assert (2500, 5) == made.shape and 2500 == len(made)
+    np.testing.assert_array_equal(whole, np.concatenate(list(blocks(made))), strict=True)
+    np.testing.assert_array_equal(whole[[7, 3]], made[np.array([7, 3])], strict=True)
+    assert Grid.of(made) == Grid.of(whole)

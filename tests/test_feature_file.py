@@ -9,14 +9,15 @@ import pytest
 
 from rayal.errors import DataError, StorageError
 from rayal.feature_file import features_of, read
+from rayal.ids import Ids
 from rayal.selection import Scored
 
 IDS = ["a", "b", "c", "d"]
 FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
 
 
-def named(*ids: str) -> np.ndarray:
-    return np.array(ids, dtype=object)
+def named(*ids: str) -> Ids:
+    return Ids(ids)
 
 
 def npz(folder: Path, ids=None, features=FEATURES) -> str:
@@ -67,7 +68,7 @@ def test_refuses_what_is_not_finite(write, tmp_path):
 def test_never_unpickles(tmp_path):
     """A feature file from the web could run code."""
     with pytest.raises(DataError, match="allow_pickle"):
-        read(npz(tmp_path, ids=named(*IDS)), named("a"))
+        read(npz(tmp_path, ids=np.array(IDS, dtype=object)), named("a"))
 
 
 @pytest.mark.parametrize(

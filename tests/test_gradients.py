@@ -201,7 +201,12 @@ def test_the_models_of_rayal(
     name: str, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The published score of rayal's own networks would be another, or slow."""
-    narrow = {"small_cnn": {"width": 4}, "resnet18": {"width": 4}, "wide_resnet": {"depth": 10}}
+    narrow = {
+        "small_cnn": {"width": 4},
+        "resnet18": {"width": 4},
+        "wide_resnet": {"depth": 10},
+        "torchvision": {"arch": "mobilenet_v3_small"},
+    }
     part = cast(Model, find("models", name).model_validate(narrow.get(name, {})))
     spec = ImageSpec(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.25,) * 3)
     model, images = made(lambda: build(part, 5, spec, seed=0), dtype), batch(2, dtype, (3, 32, 32))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rayal.greedy import buy, tie_order
+from rayal.ids import Ids
 from rayal.selection import Scored, spend
 
 
@@ -33,7 +34,7 @@ def test_asks_for_no_pick_beyond_the_first_that_it_cannot_buy():
 
 def test_tie_order_is_of_ids_and_seed():
     """Ties would be broken by the order of the shards, or the same way for every seed."""
-    ids = np.array([f"unit-{i}" for i in range(50)], dtype=object)
+    ids = Ids([f"unit-{i}" for i in range(50)])
     back = np.arange(50)[::-1]
 
     def ordered(named: np.ndarray, seed: int) -> list[str]:

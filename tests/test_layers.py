@@ -16,13 +16,14 @@ LAYERS = {
     0: "rayal document errors images machine parts randomness storage",
     1: (
         "atomic augment card class_statistics committee companion dataset distances dropout"
-        " experiment feature_file gradients greedy ledger listing lock model oracle policy prepare"
-        " record scheme selection signals source store strategy survey task teacher tracker uri"
+        " experiment feature_file foreign_weights gradients greedy ids journal ledger listing"
+        " lock model model_card oracle parquet_columns policy pool prepare record scheme"
+        " selection signals source store strategy survey task teacher tracker uri"
     ),
     2: "datasets models oracles schemes strategies tasks trackers",
     3: (
-        "checkpoint checks choosing config evaluation feed loop plan probe report scorer scores"
-        " scoring training training_images"
+        "batch_size checkpoint checks choosing config evaluation feed loop plan pool_scoring"
+        " probe ranking report scorer scores scoring selecting training training_images"
     ),
     4: "engine",
     5: "cli console session",

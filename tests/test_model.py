@@ -12,8 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from rayal.dataset import ImageSpec
-from rayal.errors import UsageError
-from rayal.model import Model, Network, build, load_weights, restore, save_weights
+from rayal.errors import StorageError, UsageError
+from rayal.model import (
+    Model,
+    Network,
+    build,
+    load_weights,
+    restore,
+    restore_exactly,
+    save_weights,
+)
 from rayal.models.small_cnn import SmallCnn
 
 DIGITS = ImageSpec(channels=1, height=8, width=8, mean=(0.3,), std=(0.4,))
@@ -231,20 +239,51 @@ def test_a_damaged_file_is_a_usage_error(tmp_path: Path, name: str, content: byt
         small(pretrained=str(path))
 
 
-def test_a_whole_checkpoint_is_refused(tmp_path: Path) -> None:
-    """The optimizer's numbers would be taken for the network's."""
-    path = tmp_path / "checkpoint.pth"
-    torch.save({"epoch": 3, "model": small().state_dict()}, path)
+def test_a_whole_checkpoint_gives_its_network(tmp_path: Path) -> None:
+    """What most training programs save could not be used."""
+    start, path = small(seed=1), tmp_path / "checkpoint.pth"
+    torch.save({"epoch": 3, "model": start.state_dict()}, path)
 
-    with pytest.raises(UsageError, match="must hold a state_dict"):
-        small(pretrained=str(path))
+    assert equal(start, small(seed=2, pretrained=str(path)))
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
 def test_an_absent_file_is_named(name: str) -> None:
     """The message would not say which file, or why."""
-    with pytest.raises(UsageError, match=f"/absent/{name} cannot be read: No such file"):
+    with pytest.raises(StorageError, match=f"/absent/{name}: there is no such file"):
         small(pretrained=f"/absent/{name}")
+
+
+def exactly(weights: dict[str, Tensor], classes: int = 3) -> nn.Module:
+    return restore_exactly(SmallCnn(width=4), classes, DIGITS, weights, "theirs.pth")
+
+
+def test_weights_of_others_are_restored_whole() -> None:
+    """A pool would be scored by another network than the file's."""
+    start = small(seed=1)
+
+    assert equal(start, exactly(dict(start.state_dict())))
+
+
+def test_a_network_to_score_with_has_no_random_layer() -> None:
+    """Scores would come from a last layer that was never trained."""
+    with pytest.raises(UsageError, match=r"^theirs\.pth is for 5 classes, not for 3$"):
+        exactly(dict(small(classes=5).state_dict()))
+
+
+def test_what_does_not_fit_exactly_is_named() -> None:
+    """A user would search for a wrong number of classes where the architecture is another."""
+    for other in (small(classes=5, width=8), nn.Linear(3, 5)):
+        with pytest.raises(UsageError, match=r"theirs\.pth do not fit this network in \d+ weights"):
+            exactly(dict(other.state_dict()))
+
+
+def test_a_bias_of_other_classes_is_no_number_of_classes() -> None:
+    """The message would name classes that the weights do not have."""
+    weights = dict(small().state_dict()) | {"classifier.bias": torch.zeros(5)}
+
+    with pytest.raises(UsageError, match=r"1 weights: classifier\.bias \(3 in .*, 5 in the file"):
+        exactly(weights)
 
 
 def test_a_model_is_its_configuration() -> None:

@@ -137,13 +137,9 @@ def test_disk_and_memory_by_hand(store: Store) -> None:
 
     assert (1417 + 1397) * (24 + 8 + 20) == plan.disk["scores"]
     assert 50 * 64 == plan.memory["labeled images"]
-    assert plan.disk["weights"] == 3 * plan.memory["weights, gradients and momentum"] / 3
-    assert (
-        10
-        == make(experiment(compute={"resident_bytes": 10}), store, probe=False).memory[
-            "labeled images"
-        ]
-    )
+    assert 0 < plan.disk["weights"] - plan.memory["weights, gradients and momentum"] < 3 * 2000
+    streamed = make(experiment(compute={"resident_bytes": 10}), store, probe=False)
+    assert 0 == streamed.memory["labeled images"]
 
 
 def test_scores_on_disk_are_as_large_as_planned(store: Store, tmp_path: Path) -> None:

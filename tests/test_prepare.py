@@ -67,6 +67,22 @@ def test_the_card_describes_the_store(tmp_path: Path) -> None:
     }
 
 
+def test_files_hold_a_bounded_number_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million addresses in one file are 5,000 row groups, whose directory all readers read."""
+    monkeypatch.setattr(module, "GROUP_ROWS", 2)
+    monkeypatch.setattr(module, "PART_ROWS", 4)
+    paths = [f"/images/{row}.jpg" for row in range(6)]
+    given: dict[str, Any] = {"encoding": "uri", "verify": False, "decoding": Decoding(size=4)}
+    statistics = ((0.5,) * 3, (0.25,) * 3)
+    units = Units(paths, [0] * 6, paths), Units(["t"], [0], paths)
+    card = prepare(source(*units, **given), tmp_path, "toy", "", statistics)
+
+    assert [4, 2] == list(card.parts_of("pool").values())
+    assert paths == Store(str(tmp_path)).pool.ids()
+
+
 def test_preparing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     """Two machines may prepare the same dataset; neither may change what the other reads."""
     pool = numbered("train", [0, 1, 1], IMAGES[:3])
@@ -74,7 +90,9 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert stored(tmp_path / "a", pool).card == stored(tmp_path / "b", pool).card
 
 
-@pytest.mark.parametrize("label", [2, -1, 1.0, float("nan"), None, True, "dog", np.float32(1)])
+@pytest.mark.parametrize(
+    "label", [2, -1, 10**30, 1.0, float("nan"), None, True, "dog", np.float32(1), np.uint8(2)]
+)
 def test_labels_are_checked_before_any_image_is_read(tmp_path: Path, label: object) -> None:
     """A label out of range would end a training on a GPU with an assertion without a row."""
 
@@ -95,6 +113,7 @@ def test_labels_are_checked_before_any_image_is_read(tmp_path: Path, label: obje
         (["a", ""], "pool row 1: id '' is not a non-empty string"),
         (["a", None], "id None is not"),
         (["a", 7], "id 7 is not"),
+        (["a", b"b"], "id b'b' is not"),
         (["a", "\udcff"], "is not Unicode"),
         (["a", "a"], "1 ids are used more than once in pool and test, first 'a'"),
         (["a", "test-00000"], "first 'test-00000'"),

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
+from PIL import Image
 
 from rayal import config, parts
 
@@ -19,16 +22,33 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+def put_own_files(folder):
+    """What a newcomer with photos and a trained model has."""
+    weights = torchvision.models.resnet18(num_classes=5).state_dict()
+    torch.save(weights, folder / "my_resnet18.pth")
+    (folder / "photos").mkdir()
+    for number in range(20):
+        color = (10 * number, 250 - 10 * number, 5 * number)
+        Image.new("RGB", (40 + number, 50), color).save(folder / f"photos/photo-{number}.jpg")
+    (folder / "done.txt").write_text("photo-0.jpg\n")
+
+
 @pytest.mark.ray
 def test_commands_run(tmp_path):
     """A newcomer would copy a command that fails."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    put_own_files(tmp_path)
+    digits = tmp_path / "configs" / "digits.yaml"  # shorter: what it learns is not asked here
+    shorter = digits.read_text().replace("epochs: 40", "epochs: 2").replace("l: 300", "l: 100")
+    assert "  epochs: 2\n" in shorter and "  total: 100\n" in shorter
+    digits.write_text(shorter)
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "RAY_AUTH_MODE": "disabled",
     }
-    commands = [line[2:] for block in blocks("console") for line in block.splitlines()]
+    shown = "".join(blocks("console")).replace("\\\n", "")  # long commands go on in the next line
+    commands = [line[2:] for line in shown.splitlines()]
     outputs = {}
     for command in commands:
         done = subprocess.run(
@@ -37,8 +57,10 @@ def test_commands_run(tmp_path):
         assert done.returncode == 0, f"{command}: {done.stderr}"
         outputs[command.split()[1]] = done.stdout
 
-    assert list(outputs) == ["plan", "run", "status", "report"]
+    assert list(outputs) == ["plan", "run", "status", "report", "score", "select"]
     assert "complete" in outputs["status"]
+    assert "20 in 1 shards" in outputs["score"]
+    assert "photo-0.jpg" not in (tmp_path / "selection.csv").read_text()
     assert (tmp_path / "report" / "curves.png").stat().st_size > 10_000
 
 

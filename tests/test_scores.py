@@ -1,5 +1,6 @@
 """The file of a shard gives back what was put into it, whatever could not be decoded."""
 
+import errno
 import uuid
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,68 @@ def test_labeled_units_are_apart(folder: Folder) -> None:
     assert [0.5] == list(pool.scores)
     assert [[1.0, 2.0, 3.0]] == pool.kept["features"].tolist()
     assert [[4.0, 5.0, 6.0]] == pool.labeled["features"].tolist()
+
+
+def test_what_is_kept_lies_in_files_where_there_is_a_folder_for_them(
+    folder: Folder, tmp_path: Path
+) -> None:
+    """Features of a large pool would fill the memory; or rows come back under another id."""
+    rng, shards = np.random.default_rng(0), []
+    ids = [f"{n:02d}" for n in rng.permutation(60)]
+    features = rng.random((60, 3)).astype(np.float16)
+    probs = rng.random((60, 2)).astype(np.float16)
+    for start in range(0, 60, 17):
+        part = slice(start, start + 17)
+        columns = {"keep.features": features[part], "keep.probs": probs[part]}
+        shards.append(scores.encode(ids[part], columns, {"z": "missing"}))
+    result, labeled = written(folder, *shards), {"07", "31", "zz"}
+    keeps = ["features", "probs"]
+    (tmp_path / "scratch").mkdir()
+    loaded = [
+        scores.load(folder, result, keeps, labeled, scratch=scratch)["cod"]
+        for scratch in (None, tmp_path / "scratch")
+    ]
+    place = {unit: row for row, unit in enumerate(ids)}
+
+    for pool in loaded:
+        assert sorted(set(ids) - labeled) == list(pool.ids) and ["07", "31"] == list(
+            pool.labeled_ids
+        )
+        assert pool.scores is None
+        for signal, values in (("features", features), ("probs", probs)):
+            own, seen = ([place[unit] for unit in units] for units in (pool.ids, pool.labeled_ids))
+            np.testing.assert_array_equal(values[own], pool.kept[signal], strict=True)
+            np.testing.assert_array_equal(values[seen], pool.labeled[signal], strict=True)
+    sizes = sorted(path.stat().st_size for path in (tmp_path / "scratch").iterdir())
+    assert [2 * 2 * 2, 2 * 2 * 3, 58 * 2 * 2, 58 * 2 * 3] == sizes
+
+
+def test_no_space_for_what_is_kept(folder: Folder, tmp_path: Path, monkeypatch: Any) -> None:
+    """The process would be killed by the system at the first row, without a word."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    result = written(folder, scores.encode(["m", "b"], COLUMNS, {}))
+    with pytest.raises(StorageError, match="no space for 12 bytes"):
+        scores.load(folder, result, ["features"], scratch=tmp_path)
+
+
+def test_only_the_strategies_asked_for_are_loaded(folder: Folder) -> None:
+    """All columns of a wide pass would be in memory for one strategy that needs them."""
+    columns = {"score.cod": np.ones(2), "score.b": np.zeros(2)}
+    result = {**written(folder, scores.encode(["m", "b"], columns, {})), "columns": ["cod", "b"]}
+
+    assert ["b"] == list(scores.load(folder, result, names=["b"]))
+
+
+@pytest.mark.parametrize("bad", [{}, {"z": "missing"}])
+def test_whole_numbers_come_back(folder: Folder, bad: dict[str, str]) -> None:
+    """The predicted class of a shard with an undecodable image would be a float, or wrong."""
+    columns = {"predicted": np.array([3, -1], np.int32), "score.cod": np.zeros(2)}
+    name = written(folder, scores.encode(["m", "b"], columns, bad))["shards"][0]["name"]
+    good = scores.read_good(folder, name, ["predicted"])["predicted"]
+
+    assert "int32" == str(good.type) and [3, -1] == good.to_pylist()
+    assert [3, -1, *[None] * len(bad)] == scores.read(folder, name)["predicted"].to_pylist()

@@ -6,11 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rayal.ids import Ids
 from rayal.selection import Scored, ranking, spend, take_highest
 
 
 def pool(scores, costs=None) -> Scored:
-    ids = np.array([f"unit-{i}" for i in range(len(scores))], dtype=object)
+    ids = Ids([f"unit-{i}" for i in range(len(scores))])
     costs = np.ones(len(scores)) if costs is None else np.asarray(costs, float)
     return Scored(ids, np.asarray(scores, float), costs)
 
@@ -49,7 +50,7 @@ def test_ties_do_not_depend_on_the_order_of_arrival(scores, random):
     shuffled = Scored(units.ids[order], units.scores[order], units.costs)
     ranked, again = (ranking(p.ids, p.scores, np.random.default_rng(5)) for p in (units, shuffled))
 
-    assert units.ids[ranked].tolist() == shuffled.ids[again].tolist()
+    assert list(units.ids[ranked]) == list(shuffled.ids[again])
 
 
 def test_ties_are_broken_uniformly():

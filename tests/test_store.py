@@ -10,7 +10,7 @@ import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayal import prepare as module
@@ -50,6 +50,7 @@ def test_shards_by_hand(store: Store) -> None:
 
 
 @given(st.integers(1, 40))
+@settings(deadline=None)
 def test_shards_cover_the_split_once_and_in_order(store: Store, rows: int) -> None:
     """A row in two shards would be scored twice, one in none would never be selected."""
     tables = [store.pool.read(shard) for shard in store.pool.shards(rows)]
@@ -59,6 +60,7 @@ def test_shards_cover_the_split_once_and_in_order(store: Store, rows: int) -> No
 
 
 @given(st.lists(st.integers(0, N - 1), max_size=50))
+@settings(deadline=None)
 def test_take_returns_any_ids_in_any_order(store: Store, rows: list[int]) -> None:
     """Labels are attached by place after a take; one swap would train on wrong labels."""
     ids = [f"train-{row:05d}" for row in rows]
@@ -68,7 +70,29 @@ def test_take_returns_any_ids_in_any_order(store: Store, rows: list[int]) -> Non
     np.testing.assert_array_equal(IMAGES[rows], decoded.images, strict=True)
 
 
+@given(st.lists(st.integers(0, N - 1), max_size=50), st.integers(1, 20))
+@settings(deadline=None)
+def test_chunks_are_a_take_in_parts(store: Store, rows: list[int], size: int) -> None:
+    """A training that reads its images so would have some of them twice, or under other ids."""
+    ids = [f"train-{row:05d}" for row in rows]
+    chunks = list(store.pool.chunks(ids, size))
+
+    assert ids == [unit for chunk in chunks for unit in chunk["id"].to_pylist()]
+    assert [len(chunk) for chunk in chunks] == [
+        min(size, len(ids) - start) for start in range(0, len(ids), size)
+    ]
+
+
+def test_labels_of_some_units(store: Store) -> None:
+    """An oracle that is asked for a hundred labels must not hold a million."""
+    assert {"train-00001": 1, "train-00029": 2} == store.labels(
+        "pool", ["train-00029", "train-00001", "unknown"]
+    )
+    assert {} == store.labels("pool", [])
+
+
 @given(st.sets(st.integers(0, N - 1)))
+@settings(deadline=None)
 def test_keep_leaves_out_the_rest(store: Store, rows: set[int]) -> None:
     """Images that are no candidates must not cost a decoding."""
     keep = {f"train-{row:05d}" for row in rows}

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from rayal import machine
+from rayal.batch_size import fastest_batch
 from rayal.dataset import Shard
 from rayal.engine.failures import ray_errors
 from rayal.engine.score import score_on_ray
@@ -87,6 +88,14 @@ class RayEngine:
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
         return score_on_ray(job, tasks, self.compute)
 
+    def fastest_batch(self, job: ScoreJob, limit: int) -> Json:
+        """Measured on one worker, as scoring actors are placed."""
+        gpus = 1 if self.compute.device == "cuda" else 0
+        remote = _fastest_batch.options(num_cpus=1, num_gpus=gpus)
+        with ray_errors("measuring the batch size"):
+            found: Json = ray.get(remote.remote(job, self.compute.device, limit, allowed_plugins()))
+        return found
+
 
 @ray.remote
 def _evaluate(
@@ -94,6 +103,12 @@ def _evaluate(
 ) -> list[Counts]:
     allow_plugins(plugins)
     return evaluate(job, shards, device)
+
+
+@ray.remote
+def _fastest_batch(job: ScoreJob, device: str, limit: int, plugins: tuple[str, ...]) -> Json:
+    allow_plugins(plugins)
+    return fastest_batch(job, device, limit)
 
 
 def connect(address: str | None, *, cores: int | None = None) -> int:

@@ -1,9 +1,15 @@
 """Everything in this process: for debugging, for small runs, and as the reference of tests."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 import torch
 
+from rayal import machine
+from rayal.batch_size import fastest_batch
+from rayal.dataset import Decoded
 from rayal.errors import ClusterError
 from rayal.evaluation import EvaluateJob, evaluate, metrics
 from rayal.experiment import Compute
@@ -36,11 +42,36 @@ class LocalEngine:
         if not tasks:
             return
         scorer = Scorer(job, self.device)
-        for task in tasks:
-            yield scorer.score(task, scorer.decode(task))
+        with closing(_decoded_ahead(scorer, tasks, self.threads or machine.cores())) as shards:
+            for task, decoded in shards:
+                yield scorer.score(task, decoded)
+
+    def fastest_batch(self, job: ScoreJob, limit: int) -> Json:
+        return fastest_batch(job, self.device, limit)
 
     def close(self) -> None:
         """Nothing stays open."""
+
+
+def _decoded_ahead(
+    scorer: Scorer, tasks: Sequence[ShardTask], threads: int
+) -> Generator[tuple[ShardTask, Decoded]]:
+    """The tasks in order with their images, of which the next ones are decoded meanwhile.
+
+    Rows are read in order by the caller's thread; as many shards as threads are in memory, and one.
+    """
+    pool, waiting = ThreadPoolExecutor(threads), deque[tuple[ShardTask, Future[Decoded]]]()
+    try:
+        for task in tasks:
+            waiting.append((task, pool.submit(scorer.decode, scorer.read(task))))
+            if len(waiting) > threads:
+                first, decoded = waiting.popleft()
+                yield first, decoded.result()
+        while waiting:
+            first, decoded = waiting.popleft()
+            yield first, decoded.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def local_device(compute: Compute) -> str:

@@ -16,16 +16,19 @@ import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
-from rayal.dataset import Decoded, Shard, Store
+from rayal.dataset import Decoded, Shard
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.experiment import Compute
 from rayal.parts import allow_plugins, allowed_plugins
-from rayal.scorer import Scorer
+from rayal.pool import Images
+from rayal.scorer import Scorer, read
 from rayal.scoring import ScoreJob, ShardTask
 from rayal.storage import Json
 
 NO_PROGRESS_SECONDS = 600  # a pass that stands still this long is stuck; Ray's default is 1800
 SHARDS_IN_FLIGHT = 2  # per actor: one scored, one waiting
+BLOCKS = 2000
+"""Most pieces that the list of shards is handed out in: each costs the driver memory and time."""
 
 
 def score_on_ray(job: ScoreJob, tasks: Sequence[ShardTask], compute: Compute) -> Iterator[Json]:
@@ -40,9 +43,9 @@ def score_on_ray(job: ScoreJob, tasks: Sequence[ShardTask], compute: Compute) ->
         size=min(compute.scorers or 1, len(tasks)), max_tasks_in_flight_per_actor=SHARDS_IN_FLIGHT
     )
     rows = [_row(task) for task in tasks]
-    shards: Any = ray.data.from_items(rows, override_num_blocks=len(rows))
-    if Store(job.store).card.encoding != "raw":
-        shards = shards.map_batches(_Decoder(job.store), batch_size=1, batch_format="pyarrow")
+    shards: Any = ray.data.from_items(rows, override_num_blocks=min(len(rows), BLOCKS))
+    if not job.images.raw:
+        shards = shards.map_batches(_Decoder(job.images), batch_size=1, batch_format="pyarrow")
     with warnings.catch_warnings():
         # the replacement of max_restarts as a keyword is not there before 2.61
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -80,13 +83,12 @@ def _task(batch: pa.Table) -> ShardTask:
 class _Decoder:
     """Reads and decodes a shard's images where there are free cores: the input of the actors."""
 
-    def __init__(self, store: str) -> None:
-        self.store = store
+    def __init__(self, images: Images) -> None:
+        self.images = images
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        task, pool = _task(batch), Store(self.store).pool
         try:
-            decoded, error = pool.decode(pool.read(task.shard, keep=set(task.ids))), None
+            decoded, error = self.images.decode(read(self.images, _task(batch))), None
         except Exception as failure:  # described to the driver by the actor that receives it
             decoded, error = Decoded([], np.empty((0, 0), np.uint8), {}), described(failure)
         return batch.append_column("decoded", _packed(decoded)).append_column(
@@ -138,6 +140,6 @@ class _ScoreActor:
             self.scorer = Scorer(self.job, self.device)
         task = _task(batch)
         if "decoded" not in batch.column_names:
-            return self.scorer.score(task, self.scorer.decode(task))
+            return self.scorer.score(task, self.scorer.decode(self.scorer.read(task)))
         error: Json | None = json.loads(batch["error"][0].as_py())
         return error or self.scorer.score(task, _unpacked(batch["decoded"][0]))

@@ -11,7 +11,7 @@ class Simulated(Oracle):
     """Every unit has its true label and costs 1."""
 
     def answer(self, store: Store, ids: Sequence[str], out: Folder) -> dict[str, Label]:
-        labels = store.labels("pool")
+        labels = store.labels("pool", ids)
         return {unit: Label(labels[unit], 1.0) for unit in ids}
 
     def known_classes(self, store: Store) -> Mapping[str, int]:

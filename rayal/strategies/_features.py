@@ -1,12 +1,14 @@
 """What strategies share that look at where units lie in a feature space."""
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rayal import feature_file
-from rayal.distances import Rows, unit_length
+from rayal.distances import Made, Numbers, Rows, unit_length
+from rayal.ids import Ids
 from rayal.parts import Location
 from rayal.selection import Scored
 from rayal.signals import SignalName
@@ -29,12 +31,16 @@ class OnFeatures(Strategy):
     def files(self) -> dict[str, str]:
         return {} if self.features is None else {"features": self.features}
 
-    def check(self, ids: NDArray[np.object_]) -> None:
+    def check(self, ids: Collection[str]) -> None:
         if self.features is not None:
-            feature_file.read(self.features, ids)
+            feature_file.read(self.features, Ids(ids))
 
     def rows(self, pool: Scored, order: NDArray[np.intp]) -> tuple[Rows, Rows]:
         """Finite features of the pool in this order, M x D, and of the labeled units, L x D."""
         features, labeled = feature_file.features_of(pool, self.features)
-        points = features[order]
-        return (unit_length(points), unit_length(labeled)) if self.normalise else (points, labeled)
+        make = unit_length if self.normalise else _unchanged
+        return Made(features, make, order), Made(labeled, make)
+
+
+def _unchanged(rows: Numbers) -> Numbers:
+    return rows

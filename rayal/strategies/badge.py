@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rayal.distances import BLOCK, Grid, Rows, check_finite
+from rayal.distances import BLOCK, Grid, Made, Numbers, Rows, check_finite
 from rayal.greedy import buy, tie_order
 from rayal.selection import Scored
 from rayal.signals import SignalName
@@ -50,7 +50,7 @@ class Gradients:
     """N gradients of the last layer as factors: `errors` N x C and `features` N x D."""
 
     def __init__(self, probs: Rows, features: Rows) -> None:
-        self.errors, self.features = errors(probs), features
+        self.errors, self.features = Made(probs, errors), features
         self.grids = Grid.of(self.errors), Grid.of(features)
         self.squared_norms = np.empty(len(probs))
         for start in range(0, len(probs), BLOCK):
@@ -73,7 +73,7 @@ class Gradients:
         return e.place(self.errors[rows]), a.place(self.features[rows])
 
 
-def errors(probs: Rows) -> NDArray[np.float32]:
+def errors(probs: Numbers) -> NDArray[np.float32]:
     """p - e_y of the predicted class y, N C; each row sums to 0."""
     e = probs.astype(np.float32)
     predicted = e.argmax(axis=1)[:, None]

@@ -25,6 +25,7 @@ from torch import Tensor
 from rayal.distances import (
     BLOCK,
     Grid,
+    Made,
     Rows,
     nearest_squared,
     squared_distances,
@@ -48,7 +49,7 @@ class CoreSet(Strategy):
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         features, labeled = features_of(pool, None)
         if self.normalise:
-            features, labeled = unit_length(features), unit_length(labeled)
+            features, labeled = Made(features, unit_length), Made(labeled, unit_length)
         order = tie_order(pool, rng)
         return buy(farthest_first(features, order, labeled), pool.costs, budget)
 
@@ -105,8 +106,8 @@ class _Search:
     """
 
     def __init__(self, points: Rows, order: NDArray[np.intp], centres: Rows) -> None:
-        self.points, self.order, self.centres = points, order, centres
-        self.grid = Grid.of(points, centres)
+        self.points, self.order, self.centres = points, order, centres[:]
+        self.grid = Grid.of(points, self.centres)
         self.bounds = np.full(len(points), np.inf)
         self.seen = np.zeros(len(points), dtype=np.int64)  # the first so many centres are in bounds
 

@@ -39,6 +39,7 @@ from rayal.class_statistics import (
 )
 from rayal.companion import CompanionSpec
 from rayal.distances import check_finite
+from rayal.errors import UsageError
 from rayal.greedy import tie_order
 from rayal.model import LAST_LAYER, Outputs, load_weights
 from rayal.selection import Scored, take_highest
@@ -76,6 +77,9 @@ class Epmcm(Strategy):
             return None
         return epmcm_log_scores(s.logits, s.constant("quadratic_terms", lambda: _quadratic(s)))
 
+    def ranks(self) -> bool:
+        return not self.update_while_scoring
+
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         if self.update_while_scoring:
             scores = np.empty(len(pool.ids))
@@ -92,7 +96,17 @@ class Epmcm(Strategy):
         """Positions and log-scores of one batch after another."""
         if not len(order):
             return
+        if "weights" not in pool.trained:
+            raise UsageError(
+                "epmcm: update_while_scoring needs the trained model, which is not in the scores;"
+                " select in a run, or set it to false and score again"
+            )
         weights = safetensors.torch.load(pool.trained["weights"].read())
+        if not weights.keys() >= set(LAST_LAYER):
+            raise UsageError(
+                "epmcm: update_while_scoring knows the last layer of rayal's own networks only;"
+                " set it to false"
+            )
         weight, bias = (weights[name] for name in LAST_LAYER)
         classes, width = weight.shape
         statistics = ClassStatistics(classes, width, self.covariance, self.reset)

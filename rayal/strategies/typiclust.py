@@ -18,11 +18,14 @@ Differences:
 - Clusters below `min_cluster_size` are left out until no other has units left; the official code
   fails where all are that small.
 - k-means runs in one thread, so that its result does not depend on their number.
+
+Memory: the features of all units in float32, as k-means wants them.
 """
 
 import heapq
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -30,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from rayal.distances import BLOCK, Grid, Rows, squared_distances
+from rayal.distances import BLOCK, Grid, Numbers, Rows, blocks, squared_distances
 from rayal.greedy import buy, tie_order
 from rayal.selection import Scored, spend
 from rayal.strategies._features import OnFeatures
@@ -54,13 +57,13 @@ class TypiClust(OnFeatures):
         if not count:
             return order[:0]
         points, labeled = self.rows(pool, order)
-        rows = np.concatenate([points, labeled])
+        rows = together(points, labeled)
         clusters = k_means(rows, min(len(labeled) + count, self.max_clusters), rng)
         picks = self._pick(rows[: len(order)], clusters[: len(order)], clusters[len(order) :])
         return buy((int(order[i]) for i in picks), pool.costs, budget)
 
     def _pick(
-        self, rows: Rows, clusters: NDArray[np.intp], of_labeled: NDArray[np.intp]
+        self, rows: Numbers, clusters: NDArray[np.intp], of_labeled: NDArray[np.intp]
     ) -> Iterator[int]:
         """All rows, best first; of equals the one that comes first."""
         grid = Grid.of(rows)
@@ -83,7 +86,7 @@ class TypiClust(OnFeatures):
                 heapq.heappush(queue, (small, labels + 1, size, first, cluster))
 
 
-def k_means(rows: Rows, clusters: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def k_means(rows: NDArray[np.float32], clusters: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """The cluster of each row, as the official code clusters: in mini-batches above 50 clusters."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -96,12 +99,22 @@ def k_means(rows: Rows, clusters: int, rng: np.random.Generator) -> NDArray[np.i
         method = MiniBatchKMeans(clusters, n_init=3, batch_size=5000, random_state=seed)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different rows than clusters
-        labels: NDArray[np.intp] = method.fit_predict(rows.astype(np.float32))
+        labels: NDArray[np.intp] = method.fit_predict(rows)
     return labels
 
 
+def together(*groups: Rows) -> NDArray[np.float32]:
+    """The rows of all groups, one group after the other."""
+    joined = np.empty((sum(map(len, groups)), groups[0].shape[1]), np.float32)
+    filled = 0
+    for part in chain.from_iterable(map(blocks, groups)):
+        joined[filled : filled + len(part)] = part
+        filled += len(part)
+    return joined
+
+
 def mean_distances(
-    rows: Rows, grid: Grid, neighbours: int, distance: Literal["euclidean", "squared"]
+    rows: Numbers, grid: Grid, neighbours: int, distance: Literal["euclidean", "squared"]
 ) -> NDArray[np.float64]:
     """N, the inverse of typicality: of each row the mean distance to its nearest others, in steps.
 

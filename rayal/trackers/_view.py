@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from rayal.ledger import read_done, stage_folder
+from rayal.journal import read_done
+from rayal.ledger import stage_folder
 from rayal.record import Record
 
 MAX_PARAMS = 80

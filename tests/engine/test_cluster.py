@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 def finish(x, engine, folder: Path):
     """Runs to the end; the chosen ids of every cycle and the last weights."""
-    with Ledger(Folder(folder), x.identity()) as ledger, closing(engine):
+    with Ledger(Folder(folder), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, engine, Silent())
         chosen = [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
         return chosen, ledger.stage(pool.cycle, "train").read("weights.safetensors")
@@ -55,7 +55,7 @@ def score(x, engine, folder: Path):
     weights = Folder(folder / "weights")
     record = weights.write("weights.safetensors", save_weights(network))
     out = Folder(folder / "score")
-    job = ScoreJob(x, 0, store.url, FileLocation(weights.url, record), None, None, out.url)
+    job = ScoreJob.of(x, store, 0, FileLocation(weights.url, record), out.url)
     tasks = divide(store.pool, store.pool.ids(), x.compute.shard_rows)
     todo, done = pending(job, tasks)
     result = summary(job, tasks, [*done, *engine.score(job, todo)])
@@ -64,21 +64,30 @@ def score(x, engine, folder: Path):
 
 
 def on_ray(x, **compute):
-    on = {"engine": "ray", "cpus_per_worker": 2, **compute}
-    return RayEngine(x.compute.model_copy(update=on), cores=8)
+    return RayEngine(x.compute.model_copy(update={"engine": "ray", **compute}), cores=8)
 
 
-def test_a_run_on_ray_is_the_local_run(tiny, tmp_path):
+COMPUTE = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 2, "checkpoint_seconds": 0}
+
+
+@pytest.fixture(scope="module")
+def workers(tiny, ray_cluster):
+    """An engine whose training workers, who take long to start, wait for the next test's run."""
+    with closing(on_ray(tiny(compute=COMPUTE), scorers=2)) as engine:
+        yield engine
+
+
+def test_a_run_on_ray_is_the_local_run(tiny, workers, tmp_path):
     """Moving an experiment from a laptop to a cluster would change its result."""
-    x = tiny()
+    x = tiny(compute=COMPUTE)
     local, local_weights = finish(x, LocalEngine(x.compute), tmp_path / "local")
-    ray, ray_weights = finish(x, on_ray(x, scorers=2), tmp_path / "ray")
+    ray, ray_weights = finish(x, workers, tmp_path / "ray")
 
     assert local == ray and len(local) == 2
     assert local_weights == ray_weights
 
 
-@pytest.mark.parametrize(("scorers", "shard_rows"), [(1, 1024), (2, 256), (3, 256)])
+@pytest.mark.parametrize(("scorers", "shard_rows"), [(1, 1024), (2, 256)])
 def test_scores_do_not_depend_on_actors_and_shards(tiny, tmp_path, scorers, shard_rows):
     """Another number of actors or another size of shards would select other units."""
     x = tiny()
@@ -117,7 +126,7 @@ def test_encoded_images_are_decoded_apart_from_the_actors(encoded, tmp_path):
     actual, result = score(encoded, on_ray(encoded, scorers=2), tmp_path / "ray")
 
     assert expected == actual
-    assert list(result["bad"]) == ["pool-007"]
+    assert result["bad"] == 1
     assert actual["status"][7] != scores.OK and actual["score.cod"][7] is None
 
 
@@ -135,19 +144,19 @@ def test_a_killed_scoring_actor_is_replaced(tiny, tmp_path):
     assert expected == actual
 
 
-def test_a_killed_training_worker_continues(tiny, tmp_path):
+def test_a_killed_training_worker_continues(tiny, workers, tmp_path):
     """A training that lost a worker would start over, or end with other weights."""
     weights = []
-    for name in ("killed", "alone"):
+    for engine, name in ((workers, "killed"), (LocalEngine(workers.compute), "alone")):
         marker = tmp_path / name
         if name == "alone":
             marker.touch()
         x = tiny(
             strategy={"name": "faulty.dies_training", "marker": str(marker)},
             budget={"initial": 40, "per_cycle": 20, "total": 40},
-            compute={"engine": "ray", "checkpoint_seconds": 0, "shard_rows": 256},
+            compute=COMPUTE,
         )
-        _, last = finish(x, on_ray(x), tmp_path / f"{name}-run")
+        _, last = finish(x, engine, tmp_path / f"{name}-run")
         weights.append(last)
         assert marker.exists()
 
@@ -163,12 +172,12 @@ def test_what_a_worker_raises_arrives_as_it_was(tiny, tmp_path):
         score(x, on_ray(x, scorers=1), tmp_path)
 
 
-def test_a_training_that_diverges_says_so(tiny, tmp_path):
+def test_a_training_that_diverges_says_so(tiny, workers, tmp_path):
     """A diverged training would be restarted again and again, then blamed on the cluster."""
-    x = tiny(scheme={"name": "supervised", "epochs": 4, "batch_size": 16, "lr": 1e30})
+    scheme = {"name": "supervised", "epochs": 4, "batch_size": 16, "lr": 1e30}
 
     with pytest.raises(DataError, match=r"cycle 0, epoch \d"):
-        finish(x, on_ray(x), tmp_path)
+        finish(tiny(scheme=scheme, compute=COMPUTE), workers, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import chisquare
 
 from rayal.errors import DataError
+from rayal.ids import Ids
 from rayal.selection import Scored
 from rayal.strategies import badge
 from rayal.strategies.badge import BADGE, Gradients, draw_far, errors
@@ -32,7 +33,7 @@ def steps_squared(gradients: Gradients) -> float:
 
 
 def pool_of(probs: np.ndarray, features: np.ndarray, costs: np.ndarray | None = None) -> Scored:
-    ids = np.array([f"unit-{i}" for i in range(len(probs))], dtype=object)
+    ids = Ids([f"unit-{i}" for i in range(len(probs))])
     costs = np.ones(len(probs)) if costs is None else costs
     return Scored(ids, None, costs, {"probs": probs, "features": features})
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from rayal.ids import Ids
 from rayal.parts import build, find, names
 from rayal.selection import Scored
 from rayal.signals import SIGNAL_NAMES
@@ -23,8 +24,8 @@ def strategy(request) -> Strategy:
 def scored(scores: np.ndarray, order: np.ndarray | slice = slice(None)) -> Scored:
     """A pool where units of equal scores are equal in all that a pass keeps of them, too."""
     scores = scores.astype(np.float64)
-    ids = np.array([f"unit-{i}" for i in range(len(scores))], dtype=object)
-    known = np.array([f"known-{i}" for i in range(4)], dtype=object)
+    ids = Ids([f"unit-{i}" for i in range(len(scores))])
+    known = Ids([f"known-{i}" for i in range(4)])
     kept = {name: rows[order] for name, rows in signals_of(scores).items()}
     return Scored(
         ids[order], scores[order], np.ones(len(scores)), kept, known, signals_of(np.arange(4) / 7)

@@ -7,14 +7,15 @@ import pytest
 
 from rayal.distances import Grid
 from rayal.errors import DataError
+from rayal.ids import Ids
 from rayal.selection import Scored
 from rayal.strategies import core_set
 from rayal.strategies.core_set import CoreSet, farthest_first
 
 
 def pool_of(features: np.ndarray, labeled: np.ndarray, costs: np.ndarray | None = None) -> Scored:
-    ids = np.array([f"unit-{i}" for i in range(len(features))], dtype=object)
-    labeled_ids = np.array([f"labeled-{i}" for i in range(len(labeled))], dtype=object)
+    ids = Ids([f"unit-{i}" for i in range(len(features))])
+    labeled_ids = Ids([f"labeled-{i}" for i in range(len(labeled))])
     costs = np.ones(len(features)) if costs is None else costs
     return Scored(ids, None, costs, {"features": features}, labeled_ids, {"features": labeled})
 

@@ -11,6 +11,7 @@ from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
 from rayal.committee import disagreement, mean_entropy, mean_log_probs, variation_ratio
+from rayal.ids import Ids
 from rayal.parts import build
 from rayal.selection import Scored
 from rayal.signals import Networks, Signals, entropy
@@ -65,7 +66,7 @@ def test_ties_are_broken_by_the_seed():
     """Nearly all of a choice is ties: always the same end of the list would be chosen."""
     members = voting(*[(0, 0, 1)] * 300)
     scores = score("variation_ratio", members).double().numpy()
-    ids = np.array([f"unit-{i}" for i in range(300)], dtype=object)
+    ids = Ids([f"unit-{i}" for i in range(300)])
     pool, strategy = Scored(ids, scores, np.ones(300)), build("strategies", "variation_ratio")
     picks = [
         strategy.select(pool, 60, np.random.default_rng(seed)) for seed in (0, 0, *range(1, 40))

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from rayal import session
 from rayal.class_statistics import ClassStatistics
 from rayal.engine.local import LocalEngine
-from rayal.errors import DataError
+from rayal.errors import DataError, UsageError
 from rayal.experiment import Experiment
 from rayal.greedy import tie_order
+from rayal.ids import Ids
 from rayal.model import Outputs, save_weights
 from rayal.record import Record
 from rayal.selection import Scored
@@ -71,7 +72,7 @@ class Case:
             name: FileLocation(str(folder), Folder(folder).write(name, save_weights(module)))
             for name, module in files.items()
         }
-        ids = np.array([f"unit-{i:02d}" for i in range(UNITS)], dtype=object)[order]
+        ids = Ids([f"unit-{i:02d}" for i in range(UNITS)])[order]
         kept = {"features": self.features.numpy().astype(np.float16)[order]}
         return Scored(ids, None, np.ones(len(ids)), kept, trained=trained)
 
@@ -218,6 +219,18 @@ def test_official_mode_at_the_ends(tmp_path: Path) -> None:
     assert selected(OFFICIAL, none) == []
     with pytest.raises(DataError, match=r"the scores of unit 'unit-\d\d' are not all finite"):
         selected(OFFICIAL, case.pool(tmp_path / "diverged"))
+
+
+def test_official_mode_says_that_it_needs_the_model(tmp_path: Path) -> None:
+    """`rayal select`, which has the scores alone, would end in a KeyError."""
+    pool = replace(Case().pool(tmp_path), trained={})
+    with pytest.raises(UsageError, match="update_while_scoring needs the trained model"):
+        selected(OFFICIAL, pool)
+
+
+def test_only_the_official_mode_needs_the_pool_in_memory() -> None:
+    """A billion scores could not be ranked."""
+    assert Epmcm().ranks() and not OFFICIAL.ranks()
 
 
 # Whole runs.

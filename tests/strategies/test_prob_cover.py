@@ -5,6 +5,7 @@ import pytest
 
 from rayal import distances
 from rayal.errors import UsageError
+from rayal.ids import Ids
 from rayal.selection import Scored
 from rayal.strategies import prob_cover
 from rayal.strategies.prob_cover import ProbCover
@@ -14,8 +15,8 @@ def pool_of(
     features: np.ndarray, labeled: np.ndarray | None = None, costs: np.ndarray | None = None
 ) -> Scored:
     labeled = features[:0] if labeled is None else labeled
-    ids = np.array([f"unit-{i}" for i in range(len(features))], dtype=object)
-    labeled_ids = np.array([f"labeled-{i}" for i in range(len(labeled))], dtype=object)
+    ids = Ids([f"unit-{i}" for i in range(len(features))])
+    labeled_ids = Ids([f"labeled-{i}" for i in range(len(labeled))])
     costs = np.ones(len(features)) if costs is None else costs
     return Scored(ids, None, costs, {"features": features}, labeled_ids, {"features": labeled})
 

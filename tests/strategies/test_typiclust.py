@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from rayal.distances import Grid
+from rayal.ids import Ids
 from rayal.selection import Scored
 from rayal.strategies import typiclust
 from rayal.strategies.typiclust import TypiClust, k_means, mean_distances
@@ -16,8 +17,8 @@ def pool_of(
     features: np.ndarray, labeled: np.ndarray | None = None, costs: np.ndarray | None = None
 ) -> Scored:
     labeled = features[:0] if labeled is None else labeled
-    ids = np.array([f"unit-{i}" for i in range(len(features))], dtype=object)
-    labeled_ids = np.array([f"labeled-{i}" for i in range(len(labeled))], dtype=object)
+    ids = Ids([f"unit-{i}" for i in range(len(features))])
+    labeled_ids = Ids([f"labeled-{i}" for i in range(len(labeled))])
     costs = np.ones(len(features)) if costs is None else costs
     return Scored(ids, None, costs, {"features": features}, labeled_ids, {"features": labeled})
 

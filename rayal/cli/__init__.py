@@ -1,0 +1,76 @@
+"""The command line: `rayal run CONFIG`, `score`, `select`, `plan`, `status`, `report`, `sync`, and
+what there is.
+
+Heavy imports are inside the commands, so that help appears at once.
+"""
+
+import io
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from rayal.cli import runs, scoring  # noqa: F401 (their commands belong to the application)
+from rayal.cli.options import app
+from rayal.cli.output import Lines, note, visible
+from rayal.cli.work import INTERRUPTED, catch_signals
+from rayal.errors import LabelsPending, RayalError
+
+_debug = False
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")
+    ] = False,
+) -> None:
+    """Active-learning experiments on Ray, tracked in MLflow."""  # `main` has taken --debug out
+
+
+def main() -> NoReturn:
+    """The `rayal` command: one line for an error of the user's, with its exit code."""
+    global _debug
+    _debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    catch_signals()
+    _direct_output()
+    try:
+        if app(arguments, prog_name="rayal", standalone_mode=False) == INTERRUPTED:
+            raise KeyboardInterrupt  # typer has made a return value of it
+        print(end="", flush=True)
+    except LabelsPending as pending:
+        print(visible(f"rayal: {pending}"))
+    except RayalError as error:
+        _fail(error, str(error), error.exit_code)
+    except KeyboardInterrupt as error:
+        _fail(error, "interrupted; the same command continues the run", INTERRUPTED)
+    except typer.TyperException as error:
+        _fail(error, error.format_message(), error.exit_code)
+    except BrokenPipeError:  # nobody reads any more, as behind `| head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _fail(error: BaseException, message: str, code: int) -> NoReturn:
+    if _debug:
+        note("".join(traceback.format_exception(error)))
+    if message:  # `rayal` alone has shown its help
+        note(f"rayal: {message}")
+    sys.exit(code)
+
+
+def _direct_output() -> None:
+    """Streams take every character, and log records become lines of stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logging.captureWarnings(True)
+    for name, level in (("rayal", logging.INFO), ("py.warnings", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG if _debug else level)
+        logger.handlers, logger.propagate = [Lines()], False

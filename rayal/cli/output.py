@@ -1,0 +1,43 @@
+"""What the command line prints: lines, tables, JSON, and log records as lines."""
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+
+def note(text: str) -> None:
+    """A line for the user, apart from the output."""
+    print(visible(text), file=sys.stderr)
+
+
+def visible(text: str) -> str:
+    """The text with the control characters, that a name may hold, escaped."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def print_table(renderable: Any) -> None:
+    """Tables are never cut: where a terminal is narrow, it wraps their lines itself."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    wide = console.options.update(max_width=sys.maxsize)
+    console.width = max(console.width, Measurement.get(console, wide, renderable).maximum)
+    console.print(renderable)
+
+
+def print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, indent=1))
+
+
+class Lines(logging.Handler):
+    """A line per record, on what is stderr at the time: a progress bar replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "rayal: warning: " if record.levelno >= logging.WARNING else ""
+        note(kind + " ".join(record.getMessage().split()))
+        if record.exc_info:
+            note("".join(traceback.format_exception(record.exc_info[1])))

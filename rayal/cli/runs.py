@@ -1,0 +1,152 @@
+"""Commands of runs: run, plan, status, report, sync, and the lists of parts."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from rayal.cli.options import (
+    Address,
+    AsJson,
+    BreakLock,
+    Config,
+    Out,
+    Overrides,
+    Plugins,
+    Runs,
+    app,
+)
+from rayal.cli.output import note, print_json, print_table, visible
+from rayal.cli.work import allow, engine
+
+
+@app.command()
+def run(
+    config: Config,
+    set: Overrides = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    out: Out = None,
+    address: Address = None,
+    plugins: Plugins = [],  # noqa: B006
+    break_lock: BreakLock = False,
+) -> None:
+    """Run an experiment, or continue it: the same command again goes on where it stopped."""
+    from rayal import session
+    from rayal.console import RunConsole
+    from rayal.report.status import cycle_table
+
+    x = _experiment(config, set, plugins)
+    with session.opened(x, out, break_lock=break_lock) as opened:
+        record = opened.record
+        url = record.folder.url
+        note(f"{'complete already' if record.complete else 'run folder'}  {url}")
+        with RunConsole(record, x.task.headline, x.scheme.epochs) as console:
+            opened.run(partial(engine, x.compute, address), [console])
+    print_table(cycle_table(record, x.task.headline))
+    print(visible(f"curve   {url}/curve.png"))
+    if (where := x.tracking.address()) is not None:
+        print(visible(f"MLflow  {where}"))
+
+
+@app.command()
+def plan(
+    config: Config,
+    set: Overrides = [],  # noqa: B006
+    plugins: Plugins = [],  # noqa: B006
+    probe: Annotated[bool, typer.Option(help="Estimate the time from a few batches.")] = True,
+    json: AsJson = False,
+) -> None:
+    """What a run will do and what it costs; every problem at once."""
+    from rayal import plan as plans
+
+    x = _experiment(config, set, plugins)
+    made = plans.make(x, x.dataset.open(), probe=probe)
+    print_json(made.to_dict()) if json else print_table(made.to_rich())
+
+
+@app.command()
+def status(runs: Runs, plugins: Plugins = [], json: AsJson = False) -> None:  # noqa: B006
+    """Where runs are: cycle, stage, labels, metric; from their folders alone."""
+    from rayal.record import find_records
+    from rayal.report.status import status_rows, status_table
+
+    allow(plugins)
+    rows = status_rows(find_records(runs))
+    print_json(rows) if json else print_table(status_table(rows))
+
+
+@app.command()
+def report(
+    runs: Runs,
+    format: Annotated[
+        Literal["table", "csv", "markdown", "json"], typer.Option(help="What is printed.")
+    ] = "table",
+    out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("report"),
+    plugins: Plugins = [],  # noqa: B006
+) -> None:
+    """Learning curves with bands over seeds, tables, areas and paired tests."""
+    from rayal.record import find_records
+    from rayal.report import curves, tables
+    from rayal.storage import storage_errors
+
+    allow(plugins)
+    summary = tables.summarise(find_records(runs))
+    match format:
+        case "table":
+            print_table(summary.to_rich())
+        case "csv":
+            print(summary.to_csv(), end="")
+        case "markdown":
+            print(summary.to_markdown(), end="")
+        case "json":
+            print(summary.to_json(), end="")
+    with storage_errors(str(out)):
+        out.mkdir(parents=True, exist_ok=True)
+        curves.draw(summary, out / "curves.png", out / "curves.svg")
+    note(f"curves  {out / 'curves.png'}  {out / 'curves.svg'}")
+
+
+@app.command()
+def sync(runs: Runs, plugins: Plugins = []) -> None:  # noqa: B006
+    """Send to the tracker what it does not have yet."""
+    from rayal import config
+    from rayal.record import find_records
+
+    allow(plugins)
+    for record in find_records(runs):
+        tracking = config.resolved(record.experiment()).tracking
+        tracking.sync(record)
+        where = tracking.address() or "no tracker"
+        print(visible(f"{record.folder.url}  in step with {where}"))
+
+
+def _list_verb(kind: str) -> None:
+    @app.command(kind, help=f"The {kind} there are, with what they are.")
+    def listing(json: AsJson = False) -> None:
+        from rayal import parts
+
+        rows = [
+            {"name": name, "what": _first_line(parts.find(kind, name))}
+            for name in parts.names(kind)
+        ]
+        if json:
+            print_json(rows)
+        else:
+            width = max(len(row["name"]) for row in rows)
+            for row in rows:
+                print(f"{row['name']:{width}}  {row['what']}")
+
+
+for _kind in ("strategies", "schemes", "models", "datasets"):
+    _list_verb(_kind)
+
+
+def _experiment(path: Path, overrides: list[str], plugins: list[str]) -> Any:
+    from rayal import config
+
+    allow(plugins)
+    return config.load(path, overrides)
+
+
+def _first_line(part: type) -> str:
+    return (part.__doc__ or "").strip().splitlines()[0]

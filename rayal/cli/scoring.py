@@ -1,0 +1,135 @@
+"""Commands of pools: score one with any checkpoint, select from the scores."""
+
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from rayal.cli.options import Address, BreakLock, Overrides, Plugins, app
+from rayal.cli.output import note, visible
+from rayal.cli.work import allow, engine
+
+
+@app.command()
+def score(
+    checkpoint: Annotated[
+        str,
+        typer.Option(help="Weights: a rayal run or its .safetensors file, or anybody's .pt file."),
+    ],
+    pool: Annotated[
+        str, typer.Option(help="Parquet files, a folder of images, or a dataset's name.")
+    ],
+    strategies: Annotated[
+        str, typer.Option(help="Names, separated by commas, or a YAML list with options.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder for the scores, a path or a URL.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Architecture of weights that do not say it: a name or YAML mapping."),
+    ] = None,
+    previous: Annotated[
+        str | None, typer.Option(help="Weights of the cycle before, for cod.")
+    ] = None,
+    member: Annotated[
+        list[str], typer.Option(help="Weights of another ensemble member; may be repeated.")
+    ] = [],  # noqa: B006
+    set: Overrides = [],  # noqa: B006
+    address: Address = None,
+    plugins: Plugins = [],  # noqa: B006
+    break_lock: BreakLock = False,
+) -> None:
+    """Score a pool with one or more checkpoints, or go on with it: the same command continues.
+
+    Every unit gets a row in OUT/scores/*.parquet: id, status, predicted class, score.<strategy>
+    (higher = label sooner) and what `rayal select` needs. Any field may be changed by --set, for
+    example --set decoding.size=224 --set compute.engine=local --set id=null.
+    """
+    from rayal import pool_scoring
+    from rayal.console import Console
+
+    allow(plugins)
+    settings = _settings(
+        {
+            "checkpoint": checkpoint,
+            "pool": pool,
+            "strategies": _listed(strategies),
+            "previous": previous,
+            "members": member,
+            "model": None if model is None else _yaml(model, "--model"),
+        },
+        set,
+    )
+    with pool_scoring.opened(settings, out, break_lock=break_lock) as opened:
+        note(f"{'complete already' if opened.complete else 'scores'}  {opened.scores.url}")
+        with Console() as console:
+            start = partial(engine, settings.compute.for_engine(), address)
+            result = opened.run(start, console)
+    for line in pool_scoring.lines(result, opened.folder):
+        print(visible(line))
+
+
+@app.command()
+def select(
+    scores: Annotated[str, typer.Argument(help="What `rayal score` wrote, or a score stage.")],
+    strategy: Annotated[str, typer.Option(help="A name, or a YAML mapping with options.")],
+    budget: Annotated[float, typer.Option(help="Units to select, or what may be spent.")],
+    labeled: Annotated[
+        str | None, typer.Option(help="File of ids that are labeled already (txt, csv, parquet).")
+    ] = None,
+    per_class: Annotated[
+        int | None, typer.Option(help="Most units of one predicted class.")
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="File with columns id and group, for --per-group.")
+    ] = None,
+    per_group: Annotated[int | None, typer.Option(help="Most units of one group.")] = None,
+    costs: Annotated[
+        str | None, typer.Option(help="File with columns id and cost, for a budget in clicks.")
+    ] = None,
+    min_distance: Annotated[
+        float | None, typer.Option(help="Least distance between the features of two units.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Breaks ties, and draws where a strategy draws.")] = 0,
+    out: Annotated[str, typer.Option(help="Path of the result without its suffix.")] = "selection",
+    plugins: Plugins = [],  # noqa: B006
+) -> None:
+    """Choose units from scores, exactly, into OUT.csv and OUT.parquet: rank, id, score, reason."""
+    from rayal import parts, selecting
+
+    allow(plugins)
+    request = selecting.Request(
+        strategy=parts.build("strategies", _yaml(strategy, "--strategy").plain()),
+        budget=budget,
+        seed=seed,
+        labeled=labeled,
+        costs=costs,
+        per_class=per_class,
+        groups=groups,
+        per_group=per_group,
+        min_distance=min_distance,
+    )
+    found = selecting.select(scores, request, beside=selecting.beside(out))
+    selecting.write(found, out)
+    for line in (*found.lines(), f"selection    {out}.csv  {out}.parquet"):
+        print(visible(line))
+
+
+def _settings(options: dict[str, Any], overrides: list[str]) -> Any:
+    from rayal import config
+    from rayal.pool_scoring.settings import PoolScoring
+
+    given = {key: value for key, value in options.items() if value not in (None, [])}
+    return config.from_options(given, overrides, PoolScoring)
+
+
+def _listed(strategies: str) -> Any:
+    if strategies.lstrip()[:1] == "[":
+        return _yaml(strategies, "--strategies")
+    return [name.strip() for name in strategies.split(",")]
+
+
+def _yaml(text: str, option: str) -> Any:
+    """The value of an option that is written as in a file."""
+    from rayal import document
+
+    return document.value(text, option)

@@ -1,0 +1,169 @@
+"""What is in the folder of a pool: Parquet files, or images, whose listing is written once.
+
+```
+listing.json           written last: its existence means that the listing is whole
+part-00000.parquet     id (path below the folder), image (absolute path or URL)
+```
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayal import uri
+from rayal.atomic import build_once
+from rayal.dataset import cache
+from rayal.errors import DataError, UsageError
+from rayal.listing import JUNK, SUFFIXES, walk_images
+from rayal.parquet_columns import located
+from rayal.source import quoted
+from rayal.storage import Folder, Json, storage_errors
+
+LISTING = "listing.json"
+GROUP_ROWS = 2048
+PART_ROWS = 512 * GROUP_ROWS
+PARQUET = ".parquet"
+SCHEMA = pa.schema({"id": pa.string(), "image": pa.string()})
+
+
+def parquet_files(root: str, follow_links: bool) -> list[str]:
+    """Paths below `root` of the Parquet files in it, sorted; none where it holds images instead.
+
+    Names that start with a dot or an underscore (what writers note or have not finished) are left
+    out. Raises UsageError for a folder of both kinds, DataError for a link that leads out.
+    """
+    found, image = list[str](), None
+    for path in _files(root, follow_links):
+        suffix = os.path.splitext(path)[1].lower()
+        if any(name.startswith("_") for name in path.split("/")):
+            continue
+        if suffix == PARQUET:
+            found.append(path)
+        elif suffix in SUFFIXES:
+            image = image or path
+        if found and image:
+            raise UsageError(
+                f"{root} holds Parquet files ({found[0]}) and images ({image}); name those that are"
+                f" the pool by a pattern such as {root}/*{PARQUET}, or move the others away"
+            )
+    return sorted(found)
+
+
+def list_folder(root: str, listing: Folder, follow_links: bool) -> Json:
+    """What `listing` says about the images below `root`: listed now where nobody has before.
+
+    `files` are the rows of its Parquet files by name, `ids` the sha256 of all ids. Raises DataError
+    for a folder without images, UsageError where `listing` is that of another folder.
+    """
+    known = listing.read_sealed(LISTING, default=None)
+    if known is None:
+        workplace = listing.local.parent if listing.local else cache() / "listings"
+        asked = {"root": root, "follow_links": follow_links}
+        build_once(listing, LISTING, partial(_write, asked), workplace)
+        known = listing.read_sealed(LISTING)
+    if (known["root"], known["follow_links"]) != (root, follow_links):
+        raise UsageError(
+            f"{listing.url} lists {known['root']} with follow_links {known['follow_links']}, not"
+            f" {root} with {follow_links}; use another folder for the output"
+        )
+    return dict(known)
+
+
+def _write(asked: Json, out: Path) -> None:
+    """Into an empty folder; holds a few thousand paths at a time."""
+    root, ids, files = asked["root"], hashlib.sha256(), dict[str, int]()
+    paths = _images(root, asked["follow_links"])
+    while first := list(islice(paths, GROUP_ROWS)):
+        name = f"part-{len(files):05d}{PARQUET}"
+        files[name] = 0
+        options = {"write_page_checksum": True, "use_dictionary": False, "compression": "zstd"}
+        with pq.ParquetWriter(out / name, SCHEMA, **options) as writer:
+            while first:
+                ids.update("".join(f"{path}\0" for path in first).encode())
+                addresses = [f"{root}/{path}" for path in first]
+                writer.write_table(pa.table({"id": first, "image": addresses}, SCHEMA))
+                files[name] += len(first)
+                first = list(islice(paths, GROUP_ROWS)) if files[name] < PART_ROWS else []
+    if not files:
+        suffixes = " ".join(sorted(SUFFIXES))
+        raise DataError(f"{root} holds no images ({suffixes}) and no Parquet files; name another")
+    Folder(out).write_sealed(LISTING, {**asked, "files": files, "ids": ids.hexdigest()})
+
+
+def _images(root: str, follow_links: bool) -> Iterator[str]:
+    """Paths below `root`, sorted folder by folder; DataError for one that is not Unicode."""
+    if os.path.isabs(root):
+        found = (path.removeprefix("./") for path in walk_images(Path(root), ".", follow_links))
+    else:
+        uri.checked(root)
+        found = (p for p in _files(root, False) if os.path.splitext(p)[1].lower() in SUFFIXES)
+    for path in found:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{root}: file {quoted(path)} is not Unicode; rename it") from error
+        yield path
+
+
+def _files(root: str, follow_links: bool) -> Iterator[str]:
+    """Paths of all files below `root`, without hidden ones, one folder in memory at a time."""
+    if os.path.isabs(root):
+        yield from _local(root, "", follow_links)
+    else:
+        fs, path = located(root)
+        yield from _remote(fs, path, "")
+
+
+def _local(root: str, folder: str, follow_links: bool) -> Iterator[str]:
+    with storage_errors(f"{root}/{folder}"), os.scandir(os.path.join(root, folder)) as entries:
+        for entry in entries:
+            path = f"{folder}{entry.name}"
+            if _is_hidden(entry.name):
+                continue
+            if entry.is_symlink() and not follow_links:
+                _check_link(root, path)
+            if not entry.is_dir(follow_symlinks=follow_links):
+                yield path
+            elif not (entry.is_symlink() and _leads_up(entry.path)):
+                yield from _local(root, f"{path}/", follow_links)
+
+
+def _remote(fs: Any, top: str, folder: str) -> Iterator[str]:
+    here = f"{top}/{folder}".rstrip("/")
+    with storage_errors(here):
+        names = {
+            entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry["type"] == "directory"
+            for entry in fs.ls(here, detail=True)
+            if entry["name"].rstrip("/") != here  # a placeholder for the folder itself
+        }
+    fs.invalidate_cache()  # else the whole tree stays in memory
+    for name in sorted(f"{name}/" if is_folder else name for name, is_folder in names.items()):
+        if _is_hidden(name):
+            continue
+        if name.endswith("/"):
+            yield from _remote(fs, top, f"{folder}{name}")
+        else:
+            yield f"{folder}{name}"
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.rstrip("/") == JUNK
+
+
+def _check_link(root: str, path: str) -> None:
+    real = os.path.realpath(root)
+    if os.path.commonpath([real, os.path.realpath(f"{root}/{path}")]) != real:
+        raise DataError(f"{root}/{path} is a link out of {root}; copy it there, or follow links")
+
+
+def _leads_up(link: str) -> bool:
+    """Whether a link to a folder leads to one that it lies in."""
+    target = os.path.realpath(link)
+    return os.path.commonpath([target, os.path.realpath(os.path.dirname(link))]) == target

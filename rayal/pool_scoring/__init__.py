@@ -1,0 +1,200 @@
+"""`rayal score` from beginning to end: checks, folder, lock, one resumable pass, its summary.
+
+OUT/score.yaml, environment.json    what was asked, and where it ran
+OUT/pool/        the listing of a folder of images, frozen; identity of the pool
+OUT/models/      the weights, as workers read them
+OUT/batch/       the batch size, and what was measured for it
+OUT/scores/      shard-00000.parquet ..., done.json: what `rayal select` reads
+OUT/bad.csv      id and reason of every image that could not be decoded
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
+from typing import Protocol
+
+from rayal import document
+from rayal.errors import LockedError
+from rayal.journal import Journal, is_done
+from rayal.parts import find
+from rayal.pool import census
+from rayal.pool.source import Pool, open_pool
+from rayal.pool_scoring.models import Placed, PoolModels, read_models
+from rayal.pool_scoring.settings import PoolCompute, PoolScoring
+from rayal.scoring import (
+    ScoreJob,
+    ShardTask,
+    bad_images,
+    pending,
+    refuse_bad,
+    summary,
+)
+from rayal.storage import Folder, Json
+
+SHARDS = 64
+"""A pool is cut into at least so many shards, unless they fell below FEW images: enough to share
+among workers, and little is lost when one dies."""
+FEW = 256
+
+
+class Engine(Protocol):
+    """Where the work runs."""
+
+    def fastest_batch(self, job: ScoreJob, limit: int) -> Json: ...
+
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]: ...
+
+
+class Watcher(Protocol):
+    """Someone who is told how far the pass has come, in images."""
+
+    def images(self, done: int, total: int) -> None: ...
+
+
+@contextmanager
+def opened(settings: PoolScoring, out: str, *, break_lock: bool = False) -> Iterator["PoolPass"]:
+    """The pass in folder `out`, new or continued, locked while the block lasts.
+
+    Everything that can be refused is refused here, before an engine starts.
+    """
+    models = read_models(settings)
+    folder = Folder(out)
+    identity = {"score": settings.decisive(), "weights": models.digests()}
+    with Journal(folder, identity, break_lock=break_lock) as journal:
+        folder.write("score.yaml", document.dump(settings.model_dump(mode="json")).encode())
+        yield PoolPass(settings, models, journal)
+
+
+class PoolPass:
+    """A pass that this process may write."""
+
+    def __init__(self, settings: PoolScoring, models: PoolModels, journal: Journal) -> None:
+        self.settings, self.models, self.journal = settings, models, journal
+        self.folder, self.scores = journal.folder, journal.folder / "scores"
+        self.pool = self._opened_pool()
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to do."""
+        return is_done(self.scores)
+
+    def run(self, engine: Callable[[], AbstractContextManager[Engine]], watch: Watcher) -> Json:
+        """The result of the pass; a complete one opens no engine."""
+        if self.complete:
+            return self.journal.done_once(self.scores, lambda out: {})
+        with engine() as place:
+            return self.journal.done_once(self.scores, lambda out: self._scored(place, watch, out))
+
+    def _opened_pool(self) -> Pool:
+        """The pool, checked once; LockedError where it is no longer the one that was begun with."""
+        x, card, out = self.settings, self.models.card, self.folder / "pool"
+        pool = open_pool(
+            x.pool,
+            id=x.id,
+            image=x.image,
+            decoding=card.decoding,
+            spec=card.image,
+            listing=out,
+            follow_links=x.follow_links,
+        )
+
+        def check(out: Folder) -> Json:
+            census.check_ids(pool)
+            return {"fingerprint": pool.fingerprint, "rows": pool.rows, "origin": pool.origin}
+
+        begun = self.journal.done_once(out, check)
+        if begun["fingerprint"] != pool.fingerprint:
+            raise LockedError(
+                f"{self.folder.url} was begun with another state of {x.pool}: {begun['rows']} units"
+                f" then, {pool.rows} now; restore the files, or use another --out"
+            )
+        return pool
+
+    def _scored(self, engine: Engine, watch: Watcher, out: Folder) -> Json:
+        job = self._job(engine, out)
+        started, tasks = monotonic(), self._tasks()
+        todo, results = pending(job, tasks)
+        before = done = sum(result["rows"] for result in results)
+        watch.images(done, self.pool.rows)
+        for result in engine.score(job, todo):
+            results.append(result)
+            refuse_bad(results, self.settings.max_bad)
+            done += result["rows"]
+            watch.images(done, self.pool.rows)
+        seconds = monotonic() - started
+        total = summary(job, tasks, results)
+        shards = [task.shard for task in tasks]
+        census.check_scored(self.pool, shards, out, total["shards"])
+        self.folder.write("bad.csv", _bad_table(bad_images(out, results)))
+        return {
+            **total,
+            "classes": self.models.card.classes,
+            "images_per_second": (done - before) / seconds if seconds else math.nan,
+            "seconds": seconds,
+        }
+
+    def _job(self, engine: Engine, out: Folder) -> ScoreJob:
+        x, card, models = self.settings, self.models.card, self.folder / "models"
+        files = Placed.of(models, self.journal.done_once(models, self.models.write))
+        job = ScoreJob(
+            strategies=x.columns(),
+            task=find("tasks", "classification")(),
+            model=card.model,
+            classes=len(card.classes),
+            image=card.image,
+            images=self.pool.images,
+            data=self.pool.fingerprint,
+            weights=files.weights,
+            out=out.url,
+            seed=x.seed,
+            cycle=1,  # where strategies compare with the model before, not with random weights
+            precision=card.precision,
+            previous=files.previous,
+            members=files.members,
+            companions=files.companions,
+            keeps_predicted=True,
+        )
+        return job.with_batch(self._batch(engine, job))
+
+    def _batch(self, engine: Engine, job: ScoreJob) -> int:
+        asked, limit = self.settings.batch, self.settings.compute.batch_bytes
+        if asked != "auto":
+            return asked
+        measured = self.journal.done_once(
+            self.folder / "batch", lambda _: engine.fastest_batch(job, limit)
+        )
+        return int(measured["batch"])
+
+    def _tasks(self) -> list[ShardTask]:
+        rows = shard_rows(
+            self.pool.rows, math.prod(self.models.card.image.shape), self.settings.compute
+        )
+        return [ShardTask(shard) for shard in self.pool.shards(rows)]
+
+
+def shard_rows(total: int, image: int, compute: PoolCompute) -> int:
+    """Images in one shard of a pool of `total`, each of `image` bytes: as the limits say, fewer
+    where there would not be enough shards."""
+    most = min(compute.shard_rows, compute.shard_bytes // image)
+    return max(1, min(most, max(FEW, -(-total // SHARDS))))
+
+
+def _bad_table(bad: Iterator[tuple[str, str]]) -> bytes:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["id", "reason"])
+    rows.writerows(bad)
+    return text.getvalue().encode()
+
+
+def lines(result: Json, out: Folder) -> Iterator[str]:
+    """What a user wants to know at the end."""
+    yield f"units    {result['units']:,} in {len(result['shards']):,} shards"
+    if result["bad"]:
+        yield f"bad      {result['bad']:,} cannot be decoded, see {out.url}/bad.csv"
+    yield f"rate     {result['images_per_second']:,.0f} images/s, {result['seconds']:,.0f} s"
+    yield f"columns  {', '.join(result['columns'])}"
+    yield f"scores   {out.url}/scores"

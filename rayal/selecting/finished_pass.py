@@ -1,0 +1,44 @@
+"""A scoring pass that is done, as `rayal score` or a run left it."""
+
+from collections.abc import Iterator
+
+from rayal import scores
+from rayal.errors import DataError, UsageError
+from rayal.ids import Ids
+from rayal.journal import read_done
+from rayal.storage import FileRecord, Folder, Json
+
+
+class FinishedPass:
+    """Where its shards are, and what the stage says of them."""
+
+    def __init__(self, url: str) -> None:
+        """Raises UsageError where there is none, or it is not finished."""
+        folder = Folder(url)
+        inner = folder / "scores"
+        self.folder = inner if inner.exists("done.json") else folder
+        if not self.folder.exists("done.json"):
+            raise UsageError(
+                f"{folder.url} holds no finished scores; give the --out of `rayal score`, or"
+                " cycle-000/score of a run"
+            )
+        self.result: Json = read_done(self.folder)["result"] or {}
+        if not {"columns", "shards"} <= self.result.keys():
+            raise UsageError(f"{self.folder.url} is not a scoring pass; give the folder of one")
+
+    def columns(self) -> list[str]:
+        """Those of the shards. Raises DataError where no unit could be decoded."""
+        for file in self.result["shards"]:
+            record = FileRecord(**file)
+            table = scores.read(self.folder, record.name, None, record)
+            if scores.OK in table["status"].unique().to_pylist():
+                return list(table.schema.names)
+        raise DataError(f"{self.folder.url} has no unit that could be decoded")
+
+    def ids(self) -> Iterator[tuple[Ids, Ids]]:
+        """Of each shard all ids, and those of its good units."""
+        for file in self.result["shards"]:
+            record = FileRecord(**file)
+            table = scores.read(self.folder, record.name, ["id", "status"], record)
+            ids = Ids(table["id"])
+            yield ids, ids[table["status"].to_numpy() == scores.OK]
