@@ -14,18 +14,17 @@ numbers mean nothing.
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from benchmark import Row, median_ratio, write
+from benchmark import Row, Rows, median_ratio, parser, run
 from pool_cases import Case, photos, raw
 from pool_passes import column, pass_work
 from pool_rows import core_set, costs, driver, memory, slopes, top_k
-from racing import Race, conditions, growth, race
+from racing import Race, growth, race
 
 from rayal.engine import cluster
 
@@ -157,7 +156,7 @@ def _cluster() -> Iterator[int]:
         cluster.disconnect()
 
 
-ROWS: Mapping[str, Callable[..., list[Row]]] = {
+ROWS: Rows = {
     row.__name__: row
     for row in (model_bound, decode_bound, scaling, memory, top_k, core_set, costs, driver)
 }
@@ -177,34 +176,15 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     options = _options(arguments)
-    rows: list[Row] = []
-    for name in options.only:
-        print(f"{name}: starts", flush=True)
-        for row in ROWS[name](options, **(SMALL[name] if options.small else {})):
-            rows.append(replace(row, detail=f"{row.detail}; {conditions()}"))
-            print(f"{name}: {row.what}, against {row.against}: {row.ratio:.2f} x", flush=True)
-    whole = options.only == list(ROWS)
-    write("-".join(["bench_pool", *([] if whole else options.only)]), rows, options.out)
-    return rows
+    return run("bench_pool", ROWS, SMALL, options)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--only", type=_names, default=list(ROWS), help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--units", type=int, default=1024, help="images of the smaller pool")
-    parser.add_argument("--runs", type=int, default=5, help="counted runs of each side")
-    parser.add_argument("--photos", type=Path, help="folder of JPEGs, in place of drawn ones")
-    parser.add_argument("--large", action="store_true", help="core-set of 1,000,000 units, too")
-    parser.add_argument("--small", action="store_true", help="tiny sizes, to try it")
-    parser.add_argument("--out", type=Path, default=Path("report"), help="folder of the results")
-    return parser.parse_args(arguments)
-
-
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := set(names) - set(ROWS):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return names
+    options = parser(__doc__, ROWS)
+    options.add_argument("--units", type=int, default=1024, help="images of the smaller pool")
+    options.add_argument("--photos", type=Path, help="folder of JPEGs, in place of drawn ones")
+    options.add_argument("--large", action="store_true", help="core-set of 1,000,000 units, too")
+    return options.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,19 @@ Other libraries (lightly-mundig, scikit-activeml, baal) take part where they are
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark import Row, write
+from benchmark import Row, Rows, parser, run
 from peer_rows import peers
-from racing import conditions, use_threads
+from racing import use_threads
 from scoring_rows import cod, epmcm, gradnorm, six
 from selection_rows import badge, core_set, topk
 
 from rayal.machine import cores
 
-ROWS: Mapping[str, Callable[..., list[Row]]] = {
+ROWS: Rows = {
     row.__name__: row for row in (gradnorm, epmcm, cod, six, core_set, badge, topk, peers)
 }
 
@@ -45,34 +44,15 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     options = _options(arguments)
     use_threads(options.threads)
-    rows: list[Row] = []
-    for name in options.only:
-        print(f"{name}: starts", flush=True)
-        for row in ROWS[name](options, **(SMALL[name] if options.small else {})):
-            rows.append(replace(row, detail=f"{row.detail}; {conditions()}"))
-            print(f"{name}: {row.what}, against {row.against}: {row.ratio:.2f} x", flush=True)
-    whole = options.only == list(ROWS)
-    write("-".join(["bench_strategies", *([] if whole else options.only)]), rows, options.out)
-    return rows
+    return run("bench_strategies", ROWS, SMALL, options)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--only", type=_names, default=list(ROWS), help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--runs", type=int, default=5, help="counted runs of each side")
-    parser.add_argument("--threads", type=int, default=cores(), help="of both sides")
-    parser.add_argument("--small", action="store_true", help="tiny sizes, to try it")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="cifar10_train.parquet")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of gradnorm")
-    parser.add_argument("--out", type=Path, default=Path("report"), help="folder of the results")
-    return parser.parse_args(arguments)
-
-
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := set(names) - set(ROWS):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return names
+    options = parser(__doc__, ROWS)
+    options.add_argument("--threads", type=int, default=cores(), help="of both sides")
+    options.add_argument("--data", type=Path, default=Path("data"), help="cifar10_train.parquet")
+    options.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of gradnorm")
+    return options.parse_args(arguments)
 
 
 if __name__ == "__main__":

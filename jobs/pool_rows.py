@@ -81,7 +81,7 @@ def top_k(options: argparse.Namespace, units: int = 10**7, picks: int = 10_000) 
         write_scores(
             Folder(scratch), units, "entropy", lambda rng, n: {"score.entropy": rng.random(n)}
         )
-        request = Request(Entropy(), picks)
+        request = Request(strategy=Entropy(), budget=picks)
         ours = growth("top_k, rayal", options.runs, select_work, scratch, request)
         theirs = growth("top_k, sort", options.runs, sort_work, scratch, picks)
     assert ours[2] == theirs[2], "the highest scores differ"
@@ -116,7 +116,11 @@ def core_set(
         with tempfile.TemporaryDirectory() as scratch:
             write_scores(Folder(scratch), units, "core_set", partial(_clustered, width))
             megabytes, seconds, _ = growth(
-                f"core_set, {units}", options.runs, select_work, scratch, Request(CoreSet(), picks)
+                f"core_set, {units}",
+                options.runs,
+                select_work,
+                scratch,
+                Request(strategy=CoreSet(), budget=picks),
             )
         took.append(seconds)
         what = f"core-set, {units} x {width}, {picks} picks"
@@ -189,7 +193,7 @@ def costs(options: argparse.Namespace, rows: int = 10**6, files: int = 10**5) ->
             census=lambda: census.check_ids(pool),
             check=lambda: census.check_scored(pool, shards, done.folder, records),
             resume=resume,
-            select=lambda: select(out, Request(Entropy(), min(rows, 10_000))),
+            select=lambda: select(out, Request(strategy=Entropy(), budget=min(rows, 10_000))),
         )
     size = sum(record["bytes"] for record in records)
     said = f"of {rows} rows"

@@ -85,8 +85,3 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     threadpool_limits(threads)
     os.environ["RAYON_NUM_THREADS"] = str(threads)
-
-
-def conditions() -> str:
-    """What every ratio has to be read with."""
-    return f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"

@@ -1,25 +1,23 @@
 """The select stage: what the strategy chooses, and what its observers would have chosen."""
 
-import csv
-import io
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import count, repeat
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import gettempdir
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayal import scores
+from rayal import scores, spreadsheet
 from rayal.errors import DataError, RayalError
 from rayal.experiment import Experiment
 from rayal.ids import Ids, Places
 from rayal.randomness import numpy_generator
 from rayal.ranking import highest
 from rayal.selection import Scored, tie_secret
-from rayal.storage import TEMPORARY, FileLocation, Folder, Json, storage_errors
+from rayal.storage import FileLocation, Folder, Json
 from rayal.strategy import Strategy
 
 
@@ -49,14 +47,16 @@ def choose(
     picks = _highest(scored, result, ranking, budget, labeled)
     others = {name: each for name, each in strategies.items() if name not in ranking}
     if others:
-        with scratch_folder(out) as scratch:
-            kept = {signal for each in others.values() for signal in each.kept()}
-            pools = scores.load(scored, result, kept, labeled, trained, others, scratch)
-            for name, strategy in others.items():
-                pool = seen_by(strategy, pools[name])
-                picks[name] = _picks(pool, positions(strategy, name, pool, budget, rngs[name]))
+        kept = {signal for each in others.values() for signal in each.kept()}
+        place = scratch_folder(out)
+        pools = scores.load(scored, result, kept, labeled, trained, others, place)
+        for name, strategy in others.items():
+            pool = seen_by(strategy, pools[name])
+            picks[name] = _picks(pool, positions(strategy, name, pool, budget, rngs[name]))
     chosen = picks[next(iter(strategies))]
-    out.write("chosen.csv", _table(chosen))
+    values = repeat(None) if chosen.scores is None else chosen.scores
+    ranks = zip(count(1), chosen.ids, values, strict=False)
+    out.write("chosen.csv", spreadsheet.table(["rank", "id", "score"], ranks))
     return {
         "ids": chosen.ids,
         "cost": chosen.cost,
@@ -94,17 +94,13 @@ def _picks(pool: Scored, chosen: NDArray[np.intp]) -> Picks:
     return Picks(list(pool.ids[chosen]), values, float(pool.costs[chosen].sum()))
 
 
-@contextmanager
-def scratch_folder(out: Folder | None) -> Iterator[Path]:
-    """A folder for large files, removed after: inside `out`, where there is most likely space, or
-    where the system has such files, if that is not a local folder."""
-    inside = None if out is None else out.local
-    if out is not None and inside is not None:
-        out.make()
-    with storage_errors(str(inside or gettempdir())):
-        scratch = TemporaryDirectory(prefix=TEMPORARY, dir=inside)
-    with scratch as path:
-        yield Path(path)
+def scratch_folder(out: Folder | None) -> Path:
+    """Where large files may lie: `out`, where there is most likely space, or where the system has
+    such files, if that is not a local folder."""
+    if out is None or out.local is None:
+        return Path(gettempdir())
+    out.make()
+    return out.local
 
 
 def agreement(picks: Mapping[str, set[str]]) -> dict[str, dict[str, float]]:
@@ -165,15 +161,3 @@ def positions(
             f"strategy {name!r} selected {len(picks)} units, the budget buys {least} or more"
         )
     return picks
-
-
-def _table(picks: Picks) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "id", "score"])
-    values = [""] * len(picks.ids) if picks.scores is None else map(repr, picks.scores)
-    writer.writerows(
-        (rank, unit, value)
-        for rank, (unit, value) in enumerate(zip(picks.ids, values, strict=True), 1)
-    )
-    return text.getvalue().encode()

@@ -20,16 +20,20 @@ def list_images(root: Path, inside: str, follow_links: bool = False) -> list[str
     """Paths, relative to `root`, of the images anywhere below `root/inside`; sorted as text.
 
     Left out, with a warning: hidden names such as .ipynb_checkpoints, __MACOSX, other suffixes,
-    links that lead nowhere and links to folders. Raises FileNotFoundError when there is no
-    `root/inside`, DataError for a link out of `root`; with `follow_links` both kinds of links are
-    followed, except one that leads back to a folder above itself.
+    pipes and devices, links that lead nowhere and links to folders. Raises FileNotFoundError when
+    there is no `root/inside`, DataError for a link out of `root`; with `follow_links` both kinds of
+    links are followed, except one that leads back to a folder above itself.
     """
     return list(walk_images(root, inside, follow_links))
 
 
-def walk_images(root: Path, inside: str, follow_links: bool = False) -> Iterator[str]:
-    """As `list_images`, one after the other: holds the names of one folder at a time."""
-    walk = _Walk(root, follow_links)
+def walk_images(
+    root: Path, inside: str, follow_links: bool = False, suffixes: Collection[str] = SUFFIXES
+) -> Iterator[str]:
+    """As `list_images`, one after the other: holds the names of one folder at a time.
+
+    `suffixes` are those of what is looked for, in place of images."""
+    walk = _Walk(root, follow_links, suffixes)
     yield from walk.images(inside, ())
     if walk.ignored:
         first = ", ".join(map(repr, walk.first_ignored))
@@ -89,8 +93,8 @@ def _some(names: Collection[str]) -> str:
 
 
 class _Walk:
-    def __init__(self, root: Path, follow_links: bool) -> None:
-        self.root, self.follow_links = root, follow_links
+    def __init__(self, root: Path, follow_links: bool, suffixes: Collection[str]) -> None:
+        self.root, self.follow_links, self.suffixes = root, follow_links, suffixes
         self.real_root = os.path.realpath(root)
         self.ignored = 0
         self.first_ignored: list[str] = []
@@ -117,7 +121,7 @@ class _Walk:
                 elif entry.is_dir():
                     kept.append(f"{name}/")
                 else:
-                    (kept if _is_image(name) else ignored).append(name)
+                    (kept if self._is_wanted(entry) else ignored).append(name)
         self.ignored += len(ignored)
         room = SHOWN - len(self.first_ignored)
         self.first_ignored += [f"{folder}/{name}" for name in sorted(ignored)[:room]]
@@ -130,10 +134,9 @@ class _Walk:
         if os.path.commonpath([self.real_root, target]) != self.real_root:
             raise DataError(
                 f"{self.root / path} is a link out of {self.root}; copy the file there, or set"
-                " dataset.follow_links: true"
+                " dataset.follow_links: true (of `rayal score`: --set follow_links=true)"
             )
         return not os.path.isfile(target)
 
-
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    def _is_wanted(self, entry: os.DirEntry[str]) -> bool:
+        return os.path.splitext(entry.name)[1].lower() in self.suffixes and entry.is_file()

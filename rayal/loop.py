@@ -18,10 +18,10 @@ from rayal.randomness import unit_keys
 from rayal.scoring import (
     ScoreJob,
     ShardTask,
+    Tolerance,
     bad_images,
     divide,
     pending,
-    refuse_bad,
     summary,
 )
 from rayal.storage import FileLocation, FileRecord, Folder, Json, suggesting
@@ -150,9 +150,11 @@ class Steps:
             units += pool.labels
         tasks = divide(self.store.pool, units, self.x.compute.shard_rows)
         todo, results = pending(job, tasks)
+        tolerance = Tolerance(self.x.max_bad)
+        tolerance.add(*results)
         for result in self.engine.score(job, todo):
             results.append(result)
-            refuse_bad(results, self.x.max_bad)
+            tolerance.add(result)
             self.watch.shards(len(results), len(tasks))
         return {**summary(job, tasks, results), "bad": dict(bad_images(out, results))}
 

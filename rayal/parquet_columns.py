@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError
+from rayal.storage import located
 
 THREADS = 16  # that read footers; they wait for the storage most of the time
 
@@ -24,6 +24,8 @@ class Footer(NamedTuple):
     bytes: int
     groups: tuple[int, ...]
     """Rows of each row group."""
+    sizes: dict[str, int]
+    """Bytes of the columns asked for, all rows together, without compression."""
 
 
 def footers(files: Sequence[str], names: Sequence[str]) -> dict[str, Footer]:
@@ -65,17 +67,6 @@ def parquet_file(file: str, **reading: Any) -> pq.ParquetFile:
     return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True, **reading)
 
 
-def located(url: str) -> tuple[Any, str]:
-    """The file system of a URL and the path in it; UsageError for one that cannot be had."""
-    if "::" in url:
-        raise UsageError(f"{url}: chained file systems are not supported; name one of them")
-    try:
-        fs, path = url_to_fs(url)
-    except (ValueError, ImportError) as error:  # unknown protocol, or its package is not installed
-        raise UsageError(f"{url} cannot be opened: {error}") from error
-    return fs, path.rstrip("/")
-
-
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds strings."""
     return kind in (pa.string(), pa.large_string())
@@ -100,7 +91,7 @@ def is_tensor(kind: pa.DataType) -> bool:
 def _footer(names: Sequence[str], file: str) -> Footer:
     with opened(file) as parquet:
         schema, metadata = parquet.schema_arrow, parquet.metadata
-        groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        each = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
     for name in names:
         match schema.names.count(name):
             case 0:
@@ -111,7 +102,19 @@ def _footer(names: Sequence[str], file: str) -> Footer:
                 raise DataError(f"{file} has {times} columns {name!r}; rename all but one")
     with readable(file):
         size = os.stat(file).st_size if os.path.isabs(file) else _remote_size(file)
-    return Footer({name: schema.field(name).type for name in names}, size, tuple(groups))
+    return Footer(
+        types={name: schema.field(name).type for name in names},
+        bytes=size,
+        groups=tuple(group.num_rows for group in each),
+        sizes={name: _stored(metadata.schema, each, name) for name in names},
+    )
+
+
+def _stored(schema: pq.ParquetSchema, groups: Sequence[pq.RowGroupMetaData], name: str) -> int:
+    """Of a column, which Parquet may have cut into several."""
+    paths = [schema.column(place).path for place in range(len(schema))]
+    own = [n for n, path in enumerate(paths) if path == name or path.startswith(f"{name}.")]
+    return sum(group.column(place).total_uncompressed_size for group in groups for place in own)
 
 
 def _remote_size(url: str) -> int:

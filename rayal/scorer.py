@@ -255,7 +255,7 @@ def _check_finite(name: str, values: NDArray[Any], ids: list[str]) -> None:
     first = np.argwhere(~finite)[0]
     raise DataError(
         f"{name} of {ids[first[0]]!r} is {values[tuple(first)]}; "
-        "a model that diverged gives such numbers: lower scheme.lr"
+        "a model that diverged gives such numbers: train it with a lower learning rate"
     )
 
 

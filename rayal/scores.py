@@ -9,9 +9,9 @@ give null lists of a fixed size back.
 import io
 import os
 import re
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from rayal.errors import DataError, StorageError
 from rayal.ids import Ids, Places
 from rayal.selection import Scored
 from rayal.signals import SignalName
-from rayal.storage import FileLocation, FileRecord, Folder, Json, storage_errors
+from rayal.storage import FileLocation, FileRecord, Folder, Json, recorded, storage_errors
 
 OK = "ok"
 JOB, SCHEMA = b"rayal.job", b"rayal.schema"
@@ -66,9 +66,20 @@ def read(
 
     Raises StorageError where the file is missing, a page is damaged or `record` says otherwise.
     """
-    data = pa.BufferReader(folder.read(name, record))
+    return _parsed(folder, name, folder.read(name, record), columns)
+
+
+def read_recorded(folder: Folder, name: str) -> tuple[pa.Table, FileRecord]:
+    """All of a shard whose writer has died, and the record of its file; raises like `read`."""
+    data = folder.read(name)
+    return _parsed(folder, name, data), recorded(name, data)
+
+
+def _parsed(
+    folder: Folder, name: str, data: bytes, columns: Sequence[str] | None = None
+) -> pa.Table:
     try:
-        file = pq.ParquetFile(data, page_checksum_verification=True)
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow  # pages have checksums, the names and types of columns have not
         described = _described(schema)
         if (schema.metadata or {}).get(SCHEMA, described) != described:
@@ -131,7 +142,7 @@ def load(
     """The scores of these strategies in a finished pass, or of all, sorted by id, undecodable units
     left out; what the pass kept of `labeled` units is apart. `trained` is handed on.
 
-    What was kept goes into files in the folder `scratch`, where there is one: it may not fit the
+    What was kept goes to the disk of the folder `scratch`, where there is one: it may not fit the
     memory. Raises DataError for shards that differ in their columns.
     """
     names = result["columns"] if names is None else names
@@ -201,15 +212,15 @@ def _inverse(order: NDArray[np.intp], size: int) -> NDArray[np.intp]:
 
 
 def _room(rows: int, like: NDArray[np.floating], scratch: Path | None) -> NDArray[np.floating]:
-    """An array for as many rows as wide as these; in a new file of this folder, if given."""
+    """An array for as many rows as wide as these; in a file without a name on the disk of this
+    folder, if given, so that nothing is left of it whatever becomes of this process."""
     shape = (rows, like.shape[1])
     if scratch is None or not rows:
         return np.empty(shape, like.dtype)
-    path = scratch / f"{uuid.uuid4().hex}.rows"
     size = rows * like.shape[1] * like.itemsize
-    with storage_errors(str(path), needed=size), open(path, "xb") as file:
+    with storage_errors(str(scratch), needed=size), TemporaryFile(dir=scratch) as file:
         os.posix_fallocate(file.fileno(), 0, size)  # a full disk would kill whoever writes a map
-    return np.asarray(np.memmap(path, like.dtype, "r+", shape=shape))
+        return np.asarray(np.memmap(file, like.dtype, "r+", shape=shape))
 
 
 def matrix(column: pa.ChunkedArray) -> NDArray[np.floating]:

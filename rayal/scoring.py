@@ -9,12 +9,14 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow.compute as pc
 
-from rayal import scores
+from rayal import scores, uri
 from rayal.dataset import Card, ImageSpec, Shard, Split, Store
 from rayal.errors import DataError, StorageError
 from rayal.experiment import Compute, Experiment
@@ -25,6 +27,7 @@ from rayal.strategy import Strategy
 from rayal.task import Task
 
 SHARD_BYTES = 64 * 2**20  # of decoded images in one shard
+AHEAD = 8  # files that are read at a time; most of it is waiting for the storage
 
 
 class ShardTask(NamedTuple):
@@ -75,6 +78,8 @@ class ScoreJob:
     """Whether the next cycle reads this pass's predictions instead of predicting again."""
     keeps_predicted: bool = False
     """Whether the most probable class is a column of its own."""
+    device: str = ""
+    """Where all of it is to be computed: scores differ in their last bits; "": anywhere."""
 
     @classmethod
     def of(
@@ -127,7 +132,7 @@ class ScoreJob:
             "strategies": [each.model_dump(mode="json") for each in self.strategies.values()],
             "model": self.model.model_dump(mode="json"),
             "images": [self.data, self.classes, self.image.model_dump(mode="json")],
-            "key": [self.seed, self.cycle, self.precision, self.batch],
+            "key": [self.seed, self.cycle, self.precision, self.batch, self.device],
             "columns": [*self.strategies, self.keeps_probs, self.keeps_predicted],
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
@@ -151,15 +156,14 @@ def divide(pool: Split, candidates: Iterable[str], rows: int) -> list[ShardTask]
 
 def pending(job: ScoreJob, tasks: Sequence[ShardTask]) -> tuple[list[ShardTask], list[Json]]:
     """The tasks still to do, and the results of those whose file an earlier attempt left whole."""
-    out, results, rest = Folder(job.out), [], []
+    out = Folder(job.out)
     there = set(out.names())
-    for task in tasks:
-        result = _finished(job, out, task) if task.file in there else None
-        if result is None:
-            rest.append(task)
-        else:
-            results.append(result)
-    return rest, results
+    begun = [task for task in tasks if task.file in there]
+    with ThreadPoolExecutor(AHEAD) as threads:
+        found = threads.map(partial(_finished, job, out), begun)
+    results = [result for result in found if result is not None]
+    done = {result["shard"] for result in results}
+    return [task for task in tasks if task.shard.index not in done], results
 
 
 def summary(job: ScoreJob, tasks: Sequence[ShardTask], results: Sequence[Json]) -> Json:
@@ -171,6 +175,7 @@ def summary(job: ScoreJob, tasks: Sequence[ShardTask], results: Sequence[Json]) 
         "units": sum(result["rows"] for result in results),
         "bad": sum(result["bad"] for result in results),
         "columns": list(job.strategies),
+        "options": {name: each.model_dump(mode="json") for name, each in job.strategies.items()},
         "shards": [result["file"] for result in results],
     }
 
@@ -185,36 +190,50 @@ def bad_images(out: Folder, results: Iterable[Json]) -> Iterator[tuple[str, str]
             yield from zip(failed["id"].to_pylist(), failed["status"].to_pylist(), strict=True)
 
 
-def refuse_bad(results: Sequence[Json], max_bad: int) -> None:
-    """Raises DataError once more images were undecodable than `max_bad`."""
-    bad = sum(result["bad"] for result in results)
-    if bad > max_bad:
-        unit, reason = min(result["first_bad"] for result in results if result["bad"])
-        raise DataError(
-            f"{bad} images cannot be decoded, more than max_bad {max_bad}; "
-            f"the first is {unit!r}: {reason}; raise max_bad to go on without them"
-        )
+class Tolerance:
+    """How many images of a pass were bad so far, and the first of them."""
+
+    def __init__(self, max_bad: int) -> None:
+        self.max_bad, self.bad = max_bad, 0
+        self._first: tuple[str, str] | None = None
+
+    def add(self, *results: Json) -> None:
+        """Raises DataError once more images were bad than `max_bad`."""
+        for result in results:
+            if result["bad"]:
+                self.bad += result["bad"]
+                first = tuple(result["first_bad"])  # which JSON has made a list
+                self._first = min(self._first or first, first)
+        if self._first is not None and self.bad > self.max_bad:
+            unit, reason = self._first
+            raise DataError(
+                f"{self.bad} images cannot be decoded, more than max_bad {self.max_bad}; "
+                f"the first is {unit!r}: {reason}; raise max_bad to go on without them"
+            )
 
 
 def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> Json | None:
     """The result that wrote this file, or None where it is damaged, of another job, or without
     images that could not be read: they may be there now."""
     try:
-        table = scores.read(out, task.file)  # every page, for its checksum
-        ids, status = table["id"].to_pylist(), table["status"].to_pylist()
+        table, record = scores.read_recorded(out, task.file)  # every page, for its checksum
+        ids, status = table["id"], table["status"]
     except (StorageError, KeyError):  # KeyError: the damage is in the name of a column
         return None
-    there = len(ids) == task.rows if task.ids is None else sorted(ids) == sorted(task.ids)
+    there = (
+        len(ids) == task.rows if task.ids is None else sorted(ids.to_pylist()) == sorted(task.ids)
+    )
     if scores.job_of(table) != job.digest or not there:
         return None
-    if set(status) != {scores.OK}:
+    failed = table.filter(pc.not_equal(status, scores.OK)).select(["id", "status"]).to_pylist()
+    bad = {row["id"]: row["status"] for row in failed}
+    if any(reason.startswith(uri.LOST) for reason in bad.values()):
         return None
-    record = out.record(task.file)
     return {
         "shard": task.shard.index,
         "rows": len(ids),
-        "bad": 0,
-        "first_bad": None,
+        "bad": len(bad),
+        "first_bad": min(bad.items(), default=None),
         "file": record._asdict(),
         "seconds": 0.0,
     }

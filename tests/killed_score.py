@@ -1,9 +1,12 @@
 """A pool scoring that is killed: `python killed_score.py OUT SETTINGS_JSON POINT`.
 
-POINT is a pattern of a file in OUT, after whose writing the process sends itself SIGKILL.
+POINT is a pattern of a file in OUT, after whose writing the process sends itself SIGKILL, or a
+number of images after which it does.
 """
 
 import json
+import os
+import signal
 import sys
 
 from killed_run import kill_after
@@ -12,17 +15,22 @@ from rayal import pool_scoring, session
 from rayal.pool_scoring.settings import PoolScoring
 
 
-class Silent:
-    """Watches nothing."""
+class Watch:
+    """Kills this process once so many images are scored."""
 
-    def images(self, done: int, total: int) -> None: ...
+    def __init__(self, point: str) -> None:
+        self.last = int(point) if point.isdigit() else None
+
+    def images(self, done: int, total: int) -> None:
+        if self.last is not None and done >= self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(out: str, fields: str, point: str) -> None:
     kill_after(point, out)
     settings = PoolScoring.model_validate(json.loads(fields))
     with pool_scoring.opened(settings, out) as opened:
-        opened.run(lambda: session.engine(settings.compute.for_engine()), Silent())
+        opened.run(lambda: session.engine(settings.compute.for_engine()), Watch(point))
 
 
 if __name__ == "__main__":

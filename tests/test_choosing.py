@@ -95,7 +95,11 @@ def test_select_picks_from_a_runs_pass_what_the_run_picks(
     x = tiny(strategy=name, seed=4)
     ran = choose(x, 2, 20, scored, result, LABELED, {}, Folder(tmp_path / "select"))
     request = Request(
-        build("strategies", name), 20, seed=4, cycle=2, labeled=str(tmp_path / "labeled.txt")
+        strategy=build("strategies", name),
+        budget=20,
+        seed=4,
+        cycle=2,
+        labeled=str(tmp_path / "labeled.txt"),
     )
 
     assert ran["ids"] == select(scored.url, request).ids

@@ -1,6 +1,7 @@
 """Folders of images: what counts as an image, and which classes there are."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,14 @@ def test_links_inside_cannot_loop(tmp_path: Path) -> None:
 
     assert ["train/a/1.jpg", "train/a/2.jpg"] == list_images(tmp_path, "train")
     assert ["train/a/1.jpg", "train/a/2.jpg"] == list_images(tmp_path, "train", follow_links=True)
+
+
+def test_pipes_are_left_out(tmp_path: Path) -> None:
+    """Reading one would wait for ever."""
+    plant(tmp_path, "train/a/1.jpg")
+    os.mkfifo(tmp_path / "train/a/2.jpg")
+
+    assert ["train/a/1.jpg"] == list_images(tmp_path, "train")
 
 
 def test_a_link_to_itself_is_left_out(tmp_path: Path) -> None:

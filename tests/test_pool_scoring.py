@@ -6,7 +6,10 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,16 +20,20 @@ from PIL import Image
 from scipy.stats import entropy
 from torch import nn
 
-from rayal import cli, pool_scoring, session
+from rayal import cli, pool_scoring, scores, session
 from rayal.card import ImageSpec
+from rayal.engine import local
+from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, LockedError, UsageError
 from rayal.images import Decoding
 from rayal.model import build, save_weights
 from rayal.model_card import ModelCard
 from rayal.models.small_cnn import SmallCnn
-from rayal.pool_scoring.settings import PoolScoring
+from rayal.pool import census
+from rayal.pool_scoring.settings import PoolCompute, PoolScoring
+from rayal.scoring import ScoreJob, ShardTask, pending
 from rayal.selecting import Request, select
-from rayal.storage import Folder
+from rayal.storage import TEMPORARY, Folder, Json
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
 
@@ -105,6 +112,26 @@ def score(x: PoolScoring, out: Path) -> dict:
         return opened.run(lambda: session.engine(x.compute.for_engine()), Watch())
 
 
+def killed(x: PoolScoring, out: Path, point: str) -> dict[str, int]:
+    """Scores in a process that is killed; the shards that it has written, and when."""
+    fields = json.dumps(x.model_dump(mode="json"))
+    command = [sys.executable, str(KILLED), str(out), fields, point]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert -signal.SIGKILL == ended.returncode, ended.stderr
+    return written(out)
+
+
+def written(out: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (out / "scores").glob("shard-*.parquet")}
+
+
+class Started(LocalEngine):
+    """Must not be asked for anything."""
+
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
+        yield pytest.fail("the engine has started")
+
+
 def rows(out: Path) -> dict[str, list]:
     files = sorted((out / "scores").glob("shard-*.parquet"))
     return pa.concat_tables([pq.read_table(file) for file in files]).sort_by("id").to_pydict()
@@ -129,7 +156,7 @@ def test_scores_are_those_of_a_plain_loop(weights: Path, pool: Path, tmp_path: P
     np.testing.assert_allclose(found["score.entropy"], entropies, rtol=1e-5)
     assert classes.tolist() == found["predicted"]
     assert (UNITS, 0, list(CLASSES)) == (result["units"], result["bad"], list(result["classes"]))
-    assert b"id,reason\n" == (tmp_path / "out" / "bad.csv").read_bytes()
+    assert b"id,reason\r\n" == (tmp_path / "out" / "bad.csv").read_bytes()
 
 
 def test_a_finished_pass_starts_nothing(weights: Path, pool: Path, tmp_path: Path) -> None:
@@ -146,19 +173,68 @@ def test_a_finished_pass_starts_nothing(weights: Path, pool: Path, tmp_path: Pat
 def test_a_killed_pass_goes_on(weights: Path, pool: Path, tmp_path: Path, point: str) -> None:
     """Rows would be scored twice, lost, or by another batch size (A01)."""
     x = settings(weights, pool, batch="auto")
-    fields = json.dumps(x.model_dump(mode="json"))
-    command = [sys.executable, str(KILLED), str(tmp_path / "killed"), fields, point]
-    killed = subprocess.run(command, capture_output=True, text=True)
-    assert -signal.SIGKILL == killed.returncode, killed.stderr
-    done = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "killed/scores").glob("s*t")}
+    done = killed(x, tmp_path / "killed", point)
 
     score(x, tmp_path / "killed")
     batch = json.loads((tmp_path / "killed/batch/done.json").read_text())["result"]["batch"]
     score(settings(weights, pool, batch=batch), tmp_path / "whole")
 
     assert rows(tmp_path / "whole") == rows(tmp_path / "killed")
-    for name, written in done.items():
-        assert written == (tmp_path / "killed/scores" / name).stat().st_mtime_ns
+    assert done.items() <= written(tmp_path / "killed").items()
+
+
+def test_a_killed_pass_keeps_shards_with_bad_images(weights: Path, tmp_path: Path) -> None:
+    """Of a pool with a bad image in most shards nothing would ever be finished."""
+    images: list[bytes | None] = [png(number) for number in range(UNITS)]
+    images[3], images[11] = png(3)[:40], None
+    x = settings(weights, write_pool(tmp_path / "pool.parquet", images))
+    done = killed(x, tmp_path / "out", "scores/*-00003.*")
+    strict = x.model_copy(update={"max_bad": 1})
+    with pool_scoring.opened(strict, str(tmp_path / "out")) as opened:
+        with pytest.raises(DataError, match="2 images .* first is 'unit-03': .*; raise max_bad"):
+            opened.run(lambda: nullcontext(Started(x.compute.for_engine())), Watch())
+
+    result = score(x, tmp_path / "out")
+    assert 4 == len(done) and done.items() <= written(tmp_path / "out").items()
+    assert (UNITS, 2) == (result["units"], result["bad"])
+    bad = list(csv.reader((tmp_path / "out/bad.csv").read_text().splitlines()))
+    assert ["id", "unit-03", "unit-11"] == [row[0] for row in bad]
+
+
+def test_images_that_were_missing_are_looked_for_again(weights: Path, tmp_path: Path) -> None:
+    """A disk that did not answer for a moment would cost its images for good (B14)."""
+    for number in range(UNITS):
+        (tmp_path / f"{number}.png").write_bytes(png(number))
+    paths = [f"{tmp_path}/{number}.png" for number in range(UNITS)]
+    paths[20] = "/dev/null"  # for ever bad
+    ids = [f"unit-{number:02d}" for number in range(UNITS)]
+    table = pa.table({"id": ids, "image": paths})
+    pq.write_table(table, tmp_path / "pool.parquet", row_group_size=8)
+    x = settings(weights, tmp_path / "pool.parquet")
+    (tmp_path / "3.png").rename(tmp_path / "gone")
+    done = killed(x, tmp_path / "out", "scores/*-00003.*")
+    (tmp_path / "gone").rename(tmp_path / "3.png")
+
+    assert 1 == score(x, tmp_path / "out")["bad"]
+    assert {"shard-00000.parquet"} == {
+        name for name, at in done.items() if written(tmp_path / "out")[name] != at
+    }
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_pass_on_ray_is_killed_and_goes_on(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """The shards of actors that outlive the driver would be lost, or those that do not be halves;
+    it goes on in one process, which takes the same."""
+    x = settings(weights, pool)
+    compute = x.compute.model_copy(update={"engine": "ray", "scorers": 2})
+    done = killed(x.model_copy(update={"compute": compute}), tmp_path / "killed", "16")
+
+    score(x, tmp_path / "killed")
+    score(x, tmp_path / "whole")
+    assert 2 <= len(done) < 5 and done.items() <= written(tmp_path / "killed").items()
+    for file in (tmp_path / "whole/scores").glob("shard-*.parquet"):
+        assert file.read_bytes() == (tmp_path / "killed/scores" / file.name).read_bytes()
 
 
 def test_another_question_needs_another_folder(weights: Path, pool: Path, tmp_path: Path) -> None:
@@ -198,6 +274,141 @@ def test_bad_images_are_counted_with_their_reasons(weights: Path, tmp_path: Path
     assert None is rows(tmp_path / "out")["score.entropy"][3]
     with pytest.raises(DataError, match="2 images cannot be decoded, more than max_bad 1"):
         score(settings(weights, pool, max_bad=1), tmp_path / "strict")
+
+
+def test_a_pool_of_bad_images_is_no_success(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Photographs of the wrong size would be "done", with no score at all (E01)."""
+    card = CARD.model_copy(update={"decoding": Decoding()})
+    weights.write_bytes(save_weights(network(), card.metadata()))
+    large = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(large, "PNG")
+    few = write_pool(tmp_path / "few.parquet", [large.getvalue()] * 3)
+    many = write_pool(tmp_path / "many.parquet", [png(0), *[large.getvalue()] * 11])
+
+    with pytest.raises(DataError, match="no image can be decoded.*'unit-00'.*set decoding.size"):
+        score(settings(weights, few), tmp_path / "few")
+    with pytest.raises(DataError, match="11 images cannot be decoded, more than max_bad 10"):
+        score(settings(weights, many), tmp_path / "many")
+    assert not (tmp_path / "few/scores/done.json").exists()
+    fields = {"decoding": {"size": SIDE}}
+    assert 0 == score(settings(weights, few, **fields), tmp_path / "resized")["bad"]
+
+
+def test_bad_images_have_one_row_each_for_people(weights: Path, tmp_path: Path) -> None:
+    """A spreadsheet would run an id (F06), or see two rows."""
+    ids = ["=cmd", "a\rb", "c"]
+    table = pa.table({"id": ids, "image": pa.array([None, None, png(1)], pa.binary())})
+    pq.write_table(table, tmp_path / "pool.parquet")
+    score(settings(weights, tmp_path / "pool.parquet"), tmp_path / "out")
+
+    text = (tmp_path / "out/bad.csv").read_bytes().decode()
+    found = [row[0] for row in csv.reader(io.StringIO(text, newline=""))]
+    assert ["id", "'=cmd", "a\rb"] == found
+
+
+def test_large_encoded_images_make_small_shards(weights: Path, tmp_path: Path) -> None:
+    """A worker would hold gigabytes of photographs that the model sees as thumbnails."""
+    images = list[bytes | None]()
+    for noise in np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), np.uint8):
+        Image.fromarray(noise).save(data := io.BytesIO(), "PNG")  # 12 kB, decoded 192 bytes
+        images.append(data.getvalue())
+    pool = write_pool(tmp_path / "pool.parquet", images)
+    compute = {"engine": "local", "device": "cpu", "shard_bytes": 60_000}
+    score(settings(weights, pool, compute=compute, batch=2), tmp_path / "out")
+
+    files = sorted((tmp_path / "out/scores").glob("shard-*.parquet"))
+    assert {4} == {pq.read_metadata(file).num_rows for file in files}
+
+
+def test_files_of_a_killed_check_are_swept(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight bytes of every row would stay on a small system disk, after every kill."""
+    seen, check = list[Path](), census._Buckets.sorted
+
+    def look(buckets: Any) -> Any:
+        seen.extend((tmp_path / "out/pool").glob(f"{TEMPORARY}*"))
+        return check(buckets)
+
+    monkeypatch.setattr(census._Buckets, "sorted", look)
+    score(settings(weights, pool), tmp_path / "out")
+
+    assert 1 == len(seen) and not seen[0].exists()
+
+
+def test_a_shard_holds_whole_batches() -> None:
+    """A batch that is filled up takes as long as a full one: a third more work in a pool whose
+    shards are three batches and a bit."""
+    compute = PoolCompute()
+    small = PoolCompute(shard_rows=100)
+
+    assert 768 == pool_scoring.shard_rows(50_000, 192, compute, 256)
+    assert 1024 == pool_scoring.shard_rows(50_000, 192, compute, 1024)
+    assert 96 == pool_scoring.shard_rows(50_000, 192, small, 32)
+    assert 100 == pool_scoring.shard_rows(50_000, 192, small, 256)
+    assert 256 == pool_scoring.shard_rows(1, 192, compute)
+
+
+def test_row_groups_that_ray_reads_again_are_told(
+    weights: Path, pool: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file of one row group would be read once by every worker, and nobody would know why."""
+    x = settings(weights, pool)
+    on_ray = x.compute.model_copy(update={"engine": "ray"})
+    for compute, told in ((x.compute, False), (on_ray, True)):
+        with pool_scoring.opened(x.model_copy(update={"compute": compute}), f"{tmp_path}/o") as o:
+            o._tasks(8)
+        assert told == ("with that row_group_size" in caplog.text)
+
+
+def test_another_device_scores_anew(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Scores of a CPU and of a GPU differ in their last bits, and would be ranked together."""
+    x = settings(weights, pool)
+    done = killed(x, tmp_path / "out", "scores/*-00003.*")
+    place = LocalEngine(x.compute.for_engine())
+    place.device = "cpu:0"
+    with pool_scoring.opened(x, str(tmp_path / "out")) as opened:
+        opened.run(lambda: nullcontext(place), Watch())
+
+    after = written(tmp_path / "out")
+    assert done and not any(after[name] == at for name, at in done.items())
+
+
+def test_the_rate_is_that_of_scoring(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hour that a large pass takes to find what is done already would pass for slow scoring."""
+    now, found = [0.0], pool_scoring.pending
+
+    def slowly(*given: Any) -> Any:
+        now[0] += 3600
+        return found(*given)
+
+    monkeypatch.setattr(pool_scoring, "pending", slowly)
+    monkeypatch.setattr(pool_scoring, "monotonic", lambda: now[0])
+    assert 0 == score(settings(weights, pool), tmp_path / "out")["seconds"]
+
+
+def test_what_is_there_is_read_once(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going on with a million shards in a bucket would take twice the time."""
+    x, read, seen = settings(weights, pool), Folder.read, list[str]()
+    killed(x, tmp_path / "out", "scores/*-00003.*")
+
+    def noted(self: Folder, name: str, *given: Any) -> bytes:
+        seen.append(name)
+        return read(self, name, *given)
+
+    with pool_scoring.opened(x, str(tmp_path / "out")) as opened:
+        place = LocalEngine(x.compute.for_engine())
+        job = opened._job(place, opened.scores)
+        monkeypatch.setattr(Folder, "read", noted)
+        rest, there = pending(job, opened._tasks(8))
+
+    assert [4] == [task.shard.index for task in rest]
+    assert [0, 1, 2, 3] == [result["shard"] for result in there]
+    assert 4 == len(names := [name for name in seen if "shard" in name]) == len(set(names))
 
 
 def test_duplicate_ids_are_refused_before_any_work(weights: Path, tmp_path: Path) -> None:
@@ -265,25 +476,52 @@ def test_anybodys_state_dict(pool: Path, tmp_path: Path) -> None:
     )
 
 
-def test_the_chosen_batch_is_kept(weights: Path, pool: Path, tmp_path: Path) -> None:
+def test_the_chosen_batch_is_kept(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A pass that goes on with another batch would differ in the last bits."""
     x = settings(weights, pool, batch="auto")
-    result = score(x, tmp_path / "out")
-    measured = json.loads((tmp_path / "out/batch/done.json").read_text())["result"]
+    with pool_scoring.opened(x, str(tmp_path / "out")):
+        pass
+    measured = {"batch": 3, "tried": []}  # a size that is never tried
+    Folder(tmp_path / "out/batch").write_sealed("done.json", {"result": measured})
+    monkeypatch.setattr(local, "fastest_batch", lambda *_: pytest.fail("measured again"))
+    score(x, tmp_path / "out")
+    score(settings(weights, pool, batch=3), tmp_path / "given")
 
-    assert measured["batch"] in [row["batch"] for row in measured["tried"]]
-    assert UNITS == result["units"]
+    assert [6, 6, 4] * 2 + [6, 2] == [len(shard) for shard in shards(tmp_path / "out")]
+    jobs = {scores.job_of(shard) for name in ("out", "given") for shard in shards(tmp_path / name)}
+    assert 1 == len(jobs)
+
+
+def test_the_fastest_batch_is_no_larger_than_a_shard(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten images would take as long as a thousand, most of them copies of the last."""
+    monkeypatch.setattr(local, "fastest_batch", lambda *_: {"batch": 1024})
+    tiny = write_pool(tmp_path / "tiny.parquet", [png(number) for number in range(5)])
+    for name, file, batch in (("out", pool, 8), ("tiny", tiny, 5)):
+        x = settings(weights, file, batch="auto")
+        score(x, tmp_path / name)
+        score(settings(weights, file, batch=batch), tmp_path / f"{name}-given")
+        both = [shards(tmp_path / each) for each in (name, f"{name}-given")]
+
+        assert 1 == len({scores.job_of(shard) for each in both for shard in each})
+
+
+def shards(out: Path) -> list[pa.Table]:
+    return [pq.read_table(file) for file in sorted((out / "scores").glob("shard-*.parquet"))]
 
 
 def test_select_reads_what_score_wrote(weights: Path, pool: Path, tmp_path: Path) -> None:
     """The two commands would not fit together."""
     score(settings(weights, pool), tmp_path / "out")
-    found = select(str(tmp_path / "out"), Request(Entropy(), 5))
+    found = select(str(tmp_path / "out"), Request(strategy=Entropy(), budget=5))
     entropies, _ = by_hand(range(UNITS))
 
     best = [f"unit-{number:02d}" for number in np.argsort(-entropies)[:5]]
     assert best == found.ids
-    assert 5 == len(set(select(str(tmp_path / "out"), Request(CoreSet(), 5)).ids))
+    assert 5 == len(set(select(str(tmp_path / "out"), Request(strategy=CoreSet(), budget=5)).ids))
 
 
 def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -293,13 +531,13 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
         folder = "deep/" if number % 2 else ""
         picture(number).resize((20 + number, 14)).save(tmp_path / f"photos/{folder}{number}.jpg")
 
-    def rayal(*arguments: str) -> str:
+    def rayal(*arguments: str, code: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["rayal", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         printed = capsys.readouterr()
-        assert 0 == ended.value.code, printed.err
-        return printed.out
+        assert code == ended.value.code, printed.err
+        return printed.err if code else printed.out
 
     monkeypatch.chdir(tmp_path)
     common = ("--checkpoint", str(weights), "--pool", "photos", "--strategies", "entropy, margin")
@@ -307,6 +545,8 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
     scored = rayal("score", *common, *local)
     selected = rayal("select", "out", "--strategy", "margin", "--budget", "3", "--per-class", "2")
 
+    wrong = rayal("select", "out", "--strategy", "{name: margin, nope: 1}", "--budget", "3", code=2)
+    assert "--strategy: strategy.nope: there is no such key" in wrong and 1 == wrong.count("\n")
     assert "12 in 1 shards" in scored and "entropy, margin" in scored
     assert "3 units" in selected or "2 units" in selected
     chosen = list(csv.DictReader((tmp_path / "selection.csv").read_text().splitlines()))

@@ -1,5 +1,6 @@
 """The streamed ranking is that of sorting the whole pool in memory."""
 
+import io
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -167,8 +168,9 @@ def test_what_is_no_score_is_refused(tmp_path: Path, score: float | None) -> Non
             "score.own": pa.array([1.0, score, score, None], pa.float64()),
         }
     )
-    pq.write_table(table, tmp_path / "0.parquet")
-    result = {"columns": ["own"], "shards": [Folder(tmp_path).record("0.parquet")._asdict()]}
+    pq.write_table(table, data := io.BytesIO())
+    file = Folder(tmp_path).write("0.parquet", data.getvalue())
+    result = {"columns": ["own"], "shards": [file._asdict()]}
     with pytest.raises(DataError, match="the own score of unit 'b' is"):
         highest(Folder(tmp_path), result, {"own": 1}, 2)
 

@@ -48,6 +48,27 @@ def test_what_cannot_be_read_is_bad(tmp_path: Path) -> None:
     with pytest.raises(BadImage, match=f"missing: {tmp_path}/a.jpg"):
         uri.read(f"{tmp_path}/a.jpg")
     with pytest.raises(BadImage, match="unreadable"):
-        uri.read(str(tmp_path))
-    with pytest.raises(BadImage, match="unreadable"):
         uri.read(f"{tmp_path}/\0.jpg")
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_what_is_no_file_or_too_large_is_not_read(
+    tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/dev/zero in a stranger's table would fill the memory of every worker, a pipe would stop
+    it for ever, and so would both again whenever the pass goes on."""
+    for place in ("/dev/null", tmp_path):
+        with pytest.raises(BadImage, match="no regular file"):
+            uri.read(f"{scheme}{place}")
+    (tmp_path / "a.jpg").write_bytes(b"12345")
+    monkeypatch.setattr(uri, "MAX_BYTES", 5)
+
+    assert b"12345" == uri.read(f"{scheme}{tmp_path}/a.jpg")
+    monkeypatch.setattr(uri, "MAX_BYTES", 4)
+    with pytest.raises(BadImage, match="5 bytes, more than 4"):
+        uri.read(f"{scheme}{tmp_path}/a.jpg")
+
+
+def test_a_file_that_says_it_is_empty_is_read_as_such() -> None:
+    """Some files of the system call themselves regular and have no end."""
+    assert b"" == uri.read("/proc/self/status")

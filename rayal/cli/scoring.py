@@ -48,21 +48,21 @@ def score(
     from rayal.console import Console
 
     allow(plugins)
-    settings = _settings(
+    x = settings(
         {
             "checkpoint": checkpoint,
             "pool": pool,
-            "strategies": _listed(strategies),
+            "strategies": listed(strategies),
             "previous": previous,
             "members": member,
-            "model": None if model is None else _yaml(model, "--model"),
+            "model": None if model is None else written(model, "--model"),
         },
         set,
     )
-    with pool_scoring.opened(settings, out, break_lock=break_lock) as opened:
+    with pool_scoring.opened(x, out, break_lock=break_lock) as opened:
         note(f"{'complete already' if opened.complete else 'scores'}  {opened.scores.url}")
         with Console() as console:
-            start = partial(engine, settings.compute.for_engine(), address)
+            start = partial(engine, x.compute.for_engine(), address)
             result = opened.run(start, console)
     for line in pool_scoring.lines(result, opened.folder):
         print(visible(line))
@@ -94,41 +94,47 @@ def select(
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Choose units from scores, exactly, into OUT.csv and OUT.parquet: rank, id, score, reason."""
-    from rayal import parts, selecting
+    from rayal import config, selecting
 
     allow(plugins)
-    request = selecting.Request(
-        strategy=parts.build("strategies", _yaml(strategy, "--strategy").plain()),
-        budget=budget,
-        seed=seed,
-        labeled=labeled,
-        costs=costs,
-        per_class=per_class,
-        groups=groups,
-        per_group=per_group,
-        min_distance=min_distance,
-    )
+    options = {
+        "strategy": written(strategy, "--strategy"),
+        "budget": budget,
+        "seed": seed,
+        "labeled": labeled,
+        "costs": costs,
+        "per_class": per_class,
+        "groups": groups,
+        "per_group": per_group,
+        "min_distance": min_distance,
+    }
+    request = config.from_options(_given(options), [], selecting.Request)
     found = selecting.select(scores, request, beside=selecting.beside(out))
     selecting.write(found, out)
     for line in (*found.lines(), f"selection    {out}.csv  {out}.parquet"):
         print(visible(line))
 
 
-def _settings(options: dict[str, Any], overrides: list[str]) -> Any:
+def settings(options: dict[str, Any], overrides: list[str]) -> Any:
+    """A pool scoring from the options of the command."""
     from rayal import config
     from rayal.pool_scoring.settings import PoolScoring
 
-    given = {key: value for key, value in options.items() if value not in (None, [])}
-    return config.from_options(given, overrides, PoolScoring)
+    return config.from_options(_given(options), overrides, PoolScoring)
 
 
-def _listed(strategies: str) -> Any:
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value not in (None, [])}
+
+
+def listed(strategies: str) -> Any:
+    """Strategies, by their names or as YAML."""
     if strategies.lstrip()[:1] == "[":
-        return _yaml(strategies, "--strategies")
+        return written(strategies, "--strategies")
     return [name.strip() for name in strategies.split(",")]
 
 
-def _yaml(text: str, option: str) -> Any:
+def written(text: str, option: str) -> Any:
     """The value of an option that is written as in a file."""
     from rayal import document
 

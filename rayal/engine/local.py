@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
+import numpy as np
 import torch
 
 from rayal import machine
@@ -17,6 +18,9 @@ from rayal.scorer import Scorer
 from rayal.scoring import ScoreJob, ShardTask
 from rayal.storage import Json
 from rayal.training import Place, TrainJob, train
+
+AHEAD = 2
+"""Shards that are decoded, or wait, while one is scored."""
 
 
 class LocalEngine:
@@ -58,20 +62,36 @@ def _decoded_ahead(
 ) -> Generator[tuple[ShardTask, Decoded]]:
     """The tasks in order with their images, of which the next ones are decoded meanwhile.
 
-    Rows are read in order by the caller's thread; as many shards as threads are in memory, and one.
+    Rows are read in order by the caller's thread, and decoded in one part per thread; AHEAD shards
+    are in memory, and the one that is scored.
     """
-    pool, waiting = ThreadPoolExecutor(threads), deque[tuple[ShardTask, Future[Decoded]]]()
+    pool, waiting = ThreadPoolExecutor(threads), deque[tuple[ShardTask, list[Future[Decoded]]]]()
     try:
         for task in tasks:
-            waiting.append((task, pool.submit(scorer.decode, scorer.read(task))))
-            if len(waiting) > threads:
-                first, decoded = waiting.popleft()
-                yield first, decoded.result()
+            rows = scorer.read(task)
+            size = max(1, -(-len(rows) // threads))
+            starts = range(0, max(1, len(rows)), size)
+            parts = [pool.submit(scorer.decode, rows.slice(start, size)) for start in starts]
+            del rows  # its memory goes as the parts are decoded
+            waiting.append((task, parts))
+            if len(waiting) == AHEAD:
+                yield _next(waiting)
         while waiting:
-            first, decoded = waiting.popleft()
-            yield first, decoded.result()
+            yield _next(waiting)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _next(
+    waiting: deque[tuple[ShardTask, list[Future[Decoded]]]],
+) -> tuple[ShardTask, Decoded]:
+    task, parts = waiting.popleft()
+    done = [part.result() for part in parts]
+    return task, Decoded(
+        [unit for each in done for unit in each.ids],
+        np.concatenate([each.images for each in done]),
+        {unit: reason for each in done for unit, reason in each.bad.items()},
+    )
 
 
 def local_device(compute: Compute) -> str:

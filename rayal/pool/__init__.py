@@ -97,6 +97,8 @@ def decode_each(
             ids.append(unit)
         except BadImage as error:
             bad[unit] = str(error)
+        except UnicodeDecodeError:
+            bad[unit] = "the address is not Unicode"
     empty = np.empty((0, *shape), np.uint8)
     return Decoded(ids, np.stack(images) if images else empty, bad)
 
@@ -117,7 +119,7 @@ def pixels(stored: bytes | str | None, decoding: Decoding, shape: tuple[int, int
         raise BadImage(NO_DATA)
     image = decode(uri.read(stored) if isinstance(stored, str) else stored, decoding)
     if image.shape != shape:
-        raise BadImage(f"is {image.shape} instead of {shape} (C, H, W)")
+        raise BadImage(f"is {image.shape} instead of {shape} (C, H, W); set decoding.size")
     return image
 
 

@@ -18,7 +18,7 @@ from rayal.parquet_columns import opened
 from rayal.pool import Shard
 from rayal.pool.source import Pool
 from rayal.source import quoted
-from rayal.storage import Folder, Json, storage_errors
+from rayal.storage import TEMPORARY, Folder, Json, storage_errors
 
 ROWS = 16384  # ids read at a time
 SORTED = 2**22  # hashes sorted at a time
@@ -34,7 +34,8 @@ def check_ids(pool: Pool, workplace: Path | None = None) -> None:
     """Raises DataError unless every id is a non-empty Unicode string that is used once.
 
     All ids are read once, and again if some seem to be used twice. Their hashes, 8 bytes a row, go
-    through files in `workplace`; None: where temporary files go. Of a pool whose ids rayal made
+    through files in `workplace`, of which `Folder.sweep` finds what a killed process has left;
+    None: where temporary files go. Of a pool whose ids rayal made
     nothing is read.
     """
     if pool.unique:
@@ -42,7 +43,7 @@ def check_ids(pool: Pool, workplace: Path | None = None) -> None:
     place = str(workplace or "the folder of temporary files")
     with (
         storage_errors(place, needed=8 * pool.rows),
-        TemporaryDirectory(prefix="rayal-ids-", dir=workplace) as folder,
+        TemporaryDirectory(prefix=TEMPORARY, dir=workplace) as folder,
     ):
         buckets = _Buckets(Path(folder), pool.rows)
         for shard in pool.shards(ROWS):

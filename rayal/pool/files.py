@@ -16,6 +16,7 @@ import os
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,7 +35,7 @@ ID_BATCH = 4096  # rows of ids alone
 
 @dataclass(frozen=True)
 class ParquetImages:
-    """The images of Parquet files below `root`. Pickled without the file that is open."""
+    """The images of Parquet files below `root`."""
 
     root: str
     """Absolute path or URL; relative addresses and ids made of file names start here."""
@@ -48,11 +49,8 @@ class ParquetImages:
     """How encoded images become pixels."""
     shape: tuple[int, int, int]
     """C H W of every image."""
-    _open: list["_File"] = field(default_factory=list, init=False, repr=False, compare=False)
-
-    def __reduce__(self) -> tuple[type["ParquetImages"], tuple[object, ...]]:
-        columns = self.id, self.image, self.raw
-        return ParquetImages, (self.root, *columns, self.decoding, self.shape)
+    key: str = field(default_factory=lambda: uuid4().hex, repr=False, compare=False)
+    """Of what was opened at one time: a file that is read in parts stays open under it."""
 
     def read(self, shard: Shard, keep: Container[str] | None = None) -> pa.Table:
         """Columns id and image (undecoded) of a shard; with `keep`, only the rows of those ids.
@@ -101,16 +99,14 @@ class ParquetImages:
         with readable(f"{shard.file}, row groups {shard.first_group} to {last},"):
             file = self._file(shard.file)
             table = file.read(shard, columns)
-        self._open[:] = [file]  # not after an error
+        _open.clear()
+        _open[self.key] = file  # not after an error
         return table, file.starts[shard.first_group] + shard.skip
 
     def _file(self, url: str) -> "_File":
         """The file, taken out of `_open` where it is there: another thread gets one of its own."""
-        try:
-            file = self._open.pop()
-        except IndexError:
-            return _File(url)
-        return file if file.url == url else _File(url)
+        file = _open.pop(self.key, None)
+        return file if file is not None and file.url == url else _File(url)
 
     def _ids(self, table: pa.Table, shard: Shard, first: int) -> pa.ChunkedArray:
         if self.id is None:
@@ -187,6 +183,11 @@ class _Part:
             self._rest = rest if len(rest) else None
             self.row, count = self.row + len(piece), count - len(piece)
             yield piece
+
+
+_open = dict[str, _File]()
+"""The file that this process has read last, by its images' `key`: every task of Ray unpickles those
+anew, and would read a row group from its start."""
 
 
 def _first(mask: pa.ChunkedArray) -> int | None:

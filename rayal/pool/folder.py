@@ -22,9 +22,8 @@ from rayal.atomic import build_once
 from rayal.dataset import cache
 from rayal.errors import DataError, UsageError
 from rayal.listing import JUNK, SUFFIXES, walk_images
-from rayal.parquet_columns import located
 from rayal.source import quoted
-from rayal.storage import Folder, Json, storage_errors
+from rayal.storage import Folder, Json, located, storage_errors
 
 LISTING = "listing.json"
 GROUP_ROWS = 2048
@@ -39,20 +38,15 @@ def parquet_files(root: str, follow_links: bool) -> list[str]:
     Names that start with a dot or an underscore (what writers note or have not finished) are left
     out. Raises UsageError for a folder of both kinds, DataError for a link that leads out.
     """
-    found, image = list[str](), None
+    found = list[str]()
     for path in _files(root, follow_links):
-        suffix = os.path.splitext(path)[1].lower()
-        if any(name.startswith("_") for name in path.split("/")):
+        if _is_noted(path):
             continue
-        if suffix == PARQUET:
-            found.append(path)
-        elif suffix in SUFFIXES:
-            image = image or path
-        if found and image:
-            raise UsageError(
-                f"{root} holds Parquet files ({found[0]}) and images ({image}); name those that are"
-                f" the pool by a pattern such as {root}/*{PARQUET}, or move the others away"
-            )
+        if not _is_parquet(path):
+            if not found:
+                return []  # `_images` looks at the rest
+            raise _mixed(root, found[0], path)
+        found.append(path)
     return sorted(found)
 
 
@@ -99,12 +93,15 @@ def _write(asked: Json, out: Path) -> None:
 
 def _images(root: str, follow_links: bool) -> Iterator[str]:
     """Paths below `root`, sorted folder by folder; DataError for one that is not Unicode."""
-    if os.path.isabs(root):
-        found = (path.removeprefix("./") for path in walk_images(Path(root), ".", follow_links))
-    else:
+    if not os.path.isabs(root):
         uri.checked(root)
-        found = (p for p in _files(root, False) if os.path.splitext(p)[1].lower() in SUFFIXES)
-    for path in found:
+    first = None
+    for path in _files(root, follow_links):
+        first = first or path
+        if _is_parquet(path):
+            if _is_noted(path):
+                continue
+            raise _mixed(root, path, first)
         try:
             path.encode()
         except UnicodeEncodeError as error:
@@ -112,27 +109,40 @@ def _images(root: str, follow_links: bool) -> Iterator[str]:
         yield path
 
 
+def _mixed(root: str, parquet: str, image: str) -> UsageError:
+    return UsageError(
+        f"{root} holds Parquet files ({parquet}) and images ({image}); name those that are the pool"
+        f" by a pattern such as {root}/*{PARQUET}, or move the others away"
+    )
+
+
 def _files(root: str, follow_links: bool) -> Iterator[str]:
-    """Paths of all files below `root`, without hidden ones, one folder in memory at a time."""
-    if os.path.isabs(root):
-        yield from _local(root, "", follow_links)
-    else:
-        fs, path = located(root)
-        yield from _remote(fs, path, "")
+    """Paths of images and Parquet files below `root`, without hidden ones, one folder in memory at
+    a time."""
+    wanted = SUFFIXES | {PARQUET}
+    if not os.path.isabs(root):
+        fs, top = located(root)
+        yield from (path for path in _remote(fs, top, "") if _suffix(path) in wanted)
+        return
+    try:
+        for path in walk_images(Path(root), ".", follow_links, wanted):
+            yield path.removeprefix("./")
+    except OSError as error:
+        with storage_errors(str(error.filename or root)):
+            raise
 
 
-def _local(root: str, folder: str, follow_links: bool) -> Iterator[str]:
-    with storage_errors(f"{root}/{folder}"), os.scandir(os.path.join(root, folder)) as entries:
-        for entry in entries:
-            path = f"{folder}{entry.name}"
-            if _is_hidden(entry.name):
-                continue
-            if entry.is_symlink() and not follow_links:
-                _check_link(root, path)
-            if not entry.is_dir(follow_symlinks=follow_links):
-                yield path
-            elif not (entry.is_symlink() and _leads_up(entry.path)):
-                yield from _local(root, f"{path}/", follow_links)
+def _is_noted(path: str) -> bool:
+    """Whether it is what a writer has noted, or not finished."""
+    return any(name.startswith("_") for name in path.split("/"))
+
+
+def _is_parquet(path: str) -> bool:
+    return _suffix(path) == PARQUET
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def _remote(fs: Any, top: str, folder: str) -> Iterator[str]:
@@ -155,15 +165,3 @@ def _remote(fs: Any, top: str, folder: str) -> Iterator[str]:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.rstrip("/") == JUNK
-
-
-def _check_link(root: str, path: str) -> None:
-    real = os.path.realpath(root)
-    if os.path.commonpath([real, os.path.realpath(f"{root}/{path}")]) != real:
-        raise DataError(f"{root}/{path} is a link out of {root}; copy it there, or follow links")
-
-
-def _leads_up(link: str) -> bool:
-    """Whether a link to a folder leads to one that it lies in."""
-    target = os.path.realpath(link)
-    return os.path.commonpath([target, os.path.realpath(os.path.dirname(link))]) == target

@@ -18,13 +18,13 @@ from rayal.card import CARD, ImageSpec
 from rayal.dataset import Dataset, Store
 from rayal.errors import DataError, UsageError
 from rayal.images import Decoding
-from rayal.parquet_columns import footers, is_binary, is_tensor, is_text, located
+from rayal.parquet_columns import footers, is_binary, is_tensor, is_text
 from rayal.parts import find, names
 from rayal.pool import Images, Shard, cut
 from rayal.pool.files import ParquetImages
 from rayal.pool.folder import GROUP_ROWS, LISTING, PARQUET, list_folder, parquet_files
 from rayal.source import quoted
-from rayal.storage import Folder, Json, storage_errors
+from rayal.storage import Folder, Json, located, storage_errors
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class Pool:
     """Whether ids were made by rayal, so that none can be strange or used twice."""
     least_rows: int = 1
     """Rows below which a shard is not cut: prepared stores are read in whole row groups."""
+    image_bytes: int = 0
+    """What an image takes in memory before it is decoded, on average; 0: no more than after."""
 
     @property
     def rows(self) -> int:
@@ -169,6 +171,8 @@ def _of_parquet(
         _check_decoding(decoding, spec)
     options = {"id": id, "image": image, "decoding": None if raw else decoding.model_dump()}
     layout = zip(names, found.values(), strict=True)
+    stored = sum(footer.sizes[image] for footer in found.values())
+    rows = sum(sum(footer.groups) for footer in found.values())
     return _checked(
         Pool(
             images=ParquetImages(root, id, image, raw, decoding, spec.shape),
@@ -176,6 +180,7 @@ def _of_parquet(
             fingerprint=_digest(options, ([name, f.bytes, *f.groups] for name, f in layout)),
             origin=f"{len(names)} Parquet files in {root}",
             unique=id is None,
+            image_bytes=0 if raw else stored // max(rows, 1),
         )
     )
 

@@ -1,6 +1,6 @@
 """`rayal score` from beginning to end: checks, folder, lock, one resumable pass, its summary.
 
-OUT/score.yaml, environment.json    what was asked, and where it ran
+OUT/score.yaml   what was asked
 OUT/pool/        the listing of a folder of images, frozen; identity of the pool
 OUT/models/      the weights, as workers read them
 OUT/batch/       the batch size, and what was measured for it
@@ -8,30 +8,22 @@ OUT/scores/      shard-00000.parquet ..., done.json: what `rayal select` reads
 OUT/bad.csv      id and reason of every image that could not be decoded
 """
 
-import csv
-import io
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 from typing import Protocol
 
-from rayal import document
-from rayal.errors import LockedError
+from rayal import document, spreadsheet
+from rayal.errors import DataError, LockedError
 from rayal.journal import Journal, is_done
 from rayal.parts import find
 from rayal.pool import census
 from rayal.pool.source import Pool, open_pool
 from rayal.pool_scoring.models import Placed, PoolModels, read_models
 from rayal.pool_scoring.settings import PoolCompute, PoolScoring
-from rayal.scoring import (
-    ScoreJob,
-    ShardTask,
-    bad_images,
-    pending,
-    refuse_bad,
-    summary,
-)
+from rayal.scoring import ScoreJob, ShardTask, Tolerance, bad_images, pending, summary
 from rayal.storage import Folder, Json
 
 SHARDS = 64
@@ -39,9 +31,14 @@ SHARDS = 64
 among workers, and little is lost when one dies."""
 FEW = 256
 
+logger = logging.getLogger(__name__)
+
 
 class Engine(Protocol):
     """Where the work runs."""
+
+    device: str
+    """cpu or cuda, never auto."""
 
     def fastest_batch(self, job: ScoreJob, limit: int) -> Json: ...
 
@@ -102,7 +99,7 @@ class PoolPass:
         )
 
         def check(out: Folder) -> Json:
-            census.check_ids(pool)
+            census.check_ids(pool, out.local)
             return {"fingerprint": pool.fingerprint, "rows": pool.rows, "origin": pool.origin}
 
         begun = self.journal.done_once(out, check)
@@ -115,20 +112,26 @@ class PoolPass:
 
     def _scored(self, engine: Engine, watch: Watcher, out: Folder) -> Json:
         job = self._job(engine, out)
-        started, tasks = monotonic(), self._tasks()
+        tasks = self._tasks(job.batch)
         todo, results = pending(job, tasks)
+        tolerance = Tolerance(self._max_bad)
+        tolerance.add(*results)
         before = done = sum(result["rows"] for result in results)
         watch.images(done, self.pool.rows)
+        started = monotonic()
         for result in engine.score(job, todo):
             results.append(result)
-            refuse_bad(results, self.settings.max_bad)
+            tolerance.add(result)
             done += result["rows"]
             watch.images(done, self.pool.rows)
         seconds = monotonic() - started
         total = summary(job, tasks, results)
+        if total["bad"] == total["units"]:
+            unit, reason = next(bad_images(out, results))
+            raise DataError(f"no image can be decoded; the first is {unit!r}: {reason}")
         shards = [task.shard for task in tasks]
         census.check_scored(self.pool, shards, out, total["shards"])
-        self.folder.write("bad.csv", _bad_table(bad_images(out, results)))
+        self.folder.write("bad.csv", spreadsheet.table(["id", "reason"], bad_images(out, results)))
         return {
             **total,
             "classes": self.models.card.classes,
@@ -156,38 +159,49 @@ class PoolPass:
             members=files.members,
             companions=files.companions,
             keeps_predicted=True,
+            device=engine.device,
         )
         return job.with_batch(self._batch(engine, job))
 
     def _batch(self, engine: Engine, job: ScoreJob) -> int:
+        """As asked; else the fastest, but no larger than a shard or the pool."""
         asked, limit = self.settings.batch, self.settings.compute.batch_bytes
         if asked != "auto":
             return asked
         measured = self.journal.done_once(
             self.folder / "batch", lambda _: engine.fastest_batch(job, limit)
         )
-        return int(measured["batch"])
+        return min(int(measured["batch"]), self._shard_rows(), self.pool.rows)
 
-    def _tasks(self) -> list[ShardTask]:
-        rows = shard_rows(
-            self.pool.rows, math.prod(self.models.card.image.shape), self.settings.compute
-        )
-        return [ShardTask(shard) for shard in self.pool.shards(rows)]
+    def _tasks(self, batch: int) -> list[ShardTask]:
+        rows = self._shard_rows(batch)
+        shards = self.pool.shards(rows)
+        on_ray, listed = self.settings.compute.engine == "ray", self.pool.unique
+        if on_ray and not listed and any(shard.skip for shard in shards):
+            logger.warning(
+                "%s has row groups of more than %d rows, which each worker reads from their start;"
+                " write its files with that row_group_size to score them faster",
+                self.pool.origin,
+                rows,
+            )
+        return [ShardTask(shard) for shard in shards]
+
+    def _shard_rows(self, batch: int = 1) -> int:
+        image = max(math.prod(self.models.card.image.shape), self.pool.image_bytes)
+        return shard_rows(self.pool.rows, image, self.settings.compute, batch)
+
+    @property
+    def _max_bad(self) -> int:
+        asked = self.settings.max_bad
+        return max(10, self.pool.rows // 1000) if asked is None else asked
 
 
-def shard_rows(total: int, image: int, compute: PoolCompute) -> int:
+def shard_rows(total: int, image: int, compute: PoolCompute, batch: int = 1) -> int:
     """Images in one shard of a pool of `total`, each of `image` bytes: as the limits say, fewer
-    where there would not be enough shards."""
+    where there would not be enough shards; whole batches, for a part of one takes as long."""
     most = min(compute.shard_rows, compute.shard_bytes // image)
-    return max(1, min(most, max(FEW, -(-total // SHARDS))))
-
-
-def _bad_table(bad: Iterator[tuple[str, str]]) -> bytes:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["id", "reason"])
-    rows.writerows(bad)
-    return text.getvalue().encode()
+    rows = max(1, min(most, max(FEW, batch, -(-total // SHARDS))))
+    return rows // batch * batch or rows
 
 
 def lines(result: Json, out: Folder) -> Iterator[str]:

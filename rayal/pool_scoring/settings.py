@@ -16,7 +16,8 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class PoolCompute(Settings):
-    """Where the pass runs and with how much of the machine; it changes no score."""
+    """Where the pass runs and with how much of the machine; only the device changes scores, in
+    their last bits: where it is another one than before, all is scored again."""
 
     engine: Literal["ray", "local"] = "ray"
     """`ray`: Ray Data on a cluster or on all of this machine; `local`: in this process."""
@@ -27,7 +28,7 @@ class PoolCompute(Settings):
     max_failures: NonNegativeInt = 3
     """Times that a pass is started again after a worker died."""
     shard_bytes: PositiveInt = 256 * 2**20
-    """Most decoded pixels (bytes) in one shard; a worker has three shards in memory."""
+    """Most of images (bytes) in one shard, as stored or decoded; a worker has three in memory."""
     shard_rows: PositiveInt = 65536
     """Most images in one shard, the unit of work and of resuming, and so in one file."""
     batch_bytes: PositiveInt = 4 * 2**30
@@ -73,9 +74,11 @@ class PoolScoring(Settings):
     seed: NonNegativeInt = 0
     """Of dropout and of random scores."""
     batch: PositiveInt | Literal["auto"] = "auto"
-    """Images in one forward pass; `auto` takes the fastest within `compute.batch_bytes`, once."""
-    max_bad: NonNegativeInt = 1000
-    """Images that may be undecodable before the pass stops."""
+    """Images in one forward pass; `auto` takes the fastest within `compute.batch_bytes`, once, and
+    no more than a shard has."""
+    max_bad: NonNegativeInt | None = None
+    """Images that may be undecodable before the pass stops; null: one in 1000, and 10 in any pool.
+    """
     compute: PoolCompute = PoolCompute()
 
     @model_validator(mode="after")

@@ -49,9 +49,9 @@ def select(
     where a file does not fit the pass.
     """
     r = request
-    r.check()
     done = FinishedPass(url)
-    _check_columns(done, r)
+    column = done.column(r.strategy) if r.strategy.ranks() else r.name
+    _check_columns(done, r, column)
     labeled = Ids() if r.labeled is None else read_ids(r.labeled)
     costs = None if r.costs is None else read_costs(r.costs)
     groups = None if r.groups is None else read_groups(r.groups)
@@ -59,7 +59,7 @@ def select(
     rng = numpy_generator(r.seed, r.cycle, "select", r.name)
     if not r.strategy.ranks():
         return _own_select(done, r, labeled, costs, rng, beside, trained)
-    return _walked(done, r, Places(labeled), costs, groups, rng)
+    return _walked(done, r, column, Places(labeled), costs, groups, rng)
 
 
 def write(selection: Selection, out: str) -> None:
@@ -75,10 +75,10 @@ def beside(out: str) -> Folder:
     return Folder(path.rpartition("/")[0] or "/")
 
 
-def _check_columns(done: FinishedPass, r: Request) -> None:
+def _check_columns(done: FinishedPass, r: Request, column: str) -> None:
     there = done.columns()
     kept = [f"keep.{signal}" for signal in sorted(r.strategy.kept())]
-    needed = [f"score.{r.name}"] if r.strategy.ranks() else kept
+    needed = [f"score.{column}"] if r.strategy.ranks() else kept
     needed += [] if r.min_distance is None else [FEATURES]
     needed += [] if r.per_class is None else [PREDICTED]
     if missing := [column for column in needed if column not in there]:
@@ -142,25 +142,25 @@ def _own_select(
     beside: Folder | None,
     trained: Mapping[str, FileLocation] | None,
 ) -> Selection:
-    with scratch_folder(beside) as scratch:
-        kept = r.strategy.kept()
-        pools = scores.load(done.folder, done.result, kept, labeled, trained, [r.name], scratch)
-        pool = seen_by(r.strategy, pools[r.name])
-        if costs is not None:
-            pool = replace(pool, costs=costs.of(pool.ids))
-        chosen = positions(r.strategy, r.name, pool, r.budget, rng)
-        return Selection(
-            list(pool.ids[chosen]),
-            None if pool.scores is None else pool.scores[chosen].tolist(),
-            [f"{r.name} pick {number}" for number in range(1, len(chosen) + 1)],
-            float(pool.costs[chosen].sum()),
-            {"labeled": len(labeled)},
-        )
+    kept, place = r.strategy.kept(), scratch_folder(beside)
+    pools = scores.load(done.folder, done.result, kept, labeled, trained, [r.name], place)
+    pool = seen_by(r.strategy, pools[r.name])
+    if costs is not None:
+        pool = replace(pool, costs=costs.of(pool.ids))
+    chosen = positions(r.strategy, r.name, pool, r.budget, rng)
+    return Selection(
+        list(pool.ids[chosen]),
+        None if pool.scores is None else pool.scores[chosen].tolist(),
+        [f"{r.name} pick {number}" for number in range(1, len(chosen) + 1)],
+        float(pool.costs[chosen].sum()),
+        {"labeled": len(labeled)},
+    )
 
 
 def _walked(
     done: FinishedPass,
     r: Request,
+    column: str,
     labeled: Places,
     costs: PerUnit[np.float64] | None,
     groups: PerUnit[np.int64] | None,
@@ -182,15 +182,15 @@ def _walked(
     walk, secret = Walk(r.budget, price, cheapest, caps, apart), tie_secret(rng)
     # one more than can be bought, to see a tie; a budget of clicks says little about units
     first = int(min(r.budget, FEW if costs else np.inf)) + 1
-    walk.down(ranked(done.folder, done.result, r.name, secret, first, columns, eligible))
-    reason = f"highest {r.name}"
+    walk.down(ranked(done.folder, done.result, column, secret, first, columns, eligible))
+    reason = f"highest {column}"
     tied = walk.scores[-1] if walk.tie else None
     return Selection(
         walk.ids,
         walk.scores,
         [f"{reason}; tie broken by seed" if s == tied else reason for s in walk.scores],
         walk.spent,
-        {"labeled": len(labeled.ids)} | _passed_over(done, r, walk, caps, labeled, secret),
+        {"labeled": len(labeled.ids)} | _passed_over(done, r, column, walk, caps, labeled, secret),
     )
 
 
@@ -218,7 +218,13 @@ def _features(done: FinishedPass, labeled: Places) -> Iterator[Numbers]:
 
 
 def _passed_over(
-    done: FinishedPass, r: Request, walk: Walk, caps: Sequence[Cap], labeled: Places, secret: int
+    done: FinishedPass,
+    r: Request,
+    column: str,
+    walk: Walk,
+    caps: Sequence[Cap],
+    labeled: Places,
+    secret: int,
 ) -> dict[str, int]:
     """How many units rank before the last one taken and were not taken, by the first cause that
     stands in their way in the end."""
@@ -228,8 +234,8 @@ def _passed_over(
     if not causes or walk.last is None:
         return causes
     taken, columns = Places(Ids(walk.ids)), [PREDICTED] * (r.per_class is not None)
-    for shard in scores.shards(done.folder, done.result, ["id", f"score.{r.name}", *columns]):
-        rows = scored(done.folder, shard, r.name, columns)
+    for shard in scores.shards(done.folder, done.result, ["id", f"score.{column}", *columns]):
+        rows = scored(done.folder, shard, column, columns)
         rows = rows.filter(pc.greater_equal(rows["score"], walk.last.score))
         ids = Ids(rows["id"])
         rows = rows.filter(pa.array(~(labeled.has(ids) | taken.has(ids))))

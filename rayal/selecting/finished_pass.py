@@ -1,5 +1,6 @@
 """A scoring pass that is done, as `rayal score` or a run left it."""
 
+import json
 from collections.abc import Iterator
 
 from rayal import scores
@@ -7,6 +8,7 @@ from rayal.errors import DataError, UsageError
 from rayal.ids import Ids
 from rayal.journal import read_done
 from rayal.storage import FileRecord, Folder, Json
+from rayal.strategy import Strategy
 
 
 class FinishedPass:
@@ -34,6 +36,25 @@ class FinishedPass:
             if scores.OK in table["status"].unique().to_pylist():
                 return list(table.schema.names)
         raise DataError(f"{self.folder.url} has no unit that could be decoded")
+
+    def column(self, strategy: Strategy) -> str:
+        """The name of its scores. Raises UsageError where the pass has none of such options; a
+        strategy without any stands for the only one of its name."""
+        asked = strategy.model_dump(mode="json")
+        bare = {column: {"name": column} for column in self.result["columns"]}
+        there: Json = self.result.get("options", bare)  # which older passes do not tell
+        same = [column for column, options in there.items() if options == asked]
+        if not strategy.model_fields_set:
+            named = [c for c, options in there.items() if options["name"] == asked["name"]]
+            same = same or named * (len(named) == 1)
+        if same:
+            return same[0]
+        name = asked["name"]
+        listed = ", ".join(f"{column} {json.dumps(there[column])}" for column in there)
+        raise UsageError(
+            f"{self.folder.url} has no scores of {json.dumps(asked)}, its strategies are {listed};"
+            f" select by one of these, or score again with --strategies {name}"
+        )
 
     def ids(self) -> Iterator[tuple[Ids, Ids]]:
         """Of each shard all ids, and those of its good units."""

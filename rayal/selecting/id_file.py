@@ -19,12 +19,8 @@ from numpy.typing import NDArray
 
 from rayal.errors import DataError
 from rayal.ids import Ids, Places
+from rayal.spreadsheet import FORMULA
 from rayal.storage import Folder
-
-FORMULA = "-+=@'\t\r"
-"""What a spreadsheet may take for the start of a formula, and the apostrophe that stops it; the
-minus first, so that it makes no range in a pattern."""
-
 
 Number = TypeVar("Number", np.float64, np.int64)
 
@@ -75,11 +71,6 @@ def read_groups(location: str) -> PerUnit[np.int64]:
         raise DataError(f"{location}: {ids[first]!r} has no group")
     codes = table["group"].combine_chunks().dictionary_encode().indices
     return PerUnit(Places(ids), codes.to_numpy().astype(np.int64))
-
-
-def escaped(cell: str) -> str:
-    """The cell as text that no spreadsheet computes."""
-    return f"'{cell}" if cell.startswith(tuple(FORMULA)) else cell
 
 
 def _once(location: str, table: pa.Table) -> Ids:

@@ -1,6 +1,5 @@
 """What `rayal select` chose, as a table for people and programs."""
 
-import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from itertools import repeat
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayal.selecting.id_file import escaped
+from rayal import spreadsheet
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,9 @@ class Selection:
         )
 
     def csv(self) -> bytes:
-        """The table for people. An id that a spreadsheet might take for a formula, and one that
-        begins with an apostrophe, has an apostrophe before it; `parquet` has the ids as they are.
-        """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\r\n")  # or a \r in an id is not quoted
-        writer.writerow(["rank", "id", "score", "reason"])
-        values = map(repr, self.scores) if self.scores is not None else repeat("", len(self.ids))
-        ids, reasons = map(escaped, self.ids), map(escaped, self.reasons)
-        writer.writerows(zip(range(1, len(self.ids) + 1), ids, values, reasons, strict=True))
-        return text.getvalue().encode()
+        """The table for people; `parquet` has the ids as they are."""
+        header, table = ["rank", "id", "score", "reason"], self.table().to_pydict()
+        return spreadsheet.table(header, zip(*table.values(), strict=True))
 
     def parquet(self) -> bytes:
         """The table for programs."""

@@ -2,11 +2,17 @@
 
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
+import torch
 
 from rayal import pool_scoring
+from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
+from rayal.engine.failures import described
+from rayal.experiment import Compute
 from rayal.pool_scoring.settings import PoolCompute
 from tests.test_pool_scoring import UNITS, Watch, png, score, settings, write_pool, write_weights
 
@@ -28,3 +34,26 @@ def test_actors_write_what_one_process_writes(tmp_path: Path, actors: int) -> No
 
     for file in sorted((tmp_path / "local/scores").glob("shard-*.parquet")):
         assert file.read_bytes() == (tmp_path / "ray/scores" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize("scorers", [None, 7])
+def test_half_the_cores_decode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scorers: int | None
+) -> None:
+    """On a cluster that somebody else has started one core would decode for all actors."""
+    asked = list[int | None]()
+    monkeypatch.setattr(cluster, "score_on_ray", lambda job, tasks, c: asked.append(c.scorers))
+    cores = int(ray.cluster_resources()["CPU"])
+    engine = RayEngine(Compute(engine="ray", device="cpu", scorers=scorers), cores)
+    for raw in (False, True):
+        job = SimpleNamespace(images=SimpleNamespace(raw=raw), out=str(tmp_path))
+        engine.score(job, [])
+
+    assert [scorers or cores // 2, scorers or cores - 1] == asked
+
+
+def test_ways_out_of_full_memory_are_those_of_the_command() -> None:
+    """`rayal score` has no compute.score_batch."""
+    said = described(torch.OutOfMemoryError())["message"]
+
+    assert "of `rayal score`: batch, with a new --out" in said

@@ -108,18 +108,25 @@ def test_parts_of_a_row_group_in_any_order(
 
 
 def test_consecutive_parts_are_read_once(huge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the start each time, a group of a million rows would be read a thousand times."""
+    """From the start each time, a group of a million rows would be read a thousand times; by Ray,
+    too, whose tasks unpickle what they read from."""
     begun: list[int] = []
     part = pool_files._Part
     monkeypatch.setattr(pool_files, "_Part", lambda *given: begun.append(given[1]) or part(*given))
     images, shards = images_of(huge), shards_of(huge / "a.parquet", 7)
     for shard in [*shards[:2], *shards[3:]]:  # another worker has the one between
-        images.read(shard)
+        pickle.loads(pickle.dumps(images)).read(shard)
 
     assert [0] == begun
+    images_of(huge).read(shards[-1])  # opened anew: the file may be another by now
+    assert [0, 0] == begun
+
+    images.read(shards[0])
+    begun.clear()
 
     images.read(shards[2])
-    assert [0, 0] == begun
+    images.read(shards[1])
+    assert [0] == begun
 
 
 def test_memory_does_not_grow_with_a_row_group(tmp_path: Path) -> None:
@@ -134,6 +141,7 @@ def test_memory_does_not_grow_with_a_row_group(tmp_path: Path) -> None:
         for shard in shards_of(tmp_path / "a.parquet", 50):
             assert shard.rows == images.read(shard).num_rows
     finally:
+        pool_files._open.clear()  # what is open has memory of this pool
         pa.set_memory_pool(usual)
 
     assert 1 == pq.ParquetFile(tmp_path / "a.parquet").num_row_groups
@@ -231,7 +239,8 @@ def test_images_of_another_size_are_bad(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", ["a", "b"], [png(1), encoded(photo(5, 4))])
     found = decoded(images_of(tmp_path, decoding=COLOUR), tmp_path / "a.parquet")
 
-    assert (["a"], {"b": "is (3, 5, 4) instead of (3, 4, 4) (C, H, W)"}) == (found[0], found[2])
+    reason = "is (3, 5, 4) instead of (3, 4, 4) (C, H, W); set decoding.size"
+    assert (["a"], {"b": reason}) == (found[0], found[2])
 
 
 def test_addresses(tmp_path: Path) -> None:
@@ -248,8 +257,8 @@ def test_addresses(tmp_path: Path) -> None:
         "x/../../2.png": f"'x/../../2.png' leads out of {root}; make it absolute",
         "http://127.0.0.1/1.png": "image address 'http://127.0.0.1/1.png' is refused",
         "s3::http://127.0.0.1/1.png": "image address 's3::http://127.0.0.1/1.png' is refused",
-        "folder.png": "unreadable",
-        "": "unreadable",
+        "folder.png": "no regular file",
+        "": "no regular file",
         "a\0b.png": "unreadable",
     }
     paths = [*good, *reasons, None]
@@ -260,6 +269,17 @@ def test_addresses(tmp_path: Path) -> None:
     assert {*map(repr, [*reasons, None])} == bad.keys()
     for path, reason in reasons.items():
         assert bad[repr(path)].startswith(reason)
+
+
+def test_an_address_that_is_not_unicode_is_bad(tmp_path: Path) -> None:
+    """A whole pass would end, again and again, for one name in Latin-1 (E09)."""
+    (tmp_path / "1.png").write_bytes(png(3))
+    latin = pa.array([b"1.png", "é.png".encode("latin-1")])
+    paths = pa.StringArray.from_buffers(2, *latin.buffers()[1:])
+    write(tmp_path / "a.parquet", ["a", "b"], paths)
+
+    found = decoded(images_of(tmp_path), tmp_path / "a.parquet")
+    assert (["a"], [3], {"b": "the address is not Unicode"}) == found
 
 
 @pytest.mark.parametrize("tensors", [False, True])

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayal import ranking, scores
+from rayal import config, ranking, scores
 from rayal.errors import DataError, UsageError
 from rayal.ids import Ids
 from rayal.parts import build
@@ -146,8 +146,8 @@ def test_picks_what_walking_down_the_whole_pool_picks(
         patch.setattr(ranking, "BLOCK_BYTES", 400)  # some rows: several blocks
         url = pool.write(Path(path), shards, seed)
         request = Request(
-            ENTROPY,
-            budget,
+            strategy=ENTROPY,
+            budget=budget,
             seed=seed % 5,
             labeled=f"{path}/labeled.txt" if labeled else None,
             costs=f"{path}/costs.parquet" if costs else None,
@@ -185,7 +185,11 @@ def test_strategies_that_select_themselves_know_labels_and_costs(tmp_path: Path,
         _keep(Folder(url) / "scores", name, dict(zip(pool.ids, probs, strict=True)))
         at = tmp_path / str(shards)
         request = Request(
-            strategy, 9.5, 3, labeled=f"{at}/labeled.txt", costs=f"{at}/costs.parquet"
+            strategy=strategy,
+            budget=9.5,
+            seed=3,
+            labeled=f"{at}/labeled.txt",
+            costs=f"{at}/costs.parquet",
         )
         picked.append(select(url, request, Folder(at / "work")))
         assert [] == list((at / "work").iterdir())
@@ -227,27 +231,35 @@ def _keep(folder: Folder, name: str, probs: dict[str, np.ndarray]) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"budget": 0}, "budget: 0 buys nothing"),
-        ({"budget": math.nan}, "budget: nan buys nothing"),
-        ({"per_class": 0}, "per_class: 0 would leave nothing"),
+        ({"budget": 0}, "budget: should be greater than 0, got 0"),
+        ({"budget": math.nan}, "budget: should be a finite number"),
+        ({"per_class": 0}, "per_class: should be greater than 0, got 0"),
         ({"per_group": 2}, "groups and per_group are given together"),
         ({"groups": "x.csv"}, "groups and per_group are given together"),
-        ({"min_distance": -1.0}, "min_distance: -1.0 must be a number above 0"),
-        ({"strategy": build("strategies", "core_set"), "per_class": 3}, "core_set does not rank"),
-        ({"strategy": build("strategies", "badge"), "min_distance": 1.0}, "badge does not rank"),
+        ({"min_distance": -1.0}, "min_distance: should be greater than 0, got -1.0"),
+        ({"strategy": "core_set", "per_class": 3}, "core_set does not rank"),
+        ({"strategy": "badge", "min_distance": 1.0}, "badge does not rank"),
+        ({"strategy": {"name": "entropy", "nope": 1}}, "strategy.nope: there is no such key"),
+        (
+            {"strategy": {"name": "bald", "passes": 1}},
+            "strategy.passes: should be greater than or equal",
+        ),
+        ({"strategy": "entropie"}, "no 'entropie' in strategies; did you mean 'entropy'"),
     ],
 )
-def test_what_cannot_be_asked(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
-    """A limit that is not kept would be found out after the labels are paid for."""
-    url = Pool.drawn(5).write(tmp_path)
-    with pytest.raises(UsageError, match=message):
-        select(url, Request(**{"strategy": ENTROPY, "budget": 3, **fields}))
+def test_what_cannot_be_asked(fields: dict[str, Any], message: str) -> None:
+    """A limit that is not kept would be found out after the labels are paid for; a wrong option
+    would end in pages of pydantic."""
+    with pytest.raises(UsageError, match=message) as refused:
+        config.from_options({"strategy": "entropy", "budget": 3, **fields}, [], Request)
+
+    assert 2 == refused.value.exit_code and "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [
-        ("margin", "no column score.margin, its strategies are entropy; .* --strategies margin"),
+        ("margin", "no scores of .*margin.*, its strategies are entropy .*--strategies margin"),
         ("badge", "no column keep.probs, .* --strategies badge"),
     ],
 )
@@ -255,7 +267,35 @@ def test_what_the_pass_lacks(tmp_path: Path, strategy: str, message: str) -> Non
     """The user would see a KeyError, and not learn what to score again."""
     url = Pool.drawn(5).write(tmp_path)
     with pytest.raises(UsageError, match=message):
-        select(url, Request(build("strategies", strategy), 3))
+        select(url, Request(strategy=build("strategies", strategy), budget=3))
+
+
+def test_the_options_decide_which_scores_are_taken(tmp_path: Path) -> None:
+    """A ranking by 10 passes of dropout would pass for one by 50."""
+    folder, ten = Folder(tmp_path), {"name": "bald", "passes": 10}
+    columns = {"score.bald": np.array([1.0, 0.0]), "score.bald#2": np.array([0.0, 1.0])}
+    file = folder.write("0.parquet", scores.encode(["a", "b"], columns, {}))
+    options = {"bald": {"name": "bald", "passes": 20}, "bald#2": ten}
+
+    def picked(there: list[str], strategy: Any) -> list[str]:
+        result = {"columns": there, "shards": [file._asdict()]}
+        result["options"] = {column: options[column] for column in there}
+        folder.write_sealed("done.json", {"result": result})
+        request = Request(strategy=build("strategies", strategy), budget=1, per_class=None)
+        return select(folder.url, request).ids
+
+    both = list(options)
+    assert ["a"] == picked(both, {"name": "bald", "passes": 20}) == picked(["bald"], "bald")
+    assert ["b"] == picked(both, ten) == picked(both, "bald") == picked(["bald#2"], ten)
+    with pytest.raises(
+        UsageError, match=r'no scores of .*50.*bald#2 {"name": "bald", "passes": 10}'
+    ):
+        picked(both, {"name": "bald", "passes": 50})
+    with pytest.raises(UsageError, match="no scores of"):
+        picked(["bald"], ten)
+    options["bald#2"] = {"name": "bald", "passes": 30}
+    with pytest.raises(UsageError, match="no scores of"):  # which of the two?
+        picked(both, "bald")
 
 
 def test_columns_that_only_limits_need(tmp_path: Path) -> None:
@@ -266,19 +306,19 @@ def test_columns_that_only_limits_need(tmp_path: Path) -> None:
     folder.write_sealed("done.json", {"result": result})
 
     with pytest.raises(UsageError, match="keep.features.* keeps features, such as core_set"):
-        select(folder.url, Request(ENTROPY, 3, min_distance=1.0))
+        select(folder.url, Request(strategy=ENTROPY, budget=3, min_distance=1.0))
     with pytest.raises(UsageError, match="predicted.* leave out per_class"):
-        select(folder.url, Request(ENTROPY, 3, per_class=1))
-    assert ["a"] == select(folder.url, Request(ENTROPY, 3)).ids
+        select(folder.url, Request(strategy=ENTROPY, budget=3, per_class=1))
+    assert ["a"] == select(folder.url, Request(strategy=ENTROPY, budget=3)).ids
 
 
 def test_what_is_no_finished_pass(tmp_path: Path) -> None:
     """Half a pass would be selected from as if it were the pool."""
     with pytest.raises(UsageError, match="holds no finished scores"):
-        select(str(tmp_path), Request(ENTROPY, 3))
+        select(str(tmp_path), Request(strategy=ENTROPY, budget=3))
     Folder(tmp_path).write_sealed("done.json", {"result": {"weights": {}}})
     with pytest.raises(UsageError, match="is not a scoring pass"):
-        select(str(tmp_path), Request(ENTROPY, 3))
+        select(str(tmp_path), Request(strategy=ENTROPY, budget=3))
 
 
 def test_a_pass_of_nothing_but_bad_images(tmp_path: Path) -> None:
@@ -288,7 +328,7 @@ def test_a_pass_of_nothing_but_bad_images(tmp_path: Path) -> None:
     result = {"columns": ["entropy"], "shards": [file._asdict()]}
     folder.write_sealed("done.json", {"result": result})
     with pytest.raises(DataError, match="no unit that could be decoded"):
-        select(folder.url, Request(ENTROPY, 3))
+        select(folder.url, Request(strategy=ENTROPY, budget=3))
 
 
 def test_files_of_another_pool(tmp_path: Path) -> None:
@@ -297,12 +337,12 @@ def test_files_of_another_pool(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("unit-001\nx\ny\nbad-0\n")
     (tmp_path / "some.csv").write_text("id,cost,group\nunit-001,1,a\nunit-003,2,b\nbad-0,1,c\n")
     with pytest.raises(DataError, match=r"other.txt: 2 of 4 ids are not in .*, the first is 'x'"):
-        select(url, Request(ENTROPY, 3, labeled=f"{tmp_path}/other.txt"))
+        select(url, Request(strategy=ENTROPY, budget=3, labeled=f"{tmp_path}/other.txt"))
     lacks = r"some.csv lacks 3 of 5 units of .*, the first is 'unit-000'"
     with pytest.raises(DataError, match=lacks):
-        select(url, Request(ENTROPY, 3, costs=f"{tmp_path}/some.csv"))
+        select(url, Request(strategy=ENTROPY, budget=3, costs=f"{tmp_path}/some.csv"))
     with pytest.raises(DataError, match=lacks):
-        select(url, Request(ENTROPY, 3, groups=f"{tmp_path}/some.csv", per_group=1))
+        select(url, Request(strategy=ENTROPY, budget=3, groups=f"{tmp_path}/some.csv", per_group=1))
 
 
 def test_features_that_are_not_finite_are_named(tmp_path: Path) -> None:
@@ -311,7 +351,7 @@ def test_features_that_are_not_finite_are_named(tmp_path: Path) -> None:
     pool.scores[4], pool.features[4, 1] = 9.0, np.inf
     url = pool.write(tmp_path)
     with pytest.raises(DataError, match="features of unit 'unit-004' are not all finite"):
-        select(url, Request(ENTROPY, 3, min_distance=1.0))
+        select(url, Request(strategy=ENTROPY, budget=3, min_distance=1.0))
 
 
 STRANGE = ["=cmd()|' /C calc'!A0", "+1", "-2", "@x", "\tx", "\rx", "'", "'=", 'a"b,c\nd', "é", "0"]
@@ -324,7 +364,10 @@ def test_files_have_the_ids_as_they_are(tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "picks.parquet")
     text = (tmp_path / "picks.csv").read_bytes().decode()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    again = select(_of(tmp_path, STRANGE), Request(ENTROPY, 99, labeled=f"{tmp_path}/picks.csv"))
+    again = select(
+        _of(tmp_path, STRANGE),
+        Request(strategy=ENTROPY, budget=99, labeled=f"{tmp_path}/picks.csv"),
+    )
 
     assert STRANGE == table["id"].to_pylist()
     assert list(range(1, len(STRANGE) + 1)) == table["rank"].to_pylist()
