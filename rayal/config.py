@@ -37,11 +37,18 @@ def load(
     """
     from rayal.experiment import Experiment
 
+    return load_as(Experiment, path, overrides, plugins)
+
+
+def load_as(
+    model: type[M], path: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str] = ()
+) -> M:
+    """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
     allow_plugins(plugins)
-    node = document.read(path, on=_default_parts(Experiment))
+    node = document.read(path, on=_default_parts(model))
     for assignment in overrides:
         node = document.override(node, assignment)
-    return _validated(node, Experiment)
+    return _validated(node, model)
 
 
 def from_options(options: Mapping[str, Any], overrides: Iterable[str], model: type[M]) -> M:
@@ -71,6 +78,15 @@ def resolved(fields: Mapping[str, Any]) -> "Experiment":
 
     text = document.dump(dict(fields))
     return _validated(document.parse(text, "experiment.yaml", Path.cwd()), Experiment)
+
+
+def changed(fields: Mapping[str, Any], over: Mapping[str, Any], source: str) -> "Experiment":
+    """The experiment with these fields and `over` merged on top as in a file; `source` names both
+    in messages."""
+    from rayal.experiment import Experiment
+
+    node = document.merge(document.given(fields, source), document.given(over, source))
+    return _validated(node, Experiment)
 
 
 def _validated(node: Node, model: type[M]) -> M:

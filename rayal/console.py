@@ -123,6 +123,23 @@ class Console:
                 self.line(_status(now))
 
 
+class SweepConsole(Console):
+    """Counts the trials of a sweep, and has a line for each that ends."""
+
+    def __init__(self, total: int, ended: int) -> None:
+        """`ended`: those that an earlier attempt has ended."""
+        super().__init__()
+        self.total, self.ended = total, ended
+        self.begin("sweep", "trials")
+        self.count(ended, total)
+
+    def told(self, trial: str, outcome: str) -> None:
+        """A trial has ended so."""
+        self.ended = min(self.ended + 1, self.total)
+        self.count(self.ended, self.total)
+        self.line(f"{self.ended} of {self.total}  {trial}: {outcome}")
+
+
 class RunConsole(Console):
     """A watcher of a run: the stage in progress, and a line per cycle."""
 

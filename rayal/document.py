@@ -5,7 +5,7 @@ Plain values only: no tags, no aliases, no key twice, and the scalars of YAML 1.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +47,8 @@ class Node:
                 return {key: node.plain() for key, node in self.value.items()}
             case list():
                 return [node.plain() for node in self.value]
+            case Written():  # a value read before
+                return self.value
             case str():
                 return Written(self.value, self.origin.folder)
         return self.value
@@ -97,7 +99,7 @@ def given(plain: Any, source: str) -> Node:
 def override(base: Node, assignment: str) -> Node:
     """`base` with one `a.b=value` of the command line on top; the value is YAML."""
     key, equals, text = assignment.partition("=")
-    source = f"--set {assignment}"
+    source = "--set " + re.sub(r"://[^/\s]*@", "://***@", assignment)  # no password in messages
     if not equals or not all(key.split(".")):
         raise UsageError(f"{source}: expected key=value, for example scheme.epochs=20")
     if not text.strip():
@@ -119,6 +121,16 @@ def merge(base: Node, over: Node) -> Node:
         key: _stack(below[key], node) if key in below else node for key, node in above.items()
     }
     return Node({**below, **merged}, over.origin)
+
+
+def leaves(fields: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested fields by keys such as `scheme.lr`; a part's name is at `scheme`."""
+    for name, item in fields.items():
+        key = at if name == "name" and at else f"{at}.{name}" if at else name
+        if isinstance(item, Mapping):
+            yield from leaves(item, key)
+        else:
+            yield key, item
 
 
 def dump(value: Any) -> str:

@@ -101,6 +101,10 @@ class Written(str):
         written.folder = folder
         return written
 
+    def __reduce__(self) -> tuple[type["Written"], tuple[str, Path]]:
+        """For copies, and the way to a worker."""
+        return Written, (str(self), self.folder)
+
 
 def _absolute(value: Any) -> Any:
     if not isinstance(value, str) or not value:

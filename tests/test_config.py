@@ -9,11 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayal import config
+from rayal.engine.sweep import all_arms
 from rayal.errors import UsageError
 from rayal.experiment import Experiment
+from rayal.sweep import trials
+from rayal.sweep.settings import SweptExperiment
 
 CONFIGS_FOLDER = Path(__file__).parent.parent / "configs"
-CONFIGS = sorted(CONFIGS_FOLDER.rglob("*.yaml"))
+CONFIGS = sorted(CONFIGS_FOLDER.glob("*.yaml"))
+SWEEPS = sorted((CONFIGS_FOLDER / "sweeps").glob("*.yaml"))
 
 MINIMAL = """\
 name: tiny
@@ -229,6 +233,20 @@ def test_every_config_says_what_it_is_and_how_to_run_it(path: Path) -> None:
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
 
     assert any(f"rayal run configs/{path.name}" in line for line in head)
+    assert any("time" in line.lower() for line in head)
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_loads_with_all_its_arms(path: Path, tmp_path: Path) -> None:
+    """A sweep that is submitted is read again from what was resolved here."""
+    x = config.load_as(SweptExperiment, path)
+    recorded = config.load_as(SweptExperiment, write(tmp_path, config.dump(x)))
+
+    made = trials.of_arms(x, all_arms(x.sweep))
+    assert made == trials.of_arms(recorded, all_arms(recorded.sweep))
+    assert len({trial.folder for trial in made}) == len(made)
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert any(f"rayal sweep configs/sweeps/{path.name}" in line for line in head)
     assert any("time" in line.lower() for line in head)
 
 

@@ -10,6 +10,7 @@ import io
 import math
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -34,21 +35,27 @@ PANELS, SMALL_PANELS = 3, 4
 """Panels in one row."""
 PANEL, SMALL_PANEL = (6.4, 4.2), (3.6, 2.7)
 """Width and height of a panel, labels of the lines included, in inches."""
+TITLE_SIGNS = 32
+"""In one line above a small panel."""
 DOTS = 200
 """Pixels per inch of the PNG."""
 
 
-def draw(summary: Summary, out_png: Path | None = None, out_svg: Path | None = None) -> None:
+def draw(summary: Summary, out_png: Path, out_svg: Path) -> None:
     """Write the curves of all groups, as pixels and as vectors."""
+    for path, data in zip((out_png, out_svg), drawn(summary), strict=True):
+        path.write_bytes(data)
+
+
+def drawn(summary: Summary) -> tuple[bytes, bytes]:
+    """The curves of all groups as PNG and as SVG."""
     figure = _figure(summary)
-    for path, kind in ((out_png, "png"), (out_svg, "svg")):
-        if path:
-            path.write_bytes(_bytes(figure, kind))
+    return encoded(figure, "png"), encoded(figure, "svg")
 
 
 def draw_run(record: Record) -> bytes:
     """The PNG of one run's curve, for its own folder."""
-    return _bytes(_figure(summarise([record])), "png")
+    return encoded(_figure(summarise([record])), "png")
 
 
 def _figure(summary: Summary) -> Figure:
@@ -69,7 +76,7 @@ def _figure(summary: Summary) -> Figure:
     if any(len(arm.runs) > 1 for group in groups for arm in group.arms):
         legend.append("line: mean over n seeds, band: its 95 % t-interval, rings: not all seeds")
     if small:
-        legend.append(f"grey: {BASELINE}, under the same scheme where there is one")
+        legend.append(f"grey: {BASELINE}, with the same scheme and settings where there is one")
     if legend:
         figure.supxlabel("; ".join(legend), x=0.01, ha="left", fontsize=8, color=GREY)
     return figure
@@ -80,7 +87,7 @@ def _apart(group: Group) -> list[tuple[Group, Arm | None]]:
     baselines = [arm for arm in group.arms if arm.strategy == BASELINE]
     panels: list[tuple[Group, Arm | None]] = []
     for arm in group.arms:
-        same = [each for each in baselines if each.scheme == arm.scheme] or baselines
+        same = group.baselines(arm) or baselines
         pair = (arm, *(each for each in same[:1] if each is not arm))
         panels.append((replace(group, arms=pair), arm))
     return panels
@@ -90,7 +97,9 @@ def _panel(ax: Axes, group: Group, only: Arm | None) -> None:
     """All arms of a group, named at their ends; or `only` one and its baseline, named above."""
     scale, unit = (100, " (%)") if group.metric in RATES else (1, "")
     ends = {arm.label: _curve(ax, group, arm, scale) for arm in group.arms}
-    title = f"{group.name} on {group.dataset}" if only is None else f"{only.label} ({only.size})"
+    title = f"{group.name} on {group.dataset}"
+    if only is not None:
+        title = fill(f"{only.label} ({only.size})", TITLE_SIGNS)
     _dress(ax, title, f"Test {group.metric}{unit}")
     if only is None:
         _name_lines(ax, group, {label: end for label, end in ends.items() if end})
@@ -177,7 +186,7 @@ def _spaced(heights: list[float], gap: float = 0.065) -> list[float]:
     return list(spaced - max(0.0, spaced[-1] - 1.0))
 
 
-def _bytes(figure: Figure, kind: str) -> bytes:
+def encoded(figure: Figure, kind: str) -> bytes:
     """The figure as a file, without dates and random ids: equal figures are equal bytes."""
     out = io.BytesIO()
     metadata = {"svg": {"Date": None}}.get(kind)

@@ -1,19 +1,21 @@
 """Runs grouped for comparison: a group is one question, an arm of it one answer.
 
-A group holds all runs of one (name, dataset); an arm those of one (strategy, scheme), which differ
-by seed only. Nothing is interpolated: only label counts that the compared runs share are compared.
+A group holds all runs of one (name, dataset); an arm those of one strategy, scheme and settings,
+which differ by seed only. Nothing is interpolated: only label counts that the compared runs share
+are compared.
 """
 
 import math
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from statistics import mean
 from typing import Any, NamedTuple, Self
 
+from rayal.document import leaves
 from rayal.errors import UsageError
 from rayal.parts import find
 from rayal.record import Record
@@ -22,6 +24,9 @@ from rayal.report.statistics import Interval, PairedTest, aulc, holm, interval, 
 BASELINE = "random"
 ALL_PAIRS = 6
 """Arms of which every two are compared."""
+APART = ("name", "seed", "observers", "compute", "tracking", "max_bad")
+PLACES = ("dataset.root", "dataset.store", "dataset.download")
+"""Fields of an experiment that make no other arm."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Run:
     url: str
     initial: frozenset[str] = frozenset()
     """The units labeled before the first training."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """All that tells arms apart, by keys such as `scheme.lr`."""
     agreement: dict[tuple[str, str], float] = field(default_factory=dict)
     """Two strategies of the pass -> the share of their choices that is the same, mean of cycles."""
 
@@ -66,8 +73,20 @@ class Run:
             complete=record.complete,
             url=record.folder.url,
             initial=record.initial(),
+            settings=_settings(x),
             agreement=_agreement(record),
         )
+
+
+def _settings(x: Mapping[str, Any]) -> dict[str, str]:
+    compared = {key: value for key, value in x.items() if key not in APART}
+    shown = {key: _shown(value) for key, value in leaves(compared)}
+    return {key: value for key, value in shown.items() if key not in PLACES}
+
+
+def _shown(value: Any) -> str:
+    """Short, and different for different values of a sweep."""
+    return _plain(f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
 def _agreement(record: Record) -> dict[tuple[str, str], float]:
@@ -82,11 +101,13 @@ def _agreement(record: Record) -> dict[tuple[str, str], float]:
 
 @dataclass(frozen=True)
 class Arm:
-    """The runs of one strategy and scheme, by seed."""
+    """The runs of one strategy, scheme and settings, by seed."""
 
     label: str
-    """The strategy, and the scheme where the group has several."""
+    """The strategy, and what else tells the group's arms apart."""
     runs: tuple[Run, ...]
+    settings: str = ""
+    """What tells it from arms of the same strategy and scheme: `weight=0.02 alpha=0.99`."""
 
     @property
     def strategy(self) -> str:
@@ -198,6 +219,17 @@ class Group:
         """Whether `pairs` has every two arms."""
         return len(self.arms) <= ALL_PAIRS or all(arm.strategy != BASELINE for arm in self.arms)
 
+    def baselines(self, arm: Arm) -> list[Arm]:
+        """Baselines for an arm: with its scheme and settings; without such, with its scheme."""
+        same = [b for b in self.arms if b.strategy == BASELINE and b.scheme == arm.scheme]
+        return [each for each in same if each.settings == arm.settings] or same
+
+    def _with_baseline(self, first: Arm, second: Arm) -> bool:
+        """Whether one is a baseline for the other, or both are baselines."""
+        if first.strategy == second.strategy == BASELINE:
+            return True
+        return first in self.baselines(second) or second in self.baselines(first)
+
     @cached_property
     def pairs(self) -> list[Pair]:
         """Pairs of arms with a common seed, tested and adjusted together: all of them, or, of more
@@ -207,7 +239,7 @@ class Group:
         """
         tests = []
         for first, second in combinations(self.arms, 2):
-            if not (self.compares_all or _with_baseline(first, second)):
+            if not (self.compares_all or self._with_baseline(first, second)):
                 continue
             a, b = self.areas(first), self.areas(second)
             common = sorted(a.keys() & b.keys())
@@ -218,14 +250,8 @@ class Group:
         return [Pair(*pair, None if pair[2].p is None else next(adjusted)) for pair in tests]
 
 
-def _with_baseline(first: Arm, second: Arm) -> bool:
-    """Whether one is the baseline of the other: under its scheme, or for its scheme."""
-    baselines = (first.strategy == BASELINE) + (second.strategy == BASELINE)
-    return baselines == 2 or (baselines == 1 and first.scheme == second.scheme)
-
-
 def group(runs: Iterable[Run]) -> tuple[Group, ...]:
-    """Groups by (name, dataset) and, inside them, arms by (strategy, scheme), all sorted.
+    """Groups by (name, dataset) and, inside them, arms by strategy, scheme and settings, sorted.
 
     Raises UsageError for two runs that differ in nothing the report shows.
     """
@@ -238,21 +264,49 @@ def group(runs: Iterable[Run]) -> tuple[Group, ...]:
     )
 
 
-def _arms(runs: Sequence[Run]) -> Iterable[Arm]:
-    answers: dict[tuple[str, str], dict[int, Run]] = defaultdict(dict)
+def _arms(runs: Sequence[Run]) -> Iterator[Arm]:
+    answers: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        same = answers[run.strategy, run.scheme].setdefault(run.seed, run)
+        answers[run.strategy, run.scheme].append(run)
+    several = len({scheme for _, scheme in answers}) > 1
+    for (strategy, scheme), members in sorted(answers.items()):
+        for settings, by_seed in _by_settings(members):
+            told = ", ".join([scheme] * several + [settings] * bool(settings))
+            label = f"{strategy} ({told})" if told else strategy
+            yield Arm(label, tuple(by_seed[seed] for seed in sorted(by_seed)), settings)
+
+
+def _by_settings(runs: Sequence[Run]) -> Iterator[tuple[str, dict[int, Run]]]:
+    """The runs of one strategy and scheme by what else tells them apart, in words, and seed.
+
+    Raises UsageError for two runs that differ in nothing the report shows.
+    """
+    keys = varied(runs)
+    names = _short(keys)
+    found: dict[str, dict[int, Run]] = defaultdict(dict)
+    for run in runs:
+        settings = " ".join(f"{names[k]}={run.settings.get(k, '-')}" for k in keys)
+        same = found[settings].setdefault(run.seed, run)
         if same is not run:
             raise UsageError(
                 f"two runs of {run.strategy} ({run.scheme}) with seed {run.seed} in {run.name!r}:"
                 f" {same.url} and {run.url}; leave one out, or give them different names"
             )
-    several = len({scheme for _, scheme in answers}) > 1
-    for (strategy, scheme), by_seed in sorted(answers.items()):
-        label = f"{strategy} ({scheme})" if several else strategy
-        yield Arm(label, tuple(by_seed[seed] for seed in sorted(by_seed)))
+    yield from sorted(found.items())
+
+
+def varied(runs: Sequence[Run]) -> list[str]:
+    """The keys whose values are not the same in all runs."""
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    return [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
+
+
+def _short(keys: Sequence[str]) -> dict[str, str]:
+    """Each key by its last part, where that says which it is."""
+    last = Counter(key.rpartition(".")[2] for key in keys)
+    return {k: short if last[short := k.rpartition(".")[2]] == 1 else k for k in keys}
 
 
 def _plain(name: str) -> str:
     """A name without anything that a terminal, Markdown, CSV or TeX would act upon."""
-    return re.sub(r"[^\w.#-]", "?", name)
+    return re.sub(r"[^\w.#+-]", "?", name)

@@ -85,13 +85,14 @@ class Summary:
         """One row per arm and label count, unrounded; mean is empty where seeds are missing."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow("name dataset metric strategy scheme labels n mean half_interval".split())
+        header = "name dataset metric strategy scheme settings labels n mean half_interval"
+        writer.writerow(header.split())
         for g in self.groups:
             for arm in g.arms:
                 for at in arm.labels:
                     point = arm.at(at)
                     mean, half = (point.mean, point.half) if point else (None, None)
-                    key = (g.name, g.dataset, g.metric, arm.strategy, arm.scheme)
+                    key = (g.name, g.dataset, g.metric, arm.strategy, arm.scheme, arm.settings)
                     writer.writerow([*key, at, len(arm.values(at)), mean, half])
         return text.getvalue()
 
@@ -197,6 +198,7 @@ def _group_json(g: Group) -> dict[str, Any]:
             {
                 "strategy": arm.strategy,
                 "scheme": arm.scheme,
+                "settings": arm.settings,
                 "seeds": [run.seed for run in arm.runs],
                 "partial": [run.seed for run in arm.runs if not run.complete],
                 "curve": [{"labels": at, **_fields(arm.at(at))} for at in arm.labels],

@@ -1,0 +1,66 @@
+"""The command of sweeps."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rayal.cli.options import Address, BreakLock, Out, Overrides, Plugins, app
+from rayal.cli.output import note, print_table, visible
+from rayal.cli.work import catch_signals
+
+Config = Annotated[Path, typer.Argument(help="The experiment, a YAML file with a block `sweep:`.")]
+
+
+@app.command()
+def sweep(
+    config: Config,
+    set: Overrides = [],  # noqa: B006
+    out: Out = None,
+    address: Address = None,
+    plugins: Plugins = [],  # noqa: B006
+    break_lock: BreakLock = False,
+) -> None:
+    """Run strategies and settings against each other: the same command again goes on.
+
+    Every trial is a run folder under OUT/trials, which status, report and sync read like any
+    other. What is varied is in the block `sweep:` of the file, and so are the seeds; for example
+    --set sweep.seeds=[0,1] --set scheme.epochs=10.
+    """
+    from rayal import config as configs
+    from rayal import sweeping
+    from rayal.console import SweepConsole
+    from rayal.sweep.settings import SweptExperiment
+
+    x = configs.load_as(SweptExperiment, config, set, plugins)
+    with sweeping.opened(x, out, break_lock=break_lock) as opened:
+        url = opened.folder.url
+        left = opened.total - len(opened.listed) + len(opened.todo)
+        note(f"{'complete already' if not left else 'sweep'}  {url}")
+        with SweepConsole(opened.total, opened.total - left) as console:
+
+            def told(trial: Any, outcome: str) -> None:
+                console.told(trial.folder, visible(outcome))
+
+            found = opened.run(lambda: _cluster(address), told)
+    print_table(found.summary.to_rich())
+    for line in found.lines():
+        print(visible(line))
+    print(visible(f"tables and figures  {url}"))
+    if (where := x.tracking.address()) is not None:
+        print(visible(f"MLflow  {where}"))
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[int]:
+    """Its cores; a cluster that had to be started is stopped again."""
+    from rayal.engine import cluster
+
+    cores = cluster.connect(address)
+    catch_signals()  # Ray has put its own handler in place
+    try:
+        yield cores
+    finally:
+        cluster.disconnect()

@@ -1,0 +1,122 @@
+"""A sweep on Ray Tune: every trial once, again after a failure, stopped early, searched."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+
+from rayal import sweeping
+from rayal.errors import DataError
+from rayal.record import Record
+from rayal.sweep.settings import SweptExperiment
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+SHORT = {"initial": 20, "per_cycle": 20, "total": 40}
+
+
+@pytest.fixture
+def swept(tiny):
+    def build(space, **fields):
+        sweep = {"seeds": [0, 1], "space": space, **fields.pop("sweep", {})}
+        x = tiny(strategy="random", budget=fields.pop("budget", SHORT), **fields)
+        return SweptExperiment.model_validate({**x.model_dump(mode="json"), "sweep": sweep})
+
+    return build
+
+
+def run(x, out):
+    """Runs a sweep on the cluster of these tests; what it found, and what was told."""
+
+    @contextmanager
+    def joined():
+        yield 2
+
+    told = []
+    with sweeping.opened(x, str(out)) as opened:
+        found = opened.run(joined, lambda trial, outcome: told.append((trial.folder, outcome)))
+    return found, told
+
+
+def picks(out):
+    """Every trial's chosen ids."""
+    return {p.parts[-4]: p.read_text() for p in out.glob("trials/*/cycle-*/select/chosen.csv")}
+
+
+def test_a_sweep_is_its_trials(swept, tmp_path):
+    """Trials on Tune choose what they choose alone; a second start does nothing; another arm that
+    is added later runs alone."""
+    space = {"strategy": {"grid_search": ["random", "entropy"]}}
+    found, told = run(swept(space), tmp_path / "a")
+    assert (found.complete, found.trials, found.shared) == (4, 4, 2)
+    assert len(told) == 4 and all("accuracy" in outcome for _, outcome in told)
+    assert len(found.ranking) == 2 and found.ranking[0].reached.n == 2
+    alone, _ = run(swept(space, sweep={"share_first_cycle": False}), tmp_path / "b")
+    assert alone.shared == 0
+    assert picks(tmp_path / "a") == picks(tmp_path / "b")
+    assert found.summary.to_csv() == alone.summary.to_csv()
+
+    assert run(swept(space), tmp_path / "a")[1] == []
+    wider = {"strategy": {"grid_search": ["random", "entropy", "margin"]}}
+    again, told = run(swept(wider), tmp_path / "a")
+    assert again.complete == 6
+    assert [folder.split("-")[0] for folder, _ in told] == ["margin", "margin"]
+    rows = (tmp_path / "a/sweep.csv").read_text().splitlines()
+    assert rows[0].startswith("folder,strategy,seed,complete,labels,metric,value,aulc")
+    assert len(rows) == 7
+    assert {"curves.png", "parallel.png", "tables.md", "sweep.yaml"} <= {
+        path.name for path in (tmp_path / "a").iterdir()
+    }
+
+
+def test_a_trial_that_fails_is_named_and_the_others_end(swept, tmp_path):
+    """One bad arm must not cost a night, nor pass unnoticed."""
+    space = {"scheme": {"lr": {"grid_search": [0.05, 1e30]}}}
+    with pytest.raises(DataError, match="2 of 4 trials failed.*lower scheme.lr"):
+        run(swept(space), tmp_path)
+    records = [Record(sweeping.Folder(path)) for path in (tmp_path / "trials").iterdir()]
+    assert sorted(record.complete for record in records) == [False, False, True, True]
+    assert (tmp_path / "sweep.csv").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_replaced(swept, tmp_path):
+    """A trial goes on from its folder in a new process."""
+    unit = swept({"start": "warm"}).dataset.open().pool.ids()[0]
+    dies = {"name": "faulty.dies_scoring", "unit": unit, "marker": str(tmp_path / "marker")}
+    x = swept({"strategy": {"grid_search": [dies]}}, sweep={"seeds": [0, 1]})
+    found, told = run(x, tmp_path / "out")
+    assert found.complete == 2 and (tmp_path / "marker").exists()
+    assert len(told) == 2 and all("accuracy" in outcome for _, outcome in told)
+
+
+def test_losing_trials_are_stopped(swept, tmp_path):
+    """ASHA spends the cycles on the better half, leaves no lock behind, and the same command does
+    not start the others again."""
+    budget = {"initial": 20, "per_cycle": 10, "total": 60}
+    space = {"scheme": {"lr": {"grid_search": [0.05, 0.04, 1e-9, 1e-8]}}}
+    sweep = {"seeds": [0], "early_stopping": {"grace_cycles": 1, "reduction": 2}, "concurrent": 1}
+    x = swept(space, budget=budget, sweep=sweep)
+    found, told = run(x, tmp_path)
+    stopped = json.loads((tmp_path / "stopped.json").read_text())["trials"]
+    assert len(stopped) == 4 - found.complete
+    assert {folder for folder, outcome in told if outcome.startswith("stopped early")} == {*stopped}
+    assert 0 < len(stopped) < 4
+    for path in (tmp_path / "trials").iterdir():
+        assert json.loads((path / "lock.json").read_text())["released"], path
+    assert run(x, tmp_path)[1] == []
+
+
+@pytest.mark.slow
+def test_a_search_learns_from_complete_arms_and_goes_on(swept, tmp_path):
+    """Each proposal runs with every seed; more samples later keep what there is."""
+    pytest.importorskip("optuna")
+    space = {"scheme": {"lr": {"loguniform": [0.001, 0.1]}}}
+    found, told = run(swept(space, sweep={"search": "optuna", "samples": 2}), tmp_path)
+    assert (found.complete, found.trials) == (4, 4)
+    arms = {folder.rsplit("-", 1)[0] for folder, _ in told}
+    assert len(arms) == 2
+    more, told = run(swept(space, sweep={"search": "optuna", "samples": 3}), tmp_path)
+    assert more.complete == 6
+    assert {folder.rsplit("-", 1)[0] for folder, _ in told}.isdisjoint(arms)
+    assert len(more.ranking) == 3
