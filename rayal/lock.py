@@ -1,10 +1,12 @@
 """One writer for a folder: refuses a second one, and stops a first one that was replaced.
 
 Two guards, because neither is enough. `flock` on the file `lock` frees itself the instant its
-process dies, but an old NFS keeps it to one machine and object stores do not have it. `lock.json`
-(host, pid, since, heartbeat) is seen everywhere, but stays behind when its process is killed.
+process dies, but an old NFS keeps it to one machine, and other shared disks and object stores do
+not have it. `lock.json` (host, pid, since, heartbeat) is seen everywhere, but stays behind when its
+process is killed.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -23,6 +25,8 @@ HEARTBEAT = 10.0
 """Seconds between two signs of life."""
 STALE = 60.0
 """Seconds without a sign of life after which the holder may be dead."""
+NO_FLOCK = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+"""What a disk answers that does not have it."""
 SETTLE = 0.5
 """Seconds after which a process that started at the same moment has written its name."""
 
@@ -107,11 +111,17 @@ class Lock:
                 return
             except BlockingIOError:
                 time.sleep(SETTLE)
+            except OSError as error:
+                if error.errno not in NO_FLOCK:
+                    raise
+                self._unflock()
+                return
         raise self._refusal(self._holder())
 
     def _unflock(self) -> None:
         if self._handle is not None:
             self._handle.close()
+            self._handle = None
 
     def _holder(self) -> Json | None:
         """Whoever claimed the folder last, if anyone ever did."""
@@ -148,7 +158,16 @@ class Lock:
         way_out = "wait until it ends, or stop it"
         if holder is not None and _is_stale(holder):
             way_out = "if that process is gone, add --break-lock"
+        elif holder is not None and self._seems_gone(holder):
+            way_out = (
+                "no such process is here: if it ran on this machine, add --break-lock, or wait"
+                f" {STALE:.0f} s"
+            )
         return LockedError(f"{self._folder.url} is locked by {_described(holder)}; {way_out}")
+
+    def _seems_gone(self, holder: Json) -> bool:
+        here = holder["host"] == self._me["host"] and holder["pid"] != os.getpid()
+        return here and _is_gone(holder["pid"])
 
 
 def _is_stale(holder: Json) -> bool:

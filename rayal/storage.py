@@ -1,7 +1,9 @@
 """Folders at any fsspec location, whose files are whole or absent.
 
 A local file is written under a temporary name in its own folder, synced and renamed; elsewhere a
-file is one object, put in one request. What a reader finds is therefore old or new, never half.
+file is one object, which is there when all of it has arrived. What a reader finds is therefore old
+or new, never half. Address and credentials of an object store come from the environment, as fsspec
+and the store's own tools read them (FSSPEC_S3_ENDPOINT_URL, AWS_PROFILE, ...), never from rayal.
 """
 
 import errno
@@ -18,12 +20,18 @@ from typing import Any, NamedTuple
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from rayal.errors import StorageError, UsageError
+from rayal.errors import RayalError, StorageError, UsageError
 
 Json = dict[str, Any]
 
 MISSING: Any = object()
 TEMPORARY = ".tmp-"
+S3 = ("s3://", "s3a://")
+S3_ENVIRONMENT = {
+    "AWS_RETRY_MODE": "standard",
+    "AWS_MAX_ATTEMPTS": "3",  # 5 in the legacy mode: a quarter of a minute for a dead server
+}
+"""How often a request is tried, with pauses of seconds. What the user has set stays."""
 
 
 class FileRecord(NamedTuple):
@@ -37,8 +45,8 @@ class FileRecord(NamedTuple):
 class Folder:
     """A folder, which need not exist yet: a local path, or a URL such as `s3://bucket/runs/x`.
 
-    Every failure of the storage is a StorageError that names the file and the way out; nothing is
-    tried twice. Pickles as its URL.
+    Every failure of the storage is a StorageError that names the file and the way out; nothing on
+    a disk is tried twice. What other machines write is seen at once. Pickles as its URL.
     """
 
     url: str
@@ -52,7 +60,7 @@ class Folder:
             raise UsageError(f"{text!r} is not a folder; give a path or a URL")
         if "://" in text:
             self.local, self.url = None, text.rstrip("/")
-            self._fs, self._path = _remote(self.url)
+            self._fs, self._path = located(self.url, remember=False)
         else:
             self.local = Path(os.path.abspath(os.path.expanduser(text)))
             self.url = self._path = str(self.local)
@@ -81,11 +89,7 @@ class Folder:
                 self._fs.pipe_file(self._at(name), data)
             else:
                 _replace(Path(self._at(name)), data)
-        return _record(name, data)
-
-    def record(self, name: str) -> FileRecord:
-        """The record of a file as it is, where the process that wrote it has died."""
-        return _record(name, self.read(name))
+        return recorded(name, data)
 
     def read(self, name: str, record: FileRecord | None = None) -> bytes:
         """The content of a file; StorageError if it is missing, or differs from `record`."""
@@ -128,7 +132,6 @@ class Folder:
     def exists(self, name: str) -> bool:
         """Whether there is a file or a folder of this name."""
         with storage_errors(f"{self.url}/{name}"):
-            self._fs.invalidate_cache(self._path)  # another machine may have written it
             try:
                 self._fs.info(self._at(name))  # not fs.exists, which takes any failure for absence
             except FileNotFoundError:
@@ -182,7 +185,6 @@ class Folder:
         return {}
 
     def _list(self) -> dict[str, str]:
-        self._fs.invalidate_cache(self._path)
         entries = self._fs.ls(self._path, detail=True)
         paths = {entry["name"].rstrip("/"): entry["type"] for entry in entries}
         return {path.rsplit("/", 1)[-1]: kind for path, kind in paths.items() if path != self._path}
@@ -206,15 +208,46 @@ class FileLocation(NamedTuple):
         return Folder(self.folder).read(self.record.name, self.record)
 
 
+def recorded(name: str, data: bytes) -> FileRecord:
+    """The record of a file with this content."""
+    return FileRecord(name, len(data), hashlib.sha256(data).hexdigest())
+
+
+def located(url: str, *, remember: bool = True) -> tuple[Any, str]:
+    """The file system of a URL and the path in it; UsageError for one that cannot be had.
+
+    With `remember` a folder is listed once, whatever is written there afterwards.
+    """
+    if "::" in url:
+        raise UsageError(f"{url}: chained file systems are not supported; name one of them")
+    if url.startswith(S3):
+        for name, value in S3_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+    try:
+        fs, path = url_to_fs(url, use_listings_cache=remember)
+    except ImportError as error:
+        way_out = "pip install 'rayal[s3]'" if url.startswith(S3) else error
+        raise UsageError(f"{url} needs a package that is not installed: {way_out}") from error
+    except ValueError as error:  # unknown protocol
+        raise UsageError(f"{url} cannot be opened: {error}") from error
+    return fs, path.rstrip("/")
+
+
 @contextmanager
 def storage_errors(place: str, needed: int = 0) -> Iterator[None]:
-    """Turn an OSError about `place` into a StorageError; `needed` is the bytes of a write."""
+    """Turn a failure at `place` into a StorageError; `needed` is the bytes of a write."""
+    remote = "://" in place
     try:
         yield
-    except StorageError:
+    except RayalError:
         raise
     except OSError as error:
-        raise StorageError(f"{place}: {_explained(error, needed)}") from error
+        explained = _explained_far(error) if remote else _explained(error, needed)
+        raise StorageError(f"{place}: {explained}") from error
+    except Exception as error:
+        if not remote:  # a mistake of ours; clients of object stores raise classes of their own
+            raise
+        raise StorageError(f"{place}: {_explained_far(error)}") from error
 
 
 @contextmanager
@@ -226,26 +259,12 @@ def suggesting(way_out: str) -> Iterator[None]:
         raise StorageError(f"{error}, or {way_out}") from error
 
 
-def _record(name: str, data: bytes) -> FileRecord:
-    return FileRecord(name, len(data), hashlib.sha256(data).hexdigest())
-
-
 def _checked(name: str) -> str:
     parts = name.split("/")
     strange = any(part in ("", ".", "..") or part.startswith(TEMPORARY) for part in parts)
     if strange or any(mark in name for mark in ("\\", "\0", "::")):
         raise UsageError(f"{name!r} does not name something inside a folder; use 'a' or 'a/b'")
     return name
-
-
-def _remote(url: str) -> tuple[Any, str]:
-    if "::" in url:
-        raise UsageError(f"{url}: chained file systems are not supported; name one of them")
-    try:
-        fs, path = url_to_fs(url)
-    except (ValueError, ImportError) as error:  # unknown protocol, or its package is not installed
-        raise UsageError(f"{url} cannot be opened: {error}") from error
-    return fs, path.rstrip("/")
 
 
 def _scan(folder: Path) -> dict[str, str]:
@@ -289,6 +308,9 @@ def _sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some shared disks sync files only
+            raise
     finally:
         os.close(descriptor)
 
@@ -311,3 +333,20 @@ def _explained(error: OSError, needed: int) -> str:
         case OSError(errno=errno.ENAMETOOLONG):
             return "the path is too long; choose a shorter one"
     return f"{error.strerror or error}; check the storage, then run the same command again"
+
+
+def _explained_far(error: Exception) -> str:
+    """As `_explained`, where all that is known is what the client of an object store says."""
+    said = str(error).strip().split("\n")[0] or type(error).__name__
+    match error:
+        case FileNotFoundError() if "bucket does not exist" in said:
+            return "there is no such bucket; create it, or check the URL"
+        case FileNotFoundError():
+            return "there is no such file; check the path"
+        case PermissionError():
+            return f"no permission ({said}); choose another folder, or other credentials"
+    return (
+        f"{said}; check the network and, in the environment, address and credentials of the storage"
+        " (of S3: AWS_ENDPOINT_URL, AWS_PROFILE or AWS_ACCESS_KEY_ID), then run the same command"
+        " again"
+    )

@@ -3,6 +3,7 @@
 import logging
 import threading
 from abc import abstractmethod
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +28,12 @@ class Tracker(Component):
         """Send what the server does not have yet; a second call sends nothing.
 
         `failed` says that the run has stopped with an error. Raises StorageError.
+        """
+
+    def summarise(self, name: str, files: Mapping[str, bytes], notes: Mapping[str, str]) -> None:
+        """Show files and notes of all experiments of one name, such as those of a sweep.
+
+        Raises StorageError.
         """
 
     def address(self) -> str | None:
@@ -77,8 +84,9 @@ class Background:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        waiting = kind is not None and issubclass(kind, LabelsPending)
-        self.close(self._patience, failed=kind is not None and not waiting)
+        in_order = (LabelsPending, SystemExit)  # the latter where a sweep ends a trial early
+        failed = kind is not None and not issubclass(kind, in_order)
+        self.close(self._patience, failed=failed)
 
     def _run(self) -> None:
         closing = False

@@ -1,8 +1,11 @@
 """rayal.lock: one writer, whatever dies, pauses or starts at the same time."""
 
+import errno
+import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -213,6 +216,70 @@ def test_another_host_is_never_replaced_by_itself(folder: Folder, age: float) ->
     held.release()
 
     assert 5 == held.attempt
+
+
+@pytest.fixture
+def shared_disk(disk: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """A folder on a network disk without flock."""
+
+    def lacks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", lacks)
+    monkeypatch.setattr(lock, "SETTLE", 0.05)
+    return disk
+
+
+def test_a_disk_without_flock(shared_disk: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run on an old NFS would not start, or two machines would write it."""
+    first = Lock(shared_disk)
+    first.acquire()
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    with pytest.raises(LockedError, match=f"locked by pid {os.getpid()} on {os.uname().nodename}"):
+        Lock(shared_disk).acquire()
+    second = Lock(shared_disk)
+    second.acquire(break_lock=True)
+    with pytest.raises(LockedError, match="was taken over by .* on elsewhere"):
+        first.check()
+    first.release()
+    second.check()
+    second.release()
+    third = Lock(shared_disk)
+    third.acquire()
+    third.release()
+
+    assert 3 == third.attempt
+
+
+def test_a_disk_with_flock_of_one_machine_only(
+    disk: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """flock that other machines do not see would let two of them write one run (J03)."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    first = Lock(disk)
+    first.acquire()
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    with pytest.raises(LockedError, match=f"on {os.uname().nodename} since"):
+        Lock(disk).acquire()
+    first.release()
+
+
+def test_a_broken_flock_is_told(disk: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failing disk would be taken for one without flock."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with pytest.raises(StorageError, match="/lock: Input/output error"):
+        Lock(disk).acquire()
+
+
+def test_a_process_that_is_gone(bucket: Folder) -> None:
+    """After a kill in a bucket nobody would say how to go on."""
+    left_behind(bucket, host=os.uname().nodename, pid=a_dead_pid(), age=5)
+    with pytest.raises(LockedError, match="no such process is here.*--break-lock, or wait 60 s"):
+        Lock(bucket).acquire()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """rayal.storage: files are whole or absent, and every failure is a StorageError with a way out."""
 
+import errno
 import json
 import os
 import pickle
@@ -438,6 +439,28 @@ def test_system_calls_that_fail(disk: Folder, tmp_path: Path, fault: str, messag
     assert ["a"] == os.listdir(disk.local)
     if fault.startswith("fsync"):
         assert 1 == len(log.read_text().splitlines())
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_shared_disk_that_cannot_sync_folders(
+    disk: Folder, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """rayal would not run on a network disk that syncs files only; a failure is still a failure."""
+    sync = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    if number == errno.EIO:
+        with pytest.raises(StorageError, match="Input/output error"):
+            disk.write("a/b", b"x")
+    else:
+        disk.write("a/b", b"x")
+
+        assert b"x" == disk.read("a/b")
 
 
 def test_json_is_for_people_too(disk: Folder) -> None:

@@ -5,15 +5,16 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
 from rayal import machine
 from rayal.batch_size import fastest_batch
-from rayal.dataset import Shard
+from rayal.dataset import Shard, Split
 from rayal.engine.failures import ray_errors
 from rayal.engine.score import score_on_ray
+from rayal.engine.shared_storage import SharedStorage
 from rayal.engine.train import TrainWorkers, packed, train_on
 from rayal.errors import ClusterError
 from rayal.evaluation import Counts, EvaluateJob, evaluate, metrics
@@ -35,6 +36,17 @@ HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\
 Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 
 
+class Placement(NamedTuple):
+    """What one trial of a sweep takes for itself, and how many have room at a time."""
+
+    cpus: float
+    gpus: float
+    concurrent: int
+
+
+HARDLY = 0.01  # cores of a process whose work is done by others: Ray Tune takes no 0
+
+
 class RayEngine:
     """Trains with Ray Train, scores with Ray Data, evaluates in tasks, on one cluster."""
 
@@ -46,11 +58,16 @@ class RayEngine:
         nodes: list[Node] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self.nodes, self.compute = nodes, resolved(compute, nodes, cores)
         require(self.compute, nodes)
+        self.device = self.compute.device
+        self.chosen = compute.scorers is None
+        """Whether the number of scoring actors was left to rayal."""
         self.at_once = _at_once(self.compute, nodes, cores)
         """Models that can be trained at the same time."""
         self.groups: list[TrainWorkers] = []
+        self.storage = SharedStorage()
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+        self.storage.check(jobs[0].out, [jobs[0].store])
         payloads = [packed(job) for job in jobs]  # told before any worker starts
         while len(self.groups) < min(len(jobs), self.at_once):
             self.groups.append(TrainWorkers(self.compute))
@@ -67,6 +84,7 @@ class RayEngine:
         self.groups = []
 
     def evaluate(self, job: EvaluateJob) -> Json:
+        self.storage.check(job.weights.folder, [job.store])
         shards = job.shards()
         workers = min(self.compute.scorers or 1, len(shards))
         remote = _evaluate.options(
@@ -86,7 +104,12 @@ class RayEngine:
         return metrics(job, [counts[shard.index] for shard in shards])
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
-        return score_on_ray(job, tasks, self.compute)
+        self.storage.check(job.out, [job.images.url] if isinstance(job.images, Split) else [])
+        compute, scorers = self.compute, self.compute.scorers or 1
+        if self.chosen and compute.device == "cpu" and not job.images.raw:
+            half = max(1, int(_total(self.nodes, "CPU")) // 2)  # the others decode
+            compute = compute.model_copy(update={"scorers": min(scorers, half)})
+        return score_on_ray(job, tasks, compute)
 
     def fastest_batch(self, job: ScoreJob, limit: int) -> Json:
         """Measured on one worker, as scoring actors are placed."""
@@ -133,6 +156,32 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     return int(ray.cluster_resources().get("CPU", 1))
 
 
+def placement(compute: Compute, cores: int, cpus: float, gpus: float) -> Placement:
+    """Of trials on this cluster: each in one process with so many cores and GPUs where it runs
+    there (`engine: local`), else beside the actors that do its work.
+
+    Raises ClusterError where there is no room for one.
+    """
+    nodes: list[Node] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if compute.engine == "local":
+        own = min(_total(nodes, "CPU"), cores)  # a cluster of rayal's own promises more
+        rooms = [int(own // cpus), *([int(_total(nodes, "GPU") // gpus)] if gpus else [])]
+        if not min(rooms):
+            raise ClusterError(
+                f"a trial takes {cpus:g} cores and {gpus:g} GPUs (sweep.cpus, sweep.gpus), but the"
+                f" cluster has {own:g} and {_total(nodes, 'GPU'):g}; lower them, or add nodes"
+            )
+        return Placement(cpus, gpus, min(rooms))
+    asked = resolved(compute, nodes, cores)
+    require(asked, nodes)
+    workers, scorers = asked.train_workers, asked.scorers or 1
+    together = workers * (asked.cpus_per_worker or 1) + scorers + 1
+    rooms = [int(_total(nodes, "CPU") // together)]
+    if asked.device == "cuda":
+        rooms.append(int(_total(nodes, "GPU") // (workers + scorers)))
+    return Placement(HARDLY, 0.0, max(1, min(rooms)))
+
+
 def disconnect() -> None:
     """Leaves the cluster, and stops it where `connect` started it."""
     with suppress(ConnectionError):
@@ -144,8 +193,9 @@ def resolved(compute: Compute, nodes: Sequence[Node], cores: int) -> Compute:
     gpus = int(_total(nodes, "GPU"))
     device = compute.device if compute.device != "auto" else ("cuda" if gpus else "cpu")
     room = max(int(_total(nodes, "CPU")) - 1, 1)  # one stays free for reading
-    workers_of_node = -(-compute.train_workers // len(nodes))
-    share = min(cores, int(max(_has(node, "CPU") for node in nodes))) // workers_of_node
+    hosts = [node for node in nodes if device != "cuda" or _has(node, "GPU")] or nodes
+    workers_of_node = -(-compute.train_workers // len(hosts))
+    share = min(cores, int(max(_has(node, "CPU") for node in hosts))) // workers_of_node
     return compute.model_copy(
         update={
             "device": device,

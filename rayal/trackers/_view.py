@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from rayal.document import leaves
 from rayal.journal import read_done
 from rayal.ledger import stage_folder
 from rayal.record import Record
@@ -41,7 +42,12 @@ def flat(x: Mapping[str, Any]) -> dict[str, str]:
 
     Without lists of mappings and long values, and with at most MAX_PARAMS entries.
     """
-    short = [(key, value) for key, value in _leaves(x, "") if len(value) <= MAX_PARAM_LENGTH]
+    texts = (
+        (plain(key), redact(value if isinstance(value, str) else json.dumps(value)))
+        for key, value in leaves(x)
+        if not (isinstance(value, list) and any(isinstance(v, list | dict) for v in value))
+    )
+    short = [(key, text) for key, text in texts if len(text) <= MAX_PARAM_LENGTH]
     return dict(short[:MAX_PARAMS])
 
 
@@ -97,15 +103,6 @@ def plain(name: str) -> str:
 def redact(text: str) -> str:
     """The text without the user and password of any address in it."""
     return re.sub(r"://[^/\s]*@", "://***@", text)
-
-
-def _leaves(x: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
-    for name, value in x.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        elif not (isinstance(value, list) and any(isinstance(v, list | dict) for v in value)):
-            key = prefix[:-1] if prefix and name == "name" else f"{prefix}{name}"
-            yield plain(key), redact(value if isinstance(value, str) else json.dumps(value))
 
 
 def _per_class(record: Record) -> Iterator[tuple[str, bytes]]:

@@ -10,7 +10,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
@@ -21,7 +23,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from rayal.errors import StorageError
 from rayal.ledger import stage_folder
-from rayal.lock import STALE
+from rayal.lock import SETTLE, STALE
 from rayal.record import Record
 from rayal.tracker import Tracker
 from rayal.trackers import _view
@@ -120,6 +122,17 @@ class MLflow(Tracker):
                 client.log_artifact(run.info.run_id, str(file), "analysis")
         return True
 
+    def summarise(self, name: str, files: Mapping[str, bytes], notes: Mapping[str, str]) -> None:
+        """Put the files into the folder `sweep` of the parent run, the notes into its tags."""
+        client, experiment_id = self._open()
+        with self._errors(), self._alone():
+            parent = _parent_of(client, experiment_id, name).info.run_id
+        with self._errors():
+            for file, data in files.items():
+                _upload(client, parent, f"sweep/{file}", data)
+            for key, value in notes.items():
+                client.set_tag(parent, key, value)
+
     @property
     def _database(self) -> Path | None:
         """The file of a local database; None for a server."""
@@ -131,11 +144,17 @@ class MLflow(Tracker):
             os.environ.setdefault(name, value)
         with self._errors(), self._alone() if self._database else nullcontext():
             from mlflow import MlflowClient  # takes seconds, and only tracking needs it
+            from mlflow.exceptions import MlflowException
 
             client = MlflowClient(self.uri)
             experiment = client.get_experiment_by_name(self.experiment)
             if experiment is None:
-                return client, client.create_experiment(self.experiment, self._artifacts())
+                try:
+                    return client, client.create_experiment(self.experiment, self._artifacts())
+                except MlflowException:
+                    experiment = client.get_experiment_by_name(self.experiment)
+                    if experiment is None:  # else another process made it at this moment
+                        raise
         if experiment.lifecycle_stage == "deleted":
             raise StorageError(
                 f"the MLflow experiment {self.experiment!r} was deleted; set tracking.experiment,"
@@ -172,9 +191,10 @@ class MLflow(Tracker):
             raise
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             reason = _view.redact(_root(error)).strip().split("\n")[0]
-            raise StorageError(
-                f"MLflow at {self.uri} failed ({reason:.200}); check tracking.uri, or start it"
-            ) from error
+            way_out = "check tracking.uri, or start it"
+            if re.search(r"\b(401|403)\b", reason):
+                way_out = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN"
+            raise StorageError(f"MLflow at {self.uri} failed ({reason:.200}); {way_out}") from error
 
 
 def _root(error: BaseException) -> str:
@@ -189,12 +209,7 @@ def _run_of(client: "MlflowClient", experiment_id: str, record: Record) -> "Run"
     if found := _tagged(client, experiment_id, "rayal.run", record.run_id):
         return found
     x = record.experiment()
-    parent = _tagged(client, experiment_id, "rayal.parent", x["name"])
-    if parent is None:
-        parent = client.create_run(
-            experiment_id, tags={"rayal.parent": x["name"]}, run_name=x["name"]
-        )
-        client.set_terminated(parent.info.run_id)  # it only holds its children together
+    parent = _parent_of(client, experiment_id, x["name"])
     return client.create_run(
         experiment_id,
         start_time=_view.created(record),
@@ -207,12 +222,25 @@ def _run_of(client: "MlflowClient", experiment_id: str, record: Record) -> "Run"
     )
 
 
+def _parent_of(client: "MlflowClient", experiment_id: str, name: str) -> "Run":
+    """The run that holds all runs of one name together."""
+    if found := _tagged(client, experiment_id, "rayal.parent", name):
+        return found
+    parent = client.create_run(experiment_id, tags={"rayal.parent": name}, run_name=name)
+    client.set_terminated(parent.info.run_id)  # it never runs itself
+    time.sleep(SETTLE)
+    oldest = _tagged(client, experiment_id, "rayal.parent", name) or parent
+    if oldest.info.run_id != parent.info.run_id:  # another machine had the same idea
+        client.delete_run(parent.info.run_id)
+    return oldest
+
+
 def _tagged(client: "MlflowClient", experiment_id: str, tag: str, value: str) -> "Run | None":
     found = client.search_runs(
         [experiment_id],
         f"tags.`{tag}` = '{value}'",
         max_results=1,
-        order_by=["attributes.start_time ASC"],
+        order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
     )
     return found[0] if found else None
 

@@ -195,6 +195,14 @@ def test_more_than_the_cluster_has_is_refused_at_once(compute, message):
         RayEngine(Compute(**compute), cores=8)
 
 
+def test_training_takes_its_share_of_a_node_that_can_train():
+    """The larger nodes that only decode would set a share that no GPU node has: refused."""
+    nodes = [{"CPU": 8, "GPU": 4}, {"CPU": 64}, {"CPU": 64}]
+    asked = cluster.resolved(Compute(train_workers=4, device="cuda"), nodes, cores=136)
+    assert (asked.cpus_per_worker, asked.scorers) == (2, 4)
+    cluster.require(asked, nodes)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "host:port"])
 def test_a_dead_address_fails_in_seconds(address):
     """ray.init retries a dead address for minutes without a word."""

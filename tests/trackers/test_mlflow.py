@@ -7,10 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import closing, nullcontext, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,12 +28,20 @@ from rayal.storage import Folder
 from rayal.tracker import Background
 from rayal.trackers import mlflow as module
 from rayal.trackers.mlflow import MLflow
+from tests.trackers.serving import (
+    Points,
+    artifact,
+    assert_nothing_twice,
+    free_port,
+    points,
+    server,
+    shown,
+)
 
 # MLflow 3.17 meets SQLAlchemy 2.1
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 NewRun = Callable[..., Any]
-Points = dict[str, list[tuple[int, float]]]
 
 
 @pytest.fixture(autouse=True)
@@ -56,32 +62,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 def tracker(database: str, request: pytest.FixtureRequest) -> MLflow:
     """An MLflow experiment of the test's own."""
     return MLflow(uri=database, experiment=request.node.name)
-
-
-def shown(tracker: MLflow, record: Record) -> Run:
-    """The MLflow run of a run folder."""
-    client, experiment_id = tracker._open()
-    (run,) = client.search_runs([experiment_id], f"tags.`rayal.run` = '{record.run_id}'")
-    return run
-
-
-def points(tracker: MLflow, record: Record) -> Points:
-    """All that MLflow has of each metric, in order; NaN as a word, to compare."""
-    client, run = MlflowClient(tracker.uri), shown(tracker, record)
-    return {
-        key: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, key)]
-        for key in run.data.metrics
-    }
-
-
-def artifact(tracker: MLflow, record: Record, path: str, into: Path) -> str:
-    run_id = shown(tracker, record).info.run_id
-    return Path(MlflowClient(tracker.uri).download_artifacts(run_id, path, str(into))).read_text()
-
-
-def assert_nothing_twice(found: Points) -> None:
-    for key, values in found.items():
-        assert not [step for step, n in Counter(step for step, _ in values).items() if n > 1], key
 
 
 def test_a_whole_run(tracker: MLflow, run: Any) -> None:
@@ -396,44 +376,11 @@ def _prepare(uri: str) -> None:
     MLflow(uri=uri, required=True).prepare()
 
 
-@contextmanager
-def server(folder: Path, port: int) -> Iterator[None]:
-    """`mlflow server` in a process group of its own, killed whole at the end."""
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with open(folder / "server.log", "ab") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health")
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait_for(url: str) -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"no answer from {url}")
-
-
 def test_server_that_dies_and_comes_back(
     tmp_path: Path, run: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The run goes on at its own pace, and afterwards every point is there once."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     folder = tmp_path / "server"
     folder.mkdir()
     tracker, steps = MLflow(uri=f"http://127.0.0.1:{port}"), list(run.steps())
@@ -461,6 +408,62 @@ def test_server_that_dies_and_comes_back(
     assert [(n, 1 / n) for n in range(1, 10)] == found["train/loss"]
     assert "FINISHED" == sent.info.status
     assert "rank,id\n1,unit-1\n" == text
+
+
+def parents(tracker: MLflow, name: str) -> list[Run]:
+    """The runs that hold all runs of a name together."""
+    client, experiment_id = tracker._open()
+    return list(client.search_runs([experiment_id], f"tags.`rayal.parent` = '{name}'"))
+
+
+def test_what_a_sweep_found(tracker: MLflow, run: Any, tmp_path: Path) -> None:
+    """Its best arm, tables and figures would not be where all its trials are, or not replace those
+    of the time before."""
+    tracker.summarise("digits-al", {"sweep.csv": b"old", "a.png": b"x"}, {"rayal.best_arm": "cod"})
+    tracker.sync(run.record)
+    tracker.summarise("digits-al", {"sweep.csv": b"new"}, {"rayal.best_arm": "epmcm"})
+    (parent,) = parents(tracker, "digits-al")
+    client = MlflowClient(tracker.uri)
+    files = client.list_artifacts(parent.info.run_id, "sweep")
+    table = client.download_artifacts(parent.info.run_id, "sweep/sweep.csv", str(tmp_path))
+
+    assert parent.info.run_id == shown(tracker, run.record).data.tags["mlflow.parentRunId"]
+    assert ["sweep/a.png", "sweep/sweep.csv"] == [file.path for file in files]
+    assert "new" == Path(table).read_text()
+    assert "epmcm" == parent.data.tags["rayal.best_arm"]
+
+
+def test_a_summary_for_a_dead_server() -> None:
+    """A sweep of days would end in a traceback of the client."""
+    tracker = MLflow(uri=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(StorageError, match="Connection refused"):
+        tracker.summarise("digits-al", {"sweep.csv": b""}, {})
+
+
+def test_machines_that_begin_at_the_same_moment(
+    tracker: MLflow, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials on several machines, which share no lock, would each make a parent of their own."""
+    monkeypatch.setattr(MLflow, "_alone", lambda self: nullcontext())
+    barrier, create = threading.Barrier(3), MlflowClient.create_run
+
+    def together(self: MlflowClient, *args: Any, **kwargs: Any) -> Run:
+        if "rayal.parent" in kwargs["tags"]:
+            barrier.wait(60)  # none has seen another's
+        return create(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "create_run", together)
+    records = [new_run(f"seed-{seed}", seed=seed).record for seed in range(3)]
+    threads = [threading.Thread(target=tracker.sync, args=(record,)) for record in records]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (parent,) = parents(tracker, "digits-al")
+
+    assert {parent.info.run_id} == {
+        shown(tracker, record).data.tags["mlflow.parentRunId"] for record in records
+    }
 
 
 class Seen:
@@ -516,9 +519,7 @@ def test_a_run_outlives_its_server(
 ) -> None:
     """A server that dies in the middle of a run would stop it, slow it down, or leave a gap or a
     double point in its curves for ever (D01, D02)."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     folder = tmp_path / "server"
     folder.mkdir()
     x = tiny(tracking={"name": "mlflow", "uri": f"http://127.0.0.1:{port}"})
