@@ -771,7 +771,7 @@ def test_no_strategy_chooses_by_what_is_no_number(
     if strategy == "random":  # which asks no model
         assert 40 == len(go(x, tmp_path).labels)
         return
-    with pytest.raises(DataError, match="'pool-099'.* lower scheme.lr") as stopped:
+    with pytest.raises(DataError, match="'pool-099'.* lower (scheme.lr|learning rate)") as stopped:
         go(x, tmp_path)
 
     assert 3 == stopped.value.exit_code

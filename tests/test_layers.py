@@ -13,20 +13,20 @@ import rayal
 ROOT = Path(rayal.__file__).parent
 
 LAYERS = {
-    0: "rayal document errors images machine parts randomness storage",
+    0: "rayal document errors images machine parts randomness spreadsheet storage",
     1: (
         "atomic augment card class_statistics committee companion dataset distances dropout"
         " experiment feature_file foreign_weights gradients greedy ids journal ledger listing"
         " lock model model_card oracle parquet_columns policy pool prepare record scheme"
-        " selection signals source store strategy survey task teacher tracker uri"
+        " selection signals source store strategy survey task teacher tracker upload uri"
     ),
     2: "datasets models oracles schemes strategies tasks trackers",
     3: (
         "batch_size checkpoint checks choosing config evaluation feed loop plan pool_scoring"
-        " probe ranking report scorer scores scoring selecting training training_images"
+        " probe ranking report scorer scores scoring selecting sweep training training_images"
     ),
     4: "engine",
-    5: "cli console session",
+    5: "__main__ cli console session sweeping",
 }
 LAYER = {unit: layer for layer, units in LAYERS.items() for unit in units.split()}
 PARTS = set(LAYERS[2].split())

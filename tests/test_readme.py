@@ -13,6 +13,9 @@ import torchvision
 from PIL import Image
 
 from rayal import config, parts
+from rayal.engine.sweep import all_arms
+from rayal.sweep import trials
+from rayal.sweep.settings import SweptExperiment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,7 +60,7 @@ def test_commands_run(tmp_path):
         assert done.returncode == 0, f"{command}: {done.stderr}"
         outputs[command.split()[1]] = done.stdout
 
-    assert list(outputs) == ["plan", "run", "status", "report", "score", "select"]
+    assert list(outputs) == ["plan", "run", "status", "report", "score", "select", "sweep"]
     assert "complete" in outputs["status"]
     assert "20 in 1 shards" in outputs["score"]
     assert "photo-0.jpg" not in (tmp_path / "selection.csv").read_text()
@@ -96,6 +99,16 @@ def test_the_committee_is_an_experiment(tmp_path):
     x = config.load(tmp_path / "committee.yaml")
 
     assert (5, 5, True) == (x.ensemble, len(x.scored()), x.budget.balanced)
+
+
+def test_the_sweep_is_an_experiment(tmp_path):
+    """The third example would be refused."""
+    (shown,) = (block for block in blocks("yaml") if "sweep:" in block)
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "configs/sweeps/shown.yaml").write_text(shown)
+    x = config.load_as(SweptExperiment, tmp_path / "configs/sweeps/shown.yaml")
+
+    assert len(trials.of_arms(x, all_arms(x.sweep))) == 4 * (1 + 4) * 3
 
 
 def test_the_demo_configuration_is_the_one_shown():

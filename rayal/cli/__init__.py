@@ -1,5 +1,5 @@
-"""The command line: `rayal run CONFIG`, `score`, `select`, `plan`, `status`, `report`, `sync`, and
-what there is.
+"""The command line: `rayal run CONFIG`, `score`, `select`, `plan`, `status`, `report`, `sync`, what
+there is, and the same on a cluster: `submit`, `logs`, `stop`.
 
 Heavy imports are inside the commands, so that help appears at once.
 """
@@ -13,7 +13,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rayal.cli import runs, scoring  # noqa: F401 (their commands belong to the application)
+from rayal.cli import (  # noqa: F401 (their commands belong to the application)
+    jobs,
+    runs,
+    scoring,
+    submitting,
+    sweeping,
+)
 from rayal.cli.options import app
 from rayal.cli.output import Lines, note, visible
 from rayal.cli.work import INTERRUPTED, catch_signals

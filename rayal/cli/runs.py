@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from rayal.cli.jobs import Insecure, show_jobs
 from rayal.cli.options import (
     Address,
     AsJson,
@@ -19,6 +20,7 @@ from rayal.cli.options import (
 )
 from rayal.cli.output import note, print_json, print_table, visible
 from rayal.cli.work import allow, engine
+from rayal.errors import UsageError
 
 
 @app.command()
@@ -65,11 +67,26 @@ def plan(
 
 
 @app.command()
-def status(runs: Runs, plugins: Plugins = [], json: AsJson = False) -> None:  # noqa: B006
-    """Where runs are: cycle, stage, labels, metric; from their folders alone."""
+def status(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Run folders, or folders of run folders; with --address, ids of jobs."),
+    ] = [],  # noqa: B006
+    plugins: Plugins = [],  # noqa: B006
+    address: Annotated[
+        str | None, typer.Option(help="Show the jobs that were submitted to http://HEAD:8265.")
+    ] = None,
+    insecure: Insecure = False,
+    json: AsJson = False,
+) -> None:
+    """Where runs are: cycle, stage, labels, metric; from their folders alone. Or submitted jobs."""
     from rayal.record import find_records
     from rayal.report.status import status_rows, status_table
 
+    if address is not None:
+        return show_jobs(runs, address, insecure, json)
+    if not runs:
+        raise UsageError("give run folders, or --address for the jobs of a cluster")
     allow(plugins)
     rows = status_rows(find_records(runs))
     print_json(rows) if json else print_table(status_table(rows))

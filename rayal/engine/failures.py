@@ -12,6 +12,8 @@ from rayal import errors
 from rayal.errors import ClusterError, RayalError
 from rayal.storage import Json
 
+BATCHES = "compute.score_batch (of `rayal score`: batch, with a new --out)"
+
 
 def described(error: Exception) -> Json:
     """An error on its way to the driver. As itself it would arrive as another class, wrapped in
@@ -19,7 +21,7 @@ def described(error: Exception) -> Json:
     if isinstance(error, RayalError):
         return {"error": type(error).__name__, "message": str(error)}
     if isinstance(error, torch.OutOfMemoryError):
-        message = "the GPU is out of memory; lower compute.score_batch or scheme.batch_size"
+        message = f"the GPU is out of memory; lower {BATCHES}, or scheme.batch_size where it trains"
         return {"error": "ClusterError", "message": message}
     where = traceback.extract_tb(error.__traceback__)[-1]
     message = f"a worker raised {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
@@ -42,7 +44,7 @@ def ray_errors(what: str) -> Iterator[None]:
         raise raised_by(error, what) from error
     except OutOfMemoryError as error:
         raise ClusterError(
-            f"{what} ran out of memory; lower compute.score_batch or compute.shard_rows"
+            f"{what} ran out of memory; lower compute.shard_rows, or {BATCHES}"
         ) from error
     except (RayError, ExecutionTimeoutError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

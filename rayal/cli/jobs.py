@@ -1,0 +1,120 @@
+"""Commands of jobs on a cluster: logs and stop, what `status --address` shows, following one."""
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from rayal.cli.options import app
+from rayal.cli.output import note, print_json, print_table, visible
+from rayal.cli.work import INTERRUPTED
+from rayal.errors import RayalError
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="The cluster's job server; else $RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265.",
+    ),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Speak to another machine without a token.")
+]
+Job = Annotated[str, typer.Argument(help="The job's id.")]
+
+
+@app.command()
+def logs(
+    job: Job,
+    to_the_end: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on to the job's end, and end as it does.")
+    ] = False,
+    address: Server = None,
+    insecure: Insecure = False,
+) -> None:
+    """What a submitted job has printed."""
+    from rayal.engine import jobs
+
+    client = jobs.connect(jobs.server(address), insecure=insecure)
+    if to_the_end:
+        return follow(client, job)
+    with jobs.answering(client):
+        text = client.get_job_logs(job)
+    lines = LogLines()
+    lines.write(text)
+    lines.close()
+
+
+@app.command()
+def stop(job: Job, address: Server = None, insecure: Insecure = False) -> None:
+    """Stop a submitted job; submitted again, it goes on where it was."""
+    from rayal.engine import jobs
+    from rayal.engine import submit as submitted
+
+    client = jobs.connect(jobs.server(address), insecure=insecure)
+    info = submitted.stop(client, job)
+    note(f"{job}  {info.status.value}")
+
+
+def show_jobs(jobs: list[str], address: str, insecure: bool, json: bool) -> None:
+    """The jobs that rayal submitted to a cluster, or those named."""
+    from rich.table import Table
+
+    from rayal.engine import jobs as servers
+    from rayal.engine import submit as submitted
+
+    client = servers.connect(servers.server(address), insecure=insecure)
+    rows = submitted.listed(client, jobs)
+    if json:
+        return print_json(rows)
+    table = Table(box=None, header_style="bold")
+    for column in ("job", "state", "since", "folder", "message"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(visible(str(value or "")) for value in row.values()))
+    print_table(table)
+
+
+class LogLines:
+    """Prints a log line by line; nothing in it controls the terminal."""
+
+    def __init__(self) -> None:
+        self.begun = ""
+
+    def write(self, text: str) -> None:
+        *lines, self.begun = re.split(r"\r\n?|\n", self.begun + text)
+        for line in lines:
+            print(visible(COLOUR.sub("", line).expandtabs()), flush=True)
+
+    def close(self) -> None:
+        """Prints a last line that has no end."""
+        if self.begun:
+            self.write("\n")
+
+
+def follow(client: Any, job: str) -> None:
+    from rayal.engine import submit as submitted
+
+    lines = LogLines()
+    try:
+        submitted.follow(client, job, lines.write)
+    except KeyboardInterrupt:
+        raise NotFollowed(f"the job goes on: {how(job, client.get_address())}") from None
+    finally:
+        lines.close()
+    note(f"job {job} succeeded")
+
+
+class NotFollowed(RayalError):
+    """The user has seen enough; the job does not care."""
+
+    exit_code = INTERRUPTED
+
+
+def how(job: str, url: str) -> str:
+    return (
+        f"`rayal logs {job} --follow --address {url}` shows it, `rayal stop {job} --address {url}`"
+        " stops it"
+    )
