@@ -187,4 +187,4 @@ class Files(Dataset[Tensor]):
         return torch.from_numpy(self.pixels(place))
 
     def pixels(self, place: int) -> Pixels:
-        return pixels(self.paths[place], self.card.decoding, self.card.image.shape)
+        return pixels(self.paths[place], self.card.decoding, self.card.image.shape).pixels

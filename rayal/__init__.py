@@ -1,3 +1,3 @@
 """rayal: distributed active-learning experiments on Ray, tracked in MLflow."""
 
-__version__ = "0.2.0"
+__version__ = "0.4.0"

@@ -1,19 +1,22 @@
 """Random changes of training images, in batch on any device, decided by numbers drawn beforehand.
 
-N images, C channels, K numbers per image. What happens to an image depends on the image and its own
+N images, C channels, K numbers per image. The masks of a dense task, N H W, move with their images.
+What happens to an image depends on the image and its own
 row of draws alone, so batch size and number of workers change nothing. The numbers are drawn on the
 CPU, so a GPU makes the same choices; it may round colours differently.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn.functional import pad
 
 from rayal.dataset import ImageSpec
 from rayal.errors import UsageError
+from rayal.masks import IGNORE
+from rayal.windows import WINDOW_DRAWS, Window, cut_out, windows
 
 if TYPE_CHECKING:
     from rayal.policy import Step
@@ -24,7 +27,7 @@ FLIP, TOP, LEFT, CUT_ROW, CUT_COLUMN, POLICY = range(
 
 
 class Augment(BaseModel):
-    """Padded crop, then flip, then a policy, then cutout: each only where it is asked for.
+    """Window, padded crop, flip, a policy, then cutout: each only where it is asked for.
 
     Turning one of them on changes nothing about what the others draw.
     """
@@ -33,6 +36,13 @@ class Augment(BaseModel):
 
     flip: bool = False
     """Mirror every other image, by chance, left to right."""
+
+    window: tuple[PositiveInt, PositiveInt] | None = None
+    """Height and width of a random piece of the image, which is all that a training sees of it.
+    Where it sticks out of the image it shows the image's mean colour."""
+
+    scale: tuple[PositiveFloat, PositiveFloat] | None = None
+    """The image is that many times as large, at random, before the window is cut out."""
 
     crop: int = Field(default=0, ge=0)
     """Pad every side with this many black pixels, then crop back to size at any place."""
@@ -56,23 +66,55 @@ class Augment(BaseModel):
     magnitude: int = Field(default=9, ge=0, le=30)
     """How strong RandAugment's operations are, 0 to 30 (M in its paper)."""
 
+    @model_validator(mode="after")
+    def _scaled_in_a_window(self) -> Self:
+        if self.scale and not self.window:
+            raise ValueError("scale needs a window: images of one size")
+        if self.scale and self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {list(self.scale)}: the smaller number comes first")
+        return self
+
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """All random numbers of n images for one epoch: (n, K) in [0, 1), on the CPU."""
         draws = torch.rand(n, POLICY, generator=generator)
         policy = torch.rand(n, 3 * len(self._steps()), generator=generator)
-        return torch.cat([draws, policy], dim=1)
+        windows = torch.rand(n, WINDOW_DRAWS if self.window else 0, generator=generator)
+        return torch.cat([draws, policy, windows], dim=1)
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """The images (N C H W, uint8) after what their rows of `draws` (N K, CPU) decide."""
+        if self.window:
+            images = cut_out(images, self._windows(images, draws), self.window)
         if self.crop:
             images = self._crop(images, draws)
         if self.flip:
             images = self._flip(images, draws)
         if self.policy:
-            images = self._apply_policy(images, draws[:, POLICY:])
+            images = self._apply_policy(images, draws[:, POLICY : POLICY + 3 * len(self._steps())])
         if self.cutout:
             images = self._cut_out(images, draws)
         return images
+
+    def of_masks(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """The masks (N H W) of images after what the same rows of `draws` decide for these.
+
+        Raises UsageError for what has no counterpart: `crop` (use `window`) and `policy`.
+        """
+        if self.crop or self.policy:
+            raise UsageError(
+                "augment.crop and augment.policy cannot move masks; use augment.window, no policy"
+            )
+        masks = masks[:, None]
+        if self.window:
+            masks = cut_out(masks, self._windows(masks, draws), self.window, fill=IGNORE)
+        if self.flip:
+            masks = self._flip(masks, draws)
+        return masks[:, 0]
+
+    def _windows(self, images: Tensor, draws: Tensor) -> list[Window]:
+        assert self.window is not None
+        height, width = images.shape[2:]
+        return windows((height, width), self.window, self.scale, draws[:, -WINDOW_DRAWS:])
 
     def _crop(self, images: Tensor, draws: Tensor) -> Tensor:
         """Each image's own window, out of a view of all windows of the padded images."""

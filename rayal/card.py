@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rayal.errors import DataError, StorageError
 from rayal.images import Decoding
+from rayal.masks import MaskDecoding
 from rayal.storage import Folder
 
 SplitName = Literal["pool", "test"]
@@ -50,6 +51,8 @@ class Card(BaseModel):
     """`raw` uint8 pixels, encoded `bytes`, or the `uri` of a file that stays where it is."""
     decoding: Decoding | None
     """How bytes and files become pixels; null for raw."""
+    masks: MaskDecoding | None = None
+    """How original mask files become classes; null where a label is the class of an image."""
     pool: int
     """Images in the pool, bad ones included."""
     test: int
@@ -64,7 +67,10 @@ class Card(BaseModel):
     duplicates: dict[str, int]
     """Images with the same bytes as an earlier one: of the `pool`; test images `across` to it."""
     class_counts: dict[str, tuple[int, ...]]
-    """Split -> images per class."""
+    """Split -> images per class; of masks, pixels per class as networks see them, of the images
+    that could be decoded; empty where nobody looked at the masks."""
+    empty_masks: int = 0
+    """Masks of both splits without a pixel of any class."""
     files: dict[str, str]
     """sha256 of each file of the store."""
     origin: str

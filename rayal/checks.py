@@ -46,9 +46,10 @@ def check_strategies(x: Experiment, store: Store) -> None:
 def warnings(x: Experiment, card: Card) -> Iterator[str]:
     """What is possible, and worth a second look."""
     budget = x.budget
-    if rest := (budget.total - budget.initial) % budget.per_cycle:
+    even = budget.unit == "samples"
+    if even and (rest := (budget.total - budget.initial) % budget.per_cycle):
         yield f"budget: the last cycle buys the {rest} that are left, not {budget.per_cycle}"
-    if budget.initial < len(card.classes):
+    if budget.initial < len(card.classes) and not x.task.dense:
         yield f"budget.initial: {budget.initial} labels cannot show all {len(card.classes)} classes"
     if x.start == "cold" and (names := _looking_back(x)):
         yield f"start: after a cold start {names} measures mostly the new weights; use warm"
@@ -71,14 +72,16 @@ def _looking_back(x: Experiment) -> str:
 
 def _impossible(x: Experiment, card: Card) -> Iterator[str]:
     pool = f"the {card.pool} images of the pool"
-    if x.budget.total > card.pool:
+    counted = x.budget.unit == "samples"
+    if counted and x.budget.total > card.pool:
         yield f"budget.total: {x.budget.total} is more than {pool}"
     if x.candidates is not None and x.candidates > card.pool:
         yield f"candidates: {x.candidates} is more than {pool}; null scores all of them"
     if len(card.bad) > x.max_bad:
         yield f"max_bad: {x.max_bad} is less than the {len(card.bad)} images that are undecodable"
     try:
-        batch_ends(x.budget.initial, x.scheme.batch_size, x.compute.train_workers)
+        first = x.budget.initial if counted else x.scheme.batch_size
+        batch_ends(first, x.scheme.batch_size, x.compute.train_workers)
     except DataError as error:
         yield str(error)
     try:

@@ -14,8 +14,10 @@ from rayal import scores, spreadsheet
 from rayal.errors import DataError, RayalError
 from rayal.experiment import Experiment
 from rayal.ids import Ids, Places
+from rayal.market import Market
 from rayal.randomness import numpy_generator
 from rayal.ranking import highest
+from rayal.region_strategy import RegionStrategy
 from rayal.selection import Scored, tie_secret
 from rayal.storage import FileLocation, Folder, Json
 from rayal.strategy import Strategy
@@ -27,32 +29,45 @@ def choose(
     budget: float,
     scored: Folder,
     result: Json,
-    labeled: Collection[str],
+    market: Market,
     trained: Mapping[str, FileLocation],
     out: Folder,
 ) -> Json:
     """The ids to label next, best first, and how far any two strategies agree.
 
     `scored` and `result` are the folder and the result of the scoring pass, which may have passed
-    over `labeled` units too; `trained` are the files of the model that it asked. Also writes
-    `chosen.csv` (rank, id, score) for people.
+    over labeled units too; `market` says what those are, and what the others cost; `trained` are
+    the files of the model that it asked. Also writes `chosen.csv` (rank, id, score) for people.
     """
+    labeled = market.bought
     strategies = x.scored()
     # its own ties and draws: one order for all would make strategies agree by the dice
     rngs = {
         name: numpy_generator(x.seed, cycle, "select", strategy.part_name())
         for name, strategy in strategies.items()
     }
-    ranking = {name: rngs[name] for name, strategy in strategies.items() if strategy.ranks()}
+    ranking = {
+        name: rngs[name]
+        for name, strategy in strategies.items()
+        if strategy.ranks() and market.one_price
+    }
     picks = _highest(scored, result, ranking, budget, labeled)
     others = {name: each for name, each in strategies.items() if name not in ranking}
     if others:
         kept = {signal for each in others.values() for signal in each.kept()}
         place = scratch_folder(out)
         pools = scores.load(scored, result, kept, labeled, trained, others, place)
+        costs = market.costs([*pools[next(iter(others))].ids])
         for name, strategy in others.items():
-            pool = seen_by(strategy, pools[name])
-            picks[name] = _picks(pool, positions(strategy, name, pool, budget, rngs[name]))
+            offered = replace(
+                pools[name], costs=costs, regions=market.regions, overshoot=market.overshoot
+            )
+            pool = seen_by(strategy, offered)
+            if isinstance(strategy, RegionStrategy):
+                units, cost = strategy.select_regions(pool, budget, rngs[name])
+                picks[name] = Picks(units, None, cost)
+            else:
+                picks[name] = _picks(pool, positions(strategy, name, pool, budget, rngs[name]))
     chosen = picks[next(iter(strategies))]
     values = repeat(None) if chosen.scores is None else chosen.scores
     ranks = zip(count(1), chosen.ids, values, strict=False)
@@ -152,7 +167,8 @@ def positions(
         raise DataError(f"strategy {name!r} selected a position outside 0..{len(pool.ids) - 1}")
     if len(np.unique(picks)) < len(picks):
         raise DataError(f"strategy {name!r} selected a unit twice")
-    spent = np.cumsum(pool.costs[picks])[-1] if len(picks) else 0  # summed as `spend` does
+    needed = picks[:-1] if pool.overshoot else picks
+    spent = np.cumsum(pool.costs[needed])[-1] if len(needed) else 0  # summed as `spend` does
     if spent > budget:
         raise DataError(f"strategy {name!r} spent {spent:g} of {budget:g}")
     least = min(len(pool.ids), int(budget // pool.costs.max(initial=1.0)))

@@ -5,7 +5,8 @@ Source: Wang et al., "Implicit Semantic Data Augmentation for Deep Networks" (Ne
 (ECCV 2022), Eq. 7, official code cheny124800/DASTAL, 175e5bb.
 
 B images of a batch, N of any set, C classes, D features, K classes taken at a time. w_c and S_c are
-the row of class c in the weight of the last linear layer and the covariance of its features.
+the row of class c in the weight of the last linear layer and the covariance of its features. Of a
+dense network every position of its logit grid h w counts as an image, with the label nearest to it.
 
 Differences, each between papers and code:
 - The papers speak of covariance matrices; the codes for ImageNet and of DAST-AL keep their
@@ -24,7 +25,10 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from rayal.companion import Companion, CompanionSpec
-from rayal.model import Outputs
+from rayal.errors import UsageError
+from rayal.masks import IGNORE
+from rayal.model import Outputs, last_layer
+from rayal.pixels import on_grid
 
 Covariance = Literal["diagonal", "full"]
 
@@ -61,12 +65,13 @@ class ClassStatistics(Companion):
 
     @torch.no_grad()
     def observe(self, outputs: Outputs, labels: Tensor) -> None:
-        """Takes in the features (B D) of a batch; a label (B,) that is no class counts for none.
+        """Takes in the features of a batch, those that the last layer reads; a label (B,), or pixel
+        of a mask (B H W), that is no class counts for none.
 
         Every worker must call it as often, with its part of the batch, and ends with the same bits.
         The sizes of the parts are then waited for; a single worker waits for nothing on its device.
         """
-        features, labels = of_all_workers(outputs.features.detach(), labels)
+        features, labels = of_all_workers(*positions(outputs, labels))
         with torch.autocast(features.device.type, enabled=False):
             self._merge(features.to(self.means.dtype), labels)
 
@@ -113,9 +118,30 @@ class ClassStatisticsSpec(CompanionSpec):
     def build(
         self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]
     ) -> ClassStatistics:
-        last = model.classifier
-        assert isinstance(last, nn.Linear)
-        return ClassStatistics(classes, last.in_features, self.covariance, self.reset)
+        width = linear_weight(model).shape[1]
+        return ClassStatistics(classes, width, self.covariance, self.reset)
+
+
+def positions(outputs: Outputs, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """What the last layer reads, B D, without gradient, and the labels, B, as they are; or of dense
+    networks the same at every position of their grid, where there is a label."""
+    if outputs.logits.ndim == 2:
+        return outputs.features.detach(), labels
+    maps = outputs.layers[-1].detach()
+    labels = on_grid(labels, maps.shape[2:]).flatten()
+    labeled = labels != IGNORE
+    return maps.movedim(1, 3).flatten(0, 2)[labeled], labels[labeled]
+
+
+def linear_weight(model: nn.Module) -> Tensor:
+    """The weight of the last layer, C D; raises UsageError where that is no linear map."""
+    last = last_layer(model)
+    if last is None:
+        raise UsageError(
+            f"the last layer of {type(model).__name__} sees neighbours too, so that features of"
+            " classes have no covariance there; use a model whose last layer is a 1x1 convolution"
+        )
+    return last.weight.flatten(1)
 
 
 def of_all_workers(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,22 +224,26 @@ def _blocks(weight: Tensor, covariances: Tensor) -> Iterator[tuple[slice, Tensor
 
 
 def isda_logits(logits: Tensor, labels: Tensor, quadratic: Tensor, ratio: float) -> Tensor:
-    """Logits (N C) whose cross-entropy bounds the mean one under augmented features from above.
+    """Logits (N C *) whose cross-entropy bounds the mean one under augmented features from above.
 
     z + ratio/2 Q[y]: the features are drawn from N(a, ratio S_y), infinitely often (ISDA, Eq. 7).
-    Never below the cross-entropy of `logits`; equal at ratio 0.
+    Never below the cross-entropy of `logits`; equal at ratio 0. Where a label (N *) is no class the
+    logits stay as they are.
     """
-    return logits + ratio / 2 * quadratic[labels]
+    known = labels < len(quadratic)
+    terms = quadratic[torch.where(known, labels, 0).long()] * known[..., None]  # N * C
+    return logits + ratio / 2 * terms.movedim(-1, 1)
 
 
 def epmcm_log_scores(logits: Tensor, quadratic: Tensor) -> Tensor:
-    """EPMCM on a log scale, N C -> N: at least 0; large where a unit would change the model much.
+    """EPMCM on a log scale, N C * -> N *: at least 0; large where a unit would change a model much.
 
     s = log sum_j exp(z_j - z_y + Q[y, j] / 2) of the predicted class y, and expm1(s) the score of
     DAST-AL, Eq. 7: E[1 / p_y] - 1 under features from N(a, S_y). Rank by s: the score itself leaves
     float32 at s = 88. The term of y, which is 1, is kept apart so that certain units differ.
     """
     predicted = logits.argmax(dim=1, keepdim=True)
-    exponents = logits - logits.gather(1, predicted) + quadratic[predicted[:, 0]] / 2
+    terms = quadratic[predicted[:, 0]].movedim(-1, 1)  # N C *
+    exponents = logits - logits.gather(1, predicted) + terms / 2
     others = exponents.scatter(1, predicted, -torch.inf).logsumexp(dim=1)
     return torch.logaddexp(others, torch.zeros_like(others))

@@ -22,6 +22,7 @@ from rayal.prepare import prepare
 from rayal.source import Keep, Source, Units, file_identity, numbered
 from rayal.storage import Folder, Json
 from rayal.store import Split, Store
+from rayal.task import TaskName
 
 __all__ = [  # one door to what parts and engines need to know about data
     "Card",
@@ -54,6 +55,8 @@ class Dataset(Component):
 
     layout: ClassVar[str] = "its files"
     """What `root` should hold, for messages."""
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
+    """What its labels are for."""
 
     root: Location | None = None
     """Folder that holds the original files; null: <cache>/data/<name>."""
@@ -168,7 +171,7 @@ class Dataset(Component):
     def _write(self, out: Path, fingerprint: str, files: Sequence[str]) -> None:
         logger.info("preparing %s", self.part_name())
         source = self.source_of(files)
-        pool, test = _first(source.pool, self.limit_pool), _first(source.test, self.limit_test)
+        pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
         statistics = (self.mean, self.std) if self.mean and self.std else None
         source = replace(source, pool=pool, test=test)
         prepare(source, out, self.part_name(), fingerprint, statistics)
@@ -182,11 +185,15 @@ class EncodedDataset(Dataset, Decoding):
     lie (`uri`); `auto`: raw up to 64 pixels a side, larger ones as bytes."""
     verify: bool = True
     """Decode every image once while preparing; without it bad images show up while scoring, and
-    `encoding: uri`, size, mean and std must be given."""
+    `encoding: uri`, size (or shape or canvas), mean and std must be given."""
+
+    one_size: ClassVar[bool] = False
+    """Whether the originals have one size, which the first of them tells."""
 
     @model_validator(mode="after")
     def _known_unseen(self) -> Self:
-        if not self.verify and not (self.encoding == "uri" and self.size and self.mean):
+        sized = self.one_size or self.frame is not None
+        if not self.verify and not (self.encoding == "uri" and sized and self.mean):
             raise ValueError("verify: false needs encoding: uri, and size, mean and std")
         return self
 
@@ -199,7 +206,3 @@ class EncodedDataset(Dataset, Decoding):
     def decoding(self) -> Decoding:
         """The options of decoding, as a store keeps them."""
         return Decoding(**{name: getattr(self, name) for name in Decoding.model_fields})
-
-
-def _first(units: Units, count: int | None) -> Units:
-    return Units(units.ids[:count], units.labels[:count], units.images)

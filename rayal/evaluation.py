@@ -44,9 +44,10 @@ def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Cou
     num_classes, spec = len(store.card.classes), store.card.image
     network = restore(x.model, num_classes, spec, job.weights.read())
     network = placed(network, device, x.scheme.precision).eval()
-    labels, counts = store.labels("test"), []
+    counts = []
     for shard in shards:
         decoded = store.test.decode(store.test.read(shard))
+        labels = store.labels("test", decoded.ids)
         if decoded.bad:
             unit, reason = next(iter(decoded.bad.items()))
             raise DataError(f"test image {unit!r} cannot be decoded: {reason}; mend or remove it")
@@ -54,9 +55,9 @@ def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Cou
         for start in range(0, len(decoded.ids), x.compute.score_batch):
             rows = slice(start, start + x.compute.score_batch)
             images = normalise(torch.from_numpy(decoded.images[rows]).to(device), spec)
-            truth = torch.tensor([labels[unit] for unit in decoded.ids[rows]])
+            truth = x.task.targets({unit: labels[unit] for unit in decoded.ids[rows]}, store.card)
             logits = forward(network, images, x.scheme.precision).logits.float()
-            evaluator.update(logits.cpu(), truth)
+            evaluator.update(logits, truth.to(device))
         counts.append(evaluator.state())
     return counts
 

@@ -7,32 +7,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from rayal.budget import Budget
 from rayal.companion import CompanionSpec
 from rayal.dataset import Dataset
 from rayal.model import Model
 from rayal.oracle import Oracle
 from rayal.parts import Component, Part, Settings, find, names
+from rayal.region_strategy import RegionStrategy
 from rayal.scheme import TrainingScheme
 from rayal.storage import Folder
 from rayal.strategy import Strategy, columns
 from rayal.task import Task
 from rayal.tracker import Tracker
-
-
-class Budget(Settings):
-    """How many labels are bought, and when."""
-
-    initial: PositiveInt
-    """Units labeled at random before the first training."""
-    per_cycle: PositiveInt
-    """Cost spent in each cycle; the last cycle spends what is left."""
-    total: PositiveInt
-    """Cost at which the run is complete, the initial units included."""
-    unit: Literal["samples"] = "samples"
-    """What cost is counted in."""
-    balanced: bool = False
-    """Draw the initial units with equally many of every class, as far as the pool has them; only
-    an oracle that knows the classes beforehand can (`simulated`)."""
 
 
 class Compute(Settings):
@@ -112,10 +98,23 @@ class Experiment(Settings):
                 ("budget", "initial"),
                 f"{budget.initial} is more than budget.total, {budget.total}",
             )
-        if self.candidates is not None and self.candidates < budget.per_cycle:
+        even = budget.unit == "samples"
+        if even and self.candidates is not None and self.candidates < budget.per_cycle:
             yield (
                 ("candidates",),
                 f"{self.candidates} cannot fill budget.per_cycle, {budget.per_cycle}",
+            )
+        if budget.unit != self.oracle.unit:
+            yield (
+                ("budget", "unit"),
+                f"{budget.unit}, but oracle {self.oracle.part_name()!r} counts costs in"
+                f" {self.oracle.unit}; give both the same",
+            )
+        augment = self.scheme.augment
+        if self.task.dense and (augment.crop or augment.policy):
+            yield (
+                ("scheme", "augment"),
+                "crop and policy cannot move masks; use window and scale, and no policy",
             )
         if self.compute.engine == "local" and self.compute.train_workers > 1:
             yield (
@@ -140,6 +139,15 @@ class Experiment(Settings):
                 f"{parallel} cannot share an unlabeled batch of {unlabeled.batch_size} equally, two"
                 " images or more each",
             )
+        task = self.task.part_name()
+        for part in ("dataset", "model", "scheme"):
+            fits = getattr(self, part).tasks
+            if task not in fits:
+                yield (
+                    (part,),
+                    f"{getattr(self, part).part_name()!r} is for {', '.join(sorted(fits))}, but the"
+                    f" task is {task!r}; choose one of: {', '.join(_fitting(f'{part}s', task))}",
+                )
         for key, strategy in self._strategies():
             for problem in self._unfit(strategy):
                 yield key, f"{strategy.part_name()!r} {problem}"
@@ -159,11 +167,14 @@ class Experiment(Settings):
     def _unfit(self, strategy: Strategy) -> Iterator[str]:
         task = self.task.part_name()
         if task not in strategy.tasks:
-            fitting = [n for n in names("strategies") if task in find("strategies", n).tasks]
             yield (
                 f"supports {', '.join(sorted(strategy.tasks))}, but the task is {task!r};"
-                f" choose one of: {', '.join(fitting)}"
+                f" choose one of: {', '.join(_fitting('strategies', task))}"
             )
+        elif isinstance(strategy, RegionStrategy) and not self.oracle.has_regions():
+            yield f"chooses regions, and oracle {self.oracle.part_name()!r} knows none; use clicks"
+        elif problem := strategy.unfit(self.task.part_name()):
+            yield problem
         if "ensemble_log_probs" in strategy.needs and self.ensemble < 2:
             yield "needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
 
@@ -208,9 +219,10 @@ class Experiment(Settings):
 
     def keeps_probs(self, cycle: int) -> bool:
         """Whether this cycle's pass stores its predictions for the next one: some strategy will
-        compare with this cycle's model, and the whole pool is scored."""
+        compare with this cycle's model, the whole pool is scored, and there is one prediction for
+        an image: maps would take gigabytes."""
         looks_back = any(s.reference(cycle + 1) == "previous" for s in self.scored().values())
-        return self.candidates is None and looks_back
+        return self.candidates is None and looks_back and not self.task.dense
 
     def identity(self) -> dict[str, Any]:
         """The fields that determine the chosen ids; a run continues only with the same ones.
@@ -233,6 +245,11 @@ class Experiment(Settings):
         for same in ("device", "train_workers", "score_batch", "shard_rows"):
             fields[f"compute.{same}"] = compute[same]
         return fields
+
+
+def _fitting(folder: str, task: str) -> list[str]:
+    """The parts of a folder that are for a task."""
+    return [name for name in names(folder) if task in find(folder, name).tasks]
 
 
 def _content(location: str) -> str:

@@ -16,7 +16,7 @@ from rayal.dataset import ImageSpec
 from rayal.errors import DataError, UsageError
 from rayal.randomness import Key, torch_generator
 from rayal.scheme import Batch, TrainingScheme, Unlabeled
-from rayal.training_images import Images
+from rayal.training_images import Items
 
 LEAST = 2  # images that every worker has in every batch: batch norm cannot train on one
 
@@ -26,8 +26,9 @@ class Feed:
 
     def __init__(
         self,
-        images: Images,
-        labels: Tensor,
+        images: Items,
+        labels: Items,
+        count: int,
         scheme: TrainingScheme,
         spec: ImageSpec,
         *,
@@ -36,12 +37,13 @@ class Feed:
         workers: int = 1,
         unlabeled: "UnlabeledFeed | None" = None,
     ) -> None:
-        """`labels` (n *) lie on the training device; `key` is what random numbers are drawn from:
-        seed and cycle."""
-        self.images, self.labels, self.scheme, self.spec = images, labels, scheme, spec
+        """`count` is n, of images and labels; `key` is what random numbers are drawn from: seed and
+        cycle."""
+        self.images, self.labels, self.count = images, labels, count
+        self.scheme, self.spec = scheme, spec
         self.key, self.rank, self.workers = key, rank, workers
         self.unlabeled = unlabeled
-        self.ends = batch_ends(len(labels), scheme.batch_size, workers)
+        self.ends = batch_ends(count, scheme.batch_size, workers)
         self.steps = scheme.steps or scheme.length * len(self.ends)
         """Steps of the whole training."""
         self.epochs = -(-self.steps // len(self.ends))
@@ -50,24 +52,20 @@ class Feed:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """This worker's part of every batch of an epoch (counted from 0)."""
         first = epoch * len(self.ends)
-        order = torch.randperm(
-            len(self.labels), generator=torch_generator(*self.key, "train", epoch)
-        )
+        order = torch.randperm(self.count, generator=torch_generator(*self.key, "train", epoch))
         batches = order.tensor_split(self.ends[:-1])[: self.steps - first]
         parts = [batch.tensor_split(self.workers)[self.rank] for batch in batches]
-        draws = self.scheme.augment.draw(
-            len(self.labels), torch_generator(*self.key, "augment", epoch)
-        )
+        augment = self.scheme.augment
+        draws = augment.draw(self.count, torch_generator(*self.key, "augment", epoch))
         steps = range(first, first + len(parts))
         others = repeat(None) if self.unlabeled is None else self.unlabeled.batches(steps)
-        for step, (images, unlabeled) in enumerate(
-            zip(self.images.batches(parts), others, strict=False)
-        ):
+        items = zip(self.images.batches(parts), self.labels.batches(parts), others, strict=False)
+        for step, (images, labels, unlabeled) in enumerate(items):
             part = parts[step]
-            images = self.scheme.augment(images, draws[part])
+            dense = labels.ndim > 1
             yield Batch(
-                images=normalise(images, self.spec),
-                labels=self.labels[part.to(self.labels.device)],
+                images=normalise(augment(images, draws[part]), self.spec),
+                labels=augment.of_masks(labels, draws[part]) if dense else labels,
                 step=first + step,
                 steps=self.steps,
                 unlabeled=unlabeled,
@@ -84,7 +82,7 @@ class UnlabeledFeed:
 
     def __init__(
         self,
-        images: Images,
+        images: Items,
         count: int,
         wanted: Unlabeled,
         augment: Augment,

@@ -14,13 +14,13 @@ def tie_order(pool: Scored, rng: np.random.Generator) -> NDArray[np.intp]:
     return ranking(pool.ids, np.zeros(len(pool.ids)), rng)
 
 
-def buy(picks: Iterator[int], costs: NDArray[np.float64], budget: float) -> NDArray[np.intp]:
-    """As `spend`: the picks before the first that the budget does not buy. No later one is asked
-    for."""
-    bought, spent = [], 0.0
+def buy(pool: Scored, picks: Iterator[int], budget: float) -> NDArray[np.intp]:
+    """As `spend`, one pick after the other: none is asked for that is not bought, but for the one
+    that the budget does not buy."""
+    bought, spent = list[int](), 0.0
     for pick in picks:
-        spent += costs[pick]
-        if spent > budget:
+        if spent >= budget if pool.overshoot else spent + pool.costs[pick] > budget:
             break
         bought.append(pick)
+        spent += pool.costs[pick]
     return np.array(bought, dtype=np.intp)

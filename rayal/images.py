@@ -21,6 +21,7 @@ from Pillow's by one level (a fifth where the sizes lead to ties), two in a mill
 """
 
 import io
+import math
 import warnings
 from typing import Literal, Self
 
@@ -33,6 +34,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 Pixels = NDArray[np.uint8]
+Sides = tuple[PositiveInt, PositiveInt]
+"""Height and width."""
+
+Interpolation = Literal["bilinear", "nearest-exact"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is recognised, whatever a file is called. Not all that Pillow knows: EPS would start
@@ -48,8 +53,16 @@ class BadImage(ValueError):
     """These bytes are not a usable image; the message is the reason, without the image's name."""
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Decoding(BaseModel):
-    """How encoded images become arrays of one shape: resize, then cut out the centre."""
+    """How encoded images become arrays of one shape.
+
+    With `size`: resize, then cut out the centre square. With `shape`: resize. With `canvas`: lay
+    each, in its own size, at the top left of an area of one size.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -61,6 +74,12 @@ class Decoding(BaseModel):
     """Shorter side before the centre is cut out (pixels, at least `size`); null: `size`."""
     squash: bool = False
     """Resize both sides to `resize`, whatever the shape, instead of keeping the proportions."""
+    # Left out where they are null, so that what was identified by older options still is.
+    shape: Sides | None = Field(default=None, exclude_if=_is_none)
+    """Height and width (pixels) that every image is resized to, whatever its proportions."""
+    canvas: Sides | None = Field(default=None, exclude_if=_is_none)
+    """Height and width (pixels) of the area at whose top left each image lies as it is; the rest
+    has the image's mean colour. A larger image is bad."""
     max_pixels: PositiveInt = Field(default=PILLOW_LIMIT, le=PILLOW_LIMIT)
     """Larger images (width x height, as stored or after the resize) are bad."""
 
@@ -70,7 +89,18 @@ class Decoding(BaseModel):
             raise ValueError("resize and squash need a size; set size")
         if self.size and self.resize and self.resize < self.size:
             raise ValueError(f"resize {self.resize} is below size {self.size}; raise resize")
+        if sum(each is not None for each in (self.size, self.shape, self.canvas)) > 1:
+            raise ValueError("size, shape and canvas exclude one another; set two of them to null")
+        for name in ("shape", "canvas"):
+            if (sides := getattr(self, name)) and math.prod(sides) > self.max_pixels:
+                raise ValueError(f"{name} {sides} has more than max_pixels {self.max_pixels}")
         return self
+
+    @property
+    def frame(self) -> tuple[int, int] | None:
+        """Height and width of every result; None where it is that of the image."""
+        square = (self.size, self.size) if self.size else None
+        return self.shape or self.canvas or square
 
 
 def decode(data: bytes, decoding: Decoding) -> Pixels:
@@ -102,10 +132,22 @@ def pixels(image: Image.Image, decoding: Decoding) -> Pixels:
     """The image of `load` in its final size, (C, H, W); raises BadImage when that is too large."""
     array = np.array(image)  # not asarray: torch wants to be able to write
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    if decoding.size is None:
-        return np.ascontiguousarray(array)
-    resized = _resized(torch.from_numpy(array), decoding)
-    return _centre(resized, decoding.size).contiguous().numpy()
+    return arranged(array, decoding, "bilinear")
+
+
+def arranged(
+    values: Pixels, decoding: Decoding, mode: Interpolation, fill: int | None = None
+) -> Pixels:
+    """Pixels, (C, H, W), in their final size; raises BadImage when that is too large.
+
+    `fill` is what a canvas shows beside them; None: their mean.
+    """
+    if decoding.canvas is not None:
+        return _on_canvas(values, decoding.canvas, fill)
+    if decoding.frame is None:
+        return np.ascontiguousarray(values)
+    resized = _resized(torch.from_numpy(values), decoding, mode)
+    return _centre(resized, decoding.frame).contiguous().numpy()
 
 
 def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
@@ -123,21 +165,47 @@ def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     return image.convert(mode)
 
 
-def _resized(values: Tensor, decoding: Decoding) -> Tensor:
-    """Shorter side to `resize` (the longer rounded down), or both; bilinear with antialiasing."""
+def _resized(values: Tensor, decoding: Decoding, mode: Interpolation) -> Tensor:
+    """To `shape`, or the shorter side to `resize` (the longer rounded down), or both sides to it;
+    bilinear with antialiasing, or the nearest pixel on the same grid."""
+    height, width = _target(values, decoding)
+    _check_area(width, height, decoding)
+    if values.shape[1:] == (height, width):
+        return values
+    size, antialias = (height, width), mode == "bilinear"
+    return interpolate(values[None], size, mode=mode, antialias=antialias)[0]
+
+
+def _target(values: Tensor, decoding: Decoding) -> tuple[int, int]:
+    """Height and width after the resize."""
+    if decoding.shape is not None:
+        return decoding.shape
     side = decoding.resize or decoding.size
     assert side is not None
-    height = width = side
-    if not decoding.squash:
-        shorter = min(values.shape[1:])
-        height, width = (side * length // shorter for length in values.shape[1:])
-    _check_area(width, height, decoding)
-    return interpolate(values[None], (height, width), mode="bilinear", antialias=True)[0]
+    if decoding.squash:
+        return side, side
+    _, height, width = values.shape
+    shorter = min(height, width)
+    return side * height // shorter, side * width // shorter
 
 
-def _centre(values: Tensor, size: int) -> Tensor:
-    top, left = (round((length - size) / 2) for length in values.shape[1:])
-    return values[:, top : top + size, left : left + size]
+def _centre(values: Tensor, frame: tuple[int, int]) -> Tensor:
+    top, left = (
+        round((has - wants) / 2) for has, wants in zip(values.shape[1:], frame, strict=True)
+    )
+    return values[:, top : top + frame[0], left : left + frame[1]]
+
+
+def _on_canvas(values: Pixels, canvas: tuple[int, int], fill: int | None) -> Pixels:
+    """At the top left; an image that fills the canvas is only copied."""
+    channels, height, width = values.shape
+    if height > canvas[0] or width > canvas[1]:
+        raise BadImage(f"{height}x{width} (HxW) is larger than the canvas {canvas[0]}x{canvas[1]}")
+    beside = values.mean((1, 2)).round() if fill is None else np.full(channels, fill)
+    drawn = np.empty((channels, *canvas), np.uint8)
+    drawn[:] = beside.astype(np.uint8)[:, None, None]
+    drawn[:, :height, :width] = values
+    return drawn
 
 
 def _check_area(width: int, height: int, decoding: Decoding) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from rayal.errors import DataError, StorageError
 from rayal.journal import Journal, is_done, read_done, way_out
+from rayal.masks import LabelValue
 from rayal.oracle import Label
 from rayal.storage import FileRecord, Folder, Json, suggesting
 
@@ -24,8 +25,13 @@ INITIAL = "initial"
 """The stage before the first cycle, kept in the folder of cycle 0."""
 STAGES = ("train", "evaluate", "fit", "score", "select", "label")
 """The stages of a cycle, in order."""
-ANSWERS = pa.schema([("id", pa.string()), ("value", pa.int64()), ("cost", pa.float64())])
-"""`labels.parquet`; a null value is a refusal."""
+VALUES: dict[type, pa.DataType] = {
+    int: pa.int64(),
+    np.int64: pa.int64(),
+    bytes: pa.large_binary(),
+    str: pa.string(),
+}
+"""What `value` is in `labels.parquet`, beside `id` and `cost`; a null is a refusal."""
 
 
 class PoolState(NamedTuple):
@@ -33,7 +39,7 @@ class PoolState(NamedTuple):
 
     cycle: int
     """The cycle to do: the first one whose labels are not bought."""
-    labels: dict[str, int]
+    labels: dict[str, LabelValue]
     """Id -> label, in order of purchase."""
     bought: dict[str, int]
     """Id -> cycle of the purchase, -1 for the initial units; the same ids as `labels`."""
@@ -65,7 +71,7 @@ class Ledger(Journal):
 
     def state(self) -> PoolState:
         """Every purchase replayed; StorageError where one is damaged or a unit is bought twice."""
-        labels: dict[str, int] = {}
+        labels: dict[str, LabelValue] = {}
         bought: dict[str, int] = {}
         refused: dict[str, None] = {}
         costs: list[float] = []
@@ -99,20 +105,24 @@ def stage_folder(run: Folder, cycle: int, stage: str) -> Folder:
 def write_labels(out: Folder, answers: Mapping[str, Label]) -> Json:
     """Put answers into a label stage's folder; returns the result that the stage records.
 
-    Raises DataError for a label that is no class index, and a cost that is no amount.
+    Raises DataError for a label that is neither class nor mask, or of another kind than the first,
+    and for a cost that is no amount.
     """
+    kinds = {type(label.value): unit for unit, label in answers.items() if label.value is not None}
+    kind = VALUES.get(next(iter(kinds), int))
     for unit, label in answers.items():
-        if label.value is not None and not isinstance(label.value, int | np.integer):
+        if label.value is not None and (kind is None or VALUES.get(type(label.value)) != kind):
             raise DataError(
-                f"unit {unit!r}: the label {label.value!r} is not a class index;"
-                " an oracle answers with one, or with None"
+                f"unit {unit!r}: the label {label.value!r:.40} is neither a class index nor a mask,"
+                " or not what the others are; an oracle answers with one kind, or with None"
             )
         if not (math.isfinite(label.cost) and label.cost >= 0):
             raise DataError(
                 f"unit {unit!r}: the cost {label.cost!r} is not an amount; it is 0 or more"
             )
     values, costs = [a.value for a in answers.values()], [a.cost for a in answers.values()]
-    table = pa.table([list(answers), values, costs], schema=ANSWERS)
+    columns = {"id": pa.string(), "value": kind, "cost": pa.float64()}
+    table = pa.table([list(answers), values, costs], schema=pa.schema(columns))
     data = io.BytesIO()
     pq.write_table(table, data, write_page_checksum=True)
     return {
@@ -123,7 +133,7 @@ def write_labels(out: Folder, answers: Mapping[str, Label]) -> Json:
     }
 
 
-def read_labels(out: Folder) -> Iterator[tuple[str, int | None, float]]:
+def read_labels(out: Folder) -> Iterator[tuple[str, LabelValue | None, float]]:
     """Unit, label (None: refused) and cost of every answer in a label stage's folder."""
     record = FileRecord(**read_done(out)["result"]["file"])
     with suggesting(way_out(out)):

@@ -13,6 +13,7 @@ from rayal.errors import DataError
 from rayal.evaluation import EvaluateJob
 from rayal.experiment import Experiment
 from rayal.ledger import Ledger, PoolState, write_labels
+from rayal.market import Market, of_images
 from rayal.oracle import Label
 from rayal.randomness import unit_keys
 from rayal.scoring import (
@@ -24,8 +25,12 @@ from rayal.scoring import (
     pending,
     summary,
 )
+from rayal.selection import bought
 from rayal.storage import FileLocation, FileRecord, Folder, Json, suggesting
 from rayal.training import TrainJob
+
+ASKED = 256
+"""Units whose costs are asked for at a time."""
 
 
 class Engine(Protocol):
@@ -69,11 +74,11 @@ def run(x: Experiment, store: Store, ledger: Ledger, engine: Engine, watch: Watc
         at = partial(steps.once, pool.cycle)
         at("train", partial(steps.train, pool))
         at("evaluate", partial(steps.evaluate, pool))
-        if pool.spent >= x.budget.total:
+        if x.budget.is_spent(pool.cycle, pool.spent):
             return pool
         at("score", partial(steps.score, pool))
         chosen = at("select", partial(steps.select, pool))["ids"]
-        if not chosen:
+        if not chosen and x.budget.is_last(pool.cycle):
             return pool
         at("label", partial(steps.label, chosen))
 
@@ -111,15 +116,15 @@ class Steps:
         return {**results[0], "members": results[1:]}
 
     def _train_jobs(self, pool: PoolState, out: Folder) -> list[TrainJob]:
-        ids = [unit for unit in self.store.pool.ids() if unit in pool.labels]
+        labels = of_images(pool.labels, self.store)
         continues = self.x.start == "warm" and pool.cycle > 0
         return [
             TrainJob(
                 experiment=self.x,
                 cycle=pool.cycle,
                 store=self.store.url,
-                ids=tuple(ids),
-                labels=np.array([pool.labels[unit] for unit in ids], np.int64),
+                ids=tuple(labels),
+                labels=tuple(labels.values()),
                 start_from=self._weights(pool.cycle - 1, member) if continues else None,
                 out=_member_folder(out, member).url,
                 companions_from=self._companions(pool.cycle - 1, member) if continues else {},
@@ -147,7 +152,7 @@ class Steps:
         )
         units = candidates(self.x, self.store, pool)
         if any(strategy.scans_labeled for strategy in self.x.scored().values()):
-            units += pool.labels
+            units += of_images(pool.labels, self.store).keys() - set(units)
         tasks = divide(self.store.pool, units, self.x.compute.shard_rows)
         todo, results = pending(job, tasks)
         tolerance = Tolerance(self.x.max_bad)
@@ -159,16 +164,19 @@ class Steps:
         return {**summary(job, tasks, results), "bad": dict(bad_images(out, results))}
 
     def select(self, pool: PoolState, out: Folder) -> Json:
-        budget = min(self.x.budget.per_cycle, self.x.budget.total - pool.spent)
+        budget = self.x.budget.left(pool.cycle, pool.spent)
         scored = self.ledger.result(pool.cycle, "score")
         folder = self._folder(pool.cycle, "score")
         trained = {**self._companions(pool.cycle), "weights": self._weights(pool.cycle)}
-        labeled = pool.labels.keys()
-        return choose(self.x, pool.cycle, budget, folder, scored, labeled, trained, out)
+        market = Market(self.x, self.store, {*pool.labels, *pool.refused})
+        return choose(self.x, pool.cycle, budget, folder, scored, market, trained, out)
 
     def label(self, ids: Sequence[str], out: Folder) -> Json:
         answers = self.x.oracle.answer(self.store, ids, out)
-        _check_answers(answers, ids, len(self.store.card.classes))
+        _check_answers(answers, ids)
+        for unit, label in answers.items():
+            if label.value is not None:
+                self.x.task.targets({unit: label.value}, self.store.card)
         return write_labels(out, answers)
 
     def _weights(self, cycle: int, member: int = 0) -> FileLocation:
@@ -207,7 +215,23 @@ def first_units(x: Experiment, store: Store) -> list[str]:
     units = _random_order(ids, x.seed, "initial")
     if x.budget.balanced:
         units = _in_turns(units, x.oracle.known_classes(store))
-    return units[: x.budget.initial]
+    return list(affordable(x, store, units))
+
+
+def affordable(x: Experiment, store: Store, units: Sequence[str]) -> Iterator[str]:
+    """The first of these units, as many as `budget.initial` is for.
+
+    Costs are asked for a few at a time: they may take as long as an image takes to read.
+    """
+    left = float(x.budget.initial)
+    for start in range(0, len(units), ASKED):
+        some = units[start : start + ASKED]
+        costs = x.oracle.costs(store, some)
+        count = bought(costs, left, x.budget.overshoot)
+        yield from some[:count]
+        left -= float(costs[:count].sum())
+        if count < len(some):
+            return
 
 
 def _in_turns(units: list[str], classes: Mapping[str, int]) -> list[str]:
@@ -224,25 +248,20 @@ def _in_turns(units: list[str], classes: Mapping[str, int]) -> list[str]:
 
 def candidates(x: Experiment, store: Store, pool: PoolState) -> list[str]:
     """The unlabeled units that this cycle scores: all, or a random subset of the seed and cycle."""
-    known = pool.labels.keys() | set(pool.refused)
+    known = pool.labels.keys() | {*pool.refused}  # no image of which only regions were bought
     ids = [unit for unit in store.pool.ids() if unit not in known]
     if x.candidates is None:
         return ids
     return _random_order(ids, x.seed, pool.cycle, "candidates")[: x.candidates]
 
 
-def _check_answers(answers: Mapping[str, Label], ids: Sequence[str], num_classes: int) -> None:
+def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
     """An answer that was not asked for would cost and never train; a missing one, never end."""
     if wrong := sorted(answers.keys() ^ set(ids)):
         raise DataError(
             f"the oracle answered for {len(answers)} units, {len(ids)} were asked; "
             f"{wrong[0]!r} is among {len(wrong)} that are missing or too many"
         )
-    for unit, label in answers.items():
-        if label.value is not None and not 0 <= label.value < num_classes:
-            raise DataError(
-                f"the oracle labeled {unit!r} as {label.value}; classes are 0 to {num_classes - 1}"
-            )
 
 
 def _random_order(ids: list[str], *key: int | str) -> list[str]:

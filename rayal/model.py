@@ -1,13 +1,13 @@
 """The contract of a model: a network that returns logits, pooled features and block outputs.
 
-N images, C classes, D features, C_l channels of block l; * is nothing for classification, H W for
-segmentation.
+N images, C classes, D features, C_l channels of block l; * is nothing for classification, and the
+positions h w of a coarser grid, the logit grid, for segmentation.
 """
 
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple, TypeVar, cast
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 import safetensors.torch
 import torch
@@ -18,6 +18,7 @@ from rayal import foreign_weights
 from rayal.dataset import ImageSpec
 from rayal.errors import UsageError
 from rayal.parts import Component, Location
+from rayal.task import TaskName
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Outputs(NamedTuple):
     """What every rayal network returns from one forward."""
 
     logits: Tensor  # N C *
-    features: Tensor  # N D: the input of the last linear layer, pooled
+    features: Tensor  # N D: the input of the last layer, in a dense network its mean over h w
     layers: tuple[Tensor, ...]  # per block: N C_l H_l W_l
 
 
@@ -41,15 +42,26 @@ class Model(Component):
     """An architecture and its options; `build` makes a network of it.
 
     A network is an `nn.Module` that returns `Outputs`, with two attributes: `layer_channels`, the
-    C_l of `Outputs.layers`, and `classifier`, its last linear layer. `Network` is such a module.
+    C_l of `Outputs.layers`, and `classifier`, its last layer: linear in a `Network`, most often a
+    1x1 convolution in a `DenseNetwork`.
     """
 
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
+    """What its logits are for: one prediction per image, or one per position."""
+
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {}
-    """What weights are called in torchvision's file -> here, by prefix; empty if it has none."""
+    """What weights are called in torchvision's file, or the authors' -> here, by prefix; empty if
+    there is none."""
+
+    left_out: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of what such a file has and this architecture does not: heads of another use."""
+
+    heads: ClassVar[tuple[str, ...]] = ()
+    """Prefixes, here, of what a file of the trunk alone lacks besides the last layer."""
 
     pretrained: Location | None = None
     """Weights to start from: anybody's .safetensors or .pth file with a state dict of this
-    architecture, by torchvision's names or rayal's; null: random."""
+    architecture or its trunk, by torchvision's names or rayal's; null: random."""
 
     @abstractmethod
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
@@ -84,9 +96,7 @@ class Network(nn.Module):
         self.head = head
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        start_convolutions(self)
 
     def forward(self, images: Tensor) -> Outputs:
         x = self.stem(images)
@@ -101,6 +111,26 @@ class Network(nn.Module):
         """The logits of `Outputs.features`: dropout, then the last layer."""
         logits: Tensor = self.classifier(self.dropout(features))
         return logits
+
+
+def start_convolutions(network: nn.Module) -> None:
+    """Draw the weights of all convolutions in it from He's normal distribution (fan-out)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def last_layer(network: nn.Module) -> nn.Linear | nn.Conv2d | None:
+    """The linear map, the same for every position, from the last layer's input to the logits.
+
+    Its weight, flattened, is C D. None where `classifier` is no such map: it sees neighbours too.
+    """
+    last = network.classifier
+    if isinstance(last, nn.Linear):
+        return last
+    if isinstance(last, nn.Conv2d) and last.weight.shape[1:] == (last.in_channels, 1, 1):
+        return last
+    return None
 
 
 def global_pool() -> nn.Module:
@@ -125,7 +155,7 @@ def build(model: Model, num_classes: int, image: ImageSpec, seed: int) -> nn.Mod
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
         network = model.network(num_classes, image)
     if model.pretrained:
-        _load_pretrained(network, model.pretrained, model.torchvision_prefixes)
+        _load_pretrained(network, model.pretrained, model)
     return network
 
 
@@ -145,8 +175,8 @@ def restore_exactly(
     where the classes are all the difference, their number in the file.
     """
     network = build(model.model_copy(update={"pretrained": None}), num_classes, image, seed=0)
-    renamed = _in_own_names(network, weights, model.torchvision_prefixes)
-    last = _last_layer(network)
+    renamed = _in_own_names(network, weights, model)
+    last = _last_weights(network)
     classes = _num_classes(renamed, last)
     if classes not in (None, num_classes) and not _misfits(network, renamed | last):
         raise UsageError(f"{source} is for {classes} classes, not for {num_classes}")
@@ -185,14 +215,14 @@ def load_weights(network: nn.Module, data: bytes) -> None:
     _put(network, weights, "the weights")
 
 
-def _load_pretrained(network: nn.Module, location: str, prefixes: Mapping[str, str]) -> None:
-    """Start from a file, which may be for other classes.
+def _load_pretrained(network: nn.Module, location: str, model: Model) -> None:
+    """Start from a file, which may be for other classes, or of the trunk alone.
 
-    A last linear layer that differs in the number of classes alone keeps its random weights, with
-    a warning; any other difference raises UsageError.
+    A last layer that differs in the number of classes alone, or that is absent, keeps its random
+    weights, with a warning; so do absent `heads`. Any other difference raises UsageError.
     """
-    weights = _in_own_names(network, foreign_weights.read(location), prefixes)
-    last = _last_layer(network)
+    weights = _in_own_names(network, foreign_weights.read(location), model)
+    last = _last_weights(network)
     classes, own = _num_classes(weights, last), _num_classes(last, last)
     if classes is not None and classes != own:
         logger.warning(
@@ -200,12 +230,29 @@ def _load_pretrained(network: nn.Module, location: str, prefixes: Mapping[str, s
             *(location, classes, own),
         )
         weights |= last
+    absent = _absent(network, weights, [tuple(last), *model.heads])
+    if absent and not _misfits(network, weights | absent):
+        logger.warning(
+            "%s has no head: %d weights of this network, from %s on, stay random",
+            *(location, len(absent), next(iter(absent))),
+        )
+        weights |= absent
     _put(network, weights, location)
 
 
-def _last_layer(network: nn.Module) -> dict[str, Tensor]:
-    """The weights of the last linear layer, by their names in the network."""
-    last = cast(nn.Linear, network.classifier)
+def _absent(
+    network: nn.Module, weights: Mapping[str, Tensor], parts: Sequence[str | tuple[str, ...]]
+) -> dict[str, Tensor]:
+    """The network's weights of those parts, by prefix, of which there is nothing in `weights`."""
+    state = network.state_dict()
+    missing = tuple(part for part in parts if not any(name.startswith(part) for name in weights))
+    return {n: w for n, w in state.items() if any(n.startswith(part) for part in missing)}
+
+
+def _last_weights(network: nn.Module) -> dict[str, Tensor]:
+    """The weights of the last layer, by their names in the network."""
+    last = network.classifier
+    assert isinstance(last, nn.Module)
     (path,) = (name for name, module in network.named_modules() if module is last)
     return {f"{path}.{name}": value for name, value in last.state_dict().items()}
 
@@ -220,11 +267,17 @@ def _num_classes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor]) -> i
 
 
 def _in_own_names(
-    network: nn.Module, weights: Mapping[str, Tensor], prefixes: Mapping[str, str]
+    network: nn.Module, weights: Mapping[str, Tensor], model: Model
 ) -> dict[str, Tensor]:
-    """Weights with torchvision's names or the network's own, by its own."""
+    """Weights with torchvision's names or the network's own, by its own; without `left_out`."""
     own = network.state_dict().keys()
-    return {name if name in own else _rename(name, prefixes): w for name, w in weights.items()}
+    renamed: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if name in own:
+            renamed[name] = weight
+        elif not name.startswith(model.left_out):
+            renamed[_rename(name, model.torchvision_prefixes)] = weight
+    return renamed
 
 
 def _rename(name: str, prefixes: Mapping[str, str]) -> str:

@@ -3,13 +3,14 @@
 import json
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rayal.card import Card, ImageSpec
 from rayal.errors import UsageError
 from rayal.images import Decoding
 from rayal.model import Model, Precision
 from rayal.parts import Part
+from rayal.task import Task
 
 METADATA = "rayal"
 """Key of a safetensors file's metadata under which the card lies, as JSON."""
@@ -27,9 +28,10 @@ class ModelCard(BaseModel):
     decoding: Decoding
     """How encoded images become those that it was trained on."""
     precision: Precision = "fp32"
+    task: Annotated[Task, Part("tasks")] = Field(default="classification", validate_default=True)
 
     @classmethod
-    def of(cls, model: Model, card: Card, precision: Precision) -> "ModelCard":
+    def of(cls, model: Model, card: Card, precision: Precision, task: Task) -> "ModelCard":
         """The card of a model trained on the prepared dataset that `card` describes."""
         channels = card.image.channels
         return cls(
@@ -38,6 +40,7 @@ class ModelCard(BaseModel):
             image=card.image,
             decoding=card.decoding or Decoding(channels=1 if channels == 1 else 3),
             precision=precision,
+            task=task,
         )
 
     def metadata(self) -> dict[str, str]:

@@ -2,25 +2,38 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rayal.budget import CostUnit
 from rayal.dataset import Store
 from rayal.errors import UsageError
+from rayal.masks import LabelValue
 from rayal.parts import Component
 from rayal.storage import Folder
+
+if TYPE_CHECKING:
+    from rayal.clicks import Region
 
 
 class Label(NamedTuple):
     """One answer."""
 
-    value: Any
-    """A class index; None where the oracle says that the unit cannot be labeled."""
+    value: LabelValue | None
+    """A class, or a mask; None where the oracle says that the unit cannot be labeled."""
     cost: float
     """In the budget's unit."""
 
 
 class Oracle(Component):
     """Answers questions about units; the only reader of hidden labels besides the evaluator."""
+
+    simulated: ClassVar[bool] = False
+    """Whether it answers from the labels of the dataset, which may then be shown."""
+    unit: ClassVar[CostUnit] = "samples"
+    """What its costs are counted in."""
 
     @abstractmethod
     def answer(self, store: Store, ids: Sequence[str], out: Folder) -> dict[str, Label]:
@@ -38,3 +51,18 @@ class Oracle(Component):
             f"budget.balanced: oracle {self.part_name()!r} does not know classes beforehand;"
             " set it to false, or oracle to simulated"
         )
+
+    def costs(self, store: Store, ids: Sequence[str]) -> NDArray[np.float64]:
+        """What each unit will cost, as far as it is known before it is asked for: 1."""
+        return np.ones(len(ids))
+
+    def has_regions(self) -> bool:
+        """Whether it can be asked for `regions`."""
+        return type(self).regions is not Oracle.regions
+
+    def regions(self, store: Store, ids: Sequence[str]) -> "dict[str, list[Region]]":
+        """Image -> its regions, which can be asked for one by one, see `rayal.regions`.
+
+        Raises UsageError where the oracle knows none.
+        """
+        raise UsageError(f"oracle {self.part_name()!r} knows no regions; use oracle: clicks")

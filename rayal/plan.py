@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
 from torch import nn
 
 from rayal.checks import Resources, check, check_strategies, shortages, warnings
 from rayal.dataset import Card, Store
 from rayal.experiment import Experiment
 from rayal.feed import batch_ends
-from rayal.model import build, save_weights
+from rayal.model import build, last_layer, save_weights
 from rayal.model_card import ModelCard
 from rayal.probe import Probe, measure
 from rayal.signals import SignalName
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MODEL_FREE: frozenset[SignalName] = frozenset({"images", "noise", "previous_probs"})
 ID_BYTES, SCORE_BYTES, KEPT_BYTES = 24, 8, 2  # id and status, float64, float16 in a row of scores
 CHECKPOINTS = 3  # two are kept while a third is written
+PRICED = 32  # images whose cost is asked for, where units differ in cost
 CONNECT_SECONDS, TRAIN_SECONDS, SCORE_SECONDS = 6.0, 10.0, 4.0
 """Start-up on Ray: of Ray itself, of a training's workers, of a pass's actors (2 cores, 2.60)."""
 
@@ -97,26 +99,37 @@ def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
     card = store.card
     check(x, card)
     check_strategies(x, store)
-    cycles, network = tuple(plan_cycles(x, card)), _network(x, card)
+    cycles, network = tuple(plan_cycles(x, card, _price(x, store))), _network(x, card)
     timed = measure(x, store) if probe else None
     return Plan(
         cycles=cycles,
         seconds=tuple(_seconds(x, cycle, timed) for cycle in cycles) if timed else None,
         probe=timed,
         disk=_disk(x, card, cycles, network),
-        memory=_memory(x, card, network),
+        memory=_memory(x, card, cycles, network),
         warnings=(*warnings(x, card), *shortages(x.compute, Resources.here())),
     )
 
 
-def plan_cycles(x: Experiment, card: Card) -> Iterator[Cycle]:
-    """What `loop.run` will do, where the oracle answers everything."""
-    labels, scheme = x.budget.initial, x.scheme
+def _price(x: Experiment, store: Store) -> float:
+    """Mean cost of an image, of some of the pool."""
+    if x.budget.unit == "samples":
+        return 1.0
+    ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
+    some = [ids[i] for i in np.linspace(0, len(ids) - 1, min(len(ids), PRICED)).astype(int)]
+    return max(1.0, float(np.mean(x.oracle.costs(store, some))))
+
+
+def plan_cycles(x: Experiment, card: Card, price: float = 1.0) -> Iterator[Cycle]:
+    """What `loop.run` will do, where the oracle answers everything, whole images, at this `price`
+    each."""
+    labels, scheme = int(x.budget.initial / price), x.scheme
     for cycle in count():
         ends = batch_ends(labels, scheme.batch_size, x.compute.train_workers)
-        left, unlabeled = x.budget.total - labels, card.pool - labels
+        left = 0 if x.budget.is_spent(cycle, 0) else int(x.budget.due(cycle) / price) - labels
+        unlabeled = card.pool - labels
         scored = min(x.candidates or unlabeled, unlabeled) if left > 0 else 0
-        bought = min(x.budget.per_cycle, left, scored)
+        bought = min(left, scored)
         yield Cycle(
             cycle=cycle,
             labels=labels,
@@ -158,11 +171,11 @@ def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
 def _disk(
     x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
 ) -> dict[str, int]:
-    about = ModelCard.of(x.model, card, x.scheme.precision).metadata()
+    about = ModelCard.of(x.model, card, x.scheme.precision, x.task).metadata()
     weights = len(save_weights(network, about))
     kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
     kept += ["probs"] if x.keeps_probs(0) else []
-    widths = {"features": cast(Any, network).classifier.in_features, "noise": 1}
+    widths = {"features": feature_width(network), "noise": 1}
     numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
     beside = sum(_companions(x, card, network).values())
@@ -175,23 +188,36 @@ def _disk(
     }
 
 
+def feature_width(network: nn.Module) -> int:
+    """D: what the last layer reads, or of dense networks the channels of what it reads."""
+    last = last_layer(network)
+    width: int = cast(Any, network).layer_channels[-1] if last is None else last.weight.shape[1]
+    return width
+
+
 def _scans_labeled(x: Experiment) -> bool:
     """Whether labeled units go through the pass as well."""
     return any(strategy.scans_labeled for strategy in x.scored().values())
 
 
-def _memory(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
-    image, most = math.prod(card.image.shape), x.compute.resident_bytes  # uint8
+def _memory(
+    x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
+) -> dict[str, int]:
+    def resident(images: int, size: int) -> int:  # in uint8
+        return images * size if images * size <= x.compute.resident_bytes else 0  # else streamed
 
-    def resident(images: int) -> int:
-        return images * image if images * image <= most else 0  # else they are streamed
-
+    image, pixels = math.prod(card.image.shape), card.image.height * card.image.width
+    most = cycles[-1].labels
     sizes = {
-        "labeled images": resident(x.budget.total),
+        "labeled images": resident(most, image),
         "weights, gradients and momentum": 3 * len(save_weights(network)),
     }
+    if x.task.dense:
+        sizes["masks"] = resident(most, pixels)
+        maps = 4 * len(card.classes) * pixels  # float32
+        sizes["a class map of each image of a scored batch"] = x.compute.score_batch * maps
     if x.scheme.unlabeled(1):
-        sizes["unlabeled images"] = resident(card.pool - x.budget.initial)
+        sizes["unlabeled images"] = resident(card.pool - cycles[0].labels, image)
     return sizes | _companions(x, card, network)
 
 

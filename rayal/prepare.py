@@ -4,30 +4,29 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import islice
+from contextlib import ExitStack
+from itertools import islice, repeat
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayal import uri
 from rayal.card import CARD, Card, Encoding, ImageSpec, SplitName
 from rayal.errors import DataError, UsageError
-from rayal.source import Source, Units, quoted
+from rayal.source import AnyImage, AnyMask, Source, Units, quoted
 from rayal.store import LABEL_FILES
-from rayal.survey import Look, Shape, Statistics, Survey, look
+from rayal.store_writer import ImageFiles, MaskFile
+from rayal.survey import Look, MaskLook, Shape, Statistics, Survey, look, look_at_mask
 
 GROUP_ROWS = 256
 """Images in a row group, the least that is read at a time."""
-PART_BYTES, PART_ROWS = 256 * 2**20, 2**16
-"""A new file is begun when this much (bytes) or many (images) are in the last one: whoever reads a
-few images reads the directory of the file first."""
+LOOK_BYTES = 256 * 2**20
+"""Decoded images and masks that are in memory at a time."""
 RAW_SIDE = 64
 """Largest side (pixels) of images that `auto` keeps as raw pixels."""
 NEWS = 30.0
@@ -41,20 +40,28 @@ def prepare(
 ) -> Card:
     """Write the store of `source` into the empty folder `out`; statistics replace computed ones.
 
-    Raises DataError for ids or labels that `Source.check` refuses and for a pool without a usable
-    image; UsageError for images that differ in size where no size is set.
+    Raises DataError for ids or labels that `Source.check` refuses, for masks that cannot be used
+    and for a pool without a usable image; UsageError for images that differ in size where no size
+    is set.
     """
     source.check()
     shape = _shape(source)
     encoding = _encoding(source, shape)
     survey, parts = Survey(shape), dict[str, int]()
     for split, units in source.splits.items():
-        with _Parts(out, split, encoding, shape) as files:
-            for ids, looks in _examined(split, units, source):
+        with ExitStack() as opened:
+            images = opened.enter_context(ImageFiles(out, split, encoding, shape, GROUP_ROWS))
+            masks = source.masks and opened.enter_context(
+                MaskFile(out, split, encoding, GROUP_ROWS)
+            )
+            for ids, looks in _examined(split, units, source, shape, encoding):
                 survey.add(split, ids, looks)
-                files.write(ids, looks)
-        parts |= files.rows
-        _write_labels(out / LABEL_FILES[split], units)
+                images.add(ids, looks)
+                if masks:
+                    masks.add(ids, looks)
+        parts |= images.rows
+    if source.masks is None:
+        _write_classes(out, source)
     card = Card(
         name=name,
         fingerprint=fingerprint,
@@ -62,6 +69,7 @@ def prepare(
         image=_spec(shape, statistics or survey.statistics()),
         encoding=encoding,
         decoding=None if encoding == "raw" else source.decoding,
+        masks=source.masks,
         pool=len(source.pool.ids),
         test=len(source.test.ids),
         parts=parts,
@@ -69,7 +77,8 @@ def prepare(
         bad=survey.bad,
         sizes=dict(survey.sizes.most_common(20)),
         duplicates=survey.duplicates,
-        class_counts=_class_counts(source),
+        class_counts=_class_counts(source, survey),
+        empty_masks=survey.empty_masks,
         files={file: _sealed(out / file) for file in (*parts, *LABEL_FILES.values())},
         origin=source.origin,
         licence=source.licence,
@@ -89,14 +98,23 @@ def _tell(card: Card) -> None:
         )
     if across := card.duplicates["across"]:
         logger.warning("%d test images are also in the pool, byte for byte", across)
+    if card.empty_masks:
+        logger.warning(
+            "%d of %d masks have no pixel of any class: nothing is learned from them",
+            card.empty_masks,
+            card.pool + card.test,
+        )
+    if card.masks is not None and card.class_counts:
+        counts = zip(card.classes, card.class_counts["pool"], strict=True)
+        if absent := [name for name, count in counts if not count]:
+            logger.warning("no pixel of the pool is %s", ", ".join(absent))
 
 
 def _shape(source: Source) -> Shape:
     """That of all images: from the options, or of the first good one of the pool."""
     decoding, reasons = source.decoding, []
-    if not source.verify:
-        assert decoding.size is not None
-        return decoding.channels, decoding.size, decoding.size
+    if not source.verify and decoding.frame is not None:
+        return decoding.channels, *decoding.frame
     for _, image in zip(source.pool.ids, source.pool.images, strict=False):
         seen = look(image, decoding)
         if seen.pixels is not None:
@@ -107,8 +125,15 @@ def _shape(source: Source) -> Shape:
 
 
 def _encoding(source: Source, shape: Shape) -> Encoding:
+    canvas = source.decoding.canvas is not None
+    if source.encoding == "raw" and canvas:
+        raise UsageError(
+            "encoding: raw does not keep the sizes of images inside a canvas; set encoding: bytes"
+        )
     if source.encoding != "auto":
         return source.encoding
+    if canvas:
+        return "bytes"
     return "raw" if max(shape[1:]) <= RAW_SIDE else "bytes"
 
 
@@ -122,19 +147,22 @@ def _spec(shape: Shape, statistics: Statistics) -> ImageSpec:
 
 
 def _examined(
-    split: SplitName, units: Units, source: Source
+    split: SplitName, units: Units, source: Source, shape: Shape, encoding: Encoding
 ) -> Iterator[tuple[list[str], list[Look]]]:
-    """Ids and looks of one row group after the other, decoded on all cores."""
+    """Ids and looks, a few after the other, decoded on all cores."""
     ids, images = iter(units.ids), iter(units.images)
+    masks = iter(cast(Iterable[AnyMask | None], units.labels)) if source.masks else repeat(None)
+    least = min(GROUP_ROWS, LOOK_BYTES // math.prod(shape)) if source.verify else GROUP_ROWS
     done, told = 0, monotonic()
+
+    def examine(image: AnyImage | None, mask: AnyMask | None) -> Look:
+        return _look(image, mask, source, encoding)
+
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        while group := list(islice(ids, GROUP_ROWS)):
-            found = islice(images, len(group))
-            if source.verify:
-                looks = list(threads.map(partial(look, decoding=source.decoding), found))
-            else:
-                looks = [Look(image) for image in found]
-            assert len(group) == len(looks), "a source has fewer images than ids"
+        while group := list(islice(ids, max(least, 1))):
+            found = islice(images, len(group)), islice(masks, len(group))
+            looks = list(threads.map(examine, *found) if source.verify else map(examine, *found))
+            assert len(group) == len(looks), "a source has fewer images or masks than ids"
             yield group, looks
             done += len(group)
             if monotonic() - told > NEWS:
@@ -142,73 +170,36 @@ def _examined(
                 logger.info("prepared %d of %d images of the %s", done, len(units.ids), split)
 
 
-class _Parts:
-    """The image files of one split."""
-
-    def __init__(self, out: Path, split: SplitName, encoding: Encoding, shape: Shape) -> None:
-        self.rows: dict[str, int] = {}
-        self._out, self._split, self._encoding = out, split, encoding
-        # Fixed-size binary, not a tensor type: Parquet would keep each pixel as an int32 in nested
-        # lists, 1.3 times the bytes and 15 times as slow to read.
-        kinds = {"raw": pa.binary(math.prod(shape)), "bytes": pa.large_binary(), "uri": pa.string()}
-        self._schema = pa.schema({"id": pa.string(), "image": kinds[encoding]})
-        self._writer: Any = None
-        self._bytes = 0
-        (out / split).mkdir()
-
-    def __enter__(self) -> "_Parts":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def write(self, ids: list[str], looks: list[Look]) -> None:
-        """Append one row group."""
-        if self._writer is None or self._is_full():
-            self._begin()
-        table = pa.table({"id": ids, "image": [self._kept(seen) for seen in looks]}, self._schema)
-        self._writer.write_table(table, row_group_size=GROUP_ROWS)
-        self.rows[self._file] += len(ids)
-        self._bytes += table.nbytes
-
-    def _kept(self, seen: Look) -> bytes | str | None:
-        match self._encoding:
-            case "raw":
-                return None if seen.pixels is None else seen.pixels.tobytes()
-            case "bytes":
-                return seen.data
-            case "uri":
-                assert isinstance(seen.image, str)
-                return uri.checked(seen.image)
-
-    def _is_full(self) -> bool:
-        return self._bytes >= PART_BYTES or self.rows[self._file] >= PART_ROWS
-
-    def _begin(self) -> None:
-        self.__exit__()
-        self._file = f"{self._split}/part-{len(self.rows):05d}.parquet"
-        self.rows[self._file], self._bytes = 0, 0
-        self._writer = pq.ParquetWriter(
-            self._out / self._file,
-            self._schema,
-            compression={"id": "zstd", "image": "zstd" if self._encoding == "uri" else "none"},
-            use_dictionary=False,
-            write_page_checksum=True,
-        )
+def _look(image: AnyImage | None, mask: AnyMask | None, source: Source, encoding: Encoding) -> Look:
+    """One image and, where labels are such, its mask."""
+    if not source.verify:
+        return Look(image, mask=MaskLook(mask))
+    seen = look(image, source.decoding)
+    if source.masks is None:
+        return seen
+    of_mask = look_at_mask(mask, source.masks, source.decoding, seen, keep=encoding == "uri")
+    return seen._replace(mask=of_mask)
 
 
-def _write_labels(path: Path, units: Units) -> None:
-    columns = {"id": pa.array(units.ids, pa.string()), "label": np.asarray(units.labels, np.int64)}
-    pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
+def _write_classes(out: Path, source: Source) -> None:
+    for split, labels in source.classes_of_images.items():
+        ids = pa.array(source.splits[split].ids, pa.string())
+        table = pa.table({"id": ids, "label": np.asarray(labels, np.int64)})
+        path = out / LABEL_FILES[split]
+        pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
-def _class_counts(source: Source) -> dict[str, tuple[int, ...]]:
-    counts = {
-        split: np.bincount(np.asarray(units.labels, np.int64), minlength=len(source.classes))
-        for split, units in source.splits.items()
-    }
-    return {split: tuple(count.tolist()) for split, count in counts.items()}
+def _class_counts(source: Source, survey: Survey) -> dict[str, tuple[int, ...]]:
+    """Of each split: images per class, or pixels where somebody looked at masks."""
+    classes = len(source.classes)
+    if source.masks is None:
+        counts = {
+            split: np.bincount(np.asarray(labels, np.int64), minlength=classes)
+            for split, labels in source.classes_of_images.items()
+        }
+    else:
+        counts = dict(survey.class_pixels) if source.verify else {}
+    return {split: tuple(count[:classes].tolist()) for split, count in counts.items()}
 
 
 def _sealed(path: Path) -> str:

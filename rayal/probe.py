@@ -66,6 +66,7 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> J
     """The result of a training with `size` images, of as many steps as there is time for."""
     good = (unit for unit in store.pool.ids() if unit not in store.card.bad)
     ids = tuple(unit for unit, _ in zip(good, range(size), strict=False))
+    labels = store.labels("pool", ids)
 
     def result(steps: int) -> Json:
         length = {"steps": steps, "epochs": None, "schedule": "constant"}
@@ -74,7 +75,7 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> J
             cycle=1,  # where every scheme does all it ever does
             store=store.url,
             ids=ids,
-            labels=np.zeros(size, np.int64),
+            labels=tuple(labels[unit] for unit in ids),
             start_from=None,
             out=out,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from rayal.budget import Budget
 from rayal.errors import StorageError, UsageError
 from rayal.journal import read_done
 from rayal.ledger import INITIAL, STAGES, read_labels, stage_folder
@@ -115,9 +116,10 @@ class Record:
         if last < 0:
             return False
         evaluated, selected = self.result(last, "evaluate"), self.result(last, "select")
+        budget = Budget(**self.experiment()["budget"])
         if selected is not None:
-            return not selected["ids"]
-        return evaluated is not None and evaluated["cost"] >= self.experiment()["budget"]["total"]
+            return not selected["ids"] and budget.is_last(last)
+        return evaluated is not None and budget.is_spent(last, evaluated["cost"])
 
     def heartbeat_age(self) -> float | None:
         """Seconds since the driver's last sign of life; None when it ended in good order."""

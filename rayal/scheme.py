@@ -1,8 +1,8 @@
 """The contract of a training scheme: how a model learns from labeled images, one step at a time.
 
-B images of a batch on this worker, C classes, H W pixels; * is nothing for classification, H W
-for segmentation. A *step* is one update of the weights; an *epoch* is one pass over the labeled
-set, however many steps that takes.
+B images of a batch on this worker, C classes, H W pixels (of a dense task those of the crops that
+training sees); * is nothing for classification, H W for segmentation. A *step* is one update of the
+weights; an *epoch* is one pass over the labeled set, however many steps that takes.
 """
 
 import math
@@ -21,7 +21,9 @@ from rayal.augment import Augment
 from rayal.companion import Companion, CompanionSpec, LearningCompanion
 from rayal.model import Outputs, computing
 from rayal.parts import Component
-from rayal.task import Task
+from rayal.task import Task, TaskName
+
+POLY_POWER = 0.9
 
 
 class Batch(NamedTuple):
@@ -55,8 +57,10 @@ class Unlabeled(NamedTuple):
 
 
 class TrainingScheme(Component):
-    """The numbers every scheme shares: length, optimizer (SGD), schedule and augmentation."""
+    """The numbers every scheme shares: length, optimizer, schedule and augmentation."""
 
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
+    """Tasks it is defined for."""
     requires_warm: ClassVar[bool] = False
     """Whether it makes sense only where each cycle continues from the last one's weights."""
 
@@ -70,14 +74,19 @@ class TrainingScheme(Component):
     """Images of one step, on all workers together."""
     lr: float = Field(default=0.1, gt=0)
     """Learning rate at the first step; the schedule multiplies it."""
+    last_layer_lr: float = Field(default=1.0, gt=0)
+    """The last layer learns this many times as fast (10 for DeepLab on pretrained weights)."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """`adam` has betas `momentum` and 0.999."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: NonNegativeFloat = 5e-4
     """L2 penalty on all weights, batch norm and biases included."""
     nesterov: bool = False
     """Nesterov's momentum instead of the classical one."""
-    schedule: Literal["constant", "multistep", "cosine", "cosine_7_16"] = "multistep"
+    schedule: Literal["constant", "multistep", "cosine", "cosine_7_16", "poly"] = "multistep"
     """`multistep`: times `gamma` at each milestone; `cosine`: (1 + cos(pi t)) / 2, down to 0;
-    `cosine_7_16`: cos(7 pi t / 16), down to 0.195 (UDA); t is the share of the training done."""
+    `cosine_7_16`: cos(7 pi t / 16), down to 0.195 (UDA); `poly`: (1 - t)^0.9 (DeepLab); t is the
+    share of the training done."""
     milestones: tuple[PositiveInt, ...] = Field(
         default_factory=lambda given: (max(1, 4 * _length(given) // 5),)
     )
@@ -102,8 +111,8 @@ class TrainingScheme(Component):
             raise ValueError(
                 f"milestones {self.milestones} go beyond the training's {self.length} {unit}"
             )
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0")
+        if self.nesterov and (self.momentum == 0 or self.optimizer != "sgd"):
+            raise ValueError("nesterov needs optimizer sgd and a momentum above 0")
         return self
 
     @property
@@ -121,6 +130,8 @@ class TrainingScheme(Component):
             return self.lr * (1 + math.cos(math.pi * progress)) / 2
         if self.schedule == "cosine_7_16":
             return self.lr * math.cos(math.pi * progress * 7 / 16)
+        if self.schedule == "poly":
+            return self.lr * math.pow(1 - progress, POLY_POWER)
         return self.lr
 
     def companions(self) -> tuple[CompanionSpec, ...]:
@@ -160,14 +171,28 @@ class Learner:
         self._noted: dict[str, Tensor] = {}
         learning = [c.train() for c in companions.values() if isinstance(c, LearningCompanion)]
         self._companion_losses = [distributed(companion) for companion in learning]
-        parts = (model, *companions.values())
-        trained = [[p for p in part.parameters() if p.requires_grad] for part in parts]
-        self.optimizer = torch.optim.SGD(
-            [{"params": parameters} for parameters in trained if parameters],
-            lr=scheme.lr,
-            momentum=scheme.momentum,
-            weight_decay=scheme.weight_decay,
-            nesterov=scheme.nesterov,
+        self.optimizer = self._optimizer()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Of all that is trained; a group's `scale` multiplies the scheme's learning rate."""
+        x, parts = self.scheme, [(self.model, 1.0), *((c, 1.0) for c in self.companions.values())]
+        if x.last_layer_lr != 1:
+            parts.insert(0, (self.model.classifier, x.last_layer_lr))  # type: ignore[arg-type]
+        groups, seen = list[dict[str, Any]](), set[Tensor]()
+        for part, scale in parts:
+            fresh = [p for p in part.parameters() if p.requires_grad and p not in seen]
+            seen.update(fresh)
+            if fresh:
+                groups.append({"params": fresh, "scale": scale})
+        if x.optimizer == "adam":
+            betas = (x.momentum, 0.999)
+            return torch.optim.Adam(groups, lr=x.lr, betas=betas, weight_decay=x.weight_decay)
+        return torch.optim.SGD(
+            groups,
+            lr=x.lr,
+            momentum=x.momentum,
+            weight_decay=x.weight_decay,
+            nesterov=x.nesterov,
         )
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -194,7 +219,7 @@ class Learner:
         for companion in self.companions.values():
             companion.observe(outputs, batch.labels)
         per_unit = self.per_unit_loss(outputs, batch)
-        self.note(accuracy=(outputs.logits.argmax(1) == batch.labels).float().mean())
+        self.note(accuracy=self.task.accuracy(outputs.logits, batch.labels))
         loss: Tensor = per_unit.mean()
         for companion_loss in self._companion_losses:
             loss = loss + companion_loss(outputs, per_unit.detach(), batch.progress)
@@ -211,12 +236,13 @@ class Learner:
     @property
     def lr(self) -> float:
         """The learning rate of the last step."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        first = self.optimizer.param_groups[0]
+        return float(first["lr"] / first["scale"])
 
     def set_lr(self, batch: Batch) -> None:
         """Sets the learning rate of this step in every group."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.scheme.lr_at(batch.step, batch.steps)
+            group["lr"] = group["scale"] * self.scheme.lr_at(batch.step, batch.steps)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a training needs to continue as if it had never stopped."""

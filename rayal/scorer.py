@@ -17,6 +17,7 @@ from rayal.companion import Companion, CompanionSpec
 from rayal.dataset import Decoded, ImageSpec
 from rayal.errors import DataError, RayalError, StorageError, UsageError
 from rayal.model import build, load_weights, placed, restore
+from rayal.pixels import valid_pixels
 from rayal.pool import Images
 from rayal.randomness import derive
 from rayal.scoring import ScoreJob, ShardTask
@@ -102,8 +103,9 @@ class Scorer:
         fill = job.batch - len(ids)
         signals = self._signals(
             ids + ids[-1:] * fill,
-            np.concatenate([images, images[-1:].repeat(fill, 0)]) if fill else images,
+            _filled(images, fill) if fill else images,
             None if cached is None else _filled(cached[rows], fill),
+            None if decoded.sizes is None else _filled(decoded.sizes[rows], fill),
         )
         columns: dict[str, Tensor] = {}
         for name, strategy in job.strategies.items():
@@ -122,13 +124,20 @@ class Scorer:
         return columns
 
     def _signals(
-        self, ids: list[str], images: NDArray[np.uint8], cached: NDArray[np.floating] | None
+        self,
+        ids: list[str],
+        images: NDArray[np.uint8],
+        cached: NDArray[np.floating] | None,
+        sizes: NDArray[np.int32] | None,
     ) -> Signals:
         batch = torch.from_numpy(images).to(self.device)
         if self.reads_images():
             batch = normalise(batch, self.job.image)
         kept_probs = None if cached is None else torch.from_numpy(cached).to(self.device)
-        return Signals(ids, batch, self.networks, kept_probs)
+        valid = None
+        if sizes is not None:
+            valid = valid_pixels(torch.from_numpy(sizes).to(self.device), *batch.shape[2:])
+        return Signals(ids, batch, self.networks, kept_probs, valid)
 
     def _cached_probs(self, task: ShardTask, decoded: Decoded) -> NDArray[np.floating] | None:
         """What the last cycle's model says, N C, as its own pass kept it; it is asked now for
@@ -237,7 +246,7 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
             " where select is its own"
         )
     try:
-        per_unit = task.per_unit(values.detach())
+        per_unit = task.per_unit(values.detach(), view.valid)
     except UsageError as error:
         raise DataError(f"strategy {name!r}: {error}") from error
     if per_unit.shape != (len(view.ids),):

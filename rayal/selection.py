@@ -1,7 +1,8 @@
 """From scores to a choice: exact and deterministic, whatever the order the scores came in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from rayal.ids import CHUNK, Ids
 from rayal.randomness import derive, unit_keys
 from rayal.storage import FileLocation
+
+if TYPE_CHECKING:
+    from rayal.clicks import Region
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Scored:
     """As `kept`, L x width, of the labeled units."""
     trained: Mapping[str, FileLocation] = field(default_factory=dict)
     """What the scored model was trained to: its `weights`, and each companion by name."""
+    regions: "Callable[[str], dict[int, Region]]" = field(default=lambda image: {})
+    """By number the regions of an image that are not bought, for strategies that choose these."""
+    overshoot: bool = False
+    """Whether the unit at which the budget would be exceeded is still bought."""
 
 
 def take_highest(pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -36,7 +44,7 @@ def take_highest(pool: Scored, budget: float, rng: np.random.Generator) -> NDArr
     choice and no choice depends on how the pool was divided.
     """
     assert pool.scores is not None, "a strategy without scores must have its own select"
-    return spend(ranking(pool.ids, pool.scores, rng), pool.costs, budget)
+    return spend(pool, ranking(pool.ids, pool.scores, rng), budget)
 
 
 def ranking(ids: Ids, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -55,7 +63,15 @@ def tie_keys(ids: Ids, secret: int) -> NDArray[np.uint64]:
     return np.concatenate([unit_keys(ids[start : start + CHUNK], secret) for start in starts])
 
 
-def spend(order: NDArray[np.intp], costs: NDArray[np.float64], budget: float) -> NDArray[np.intp]:
-    """The longest prefix of `order` whose costs stay within the budget."""
-    total = np.cumsum(costs[order])
-    return order[: int(np.searchsorted(total, budget, side="right"))]
+def spend(pool: Scored, order: NDArray[np.intp], budget: float) -> NDArray[np.intp]:
+    """The longest prefix of `order` whose costs stay within the budget; with `overshoot`, the
+    shortest that spends it."""
+    return order[: bought(pool.costs[order], budget, pool.overshoot)]
+
+
+def bought(costs: NDArray[np.float64], budget: float, overshoot: bool) -> int:
+    """How many units, bought one after the other, the budget is for."""
+    if overshoot:
+        before = np.concatenate([[0.0], np.cumsum(costs)[:-1]]) if len(costs) else costs
+        return int(np.searchsorted(before, budget, side="left"))
+    return int(np.searchsorted(np.cumsum(costs), budget, side="right"))

@@ -1,6 +1,7 @@
 """What a model says about one batch, each signal computed on first use, once for all strategies.
 
-N images of the batch, C classes, D features; * is nothing for classification, H W for segmentation.
+N images of the batch, C classes, D features; * is nothing for classification, H W for segmentation,
+where h w is the logit grid: the coarser one on which dense networks predict.
 """
 
 import copy
@@ -18,11 +19,14 @@ from rayal.dropout import UnitNoise, dropout_layers, unit_dropout
 from rayal.errors import UsageError
 from rayal.gradients import entropy_gradient_norms
 from rayal.model import Network, Outputs, Precision, computing
+from rayal.pixels import on_grid, upsampled
 from rayal.randomness import unit_keys, unit_uniforms
 
 SignalName = Literal[
     "images",
     "model",
+    "grid_logits",
+    "grid_entropy",
     "logits",
     "log_probs",
     "probs",
@@ -64,7 +68,7 @@ class Signals:
     """The signals of one batch, as one strategy may read them.
 
     Reading a signal that the strategy does not declare in `needs` raises UsageError: only declared
-    signals can be planned, and their cost be shared. `ids` and `cycle` are free.
+    signals can be planned, and their cost be shared. `ids`, `cycle` and `valid` are free.
     """
 
     def __init__(
@@ -73,11 +77,13 @@ class Signals:
         images: Tensor,
         networks: Networks,
         kept_probs: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> None:
-        """`images` N C H W, normalised, on the networks' device; `kept_probs` N C *, what the last
-        cycle's model says of this batch, where its own pass has kept it."""
+        """`images` N C H W, normalised, on the networks' device; `kept_probs` N C, what the last
+        cycle's model says of this batch, where its own pass has kept it; `valid` N H W, which
+        pixels are of an image, where some are filling."""
         assert not networks.model.training, "scoring needs eval mode: batch norm would mix a batch"
-        self.ids, self.cycle = ids, networks.cycle
+        self.ids, self.cycle, self.valid = ids, networks.cycle, valid
         self._images, self._networks, self._kept_probs = images, networks, kept_probs
         self._values: dict[str, Any] = {}
         self._owner, self._needs = "", SIGNAL_NAMES
@@ -102,8 +108,19 @@ class Signals:
         return self._declared("model", lambda: self._networks.model)
 
     @property
+    def grid_logits(self) -> Tensor:
+        """N C, or N C h w as the network gives them, float32."""
+        return self._declared("grid_logits", self._grid_logits)
+
+    @property
+    def grid_entropy(self) -> Tensor:
+        """N 2 + h w: height and width of the logit grid, and the entropy at each of its places in
+        nats; 0 where the image is filled up."""
+        return self._declared("grid_entropy", self._grid_entropy)
+
+    @property
     def logits(self) -> Tensor:
-        """N C *, float32."""
+        """N C *, float32; of dense networks at every pixel, interpolated."""
         return self._declared("logits", self._logits)
 
     @property
@@ -118,8 +135,8 @@ class Signals:
 
     @property
     def features(self) -> Tensor:
-        """N D, float32: the input of the last linear layer, pooled."""
-        return self._declared("features", lambda: self._outputs().features.float())
+        """N D, float32: the input of the last linear layer, pooled over the image."""
+        return self._declared("features", lambda: self._once("features", self._features))
 
     @property
     def layers(self) -> tuple[Tensor, ...]:
@@ -185,8 +202,30 @@ class Signals:
     def _forward(self, network: nn.Module) -> Outputs:
         return forward(network, self._images, self._networks.precision)
 
+    def _features(self) -> Tensor:
+        outputs = self._outputs()
+        if self.valid is None:
+            return outputs.features.float()
+        maps = outputs.layers[-1].float()
+        inside = on_grid(self.valid, maps.shape[2:])[:, None]
+        return (maps * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3))
+
+    def _grid_logits(self) -> Tensor:
+        return self._once("grid_logits", lambda: self._outputs().logits.float())
+
+    def _grid_entropy(self) -> Tensor:
+        values = entropy(self._grid_logits().log_softmax(dim=1))  # N h w
+        size = values.shape[1:]
+        if self.valid is not None:
+            values = values * on_grid(self.valid, size)
+        return torch.cat([values.new_tensor(size).expand(len(values), 2), values.flatten(1)], dim=1)
+
     def _logits(self) -> Tensor:
-        return self._once("logits", lambda: self._outputs().logits.float())
+        return self._once("logits", lambda: self._everywhere(self._grid_logits()))
+
+    def _everywhere(self, logits: Tensor) -> Tensor:
+        """N C as they are, N C h w at every pixel, in float32."""
+        return upsampled(logits.float(), self._images.shape[2:])
 
     def _log_probs(self) -> Tensor:
         return self._once("log_probs", lambda: self._logits().log_softmax(dim=1))
@@ -198,7 +237,8 @@ class Signals:
         def compute() -> Tensor:
             if reference == "previous" and self._kept_probs is not None:
                 return self._kept_probs.float()
-            logits = self._forward(self._networks.references[reference]).logits.float()
+            logits = self._forward(self._networks.references[reference]).logits
+            logits = self._everywhere(logits)
             return logits.log_softmax(dim=1).exp()  # as `probs`: equal models are 0 apart
 
         return self._once(f"{reference}_probs", compute)
@@ -207,7 +247,7 @@ class Signals:
         def compute() -> Tensor:
             model = self._networks.model
             with computing(self._images.device, self._networks.precision):
-                norms: Tensor = entropy_gradient_norms(model, self._images)
+                norms: Tensor = entropy_gradient_norms(model, self._images, self.valid)
             return norms
 
         return self._once("gradient_norms", compute)
@@ -218,7 +258,7 @@ class Signals:
         noisy_logits = self._noisy_logits()
         with unit_dropout(self._networks.model, noise):
             while len(done) < passes:
-                done.append(noisy_logits().float().log_softmax(dim=1))
+                done.append(self._everywhere(noisy_logits()).log_softmax(dim=1))
         return torch.stack(done[:passes])
 
     def _dropout_noise(self) -> UnitNoise:
@@ -241,8 +281,9 @@ class Signals:
 
     def _ensemble_log_probs(self) -> Tensor:
         def compute() -> Tensor:
-            others = [self._forward(member).logits.float() for member in self._networks.members]
-            return torch.stack([self._logits(), *others]).log_softmax(dim=2)
+            others = [self._forward(member).logits for member in self._networks.members]
+            logits = [self._logits(), *map(self._everywhere, others)]
+            return torch.stack(logits).log_softmax(dim=2)
 
         return self._once("ensemble_log_probs", compute)
 

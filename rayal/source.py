@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +14,16 @@ import pyarrow as pa
 from rayal.card import SplitName
 from rayal.errors import DataError
 from rayal.images import Decoding, Pixels
+from rayal.masks import IGNORE, MaskDecoding
 
 HASHED = 4 * 2**20
 """Bytes hashed at each end of a file; all of it when it is at most twice as large."""
 
 AnyImage = Pixels | bytes | str
 """Pixels (C, H, W); an encoded image; or the absolute path or URL of one."""
+
+AnyMask = bytes | str
+"""An original mask file, or its absolute path or URL; what it holds, `Source.masks` says."""
 
 Keep = Literal["auto", "raw", "bytes", "uri"]
 """How a store is to keep images; `auto`: raw up to 64 pixels a side, larger ones as bytes."""
@@ -29,10 +33,18 @@ class Units(NamedTuple):
     """One split, in a fixed order."""
 
     ids: Sequence[str]
-    labels: Sequence[int]
+    labels: Sequence[int] | Iterable[AnyMask | None]
+    """Class indices; or masks, in the manner of `images`."""
     images: Iterable[AnyImage | None]
     """None where the original has no data. Iterated twice, so not a generator; may be longer than
     ids, of which a small experiment takes only the first."""
+
+    def first(self, count: int | None) -> "Units":
+        """Only the first units; None: all of them."""
+        labels = self.labels
+        if hasattr(labels, "__getitem__"):  # as arrays have it, which are no Sequence
+            labels = cast(Sequence[int], labels)[:count]
+        return Units(self.ids[:count], labels, self.images)
 
 
 @dataclass(frozen=True)
@@ -48,30 +60,47 @@ class Source:
     decoding: Decoding = Decoding()
     """How encoded images become pixels; arrays are taken as they are."""
     verify: bool = True
-    """Decode every image now; without it bad images, duplicates and statistics stay unknown."""
+    """Decode every image and mask now; without it bad ones, duplicates and statistics stay
+    unknown."""
+    masks: MaskDecoding | None = None
+    """What the values of masks mean; None where labels are classes of whole images."""
 
     @property
     def splits(self) -> dict[SplitName, Units]:
         """By name, the pool first."""
         return {"pool": self.pool, "test": self.test}
 
+    @property
+    def classes_of_images(self) -> dict[SplitName, Sequence[int]]:
+        """The class indices of each split, where labels are such."""
+        assert self.masks is None
+        return {split: cast(Sequence[int], units.labels) for split, units in self.splits.items()}
+
     def check(self) -> None:
         """Look at ids and labels, not at images.
 
         Raises DataError unless ids are non-empty Unicode strings, each used once in both splits,
-        and labels are class indices; also for a split without images.
+        and labels, where they are no masks, are class indices; also for a split without images.
         """
+        if self.masks is not None:
+            numbers = {*self.masks.values.values(), *self.masks.names.values()}
+            assert numbers - {None, IGNORE} <= set(range(len(self.classes)))
         for split, units in self.splits.items():
             if not len(units.ids):
                 raise DataError(f"the {split} has no images; check the dataset's files")
-            assert len(units.ids) == len(units.labels)
             if not _are_ids(units.ids):
                 for row, unit in enumerate(units.ids):
                     _check_id(f"{split} row {row}", unit)
-            if not _are_labels(units.labels, len(self.classes)):
-                for row, (unit, label) in enumerate(zip(units.ids, units.labels, strict=True)):
-                    _check_label(f"{split} row {row} ({quoted(unit)})", label, len(self.classes))
+            if self.masks is None:
+                self._check_labels(split)
         self._check_unique()
+
+    def _check_labels(self, split: SplitName) -> None:
+        ids, labels = self.splits[split].ids, self.classes_of_images[split]
+        assert len(ids) == len(labels)
+        if not _are_labels(labels, len(self.classes)):
+            for row, (unit, label) in enumerate(zip(ids, labels, strict=True)):
+                _check_label(f"{split} row {row} ({quoted(unit)})", label, len(self.classes))
 
     def _check_unique(self) -> None:
         units = [unit for units in self.splits.values() for unit in units.ids]

@@ -7,6 +7,9 @@ test/part-00000.parquet
 labels.parquet             id, label of the pool; only the oracle and the evaluator open it
 test_labels.parquet
 ```
+A label is a class index; or, where the card has `masks`, a mask in rayal's coding, or its address
+where images are addresses too. Bad images may have none.
+
 N images of C channels, H rows, W columns.
 """
 
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 
 from rayal.card import Card, SplitName, read_card
 from rayal.errors import DataError
+from rayal.masks import LabelValue
 from rayal.pool import Decoded, Shard, cut, decode_each, decode_raw, pixels
 from rayal.source import quoted
 
@@ -195,11 +199,14 @@ class Store:
         """The images that only the evaluation sees."""
         return Split(self.url, "test")
 
-    def labels(self, split: SplitName, ids: Sequence[str] | None = None) -> dict[str, int]:
-        """Id -> class index, of these ids or of all. For the oracle and the evaluator only."""
-        table = _read(self.url, LABEL_FILES[split])
-        if ids is not None:
-            table = table.filter(pc.is_in(table["id"], value_set=pa.array(ids, pa.string())))
+    def labels(self, split: SplitName, ids: Sequence[str] | None = None) -> dict[str, LabelValue]:
+        """Id -> label, of these ids or of all. For the oracle and the evaluator only.
+
+        Reads only the row groups that hold them: masks of a whole split may be gigabytes.
+        """
+        file = LABEL_FILES[split]
+        table = _read(self.url, file) if ids is None else _rows_of(self.url, file, ids)
+        table = table.filter(table["label"].is_valid())
         return dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
 
 
@@ -209,6 +216,21 @@ def _read(url: str, file: str, columns: list[str] | None = None) -> pa.Table:
             return parquet.read(columns)
         except (OSError, pa.ArrowException) as error:
             raise _damaged(url, file, error) from error
+
+
+def _rows_of(url: str, file: str, ids: Sequence[str]) -> pa.Table:
+    """All columns of the rows of these ids, in the order of the file."""
+    wanted = pa.array(ids, pa.string())
+    with _opened(url, file) as parquet:
+        try:
+            found = [parquet.schema_arrow.empty_table()]
+            for group in range(parquet.num_row_groups):
+                kept = pc.is_in(parquet.read_row_group(group, ["id"])["id"], value_set=wanted)
+                if pc.any(kept).as_py():
+                    found.append(parquet.read_row_group(group).filter(kept))
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(url, file, error) from error
+    return pa.concat_tables(found)
 
 
 @contextmanager

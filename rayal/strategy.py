@@ -1,7 +1,7 @@
 """The contract of a strategy: what it needs to know, how it scores a batch, how it selects."""
 
 from collections.abc import Collection, Iterable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,7 @@ from rayal.companion import CompanionSpec
 from rayal.parts import Component
 from rayal.selection import Scored, take_highest
 from rayal.signals import Reference, SignalName, Signals
-
-TaskName = Literal["classification", "segmentation"]
+from rayal.task import TaskName
 
 
 class Strategy(Component):
@@ -38,6 +37,10 @@ class Strategy(Component):
     def files(self) -> dict[str, str]:
         """Field -> file that decides what is selected: a run is tied to its content."""
         return {}
+
+    def unfit(self, task: str) -> str | None:
+        """None, or why it cannot be used as it is configured, although `tasks` holds the task."""
+        return None
 
     def check(self, ids: Collection[str]) -> None:
         """Raises what is wrong for these units whatever the model: asked before any training."""

@@ -1,16 +1,22 @@
 """The contract of a task: the loss per unit, and how predictions are judged.
 
-N images, C classes; * is nothing for classification, H W for segmentation.
+N images, C classes; * is nothing for classification, H W for segmentation. A dense network predicts
+on a coarser grid h w, its logit grid.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rayal.card import Card
+from rayal.masks import LabelValue
 from rayal.parts import Component
+
+TaskName = Literal["classification", "segmentation"]
 
 
 class Evaluator(ABC):
@@ -22,7 +28,7 @@ class Evaluator(ABC):
 
     @abstractmethod
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Take in one batch: logits N C *, labels N *, on any device."""
+        """Take in one batch: logits N C or N C h w and their labels N *, on the same device."""
 
     @abstractmethod
     def state(self) -> NDArray[np.float64]:
@@ -38,14 +44,29 @@ class Task(Component):
 
     headline: ClassVar[str]
     """The metric that curves and tables show first."""
+    dense: ClassVar[bool] = False
+    """Whether there is a prediction for every pixel; labels are masks then."""
+
+    @abstractmethod
+    def targets(self, labels: Mapping[str, LabelValue], card: Card) -> Tensor:
+        """What `loss` compares with, N * in the order of `labels` (id -> label), on the CPU.
+
+        Raises DataError for a label that is not of this task, with its id.
+        """
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """One loss per image, (N,); averaging them is the scheme's business."""
+        """One loss per image, (N,), of logits N C or N C h w; averaging them is the scheme's
+        business."""
 
     @abstractmethod
-    def per_unit(self, values: Tensor) -> Tensor:
-        """One number per unit, (N,), from one per prediction: (N,) or (N, H, W)."""
+    def accuracy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Share of right predictions in a batch, a scalar, to watch a training by."""
+
+    @abstractmethod
+    def per_unit(self, values: Tensor, valid: Tensor | None) -> Tensor:
+        """One number per unit, (N,), from one per prediction: (N,) or (N, H, W), of which only the
+        `valid` ones (N H W) count."""
 
     @abstractmethod
     def evaluator(self, num_classes: int) -> Evaluator:

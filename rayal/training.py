@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch import distributed as dist
 
@@ -25,12 +23,13 @@ from rayal.dataset import Store
 from rayal.errors import DataError
 from rayal.experiment import Experiment
 from rayal.feed import Feed, UnlabeledFeed
+from rayal.masks import LabelValue
 from rayal.model import build, load_weights, placed, restore, save_weights
 from rayal.model_card import ModelCard
 from rayal.randomness import Key, derive
 from rayal.scheme import Learner
 from rayal.storage import FileLocation, Folder, Json
-from rayal.training_images import open_images
+from rayal.training_images import open_images, open_labels
 
 LOG_SECONDS = 2.0  # least time between two writes of epochs.jsonl
 
@@ -44,7 +43,8 @@ class TrainJob:
     store: str
     ids: tuple[str, ...]
     """Labeled units, in pool order."""
-    labels: NDArray[np.int64]
+    labels: tuple[LabelValue, ...]
+    """Theirs, in the same order."""
     start_from: FileLocation | None
     """Weights to continue from; None draws new ones from (seed, cycle)."""
     out: str
@@ -86,7 +86,8 @@ def train(job: TrainJob, place: Place) -> Json:
         diary.rows.append(_epoch(job, place, feed, learner, epoch))
         if place.rank == 0:
             diary.write(learner)
-    card = ModelCard.of(job.experiment.model, store.card, job.experiment.scheme.precision)
+    x = job.experiment
+    card = ModelCard.of(x.model, store.card, x.scheme.precision, x.task)
     return _finish(diary, feed, learner, card) if place.rank == 0 else {}
 
 
@@ -124,9 +125,11 @@ class Diary:
 
 def _feed(job: TrainJob, place: Place, store: Store) -> Feed:
     x, spec, device = job.experiment, store.card.image, torch.device(place.device)
+    labels, most = dict(zip(job.ids, job.labels, strict=True)), x.compute.resident_bytes
     return Feed(
-        open_images(store.pool, job.ids, spec, device, x.compute.resident_bytes),
-        torch.as_tensor(job.labels, device=device),
+        open_images(store.pool, job.ids, spec, device, most),
+        open_labels(x.task, labels, store.card, device, most),
+        len(job.ids),
         x.scheme,
         spec,
         key=job.key,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from rayal.companion import CompanionSpec, LearningCompanion
 from rayal.model import Outputs
+from rayal.parts import find, names
 
 
 class Silent:
@@ -50,3 +51,8 @@ class GuessSpec(CompanionSpec):
 
     def build(self, model: Any, classes: int, fresh: Callable[[], nn.Module]) -> Guess:
         return Guess(model.layer_channels[-1])
+
+
+def strategies_for(task: str) -> list[str]:
+    """The names of the strategies that are defined for a task."""
+    return [name for name in names("strategies") if task in find("strategies", name).tasks]

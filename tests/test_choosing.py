@@ -1,8 +1,8 @@
 """The select stage of a run: what is streamed or lies in files is chosen as from memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from rayal import scores
 from rayal.choosing import choose
 from rayal.errors import DataError
 from rayal.ids import Ids
+from rayal.market import Market
 from rayal.parts import build
 from rayal.randomness import numpy_generator
 from rayal.selecting import Request, select
@@ -46,6 +47,11 @@ def written(folder: Folder, shards: int) -> Json:
     return result
 
 
+def market(x: Any, bought: Collection[str]) -> Market:
+    """Every unit costs 1: the dataset is not asked."""
+    return Market(x, cast(Any, None), bought)
+
+
 def in_memory(name: str, budget: float, seed: int, cycle: int) -> list[str]:
     """What the strategy selects from a pool that holds everything."""
     strategy, of = build("strategies", name), columns()
@@ -74,7 +80,7 @@ def test_chooses_as_from_memory(
     x = tiny(strategy=first, observers=others, seed=4)
     scored, out = Folder(tmp_path / "score"), Folder(tmp_path / "select")
     result = written(scored, shards)
-    found = choose(x, 2, 20, scored, result, dict.fromkeys(LABELED, 0), {}, out)
+    found = choose(x, 2, 20, scored, result, market(x, LABELED), {}, out)
     expected = {name: in_memory(name, 20, 4, 2) for name in NAMES}
 
     assert expected[first] == found["ids"] and 20.0 == found["cost"]
@@ -93,7 +99,7 @@ def test_select_picks_from_a_runs_pass_what_the_run_picks(
     result = written(scored, 3)
     (tmp_path / "labeled.txt").write_text("\n".join(LABELED))
     x = tiny(strategy=name, seed=4)
-    ran = choose(x, 2, 20, scored, result, LABELED, {}, Folder(tmp_path / "select"))
+    ran = choose(x, 2, 20, scored, result, market(x, LABELED), {}, Folder(tmp_path / "select"))
     request = Request(
         strategy=build("strategies", name),
         budget=20,
@@ -114,7 +120,8 @@ def test_nothing_is_left_behind_where_a_strategy_fails(
     part["keep.features"][3] = np.inf
     file = folder.write("0.parquet", scores.encode(IDS, part, {}))
     result = {"columns": ["core_set"], "shards": [file._asdict()]}
+    x = tiny(strategy="core_set")
     with pytest.raises(DataError, match="features of unit 'unit-03'"):
-        choose(tiny(strategy="core_set"), 0, 5, folder, result, [], {}, Folder(tmp_path / "out"))
+        choose(x, 0, 5, folder, result, market(x, []), {}, Folder(tmp_path / "out"))
 
     assert [] == list((tmp_path / "out").iterdir())

@@ -202,7 +202,9 @@ def test_a_report(rayal, finished, tmp_path, format):
     assert (tmp_path / "figures" / "curves.png").stat().st_size > 10_000
     match format:
         case "csv":
-            assert first == "name,dataset,metric,strategy,scheme,settings,labels,n,mean,half_interval"
+            assert (
+                first == "name,dataset,metric,strategy,scheme,settings,labels,n,mean,half_interval"
+            )
         case "json":
             assert json.loads(ended.out)["groups"][0]["arms"][0]["strategy"] == "entropy"
         case _:

@@ -197,3 +197,30 @@ def test_a_store_of_addresses_belongs_to_a_place(tmp_path: Path) -> None:
         Files(root=here, encoding="uri").fingerprint()
         != Files(root=there, encoding="uri").fingerprint()
     )
+
+
+def test_new_options_change_no_store() -> None:
+    """Stores are found by these: another key would have every user prepare everything again."""
+    shaping = Files(root="/images", size=64).shaping()
+
+    assert [
+        *("name", "channels", "size", "resize", "squash", "max_pixels"),
+        *("limit_pool", "limit_test", "mean", "std", "encoding", "verify"),
+    ] == list(shaping)
+    assert (
+        Files(root="/images", shape=(4, 5)).fingerprint()
+        != Files(root="/images", canvas=(4, 5)).fingerprint()
+    )
+
+
+@pytest.mark.parametrize("frame", [{"shape": (4, 5)}, {"canvas": (4, 5)}])
+def test_a_shape_or_canvas_is_a_size_too(frame: dict[str, Any]) -> None:
+    """What is not looked at must be told, in one of three ways."""
+    given = {"encoding": "uri", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+
+    assert (4, 5) == Files(verify=False, **given, **frame).decoding.frame
+
+
+def test_datasets_say_what_their_labels_are_for() -> None:
+    """A network of one class an image must not be trained on masks."""
+    assert {"classification"} == Files.tasks

@@ -103,7 +103,7 @@ def test_members_learn_from_the_same_labels(whole):
 
     for job in engine.jobs:
         assert sorted(labels[: 20 * (job.cycle + 1)]) == sorted(job.ids)
-        assert np.array_equal(job.labels, engine.jobs[3 * job.cycle].labels)
+        assert job.labels == engine.jobs[3 * job.cycle].labels
 
 
 def test_the_first_member_is_the_model_of_a_run_without_an_ensemble(small, whole, tmp_path):

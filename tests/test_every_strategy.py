@@ -8,9 +8,9 @@ import pytest
 
 from rayal import session
 from rayal.experiment import Experiment
-from rayal.parts import names
 from rayal.record import Record
 from rayal.storage import Folder
+from tests.doubles import strategies_for
 
 
 def chosen(x: Experiment, out: Path) -> list[list[str]]:
@@ -22,7 +22,7 @@ def chosen(x: Experiment, out: Path) -> list[list[str]]:
     return [result["ids"] for result in results if result is not None]
 
 
-@pytest.mark.parametrize("strategy", names("strategies"))
+@pytest.mark.parametrize("strategy", strategies_for("classification"))
 def test_batches_and_shards_do_not_choose(
     tiny: Callable[..., Any], tmp_path: Path, strategy: str
 ) -> None:

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rayal import config, lock, parts, scores, session
+from rayal import config, lock, scores, session
 from rayal import prepare as preparing
 from rayal.companion import CompanionSpec
 from rayal.dataset import Dataset, Split, Store
@@ -53,7 +53,7 @@ from rayal.strategies.cod import COD
 from rayal.strategy import Strategy
 from rayal.teacher import EmaTeacherSpec
 from rayal.training import TrainJob
-from tests.doubles import GuessSpec, Silent
+from tests.doubles import GuessSpec, Silent, strategies_for
 from tests.killed_run import Runs
 
 KILLED_RUN = Path(__file__).with_name("killed_run.py")
@@ -464,7 +464,7 @@ SIZES: dict[str, int] = {}
 
 def with_labels(job: TrainJob, count: int) -> TrainJob:
     ids = tuple(f"train-{n:05d}" for n in range(count))
-    return replace(job, ids=ids, labels=np.arange(count))
+    return replace(job, ids=ids, labels=tuple(range(count)))
 
 
 def test_jobs_are_small(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
@@ -748,7 +748,7 @@ SICKNESSES = [Sick(), Infinitely(sign=1), Infinitely(sign=-1)]
 
 
 @pytest.mark.parametrize("model", SICKNESSES, ids=["nan", "inf", "-inf"])
-@pytest.mark.parametrize("strategy", parts.names("strategies"))
+@pytest.mark.parametrize("strategy", strategies_for("classification"))
 def test_no_strategy_chooses_by_what_is_no_number(
     tiny: Callable[..., Experiment],
     sick_pool: Callable[[int], dict[str, Any]],

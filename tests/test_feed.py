@@ -67,7 +67,14 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def feed(n: int, rank: int = 0, workers: int = 1, cycle: int = 3, **fields: object) -> Feed:
     scheme = Supervised.model_validate({"batch_size": 8, "epochs": 2, **fields})
     return Feed(
-        InMemory(), torch.arange(n), scheme, SPEC, key=(7, cycle), rank=rank, workers=workers
+        InMemory(),
+        Resident(torch.arange(n)),
+        n,
+        scheme,
+        SPEC,
+        key=(7, cycle),
+        rank=rank,
+        workers=workers,
     )
 
 
@@ -204,13 +211,13 @@ def test_streaming_decodes_a_bounded_number_of_images_ahead(
 ) -> None:
     """All images would be decoded at once and fill the memory that streaming is to save. By hand:
     pieces of 16 images, so 7 of a batch of 100; two batches or two pieces a thread."""
-    streamed = Streaming(store.pool, store.pool.ids(), CPU)
+    streamed = open_images(store.pool, store.pool.ids(), store.card.image, CPU, 0)
     streamed.threads = threads
     asked: list[Tensor] = []
-    fetch = streamed._fetch
+    decode = streamed.decode
     monkeypatch.setattr(
         "rayal.training_images.ThreadPoolExecutor.submit",
-        lambda pool, work, part: asked.append(part) or submit(pool, fetch, part),
+        lambda pool, work, part: asked.append(part) or submit(pool, decode, part),
     )
     before = threading.active_count()
     batches = streamed.batches(torch.arange(1300).split(size))
@@ -231,12 +238,12 @@ def test_an_image_that_broke_since_is_named(store: Store, monkeypatch: pytest.Mo
         lambda split, rows: decode(split, rows)._replace(bad={"u7": "truncated"}),
     )
     with pytest.raises(DataError, match="training image 'u7' cannot be decoded: truncated"):
-        Resident(store.pool, store.pool.ids(), store.card.image, CPU)
+        open_images(store.pool, store.pool.ids(), store.card.image, CPU, 10**9)
 
 
 def test_a_broken_image_of_a_stream_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error of a decoding thread would be lost, or keep the other threads running."""
-    streamed = Streaming(store.pool, store.pool.ids(), CPU)
+    streamed = open_images(store.pool, store.pool.ids(), store.card.image, CPU, 0)
     decode, before = type(store.pool).decode, threading.active_count()
 
     def broken(split: Split, rows: pa.Table) -> Decoded:
@@ -261,7 +268,7 @@ def test_a_full_temporary_disk_is_named(store: Store, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("rayal.training_images.tempfile.TemporaryFile", full)
     with pytest.raises(StorageError, match="No space left on device.*set TMPDIR"):
-        Streaming(store.pool, store.pool.ids()[:10], CPU)
+        open_images(store.pool, store.pool.ids()[:10], store.card.image, CPU, 0)
 
 
 def test_streaming_leaves_no_file_behind(
@@ -269,7 +276,7 @@ def test_streaming_leaves_no_file_behind(
 ) -> None:
     """Every killed training would leave a copy of its images in /tmp."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    streamed = Streaming(store.pool, store.pool.ids(), CPU)
+    streamed = open_images(store.pool, store.pool.ids(), store.card.image, CPU, 0)
 
     assert [] == list(tmp_path.iterdir())
     assert len(next(streamed.batches([torch.arange(5)]))) == 5

@@ -16,7 +16,10 @@ def test_buys_what_spend_buys(budget):
     costs = np.random.default_rng(0).random(30) * 0.7
     order = np.random.default_rng(1).permutation(30)
 
-    assert buy(iter(order), costs, budget).tolist() == spend(order, costs, budget).tolist()
+    for overshoot in (False, True):
+        pool = Scored(Ids([f"unit-{i:02d}" for i in range(30)]), None, costs, overshoot=overshoot)
+
+        assert buy(pool, iter(order), budget).tolist() == spend(pool, order, budget).tolist()
 
 
 def test_asks_for_no_pick_beyond_the_first_that_it_cannot_buy():
@@ -28,7 +31,9 @@ def test_asks_for_no_pick_beyond_the_first_that_it_cannot_buy():
             asked.append(pick)
             yield pick
 
-    assert buy(picks(), np.ones(100), 3).tolist() == [0, 1, 2]
+    pool = Scored(Ids([f"unit-{i:02d}" for i in range(100)]), None, np.ones(100))
+
+    assert buy(pool, picks(), 3).tolist() == [0, 1, 2]
     assert asked == [0, 1, 2, 3]
 
 

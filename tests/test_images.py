@@ -224,9 +224,73 @@ def test_damaged_files_are_images_or_bad(
         ({"size": 0}, "greater than 0"),
         ({"channels": 4}, "1 or 3"),
         ({"max_pixels": 10**9}, "less than or equal"),
+        ({"size": 8, "shape": (8, 8)}, "exclude one another"),
+        ({"shape": (8, 8), "canvas": (8, 8)}, "exclude one another"),
+        ({"shape": (8, 8), "resize": 9}, "need a size"),
+        ({"canvas": (8, 8), "squash": True}, "need a size"),
+        ({"shape": (8, 0)}, "greater than 0"),
+        ({"canvas": (10, 10), "max_pixels": 99}, "more than max_pixels 99"),
     ],
 )
-def test_contradicting_options_are_refused(options: dict[str, int], message: str) -> None:
+def test_contradicting_options_are_refused(options: dict[str, object], message: str) -> None:
     """A crop larger than the image would add black borders to every image."""
     with pytest.raises(ValueError, match=message):
         Decoding.model_validate(options)
+
+
+def test_a_shape_is_met_whatever_the_proportions() -> None:
+    """Scenes of 2048x1024 are reduced to 688x688 by the papers; a crop would cut off classes."""
+    image = photo(30, 50)
+    expected = functional.resize(functional.pil_to_tensor(image), [20, 44])
+
+    np.testing.assert_array_equal(
+        expected.numpy(), decode(encoded(image), Decoding(shape=(20, 44))), strict=True
+    )
+
+
+def test_an_image_of_the_right_shape_stays_as_it_is() -> None:
+    """A resize to its own size would cost as much as decoding."""
+    data = encoded(photo(30, 50))
+
+    np.testing.assert_array_equal(
+        decode(data, Decoding()), decode(data, Decoding(shape=(30, 50))), strict=True
+    )
+
+
+def test_a_canvas_has_the_mean_colour_beside_the_image() -> None:
+    """Black borders would be edges that every network sees; the mean becomes nearly 0."""
+    data = encoded(dots("RGB", (10, 0, 255), (20, 1, 255)))
+    drawn = decode(data, Decoding(canvas=(2, 3)))
+
+    assert [[10, 20, 15], [15, 15, 15]] == drawn[0].tolist()
+    assert [[0, 1, 0], [0, 0, 0]] == drawn[1].tolist()
+    assert {255} == set(drawn[2].flat)
+    with pytest.raises(BadImage, match=r"1x2 \(HxW\) is larger than the canvas 5x1"):
+        decode(data, Decoding(canvas=(5, 1)))
+
+
+@pytest.mark.parametrize(
+    "options, frame",
+    [
+        ({}, None),
+        ({"size": 8}, (8, 8)),
+        ({"shape": (3, 4)}, (3, 4)),
+        ({"canvas": (3, 4)}, (3, 4)),
+    ],
+)
+def test_the_frame_is_known_beforehand(
+    options: dict[str, object], frame: tuple[int, int] | None
+) -> None:
+    """Plans and models need it before any image is read."""
+    decoding = Decoding.model_validate(options)
+
+    assert frame == decoding.frame
+    assert frame in (None, decode(encoded(photo(3, 4)), decoding).shape[1:])
+
+
+def test_options_that_are_not_used_leave_no_trace() -> None:
+    """Stores and passes are identified by these; new ones would make all of them be done again."""
+    assert {"channels", "size", "resize", "squash", "max_pixels"} == Decoding().model_dump().keys()
+    shaped = Decoding(shape=(3, 4))
+
+    assert shaped == Decoding.model_validate_json(shaped.model_dump_json())

@@ -15,10 +15,12 @@ ROOT = Path(rayal.__file__).parent
 LAYERS = {
     0: "rayal document errors images machine parts randomness spreadsheet storage",
     1: (
-        "atomic augment card class_statistics committee companion dataset distances dropout"
-        " experiment feature_file foreign_weights gradients greedy ids journal ledger listing"
-        " lock model model_card oracle parquet_columns policy pool prepare record scheme"
-        " selection signals source store strategy survey task teacher tracker upload uri"
+        "atomic augment budget card class_statistics clicks committee companion dataset"
+        " dense_network discriminator distances dropout experiment feature_file foreign_weights"
+        " gradients greedy ids journal knapsack ledger listing lock market masks model model_card"
+        " oracle parquet_columns pixel_strategy pixels policy polygons pool prepare record"
+        " region_strategy regions scheme segmentation_dataset selection signals source store"
+        " store_writer strategy survey task teacher tracker upload uri windows"
     ),
     2: "datasets models oracles schemes strategies tasks trackers",
     3: (

@@ -17,6 +17,7 @@ from rayal.model import (
     Model,
     Network,
     build,
+    last_layer,
     load_weights,
     restore,
     restore_exactly,
@@ -188,6 +189,75 @@ def test_pretrained_on_other_classes_keeps_a_random_last_layer(
     assert "5 classes, this network for 3" in caplog.text
 
 
+def without_head(network: nn.Module) -> dict[str, Tensor]:
+    return {key: w for key, w in network.state_dict().items() if "classifier" not in key}
+
+
+def test_pretrained_trunk_gets_a_random_last_layer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Self-supervised weights, which have no classes, could not be started from."""
+    start = small(seed=1)
+    path = written(tmp_path / "weights.pth", without_head(start))
+    with caplog.at_level(logging.WARNING):
+        network = small(seed=2, pretrained=path)
+
+    fresh = small(seed=2).state_dict()
+    expected = start.state_dict() | {key: fresh[key] for key in fresh if "classifier" in key}
+    assert all(torch.equal(expected[key], w) for key, w in network.state_dict().items())
+    assert "weights.pth has no head: 2 weights of this network, from classifier.w" in caplog.text
+
+
+def test_a_head_that_is_there_in_part_is_refused(tmp_path: Path) -> None:
+    """A last layer would be half pretrained, half random."""
+    trunk = without_head(small())
+    half = written(tmp_path / "half.pth", trunk | {"classifier.bias": torch.zeros(3)})
+    renamed = written(tmp_path / "renamed.pth", trunk | {"last.weight": torch.zeros(3, 16)})
+
+    with pytest.raises(UsageError, match=r"1 weights: classifier\.weight \(3x16 .*, absent in the"):
+        small(pretrained=half)
+    with pytest.raises(
+        UsageError, match=r"3 weights: classifier\.weight .*; last\.weight \(absent"
+    ):
+        small(pretrained=renamed)
+
+
+class TwoHeaded(SmallCnn):
+    """Files of it have a head that it does not, and their trunk lacks a block that it has."""
+
+    left_out = ("auxiliary.",)
+    heads = ("blocks.3.",)
+
+
+def test_heads_of_another_use_are_left_out(tmp_path: Path) -> None:
+    """A file with an auxiliary classifier could neither be started from nor score a pool."""
+    start = small(seed=1)
+    theirs = {**start.state_dict(), "auxiliary.0.weight": torch.zeros(2)}
+    path = written(tmp_path / "weights.pth", theirs)
+    model = TwoHeaded(width=4)
+    begun = build(model.model_copy(update={"pretrained": path}), 3, DIGITS, seed=2)
+
+    assert equal(start, begun)
+    assert equal(start, restore_exactly(model, 3, DIGITS, theirs, "theirs.pth"))
+    with pytest.raises(UsageError, match=r"auxiliary\.0\.weight \(absent in the network"):
+        small(pretrained=path)
+
+
+def test_a_trunk_may_lack_declared_heads_and_nothing_else(tmp_path: Path) -> None:
+    """ImageNet's weights could not be started from, or a network would be random unnoticed."""
+    start = small(seed=1)
+    trunk = {key: w for key, w in without_head(start).items() if not key.startswith("blocks.3.")}
+    path = written(tmp_path / "trunk.pth", trunk)
+    begun = build(TwoHeaded(width=4, pretrained=path), 3, DIGITS, seed=2)
+    fresh = small(seed=2).state_dict()
+
+    assert all(torch.equal((fresh | trunk)[key], w) for key, w in begun.state_dict().items())
+    with pytest.raises(UsageError, match=r"blocks\.3\.1\.weight .* absent in the file"):
+        small(pretrained=path)
+    with pytest.raises(UsageError, match=r"blocks\.3\.1\.weight .* absent in the file"):
+        restore_exactly(TwoHeaded(width=4), 3, DIGITS, trunk, "trunk.pth")
+
+
 def test_pretrained_of_another_architecture_is_refused(tmp_path: Path) -> None:
     """A network would be partly pretrained although the file was for another one."""
     path = written(tmp_path / "weights.pth", small(classes=5, width=8).state_dict())
@@ -284,6 +354,24 @@ def test_a_bias_of_other_classes_is_no_number_of_classes() -> None:
 
     with pytest.raises(UsageError, match=r"1 weights: classifier\.bias \(3 in .*, 5 in the file"):
         exactly(weights)
+
+
+@pytest.mark.parametrize(
+    ("layer", "linear"),
+    [
+        (nn.Linear(4, 3), True),
+        (nn.Conv2d(4, 3, kernel_size=1, bias=False), True),
+        (nn.Conv2d(4, 3, kernel_size=3), False),
+        (nn.Conv2d(6, 3, kernel_size=1, groups=3), False),
+        (nn.Sequential(nn.Linear(4, 3)), False),
+    ],
+)
+def test_only_a_linear_map_per_position_is_a_last_layer(layer: nn.Module, linear: bool) -> None:
+    """A strategy would take a weight for C D that is no such matrix."""
+    network = nn.Module()
+    network.classifier = layer
+
+    assert last_layer(network) is (layer if linear else None)
 
 
 def test_a_model_is_its_configuration() -> None:

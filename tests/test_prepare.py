@@ -2,21 +2,26 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from rayal import prepare as module
-from rayal.card import Card
+from rayal import store_writer
+from rayal.card import Card, SplitName
 from rayal.errors import DataError, UsageError
 from rayal.images import Decoding
+from rayal.masks import IGNORE, MaskDecoding, arrange, decode
 from rayal.prepare import prepare
 from rayal.source import Source, Units, numbered
 from rayal.store import Store
+from rayal.survey import Survey
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 5), dtype=np.uint8)
 TEST = numbered("test", [1], IMAGES[5:])
@@ -34,7 +39,8 @@ def source(pool: Units, test: Units = TEST, **options: Any) -> Source:
 
 def stored(out: Path, pool: Units, test: Units = TEST, **options: Any) -> Store:
     out.mkdir(exist_ok=True)
-    prepare(source(pool, test, **options), out, "toy", "f" * 64, None)
+    statistics = None if options.get("verify", True) else ((0.5,) * 3, (0.25,) * 3)
+    prepare(source(pool, test, **options), out, "toy", "f" * 64, statistics)
     return Store(str(out))
 
 
@@ -72,7 +78,7 @@ def test_files_hold_a_bounded_number_of_rows(
 ) -> None:
     """A million addresses in one file are 5,000 row groups, whose directory all readers read."""
     monkeypatch.setattr(module, "GROUP_ROWS", 2)
-    monkeypatch.setattr(module, "PART_ROWS", 4)
+    monkeypatch.setattr(store_writer, "PART_ROWS", 4)
     paths = [f"/images/{row}.jpg" for row in range(6)]
     given: dict[str, Any] = {"encoding": "uri", "verify": False, "decoding": Decoding(size=4)}
     statistics = ((0.5,) * 3, (0.25,) * 3)
@@ -204,7 +210,7 @@ def test_addresses_are_kept_and_files_read_later(tmp_path: Path) -> None:
 
     files[1].write_bytes(png(4, 5))
 
-    assert {"b": "is (3, 4, 5) instead of (3, 4, 4) (C, H, W)"} == (
+    assert {"b": "is (3, 4, 5) instead of (3, 4, 4) (C, H, W); set decoding.size"} == (
         store.pool.decode(store.pool.take(["b"])).bad
     )
 
@@ -236,7 +242,7 @@ def test_statistics_need_a_value_per_channel(tmp_path: Path) -> None:
 def test_large_splits_are_cut_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store of terabytes is read in parallel, and its order is that of the source."""
     monkeypatch.setattr(module, "GROUP_ROWS", 4)
-    monkeypatch.setattr(module, "PART_BYTES", 8 * 60)
+    monkeypatch.setattr(store_writer, "PART_BYTES", 8 * 60)
     pool = numbered("train", [0] * 22, np.resize(IMAGES, (22, 3, 4, 5)))
     store = stored(tmp_path, pool)
     rows = [8, 8, 6]
@@ -259,3 +265,202 @@ def test_the_card_can_be_read_back(tmp_path: Path) -> None:
 
     assert card == Store(str(out)).card
     assert isinstance(card, Card)
+
+
+BLOCKS = MaskDecoding(values={0: 0, 1: 1, 9: IGNORE})
+
+
+def mask_png(*rows: list[int], mode: str = "L") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.array(rows, np.uint8)).convert(mode).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+MASKS = [mask_png([0, 1, 1], [9, 9, 0]), mask_png([1, 1, 1], [1, 9, 9]), mask_png(*[[9] * 3] * 2)]
+PNGS = [png(2, 3, value) for value in (10, 20, 30)]
+
+
+def dense(out: Path, masks: Any = MASKS, images: Any = PNGS, **options: Any) -> Store:
+    pool = Units([f"p{row}" for row in range(len(images) - 1)], masks[:-1], images[:-1])
+    test = Units(["t"], masks[-1:], images[-1:])
+    return stored(out, pool, test, **{"masks": BLOCKS, "encoding": "bytes", **options})
+
+
+def decoded_masks(store: Store, split: SplitName = "pool") -> dict[str, list[list[int]]]:
+    card = store.card
+    assert card.masks is not None
+    decoding = card.decoding or Decoding()
+    return {
+        unit: decode(label, card.masks, decoding).tolist()
+        for unit, label in store.labels(split).items()
+        if not isinstance(label, int)
+    }
+
+
+@pytest.mark.parametrize("encoding", ["bytes", "raw"])
+def test_masks_come_back(tmp_path: Path, encoding: str) -> None:
+    """The whole way of a mask: translated, written, described, read, equal."""
+    store = dense(tmp_path, encoding=encoding)
+
+    assert {"p0": [[0, 1, 1], [255, 255, 0]], "p1": [[1, 1, 1], [1, 255, 255]]} == (
+        decoded_masks(store)
+    )
+    assert {"t": [[255] * 3] * 2} == decoded_masks(store, "test")
+    assert BLOCKS == store.card.masks
+    assert ({"pool": (2, 6), "test": (0, 0)}, 1) == (
+        store.card.class_counts,
+        store.card.empty_masks,
+    )
+    assert {*store.card.files} == {
+        *("labels.parquet", "test_labels.parquet"),
+        *("pool/part-00000.parquet", "test/part-00000.parquet"),
+    }
+
+
+@pytest.mark.parametrize("options", [{"shape": (4, 3)}, {"size": 2}, {"canvas": (3, 4)}])
+@pytest.mark.parametrize("encoding", ["bytes", "auto"])
+def test_masks_get_the_geometry_of_their_images(
+    tmp_path: Path, encoding: str, options: dict[str, Any]
+) -> None:
+    """Also where images are kept as pixels, and nothing of the geometry is in the card."""
+    decoding = Decoding.model_validate(options)
+    store = dense(tmp_path, encoding=encoding, decoding=decoding)
+    original = np.array([[0, 1, 1], [255, 255, 0]], np.uint8)
+
+    assert arrange(original, decoding).tolist() == decoded_masks(store)["p0"]
+    assert decoding.frame == store.card.image.shape[1:]
+    assert store.card.class_counts["pool"] == tuple(
+        sum(np.sum(np.array(mask) == number) for mask in decoded_masks(store).values())
+        for number in (0, 1)
+    )
+
+
+def test_masks_may_stay_where_they_are(tmp_path: Path) -> None:
+    """Cityscapes is neither copied nor, without `verify`, opened: only its addresses are kept."""
+    files = [tmp_path / f"{row}.png" for row in range(3)]
+    masks = [tmp_path / f"{row}-mask.png" for row in range(3)]
+    for file, data in zip([*files, *masks], [*PNGS, *MASKS], strict=True):
+        file.write_bytes(data)
+    given: dict[str, Any] = {"encoding": "uri", "images": [*map(str, files)]}
+    seen = dense(tmp_path / "a", [*map(str, masks)], **given)
+    unseen = dense(tmp_path / "b", [*map(str, masks)], **given, verify=False)
+
+    assert {"p0": str(masks[0]), "p1": str(masks[1])} == seen.labels("pool")
+    assert seen.labels("pool") == unseen.labels("pool")
+    assert [[0, 1, 1], [255, 255, 0]] == decoded_masks(unseen)["p0"]
+    assert ({"pool": (2, 6), "test": (0, 0)}, {}) == (
+        seen.card.class_counts,
+        unseen.card.class_counts,
+    )
+    assert (3, 2, 3) == unseen.card.image.shape, "that of the first image"
+
+
+@pytest.mark.parametrize(
+    "mask, reason",
+    [
+        (mask_png([0, 1, 7], [8, 0, 0]), "values 7, 8 are no classes; known are 0-1, 9"),
+        (mask_png([0, 1], [0, 0]), r"is 2x2 \(HxW\), its image 2x3"),
+        (mask_png([0, 0], [0, 0], [0, 0]), r"is 3x2 \(HxW\), its image 2x3"),
+        (mask_png([0, 0, 0], [0, 0, 0], mode="RGB"), "mode RGB has no class for each pixel"),
+        (b"text", "not a mask"),
+        (None, r"no mask \(null\)"),
+        ("/nowhere/mask.png", "/nowhere/mask.png: missing"),
+    ],
+)
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_bad_masks_end_it_before_any_training(
+    tmp_path: Path, mask: Any, reason: str, row: int
+) -> None:
+    """On a GPU they would be an assertion without a name, hours later."""
+    masks = [*MASKS[:row], mask, *MASKS[row + 1 :]]
+    split, name = ("test", "t") if row == 2 else ("pool", f"p{row}")
+    with pytest.raises(DataError, match=f"masks of the {split} cannot .* first '{name}': {reason}"):
+        dense(tmp_path, masks)
+
+    assert not (tmp_path / "card.json").exists()
+
+
+def test_all_bad_masks_of_a_group_are_counted(tmp_path: Path) -> None:
+    """One typing error in the translation is in every file: a message each would take days."""
+    masks = [mask_png([row, 2, 2], [2, 2, 2]) for row in range(5, 11)]
+    with pytest.raises(DataError, match="5 of 5 looked at, first 'p0': .*'p1': .*'p2': [^']*mend"):
+        dense(tmp_path, masks, [PNGS[0]] * 6)
+
+
+def test_a_bad_image_needs_no_mask(tmp_path: Path) -> None:
+    """It is never selected, so what lies beside it does not matter."""
+    store = dense(tmp_path, [b"text", MASKS[1], MASKS[2]], [b"", *PNGS[1:]])
+
+    assert ["p0"] == list(store.card.bad)
+    assert ["p1"] == list(store.labels("pool"))
+    assert (0, 4) == store.card.class_counts["pool"]
+
+
+def test_statistics_are_those_of_images_not_of_their_canvas(tmp_path: Path) -> None:
+    """Borders of one colour would make every image look paler than it is."""
+    images = [png(1, 1, 255), png(2, 2, 0), png(1, 1)]
+    masks = [mask_png([0]), mask_png([0, 0], [0, 0]), mask_png([0])]
+    store = dense(tmp_path, masks, images, decoding=Decoding(canvas=(8, 8)))
+    decoded = store.pool.decode(store.pool.take(["p1", "p0"]))
+
+    assert pytest.approx((0.2, 0, 0)) == store.card.image.mean
+    assert pytest.approx((0.4, 1, 1)) == store.card.image.std
+    assert decoded.sizes is not None
+    assert [[2, 2], [1, 1]] == decoded.sizes.tolist()
+    assert ("bytes", (3, 8, 8)) == (store.card.encoding, decoded.images.shape[1:])
+
+
+def test_pixels_cannot_say_how_large_they_were(tmp_path: Path) -> None:
+    """A strategy would count the border of a raw canvas as part of the image."""
+    canvas = Decoding(canvas=(8, 8))
+
+    assert "bytes" == dense(tmp_path / "a", encoding="auto", decoding=canvas).card.encoding
+    with pytest.raises(UsageError, match="raw does not keep .* a canvas; set encoding: bytes"):
+        dense(tmp_path / "b", encoding="raw", decoding=canvas)
+
+
+def test_a_few_large_images_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 images of 2048x1024 are two gigabytes; the store must not depend on how many are held."""
+    monkeypatch.setattr(module, "GROUP_ROWS", 4)
+    masks = [mask_png([row % 2] * 3, [1, 9, 0]) for row in range(11)]
+    images = [png(2, 3, row) for row in range(11)]
+    whole = dense(tmp_path / "a", masks, images)
+    monkeypatch.setattr(module, "LOOK_BYTES", 3 * 6 * 3)
+    counted = list[int]()
+    monkeypatch.setattr(
+        Survey, "add", lambda *given, add=Survey.add: (counted.append(len(given[2])), add(*given))
+    )
+    few = dense(tmp_path / "b", masks, images)
+
+    assert [3, 3, 3, 1, 1] == counted
+    assert whole.card == few.card
+    assert [4, 4, 2] == [
+        parquet.row_group(group).num_rows
+        for parquet in [pq.ParquetFile(tmp_path / "b/labels.parquet").metadata]
+        for group in range(parquet.num_row_groups)
+    ]
+
+
+def test_what_is_missing_in_the_masks_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A class without pixels is allowed, but a wrong translation looks the same."""
+    dense(tmp_path, [mask_png([0] * 3, [0] * 3), *MASKS[1:], MASKS[2]], [*PNGS, PNGS[0]])
+
+    assert "2 of 4 masks have no pixel of any class" in caplog.text
+    assert "no pixel of the pool is" not in caplog.text
+
+    dense(tmp_path / "b", [mask_png([0] * 3, [9] * 3)] * 3)
+
+    assert "no pixel of the pool is dog" in caplog.text
+
+
+def test_stores_without_masks_can_still_be_read(tmp_path: Path) -> None:
+    """Those that an older rayal prepared."""
+    store = stored(tmp_path, numbered("train", [0, 1], IMAGES[:2]))
+    card = json.loads((tmp_path / "card.json").read_text())
+    del card["masks"], card["empty_masks"]
+    (tmp_path / "card.json").write_text(json.dumps(card))
+
+    assert (None, 0) == (Store(store.url).card.masks, Store(store.url).card.empty_masks)
+    assert {"train-00000": 0, "train-00001": 1} == Store(store.url).labels("pool")

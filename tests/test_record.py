@@ -17,7 +17,7 @@ from rayal.oracle import Label
 from rayal.record import Record, find_records
 from rayal.storage import Folder
 
-EXPERIMENT = {"name": "x", "budget": {"total": 4}}
+EXPERIMENT = {"name": "x", "budget": {"initial": 2, "per_cycle": 2, "total": 4}}
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -1,6 +1,7 @@
 """Selection is exact and deterministic: against sorting, a heap, and any order of arrival."""
 
 import heapq
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -25,12 +26,23 @@ def test_takes_the_highest_first():
 
 def test_spend_takes_a_prefix_within_the_budget():
     """A unit that does not fit ends the purchase: skipping it would buy cheap units instead."""
-    order, costs = np.array([2, 0, 1]), np.array([3.0, 1.0, 4.0])
+    order, units = np.array([2, 0, 1]), pool([0, 0, 0], [3.0, 1.0, 4.0])
 
-    assert spend(order, costs, 7).tolist() == [2, 0]
-    assert spend(order, costs, 7.5).tolist() == [2, 0]
-    assert spend(order, costs, 8).tolist() == [2, 0, 1]
-    assert spend(order, costs, 3.9).tolist() == []
+    assert spend(units, order, 7).tolist() == [2, 0]
+    assert spend(units, order, 7.5).tolist() == [2, 0]
+    assert spend(units, order, 8).tolist() == [2, 0, 1]
+    assert spend(units, order, 3.9).tolist() == []
+
+
+def test_overshooting_buys_the_unit_that_exceeds():
+    """Whoever wants the budget used up would get less than it."""
+    order, units = np.array([2, 0, 1]), replace(pool([0, 0, 0], [3.0, 1.0, 4.0]), overshoot=True)
+
+    assert spend(units, order, 0).tolist() == []
+    assert spend(units, order, 3.9).tolist() == [2]
+    assert spend(units, order, 4).tolist() == [2]
+    assert spend(units, order, 4.1).tolist() == [2, 0]
+    assert spend(units, order, 99).tolist() == [2, 0, 1]
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.integers(0, 70))

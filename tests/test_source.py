@@ -1,11 +1,14 @@
 """The identity of files, and ids for images without any."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from rayal.source import HASHED, file_identity, numbered, quoted
+from rayal.source import HASHED, Units, file_identity, numbered, quoted
 
 
 def test_identity_follows_the_content_not_the_clock(tmp_path: Path) -> None:
@@ -45,3 +48,22 @@ def test_quoted_ids_are_short_and_harmless() -> None:
     """An id of 10 kB or with terminal codes must not flood or rewrite the user's screen."""
     assert r"'a\x1b[2J\n'" == quoted("a\x1b[2J\n")
     assert 90 > len(quoted("x" * 10_000))
+
+
+@pytest.mark.parametrize("labels", [[3, 1, 2], np.array([3, 1, 2])])
+def test_the_first_units_have_their_labels(labels: Any) -> None:
+    """torchvision gives labels as lists or arrays; a list too long would be refused."""
+    units = Units(["a", "b", "c"], labels, []).first(2)
+
+    assert (["a", "b"], [3, 1]) == (units.ids, list(units.labels))
+    assert 3 == len(Units(["a", "b", "c"], labels, []).first(None).ids)
+
+
+def test_masks_are_counted_when_they_are_read() -> None:
+    """Like images: a file of masks is not read to take the first of them."""
+
+    class Untouched:
+        def __iter__(self) -> Iterator[bytes]:
+            raise AssertionError("a mask was read")
+
+    assert ["a"] == Units(["a", "b"], Untouched(), Untouched()).first(1).ids

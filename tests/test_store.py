@@ -14,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayal import prepare as module
+from rayal import store_writer
 from rayal.errors import DataError
+from rayal.images import Decoding
+from rayal.masks import MaskDecoding, decode, encode
 from rayal.prepare import prepare
 from rayal.source import Source, numbered
 from rayal.store import Store
@@ -31,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     test = numbered("test", [0], IMAGES[:1])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "GROUP_ROWS", 4)
-        patch.setattr(module, "PART_BYTES", 250)
+        patch.setattr(store_writer, "PART_BYTES", 250)
         prepare(Source(["a", "b", "c"], pool, test, origin="", licence=""), out, "toy", "", None)
     return Store(str(out))
 
@@ -189,3 +192,31 @@ def test_a_card_of_another_version_is_refused(copy: Path) -> None:
     card.write_text(card.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(DataError, match="not a prepared dataset of this rayal"):
         Store(str(copy)).pool.ids()
+
+
+def test_masks_of_some_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks of a whole split may be gigabytes: only the row groups that are asked for are read."""
+    monkeypatch.setattr(module, "GROUP_ROWS", 4)
+    masks = np.random.default_rng(0).integers(0, 3, (N, 16, 16), dtype=np.uint8)
+    images = np.zeros((N, 3, 16, 16), np.uint8)
+    units = numbered("train", [0] * N, images)._replace(labels=[encode(mask) for mask in masks])
+    values = MaskDecoding(values={0: 0, 1: 1, 2: 2})
+    source = Source(
+        ["a", "b", "c"], units, units.first(1)._replace(ids=["t"]), "", "", masks=values
+    )
+    prepare(source, tmp_path, "toy", "", None)
+    file = tmp_path / "labels.parquet"
+    column = pq.ParquetFile(file).metadata.row_group(2).column(1)
+    data = bytearray(file.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    file.write_bytes(data)
+    store = Store(str(tmp_path))
+
+    found = store.labels("pool", ["train-00029", "train-00001", "unknown"])
+
+    assert ["train-00001", "train-00029"] == list(found)
+    for row, label in zip((1, 29), found.values(), strict=True):
+        assert isinstance(label, bytes)
+        np.testing.assert_array_equal(masks[row], decode(label, values, Decoding()), strict=True)
+    with pytest.raises(DataError, match="labels.parquet is damaged"):
+        store.labels("pool", ["train-00008"])

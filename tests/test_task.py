@@ -20,15 +20,17 @@ def task(name: str) -> Task:
     return cast(Task, find("tasks", name)())
 
 
-def batch(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def batch(name: str, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits and labels; of a dense task on a grid of half the size of the masks."""
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(CLASSES, (n,), generator=generator)
-    return torch.randn(n, CLASSES, generator=generator), labels
+    grid, size = ((2, 3), (4, 6)) if task(name).dense else ((), ())
+    labels = torch.randint(CLASSES, (n, *size), generator=generator)
+    return torch.randn(n, CLASSES, *grid, generator=generator), labels
 
 
 def test_loss_is_per_image(name: str) -> None:
     """Companions that learn the loss of each image would be given an average."""
-    logits, labels = batch(6)
+    logits, labels = batch(name, 6)
     together = task(name).loss(logits, labels)
     alone = [task(name).loss(logits[i : i + 1], labels[i : i + 1]) for i in range(6)]
 
@@ -38,7 +40,7 @@ def test_loss_is_per_image(name: str) -> None:
 
 def test_states_of_shards_add_up(name: str) -> None:
     """Metrics would depend on how the test split is divided among workers."""
-    logits, labels = batch(90)
+    logits, labels = batch(name, 90)
     whole = task(name).evaluator(CLASSES)
     whole.update(logits, labels)
     states = []
@@ -58,10 +60,10 @@ def test_states_of_shards_add_up(name: str) -> None:
 def test_the_state_is_a_copy(name: str) -> None:
     """A state that was handed out would change with later batches."""
     evaluator = task(name).evaluator(CLASSES)
-    evaluator.update(*batch(5))
+    evaluator.update(*batch(name, 5))
     before = evaluator.state()
     kept = before.copy()
-    evaluator.update(*batch(5))
+    evaluator.update(*batch(name, 5))
 
     assert np.array_equal(kept, before)
 
@@ -69,7 +71,7 @@ def test_the_state_is_a_copy(name: str) -> None:
 def test_metrics_are_json_and_hold_the_headline(name: str) -> None:
     """The evaluate stage could not write its result, or curves would have nothing to show."""
     evaluator = task(name).evaluator(CLASSES)
-    evaluator.update(*batch(5))
+    evaluator.update(*batch(name, 5))
     metrics = evaluator.compute(evaluator.state())
 
     assert metrics == json.loads(json.dumps(metrics, allow_nan=False))

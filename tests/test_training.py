@@ -281,7 +281,7 @@ def test_agrees_with_a_plain_loop(store: Store, tmp_path: Path) -> None:
 
     spec = store.card.image
     images = torch.from_numpy(store.pool.decode(store.pool.take(task.ids)).images)
-    labels = torch.from_numpy(task.labels)
+    labels = torch.tensor(task.labels)
     network = build(task.experiment.model, 10, spec, derive(5, 1, "init"))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3])

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,9 @@ from rayal.cli.options import (
 from rayal.cli.output import note, print_json, print_table, visible
 from rayal.cli.work import allow, engine
 from rayal.errors import UsageError
+
+if TYPE_CHECKING:
+    from rayal.record import Record
 
 
 @app.command()
@@ -99,15 +102,23 @@ def report(
         Literal["table", "csv", "markdown", "json"], typer.Option(help="What is printed.")
     ] = "table",
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("report"),
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures", help="Predict what each cycle chose, into RUN/analysis (for `sync`)."
+        ),
+    ] = False,
+    images: Annotated[int, typer.Option(min=1, help="Images of a cycle, for --pictures.")] = 4,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
-    """Learning curves with bands over seeds, tables, areas and paired tests."""
+    """Learning curves with bands over seeds, results per class, tables, areas and paired tests."""
     from rayal.record import find_records
-    from rayal.report import curves, tables
+    from rayal.report import curves, per_class, tables
     from rayal.storage import storage_errors
 
     allow(plugins)
-    summary = tables.summarise(find_records(runs))
+    records = find_records(runs)
+    summary = tables.summarise(records)
     match format:
         case "table":
             print_table(summary.to_rich())
@@ -117,10 +128,27 @@ def report(
             print(summary.to_markdown(), end="")
         case "json":
             print(summary.to_json(), end="")
+    classes = per_class.files(records)
     with storage_errors(str(out)):
         out.mkdir(parents=True, exist_ok=True)
         curves.draw(summary, out / "curves.png", out / "curves.svg")
+        for name, data in classes.items():
+            (out / name).write_bytes(data)
     note(f"curves  {out / 'curves.png'}  {out / 'curves.svg'}")
+    if classes:
+        note("classes  " + "  ".join(str(out / name) for name in classes))
+    if pictures:
+        _draw_pictures(records, images)
+
+
+def _draw_pictures(records: "list[Record]", images: int) -> None:
+    from rayal.report import pictures
+
+    for record in records:
+        folder = record.folder / pictures.FOLDER
+        for name, data in pictures.files(record, images):
+            folder.write(name, data)
+            note(f"picture  {folder.url}/{name}")
 
 
 @app.command()

@@ -34,6 +34,8 @@ class LocalEngine:
                 "process; use compute.engine: ray"
             )
         self.device, self.threads = local_device(compute), compute.cpus_per_worker
+        if self.threads is not None:  # before any work: the last bits depend on it
+            torch.set_num_threads(self.threads)
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
         for place, job in enumerate(jobs):
@@ -87,10 +89,12 @@ def _next(
 ) -> tuple[ShardTask, Decoded]:
     task, parts = waiting.popleft()
     done = [part.result() for part in parts]
+    sizes = [each.sizes for each in done if each.sizes is not None]
     return task, Decoded(
         [unit for each in done for unit in each.ids],
         np.concatenate([each.images for each in done]),
         {unit: reason for each in done for unit, reason in each.bad.items()},
+        np.concatenate(sizes) if sizes else None,
     )
 
 

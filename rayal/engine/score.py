@@ -100,23 +100,27 @@ def _packed(decoded: Decoded) -> pa.StructArray:
     """One row with the images as one buffer: nested lists would cost a copy per pixel row."""
     pixels = pa.py_buffer(np.ascontiguousarray(decoded.images))
     offsets = pa.py_buffer(np.array([0, pixels.size], np.int64))
+    sizes = None if decoded.sizes is None else decoded.sizes.ravel().tolist()
     return pa.StructArray.from_arrays(
         [
             pa.array([decoded.ids], pa.list_(pa.string())),
             pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pixels]),
             pa.array([list(decoded.images.shape)], pa.list_(pa.int64())),
             pa.array([json.dumps(decoded.bad)], pa.string()),
+            pa.array([sizes], pa.list_(pa.int32())),
         ],
-        names=["ids", "images", "shape", "bad"],
+        names=["ids", "images", "shape", "bad", "sizes"],
     )
 
 
 def _unpacked(packed: pa.StructScalar) -> Decoded:
     pixels = np.frombuffer(packed["images"].as_buffer(), np.uint8)
+    sizes = packed["sizes"].as_py()
     return Decoded(
         packed["ids"].as_py(),
         pixels.reshape(packed["shape"].as_py()),
         json.loads(packed["bad"].as_py()),
+        None if sizes is None else np.array(sizes, np.int32).reshape(-1, 2),
     )
 
 

@@ -1,6 +1,7 @@
 """Per-image gradient norms with respect to all parameters, exactly and without a loop over images.
 
-N images, C classes, T parameter tensors; * is nothing for classification, H W for segmentation.
+N images, C classes, T parameter tensors; * is nothing for classification, and the positions h w of
+the logit grid for segmentation.
 
 One forward notes what every torch function with parameters was given, one backward gives the
 gradients of their outputs (and never that of a weight); the norms of each layer follow from both.
@@ -8,7 +9,7 @@ gradients of their outputs (and never that of a weight); the norms of each layer
 
 import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.func import functional_call, vjp, vmap
 from rayal.gradients.layers import widened
 from rayal.gradients.trace import Trace
 from rayal.model import Outputs
+from rayal.pixels import on_grid, per_image
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +39,22 @@ def gradient_norms(model: nn.Module, images: Tensor, loss: Callable[[Tensor], Te
     return gradients.squared_norms(slopes)
 
 
-def entropy_gradient_norms(model: nn.Module, images: Tensor) -> Tensor:
+def entropy_gradient_norms(model: nn.Module, images: Tensor, valid: Tensor | None = None) -> Tensor:
     """N T, as `gradient_norms`, for the entropy of the prediction in nats, its mean over *.
 
-    0 for a uniform prediction and for a certain one.
+    Of a dense prediction the mean over the logit grid, where pixels that are not `valid` (N H W)
+    do not count. 0 for a uniform prediction and for a certain one.
     Source: the AAAI 2022 gradient norm paper, entropy-gradnorm; its expected-gradnorm is the same
     function, since sum_i p_i CE_i = -sum_i p_i log p_i.
     Difference: from log softmax, where the official code clamps probabilities.
     """
-    return gradient_norms(model, images, _entropy)
+    return gradient_norms(model, images, partial(_entropy, valid))
 
 
-def _entropy(logits: Tensor) -> Tensor:
+def _entropy(valid: Tensor | None, logits: Tensor) -> Tensor:
     log_probs = logits.log_softmax(dim=1)
-    return -(log_probs.exp() * log_probs).sum(dim=1).reshape(len(logits), -1).mean(dim=1)
+    entropies = -(log_probs.exp() * log_probs).sum(dim=1)
+    return per_image(entropies, None if valid is None else on_grid(valid, logits.shape[2:]))
 
 
 def last_layer_norms(logit_gradients: Tensor, features: Tensor, bias: bool) -> Tensor:

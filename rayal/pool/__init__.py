@@ -10,9 +10,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from rayal import uri
-from rayal.images import BadImage, Decoding, Pixels, decode
+from rayal.images import BadImage, Decoding, Pixels, load
+from rayal.images import pixels as pixels_of_image
 
 NO_DATA = "no data (null)"
 
@@ -35,6 +37,16 @@ class Decoded(NamedTuple):
     ids: list[str]
     images: Pixels  # N C H W, aligned with ids
     bad: dict[str, str]  # id -> reason
+    sizes: NDArray[np.int32] | None = None  # N 2
+    """Height and width of the images inside their canvas; None where each fills all of it."""
+
+
+class Placed(NamedTuple):
+    """An image as networks see it."""
+
+    pixels: Pixels  # C H W
+    size: tuple[int, int] | None = None
+    """Height and width inside its canvas; None where it fills all of it."""
 
 
 class Images(Protocol):
@@ -87,20 +99,27 @@ def _pieces(
 
 
 def decode_each(
-    rows: pa.Table, pixels_of: Callable[[Any], Pixels], shape: tuple[int, int, int]
+    rows: pa.Table, placed: Callable[[Any], Placed], shape: tuple[int, int, int]
 ) -> Decoded:
-    """The images of rows one by one; bad where `pixels_of` raises BadImage for what is stored."""
-    ids, images, bad = [], [], {}
+    """The images of rows one by one; bad where `placed` raises BadImage for what is stored."""
+    ids, found, bad = list[str](), list[Placed](), dict[str, str]()
     for unit, stored in zip(rows["id"].to_pylist(), rows["image"], strict=True):
         try:
-            images.append(pixels_of(stored.as_py()))
+            found.append(placed(stored.as_py()))
             ids.append(unit)
         except BadImage as error:
             bad[unit] = str(error)
         except UnicodeDecodeError:
             bad[unit] = "the address is not Unicode"
-    empty = np.empty((0, *shape), np.uint8)
-    return Decoded(ids, np.stack(images) if images else empty, bad)
+    if not found:
+        return Decoded(ids, np.empty((0, *shape), np.uint8), bad)
+    sizes = [each.size for each in found if each.size is not None]
+    return Decoded(
+        ids,
+        np.stack([each.pixels for each in found]),
+        bad,
+        np.array(sizes, np.int32) if sizes else None,
+    )
 
 
 def decode_raw(rows: pa.Table, shape: tuple[int, int, int]) -> Decoded:
@@ -113,14 +132,15 @@ def decode_raw(rows: pa.Table, shape: tuple[int, int, int]) -> Decoded:
     return Decoded(good["id"].to_pylist(), _as_array(good["image"], shape), bad)
 
 
-def pixels(stored: bytes | str | None, decoding: Decoding, shape: tuple[int, int, int]) -> Pixels:
+def pixels(stored: bytes | str | None, decoding: Decoding, shape: tuple[int, int, int]) -> Placed:
     """The pixels of encoded bytes, or of the file at an address; raises BadImage."""
     if stored is None:
         raise BadImage(NO_DATA)
-    image = decode(uri.read(stored) if isinstance(stored, str) else stored, decoding)
-    if image.shape != shape:
-        raise BadImage(f"is {image.shape} instead of {shape} (C, H, W); set decoding.size")
-    return image
+    image = load(uri.read(stored) if isinstance(stored, str) else stored, decoding)
+    found = pixels_of_image(image, decoding)
+    if found.shape != shape:
+        raise BadImage(f"is {found.shape} instead of {shape} (C, H, W); set decoding.size")
+    return Placed(found, (image.height, image.width) if decoding.canvas else None)
 
 
 def _as_array(column: pa.ChunkedArray, shape: tuple[int, int, int]) -> Pixels:

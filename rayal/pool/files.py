@@ -23,9 +23,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayal.errors import DataError
-from rayal.images import BadImage, Decoding, Pixels
+from rayal.images import BadImage, Decoding
 from rayal.parquet_columns import parquet_file, readable
-from rayal.pool import Decoded, Shard, decode_each, decode_raw, pixels
+from rayal.pool import Decoded, Placed, Shard, decode_each, decode_raw, pixels
 from rayal.source import quoted
 
 BUFFER = 2**20  # bytes of a column in memory, where a row group is read in parts
@@ -78,7 +78,7 @@ class ParquetImages:
             return decode_raw(rows, self.shape)
         return decode_each(rows, self._pixels, self.shape)
 
-    def _pixels(self, stored: bytes | str | None) -> Pixels:
+    def _pixels(self, stored: bytes | str | None) -> Placed:
         found = self._address(stored) if isinstance(stored, str) else stored
         try:
             return pixels(found, self.decoding, self.shape)

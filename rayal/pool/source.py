@@ -254,7 +254,7 @@ def _of_store(store: Store, decoding: Decoding, spec: ImageSpec) -> Pool:
 
 
 def _check_decoding(decoding: Decoding, spec: ImageSpec) -> None:
-    made = decoding.channels, decoding.size or spec.height, decoding.size or spec.width
+    made = decoding.channels, *(decoding.frame or (spec.height, spec.width))
     if made != spec.shape:
         raise UsageError(
             f"images are decoded to {made} (C, H, W), the model sees {spec.shape}; set size"

@@ -18,7 +18,6 @@ from typing import Protocol
 from rayal import document, spreadsheet
 from rayal.errors import DataError, LockedError
 from rayal.journal import Journal, is_done
-from rayal.parts import find
 from rayal.pool import census
 from rayal.pool.source import Pool, open_pool
 from rayal.pool_scoring.models import Placed, PoolModels, read_models
@@ -144,7 +143,7 @@ class PoolPass:
         files = Placed.of(models, self.journal.done_once(models, self.models.write))
         job = ScoreJob(
             strategies=x.columns(),
-            task=find("tasks", "classification")(),
+            task=card.task,
             model=card.model,
             classes=len(card.classes),
             image=card.image,
@@ -158,7 +157,7 @@ class PoolPass:
             previous=files.previous,
             members=files.members,
             companions=files.companions,
-            keeps_predicted=True,
+            keeps_predicted=not card.task.dense,
             device=engine.device,
         )
         return job.with_batch(self._batch(engine, job))

@@ -16,6 +16,7 @@ from rayal.errors import UsageError
 from rayal.images import Decoding
 from rayal.model import restore, restore_exactly, save_weights
 from rayal.model_card import ModelCard, read_model_card
+from rayal.parts import find
 from rayal.pool_scoring.settings import IMAGENET, PoolScoring
 from rayal.record import Record
 from rayal.storage import FileLocation, FileRecord, Folder, Json
@@ -86,7 +87,7 @@ def read_models(settings: PoolScoring) -> PoolModels:
     folder, name = _file(settings.checkpoint)
     data = folder.read(name)
     card, network = _opened(settings, data, f"{folder.url}/{name}")
-    _check_dropout(settings, network)
+    _check_strategies(settings, card, network)
 
     def other(location: str) -> bytes:
         place, file = _file(location)
@@ -104,8 +105,8 @@ def read_models(settings: PoolScoring) -> PoolModels:
 def image_spec(image: ImageSpec, decoding: Decoding, settings: PoolScoring) -> ImageSpec:
     """What the network sees where the settings differ from the training."""
     update: Json = {"channels": decoding.channels}
-    if decoding.size is not None:
-        update |= {"height": decoding.size, "width": decoding.size}
+    if decoding.frame is not None:
+        update |= dict(zip(("height", "width"), decoding.frame, strict=True))
     if settings.mean is not None:
         update |= {"mean": settings.mean, "std": settings.std}
     spec = image.model_copy(update=update)
@@ -174,19 +175,20 @@ def _described(settings: PoolScoring, classes: int) -> ModelCard:
     """The card of weights that have none."""
     assert settings.model is not None
     decoding = settings.decoding or Decoding()
-    if decoding.size is None:
+    if decoding.frame is None:
         raise UsageError(
             "the size of the images that the model was trained on is not known; give it with"
             " --set decoding.size=224 (and decoding.resize=256, where their centre was cut out)"
         )
     mean, std = (settings.mean, settings.std) if settings.mean and settings.std else IMAGENET
-    channels, size = decoding.channels, decoding.size
-    blank = ImageSpec(channels=channels, height=size, width=size, mean=mean, std=std)
+    channels, (height, width) = decoding.channels, decoding.frame
+    blank = ImageSpec(channels=channels, height=height, width=width, mean=mean, std=std)
     names = settings.classes or tuple(f"class-{number}" for number in range(classes))
     return ModelCard(
         model=settings.model,
         classes=names,
         image=image_spec(blank, decoding, settings),
+        task=find("tasks", next(iter(settings.model.tasks)))(),
         decoding=decoding,
         precision=settings.precision or "fp32",
     )
@@ -223,7 +225,11 @@ def _companion(folder: Folder, name: str) -> bytes:
     return folder.read(file)
 
 
-def _check_dropout(settings: PoolScoring, network: nn.Module) -> None:
+def _check_strategies(settings: PoolScoring, card: ModelCard, network: nn.Module) -> None:
+    task = card.task.part_name()
+    for name, strategy in settings.columns().items():
+        if task not in strategy.tasks:
+            raise UsageError(f"strategy {name!r} is for {', '.join(strategy.tasks)}, not {task}")
     asking = [name for name, each in settings.columns().items() if "mc_log_probs" in each.needs]
     if asking and not dropout_layers(network):
         raise UsageError(f"{', '.join(asking)} needs a model with dropout; this one has none")

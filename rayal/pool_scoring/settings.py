@@ -91,8 +91,6 @@ class PoolScoring(Settings):
         if (self.mean is None) != (self.std is None):
             yield "mean and std belong together; set both or neither"
         for name, strategy in self.columns().items():
-            if "classification" not in strategy.tasks:
-                yield f"strategy {name!r} does not score whole images"
             if strategy.reference(1) == "previous" and self.previous is None:
                 yield (
                     f"strategy {name!r} compares with the model of the cycle before; give its"

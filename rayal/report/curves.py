@@ -100,7 +100,7 @@ def _panel(ax: Axes, group: Group, only: Arm | None) -> None:
     title = f"{group.name} on {group.dataset}"
     if only is not None:
         title = fill(f"{only.label} ({only.size})", TITLE_SIGNS)
-    _dress(ax, title, f"Test {group.metric}{unit}")
+    _dress(ax, title, f"Test {group.metric}{unit}", group.counted)
     if only is None:
         _name_lines(ax, group, {label: end for label, end in ends.items() if end})
     else:
@@ -140,9 +140,9 @@ def _style(group: Group, arm: Arm) -> tuple[str, str, int]:
     return COLOURS[index % len(COLOURS)], LINES[index // len(COLOURS) % len(LINES)], 5
 
 
-def _dress(ax: Axes, title: str, value: str) -> None:
+def _dress(ax: Axes, title: str, value: str, counted: str) -> None:
     ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10)
-    ax.set_xlabel("Labels", color=INK)
+    ax.set_xlabel(counted.capitalize(), color=INK)
     ax.set_ylabel(value, color=INK)
     ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
     ax.grid(color="#E5E5E5", lw=0.8)

@@ -15,6 +15,7 @@ from itertools import combinations
 from statistics import mean
 from typing import Any, NamedTuple, Self
 
+from rayal.budget import Budget
 from rayal.document import leaves
 from rayal.errors import UsageError
 from rayal.parts import find
@@ -41,7 +42,8 @@ class Run:
     metric: str
     """The task's headline metric."""
     points: dict[int, float]
-    """Labels spent -> metric, NaN where it is missing or not finite."""
+    """Labels spent -> metric, NaN where it is missing or not finite. Where units differ in cost it
+    is what could be spent: what was spent differs a little from seed to seed."""
     complete: bool
     url: str
     initial: frozenset[str] = frozenset()
@@ -50,6 +52,8 @@ class Run:
     """All that tells arms apart, by keys such as `scheme.lr`."""
     agreement: dict[tuple[str, str], float] = field(default_factory=dict)
     """Two strategies of the pass -> the share of their choices that is the same, mean of cycles."""
+    counted: str = "labels"
+    """What is spent: `labels` or `clicks`."""
 
     @cached_property
     def measured(self) -> set[int]:
@@ -61,7 +65,12 @@ class Run:
         """The run in a folder, also while it is still going or after it crashed."""
         x = record.experiment()
         task: Any = find("tasks", x["task"]["name"])
-        points = {row["labels"]: row.get(task.headline, math.nan) for row in record.cycles()}
+        clicks = x.get("budget", {}).get("unit") == "clicks"
+        spent = Budget(**x["budget"]).due if clicks else None
+        points = {
+            spent(row["cycle"] - 1) if spent else row["labels"]: row.get(task.headline, math.nan)
+            for row in record.cycles()
+        }
         return cls(
             name=_plain(x["name"]),
             dataset=_plain(x["dataset"]["name"]),
@@ -72,6 +81,7 @@ class Run:
             points={at: y if math.isfinite(y) else math.nan for at, y in points.items()},
             complete=record.complete,
             url=record.folder.url,
+            counted="clicks" if clicks else "labels",
             initial=record.initial(),
             settings=_settings(x),
             agreement=_agreement(record),
@@ -177,12 +187,14 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """All runs of one experiment name and dataset."""
+    """All runs of one experiment name and dataset that spend the same."""
 
     name: str
     dataset: str
     metric: str
     arms: tuple[Arm, ...]
+    counted: str = "labels"
+    """What is spent: `labels` or `clicks`."""
 
     @cached_property
     def labels(self) -> list[int]:
@@ -251,16 +263,16 @@ class Group:
 
 
 def group(runs: Iterable[Run]) -> tuple[Group, ...]:
-    """Groups by (name, dataset) and, inside them, arms by strategy, scheme and settings, sorted.
+    """Groups by name, dataset and what is spent; in them arms by strategy, scheme and settings.
 
     Raises UsageError for two runs that differ in nothing the report shows.
     """
-    questions: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    questions: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        questions[run.name, run.dataset].append(run)
+        questions[run.name, run.dataset, run.counted].append(run)
     return tuple(
-        Group(*question, members[0].metric, tuple(_arms(members)))
-        for question, members in sorted(questions.items())
+        Group(name, dataset, members[0].metric, tuple(_arms(members)), counted)
+        for (name, dataset, counted), members in sorted(questions.items())
     )
 
 

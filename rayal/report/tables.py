@@ -144,10 +144,10 @@ def _curve_table(g: Group) -> Table:
     ]
     note = "mean ± half of the 95 % t-interval over seeds; – where a seed is missing"
     if len(g.shared) > 1:
-        note += f"; AULC over {g.shared[0]} to {g.shared[-1]} labels, {len(g.shared)} points"
+        note += f"; AULC over {g.shared[0]} to {g.shared[-1]} {g.counted}, {len(g.shared)} points"
     if len(shown) < len(g.labels):
         note += f"; {len(shown)} of {len(g.labels)} label counts"
-    return Table(f"{g.name} on {g.dataset}: {g.metric}{unit} by labels", header, rows, note)
+    return Table(f"{g.name} on {g.dataset}: {g.metric}{unit} by {g.counted}", header, rows, note)
 
 
 def _pair_table(g: Group) -> Table:

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
 from rayal.companion import Companion, CompanionSpec
-from rayal.model import Outputs
+from rayal.model import Outputs, last_layer
 from rayal.scheme import Batch, Learner, TrainingScheme, distributed
 from rayal.task import Task
 from rayal.teacher import Teacher
@@ -79,29 +79,31 @@ class ConsistencyLearner(Learner):
         student, teacher = outputs.logits.float(), self.teacher.logits(images)
         if self.head is None:
             return self.distance(student, teacher)
-        second = self.head(outputs.features).float()
+        second = self.head(outputs).float()
         return self.distance(student, second) + self.distance(second, teacher)
 
     def distance(self, one: Tensor, other: Tensor) -> Tensor:
-        """Mean over images of the squared distance of two N C *, with gradients into both."""
+        """Mean over images and positions of the squared distance of two N C *, with gradients into
+        both."""
         squares = (one - other).square()
         return squares.mean() if self.consistency.reduction == "mean" else squares.sum(1).mean()
 
 
 class ConsistencyHead(Companion):
-    """A second linear layer on the features, N D -> N C."""
+    """A second last layer, on what the model's own reads."""
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, linear: nn.Module) -> None:
         super().__init__()
-        self.linear = nn.Linear(features, classes)
+        self.linear = linear
 
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.linear(features)
+    def forward(self, outputs: Outputs) -> Tensor:
+        dense = outputs.logits.ndim > 2
+        logits: Tensor = self.linear(outputs.layers[-1] if dense else outputs.features)
         return logits
 
 
 class ConsistencyHeadSpec(CompanionSpec):
-    """As wide as the model's own last layer."""
+    """Of the same kind and size as the model's own last layer, with other random weights."""
 
     name: ClassVar[str] = "consistency_head"
     changes_training: ClassVar[bool] = True
@@ -109,6 +111,9 @@ class ConsistencyHeadSpec(CompanionSpec):
     def build(
         self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]
     ) -> ConsistencyHead:
-        last = model.classifier
-        assert isinstance(last, nn.Linear)
-        return ConsistencyHead(last.in_features, classes)
+        last = last_layer(model)
+        if isinstance(last, nn.Linear):
+            return ConsistencyHead(nn.Linear(last.in_features, classes))
+        if isinstance(last, nn.Conv2d):
+            return ConsistencyHead(nn.Conv2d(last.in_channels, classes, 1))
+        return ConsistencyHead(fresh().classifier)  # type: ignore[arg-type]

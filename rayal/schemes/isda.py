@@ -15,6 +15,8 @@ Differences, each between papers and codes:
   DAST-AL count whole epochs, so the first one is plain and the last has lambda_0 (T - 1) / T; the
   one for Cityscapes counts steps.
 - Statistics begin afresh in every cycle; DAST-AL's live through all of them (`reset: false`).
+- Of a dense task the logits are augmented on the logit grid, by the label nearest to each place, as
+  in the code for Cityscapes, and then interpolated to pixels.
 - On several workers the statistics are those of the whole batch, see `class_statistics`.
 
 DAST-AL's protocol, with its defaults and crop 4 and flip as augmentation:
@@ -35,10 +37,12 @@ from rayal.class_statistics import (
     ClassStatisticsSpec,
     Covariance,
     isda_logits,
+    linear_weight,
     quadratic_terms,
 )
 from rayal.companion import Companion, CompanionSpec
 from rayal.model import Outputs
+from rayal.pixels import on_grid
 from rayal.scheme import Batch, Learner, TrainingScheme
 from rayal.task import Task
 
@@ -82,12 +86,15 @@ class IsdaLearner(Learner):
     ) -> None:
         super().__init__(scheme, model, task, companions)
         self.isda = scheme
-        statistics, last = companions[ClassStatisticsSpec.name], model.classifier
-        assert isinstance(statistics, ClassStatistics) and isinstance(last, nn.Linear)
-        self.statistics, self.last = statistics, last
+        statistics = companions[ClassStatisticsSpec.name]
+        assert isinstance(statistics, ClassStatistics)
+        self.statistics = statistics
 
     def per_unit_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
-        quadratic = quadratic_terms(self.last.weight, self.statistics)
+        quadratic = quadratic_terms(linear_weight(self.model), self.statistics)
         strength = self.isda.strength_at(batch.step, batch.steps)
-        augmented = isda_logits(outputs.logits, batch.labels, quadratic, strength)
+        labels = batch.labels
+        if labels.ndim > 1:
+            labels = on_grid(labels, outputs.logits.shape[2:])
+        augmented = isda_logits(outputs.logits, labels, quadratic, strength)
         return self.task.loss(augmented, batch.labels)

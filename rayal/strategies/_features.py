@@ -13,12 +13,14 @@ from rayal.parts import Location
 from rayal.selection import Scored
 from rayal.signals import SignalName
 from rayal.strategy import Strategy
+from rayal.task import TaskName
 
 
 class OnFeatures(Strategy):
     """The fields of a strategy that selects by the model's features, or by those of a file."""
 
     keeps: ClassVar[frozenset[SignalName]] = frozenset({"features"})
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
     scans_labeled: ClassVar[bool] = True
     features: Location | None = None
     """A .npz or .parquet file of features by id; null takes those of the model."""

@@ -43,7 +43,7 @@ class BADGE(Strategy):
         check_finite(pool.ids, probs, "probabilities")
         check_finite(pool.ids, features, "features")
         order = tie_order(pool, rng)
-        return buy(draw_far(Gradients(probs, features), order, rng), pool.costs, budget)
+        return buy(pool, draw_far(Gradients(probs, features), order, rng), budget)
 
 
 class Gradients:

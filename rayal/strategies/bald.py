@@ -12,11 +12,11 @@ from pydantic import Field
 from torch import Tensor
 
 from rayal.committee import disagreement
+from rayal.pixel_strategy import PixelStrategy
 from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
 
 
-class BALD(Strategy):
+class BALD(PixelStrategy):
     """H(mean_t p_t) - mean_t H(p_t) over passes t with dropout on, in nats: 0 when all agree.
 
     However unsure they are; at most ln C.
@@ -26,5 +26,5 @@ class BALD(Strategy):
     passes: int = Field(default=10, ge=2)
     """Forward passes with dropout; 10 to 100 in the literature."""
 
-    def score(self, s: Signals) -> Tensor:
+    def values(self, s: Signals) -> Tensor:
         return disagreement(s.mc_log_probs(self.passes))

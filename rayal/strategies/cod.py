@@ -22,13 +22,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from rayal.pixel_strategy import PixelStrategy
 from rayal.signals import Reference, SignalName, Signals, entropy
-from rayal.strategy import Strategy
 
 FirstCycle = Literal["smallest_vs_random_init", "largest_vs_init", "entropy", "random"]
 
 
-class COD(Strategy):
+class COD(PixelStrategy):
     """1/2 sum_c (p_c - p'_c)^2 between the current and the last cycle's model: 0 to 1."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset(
@@ -46,7 +46,7 @@ class COD(Strategy):
         }
         return at_first.get(self.first_cycle)
 
-    def score(self, s: Signals) -> Tensor:
+    def values(self, s: Signals) -> Tensor:
         if s.cycle == 0 and self.first_cycle == "entropy":
             return entropy(s.log_probs)
         if s.cycle == 0 and self.first_cycle == "random":

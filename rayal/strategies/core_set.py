@@ -36,12 +36,14 @@ from rayal.greedy import buy, tie_order
 from rayal.selection import Scored
 from rayal.signals import SignalName
 from rayal.strategy import Strategy
+from rayal.task import TaskName
 
 
 class CoreSet(Strategy):
     """argmax over the pool of min over labeled and picked c of |a - a_c|, a the features."""
 
     keeps: ClassVar[frozenset[SignalName]] = frozenset({"features"})
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
     scans_labeled: ClassVar[bool] = True
     normalise: bool = False
     """Scale each feature vector to length 1 first, which the reference does not."""
@@ -51,7 +53,7 @@ class CoreSet(Strategy):
         if self.normalise:
             features, labeled = Made(features, unit_length), Made(labeled, unit_length)
         order = tie_order(pool, rng)
-        return buy(farthest_first(features, order, labeled), pool.costs, budget)
+        return buy(pool, farthest_first(features, order, labeled), budget)
 
 
 def farthest_first(

@@ -12,13 +12,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from rayal.companion import CompanionSpec
+from rayal.pixel_strategy import PixelStrategy
 from rayal.signals import Reference, SignalName, Signals
 from rayal.strategies.cod import output_discrepancy
-from rayal.strategy import Strategy
 from rayal.teacher import EmaTeacherSpec
 
 
-class EMAOD(Strategy):
+class EMAOD(PixelStrategy):
     """1/2 sum_c (p_c - p~_c)^2 between the model and its moving average: 0 to 1.
 
     The average spans about 1 / (1 - alpha) updates: after a last phase at a low learning rate that
@@ -35,5 +35,5 @@ class EMAOD(Strategy):
     def companions(self) -> tuple[CompanionSpec, ...]:
         return (self.teacher,)
 
-    def score(self, s: Signals) -> Tensor:
+    def values(self, s: Signals) -> Tensor:
         return output_discrepancy(s.probs, s.previous_probs)

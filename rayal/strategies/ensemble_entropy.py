@@ -11,18 +11,18 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from rayal.committee import mean_entropy, mean_log_probs
+from rayal.pixel_strategy import PixelStrategy
 from rayal.signals import SignalName, Signals, entropy
-from rayal.strategy import Strategy
 
 
-class EnsembleEntropy(Strategy):
+class EnsembleEntropy(PixelStrategy):
     """Mean entropy of the members' predictions, in nats: 0 when all are certain, at most ln C."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"ensemble_log_probs"})
     reading: Literal["mean_of_entropies", "entropy_of_mean"] = "mean_of_entropies"
     """Whether the members' entropies are averaged, or their probabilities."""
 
-    def score(self, s: Signals) -> Tensor:
+    def values(self, s: Signals) -> Tensor:
         if self.reading == "mean_of_entropies":
             return mean_entropy(s.ensemble_log_probs)
         return entropy(mean_log_probs(s.ensemble_log_probs))

@@ -4,14 +4,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from rayal.pixel_strategy import PixelStrategy
 from rayal.signals import SignalName, Signals, entropy
-from rayal.strategy import Strategy
 
 
-class Entropy(Strategy):
+class Entropy(PixelStrategy):
     """Entropy of the prediction, -sum_c p_c log p_c, in nats: 0 when certain, ln C when uniform."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"log_probs"})
 
-    def score(self, s: Signals) -> Tensor:
+    def values(self, s: Signals) -> Tensor:
         return entropy(s.log_probs)

@@ -9,6 +9,8 @@ Differences, each between paper and code:
   equal.
 - The code computes the entropy from clamped probabilities, which differs where the score is below
   1e-6 anyway; here it comes from log softmax.
+- Of a dense task, which the paper scores without saying how, it is the gradient of the mean entropy
+  over the logit grid.
 - The code draws 25,000 candidates that the paper does not mention: `candidates` of the experiment.
 
 The score is 0 for the uniform prediction as well as for a certain one, and is highest in between:
@@ -21,12 +23,14 @@ from torch import Tensor
 
 from rayal.signals import SignalName, Signals
 from rayal.strategy import Strategy
+from rayal.task import TaskName
 
 
 class EntropyGradnorm(Strategy):
     """The norm of grad H(p) with respect to all parameters, in eval mode: 0 or more."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"gradient_norms"})
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
     norm: Literal["sum", "global"] = "sum"
     """`sum` over the parameter tensors of their L2 norms (official), or the one `global` norm."""
 

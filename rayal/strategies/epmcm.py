@@ -20,6 +20,7 @@ The bound is loose, and heavy-tailed: expect least confidence, corrected by how 
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -27,7 +28,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
 from rayal.class_statistics import (
@@ -35,6 +36,7 @@ from rayal.class_statistics import (
     ClassStatisticsSpec,
     Covariance,
     epmcm_log_scores,
+    linear_weight,
     quadratic_terms,
 )
 from rayal.companion import CompanionSpec
@@ -42,20 +44,24 @@ from rayal.distances import check_finite
 from rayal.errors import UsageError
 from rayal.greedy import tie_order
 from rayal.model import LAST_LAYER, Outputs, load_weights
+from rayal.pixels import on_grid
 from rayal.selection import Scored, take_highest
 from rayal.signals import SignalName, Signals
 from rayal.strategy import Strategy
+from rayal.task import TaskName
 
 
 class Epmcm(Strategy):
     """s = log sum_j exp(z_j - z_y + Q[y, j] / 2), Q[y, j] = (w_j - w_y)^T S_y (w_j - w_y).
 
-    At least 0. The score of the paper is e^s - 1, which orders units alike and leaves float32 at
+    At least 0; of an image whose every pixel has a class, log of the mean over the logit grid of
+    e^s. The score of the paper is e^s - 1, which orders units alike and leaves float32 at
     s = 88. Statistics are kept through every training, whatever the scheme; under `isda` they are
     the scheme's, so `covariance` and `reset` have to be the same in both.
     """
 
-    needs: ClassVar[frozenset[SignalName]] = frozenset({"logits", "model", "companion"})
+    needs: ClassVar[frozenset[SignalName]] = frozenset({"grid_logits", "model", "companion"})
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
     covariance: Covariance = "diagonal"
     """S_y: a variance per feature (official), or the `full` matrix."""
     reset: bool = True
@@ -69,13 +75,21 @@ class Epmcm(Strategy):
     def kept(self) -> frozenset[SignalName]:
         return frozenset({"features"}) if self.update_while_scoring else frozenset()
 
+    def unfit(self, task: str) -> str | None:
+        if self.update_while_scoring and task == "segmentation":
+            return "cannot update_while_scoring on maps; set it to false"
+        return None
+
     def companions(self) -> tuple[CompanionSpec, ...]:
         return (ClassStatisticsSpec(covariance=self.covariance, reset=self.reset),)
 
     def score(self, s: Signals) -> Tensor | None:
         if self.update_while_scoring:
             return None
-        return epmcm_log_scores(s.logits, s.constant("quadratic_terms", lambda: _quadratic(s)))
+        scores = epmcm_log_scores(
+            s.grid_logits, s.constant("quadratic_terms", partial(_quadratic, s))
+        )
+        return scores if scores.ndim == 1 else _log_mean_exp(scores, s.valid)
 
     def ranks(self) -> bool:
         return not self.update_while_scoring
@@ -121,6 +135,15 @@ class Epmcm(Strategy):
 
 def _quadratic(s: Signals) -> Tensor:
     """Q, which holds for all units of a pass."""
-    statistics, last = s.companion(ClassStatisticsSpec.name), s.model.classifier
-    assert isinstance(statistics, ClassStatistics) and isinstance(last, nn.Linear)
-    return quadratic_terms(last.weight.detach(), statistics)
+    statistics = s.companion(ClassStatisticsSpec.name)
+    assert isinstance(statistics, ClassStatistics)
+    return quadratic_terms(linear_weight(s.model).detach(), statistics)
+
+
+def _log_mean_exp(scores: Tensor, valid: Tensor | None) -> Tensor:
+    """N h w -> N: ranks like the mean over the grid of e^s - 1, which leaves float32."""
+    if valid is None:
+        valid = torch.ones_like(scores, dtype=torch.bool)
+    inside = on_grid(valid, scores.shape[1:])
+    total = scores.masked_fill(~inside, -torch.inf).logsumexp(dim=(1, 2))
+    return total - inside.sum(dim=(1, 2)).log()

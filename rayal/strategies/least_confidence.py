@@ -5,14 +5,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from rayal.pixel_strategy import PixelStrategy
 from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
 
 
-class LeastConfidence(Strategy):
+class LeastConfidence(PixelStrategy):
     """1 - max_c p_c: 0 when certain, 1 - 1/C when uniform."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"probs"})
 
-    def score(self, s: Signals) -> Tensor:
+    def values(self, s: Signals) -> Tensor:
         return 1.0 - s.probs.amax(dim=1)

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from rayal.pixel_strategy import PixelStrategy
 from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
 
 
-class Margin(Strategy):
+class Margin(PixelStrategy):
     """The smallest gap between the two most probable classes first.
 
     Score: p_(2) - p_(1), the negative margin: 0 for a tie between two classes, -1 when certain.
@@ -16,6 +16,6 @@ class Margin(Strategy):
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"probs"})
 
-    def score(self, s: Signals) -> Tensor:
+    def values(self, s: Signals) -> Tensor:
         highest = s.probs.topk(2, dim=1).values  # N C -> N 2
         return highest[:, 1] - highest[:, 0]

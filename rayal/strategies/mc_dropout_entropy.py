@@ -12,16 +12,16 @@ from pydantic import Field
 from torch import Tensor
 
 from rayal.committee import mean_log_probs
+from rayal.pixel_strategy import PixelStrategy
 from rayal.signals import SignalName, Signals, entropy
-from rayal.strategy import Strategy
 
 
-class MCDropoutEntropy(Strategy):
+class MCDropoutEntropy(PixelStrategy):
     """H(mean_t p_t) over passes t with dropout on, in nats: 0 when certain, ln C when uniform."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"mc_log_probs"})
     passes: int = Field(default=10, ge=1)
     """Forward passes with dropout; 10 to 100 in the literature."""
 
-    def score(self, s: Signals) -> Tensor:
+    def values(self, s: Signals) -> Tensor:
         return entropy(mean_log_probs(s.mc_log_probs(self.passes)))

@@ -45,7 +45,7 @@ class ProbCover(OnFeatures):
         grid = Grid.of(points, labeled)
         balls = _Balls(points, grid, self.radius)
         covered = reached(points, labeled, grid, self.radius)
-        return buy((int(order[i]) for i in balls.greedy_cover(covered)), pool.costs, budget)
+        return buy(pool, (int(order[i]) for i in balls.greedy_cover(covered)), budget)
 
 
 def reached(points: Rows, centres: Rows, grid: Grid, radius: float) -> NDArray[np.bool_]:

@@ -5,7 +5,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy, TaskName
+from rayal.strategy import Strategy
+from rayal.task import TaskName
 
 
 class Random(Strategy):

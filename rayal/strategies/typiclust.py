@@ -53,14 +53,14 @@ class TypiClust(OnFeatures):
 
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         order = tie_order(pool, rng)
-        count = len(spend(order, pool.costs, budget))
+        count = len(spend(pool, order, budget))
         if not count:
             return order[:0]
         points, labeled = self.rows(pool, order)
         rows = together(points, labeled)
         clusters = k_means(rows, min(len(labeled) + count, self.max_clusters), rng)
         picks = self._pick(rows[: len(order)], clusters[: len(order)], clusters[len(order) :])
-        return buy((int(order[i]) for i in picks), pool.costs, budget)
+        return buy(pool, (int(order[i]) for i in picks), budget)
 
     def _pick(
         self, rows: Numbers, clusters: NDArray[np.intp], of_labeled: NDArray[np.intp]

@@ -95,7 +95,7 @@ def key(job: TrainJob) -> str:
     determines: dict[str, Any] = {
         "data": Store(job.store).card.fingerprint,
         "ids": job.ids,
-        "labels": job.labels.tolist(),
+        "labels": [each.hex() if isinstance(each, bytes) else each for each in job.labels],
         **{part: identity[part] for part in ("model", "task", "scheme")},
         "companions": companions,
         "random": list(job.key),

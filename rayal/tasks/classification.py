@@ -1,5 +1,6 @@
 """One class per image."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rayal.card import Card
 from rayal.errors import DataError, UsageError
+from rayal.masks import LabelValue
 from rayal.task import Evaluator, Task
 
 
@@ -17,10 +20,22 @@ class Classification(Task):
 
     headline: ClassVar[str] = "accuracy"
 
+    def targets(self, labels: Mapping[str, LabelValue], card: Card) -> Tensor:
+        for unit, label in labels.items():
+            if not isinstance(label, int | np.integer) or not 0 <= label < len(card.classes):
+                raise DataError(
+                    f"{unit!r} is labeled {label!r:.40}, which is no class index"
+                    f" 0..{len(card.classes) - 1}; masks need task: segmentation"
+                )
+        return torch.tensor(list(labels.values()), dtype=torch.int64)
+
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, reduction="none")
 
-    def per_unit(self, values: Tensor) -> Tensor:
+    def accuracy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return (logits.argmax(dim=1) == labels).float().mean()
+
+    def per_unit(self, values: Tensor, valid: Tensor | None) -> Tensor:
         if values.ndim != 1:
             raise UsageError(
                 f"task 'classification' has one value per image, got shape {tuple(values.shape)}; "

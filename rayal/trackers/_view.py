@@ -19,6 +19,9 @@ MAX_PARAM_LENGTH = 500
 FIGURES = (".png", ".svg", ".csv")
 """Files of the run folder itself that are shown, beside `experiment.yaml`."""
 
+ANALYSIS = "analysis"
+"""Of a run folder, where `rayal report --pictures` puts what it draws; as in MLflow."""
+
 
 class Point(NamedTuple):
     """One value of a metric. A point always has the same time, so its copies are equal."""
@@ -88,6 +91,12 @@ def files(record: Record) -> Iterator[tuple[str, bytes]]:
         if name.endswith(FIGURES):
             yield name, record.folder.read(name)
     yield from _per_class(record)
+
+
+def analysis(record: Record) -> dict[str, bytes]:
+    """Name -> content of what was drawn of the run afterwards, see `rayal.report.pictures`."""
+    folder = record.folder / ANALYSIS
+    return {name: folder.read(name) for name in folder.names() if name.endswith(FIGURES)}
 
 
 def created(record: Record) -> int:

@@ -281,12 +281,26 @@ def _send_artifacts(client: "MlflowClient", run: "Run", record: Record) -> None:
         _upload(client, run_id, name, files[name])
     if changed:
         client.set_tag(run_id, "rayal.files", json.dumps(digests))
+    _send_analysis(client, run, record)
     for cycle in count(int(tags.get("rayal.selections", 0))):
         if record.result(cycle, "select") is None:
             return
         chosen = stage_folder(record.folder, cycle, "select").read("chosen.csv")
         _upload(client, run_id, f"selections/cycle-{cycle:03d}.csv", chosen)
         client.set_tag(run_id, "rayal.selections", str(cycle + 1))
+
+
+def _send_analysis(client: "MlflowClient", run: "Run", record: Record) -> None:
+    """What was drawn of the run; all of it anew where any of it changed: it is drawn at once."""
+    files = _view.analysis(record)
+    digest = hashlib.sha256()
+    for name, data in files.items():
+        digest.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\0".encode())
+    if not files or run.data.tags.get("rayal.analysis") == digest.hexdigest():
+        return
+    for name, data in files.items():
+        _upload(client, run.info.run_id, f"{_view.ANALYSIS}/{name}", data)
+    client.set_tag(run.info.run_id, "rayal.analysis", digest.hexdigest())
 
 
 def _upload(client: "MlflowClient", run_id: str, path: str, data: bytes) -> None:

@@ -17,10 +17,9 @@ from rayal.experiment import Compute
 from rayal.ledger import Ledger
 from rayal.loop import run
 from rayal.model import build, save_weights
-from rayal.parts import names
 from rayal.scoring import ScoreJob, divide, summary
 from rayal.storage import FileLocation, Folder
-from tests.doubles import Silent
+from tests.doubles import Silent, strategies_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -139,7 +138,7 @@ def test_a_member_that_fails_leaves_nothing_behind(small, tmp_path, monkeypatch)
 
 def test_any_number_of_actors_writes_the_same_files(small, tmp_path):
     """Scores, members or noise would depend on the worker that a unit comes to (G11)."""
-    observers = [name for name in names("strategies") if name != "qbc"]
+    observers = [name for name in strategies_for("classification") if name != "qbc"]
     x = small(dataset={"name": "digits", "limit_pool": 600}, observers=observers)
     store = x.dataset.open()
     shape = len(store.card.classes), store.card.image

@@ -1,7 +1,6 @@
 """Commands on a real head with a token: submit, follow, attach, stop, logs, status."""
 
 import json
-import logging
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from rayal import cli, config, parts
+from rayal import config
 
 pytest.importorskip("aiohttp_cors", reason="no dashboard: pip install 'rayal[cluster]'")
 pytestmark = pytest.mark.ray
@@ -109,34 +108,19 @@ def user(project: Path, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(project.parent / "token"))
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", head)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(parts, "_allowed_plugins", set())
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)  # a cluster of this process may have set it
 
 
 @pytest.fixture
-def rayal(
-    user: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Ended]]:
-    """The command in this process; what it does to the process is undone."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = [signal.getsignal(number) for number in numbers]
-    loggers = [logging.getLogger(name) for name in ("rayal", "py.warnings")]
-    states = [(each.level, each.handlers, each.propagate) for each in loggers]
+def rayal(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Ended]:
+    """`rayal("status")`: the command to its end."""
 
     def command(*words: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["rayal", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return Ended(end.value.code, *capsys.readouterr())
+        process = start(*words)
+        out, err = process.communicate(timeout=240)
+        return Ended(process.returncode, out, err)
 
-    yield command
-    logging.captureWarnings(False)
-    for each, (level, attached, propagate) in zip(loggers, states, strict=True):
-        each.setLevel(level)
-        each.handlers, each.propagate = attached, propagate
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
+    return command
 
 
 @pytest.fixture
@@ -205,7 +189,7 @@ def test_a_second_submission_follows_the_first(
     ended = rayal("logs", job, "--follow")
 
     assert (first.code, first.out) == (0, f"{job}\n")
-    assert second.returncode == 130
+    assert second.returncode == 130, err
     assert f"submitted already  {job}\n" in err
     assert f"the job goes on: `rayal logs {job} --follow" in err.splitlines()[-1]
     assert stopped[::2] == (0, f"{job}  STOPPED\n")

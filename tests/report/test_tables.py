@@ -170,7 +170,11 @@ def test_a_hundred_run_folders_of_a_thousand_classes(tmp_path: Path) -> None:
     """A report of a sweep would take minutes, or be a page that no browser opens (M05)."""
     classes = {"per_class_accuracy": [0.5] * 1000}
     experiment = {
-        **{"name": "big", "budget": {"total": 50}, "task": {"name": "classification"}},
+        **{
+            "name": "big",
+            "budget": {"initial": 10, "per_cycle": 1, "total": 50},
+            "task": {"name": "classification"},
+        },
         **{part: {"name": "x"} for part in ("dataset", "strategy", "scheme")},
     }
     with tempfile.TemporaryDirectory(dir=FAST_DISK) as place:

@@ -132,7 +132,9 @@ def test_step_agrees_with_the_definition(covariance: str) -> None:
     assert w.grad is not None
     torch.testing.assert_close(stepped["loss"].double(), loss.detach(), rtol=1e-5, atol=0)
     expected = (w - 0.1 * w.grad).detach().float()
-    torch.testing.assert_close(started.last.weight.detach(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        started.model.classifier.weight.detach(), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 @both

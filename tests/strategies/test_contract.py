@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from rayal.ids import Ids
-from rayal.parts import build, find, names
+from rayal.parts import build, find
 from rayal.selection import Scored
 from rayal.signals import SIGNAL_NAMES
 from rayal.strategy import Strategy
+from tests.doubles import strategies_for
 
-STRATEGIES = names("strategies")
+STRATEGIES = strategies_for("classification")
 UNITS, CLASSES = 24, 5
 
 

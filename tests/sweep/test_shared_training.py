@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pytest
 
 from rayal.engine.local import LocalEngine
@@ -79,12 +78,12 @@ def test_what_does_not_train_does_not_matter(tiny, change) -> None:
 
 def test_labels_and_units_matter(tiny) -> None:
     x = tiny()
-    other = job(x, labels=np.array([1, 1]))
-    assert len({key(job(x)), key(other), key(job(x, ids=("a",), labels=np.array([0])))}) == 3
+    other = job(x, labels=(1, 1))
+    assert len({key(job(x)), key(other), key(job(x, ids=("a",), labels=(0,)))}) == 3
 
 
 def job(x, ids=("a", "b"), labels=None, out="/nowhere") -> TrainJob:
-    labels = np.zeros(len(ids), np.int64) if labels is None else labels
+    labels = (0,) * len(ids) if labels is None else labels
     return TrainJob(x, 0, x.dataset.open().url, ids, labels, None, out)
 
 

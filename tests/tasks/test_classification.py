@@ -79,10 +79,10 @@ def test_per_unit_is_the_identity() -> None:
     """Scores of images would be changed on their way to selection."""
     scores = torch.tensor([0.5, 0.25])
 
-    assert torch.equal(scores, Classification().per_unit(scores))
+    assert torch.equal(scores, Classification().per_unit(scores, None))
 
 
 def test_maps_are_refused() -> None:
     """A strategy's score per pixel would be taken for one per image."""
     with pytest.raises(UsageError, match=r"one value per image, got shape \(2, 8, 8\)"):
-        Classification().per_unit(torch.zeros(2, 8, 8))
+        Classification().per_unit(torch.zeros(2, 8, 8), None)

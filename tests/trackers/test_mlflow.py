@@ -192,6 +192,25 @@ def test_artifacts(tracker: MLflow, run: Any, tmp_path: Path) -> None:
     assert "name: digits-al" in read("experiment.yaml")
 
 
+def test_pictures_that_were_drawn_afterwards(
+    tracker: MLflow, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`rayal report --pictures` puts them into the run folder; new ones replace old ones, once."""
+    run.finish()
+    tracker.sync(run.record)
+    assert "rayal.analysis" not in shown(tracker, run.record).data.tags
+    for text in (b"old", b"new"):
+        (run.folder / "analysis").write("cycle-000.png", text)
+        (run.folder / "analysis").write("notes.txt", b"not a picture")
+        tracker.sync(run.record)
+        assert text.decode() == artifact(tracker, run.record, "analysis/cycle-000.png", tmp_path)
+
+    sent: list[Any] = []
+    monkeypatch.setattr(MlflowClient, "log_artifact", lambda *args: sent.append(args))
+    tracker.sync(run.record)
+    assert [] == sent
+
+
 def test_what_is_there_is_not_sent_again(
     tracker: MLflow, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,55 @@
+"""How many labels are bought, and when."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from rayal.parts import Settings
+
+CostUnit = Literal["samples", "clicks"]
+
+
+class Budget(Settings):
+    """Costs, in samples or in the clicks that an annotator makes."""
+
+    initial: PositiveInt
+    """What is spent on random units before the first training."""
+    per_cycle: PositiveInt
+    """Cost spent in each cycle; the last one spends what is left."""
+    total: PositiveInt
+    """Cost at which the run is complete, the initial units included."""
+    unit: CostUnit = "samples"
+    """What cost is counted in: that of the oracle."""
+    balanced: bool = False
+    """Draw the initial units with equally many of every class, as far as the pool has them; only
+    an oracle that knows the classes beforehand can (`simulated`)."""
+    overshoot: bool = False
+    """Where units differ in cost: buy the one, too, at which the budget is exceeded; else it, and
+    all after it, are left."""
+
+    def due(self, cycle: int) -> int:
+        """What may be spent in all by the end of this cycle's purchase."""
+        return min(self.total, self.initial + (cycle + 1) * self.per_cycle)
+
+    def left(self, cycle: int, spent: float) -> float:
+        """What may be spent in this cycle, after `spent` in those before.
+
+        Where units differ in cost, what those could not spend is left for it.
+        """
+        if self.unit == "samples":
+            return min(self.per_cycle, self.total - spent)
+        return max(0.0, self.due(cycle) - spent)
+
+    def is_last(self, cycle: int) -> bool:
+        """Whether a cycle in which nothing could be bought ends the run; else the next one, with
+        what this one has left, may buy again."""
+        return self.unit == "samples" or self.due(cycle) == self.total
+
+    def is_spent(self, cycle: int, spent: float) -> bool:
+        """Whether this cycle buys nothing more, after `spent` in those before.
+
+        Where units differ in cost a rest may remain: the last purchase is that of the last cycle.
+        """
+        if self.unit != "samples" and self.due(cycle - 1) == self.total:
+            return True
+        return spent >= self.total

@@ -1,0 +1,79 @@
+"""What can be bought in a cycle: what units cost, and which regions of images are left."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayal import masks
+from rayal.dataset import Store
+from rayal.errors import DataError
+from rayal.experiment import Experiment
+from rayal.masks import LabelValue
+from rayal.regions import Place, place_of
+
+if TYPE_CHECKING:
+    from rayal.clicks import Region
+
+
+class Market:
+    """The oracle's offers to one experiment, less what was bought."""
+
+    def __init__(self, x: Experiment, store: Store, bought: Collection[str]) -> None:
+        """`bought`: units that were answered or refused."""
+        self.oracle, self.store, self.bought = x.oracle, store, bought
+        self.overshoot = x.budget.overshoot
+        self.one_price = x.budget.unit == "samples"
+        """Whether every unit costs 1."""
+
+    def costs(self, units: Sequence[str]) -> NDArray[np.float64]:
+        """What each unit costs."""
+        return np.ones(len(units)) if self.one_price else self.oracle.costs(self.store, units)
+
+    def regions(self, image: str) -> "dict[int, Region]":
+        """By number the regions of an image that are left."""
+        found = self.oracle.regions(self.store, [image])[image]
+        gone = self._gone.get(image, set())
+        return {number: region for number, region in enumerate(found) if number not in gone}
+
+    @cached_property
+    def _gone(self) -> dict[str, set[int]]:
+        gone: dict[str, set[int]] = defaultdict(set)
+        images = set(self.store.pool.ids())
+        for unit in self.bought:
+            place = _known(unit, images)
+            if place.number is not None:
+                gone[place.image].add(place.number)
+        return dict(gone)
+
+
+def of_images(labels: Mapping[str, LabelValue], store: Store) -> dict[str, LabelValue]:
+    """Image -> label, in the order of the pool, of images and regions of images.
+
+    Regions are laid over one another by their numbers, the largest first, and over a label of the
+    whole image.
+    """
+    images = store.pool.ids()
+    known = set(images)
+    parts = defaultdict[str, dict[int, LabelValue]](dict)
+    for unit, label in labels.items():
+        place = _known(unit, known)
+        parts[place.image][-1 if place.number is None else place.number] = label
+    return {image: _whole(parts[image]) for image in images if image in parts}
+
+
+def _whole(parts: Mapping[int, LabelValue]) -> LabelValue:
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    regions = [parts[number] for number in sorted(parts)]
+    return masks.merged([label for label in regions if isinstance(label, bytes)])
+
+
+def _known(unit: str, images: Collection[str]) -> Place:
+    place = place_of(unit, images)
+    if place is None:
+        raise DataError(f"{unit!r} lies in no image of the pool; use the dataset of this run")
+    return place

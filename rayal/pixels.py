@@ -1,0 +1,54 @@
+"""Maps of one number per pixel: to the size of the image, to the logit grid, to one per image.
+
+N images, C classes, H W pixels, h w positions of the logit grid, on which dense networks predict.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+Pixels = Literal["mean", "max", "above"]
+"""How one number per pixel becomes one per image: their mean, the largest, or how many are above a
+threshold."""
+
+
+def upsampled(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Logits N C h w at every pixel, N C H W, bilinear; N C, of whole images, stay as they are."""
+    if logits.ndim == 2 or logits.shape[2:] == size:
+        return logits
+    return interpolate(logits, list(size), mode="bilinear", align_corners=False)
+
+
+def on_grid(masks: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Masks N H W at the positions of the logit grid, N h w: the class of the nearest pixel."""
+    if masks.shape[1:] == size:
+        return masks
+    return interpolate(masks[:, None].float(), list(size), mode="nearest-exact")[:, 0].to(
+        masks.dtype
+    )
+
+
+def valid_pixels(sizes: Tensor, height: int, width: int) -> Tensor:
+    """N H W: which pixels belong to the images, whose own heights and widths are `sizes`, N 2."""
+    rows = torch.arange(height, device=sizes.device)
+    columns = torch.arange(width, device=sizes.device)
+    return (rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None]
+
+
+def per_image(
+    values: Tensor, valid: Tensor | None, pixels: Pixels = "mean", threshold: float = 0.0
+) -> Tensor:
+    """One number per image, N, from one per pixel, N H W, of which only the `valid` ones count.
+
+    N, of whole images, stay as they are. `above` counts values strictly above `threshold`.
+    """
+    if values.ndim == 1:
+        return values
+    inside = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
+    if pixels == "above":
+        return ((values > threshold) & inside).sum(dim=(1, 2)).to(values.dtype)
+    if pixels == "max":
+        return values.masked_fill(~inside, -torch.inf).amax(dim=(1, 2))
+    return values.masked_fill(~inside, 0).sum(dim=(1, 2)) / inside.sum(dim=(1, 2))

@@ -1,0 +1,30 @@
+"""Units that are regions of images: `<image>/<number>`, numbers from 0 in the oracle's order."""
+
+from collections.abc import Container
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where a unit lies."""
+
+    image: str
+    number: int | None
+    """Of its region; None where the unit is the whole image."""
+
+
+def place_of(unit: str, images: Container[str]) -> Place | None:
+    """Where a unit lies among `images`; None for one that lies nowhere.
+
+    Ids of images may hold slashes too: where `a/0` is an image, it is that.
+    """
+    if unit in images:
+        return Place(unit, None)
+    image, _, number = unit.rpartition("/")
+    if image in images and number.isdecimal() and str(int(number)) == number:
+        return Place(image, int(number))
+    return None
+
+
+def region_id(image: str, number: int) -> str:
+    """The unit that is this region of an image."""
+    return f"{image}/{number}"

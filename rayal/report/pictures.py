@@ -1,0 +1,187 @@
+"""Pictures of what a run chose: read from its folder, its weights and its dataset.
+
+The prediction is that of the model that chose: the cycle's own weights. Labels of the pool are read
+only where the oracle is a simulation; elsewhere the only masks are those that were bought.
+"""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rayal import config
+from rayal.augment import normalise
+from rayal.dataset import Decoded, Store
+from rayal.errors import DataError
+from rayal.experiment import Experiment
+from rayal.ledger import read_labels, stage_folder
+from rayal.market import of_images
+from rayal.masks import IGNORE, LabelValue, Mask
+from rayal.model import placed, restore
+from rayal.pixels import upsampled
+from rayal.record import Record
+from rayal.regions import place_of
+from rayal.report import per_class
+from rayal.report.overlays import Row, draw, small_png
+from rayal.signals import entropy, forward
+from rayal.storage import FileRecord
+
+Answers = Mapping[str, tuple[LabelValue | None, float]]
+"""Unit -> label (None: refused) and cost."""
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "analysis"
+"""Of a run folder, where pictures lie; `rayal sync` sends what is in it."""
+
+
+def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
+    """The results per class, then `cycle-000.png` and so on: the first `count` images that each
+    cycle has chosen. Where there is no prediction per pixel, the results alone.
+
+    Raises DataError where the dataset is not the run's.
+    """
+    yield from per_class.files([record]).items()
+    x = config.resolved(record.experiment())
+    if not x.task.dense:
+        logger.warning(
+            "%s: task %s has no prediction per pixel to draw; only its results per class are drawn",
+            *(record.folder.url, x.task.part_name()),
+        )
+        return
+    store = _store(record, x)
+    reference = "True mask" if x.oracle.simulated else "Answer"
+    for row in record.cycles():
+        cycle = row["cycle"]
+        if found := rows(record, x, store, cycle, count):
+            figure = draw(found, store.card.classes, _title(x, row), reference)
+            yield f"cycle-{cycle:03d}.png", small_png(figure)
+
+
+def _store(record: Record, x: Experiment) -> Store:
+    store = x.dataset.open()
+    if store.card.fingerprint != record.folder.read_sealed("identity.json")["data"]:
+        raise DataError(
+            f"{record.folder.url} was made from other data than {store.url}; put its own back to"
+            f" {x.dataset.folder}"
+        )
+    return store
+
+
+def _title(x: Experiment, row: dict[str, Any]) -> str:
+    clicks = x.budget.unit != "samples"
+    paid = f"{row['cost']:.10g} {x.budget.unit}" if clicks else f"{row['labels']} labels"
+    return f"{x.name}: chosen by {x.strategy.part_name()} in cycle {row['cycle']}, after {paid}"
+
+
+def rows(record: Record, x: Experiment, store: Store, cycle: int, count: int) -> list[Row]:
+    """The first `count` images that a cycle has chosen, or chosen regions of, in order of rank."""
+    chosen = _by_image(record, store, cycle, count)
+    if not chosen:
+        return []
+    answers = _answers(record, cycle)
+    units = [unit for units in chosen.values() for unit in units]
+    labels = {
+        unit: label for unit in units if (label := answers.get(unit, (None, 0.0))[0]) is not None
+    }
+    bought = of_images(labels, store)
+    known = store.labels("pool", list(chosen)) if x.oracle.simulated else bought
+    network = _network(record, x, store, cycle)
+    decoded = store.pool.decode(store.pool.take(list(chosen)))
+    found = []
+    for place, image in enumerate(decoded.ids):
+        predicted, uncertainty = _predicted(network, x, store, decoded, place)
+        height, width = decoded.images.shape[2:] if decoded.sizes is None else decoded.sizes[place]
+        inside = slice(height), slice(width)
+        pixels = decoded.images[place].transpose(1, 2, 0)[inside]
+        found.append(
+            Row(
+                image=image,
+                note=_note(x, chosen[image], answers),
+                pixels=np.broadcast_to(pixels, (height, width, 3)),
+                reference=_mask(x, store, known, image)[inside],
+                predicted=predicted[inside],
+                entropy=uncertainty[inside],
+                bought=_mask(x, store, bought, image)[inside],
+                outlines=_outlines(x, store, image, chosen[image]),
+            )
+        )
+    return found
+
+
+def _by_image(record: Record, store: Store, cycle: int, count: int) -> dict[str, list[str]]:
+    """The first images that were chosen, each with its units, in order of rank."""
+    images, found = set(store.pool.ids()), dict[str, list[str]]()
+    for unit in (record.result(cycle, "select") or {"ids": []})["ids"]:
+        place = place_of(unit, images)
+        assert place is not None, f"{unit} was chosen from this store"
+        if place.image in found or len(found) < count:
+            found.setdefault(place.image, []).append(unit)
+    return found
+
+
+def _answers(record: Record, cycle: int) -> Answers:
+    """Unit -> label and cost, of what a cycle bought; none while people still work on it."""
+    if record.result(cycle, "label") is None:
+        return {}
+    out = stage_folder(record.folder, cycle, "label")
+    return {unit: (label, cost) for unit, label, cost in read_labels(out)}
+
+
+def _note(x: Experiment, units: Sequence[str], answers: Answers) -> str:
+    """What was paid, or why nothing was bought."""
+    found = [answers[unit] for unit in units if unit in answers]
+    if not found:
+        return "not labeled yet"
+    if all(label is None for label, _ in found):
+        return "refused"
+    if x.budget.unit == "samples":
+        return ""
+    return f"{math.fsum(cost for _, cost in found):.10g} {x.budget.unit}"
+
+
+def _network(record: Record, x: Experiment, store: Store, cycle: int) -> nn.Module:
+    """What the cycle chose with."""
+    trained = record.result(cycle, "train")
+    assert trained is not None, f"cycle {cycle} has chosen without a model"
+    weights = FileRecord(**trained["weights"])
+    data = stage_folder(record.folder, cycle, "train").read(weights.name, weights)
+    network = restore(x.model, len(store.card.classes), store.card.image, data)
+    device = "cuda" if x.compute.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return placed(network, device, x.scheme.precision).eval()
+
+
+def _predicted(
+    network: nn.Module, x: Experiment, store: Store, decoded: Decoded, place: int
+) -> tuple[Mask, NDArray[np.float32]]:
+    """Class and entropy (nats) of every pixel of one image, canvas included."""
+    device = next(network.parameters()).device
+    images = torch.from_numpy(decoded.images[place : place + 1]).to(device)
+    grid = forward(network, normalise(images, store.card.image), x.scheme.precision).logits.float()
+    logits = upsampled(grid, images.shape[2:])
+    uncertainty = entropy(logits.log_softmax(dim=1))[0]
+    return logits.argmax(dim=1)[0].byte().cpu().numpy(), uncertainty.cpu().numpy()
+
+
+def _mask(x: Experiment, store: Store, labels: dict[str, LabelValue], image: str) -> Mask:
+    """The mask of an image, IGNORE everywhere where there is none."""
+    if image not in labels:
+        return np.full((store.card.image.height, store.card.image.width), IGNORE, np.uint8)
+    mask: Mask = x.task.targets({image: labels[image]}, store.card)[0].numpy()
+    return mask
+
+
+def _outlines(
+    x: Experiment, store: Store, image: str, units: Sequence[str]
+) -> tuple[NDArray[np.int64], ...]:
+    """The polygons, holes included, of those units that are regions of an image."""
+    places = [place_of(unit, {image}) for unit in units]
+    numbers = [place.number for place in places if place and place.number is not None]
+    regions = x.oracle.regions(store, [image])[image] if numbers else []
+    bought = [regions[number] for number in numbers]
+    return tuple(line for region in bought for line in (region.polygon, *region.holes))

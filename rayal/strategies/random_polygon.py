@@ -1,0 +1,26 @@
+"""Random polygons of random images (Mittal et al., "Parting with Illusions about Deep Active
+Learning", 2019), the baseline of polygon-level labeling."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rayal.region_strategy import RegionStrategy
+from rayal.selection import Scored
+
+if TYPE_CHECKING:
+    from rayal.clicks import Region
+
+
+class RandomPolygon(RegionStrategy):
+    """Every region of an image is as likely as the others."""
+
+    def best(
+        self,
+        pool: Scored,
+        place: int,
+        regions: "dict[int, Region]",
+        rng: np.random.Generator,
+    ) -> int:
+        numbers = sorted(regions)
+        return numbers[int(rng.integers(len(numbers)))]

@@ -1,0 +1,273 @@
+"""Pictures of whole runs: what is read from the run folder, the weights and the dataset."""
+
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from typer.testing import CliRunner
+
+from rayal import session
+from rayal.cli import app
+from rayal.clicks import ClickModel, approximate, paint
+from rayal.dataset import Store
+from rayal.engine.local import LocalEngine
+from rayal.errors import DataError, StorageError
+from rayal.experiment import Experiment
+from rayal.images import Decoding
+from rayal.ledger import Ledger, read_labels, stage_folder, write_labels
+from rayal.masks import IGNORE, decode
+from rayal.model import restore
+from rayal.oracle import Label, Oracle
+from rayal.oracles.clicks import Clicks
+from rayal.oracles.simulated import Simulated
+from rayal.record import Record
+from rayal.report import pictures
+from rayal.report.pictures import files, rows
+from rayal.storage import Folder
+from tests import scenes
+
+SHAPES = (24, 32), (20, 28)
+CLICKS = {
+    "strategy": "random_image_entropy_polygon",
+    "oracle": {"name": "clicks", "tolerance": 2},
+    "budget": {"initial": 60, "per_cycle": 60, "total": 120, "unit": "clicks"},
+}
+
+
+class Done(NamedTuple):
+    """A finished run of two cycles."""
+
+    x: Experiment
+    store: Store
+    record: Record
+
+    def rows(self, count: int = 3) -> list[pictures.Row]:
+        return rows(self.record, self.x, self.store, 0, count)
+
+    def chosen(self) -> list[str]:
+        result = self.record.result(0, "select")
+        assert result is not None
+        return list(result["ids"])
+
+    def true_mask(self, image: str) -> np.ndarray:
+        card = self.store.card
+        label = self.store.labels("pool", [image])[image]
+        assert card.masks is not None and not isinstance(label, int)
+        return decode(label, card.masks, card.decoding or Decoding())
+
+
+@pytest.fixture(scope="module")
+def go(cache: Path, undrawn: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """Runs on scenes of two sizes in one canvas; keyword arguments replace fields."""
+    root = scenes.write(tmp_path_factory.mktemp("scenes"), pool=12, test=2, shapes=SHAPES)
+
+    def run(**fields: Any) -> Done:
+        x = Experiment.model_validate(
+            {
+                "name": "dense",
+                "dataset": {"name": "camvid", "root": str(root), "canvas": SHAPES[0]},
+                "task": "segmentation",
+                "model": {"name": "small_segmenter", "width": 4},
+                "scheme": {"name": "supervised", "steps": 8, "batch_size": 4, "lr": 0.05},
+                "strategy": "entropy",
+                "budget": {"initial": 3, "per_cycle": 4, "total": 7},
+                "compute": {"engine": "local", "cpus_per_worker": 1, "score_batch": 4},
+                "tracking": "none",
+                **fields,
+            }
+        )
+        folder = tmp_path_factory.mktemp("runs") / "run"
+        with session.opened(x, str(folder)) as opened:
+            opened.run(lambda: closing(LocalEngine(x.compute)))
+        return Done(x, x.dataset.open(), Record(Folder(folder)))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def images(go: Callable[..., Done]) -> Done:
+    return go()
+
+
+@pytest.fixture(scope="module")
+def regions(go: Callable[..., Done]) -> Done:
+    return go(**CLICKS)
+
+
+class People(Oracle):
+    """Nobody knows beforehand what they will say."""
+
+    def answer(self, store: Store, ids: Sequence[str], out: Folder) -> dict[str, Label]:
+        raise AssertionError("they were asked already")
+
+
+def test_the_first_of_a_cycle(images: Done) -> None:
+    """In order of rank; each as it is, without what fills the canvas."""
+    found = images.rows()
+    sizes = {unit: SHAPES[int(unit[-3:]) % 2] for unit in images.chosen()}
+
+    assert images.chosen()[:3] == [row.image for row in found]
+    assert [sizes[row.image] for row in found] == [row.entropy.shape for row in found]
+    for row in found:
+        original = Image.open(images.x.dataset.folder / "train" / f"{row.image}.png")
+        np.testing.assert_array_equal(np.array(original), row.pixels)
+
+
+def test_the_prediction_is_that_of_the_model_that_chose(images: Done) -> None:
+    """Another cycle's weights would show what nobody asked."""
+    card, record = images.store.card, images.record
+    data = stage_folder(record.folder, 0, "train").read("weights.safetensors")
+    network = restore(images.x.model, len(card.classes), card.image, data).eval()
+    (row, *_) = images.rows(1)
+    whole = images.store.pool.decode(images.store.pool.take([row.image])).images / 255.0
+    mean, std = (np.array(each)[:, None, None] for each in (card.image.mean, card.image.std))
+    with torch.no_grad():
+        logits = network(torch.from_numpy((whole - mean) / std).float()).logits
+    logits = F.interpolate(logits, SHAPES[0], mode="bilinear", align_corners=False)[0]
+    height, width = row.entropy.shape
+    probs = logits.softmax(dim=0)[:, :height, :width].double().numpy()
+
+    np.testing.assert_array_equal(probs.argmax(axis=0), row.predicted)
+    np.testing.assert_allclose(-(probs * np.log(probs)).sum(axis=0), row.entropy, atol=1e-5)
+
+
+def test_masks_of_a_simulation(images: Done) -> None:
+    """The true mask and the answer are the same where whole masks are bought."""
+    for row in images.rows():
+        height, width = row.entropy.shape
+        truth = images.true_mask(row.image)[:height, :width]
+
+        np.testing.assert_array_equal(truth, row.reference)
+        np.testing.assert_array_equal(truth, row.bought)
+        assert ((), "") == (row.outlines, row.note)
+
+
+def test_regions_that_were_bought(regions: Done) -> None:
+    """The polygons of this cycle, and what the annotator said inside them."""
+    found = regions.rows(4)
+    options = ClickModel(tolerance=2)
+
+    assert 4 == len(found) and found[0].image == regions.chosen()[0].rpartition("/")[0]
+    for row in found:
+        numbers = [
+            int(unit.rpartition("/")[2])
+            for unit in regions.chosen()
+            if unit.rpartition("/")[0] == row.image
+        ]
+        truth = regions.true_mask(row.image)
+        known = approximate(truth, options)
+        height, width = row.entropy.shape
+        bought = paint([known[number] for number in sorted(numbers)], truth.shape)
+
+        np.testing.assert_array_equal(truth[:height, :width], row.reference)
+        np.testing.assert_array_equal(bought[:height, :width], row.bought)
+        assert f"{sum(known[number].clicks for number in numbers)} clicks" == row.note
+        for number, outline in zip(numbers, row.outlines, strict=True):
+            np.testing.assert_array_equal(known[number].polygon, outline)
+
+
+def test_labels_of_people_are_not_looked_up(images: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hidden labels of a pool may not exist, and nobody may see them who did not pay."""
+
+    def hidden(*args: Any) -> Any:
+        raise AssertionError("hidden labels were read")
+
+    of_people = images._replace(x=images.x.model_copy(update={"oracle": People()}))
+    expected = [row.bought for row in images.rows()]
+    monkeypatch.setattr(Store, "labels", hidden)
+
+    for row, bought in zip(of_people.rows(), expected, strict=True):
+        np.testing.assert_array_equal(bought, row.bought)
+        np.testing.assert_array_equal(bought, row.reference)
+    assert [False, True, True] == [each.simulated for each in (People(), Simulated(), Clicks())]
+
+
+def test_answers_that_are_not_there(images: Done, tmp_path: Path) -> None:
+    """While people label, and where they refuse, a picture shows the rest."""
+    shutil.copytree(images.record.folder.url, tmp_path / "run")
+    label = stage_folder(Folder(tmp_path / "run"), 0, "label")
+    waiting = images._replace(record=Record(Folder(tmp_path / "run")))
+    (tmp_path / "run" / "cycle-000" / "label" / "done.json").unlink()
+    of_people = waiting._replace(x=images.x.model_copy(update={"oracle": People()}))
+    (row,) = of_people.rows(1)
+
+    assert "not labeled yet" == row.note
+    assert (row.bought == IGNORE).all() and (row.reference == IGNORE).all()
+
+    answers = {unit: Label(None, 1.0) for unit in images.chosen()}
+    identity = images.record.folder.read_sealed("identity.json")
+    with Ledger(Folder(tmp_path / "run"), identity) as ledger:
+        ledger.once(0, "label", lambda out: write_labels(out, answers))
+    assert {None} == {value for _, value, _ in read_labels(label)}
+    (row,) = waiting._replace(record=Record(Folder(tmp_path / "run"))).rows(1)
+
+    assert "refused" == row.note
+    assert (row.bought == IGNORE).all() and not (row.reference == IGNORE).all()
+
+
+def test_files_of_a_run(regions: Done) -> None:
+    """A picture for each cycle that has chosen; the last one has nothing to choose."""
+    made = dict(files(regions.record, 2))
+
+    assert ["per_class_iou.png", "per_class_iou.csv", "cycle-000.png"] == list(made)
+    assert "PNG" == Image.open(io.BytesIO(made["cycle-000.png"])).format
+
+
+def test_the_command(images: Done, tmp_path: Path) -> None:
+    """Pictures lie in the run folder, where `rayal sync` finds them."""
+    shutil.copytree(images.record.folder.url, tmp_path / "run")
+    told = ["report", str(tmp_path / "run"), "--out", str(tmp_path / "figures")]
+    plain = CliRunner().invoke(app, told)
+    before = sorted(path.name for path in (tmp_path / "run").iterdir())
+    drawn = CliRunner().invoke(app, [*told, "--pictures", "--images", "1"])
+
+    assert (0, 0) == (plain.exit_code, drawn.exit_code)
+    assert "analysis" not in before
+    assert {"curves.png", "curves.svg", "per_class_iou.csv", "per_class_iou.png"} == {
+        path.name for path in (tmp_path / "figures").iterdir()
+    }
+    assert {"cycle-000.png", "per_class_iou.csv", "per_class_iou.png"} == {
+        path.name for path in (tmp_path / "run" / "analysis").iterdir()
+    }
+
+
+def test_other_data(images: Done, tmp_path: Path) -> None:
+    """Predictions for images that only have the same names would be lies."""
+    folder = Folder(tmp_path / "run")
+    shutil.copytree(images.record.folder.url, folder.url)
+    identity = folder.read_sealed("identity.json")
+    folder.write_sealed("identity.json", {**identity, "data": "0" * 64})
+
+    with pytest.raises(DataError, match="was made from other data"):
+        list(files(Record(folder), 1))
+
+
+def test_weights_that_were_removed(images: Done, tmp_path: Path) -> None:
+    """They are large; whoever removed them must read which file is missing."""
+    shutil.copytree(images.record.folder.url, tmp_path / "run")
+    (tmp_path / "run" / "cycle-000" / "train" / "weights.safetensors").unlink()
+
+    with pytest.raises(StorageError, match=r"cycle-000/train/weights\.safetensors"):
+        list(files(Record(Folder(tmp_path / "run")), 1))
+
+
+def test_a_run_of_classification(
+    tiny: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has results per class, and no pixels to predict."""
+    x = tiny(budget={"initial": 20, "per_cycle": 20, "total": 20})
+    with session.opened(x, str(tmp_path)) as opened:
+        opened.run(lambda: closing(LocalEngine(x.compute)))
+
+    made = [name for name, _ in files(Record(Folder(tmp_path)), 4)]
+
+    assert ["per_class_accuracy.png", "per_class_accuracy.csv"] == made
+    assert "task classification has no prediction per pixel" in caplog.text
