@@ -560,6 +560,7 @@ def test_a_run_that_has_just_begun_hides_no_other(rayal, finished, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_interrupted_on_ray_and_continued(rayal, waiting, tmp_path):
     """Ray's own handler of SIGTERM would end the run with another code, and its lock not freed."""
     gate, command = waiting

@@ -87,7 +87,9 @@ def test_a_run_on_ray_is_the_local_run(tiny, workers, tmp_path):
     assert local_weights == ray_weights
 
 
-@pytest.mark.parametrize(("scorers", "shard_rows"), [(1, 1024), (2, 256)])
+@pytest.mark.parametrize(
+    ("scorers", "shard_rows"), [pytest.param(1, 1024, marks=pytest.mark.slow), (2, 256)]
+)
 def test_scores_do_not_depend_on_actors_and_shards(tiny, tmp_path, scorers, shard_rows):
     """Another number of actors or another size of shards would select other units."""
     x = tiny()

@@ -173,6 +173,7 @@ def test_a_failing_job_gives_its_code(rayal: Callable[..., Ended]) -> None:
     assert ended.err.splitlines()[-1].endswith("failed with exit code 3")
 
 
+@pytest.mark.slow
 def test_a_second_submission_follows_the_first(
     start: Callable[..., subprocess.Popen[str]], rayal: Callable[..., Ended], tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_worker_that_dies_is_replaced(swept, tmp_path):
     assert len(told) == 2 and all("accuracy" in outcome for _, outcome in told)
 
 
+@pytest.mark.slow
 def test_losing_trials_are_stopped(swept, tmp_path):
     """ASHA spends the cycles on the better half, leaves no lock behind, and the same command does
     not start the others again."""
