@@ -115,7 +115,7 @@ class Signals:
     @property
     def grid_entropy(self) -> Tensor:
         """N 2 + h w: height and width of the logit grid, and the entropy at each of its places in
-        nats; 0 where the image is filled up."""
+        nats; 0 where the image is filled up. Raises UsageError where the network has no grid."""
         return self._declared("grid_entropy", self._grid_entropy)
 
     @property
@@ -216,6 +216,11 @@ class Signals:
     def _grid_entropy(self) -> Tensor:
         values = entropy(self._grid_logits().log_softmax(dim=1))  # N h w
         size = values.shape[1:]
+        if not size:
+            raise UsageError(
+                f"strategy {self._owner!r} reads 'grid_entropy', which only dense networks have; "
+                "its `tasks` must not hold 'classification'"
+            )
         if self.valid is not None:
             values = values * on_grid(self.valid, size)
         return torch.cat([values.new_tensor(size).expand(len(values), 2), values.flatten(1)], dim=1)

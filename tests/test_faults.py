@@ -1015,7 +1015,8 @@ class Spy(Strategy):
         return (EmaTeacherSpec(),)
 
     def score(self, s: Signals) -> Tensor:
-        values = [getattr(s, name) for name in SIGNAL_NAMES - {"mc_log_probs", "companion"}]
+        of_classes = SIGNAL_NAMES - {"grid_entropy"}  # a map, which a classifier does not have
+        values = [getattr(s, name) for name in of_classes - {"mc_log_probs", "companion"}]
         values += [s.mc_log_probs(2), s.companion("teacher")]
         CAUGHT.append((list(s.ids), reachable([s, values])))
         return s.noise

@@ -57,6 +57,14 @@ def test_an_undeclared_signal_is_refused():
         _ = view.logits
 
 
+def test_a_classifier_has_no_grid():
+    """A strategy of maps would end in an error about tensor sizes."""
+    view = signals(Counting().eval()).declared_by("mine", SIGNAL_NAMES, None)
+
+    with pytest.raises(UsageError, match="'mine' reads 'grid_entropy'.*'classification'"):
+        _ = view.grid_entropy
+
+
 def test_derived_signals_agree():
     """probs, log_probs and entropy would be of different models."""
     seen = signals(Counting().eval())
