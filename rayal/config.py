@@ -122,6 +122,8 @@ def _describe(error: ErrorDetails, node: Node, model: type[BaseModel]) -> str:
 def _advice(error: ErrorDetails, node: Node, model: type[BaseModel]) -> str:
     *parents, key = error["loc"] or ("",)
     match error["type"]:
+        case "extra_forbidden" if error["loc"] == ("sweep",):
+            return "is for `rayal sweep` and `rayal submit sweep` only"
         case "extra_forbidden":
             known = _model_at(parents, node, model).model_fields
             return f"there is no such key; {suggest(str(key), known)}"
