@@ -39,9 +39,15 @@ class Study:
     """A run whose cycles can be looked at again."""
 
     def __init__(self, record: Record) -> None:
-        """Raises UsageError where the images are no longer those that the run saw."""
+        """Raises UsageError where labels are masks, and where the images are no longer those that
+        the run saw."""
         self.record, self.url = record, record.folder.url
         self.x: Experiment = config.resolved(record.experiment())
+        if self.x.task.dense:
+            raise UsageError(
+                f"{self.url} has task {self.x.task.part_name()!r}, but analyses look at one label"
+                " per image; give runs of task classification"
+            )
         self.store: Store = self.x.dataset.open()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if record.folder.read_sealed("identity.json")["data"] != self.store.card.fingerprint:

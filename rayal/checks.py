@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
+from rayal.companion import CompanionSpec
 from rayal.dataset import Card, Store
 from rayal.dropout import dropout_layers
 from rayal.errors import DataError, StorageError, UsageError
@@ -85,13 +88,64 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
     except DataError as error:
         yield str(error)
     try:
+        x.oracle.check(card)
+    except UsageError as error:
+        yield str(error)
+    try:
         network = build(x.model, len(card.classes), card.image, seed=0)
+        yield from dict.fromkeys(_misfits(x, card, network))
         asking = [name for name, each in x.scored().items() if "mc_log_probs" in each.needs]
         if asking and not dropout_layers(network):
             names = ", ".join(asking)
             yield f"model.dropout: is 0, but {names} needs some (0.5 in the literature)"
     except (UsageError, StorageError) as error:
         yield str(error)
+
+
+def _misfits(x: Experiment, card: Card, network: nn.Module) -> Iterator[str]:
+    """What the model cannot do with the windows that a training sees, and companions with those,
+    with the whole images that strategies score, and with the network."""
+    image, window, beside = card.image, x.scheme.augment.window, x.companions().values()
+    scored = [spec for strategy in x.scored().values() for spec in strategy.companions()]
+    if window:
+        height, width = window
+        if reason := x.model.accepts(image.model_copy(update={"height": height, "width": width})):
+            yield _small_window(window, f"model {x.model.part_name()!r}: {reason}")
+        for spec in beside:
+            if reason := spec.accepts(height, width):
+                yield _small_window(window, reason)
+    for spec in scored if window else beside:
+        if reason := spec.accepts(image.height, image.width):
+            yield f"dataset: {x.dataset.part_name()!r}, but {reason}; use larger images"
+    for spec in beside:
+        if reason := _unbuildable(x, card, network, spec):
+            askers = ", ".join(_askers(x, spec))
+            yield f"model: {x.model.part_name()!r}, but {askers}: {reason}"
+
+
+def _small_window(window: tuple[int, int], reason: str) -> str:
+    return f"scheme.augment.window: {list(window)}, but {reason}; choose another"
+
+
+def _unbuildable(x: Experiment, card: Card, network: nn.Module, spec: CompanionSpec) -> str | None:
+    """None, or why a companion cannot be made for this network."""
+    untrained = x.model.model_copy(update={"pretrained": None})
+    fresh = partial(build, untrained, len(card.classes), card.image, seed=0)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            spec.build(network, len(card.classes), fresh)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def _askers(x: Experiment, spec: CompanionSpec) -> Iterator[str]:
+    """The parts of the experiment that want this companion."""
+    if spec in x.scheme.companions():
+        yield x.scheme.part_name()
+    for column, strategy in x.scored().items():
+        if spec in strategy.companions():
+            yield column
 
 
 def shortages(compute: Compute, has: Resources) -> Iterator[str]:

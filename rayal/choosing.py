@@ -8,17 +8,16 @@ from tempfile import gettempdir
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rayal import scores, spreadsheet
-from rayal.errors import DataError, RayalError
+from rayal import own_choice, scores, spreadsheet
 from rayal.experiment import Experiment
 from rayal.ids import Ids, Places
 from rayal.market import Market
+from rayal.own_choice import seen_by
 from rayal.randomness import numpy_generator
 from rayal.ranking import highest
 from rayal.region_strategy import RegionStrategy
-from rayal.selection import Scored, tie_secret
+from rayal.selection import Scored, ranking, tie_secret
 from rayal.storage import FileLocation, Folder, Json
 from rayal.strategy import Strategy
 
@@ -33,7 +32,8 @@ def choose(
     trained: Mapping[str, FileLocation],
     out: Folder,
 ) -> Json:
-    """The ids to label next, best first, and how far any two strategies agree.
+    """The ids to label next, best first, whether there was nothing left to choose from, and how far
+    any two strategies agree.
 
     `scored` and `result` are the folder and the result of the scoring pass, which may have passed
     over labeled units too; `market` says what those are, and what the others cost; `trained` are
@@ -46,37 +46,44 @@ def choose(
         name: numpy_generator(x.seed, cycle, "select", strategy.part_name())
         for name, strategy in strategies.items()
     }
-    ranking = {
+    cheap = {
         name: rngs[name]
         for name, strategy in strategies.items()
-        if strategy.ranks() and market.one_price
+        if market.one_price and strategy.ranks()
     }
-    picks = _highest(scored, result, ranking, budget, labeled)
-    others = {name: each for name, each in strategies.items() if name not in ranking}
+    picks = _highest(scored, result, cheap, budget, labeled)
+    others = {name: each for name, each in strategies.items() if name not in cheap}
+    pools: dict[str, Scored] = {}
     if others:
         kept = {signal for each in others.values() for signal in each.kept()}
         place = scratch_folder(out)
         pools = scores.load(scored, result, kept, labeled, trained, others, place)
-        costs = market.costs([*pools[next(iter(others))].ids])
         for name, strategy in others.items():
-            offered = replace(
-                pools[name], costs=costs, regions=market.regions, overshoot=market.overshoot
-            )
-            pool = seen_by(strategy, offered)
-            if isinstance(strategy, RegionStrategy):
-                units, cost = strategy.select_regions(pool, budget, rngs[name])
-                picks[name] = Picks(units, None, cost)
-            else:
-                picks[name] = _picks(pool, positions(strategy, name, pool, budget, rngs[name]))
-    chosen = picks[next(iter(strategies))]
+            pool = replace(seen_by(strategy, pools[name]), overshoot=market.overshoot)
+            picks[name] = _of_one(strategy, name, pool, market, budget, rngs[name])
+    main, strategy = next(iter(strategies.items()))
+    chosen = picks[main]
     values = repeat(None) if chosen.scores is None else chosen.scores
     ranks = zip(count(1), chosen.ids, values, strict=False)
     out.write("chosen.csv", spreadsheet.table(["rank", "id", "score"], ranks))
     return {
         "ids": chosen.ids,
         "cost": chosen.cost,
-        "agreement": agreement({name: set(picks[name].ids) for name in strategies}),
+        "sold_out": not chosen.ids
+        and (x.candidates is None or result["units"] < x.candidates)
+        and not (main in pools and _is_offered(strategy, pools[main], market)),
+        "agreement": agreement(
+            {name: set(picks[name].ids) for name in strategies},
+            {name for name, each in strategies.items() if isinstance(each, RegionStrategy)},
+        ),
     }
+
+
+def _is_offered(strategy: Strategy, pool: Scored, market: Market) -> bool:
+    """Whether anything could be bought, were the budget larger."""
+    if isinstance(strategy, RegionStrategy):
+        return any(market.regions(image) for image in pool.ids)
+    return len(pool.ids) > 0
 
 
 class Picks(NamedTuple):
@@ -104,9 +111,29 @@ def _highest(
     }
 
 
-def _picks(pool: Scored, chosen: NDArray[np.intp]) -> Picks:
+def _of_one(
+    strategy: Strategy,
+    name: str,
+    pool: Scored,
+    market: Market,
+    budget: float,
+    rng: np.random.Generator,
+) -> Picks:
+    """What a strategy chooses that does not only rank, or where units differ in cost."""
+    if isinstance(strategy, RegionStrategy):
+        pool = replace(pool, regions=market.regions)
+        units, cost = own_choice.regions(strategy, name, pool, market, budget, rng)
+        return Picks(units, None, cost)
+    if strategy.ranks(market.one_price) and pool.scores is not None:
+        order = ranking(pool.ids, pool.scores, rng)
+        count, cost = market.affordable(pool.ids[order], budget)
+        chosen = order[:count]
+    else:
+        pool = replace(pool, costs=market.costs(pool.ids))
+        chosen = own_choice.positions(strategy, name, pool, budget, rng)
+        cost = float(pool.costs[chosen].sum())
     values = None if pool.scores is None else pool.scores[chosen].tolist()
-    return Picks(list(pool.ids[chosen]), values, float(pool.costs[chosen].sum()))
+    return Picks(list(pool.ids[chosen]), values, cost)
 
 
 def scratch_folder(out: Folder | None) -> Path:
@@ -118,10 +145,13 @@ def scratch_folder(out: Folder | None) -> Path:
     return out.local
 
 
-def agreement(picks: Mapping[str, set[str]]) -> dict[str, dict[str, float]]:
+def agreement(
+    picks: Mapping[str, set[str]], by_region: Collection[str] = ()
+) -> dict[str, dict[str, float]]:
     """For every two strategies the units that both chose, over those of the smaller choice: 0 to 1.
 
-    Under the name that comes first in `picks`.
+    Under the name that comes first in `picks`; strategies that chose regions, `by_region`, are not
+    compared with those that chose images.
     """
     names = list(picks)
     return {
@@ -129,51 +159,7 @@ def agreement(picks: Mapping[str, set[str]]) -> dict[str, dict[str, float]]:
             other: len(picks[name] & picks[other])
             / max(1, min(len(picks[name]), len(picks[other])))
             for other in names[place + 1 :]
+            if (name in by_region) == (other in by_region)
         }
         for place, name in enumerate(names[:-1])
     }
-
-
-def seen_by(strategy: Strategy, pool: Scored) -> Scored:
-    """What it asked for and no more: an observer must not change what another strategy sees."""
-    asked, scans = strategy.kept(), strategy.scans_labeled
-    return replace(
-        pool,
-        kept={signal: rows for signal, rows in pool.kept.items() if signal in asked},
-        labeled_ids=pool.labeled_ids if scans else pool.labeled_ids[:0],
-        labeled={s: rows for s, rows in pool.labeled.items() if scans and s in asked},
-    )
-
-
-def positions(
-    strategy: Strategy, name: str, pool: Scored, budget: float, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """What a strategy selects, checked: a user's own strategy may be wrong, and must not be
-    able to spend the budget on nonsense."""
-    try:
-        picks = np.asarray(strategy.select(pool, budget, rng))
-    except RayalError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"strategy {name!r} raised {type(error).__name__} in select: {error}"
-        ) from error
-    if picks.ndim != 1 or not np.issubdtype(picks.dtype, np.integer):
-        raise DataError(
-            f"strategy {name!r} selected {picks.dtype} of shape {picks.shape}: "
-            "select returns one position per unit"
-        )
-    if len(picks) and (picks.min() < 0 or picks.max() >= len(pool.ids)):
-        raise DataError(f"strategy {name!r} selected a position outside 0..{len(pool.ids) - 1}")
-    if len(np.unique(picks)) < len(picks):
-        raise DataError(f"strategy {name!r} selected a unit twice")
-    needed = picks[:-1] if pool.overshoot else picks
-    spent = np.cumsum(pool.costs[needed])[-1] if len(needed) else 0  # summed as `spend` does
-    if spent > budget:
-        raise DataError(f"strategy {name!r} spent {spent:g} of {budget:g}")
-    least = min(len(pool.ids), int(budget // pool.costs.max(initial=1.0)))
-    if len(picks) < least:  # nothing selected would pass for the end of the pool
-        raise DataError(
-            f"strategy {name!r} selected {len(picks)} units, the budget buys {least} or more"
-        )
-    return picks

@@ -70,8 +70,17 @@ class Region(NamedTuple):
     holes: tuple[NDArray[np.int64], ...] = ()  # each K 2; empty unless they are traced
 
     def window(self) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-        """The part of the mask that holds the polygon, and which of its pixels are covered."""
-        return fill([self.polygon, *self.holes], self.shape)
+        """The part of the mask that holds the polygon, and which of its pixels are covered.
+
+        Those inside the polygon and in none of the holes: simplified holes may overlap, or stick
+        out of the polygon.
+        """
+        place, inside = fill([self.polygon], self.shape)
+        corner = place[1].start, place[0].start
+        for hole in self.holes:
+            part, hollow = fill([hole - corner], inside.shape)
+            inside[part] &= ~hollow
+        return place, inside
 
     def mask(self) -> NDArray[np.bool_]:
         """The pixels covered, H W."""

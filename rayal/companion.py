@@ -56,6 +56,11 @@ class CompanionSpec(Settings, ABC):
         """Whether it is of no use unless the scheme itself trains with it."""
         return False
 
+    def accepts(self, height: int, width: int) -> str | None:
+        """None, or why it can do nothing with images of this size in pixels (checked before a run):
+        the windows that a training sees and, where a strategy asks for it, whole images."""
+        return None
+
     @abstractmethod
     def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> Companion:
         """A companion for `model`, on the CPU, drawn from torch's global generator; `fresh` makes

@@ -65,12 +65,8 @@ class Discriminator(Companion):
 
         Raises UsageError for less than 16 pixels of height or width.
         """
-        height, width = images.shape[2:]
-        if min(height, width) < LEAST:
-            raise UsageError(
-                f"the discriminator sees {height}x{width} pixels, it needs {LEAST}x{LEAST}; use"
-                " larger images, or a larger scheme.augment.window"
-            )
+        if reason := too_small(*images.shape[2:]):
+            raise UsageError(f"{reason}; use larger images, or a larger scheme.augment.window")
         maps = self.blocks(torch.cat([masks, unit_range(images)], dim=1))
         features = maps.mean(dim=(2, 3))
         return Judged(self.classifier(features)[:, 0].float(), features.float())
@@ -100,11 +96,21 @@ class DiscriminatorSpec(CompanionSpec):
     def filled_by_scheme(self) -> bool:
         return True
 
+    def accepts(self, height: int, width: int) -> str | None:
+        return too_small(height, width)
+
     def build(
         self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]
     ) -> Discriminator:
         first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
         return Discriminator(classes + first.in_channels, self.width, self.dropout)
+
+
+def too_small(height: int, width: int) -> str | None:
+    """None, or why it cannot judge images of this size."""
+    if min(height, width) < LEAST:
+        return f"the discriminator sees {height}x{width} pixels, it needs {LEAST}x{LEAST}"
+    return None
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rayal.choosing import choose
 from rayal.dataset import Store
-from rayal.errors import DataError
+from rayal.errors import DataError, UsageError
 from rayal.evaluation import EvaluateJob
 from rayal.experiment import Experiment
 from rayal.ledger import Ledger, PoolState, write_labels
@@ -25,12 +25,8 @@ from rayal.scoring import (
     pending,
     summary,
 )
-from rayal.selection import bought
 from rayal.storage import FileLocation, FileRecord, Folder, Json, suggesting
 from rayal.training import TrainJob
-
-ASKED = 256
-"""Units whose costs are asked for at a time."""
 
 
 class Engine(Protocol):
@@ -77,10 +73,10 @@ def run(x: Experiment, store: Store, ledger: Ledger, engine: Engine, watch: Watc
         if x.budget.is_spent(pool.cycle, pool.spent):
             return pool
         at("score", partial(steps.score, pool))
-        chosen = at("select", partial(steps.select, pool))["ids"]
-        if not chosen and x.budget.is_last(pool.cycle):
+        chosen = at("select", partial(steps.select, pool))
+        if not chosen["ids"] and (chosen["sold_out"] or x.budget.is_last(pool.cycle)):
             return pool
-        at("label", partial(steps.label, chosen))
+        at("label", partial(steps.label, chosen["ids"]))
 
 
 class Steps:
@@ -209,29 +205,19 @@ def first_units(x: Experiment, store: Store) -> list[str]:
     for every strategy. Images known to be undecodable are left out.
 
     Where the budget is `balanced`, classes take turns. Raises UsageError where the oracle cannot
-    know them.
+    know them, or where the budget does not buy a single unit.
     """
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
     units = _random_order(ids, x.seed, "initial")
     if x.budget.balanced:
         units = _in_turns(units, x.oracle.known_classes(store))
-    return list(affordable(x, store, units))
-
-
-def affordable(x: Experiment, store: Store, units: Sequence[str]) -> Iterator[str]:
-    """The first of these units, as many as `budget.initial` is for.
-
-    Costs are asked for a few at a time: they may take as long as an image takes to read.
-    """
-    left = float(x.budget.initial)
-    for start in range(0, len(units), ASKED):
-        some = units[start : start + ASKED]
-        costs = x.oracle.costs(store, some)
-        count = bought(costs, left, x.budget.overshoot)
-        yield from some[:count]
-        left -= float(costs[:count].sum())
-        if count < len(some):
-            return
+    count, _ = Market(x, store, ()).affordable(units, x.budget.initial)
+    if units and not count:
+        raise UsageError(
+            f"budget.initial: {x.budget.initial} {x.budget.unit} do not buy the first image,"
+            f" {units[0]!r}; set it higher"
+        )
+    return units[:count]
 
 
 def _in_turns(units: list[str], classes: Mapping[str, int]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,14 @@ from rayal.errors import DataError
 from rayal.experiment import Experiment
 from rayal.masks import LabelValue
 from rayal.regions import Place, place_of
+from rayal.selection import bought
 
 if TYPE_CHECKING:
     from rayal.clicks import Region
+
+
+ASKED = 256
+"""Units whose costs are asked for at a time."""
 
 
 class Market:
@@ -32,6 +37,20 @@ class Market:
     def costs(self, units: Sequence[str]) -> NDArray[np.float64]:
         """What each unit costs."""
         return np.ones(len(units)) if self.one_price else self.oracle.costs(self.store, units)
+
+    def affordable(self, units: Sequence[str], budget: float) -> tuple[int, float]:
+        """How many of these units, bought one after the other, the budget is for, and their cost.
+
+        Costs are asked for a few at a time: each may take as long as an image takes to read.
+        """
+        count, spent = 0, 0.0
+        for start in range(0, len(units), ASKED):
+            costs = self.costs(units[start : start + ASKED])
+            some = bought(costs, budget - spent, self.overshoot)
+            count, spent = count + some, spent + float(costs[:some].sum())
+            if some < len(costs):
+                break
+        return count, spent
 
     def regions(self, image: str) -> "dict[int, Region]":
         """By number the regions of an image that are left."""
@@ -62,14 +81,19 @@ def of_images(labels: Mapping[str, LabelValue], store: Store) -> dict[str, Label
     for unit, label in labels.items():
         place = _known(unit, known)
         parts[place.image][-1 if place.number is None else place.number] = label
-    return {image: _whole(parts[image]) for image in images if image in parts}
+    return {image: _whole(image, parts[image]) for image in images if image in parts}
 
 
-def _whole(parts: Mapping[int, LabelValue]) -> LabelValue:
+def _whole(image: str, parts: Mapping[int, LabelValue]) -> LabelValue:
     if len(parts) == 1:
         return next(iter(parts.values()))
-    regions = [parts[number] for number in sorted(parts)]
-    return masks.merged([label for label in regions if isinstance(label, bytes)])
+    drawn = [parts[number] for number in sorted(parts)]
+    if wrong := [label for label in drawn if not isinstance(label, bytes)]:
+        raise DataError(
+            f"image {image!r} has {len(drawn)} labels, of which {wrong[0]!r:.80} is no mask that"
+            " could be laid over the others"
+        )
+    return masks.merged(cast(list[bytes], drawn))
 
 
 def _known(unit: str, images: Collection[str]) -> Place:

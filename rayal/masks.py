@@ -9,15 +9,19 @@ H rows, W columns.
 
 import io
 import json
+import os
+import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rayal import uri
+from rayal import images, uri
 from rayal.images import BadImage, Decoding, arranged
+from rayal.storage import located
 
 IGNORE = 255
 """A pixel that is no class: never trained on, never judged."""
@@ -31,6 +35,7 @@ FORMATS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
 MODES = ("1", "L", "P", "I;16")
 """One number a pixel; of a palette its index, whatever its colours."""
 SHOWN = 8  # values in a message
+HEAD = 2**16  # bytes
 FAR = 1e6  # pixels: where a coordinate is cut off, far outside of any image
 
 
@@ -97,9 +102,27 @@ def read(original: bytes | str, masks: MaskDecoding, decoding: Decoding) -> Mask
         data = uri.read(original) if isinstance(original, str) else original
     except BadImage as error:
         raise BadMask(str(error)) from error
-    if masks.names and data[:64].lstrip()[:1] == b"{":  # no image begins so
+    if masks.names and _is_drawn(data):
         return _drawn(data, masks, decoding)
-    return _classes(_pixels(data, decoding), masks.values)
+    others = ", JSON of polygons" if masks.names else ""
+    return _classes(_pixels(data, decoding, others), masks.values)
+
+
+def same_size(image: str, mask: str, masks: MaskDecoding) -> bool:
+    """Whether the headers of an image and of its mask, at these addresses, tell the same size.
+
+    False also where one of them tells none: then only decoding both can say.
+    """
+    try:
+        head = _head(mask)
+        if masks.names and _is_drawn(head):
+            drawn = _polygons(uri.read(mask))
+            size = drawn.height, drawn.width
+        else:
+            size = _size(head, FORMATS)
+        return size == _size(_head(image), images.FORMATS)
+    except Exception:  # as in `_pixels`
+        return False
 
 
 def arrange(mask: Mask, decoding: Decoding) -> Mask:
@@ -114,8 +137,30 @@ def arrange(mask: Mask, decoding: Decoding) -> Mask:
     return final
 
 
-def _pixels(data: bytes, decoding: Decoding) -> NDArray[np.integer]:
-    """The stored values, H W, of an image file with one number a pixel."""
+def _head(address: str) -> bytes:
+    """The first bytes of a file, where its size is said; raises for what is no regular file."""
+    if os.path.isabs(address):
+        if not stat.S_ISREG(os.stat(address).st_mode):
+            raise BadImage(f"no regular file: {address}")
+        with open(address, "rb") as file:
+            return file.read(HEAD)
+    fs, path = located(uri.checked(address))
+    data: bytes = fs.cat_file(path, 0, HEAD)
+    return data
+
+
+def _size(head: bytes, formats: tuple[str, ...]) -> tuple[int, int]:
+    """Height and width of an image, upright; from the first bytes of its file."""
+    with Image.open(io.BytesIO(head), formats=formats) as image:
+        # Not the file's own way to its EXIF, which for a PNG is to decode all of it.
+        turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) >= 5
+        width, height = image.size
+        return (width, height) if turned else (height, width)
+
+
+def _pixels(data: bytes, decoding: Decoding, others: str = "") -> NDArray[np.integer]:
+    """The stored values, H W, of an image file with one number a pixel; `others` are the formats
+    that would have done too, for the message."""
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in images.py
     if not data:
         raise BadMask("empty file")
@@ -132,7 +177,7 @@ def _pixels(data: bytes, decoding: Decoding) -> NDArray[np.integer]:
     except BadMask:
         raise
     except UnidentifiedImageError as error:  # whose message is the address of a buffer
-        raise BadMask(f"not a mask in one of the formats {', '.join(FORMATS)}") from error
+        raise BadMask(f"not a mask in one of the formats {', '.join(FORMATS)}{others}") from error
     except Exception as error:  # decoders raise anything on hostile bytes
         raise BadMask(f"{type(error).__name__}: {error}") from error
 
@@ -169,6 +214,22 @@ class _Polygons(BaseModel):
     objects: list[_Polygon]
 
 
+def _is_drawn(data: bytes) -> bool:
+    """Whether this begins as JSON does, perhaps behind a byte order mark, and no image does."""
+    return data[:64].removeprefix(BOM_UTF8).lstrip()[:1] == b"{"
+
+
+def _polygons(data: bytes) -> _Polygons:
+    try:
+        return _Polygons.model_validate(json.loads(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BadMask(f"not a file of polygons: {place}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadMask(f"not a file of polygons: {error}") from error
+
+
 def _drawn(data: bytes, masks: MaskDecoding, decoding: Decoding) -> Mask:
     """Polygons one over the other in the order of the file; where there is none, IGNORE.
 
@@ -176,14 +237,7 @@ def _drawn(data: bytes, masks: MaskDecoding, decoding: Decoding) -> Mask:
     """
     from rayal.polygons import fill  # with scipy, which most readers of masks do without
 
-    try:
-        found = _Polygons.model_validate(json.loads(data))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise BadMask(f"not a file of polygons: {place}: {first['msg']}") from error
-    except (ValueError, RecursionError) as error:
-        raise BadMask(f"not a file of polygons: {error}") from error
+    found = _polygons(data)
     _check_area(found.width, found.height, decoding)
     mask = np.full((found.height, found.width), IGNORE, np.uint8)
     for item in found.objects:

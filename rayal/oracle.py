@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal.budget import CostUnit
-from rayal.dataset import Store
+from rayal.dataset import Card, Store
 from rayal.errors import UsageError
 from rayal.masks import LabelValue
 from rayal.parts import Component
@@ -41,6 +41,9 @@ class Oracle(Component):
 
         `out` is the folder of the stage, for what an oracle exchanges with people.
         """
+
+    def check(self, card: Card) -> None:
+        """Raises UsageError where its options do not fit the dataset, before anything is asked."""
 
     def known_classes(self, store: Store) -> Mapping[str, int]:
         """Id -> class index of the whole pool before anything is asked, for `budget.balanced`.

@@ -26,12 +26,17 @@ class PixelStrategy(Strategy):
     """What an image's score is in a dense task: the `mean` over its pixels, the `max`, or how many
     are `above` the threshold."""
     threshold: float | None = None
-    """Of `above`, in the unit of the strategy's own numbers: 0.6 for entropies in the paper."""
+    """Of `above` only, in the unit of the strategy's own numbers: for entropies the paper's 0.6."""
 
     @model_validator(mode="after")
     def _known_threshold(self) -> Self:
         if self.pixels == "above" and self.threshold is None:
             raise ValueError("pixels: above needs a threshold; 0.6 for entropies in the literature")
+        if self.pixels != "above" and self.threshold is not None:
+            raise ValueError(
+                f"threshold {self.threshold:g} counts nothing with pixels: {self.pixels}; set"
+                " pixels to above, or threshold to null"
+            )
         return self
 
     @abstractmethod

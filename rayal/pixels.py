@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import adaptive_max_pool2d, interpolate
 
 Pixels = Literal["mean", "max", "above"]
 """How one number per pixel becomes one per image: their mean, the largest, or how many are above a
@@ -22,12 +22,19 @@ def upsampled(logits: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def on_grid(masks: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Masks N H W at the positions of the logit grid, N h w: the class of the nearest pixel."""
+    """Masks N H W at the positions of the logit grid, N h w: the class of the nearest pixel.
+
+    Truth values say which pixels are of an image. One that is so small that it holds the middle of
+    no position has those that it touches: what is true somewhere is true at one position or more.
+    """
     if masks.shape[1:] == size:
         return masks
-    return interpolate(masks[:, None].float(), list(size), mode="nearest-exact")[:, 0].to(
-        masks.dtype
-    )
+    pixels = masks[:, None].float()
+    found = interpolate(pixels, list(size), mode="nearest-exact")[:, 0].to(masks.dtype)
+    if masks.dtype != torch.bool:
+        return found
+    touched = adaptive_max_pool2d(pixels, list(size))[:, 0].bool()
+    return torch.where(found.any(dim=(1, 2), keepdim=True), found, touched)
 
 
 def valid_pixels(sizes: Tensor, height: int, width: int) -> Tensor:
@@ -42,13 +49,16 @@ def per_image(
 ) -> Tensor:
     """One number per image, N, from one per pixel, N H W, of which only the `valid` ones count.
 
-    N, of whole images, stay as they are. `above` counts values strictly above `threshold`.
+    N, of whole images, stay as they are. `above` counts values strictly above `threshold`. Where a
+    valid pixel is NaN, so is the image: a count would make it one that nobody is uncertain of.
     """
     if values.ndim == 1:
         return values
     inside = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
     if pixels == "above":
-        return ((values > threshold) & inside).sum(dim=(1, 2)).to(values.dtype)
+        unknown = (values.isnan() & inside).any(dim=(1, 2))
+        above = ((values > threshold) & inside).sum(dim=(1, 2)).to(values.dtype)
+        return above.masked_fill(unknown, torch.nan)
     if pixels == "max":
         return values.masked_fill(~inside, -torch.inf).amax(dim=(1, 2))
     return values.masked_fill(~inside, 0).sum(dim=(1, 2)) / inside.sum(dim=(1, 2))

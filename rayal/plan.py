@@ -1,51 +1,34 @@
 """What a run will do and what it will cost, before anything starts."""
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from torch import nn
 
 from rayal.checks import Resources, check, check_strategies, shortages, warnings
 from rayal.dataset import Card, Store
 from rayal.experiment import Experiment
-from rayal.feed import batch_ends
 from rayal.model import build, last_layer, save_weights
 from rayal.model_card import ModelCard
+from rayal.planned_cycles import Cycle, Prices, plan_cycles
 from rayal.probe import Probe, measure
-from rayal.signals import SignalName
+from rayal.region_strategy import RegionStrategy
 from rayal.storage import Json
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-MODEL_FREE: frozenset[SignalName] = frozenset({"images", "noise", "previous_probs"})
 ID_BYTES, SCORE_BYTES, KEPT_BYTES = 24, 8, 2  # id and status, float64, float16 in a row of scores
 CHECKPOINTS = 3  # two are kept while a third is written
+MOMENTS = {"sgd": 1, "adam": 2}  # numbers that an optimizer keeps of each weight
 PRICED = 32  # images whose cost is asked for, where units differ in cost
 CONNECT_SECONDS, TRAIN_SECONDS, SCORE_SECONDS = 6.0, 10.0, 4.0
 """Start-up on Ray: of Ray itself, of a training's workers, of a pass's actors (2 cores, 2.60)."""
-
-
-class Cycle(NamedTuple):
-    """What one cycle does."""
-
-    cycle: int
-    labels: int
-    """Images trained on."""
-    steps: int
-    """Updates of the weights, of each member of an ensemble."""
-    evaluated: int
-    """Test images."""
-    scored: int
-    """Candidates; 0 in the last cycle, which only trains and evaluates."""
-    passes: int
-    """Networks that each candidate goes through."""
-    bought: int
-    """Labels added for the next cycle."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +82,7 @@ def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
     card = store.card
     check(x, card)
     check_strategies(x, store)
-    cycles, network = tuple(plan_cycles(x, card, _price(x, store))), _network(x, card)
+    cycles, network = tuple(plan_cycles(x, card, _prices(x, store))), _network(x, card)
     timed = measure(x, store) if probe else None
     return Plan(
         cycles=cycles,
@@ -111,49 +94,18 @@ def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
     )
 
 
-def _price(x: Experiment, store: Store) -> float:
-    """Mean cost of an image, of some of the pool."""
+def _prices(x: Experiment, store: Store) -> Prices:
+    """Of some images of the pool."""
     if x.budget.unit == "samples":
-        return 1.0
+        return Prices()
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
     some = [ids[i] for i in np.linspace(0, len(ids) - 1, min(len(ids), PRICED)).astype(int)]
-    return max(1.0, float(np.mean(x.oracle.costs(store, some))))
-
-
-def plan_cycles(x: Experiment, card: Card, price: float = 1.0) -> Iterator[Cycle]:
-    """What `loop.run` will do, where the oracle answers everything, whole images, at this `price`
-    each."""
-    labels, scheme = int(x.budget.initial / price), x.scheme
-    for cycle in count():
-        ends = batch_ends(labels, scheme.batch_size, x.compute.train_workers)
-        left = 0 if x.budget.is_spent(cycle, 0) else int(x.budget.due(cycle) / price) - labels
-        unlabeled = card.pool - labels
-        scored = min(x.candidates or unlabeled, unlabeled) if left > 0 else 0
-        bought = min(left, scored)
-        yield Cycle(
-            cycle=cycle,
-            labels=labels,
-            steps=scheme.steps or scheme.length * len(ends),
-            evaluated=card.test,
-            scored=scored,
-            passes=_passes(x, cycle) if scored else 0,
-            bought=bought,
-        )
-        if not bought:
-            return
-        labels += bought
-
-
-def _passes(x: Experiment, cycle: int) -> int:
-    """Networks that a candidate goes through. Where the whole pool is scored, the last cycle's
-    predictions are kept and need no second pass."""
-    strategies = x.scored().values()
-    signals = {signal for strategy in strategies for signal in strategy.needs | strategy.kept()}
-    references = {strategy.reference(cycle) for strategy in strategies} - {None}
-    if x.candidates is None:
-        references.discard("previous")
-    members = x.ensemble - 1 if "ensemble_log_probs" in signals else 0
-    return bool(signals - MODEL_FREE or x.keeps_probs(cycle)) + len(references) + members
+    clicks = float(x.oracle.costs(store, some).sum())
+    image = max(1.0, clicks / len(some))
+    if not isinstance(x.strategy, RegionStrategy):
+        return Prices(image, image)
+    regions = sum(len(found) for found in x.oracle.regions(store, some).values())
+    return Prices(image, max(1.0, clicks / max(1, regions)))
 
 
 def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
@@ -176,6 +128,8 @@ def _disk(
     kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
     kept += ["probs"] if x.keeps_probs(0) else []
     widths = {"features": feature_width(network), "noise": 1}
+    if x.task.dense:
+        widths["grid_entropy"] = 2 + math.prod(_grid(network, card))
     numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
     beside = sum(_companions(x, card, network).values())
@@ -184,8 +138,16 @@ def _disk(
     return {
         "weights": (weights + beside) * len(cycles) * x.ensemble,
         "scores": row * rows,
-        "checkpoints while training": CHECKPOINTS * 2 * weights,  # with the optimizer's momentum
+        "checkpoints while training": CHECKPOINTS * (1 + MOMENTS[x.scheme.optimizer]) * weights,
     }
+
+
+def _grid(network: nn.Module, card: Card) -> tuple[int, ...]:
+    """Height and width of the grid of predictions, found without computing them."""
+    with torch.no_grad():
+        images = torch.empty(1, *card.image.shape, device="meta")
+        logits = copy.deepcopy(network).to("meta").eval()(images).logits
+    return tuple(logits.shape[2:])
 
 
 def feature_width(network: nn.Module) -> int:
@@ -210,7 +172,8 @@ def _memory(
     most = cycles[-1].labels
     sizes = {
         "labeled images": resident(most, image),
-        "weights, gradients and momentum": 3 * len(save_weights(network)),
+        "weights, gradients and optimizer": (2 + MOMENTS[x.scheme.optimizer])
+        * len(save_weights(network)),
     }
     if x.task.dense:
         sizes["masks"] = resident(most, pixels)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from time import monotonic
 from typing import cast
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from rayal.card import CARD, Card, Encoding, ImageSpec, SplitName
 from rayal.errors import DataError, UsageError
+from rayal.masks import same_size
 from rayal.source import AnyImage, AnyMask, Source, Units, quoted
 from rayal.store import LABEL_FILES
 from rayal.store_writer import ImageFiles, MaskFile
@@ -42,7 +43,7 @@ def prepare(
 
     Raises DataError for ids or labels that `Source.check` refuses, for masks that cannot be used
     and for a pool without a usable image; UsageError for images that differ in size where no size
-    is set.
+    is set. Of masks that are not verified it sees only what `_unverified` says.
     """
     source.check()
     shape = _shape(source)
@@ -152,16 +153,18 @@ def _examined(
     """Ids and looks, a few after the other, decoded on all cores."""
     ids, images = iter(units.ids), iter(units.images)
     masks = iter(cast(Iterable[AnyMask | None], units.labels)) if source.masks else repeat(None)
+    firsts = chain([True], repeat(False))
     least = min(GROUP_ROWS, LOOK_BYTES // math.prod(shape)) if source.verify else GROUP_ROWS
     done, told = 0, monotonic()
 
-    def examine(image: AnyImage | None, mask: AnyMask | None) -> Look:
-        return _look(image, mask, source, encoding)
+    def examine(image: AnyImage | None, mask: AnyMask | None, first: bool) -> Look:
+        return _look(image, mask, source, encoding, first)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
+        run = threads.map if source.verify or source.masks else map
         while group := list(islice(ids, max(least, 1))):
             found = islice(images, len(group)), islice(masks, len(group))
-            looks = list(threads.map(examine, *found) if source.verify else map(examine, *found))
+            looks = list(run(examine, *found, firsts))
             assert len(group) == len(looks), "a source has fewer images or masks than ids"
             yield group, looks
             done += len(group)
@@ -170,15 +173,33 @@ def _examined(
                 logger.info("prepared %d of %d images of the %s", done, len(units.ids), split)
 
 
-def _look(image: AnyImage | None, mask: AnyMask | None, source: Source, encoding: Encoding) -> Look:
-    """One image and, where labels are such, its mask."""
+def _look(
+    image: AnyImage | None, mask: AnyMask | None, source: Source, encoding: Encoding, first: bool
+) -> Look:
+    """One image and, where labels are such, its mask; `first` of its split."""
     if not source.verify:
-        return Look(image, mask=MaskLook(mask))
+        return Look(image, mask=_unverified(image, mask, source, first))
     seen = look(image, source.decoding)
     if source.masks is None:
         return seen
     of_mask = look_at_mask(mask, source.masks, source.decoding, seen, keep=encoding == "uri")
     return seen._replace(mask=of_mask)
+
+
+def _unverified(
+    image: AnyImage | None, mask: AnyMask | None, source: Source, first: bool
+) -> MaskLook:
+    """The mask as it is, with a fault that shows at a glance: of the first, which has the values of
+    all the others; else where it has not the size of its image, to which it would be stretched."""
+    masks = source.masks
+    if masks is None:
+        return MaskLook(mask)
+    known = isinstance(image, str) and isinstance(mask, str) and same_size(image, mask, masks)
+    if known and not first:
+        return MaskLook(mask)
+    seen = look(image, source.decoding)
+    found = look_at_mask(mask, masks, source.decoding, seen, keep=True)
+    return MaskLook(mask, fault=None if seen.bad else found.fault)
 
 
 def _write_classes(out: Path, source: Source) -> None:

@@ -7,6 +7,7 @@ regions are, which only a simulation can.
 """
 
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from rayal.errors import UsageError
 from rayal.greedy import tie_order
-from rayal.regions import region_id
+from rayal.regions import region_id, region_of
 from rayal.selection import Scored
 from rayal.signals import Signals
 from rayal.strategy import Strategy
@@ -45,7 +46,7 @@ class RegionStrategy(Strategy):
     def score(self, s: Signals) -> None:
         """Regions are compared where they are known: on the driver."""
 
-    def ranks(self) -> bool:
+    def ranks(self, one_price: bool = True) -> bool:
         return False
 
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -54,10 +55,17 @@ class RegionStrategy(Strategy):
             " use it in a run"
         )
 
-    def select_regions(
-        self, pool: Scored, budget: float, rng: np.random.Generator
-    ) -> tuple[list[str], float]:
-        """Units to buy, in order, and what they cost."""
+    def check(self, ids: Collection[str]) -> None:
+        known = set(ids)
+        for image in ids:
+            if place := region_of(image, known):
+                raise UsageError(
+                    f"image {image!r} has the name of region {place.number} of image"
+                    f" {place.image!r}; rename one of them to buy regions"
+                )
+
+    def select_regions(self, pool: Scored, budget: float, rng: np.random.Generator) -> list[str]:
+        """Units to buy, in order, whose clicks fit the budget."""
         order, taken = tie_order(pool, rng).tolist(), dict[int, set[int]]()
         chosen, spent = list[str](), 0.0
         while order:
@@ -74,10 +82,10 @@ class RegionStrategy(Strategy):
                 number = self.best(pool, place, left, rng)
                 cost = left[number].clicks
                 if spent >= budget if pool.overshoot else spent + cost > budget:
-                    return chosen, spent
+                    return chosen
                 chosen.append(region_id(image, number))
                 spent += cost
                 taken.setdefault(place, set()).add(number)
                 again.append(place)
             order = again
-        return chosen, spent
+        return chosen

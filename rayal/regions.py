@@ -17,8 +17,11 @@ def place_of(unit: str, images: Container[str]) -> Place | None:
 
     Ids of images may hold slashes too: where `a/0` is an image, it is that.
     """
-    if unit in images:
-        return Place(unit, None)
+    return Place(unit, None) if unit in images else region_of(unit, images)
+
+
+def region_of(unit: str, images: Container[str]) -> Place | None:
+    """The place that the unit names if it is a region of one of `images`; None if it is none."""
     image, _, number = unit.rpartition("/")
     if image in images and number.isdecimal() and str(int(number)) == number:
         return Place(image, int(number))

@@ -214,13 +214,16 @@ class Learner:
         return self.supervised_loss(self.network(batch.images), batch)
 
     def supervised_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Mean loss of the labeled images, plus the companions'; notes the accuracy."""
+        """Mean loss of the labeled images, plus the companions'; notes the accuracy.
+
+        All workers have to call it in every step.
+        """
         outputs = outputs._replace(logits=outputs.logits.float())
         for companion in self.companions.values():
             companion.observe(outputs, batch.labels)
         per_unit = self.per_unit_loss(outputs, batch)
         self.note(accuracy=self.task.accuracy(outputs.logits, batch.labels))
-        loss: Tensor = per_unit.mean()
+        loss = self._mean(per_unit, batch)
         for companion_loss in self._companion_losses:
             loss = loss + companion_loss(outputs, per_unit.detach(), batch.progress)
         return loss
@@ -228,6 +231,20 @@ class Learner:
     def per_unit_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """One loss per labeled image, (B,): the task's."""
         return self.task.loss(outputs.logits, batch.labels)
+
+    def _mean(self, per_unit: Tensor, batch: Batch) -> Tensor:
+        """Mean of (B,), each image counted as the task weighs it, a scalar.
+
+        Times `Batch.weight`, and then averaged over workers, it is that of the global batch.
+        """
+        weights = self.task.weights(batch.labels)
+        if weights is None:
+            return per_unit.mean()
+        total = weights.sum()
+        if workers() > 1:
+            dist.all_reduce(total)  # parts of equal size may hold unequal numbers of labels
+        share = (per_unit * weights).sum() / torch.where(total > 0, total, 1.0)
+        return share * (workers() / batch.weight)
 
     def note(self, **values: Tensor) -> None:
         """Adds scalars to what this step returns."""

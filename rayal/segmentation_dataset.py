@@ -31,7 +31,9 @@ class SegmentationDataset(EncodedDataset):
     """Images of which every pixel has a class, in a mask of the same size.
 
     Masks follow the geometry of their images, so a centre of a larger `resize` is refused. Where
-    nothing is verified, files are identified by name and size only, like those of ImageNet.
+    nothing is verified, files are identified by name and size only, like those of ImageNet; that
+    masks have the sizes of their images is read from the headers of both, and of the pool and of
+    the test images the first mask is decoded.
     """
 
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"segmentation"})

@@ -57,8 +57,11 @@ class Strategy(Component):
         """N or N H W, higher = label sooner; None where `select` does all the work."""
         return None
 
-    def ranks(self) -> bool:
-        """Whether it takes the highest scores, for which the pool need not be in memory."""
+    def ranks(self, one_price: bool = True) -> bool:
+        """Whether it takes the highest scores, for which the pool need not be in memory.
+
+        `one_price`: every unit costs 1.
+        """
         return type(self).select is Strategy.select
 
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -56,8 +56,13 @@ class Task(Component):
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """One loss per image, (N,), of logits N C or N C h w; averaging them is the scheme's
-        business."""
+        """One loss per image, (N,), of logits N C or N C h w, whatever else is in its batch;
+        averaging them, by `weights`, is the scheme's business."""
+
+    def weights(self, labels: Tensor) -> Tensor | None:
+        """How much each image counts in the mean loss of a batch, (N,) float32, at least 0; None:
+        all alike. A batch of nothing but 0 has loss 0."""
+        return None
 
     @abstractmethod
     def accuracy(self, logits: Tensor, labels: Tensor) -> Tensor:

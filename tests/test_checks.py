@@ -4,12 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from rayal import config
 from rayal.checks import Resources, check, warnings
-from rayal.dataset import Card
+from rayal.dataset import Card, ImageSpec
 from rayal.errors import UsageError
 from rayal.experiment import Experiment
 from rayal.parts import find
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 FIELDS: dict[str, Any] = {
     "name": "tiny",
@@ -82,6 +86,86 @@ def test_pretrained_weights_are_tried(card: Card, tmp_path: Path) -> None:
     (line,) = problems(x, card)
 
     assert "no.safetensors" in line
+
+
+def dense(card: Card, name: str, *changes: str, size: tuple[int, int] = (90, 120)) -> list[str]:
+    """The problems of a configuration on images of a size."""
+    channels = {"channels": 3, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    spec = ImageSpec(height=size[0], width=size[1], **channels)
+    x = config.load(CONFIGS / f"{name}.yaml", ["dataset.root=/nowhere", *changes])
+    return problems(x, card.model_copy(update={"image": spec}))
+
+
+def test_companions_that_the_model_has_no_place_for(card: Card) -> None:
+    """The first labels would be bought, and the first training of `isda` die of its last layer."""
+    assert [] == dense(card, "camvid_dast_al")
+    (line,) = dense(card, "camvid_dast_al", "model=deeplab_v2")
+    assert line.startswith("model: 'deeplab_v2', but isda, epmcm: the last layer of DenseNetwork")
+    assert line.endswith("use a model whose last layer is a 1x1 convolution")
+    (line,) = dense(card, "camvid", "model=deeplab_v2", "strategy=epmcm")
+    assert line.startswith("model: 'deeplab_v2', but epmcm: ")
+
+
+SEES = "the discriminator sees 12x40 pixels, it needs 16x16"
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "expected"),
+    [
+        (["scheme.augment.window=[16,16]", "scheme.augment.scale=null"], (16, 16), []),
+        (
+            ["scheme.augment.window=[12,40]"],
+            (90, 120),
+            [f"scheme.augment.window: [12, 40], but {SEES}; choose another"],
+        ),
+        (
+            ["scheme.augment.window=null", "scheme.augment.scale=null"],
+            (12, 40),
+            [f"dataset: 'camvid', but {SEES}; use larger images"],
+        ),
+        (["scheme.augment.window=[16,40]"], (12, 40), []),  # never sees the images themselves
+        (
+            [
+                "scheme.augment.window=[16,40]",
+                "strategy={name: d_score, discriminator: {width: 16}}",
+                "observers=[{name: d_score, discriminator: {width: 16}}]",
+            ],
+            (12, 40),
+            [f"dataset: 'camvid', but {SEES}; use larger images"],
+        ),
+    ],
+    ids=["least", "window", "image", "window of a small image", "scored"],
+)
+def test_what_the_discriminator_would_see(
+    card: Card, changes: list[str], size: tuple[int, int], expected: list[str]
+) -> None:
+    """A traceback in the first step, or after a whole training in the first pass."""
+    assert expected == dense(card, "camvid_s4gan", *changes, size=size)
+
+
+def test_options_of_the_oracle_that_do_not_fit(card: Card) -> None:
+    """Found after the first purchase, it would look like a fault of a mask."""
+    (line,) = dense(card, "camvid_clicks", "oracle.background=200")
+
+    assert line.startswith("oracle.background: 200 is no class of")
+
+
+def test_windows_too_small_for_the_model(card: Card) -> None:
+    """The model is asked about whole images, and trains on windows."""
+    (line,) = dense(card, "camvid", "scheme.augment.window=[4,40]")
+
+    assert line.startswith("scheme.augment.window: [4, 40], but model 'small_segmenter': images of")
+    assert line.endswith("4x40 px are too small; it needs 8x8; choose another")
+
+
+def test_companions_are_tried_without_a_trace(card: Card) -> None:
+    """A check would change what the rest of the process draws."""
+    torch.manual_seed(3)
+    expected = torch.rand(5)
+    torch.manual_seed(3)
+
+    assert [] == dense(card, "camvid_s4gan")
+    assert torch.equal(expected, torch.rand(5))
 
 
 @pytest.mark.parametrize(

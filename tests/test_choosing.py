@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rayal import scores
-from rayal.choosing import choose
+from rayal.choosing import agreement, choose
 from rayal.errors import DataError
 from rayal.ids import Ids
 from rayal.market import Market
@@ -109,6 +109,14 @@ def test_select_picks_from_a_runs_pass_what_the_run_picks(
     )
 
     assert ran["ids"] == select(scored.url, request).ids
+
+
+def test_images_are_not_compared_with_regions():
+    """Agreement would be 0 where there is nothing to agree on."""
+    picks = {"polygon": {"a/0", "b/3"}, "random": {"a", "b"}, "other": {"a/0"}, "entropy": {"b"}}
+    found = agreement(picks, {"polygon", "other"})
+
+    assert {"polygon": {"other": 1.0}, "random": {"entropy": 1.0}, "other": {}} == found
 
 
 def test_nothing_is_left_behind_where_a_strategy_fails(

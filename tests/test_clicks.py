@@ -100,6 +100,65 @@ def test_holes_are_filled_or_cost_clicks():
     assert not traced.mask()[1, 1]
 
 
+@given(st.integers(0, 10_000), st.integers(1, 3), st.sampled_from([4, 8]))
+@quick
+def test_holes_never_add_pixels(seed, thickness, connectivity):
+    """Thin loops around holes: simplified by 10 pixels, holes overlap and stick out of the polygon,
+    and what an odd number of outlines surrounds would be labeled outside of the region."""
+    mask = loops(seed, thickness)
+    options = ClickModel(tolerance=10, connectivity=connectivity, holes="traced")
+    for region in approximate(mask, options):
+        outer = ring_mask(region.polygon, mask.shape)
+        holes = [ring_mask(hole, mask.shape) for hole in region.holes]
+
+        expected = outer & ~np.any([np.zeros_like(outer), *holes], axis=0)
+        np.testing.assert_array_equal(expected, region.mask())
+
+
+def test_some_holes_stick_out():
+    """The test above would compare the same things."""
+    regions = [
+        region
+        for seed in range(20)
+        for region in approximate(loops(seed, 1), ClickModel(tolerance=10, holes="traced"))
+    ]
+    out = [
+        (ring_mask(hole, region.shape) & ~ring_mask(region.polygon, region.shape)).any()
+        for region in regions
+        for hole in region.holes
+    ]
+
+    assert any(out) and not all(out)
+
+
+def loops(seed: int, thickness: int) -> np.ndarray:
+    """Crooked closed curves of one class on void, some across others."""
+    rng = np.random.default_rng(seed)
+    mask = np.full((70, 80), IGNORE, np.uint8)
+    y, x = np.mgrid[:70, :80]
+    for _ in range(rng.integers(1, 4)):
+        centre = rng.integers(25, 45), rng.integers(25, 55)
+        angle, far = (
+            np.arctan2(y - centre[0], x - centre[1]),
+            np.hypot(y - centre[0], x - centre[1]),
+        )
+        bumps, size = rng.integers(2, 7), rng.integers(10, 24)
+        radius = size + rng.uniform(2, 8) * np.sin(bumps * angle + rng.uniform(0, 6))
+        mask[abs(far - radius) <= thickness] = 1
+    return mask
+
+
+def ring_mask(ring: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The pixels whose centres a ray to the left of crosses an odd number of edges."""
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    inside = np.zeros(shape, bool)
+    for (ax, ay), (bx, by) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+        if ay != by:
+            crossing = ax + (y - ay) * (bx - ax) / (by - ay)
+            inside ^= ((ay > y) != (by > y)) & (crossing <= x)
+    return inside
+
+
 def test_the_background_has_no_regions():
     """It would cost clicks, or be painted over objects."""
     mask = picture("0000", "0110", "0000")

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from rayal import session
+from rayal import config, session
 from rayal.engine.local import LocalEngine
 from rayal.experiment import Experiment
 from rayal.images import Decoding
 from rayal.ledger import Ledger, PoolState
 from rayal.loop import run
 from rayal.masks import IGNORE, LabelValue, decode
+from rayal.record import Record
+from rayal.report.runs import Run
 from rayal.storage import Folder, Json
 from rayal.training import TrainJob
 from tests import scenes
@@ -310,7 +312,8 @@ def test_a_training_ignores_what_was_not_bought(polygons):
 
 
 def test_regions_are_bought_until_there_are_none(dense, tmp_path):
-    """A run with more budget than regions would go round for ever, or buy one twice."""
+    """A run with more budget than regions would train on the same labels again and again, or buy
+    one twice; its curve would go on over clicks that nobody made."""
     dataset = dense().dataset.model_copy(update={"limit_pool": 5})
     budget = {"initial": 30, "per_cycle": 60, "total": 10_000, "unit": "clicks"}
     x = dense(dataset=dataset, strategy="random_polygon", **{**CLICKS, "budget": budget})
@@ -319,6 +322,12 @@ def test_regions_are_bought_until_there_are_none(dense, tmp_path):
 
     assert everything == done.pool.spent
     assert 5 == len(done.jobs[-1].ids)
+    spent = [row["cost"] for row in done.metrics]
+    assert sorted({*spent}) == spent and everything == spent[-1]
+    assert [False] * (len(spent) - 1) == [pick["sold_out"] for pick in done.picks]
+    Folder(tmp_path).write("experiment.yaml", config.dump(x).encode())
+    curve = Run.read(Record(Folder(tmp_path))).points
+    assert [30, *(30 + 60 * n for n in range(1, len(spent) - 1)), everything] == list(curve)
 
 
 POINTS = [

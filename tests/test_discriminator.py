@@ -84,6 +84,19 @@ def test_images_too_small_are_refused() -> None:
         discriminator()(*pairs(2, (12, 96)))
 
 
+@pytest.mark.parametrize("size", [(15, 40), (40, 15), (16, 16)])
+def test_says_beforehand_what_it_refuses(size: tuple[int, int]) -> None:
+    """A run that passes its check would end in the first step."""
+    reason = DiscriminatorSpec().accepts(*size)
+
+    if reason is None:
+        assert (16, 16) == size
+        discriminator()(*pairs(1, size))
+    else:
+        with pytest.raises(UsageError, match=reason):
+            discriminator()(*pairs(1, size))
+
+
 def spec(channels: int) -> ImageSpec:
     return ImageSpec(
         channels=channels, height=64, width=64, mean=(0.5,) * channels, std=(1.0,) * channels

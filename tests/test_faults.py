@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +42,7 @@ from rayal.ledger import Ledger
 from rayal.loop import first_units
 from rayal.model import Model, Outputs
 from rayal.models.small_cnn import SmallCnn
+from rayal.models.small_segmenter import SmallSegmenter
 from rayal.oracle import Label, Oracle
 from rayal.oracles.simulated import Simulated
 from rayal.record import Record, find_records
@@ -51,8 +52,10 @@ from rayal.signals import SIGNAL_NAMES, Signals
 from rayal.storage import Folder
 from rayal.strategies.cod import COD
 from rayal.strategy import Strategy
+from rayal.task import TaskName
 from rayal.teacher import EmaTeacherSpec
 from rayal.training import TrainJob
+from tests import scenes
 from tests.doubles import GuessSpec, Silent, strategies_for
 from tests.killed_run import Runs
 
@@ -684,6 +687,36 @@ def test_a_pool_that_changed_is_another_run(files: Experiment, tmp_path: Path) -
     assert 80 == len(go(files, tmp_path / "run").labels)
 
 
+# ------------------------------------------------------------------ F: labels
+
+
+@pytest.mark.parametrize("geometry", [{"shape": [12, 16]}, {"size": 16}, {"canvas": [40, 48]}, {}])
+@pytest.mark.parametrize("unit", ["train-003", "test-001"])
+def test_a_mask_of_another_size(
+    tiny: Callable[..., Experiment],
+    tmp_path: Path,
+    unit: str,
+    geometry: dict[str, Any],
+) -> None:
+    """Stretched to its image, or filled up, it would be learned without a word, where nothing else
+    is verified (F03)."""
+    root = scenes.write(tmp_path / "scenes", pool=6, test=2)
+    given = {"encoding": "uri", "verify": False, "mean": [0.5] * 3, "std": [0.25] * 3}
+    x = tiny(
+        dataset={"name": "camvid", "root": str(root), **given, **geometry},
+        task="segmentation",
+        model={"name": "small_segmenter", "width": 4},
+        strategy="entropy",
+    )
+    assert 6 == len(x.dataset.open().pool)
+    file = root / f"{unit.split('-')[0]}annot/{unit}.png"
+    Image.open(file).resize((16, 12), Image.Resampling.NEAREST).save(file)
+    with pytest.raises(DataError, match=rf"'{unit}': .* is 12x16 \(HxW\), its image") as stopped:
+        go(x, tmp_path / "run")
+
+    assert 3 == stopped.value.exit_code
+
+
 # ------------------------------------------------------------------ G: scores and selection
 
 
@@ -777,6 +810,68 @@ def test_no_strategy_chooses_by_what_is_no_number(
     assert 3 == stopped.value.exit_code
     assert {} == result(tmp_path, 0, "score") == result(tmp_path, 0, "select")
     assert not list(tmp_path.glob("cycle-000/score/*.parquet"))
+
+
+class SickInAPlace(Model):
+    """In evaluation its logits at one place are `value` for images whose first pixel is bright."""
+
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"segmentation"})
+    value: Literal["nan", "inf", "-inf"]
+
+    def network(self, num_classes: int, image: Any) -> nn.Module:
+        network = SmallSegmenter(width=4).network(num_classes, image)
+        forward_in_health = network.forward
+
+        def forward(images: Tensor) -> Outputs:
+            outputs = forward_in_health(images)
+            if network.training:
+                return outputs
+            logits = outputs.logits.clone()
+            logits[images[:, 0, 0, 0] > 0.5, :, 1, 2] = float(self.value)
+            return outputs._replace(logits=logits)
+
+        network.forward = forward  # type: ignore[method-assign]
+        return network
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The fields of an experiment on scenes of which the last has a bright first pixel."""
+    root = scenes.write(tmp_path_factory.mktemp("scenes"), pool=12, test=2)
+    for file in [*root.glob("train/*.png"), *root.glob("test/*.png")]:
+        pixels = np.array(Image.open(file))
+        pixels[0, 0] = 255 if file.stem == "train-011" else 0
+        Image.fromarray(pixels).save(file)
+    return {
+        "dataset": {"name": "camvid", "root": str(root)},
+        "task": "segmentation",
+        "model": {"name": "small_segmenter", "width": 4},
+        "scheme": {"name": "supervised", "steps": 4, "batch_size": 4, "lr": 0.01},
+        "budget": {"initial": 4, "per_cycle": 4, "total": 8},
+        "compute": ONE_THREAD,
+    }
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("pixels", ["mean", "max", "above"])
+@pytest.mark.parametrize("strategy", ["entropy", "margin", "least_confidence"])
+def test_no_image_is_chosen_whatever_its_other_pixels(
+    tiny: Callable[..., Experiment],
+    street: dict[str, Any],
+    tmp_path: Path,
+    strategy: str,
+    pixels: str,
+    value: Any,
+) -> None:
+    """Of a map a few places may be no numbers: counted as certain they would go unseen (G01)."""
+    threshold = {"threshold": 0.1} if pixels == "above" else {}
+    chooses = {"name": strategy, "pixels": pixels, **threshold}
+    x = tiny(**street | {"model": SickInAPlace(value=value), "strategy": chooses})
+    assert "train-011" not in first_units(x, x.dataset.open())
+    with pytest.raises(DataError, match="'train-011'.* lower (scheme.lr|learning rate)"):
+        go(x, tmp_path)
+
+    assert {} == result(tmp_path, 0, "score") == result(tmp_path, 0, "select")
 
 
 @pytest.mark.parametrize("count", [30, 100])

@@ -24,8 +24,9 @@ LAYERS = {
     ),
     2: "datasets models oracles schemes strategies tasks trackers",
     3: (
-        "batch_size checkpoint checks choosing config evaluation feed loop plan pool_scoring"
-        " probe ranking report scorer scores scoring selecting sweep training training_images"
+        "batch_size checkpoint checks choosing config evaluation feed loop own_choice plan"
+        " planned_cycles pool_scoring probe ranking report scorer scores scoring selecting sweep"
+        " training training_images"
     ),
     4: "engine",
     5: "__main__ cli console session sweeping",

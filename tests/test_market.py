@@ -6,15 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rayal import market as market_module
+from rayal.budget import Budget
 from rayal.dataset import Store
 from rayal.datasets.camvid import Camvid
 from rayal.errors import DataError
 from rayal.experiment import Experiment
+from rayal.ids import Ids
 from rayal.images import Decoding
 from rayal.market import Market, of_images
 from rayal.masks import IGNORE, decode, encode
 from rayal.oracles.clicks import Clicks
 from rayal.regions import region_id
+from rayal.selection import Scored, spend
 from rayal.storage import Folder
 from tests import scenes
 
@@ -87,6 +91,32 @@ def test_costs_are_the_oracles_where_it_counts_clicks(x, store):
     assert not market.one_price and not market.overshoot
 
 
+@pytest.mark.parametrize("asked", [1, 2, 256])
+@pytest.mark.parametrize("overshoot", [False, True])
+def test_what_is_affordable_is_what_spending_buys(x, store, monkeypatch, overshoot, asked):
+    """Costs are asked for a few at a time; the choice must be that of knowing all of them."""
+    monkeypatch.setattr(market_module, "ASKED", asked)
+    ids = store.pool.ids()
+    fields = x.budget.model_dump() | {"overshoot": overshoot}
+    market = Market(x.model_copy(update={"budget": Budget(**fields)}), store, ())
+    costs = market.costs(ids)
+    for budget in (0, costs[0], costs[0] + 1, *np.cumsum(costs), costs.sum() + 1):
+        pool = Scored(Ids(ids), None, costs, overshoot=overshoot)
+        expected = spend(pool, np.arange(len(ids)), budget)
+        assert (len(expected), costs[expected].sum()) == market.affordable(ids, budget)
+
+
+def test_no_cost_is_asked_beyond_the_budget(x, store, monkeypatch):
+    """Outlines of a whole pool of large masks take half an hour."""
+    monkeypatch.setattr(market_module, "ASKED", 2)
+    asked = list[str]()
+    market = Market(x, store, ())
+    monkeypatch.setattr(market, "costs", lambda ids: asked.extend(ids) or np.full(len(ids), 4.0))
+
+    assert (3, 12.0) == market.affordable(store.pool.ids(), 15)
+    assert store.pool.ids()[:4] == asked
+
+
 def test_images_of_one_price_ask_nobody(x, store):
     """Pools of millions would go through the oracle in every cycle."""
     fields = {"oracle": "simulated", "strategy": "entropy", "name": "samples"}
@@ -157,6 +187,16 @@ def test_a_region_lies_over_the_label_of_the_image(store):
     labels = of_images({f"{image}/0": encode(two), image: encode(one)}, store)
 
     np.testing.assert_array_equal(np.where(two == 2, 2, 0), read(store, labels[image]))
+
+
+@pytest.mark.parametrize("label", ["/data/mask.png", 3])
+def test_a_label_that_cannot_be_laid_over_another_is_named(store, label):
+    """It would be left out of the training without a word."""
+    image = store.pool.ids()[0]
+    region = encode(np.zeros(scenes.SHAPE, np.uint8))
+
+    with pytest.raises(DataError, match=f"image '{image}' has 2 labels, of which"):
+        of_images({image: label, f"{image}/0": region}, store)
 
 
 @pytest.mark.parametrize("unit", ["nowhere", "nowhere/0", "train-000/x"])

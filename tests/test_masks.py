@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,16 @@ from pydantic import ValidationError
 
 from rayal.images import Decoding
 from rayal.images import decode as decode_image
-from rayal.masks import IGNORE, BadMask, MaskDecoding, arrange, decode, encode, read
+from rayal.masks import (
+    IGNORE,
+    BadMask,
+    MaskDecoding,
+    arrange,
+    decode,
+    encode,
+    read,
+    same_size,
+)
 
 AS_STORED = Decoding()
 FOUR = MaskDecoding(values={0: 0, 1: 1, 2: 2, 3: 3, 255: IGNORE})
@@ -276,6 +286,70 @@ def test_other_polygons_are_bad(data: bytes, reason: str) -> None:
     """An unknown name is a class that nobody would miss until the results are in."""
     with pytest.raises(BadMask, match=reason):
         read(data, DRAWN, AS_STORED)
+
+
+def test_polygons_behind_a_byte_order_mark() -> None:
+    """Editors of Windows put one in front of JSON (F06)."""
+    data = polygons(("car", box(0, 0, 5, 4)))
+
+    assert {1} == set(read(b"\xef\xbb\xbf" + data, DRAWN, AS_STORED).flat)
+    assert {1} == set(read(b"\xef\xbb\xbf \r\n" + data, DRAWN, AS_STORED).flat)
+
+
+def test_what_would_have_done_is_named() -> None:
+    """Whoever has polygons would else think that they must be drawn first."""
+    with pytest.raises(BadMask, match="formats BMP, GIF, PNG, PPM, TIFF, JSON of polygons$"):
+        read(b"text", DRAWN, AS_STORED)
+    with pytest.raises(BadMask, match="formats BMP, GIF, PNG, PPM, TIFF$"):
+        read(b"text", FOUR, AS_STORED)
+
+
+def turned(height: int, width: int, kind: str) -> bytes:
+    """An image that lies on its side, as a camera wrote it, of this size when it is upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return png(Image.new("L", (height, width)), kind, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "same"),
+    [
+        (png(Image.new("RGB", (5, 4))), png(Image.new("L", (5, 4))), True),
+        (png(Image.new("RGB", (5, 4)), "JPEG"), png(Image.new("P", (5, 4))), True),
+        (png(Image.new("RGB", (5, 4))), png(Image.new("L", (4, 5))), False),
+        (png(Image.new("RGB", (5, 4))), png(Image.new("L", (5, 3))), False),
+        (turned(4, 5, "JPEG"), png(Image.new("L", (5, 4))), True),
+        (turned(4, 5, "JPEG"), png(Image.new("L", (4, 5))), False),
+        (turned(4, 5, "PNG"), png(Image.new("L", (5, 4))), True),
+        (png(Image.new("RGB", (5, 4))), polygons(height=4, width=5), True),
+        (png(Image.new("RGB", (5, 4))), b"\xef\xbb\xbf" + polygons(height=4, width=5), True),
+        (png(Image.new("RGB", (5, 4))), polygons(height=4, width=6), False),
+        (png(Image.new("RGB", (5, 4))), b"", False),
+        (b"text", png(Image.new("L", (5, 4))), False),
+        (png(Image.new("RGB", (5, 4))), png(Image.new("L", (5, 4)), "JPEG"), False),
+    ],
+)
+def test_headers_tell_sizes(tmp_path: Path, image: bytes, mask: bytes, same: bool) -> None:
+    """A mask of another size would be stretched, or filled up, to that of its image (F03)."""
+    (tmp_path / "image").write_bytes(image)
+    (tmp_path / "mask").write_bytes(mask)
+
+    assert same is same_size(str(tmp_path / "image"), str(tmp_path / "mask"), DRAWN)
+    assert same is same_size(f"file://{tmp_path}/image", f"file://{tmp_path}/mask", DRAWN)
+
+
+def test_headers_are_at_the_front(tmp_path: Path) -> None:
+    """Of 11 GB of images a megabyte is read; and a pipe, which never ends, is not opened."""
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    image, mask, pipe = (str(tmp_path / name) for name in ("image", "mask", "pipe"))
+    Path(image).write_bytes(png(Image.fromarray(noise))[:70_000])
+    Path(mask).write_bytes(png(Image.new("L", (400, 300))))
+    os.mkfifo(pipe)
+
+    assert same_size(image, mask, FOUR)
+    assert not same_size(pipe, mask, FOUR)
+    assert not same_size(image, pipe, FOUR)
+    assert not same_size(image, f"{mask}-lost", FOUR)
 
 
 def test_coordinates_may_be_anywhere() -> None:

@@ -393,6 +393,7 @@ def test_a_pool_in_a_bucket(
     assert 20 == len(set(chosen[0]))
 
 
+@pytest.mark.slow
 def test_a_sweep_in_a_bucket(tiny: Callable[..., Any], folder: Folder) -> None:
     """Trials would look for their folder on a disk."""
     from rayal.sweep.settings import SweptExperiment

@@ -83,3 +83,26 @@ def test_thresholds_are_in_the_unit_of_the_strategy(options, lowest):
     assert score(build("strategies", {"name": "margin", **options}), tie).item() >= lowest
     with pytest.raises(ValidationError, match="above needs a threshold"):
         build("strategies", {"name": "margin", "pixels": "above"})
+
+
+@pytest.mark.parametrize("pixels", ["mean", "max"])
+def test_a_threshold_that_counts_nothing_is_refused(pixels):
+    """`threshold: 0.6` alone reads like the paper's rule, and would be the mean."""
+    with pytest.raises(ValidationError, match=f"0.6 counts nothing with pixels: {pixels}; set pix"):
+        build("strategies", {"name": "entropy", "pixels": pixels, "threshold": 0.6})
+    with pytest.raises(ValidationError, match="threshold 0 counts nothing with pixels: mean"):
+        build("strategies", {"name": "entropy", "threshold": 0})
+
+
+@pytest.mark.parametrize("pixels", ["mean", "max", "above"])
+@pytest.mark.parametrize("name", PIXEL_STRATEGIES)
+def test_an_image_with_a_pixel_without_a_number_has_none(name, pixels):
+    """Under `above` it would be one of which nobody is uncertain (G01); the others keep theirs."""
+    threshold = {"threshold": 0.2} if pixels == "above" else {}
+    strategy = build("strategies", {"name": name, "pixels": pixels, **threshold})
+    sick = logits()
+    sick[0, :, 2, 3] = torch.nan
+
+    found = score(strategy, sick)
+    assert found[0].isnan()
+    assert score(strategy, logits())[1] == found[1]

@@ -64,6 +64,30 @@ def test_truth_values_on_the_grid():
     assert expected == found.tolist()
 
 
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [((3, 3), 1, 1), ((1, 1), 1, 1), ((3, 12), 1, 2), ((16, 3), 2, 1), ((3, 8), 1, 1)],
+)
+def test_a_tiny_image_has_a_place(size, rows, columns):
+    """Its mean over places would be 0 / 0, and the run end as one whose training diverged."""
+    sizes = torch.tensor([size, (16, 24), (5, 5)])
+    found = on_grid(valid_pixels(sizes, 16, 24), (2, 3))
+
+    expected = torch.zeros(2, 3, dtype=torch.bool)
+    expected[:rows, :columns] = True
+    assert expected.tolist() == found[0].tolist()
+    assert found[1].all()
+    assert [[True, False, False], [False] * 3] == found[2].tolist()  # as without the tiny one
+
+
+def test_classes_are_never_widened():
+    """Of labels the pixel in the middle counts, whatever the others are."""
+    masks = torch.full((1, 16, 24), 0, dtype=torch.uint8)
+    masks[0, :3, :3] = 1
+
+    assert not on_grid(masks, (2, 3)).any()
+
+
 def test_valid_pixels_are_those_at_the_top_left():
     """Filling would be scored as if it were of the image."""
     sizes = torch.tensor([[2, 3], [4, 1], [4, 5]], dtype=torch.int32)
@@ -110,6 +134,18 @@ def test_only_valid_pixels_count(pixels):
             assert alone == pytest.approx(found.tolist(), rel=1e-14)
         else:
             assert alone == found.tolist()
+
+
+@pytest.mark.parametrize("pixels", ["mean", "max", "above"])
+def test_what_is_no_number_is_not_left_out(pixels):
+    """A comparison with NaN is false: a diverged model would have images of 0 uncertain pixels."""
+    values = torch.ones(4, 3, 5)
+    values[0, 2, 4] = values[1, 2, 4] = values[2] = torch.nan
+    valid = valid_pixels(torch.tensor([[3, 5], [3, 4], [1, 1], [3, 5]]), 3, 5)
+    found = per_image(values, valid, pixels, 0.5)
+
+    assert [True, False, True, False] == found.isnan().tolist()
+    assert per_image(torch.ones(1, 3, 5), None, pixels, 0.5) == found[3]
 
 
 def test_numbers_of_images_stay_as_they_are():

@@ -18,9 +18,11 @@ from rayal.experiment import Experiment
 from rayal.ledger import Ledger
 from rayal.loop import run
 from rayal.parts import find
-from rayal.plan import Cycle, Plan, make, plan_cycles
+from rayal.plan import Plan, make
+from rayal.planned_cycles import Cycle, Prices, plan_cycles
 from rayal.probe import Probe
 from rayal.storage import Folder, Json
+from tests import scenes
 
 FIELDS: dict[str, Any] = {
     "name": "tiny",
@@ -131,15 +133,68 @@ def test_the_loop_does_what_was_planned(
     assert sum(cycle.passes * -(-cycle.scored // 64) for cycle in planned) == len(batches)
 
 
+def paid(**changes: Any) -> Experiment:
+    fields = {"dataset": "camvid", "task": "segmentation", "model": "small_segmenter"}
+    return experiment(**{**fields, "oracle": "clicks", **changes})
+
+
+@pytest.mark.parametrize(
+    ("prices", "budget", "expected"),
+    [
+        (Prices(17.3, 17.3), (3000, 60, 3120), [(24, 0, 0)]),  # more clicks than the pool is worth
+        (Prices(30, 30), (300, 90, 480), [(10, 14, 3), (13, 11, 3), (16, 0, 0)]),
+        (Prices(30, 30), (310, 85, 480), [(10, 14, 3), (13, 11, 3), (16, 0, 0)]),
+    ],
+)
+def test_clicks_buy_as_many_images_as_there_are(store, prices, budget, expected):
+    """A plan would buy a negative number of images, or more than the pool has."""
+    fields = dict(zip(("initial", "per_cycle", "total"), budget, strict=True), unit="clicks")
+    card = store.card.model_copy(update={"pool": 24})
+    x = paid(strategy="entropy", budget=fields)
+    cycles = list(plan_cycles(x, card, prices))
+
+    assert expected == [(cycle.labels, cycle.scored, cycle.bought) for cycle in cycles]
+
+
+def test_clicks_buy_regions_of_many_images(store):
+    """Polygons would be planned as whole images: a tenth of those that are trained on."""
+    fields = {"initial": 300, "per_cycle": 60, "total": 420, "unit": "clicks"}
+    card = store.card.model_copy(update={"pool": 40})
+    cycles = list(plan_cycles(paid(strategy="random_polygon", budget=fields), card, Prices(30, 3)))
+
+    found = [(cycle.labels, cycle.scored, cycle.bought) for cycle in cycles]
+    assert [(10, 30, 20), (30, 30, 20), (40, 0, 0)] == found
+
+
 def test_disk_and_memory_by_hand(store: Store) -> None:
     """Rows of 24 bytes, a float64 score and 10 kept float16: 52 bytes."""
     plan = make(experiment(), store, probe=False)
 
     assert (1417 + 1397) * (24 + 8 + 20) == plan.disk["scores"]
     assert 50 * 64 == plan.memory["labeled images"]
-    assert 0 < plan.disk["weights"] - plan.memory["weights, gradients and momentum"] < 3 * 2000
+    assert 0 < plan.disk["weights"] - plan.memory["weights, gradients and optimizer"] < 3 * 2000
     streamed = make(experiment(compute={"resident_bytes": 10}), store, probe=False)
     assert 0 == streamed.memory["labeled images"]
+
+
+def test_disk_of_maps_by_hand(tmp_path: Path) -> None:
+    """A row holds the grid of an image, 6 x 8 places at output stride 4, and its size."""
+    dataset = {"name": "camvid", "root": str(scenes.write(tmp_path, pool=12, test=2))}
+    changes = {"dataset": dataset, "strategy": "random_image_entropy_polygon"}
+    x = paid(**changes, budget={"initial": 40, "per_cycle": 9, "total": 49, "unit": "clicks"})
+    plan = make(x, x.dataset.open(), probe=False)
+
+    assert plan.cycles[0].scored * (24 + 8 + 2 * (2 + 6 * 8)) == plan.disk["scores"] > 0
+
+
+def test_adam_needs_more_memory_than_momentum(store: Store) -> None:
+    """Two numbers of each weight in place of one, in memory and in every checkpoint."""
+    adam = FIELDS["scheme"] | {"optimizer": "adam"}
+    few, many = (make(experiment(**each), store, probe=False) for each in ({}, {"scheme": adam}))
+    what, files = "weights, gradients and optimizer", "checkpoints while training"
+
+    assert 4 * few.memory[what] == 3 * many.memory[what]
+    assert 3 * few.disk[files] == 2 * many.disk[files]
 
 
 def test_scores_on_disk_are_as_large_as_planned(store: Store, tmp_path: Path) -> None:

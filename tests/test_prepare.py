@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from rayal.masks import IGNORE, MaskDecoding, arrange, decode
 from rayal.prepare import prepare
 from rayal.source import Source, Units, numbered
 from rayal.store import Store
-from rayal.survey import Survey
+from rayal.survey import Survey, look
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 5), dtype=np.uint8)
 TEST = numbered("test", [1], IMAGES[5:])
@@ -336,7 +337,7 @@ def test_masks_get_the_geometry_of_their_images(
 
 
 def test_masks_may_stay_where_they_are(tmp_path: Path) -> None:
-    """Cityscapes is neither copied nor, without `verify`, opened: only its addresses are kept."""
+    """Cityscapes is neither copied nor, without `verify`, decoded: only its addresses are kept."""
     files = [tmp_path / f"{row}.png" for row in range(3)]
     masks = [tmp_path / f"{row}-mask.png" for row in range(3)]
     for file, data in zip([*files, *masks], [*PNGS, *MASKS], strict=True):
@@ -378,6 +379,77 @@ def test_bad_masks_end_it_before_any_training(
         dense(tmp_path, masks)
 
     assert not (tmp_path / "card.json").exists()
+
+
+def unverified(folder: Path, masks: Any, images: Any = PNGS, **options: Any) -> Store:
+    """Of files that stay where they are; None is one that is not there."""
+    addresses = {"images": [], "masks": []}
+    for kind, files in (("images", images), ("masks", masks)):
+        for row, data in enumerate(files):
+            path = folder / f"{kind}-{row}"
+            addresses[kind].append(str(path))
+            if data is not None:
+                path.write_bytes(data)
+    given: dict[str, Any] = {"encoding": "uri", "verify": False, **options}
+    return dense(folder / "store", addresses["masks"], addresses["images"], **given)
+
+
+GEOMETRIES = [{"shape": (4, 6)}, {"size": 2}, {"canvas": (3, 4)}, {}]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("row", [0, 1, 2])
+@pytest.mark.parametrize(
+    "mask, reason",
+    [
+        (mask_png([0, 1], [0, 0]), r"is 2x2 \(HxW\), its image 2x3"),
+        (mask_png([0, 0], [0, 0], [0, 0]), r"is 3x2 \(HxW\), its image 2x3"),
+        (b"text", "not a mask"),
+        (None, "missing"),
+    ],
+)
+def test_masks_of_other_sizes_are_seen_without_verify(
+    tmp_path: Path, mask: Any, reason: str, row: int, geometry: dict[str, Any]
+) -> None:
+    """They would be stretched to their images, or filled up, without a word (F03)."""
+    decoding = Decoding.model_validate(geometry)
+    masks = [*MASKS[:row], mask, *MASKS[row + 1 :]]
+    split, name = ("test", "t") if row == 2 else ("pool", f"p{row}")
+    message = f"masks of the {split} cannot .* first '{name}': .*masks-{row}.*{reason}"
+    with pytest.raises(DataError, match=message):
+        unverified(tmp_path, masks, decoding=decoding)
+
+    assert not (tmp_path / "store/card.json").exists()
+
+
+@pytest.mark.parametrize("row, found", [(0, True), (1, False), (2, True)])
+def test_the_first_mask_is_seen_without_verify(tmp_path: Path, row: int, found: bool) -> None:
+    """Values that are no classes are in every file: not after the first training (F02)."""
+    masks = [*MASKS[:row], mask_png([0, 1, 7], [8, 0, 0]), *MASKS[row + 1 :]]
+    with pytest.raises(DataError, match="values 7, 8 are no") if found else nullcontext():
+        unverified(tmp_path, masks)
+
+
+def test_only_the_first_is_decoded_without_verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten minutes for Cityscapes; and what is known of one image is nothing to tell of all."""
+    looked = []
+    monkeypatch.setattr("rayal.prepare.look", lambda *given: looked.append(given) or look(*given))
+    masks = [MASKS[2], MASKS[0], MASKS[1], MASKS[2]]  # the first without a class
+    card = unverified(tmp_path, masks, [*PNGS, PNGS[0]], decoding=Decoding(shape=(4, 6))).card
+
+    assert [f"{tmp_path}/images-0", f"{tmp_path}/images-3"] == [image for image, _ in looked]
+    assert ({}, {}, 0, {}) == (card.sizes, card.class_counts, card.empty_masks, card.bad)
+    assert {"pool": 0, "across": 0} == card.duplicates
+
+
+def test_a_bad_image_needs_no_mask_without_verify(tmp_path: Path) -> None:
+    """It shows up while scoring, and is set aside there."""
+    masks = [mask_png([0]), MASKS[1], MASKS[2]]
+    store = unverified(tmp_path, masks, [None, *PNGS[1:]], decoding=Decoding(size=2))
+
+    assert ["p0", "p1"] == store.pool.ids()
 
 
 def test_all_bad_masks_of_a_group_are_counted(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rayal import checks, config
 from rayal.dataset import Card, ImageSpec
 from rayal.experiment import Experiment
 from rayal.model import build
-from rayal.plan import plan_cycles
+from rayal.planned_cycles import plan_cycles
 from rayal.session import default_folder
 from tests.test_dense_protocols import CITYSCAPES, VOC
 

@@ -36,9 +36,13 @@ def put_own_files(folder):
     (folder / "done.txt").write_text("photo-0.jpg\n")
 
 
-@pytest.mark.ray
-def test_commands_run(tmp_path):
-    """A newcomer would copy a command that fails."""
+def commands():
+    shown = "".join(blocks("console")).replace("\\\n", "")  # long ones go on in the next line
+    return [line[2:] for line in shown.splitlines()]
+
+
+def results(commands, tmp_path):
+    """What they print, by verb, where a newcomer stands."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     put_own_files(tmp_path)
     digits = tmp_path / "configs" / "digits.yaml"  # shorter: what it learns is not asked here
@@ -50,8 +54,6 @@ def test_commands_run(tmp_path):
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "RAY_AUTH_MODE": "disabled",
     }
-    shown = "".join(blocks("console")).replace("\\\n", "")  # long commands go on in the next line
-    commands = [line[2:] for line in shown.splitlines()]
     outputs = {}
     for command in commands:
         done = subprocess.run(
@@ -59,12 +61,28 @@ def test_commands_run(tmp_path):
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
         outputs[command.split()[1]] = done.stdout
+    return outputs
 
-    assert list(outputs) == ["plan", "run", "status", "report", "score", "select", "sweep"]
+
+@pytest.mark.ray
+def test_commands_run(tmp_path):
+    """A newcomer would copy a command that fails."""
+    outputs = results([each for each in commands() if " sweep " not in each], tmp_path)
+
+    assert list(outputs) == ["plan", "run", "status", "report", "score", "select"]
     assert "complete" in outputs["status"]
     assert "20 in 1 shards" in outputs["score"]
     assert "photo-0.jpg" not in (tmp_path / "selection.csv").read_text()
     assert (tmp_path / "report" / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_sweep_runs(tmp_path):
+    """The same, of the longest command."""
+    (command,) = (each for each in commands() if " sweep " in each)
+
+    assert "8 of 8" in results([command], tmp_path)["sweep"]
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])

@@ -1,18 +1,29 @@
-"""Length, learning rate and one step of a training, on models small enough to do by hand."""
+"""Length, learning rate and one step of a training, on models small enough to do by hand.
+
+Run as a program, this file is one of two workers that take such steps together.
+"""
 
 import math
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from rayal.companion import Companion, LearningCompanion
+from rayal.masks import IGNORE
 from rayal.model import Outputs
 from rayal.parts import build
+from rayal.pixels import upsampled
 from rayal.scheme import Batch, Learner, TrainingScheme
 from rayal.schemes.supervised import Supervised
 from rayal.tasks.classification import Classification
+from rayal.tasks.segmentation import Segmentation
 
 IMAGES = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.0]])
 LABELS = torch.tensor([0, 1, 1])
@@ -32,6 +43,22 @@ class Linear(nn.Module):
         return Outputs(self.classifier(images), images, (images[..., None, None],))
 
 
+class Deep(nn.Module):
+    """A layer below the last one, and no biases: logits V U x."""
+
+    U = torch.tensor([[0.5, 1.0], [-0.3, 0.2]])
+    V = torch.tensor([[0.1, -0.2], [0.3, 0.4]])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.classifier = (nn.Linear(2, 2, bias=False) for _ in range(2))
+        self.load_state_dict({"trunk.weight": self.U, "classifier.weight": self.V})
+
+    def forward(self, images: Tensor) -> Outputs:
+        features = self.trunk(images)
+        return Outputs(self.classifier(features), features, ())
+
+
 class Guess(LearningCompanion):
     """Predicts every image's loss from its features, by squared error."""
 
@@ -49,9 +76,11 @@ def batch(step: int = 0, steps: int = 10, weight: float = 1.0) -> Batch:
     return Batch(IMAGES, LABELS, step, steps, weight=weight)
 
 
-def learner(companion: Companion | None = None, **fields: object) -> Learner:
+def learner(
+    companion: Companion | None = None, model: type[nn.Module] = Linear, **fields: object
+) -> Learner:
     companions = {} if companion is None else {"guess": companion}
-    return Supervised.model_validate(fields).start(Linear(), Classification(), companions, 0)
+    return Supervised.model_validate(fields).start(model(), Classification(), companions, 0)
 
 
 def lrs(scheme: TrainingScheme, steps: int) -> list[float]:
@@ -156,6 +185,15 @@ def test_cosine_7_16_by_hand() -> None:
     assert scheme.lr_at(100, 100) == pytest.approx(0.19509, abs=1e-5)
 
 
+def test_poly_by_hand() -> None:
+    """DeepLab's schedule would have another power, or not end near zero."""
+    scheme = Supervised(steps=10, lr=0.1, schedule="poly")
+
+    assert [0.1, 0.0535887, 0.0125893] == pytest.approx(
+        [scheme.lr_at(step, 10) for step in (0, 5, 9)], rel=1e-5
+    )  # times 1, 0.5^0.9, 0.1^0.9
+
+
 def test_constant() -> None:
     """A constant schedule would be changed by milestones."""
     assert [0.1] * 5 == lrs(Supervised(steps=5, schedule="constant", milestones=(1,)), 5)
@@ -189,6 +227,53 @@ def test_step_follows_the_schedule() -> None:
         rates.append(one.lr)
 
     assert [0.5, 0.5, 0.05, 0.05] == pytest.approx(rates)
+
+
+def test_the_last_layer_learns_faster_by_hand() -> None:
+    """The trunk would learn as fast as it, or the rate that is shown be the last layer's."""
+    fields = {"momentum": 0, "weight_decay": 0.01, "schedule": "constant", "steps": 10}
+    one = learner(model=Deep, lr=0.1, last_layer_lr=10.0, **fields)
+    wrong = (IMAGES @ Deep.U.T @ Deep.V.T).softmax(1) - nn.functional.one_hot(LABELS)  # N C
+    of_last = wrong.T @ (IMAGES @ Deep.U.T) / 3 + 0.01 * Deep.V
+    of_trunk = Deep.V.T @ wrong.T @ IMAGES / 3 + 0.01 * Deep.U
+    one.step(batch())
+
+    torch.testing.assert_close(one.model.classifier.weight, Deep.V - 10 * 0.1 * of_last)
+    torch.testing.assert_close(one.model.trunk.weight, Deep.U - 0.1 * of_trunk)
+    assert 0.1 == pytest.approx(one.lr)
+
+
+def test_faster_last_layers_follow_the_schedule() -> None:
+    """One of the two groups would keep its first rate."""
+    one = learner(model=Deep, steps=10, lr=0.1, last_layer_lr=4.0, schedule="poly")
+    one.step(batch(5))
+
+    assert [4 * 0.0535887, 0.0535887] == pytest.approx(
+        [group["lr"] for group in one.optimizer.param_groups], rel=1e-5
+    )
+    assert 0.0535887 == pytest.approx(one.lr, rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0])
+def test_adam_agrees_with_torch(scale: float) -> None:
+    """It would have other betas, no weight decay, or one rate for all layers."""
+    fields = {"optimizer": "adam", "momentum": 0.8, "weight_decay": 0.1, "schedule": "constant"}
+    one = learner(model=Deep, steps=10, lr=0.01, last_layer_lr=scale, **fields)
+    reference = Deep()
+    groups = [
+        {"params": reference.trunk.parameters()},
+        {"params": reference.classifier.parameters(), "lr": 0.01 * scale},
+    ]
+    optimizer = torch.optim.Adam(groups, lr=0.01, betas=(0.8, 0.999), weight_decay=0.1)
+    for step in range(6):
+        images = IMAGES.roll(step, dims=0)  # other gradients in every step
+        one.step(batch(step)._replace(images=images))
+        optimizer.zero_grad()
+        F.cross_entropy(reference(images).logits, LABELS).backward()
+        optimizer.step()
+
+    for expected, actual in zip(reference.parameters(), one.model.parameters(), strict=True):
+        torch.testing.assert_close(expected, actual)
 
 
 def test_weight_scales_the_gradient() -> None:
@@ -239,6 +324,27 @@ def test_state_continues_bit_equal() -> None:
         assert torch.equal(expected, actual)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_state_continues_two_rates_bit_equal(optimizer: str) -> None:
+    """A restarted training would lose which layer is the fast one, or Adam's moments."""
+    fields = {"optimizer": optimizer, "steps": 10, "last_layer_lr": 10.0, "schedule": "poly"}
+    straight, stopped, resumed = (learner(model=Deep, **fields) for _ in range(3))
+    for step in range(5):
+        straight.step(batch(step))
+    for step in range(3):
+        stopped.step(batch(step))
+    resumed.load_state_dict(stopped.state_dict())
+    assert stopped.lr == resumed.lr
+    for step in range(3, 5):
+        resumed.step(batch(step))
+
+    assert straight.lr == resumed.lr
+    for expected, actual in zip(
+        straight.model.parameters(), resumed.model.parameters(), strict=True
+    ):
+        assert torch.equal(expected, actual)
+
+
 def test_bf16_keeps_weights_and_loss_in_float32() -> None:
     """Half precision would reach the weights, or the loss would lose its digits."""
     exact, rounded = learner(steps=10), learner(steps=10, precision="bf16")
@@ -248,3 +354,109 @@ def test_bf16_keeps_weights_and_loss_in_float32() -> None:
     assert rounded.model.classifier.weight.dtype == torch.float32
     assert near != loss
     assert near.item() == pytest.approx(loss.item(), rel=1e-2)
+
+
+# Masks: images that hold unequal numbers of labels, on one worker or on two
+
+SHARES = [1, 0, 3, 70, 80]
+"""Labeled pixels, of 80, of the five images of a batch; the first worker has three of them."""
+CASES = [
+    (average, shares)
+    for average in ("pixel", "image")
+    for shares in (SHARES, [0, 0, 0, 2, 80], [0] * 5)
+]
+
+
+class Grid(nn.Module):
+    """Two classes on a grid of half the size of grey images; no batch norm, so that workers sharing
+    a batch change nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.block = nn.Conv2d(1, 3, 3, 2, 1)
+        self.classifier = nn.Conv2d(3, 2, 1)
+
+    def forward(self, images: Tensor) -> Outputs:
+        maps = self.block(images).relu()
+        return Outputs(self.classifier(maps), maps.mean(dim=(2, 3)), (maps,))
+
+
+def scenes(shares: list[int]) -> tuple[Tensor, Tensor]:
+    """Five images of 8x10 and their masks."""
+    generator = torch.Generator().manual_seed(4)
+    images = torch.randn(5, 1, 8, 10, generator=generator)
+    labels = torch.randint(0, 2, (5, 80), generator=generator, dtype=torch.uint8)
+    for mask, share in zip(labels, shares, strict=True):
+        mask[torch.randperm(80, generator=generator)[share:]] = IGNORE
+    return images, labels.view(5, 8, 10)
+
+
+def outcome(average: str, shares: list[int], rank: int = 0, size: int = 1) -> dict[str, Any]:
+    """The gradients of one step of this worker, and what it adds to the epoch's loss."""
+    fields = {"lr": 1.0, "momentum": 0, "weight_decay": 0, "schedule": "constant", "steps": 10}
+    task = Segmentation.model_validate({"average": average})
+    model = Grid()
+    start = [p.detach().clone() for p in model.parameters()]
+    one = Supervised.model_validate(fields).start(model, task, {}, 0)
+    images, labels = (part.tensor_split(size)[rank] for part in scenes(shares))
+    values = one.step(Batch(images, labels, 0, 10, weight=len(images) * size / 5))
+    gradients = [old - new.detach() for old, new in zip(start, model.parameters(), strict=True)]
+    return {"loss": values["loss"].item() * len(images), "gradients": gradients}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
+    """What each of two workers says of every case."""
+    out = tmp_path_factory.mktemp("pair") / "out"
+    command = [sys.executable, "-W", "error", __file__, str(out)]
+    partners = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
+    assert [0, 0] == [partner.wait(250) for partner in partners]
+    return [torch.load(f"{out}.{rank}") for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_two_workers_learn_from_all_labels_alike(
+    case: int, pair: list[list[dict[str, Any]]]
+) -> None:
+    """A pixel would count for more on the worker whose images have fewer labels."""
+    one, two = outcome(*CASES[case]), [said[case] for said in pair]
+
+    assert one["loss"] == pytest.approx(two[0]["loss"] + two[1]["loss"], rel=1e-5)
+    for each in two:
+        torch.testing.assert_close(one["gradients"], each["gradients"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shares", [SHARES, [0, 0, 0, 2, 80]])
+def test_every_labeled_pixel_counts_the_same(shares: list[int]) -> None:
+    """The loss would be another mean than that of all labeled pixels of the batch."""
+    images, labels = scenes(shares)
+    model = Grid()
+    logits = upsampled(model(images).logits, (8, 10))
+    loss = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE)
+    found = outcome("pixel", shares)
+
+    assert 5 * loss.item() == pytest.approx(found["loss"], rel=1e-5)
+    torch.testing.assert_close(
+        list(torch.autograd.grad(loss, list(model.parameters()))), found["gradients"]
+    )
+
+
+@pytest.mark.parametrize("average", ["pixel", "image"])
+def test_a_batch_without_a_label_teaches_nothing(average: str) -> None:
+    """0 / 0 would end the training: a polygon can lie outside of every window of a batch."""
+    found = outcome(average, [0] * 5)
+
+    assert 0 == found["loss"]
+    assert all(not gradient.any() for gradient in found["gradients"])
+
+
+def _work(out: str, rank: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
+    torch.save([outcome(*case, int(rank), 2) for case in CASES], f"{out}.{rank}")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    _work(*sys.argv[1:])

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from rayal.errors import UsageError
 from rayal.model import Outputs
+from rayal.pixels import valid_pixels
 from rayal.randomness import unit_uniforms
 from rayal.signals import SIGNAL_NAMES, Networks, Signals, entropy
 
@@ -114,3 +115,20 @@ def test_noise_belongs_to_the_unit():
     noise = signals(Counting().eval()).noise
 
     assert noise.tolist() == unit_uniforms(["a", "b"], 0, 1, "noise").tolist()
+
+
+def test_features_are_those_of_the_image():
+    """Filling would be averaged in; one so small that it holds no place's middle has the place that
+    it touches, and not 0 / 0."""
+    maps = torch.randn(3, 5, 2, 3, generator=torch.Generator().manual_seed(0))
+
+    class Dense(nn.Module):
+        def forward(self, images: Tensor) -> Outputs:
+            return Outputs(maps, maps.mean((2, 3)), (maps,))
+
+    valid = valid_pixels(torch.tensor([[3, 3], [8, 16], [16, 24]]), 16, 24)
+    networks = Networks(Dense().eval())
+    found = Signals(["a", "b", "c"], torch.zeros(3, 1, 16, 24), networks, valid=valid).features
+
+    expected = [maps[0, :, 0, 0], maps[1, :, 0, :2].mean(1), maps[2].mean((1, 2))]
+    torch.testing.assert_close(found, torch.stack(expected))

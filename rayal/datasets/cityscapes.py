@@ -55,8 +55,8 @@ class Cityscapes(SegmentationDataset):
     `test: [val/frankfurt]` keeps 267 apart.
 
     The size is that of the first image, and one of another size is bad; `shape` reduces all. Like
-    ImageNet, files are neither copied nor decoded while preparing. The mean and standard deviation
-    are those of DRN's training.
+    ImageNet, files are neither copied nor decoded while preparing, but their headers are read. The
+    mean and standard deviation are those of DRN's training.
 
     *Source*: Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, 2016.
     *Differences*: with `masks: polygons` a pixel belongs to a polygon when its centre is inside.

@@ -10,14 +10,14 @@ An image without regions costs nothing; its mask is all `background`, or ignored
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rayal.budget import CostUnit
 from rayal.clicks import ClickModel, Region, approximate, paint
-from rayal.dataset import Store
+from rayal.dataset import Card, Store
 from rayal.errors import DataError, UsageError
 from rayal.images import Decoding
 from rayal.masks import IGNORE, BadMask, Mask, decode, encode
@@ -27,6 +27,8 @@ from rayal.storage import Folder
 
 CHUNK = 256  # labels in memory at a time
 ROOM = 500_000  # regions remembered by a process, about half a kilobyte each
+
+T = TypeVar("T")
 
 Places = dict[str, list[tuple[str, int | None]]]
 """Image -> the units asked that lie in it, each with its region's number, or None for all of it."""
@@ -41,23 +43,32 @@ class Clicks(ClickModel, Oracle):
     simulated: ClassVar[bool] = True
     unit: ClassVar[CostUnit] = "clicks"
 
+    def check(self, card: Card) -> None:
+        if self.background is not None and self.background >= len(card.classes):
+            raise UsageError(
+                f"oracle.background: {self.background} is no class of {card.name}, which has 0 to"
+                f" {len(card.classes) - 1}; set it to one of them, or to null"
+            )
+
     def answer(self, store: Store, ids: Sequence[str], out: Folder) -> dict[str, Label]:
-        places = _places(store, ids)
-        known = self._regions(store, list(places))
-        answers = {}
+        places, answers = _places(store, ids), {}
         for image, mask in _masks(store, list(places)):
+            regions = self._approximated(store, image, mask)
             for unit, number in places[image]:
-                bought = _bought(known[image], number, unit)
+                bought = _bought(regions, number, unit)
                 drawn = self._drawn(mask, bought, whole=number is None)
-                answers[unit] = Label(encode(drawn), float(_clicks(bought)))
+                cost = float(sum(region.clicks for region in bought))
+                answers[unit] = Label(encode(drawn), cost)
         return {unit: answers[unit] for unit in ids}
 
     def costs(self, store: Store, ids: Sequence[str]) -> NDArray[np.float64]:
         """Clicks of each unit, known beforehand as only a simulation can."""
         places = _places(store, ids)
-        known = self._regions(store, list(places))
+        new = [image for image in places if _memory.clicks(self._key(store, image)) is None]
+        for image, mask in _masks(store, new):
+            self._approximated(store, image, mask)
         costs = {
-            unit: _clicks(_bought(known[image], number, unit))
+            unit: sum(_bought(_memory.clicks(self._key(store, image)) or (), number, unit))
             for image, units in places.items()
             for unit, number in units
         }
@@ -65,24 +76,27 @@ class Clicks(ClickModel, Oracle):
 
     def regions(self, store: Store, ids: Sequence[str]) -> dict[str, list[Region]]:
         """Image -> its regions; number i is the unit `<image>/<i>`."""
-        places = _places(store, ids)
+        found = {image: _memory.regions(self._key(store, image)) for image in ids}
+        places = _places(store, [image for image, known in found.items() if known is None])
         for image, units in places.items():
             for unit, number in units:
                 if number is not None:
                     raise DataError(f"{unit!r} is a region; ask for those of {image!r}")
-        known = self._regions(store, list(places))
-        return {image: list(known[image]) for image in ids}
+        for image, mask in _masks(store, list(places)):
+            found[image] = self._approximated(store, image, mask)
+        return {image: list(regions or ()) for image, regions in found.items()}
 
-    def _regions(self, store: Store, images: Sequence[str]) -> dict[str, tuple[Region, ...]]:
-        """The regions of images, computed where they are not remembered."""
-        keys = {image: (store.card.fingerprint, self, image) for image in images}
-        known = {
-            image: found for image in images if (found := _memory.get(keys[image])) is not None
-        }
-        for image, mask in _masks(store, [image for image in images if image not in known]):
-            known[image] = tuple(approximate(mask, self))
-            _memory.put(keys[image], known[image])
-        return known
+    def _approximated(self, store: Store, image: str, mask: Mask) -> tuple[Region, ...]:
+        """The regions of an image, computed where they are not remembered."""
+        key = self._key(store, image)
+        regions = _memory.regions(key)
+        if regions is None:
+            regions = tuple(approximate(mask, self))
+            _memory.put(key, regions)
+        return regions
+
+    def _key(self, store: Store, image: str) -> Key:
+        return store.card.fingerprint, self, image
 
     def _drawn(self, mask: Mask, bought: Sequence[Region], *, whole: bool) -> Mask:
         """What is known of a mask when these regions are, or all (`whole`)."""
@@ -93,20 +107,26 @@ class Clicks(ClickModel, Oracle):
 
 
 class _Memory:
-    """What was computed last; the first in goes first when there is no more room."""
+    """The clicks of every region computed, and the regions that were last: the first in goes first
+    when there is no more room."""
 
     def __init__(self) -> None:
-        self._items: dict[Key, tuple[Region, ...]] = {}
+        self._clicks: dict[Key, tuple[int, ...]] = {}
+        self._regions: dict[Key, tuple[Region, ...]] = {}
         self._size = 0
 
-    def get(self, key: Key) -> tuple[Region, ...] | None:
-        return self._items.get(key)
+    def clicks(self, key: Key) -> tuple[int, ...] | None:
+        return self._clicks.get(key)
+
+    def regions(self, key: Key) -> tuple[Region, ...] | None:
+        return self._regions.get(key)
 
     def put(self, key: Key, regions: tuple[Region, ...]) -> None:
-        self._items[key] = regions
+        self._clicks[key] = tuple(region.clicks for region in regions)
+        self._regions[key] = regions
         self._size += 1 + len(regions)
-        while self._size > ROOM and len(self._items) > 1:
-            self._size -= 1 + len(self._items.pop(next(iter(self._items))))
+        while self._size > ROOM and len(self._regions) > 1:
+            self._size -= 1 + len(self._regions.pop(next(iter(self._regions))))
 
 
 _memory = _Memory()
@@ -127,7 +147,8 @@ def _places(store: Store, ids: Sequence[str]) -> Places:
     return places
 
 
-def _bought(regions: Sequence[Region], number: int | None, unit: str) -> Sequence[Region]:
+def _bought(regions: tuple[T, ...], number: int | None, unit: str) -> tuple[T, ...]:
+    """What belongs to the unit, of something of every region of its image."""
     if number is None:
         return regions
     if number >= len(regions):
@@ -136,10 +157,6 @@ def _bought(regions: Sequence[Region], number: int | None, unit: str) -> Sequenc
             " oracle clicks must be those that the region was chosen with"
         )
     return regions[number : number + 1]
-
-
-def _clicks(regions: Sequence[Region]) -> int:
-    return sum(region.clicks for region in regions)
 
 
 def _masks(store: Store, images: Sequence[str]) -> Iterator[tuple[str, Mask]]:

@@ -3,7 +3,9 @@
 Sources: Okabe and Ito's palette, then the colour farthest from all before it, for the eyes that see
 the least difference: normal ones, or without red or green cones (Machado, Oliveira and Fernandes,
 "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009, severity 1). The
-distance is Euclidean in Oklab (Ottosson, 2020). With very many classes some colours are close.
+distance is Euclidean in Oklab (Ottosson, 2020). With very many classes some colours are close: the
+least distance, NO_CLASS included, is 0.076 for 6 to 19 classes, 0.074 for 21, 0.055 for 32, 0.036
+for 64 and 0.014 for 254.
 
 K colours, as sRGB from 0 to 1.
 """
@@ -92,9 +94,8 @@ def _within(values: NDArray[np.float64], limits: tuple[float, float]) -> NDArray
 
 
 def _apart(seen: NDArray[np.float64], colour: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of K colours, as `_seen` says, from one: K."""
-    normal, *others = np.linalg.norm(seen - _seen(colour[None]), axis=2)  # visions K
-    found: NDArray[np.float64] = (normal + np.min(others, axis=0)) / 2
+    """Least distance, over the visions, of K colours, as `_seen` says, from one: K."""
+    found: NDArray[np.float64] = np.linalg.norm(seen - _seen(colour[None]), axis=2).min(axis=0)
     return found
 
 

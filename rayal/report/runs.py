@@ -10,8 +10,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
+from operator import itemgetter
 from statistics import mean
 from typing import Any, NamedTuple, Self
 
@@ -21,6 +22,7 @@ from rayal.errors import UsageError
 from rayal.parts import find
 from rayal.record import Record
 from rayal.report.statistics import Interval, PairedTest, aulc, holm, interval, paired_test
+from rayal.storage import Json
 
 BASELINE = "random"
 ALL_PAIRS = 6
@@ -66,11 +68,8 @@ class Run:
         x = record.experiment()
         task: Any = find("tasks", x["task"]["name"])
         clicks = x.get("budget", {}).get("unit") == "clicks"
-        spent = Budget(**x["budget"]).due if clicks else None
-        points = {
-            spent(row["cycle"] - 1) if spent else row["labels"]: row.get(task.headline, math.nan)
-            for row in record.cycles()
-        }
+        spent = partial(_clicks, record, Budget(**x["budget"])) if clicks else itemgetter("labels")
+        points = {spent(row): row.get(task.headline, math.nan) for row in record.cycles()}
         return cls(
             name=_plain(x["name"]),
             dataset=_plain(x["dataset"]["name"]),
@@ -86,6 +85,12 @@ class Run:
             settings=_settings(x),
             agreement=_agreement(record),
         )
+
+
+def _clicks(record: Record, budget: Budget, row: Json) -> int:
+    """What a cycle's labels could cost, or did where nothing was left to buy."""
+    selected = record.result(row["cycle"], "select") or {}
+    return int(row["cost"] if selected.get("sold_out") else budget.due(row["cycle"] - 1))
 
 
 def _settings(x: Mapping[str, Any]) -> dict[str, str]:

@@ -178,7 +178,10 @@ def _agreement_tables(g: Group) -> Iterable[Table]:
         rows = [
             [
                 name,
-                *(f"{100 * cells[name, other]:.0f}" if other != name else "–" for other in names),
+                *(
+                    f"{100 * cells[name, other]:.0f}" if (name, other) in cells else "–"
+                    for other in names
+                ),
             ]
             for name in names
         ]

@@ -2,7 +2,7 @@
 
 Source: Huang et al., "Semi-Supervised Active Learning with Temporal Output Discrepancy" (ICCV
 2021), Fig. 10, the ablation "CyclicOD"; there is no code for it. The paper finds it less stable
-than the moving average of `tod`.
+than the moving average of `tod`. Maps of logits are compared as there.
 """
 
 from collections.abc import Mapping

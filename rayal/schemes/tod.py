@@ -16,6 +16,12 @@ All of them at once (with `lr`, `epochs` and so on as in the paper, which are th
       teacher: {ramp: true, start: random, batch_norm: own}
       augment: {flip: true, crop: 4}
 
+Of a dense task, on which the paper is silent and for which there is no code, f is the map of logits
+on the logit grid. The squared distance of each position (`reduction` says whether the sum or the
+mean over classes) is averaged over positions and images, so that `weight` means the same for maps
+of any size. Where unlabeled images stick out of their window or canvas their filling is pulled
+too: nothing tells it apart. The labeled ones' is pulled with `use_labeled`.
+
 What is left of a difference: the official code draws the unlabeled images of a step with no memory
 of the steps before; here each is seen once before any is seen again.
 """

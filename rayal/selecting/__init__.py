@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayal import scores
-from rayal.choosing import positions, scratch_folder, seen_by
+from rayal.choosing import scratch_folder
 from rayal.distances import Numbers, check_finite
 from rayal.errors import DataError, UsageError
 from rayal.ids import Ids, Places
+from rayal.own_choice import positions, seen_by
 from rayal.randomness import numpy_generator
 from rayal.ranking import keyed, ranked, scored
 from rayal.selecting.finished_pass import FinishedPass
@@ -57,8 +58,8 @@ def select(
     groups = None if r.groups is None else read_groups(r.groups)
     _check_files(done, r, labeled, costs, groups)
     rng = numpy_generator(r.seed, r.cycle, "select", r.name)
-    if not r.strategy.ranks():
-        return _own_select(done, r, labeled, costs, rng, beside, trained)
+    if not r.ranks:
+        return _own_select(done, r, column, labeled, costs, rng, beside, trained)
     return _walked(done, r, column, Places(labeled), costs, groups, rng)
 
 
@@ -136,6 +137,7 @@ def _check_files(
 def _own_select(
     done: FinishedPass,
     r: Request,
+    column: str,
     labeled: Ids,
     costs: PerUnit[np.float64] | None,
     rng: np.random.Generator,
@@ -143,8 +145,8 @@ def _own_select(
     trained: Mapping[str, FileLocation] | None,
 ) -> Selection:
     kept, place = r.strategy.kept(), scratch_folder(beside)
-    pools = scores.load(done.folder, done.result, kept, labeled, trained, [r.name], place)
-    pool = seen_by(r.strategy, pools[r.name])
+    pools = scores.load(done.folder, done.result, kept, labeled, trained, [column], place)
+    pool = seen_by(r.strategy, pools[column])
     if costs is not None:
         pool = replace(pool, costs=costs.of(pool.ids))
     chosen = positions(r.strategy, r.name, pool, r.budget, rng)

@@ -38,6 +38,11 @@ class Request(Settings):
         """Of the strategy, as columns call it."""
         return self.strategy.part_name()
 
+    @property
+    def ranks(self) -> bool:
+        """Whether the highest scores are taken, one by one."""
+        return self.strategy.ranks(one_price=self.costs is None)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for problem in self._contradictions():
@@ -46,7 +51,7 @@ class Request(Settings):
 
     def _contradictions(self) -> Iterator[str]:
         limited = (self.per_class, self.per_group, self.min_distance) != (None, None, None)
-        if limited and not self.strategy.ranks():
+        if limited and not self.ranks:
             yield (
                 f"{self.name} does not rank units, it selects them together: per_class, per_group"
                 " and min_distance are for strategies with a score, such as entropy"

@@ -91,7 +91,7 @@ class Epmcm(Strategy):
         )
         return scores if scores.ndim == 1 else _log_mean_exp(scores, s.valid)
 
-    def ranks(self) -> bool:
+    def ranks(self, one_price: bool = True) -> bool:
         return not self.update_while_scoring
 
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -54,8 +54,8 @@ class QBC(Strategy):
             divergence = divergence.masked_fill(~s.valid, 0)
         return most_uncertain(divergence, self.patch, self.top)
 
-    def ranks(self) -> bool:
-        return True
+    def ranks(self, one_price: bool = True) -> bool:
+        return one_price  # else a knapsack is filled
 
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         assert pool.scores is not None

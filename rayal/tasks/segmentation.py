@@ -53,10 +53,11 @@ class Segmentation(Task):
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         logits = upsampled(logits, labels.shape[1:])
         losses = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE, reduction="none")
-        sums, labeled = losses.sum(dim=(1, 2)), (labels != IGNORE).sum(dim=(1, 2))
-        if self.average == "image":
-            return sums / labeled.clamp(min=1)
-        return sums * (len(labels) / labeled.sum().clamp(min=1))
+        return losses.sum(dim=(1, 2)) / (labels != IGNORE).sum(dim=(1, 2)).clamp(min=1)
+
+    def weights(self, labels: Tensor) -> Tensor | None:
+        """Of the mean over pixels: how many of each image are labeled."""
+        return (labels != IGNORE).sum(dim=(1, 2)).float() if self.average == "pixel" else None
 
     def accuracy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """On the logit grid: near enough to watch, without another map of every class."""

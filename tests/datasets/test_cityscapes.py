@@ -122,6 +122,33 @@ def test_the_wrong_kind_is_found_by_verify(root: Path) -> None:
         Cityscapes(root=str(root), masks="labelTrainIds", verify=True).open()
 
 
+@pytest.mark.parametrize("place", [f"train/ulm/{TRAIN[2]}", f"val/lindau/{VAL[1]}"])
+@pytest.mark.parametrize("masks", ["labelIds", "polygons"])
+@pytest.mark.parametrize("options", [{}, {"shape": (4, 4)}, {"canvas": (16, 32)}])
+def test_a_mask_of_another_size_is_found_without_verify(
+    root: Path, place: str, masks: Any, options: Any
+) -> None:
+    """Labels of half the size, as some tools write them, would be stretched to the images."""
+    Cityscapes(root=str(root), masks=masks, **options).open()
+    part, city, name = place.split("/")
+    write_tree(root / "half", {part: [name]}, 4, 8)
+    ending = {"labelIds": "labelIds.png", "polygons": "polygons.json"}[masks]
+    file = f"gtFine/{part}/{city}/{name}_gtFine_{ending}"
+    (root / "half" / file).replace(root / file)
+    with pytest.raises(DataError, match=rf"'{name}': .*{file}: is 4x8 \(HxW\), its image 8x16"):
+        Cityscapes(root=str(root), masks=masks, **options).open()
+
+
+@pytest.mark.parametrize("part", ["train/aachen", "val/frankfurt"])
+def test_the_wrong_kind_is_found_in_the_first(root: Path, part: str) -> None:
+    """Not after a training of hours; nor, for the test images, after the first one."""
+    name = {"train/aachen": TRAIN[0], "val/frankfurt": VAL[0]}[part]
+    folder = root / "gtFine" / part
+    (folder / f"{name}_gtFine_labelIds.png").replace(folder / f"{name}_gtFine_labelTrainIds.png")
+    with pytest.raises(DataError, match=f"'{name}': .*TrainIds.png: values 23 are no"):
+        Cityscapes(root=str(root), masks="labelTrainIds").open()
+
+
 def test_shape_reduces_what_networks_see(root: Path) -> None:
     """688x688 of the papers, or what two cores can train on."""
     store = Cityscapes(root=str(root), shape=(4, 4)).open()

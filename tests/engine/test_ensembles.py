@@ -120,6 +120,7 @@ def test_one_core_trains_one_member_after_the_other(small, tmp_path):
     assert len(set(files.values())) == 2
 
 
+@pytest.mark.slow
 def test_a_member_that_fails_leaves_nothing_behind(small, tmp_path, monkeypatch):
     """The wait for another member would outlive the run: the program would hang at its end, or ask
     Ray after it was shut down, which starts it again."""

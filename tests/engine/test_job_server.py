@@ -163,6 +163,7 @@ def test_a_run_to_its_end(rayal: Callable[..., Ended], project: Path, head: str)
     assert not [text for text in (*ended, *kept, rows) if TOKEN in str(text)]
 
 
+@pytest.mark.slow
 def test_a_failing_job_gives_its_code(rayal: Callable[..., Ended]) -> None:
     """A script would take a run without data for a good one."""
     dataset = "dataset={name: parquet, root: /nowhere, pool: [a.parquet], test: [b.parquet]}"

@@ -16,7 +16,7 @@ from reproduction_table import Result, figure, markdown, rows, to_csv
 
 from rayal import checks, config, session, sweeping
 from rayal.errors import DataError, UsageError
-from rayal.plan import plan_cycles
+from rayal.planned_cycles import plan_cycles
 from rayal.report.curves import encoded
 from rayal.report.runs import Run
 from rayal.storage import Folder

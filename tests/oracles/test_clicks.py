@@ -13,6 +13,7 @@ from rayal.images import Decoding
 from rayal.masks import IGNORE, MaskDecoding, decode, encode
 from rayal.oracles import clicks as module
 from rayal.oracles.clicks import Clicks
+from rayal.oracles.simulated import Simulated
 from rayal.prepare import prepare
 from rayal.source import Source, Units, numbered
 from rayal.storage import Folder
@@ -135,6 +136,15 @@ def test_void_and_background(store, options, hole, cost):
     np.testing.assert_array_equal(expected, read(label.value))
 
 
+def test_the_background_is_one_of_the_classes(store):
+    """It would be found out with the first purchase, and the user's masks be blamed."""
+    Clicks(background=2).check(store.card)
+    Clicks().check(store.card)
+    Simulated().check(store.card)
+    with pytest.raises(UsageError, match="oracle.background: 3 is no class of toy, .* 0 to 2; set"):
+        Clicks(background=3).check(store.card)
+
+
 def test_nothing_to_label_costs_nothing(store):
     """A budget would be spent on it, or the run would stop."""
     oracle = Clicks()
@@ -196,20 +206,23 @@ def test_options_are_part_of_what_is_remembered(store):
 
 
 def test_memory_is_bounded_and_changes_nothing(store, monkeypatch):
-    """A large pool would fill the memory; what was forgotten is computed again."""
+    """A large pool would fill the memory; regions that were forgotten are computed again."""
     expected = Clicks().costs(store, list(PICTURES)).tolist()
     memory = module._Memory()
     monkeypatch.setattr(module, "ROOM", 4)
     monkeypatch.setattr(module, "_memory", memory)
-    found = [Clicks().costs(store, list(PICTURES)).tolist() for _ in range(2)]
+    regions = [Clicks().regions(store, list(PICTURES)) for _ in range(2)]
 
-    assert [expected, expected] == found
-    assert sum(1 + len(regions) for regions in memory._items.values()) == memory._size <= 4
+    clicks = [[sum(each.clicks for each in found) for found in one.values()] for one in regions]
+    assert [expected, expected] == clicks
+    assert sum(1 + len(found) for found in memory._regions.values()) == memory._size <= 4
 
 
-def test_masks_are_read_once(store, monkeypatch):
+@pytest.mark.parametrize("room", [4, 10**6])
+def test_masks_are_read_once(store, monkeypatch, room):
     """Costs of the whole pool are asked in every cycle; decoding all masks takes minutes."""
     monkeypatch.setattr(module, "_memory", module._Memory())
+    monkeypatch.setattr(module, "ROOM", room)
     oracle = Clicks()
     first = oracle.costs(store, list(PICTURES))
     monkeypatch.setattr(module, "decode", None)

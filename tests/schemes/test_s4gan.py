@@ -330,10 +330,21 @@ def test_a_weight_makes_up_for_labels_alone() -> None:
     """`step` multiplies by a weight that makes up for unequal labeled parts; the unlabeled parts
     are equal, and the worker with more labels would count for more of them."""
     made = learner(threshold=0.0, feature_matching=0.0)
-    training = made.loss(batch()).item() - supervised(batch())
+    made.task = Segmentation(average="image")
+    plain = Supervised.model_validate(PLAIN).start(Pointwise(), made.task, {}, 0)
+    of_labels = plain.loss(batch()).item()
+    training = made.loss(batch()).item() - of_labels
     for weight in (0.5, 1.5):
         loss = made.loss(batch(weight=weight)).item() * weight
-        assert supervised(batch()) * weight + training == pytest.approx(loss)
+        assert of_labels * weight + training == pytest.approx(loss)
+
+
+def test_where_pixels_are_counted_no_weight_is_left() -> None:
+    """Workers share the number of labeled pixels: unequal parts would be made up for twice."""
+    made = learner(threshold=0.0, feature_matching=0.0)
+    whole = made.loss(batch()).item()
+    for weight in (0.5, 1.5):
+        assert whole == pytest.approx(made.loss(batch(weight=weight)).item() * weight)
 
 
 def test_bf16_keeps_losses_and_weights_in_float32() -> None:

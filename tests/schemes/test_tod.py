@@ -26,6 +26,7 @@ from rayal.errors import UsageError
 from rayal.experiment import Experiment
 from rayal.ledger import Ledger
 from rayal.loop import run
+from rayal.masks import IGNORE
 from rayal.model import Model, Network, Outputs
 from rayal.models.small_cnn import SmallCnn
 from rayal.parts import build
@@ -35,6 +36,7 @@ from rayal.schemes._consistency import ConsistencyHead, ConsistencyHeadSpec, Con
 from rayal.schemes.tod import Tod
 from rayal.storage import Folder
 from rayal.tasks.classification import Classification
+from rayal.tasks.segmentation import Segmentation
 from rayal.teacher import EmaTeacher, EmaTeacherSpec
 from rayal.training import Place, TrainJob, train
 from tests.doubles import Silent
@@ -63,30 +65,48 @@ class Linear(nn.Module):
         return Outputs(self.classifier(images), images, ())
 
 
+class Pointwise(nn.Module):
+    """The same at every position: images N C h w, which are what the last layer reads."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.classifier = nn.Conv2d(len(weight), len(weight), 1, bias=False)
+        self.classifier.weight.data = weight[..., None, None].clone()
+
+    def forward(self, images: Tensor) -> Outputs:
+        return Outputs(self.classifier(images), images.mean(dim=(2, 3)), (images,))
+
+
 STUDENT = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
 TEACHER = torch.tensor([[0.0, 0.0], [0.0, 2.0]])
 HEAD = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
 
 
 def learner(
-    student: Tensor = STUDENT, taught: Tensor = TEACHER, head: Tensor = HEAD, **fields: Any
+    student: Tensor = STUDENT,
+    taught: Tensor = TEACHER,
+    head: Tensor = HEAD,
+    dense: bool = False,
+    **fields: Any,
 ) -> ConsistencyLearner:
-    """A learner of three given linear networks."""
+    """A learner of three given linear networks, of one prediction per image or per position."""
     scheme = Tod.model_validate({"weight": 1.0, "lr": 0.1, "weight_decay": 0.0, **fields})
-    model, classes = Linear(student), len(student)
+    network = Pointwise if dense else Linear
+    model, classes = network(student), len(student)
     companions = {
-        spec.name: spec.build(model, classes, lambda: Linear(taught))
+        spec.name: spec.build(model, classes, lambda: network(taught))
         for spec in scheme.companions()
     }
     held = companions["teacher"]
     assert isinstance(held, EmaTeacher)
-    held.network.load_state_dict(Linear(taught).state_dict())
+    held.network.load_state_dict(network(taught).state_dict())
     if scheme.heads == 2:
         second = companions["consistency_head"]
         assert isinstance(second, ConsistencyHead)
-        second.linear.weight.data = head.clone()
-        second.linear.bias.data.zero_()
-    made = scheme.start(model, Classification(), companions, 0)
+        second.linear.load_state_dict(
+            {"weight": network(head).classifier.weight, "bias": torch.zeros(classes)}
+        )
+    made = scheme.start(model, Segmentation() if dense else Classification(), companions, 0)
     assert isinstance(made, ConsistencyLearner)
     return made
 
@@ -137,6 +157,28 @@ def test_official_value_by_hand() -> None:
 def test_each_switch_by_hand(fields: dict[str, Any], expected: float) -> None:
     """A switch would bring another of the official differences with it."""
     assert expected == pytest.approx(pull(**fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, (10 + 2 + 4 + 1) / 4),
+        ({"reduction": "mean"}, (10 + 2 + 4 + 1) / 8),
+        ({"heads": 2}, (9 + 1 + 0 + 1 + 37 + 5 + 4 + 4) / 4),
+        ({"heads": 2, "reduction": "mean"}, (9 + 1 + 0 + 1 + 37 + 5 + 4 + 4) / 8),
+    ],
+)
+def test_maps_by_hand(fields: dict[str, Any], expected: float) -> None:
+    """Larger maps would be pulled harder, or positions count by their image, or `mean` forget the
+    classes: two images of two positions, (3, 1), (-1, 1) and (0, 2), (1, 0). Of (a, b) the student
+    says (a, b), its second head (2a, b) and the teacher (0, 2b)."""
+    places = [[[3.0, 1.0], [-1.0, 1.0]], [[0.0, 2.0], [1.0, 0.0]]]  # N w C
+    unlabeled = torch.tensor(places).movedim(2, 1)[:, :, None]  # N C 1 w
+    labels = torch.tensor([[[0, 1]], [[1, IGNORE]]], dtype=torch.uint8)
+    made = learner(dense=True, **fields)
+    made.loss(Batch(unlabeled.flip(3), labels, 0, 10, unlabeled))
+
+    assert expected == pytest.approx(made._noted["consistency"].item())
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
@@ -406,8 +448,9 @@ def test_interrupted_training_ends_the_same(
 def test_two_workers_train_as_one(store: Store, tmp_path: Path, fields: dict[str, Any]) -> None:
     """Workers would share unlabeled images wrongly, or each train a second head of its own."""
     one, two = tmp_path / "one", tmp_path / "two"
-    command = [sys.executable, "-W", "error", __file__, store.url, str(two), json.dumps(fields)]
-    workers = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
+    module = [sys.executable, "-W", "error", "-m", "tests.schemes.test_tod"]
+    command, root = [*module, store.url, str(two), json.dumps(fields)], Path(__file__).parents[2]
+    workers = [subprocess.Popen([*command, str(rank)], cwd=root) for rank in range(2)]
     train(job(store, one, model=Mlp(), **fields), Place())
 
     assert [0, 0] == [worker.wait(250) for worker in workers]

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rayal import config, ranking, scores
 from rayal.errors import DataError, UsageError
@@ -212,6 +213,21 @@ def test_strategies_that_select_themselves_know_labels_and_costs(tmp_path: Path,
     assert [f"{name} pick {n + 1}" for n in range(len(chosen))] == picked[0].reasons
     assert None is picked[0].scores and 8 < picked[0].spent <= 9.5
     assert {"labeled": len(pool.labeled)} == picked[0].passed_over
+
+
+def test_a_knapsack_is_filled_where_units_differ_in_cost(tmp_path: Path) -> None:
+    """The dearest of the best would eat the budget that buys two others."""
+    pool = Pool.drawn(3)
+    pool.scores, pool.costs = np.array([10.0, 9.0, 9.0]), np.array([8.0, 5.0, 5.0])
+    url, qbc = pool.write(tmp_path, name="qbc"), build("strategies", "qbc")
+    costs = f"{tmp_path}/costs.parquet"
+    found = select(url, Request(strategy=qbc, budget=10, costs=costs))
+
+    assert (["unit-001", "unit-002"], 10) == (sorted(found.ids), found.spent)
+    assert [9.0, 9.0] == found.scores
+    assert ["unit-000"] == select(url, Request(strategy=qbc, budget=1)).ids
+    with pytest.raises(ValidationError, match="qbc does not rank units.*per_class"):
+        Request(strategy=qbc, budget=10, costs=costs, per_class=1)
 
 
 def _keep(folder: Folder, name: str, probs: dict[str, np.ndarray]) -> None:

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from rayal import prepare, scores
-from rayal.choosing import positions, seen_by
 from rayal.clicks import Region
 from rayal.dataset import Decoded, ImageSpec, Store
 from rayal.datasets.camvid import Camvid
@@ -26,6 +25,7 @@ from rayal.experiment import Compute
 from rayal.model import Model, build, save_weights
 from rayal.models.small_segmenter import SmallSegmenter
 from rayal.oracles.clicks import Clicks
+from rayal.own_choice import positions, seen_by
 from rayal.parts import build as build_part
 from rayal.parts import find
 from rayal.region_strategy import RegionStrategy
@@ -315,7 +315,7 @@ def picks(bench: Bench, rows: int, seed: int = 0) -> dict[str, list[str]]:
         pool = seen_by(strategy, replace(pools[name], regions=regions))
         rng = np.random.default_rng(seed)
         if isinstance(strategy, RegionStrategy):
-            chosen[name], _ = strategy.select_regions(pool, 60, rng)
+            chosen[name] = strategy.select_regions(pool, 60, rng)
         else:
             chosen[name] = list(pool.ids[positions(strategy, name, pool, 7, rng)])
     return chosen

@@ -32,7 +32,7 @@ def pool(*maps: np.ndarray, regions: dict[int, Region]) -> Scored:
 
 def chosen(units: Scored, budget: float = 4, seed: int = 0, **options) -> list[str]:
     strategy = RandomImageEntropyPolygon(**options)
-    return strategy.select_regions(units, budget, np.random.default_rng(seed))[0]
+    return strategy.select_regions(units, budget, np.random.default_rng(seed))
 
 
 HALVES = {0: rectangle(0, 0, 12, 16), 1: rectangle(12, 0, 24, 16)}

@@ -34,7 +34,11 @@ def pool(clicks: Sequence[Sequence[int]], overshoot: bool = False) -> Scored:
 
 
 def choose(units: Scored, budget: float, seed: int = 0) -> tuple[list[str], float]:
-    return RandomPolygon().select_regions(units, budget, np.random.default_rng(seed))
+    """The units, and what they cost."""
+    chosen = RandomPolygon().select_regions(units, budget, np.random.default_rng(seed))
+    places = [place_of(unit, units.ids) for unit in chosen]
+    costs = [units.regions(at.image)[at.number or 0].clicks for at in places if at is not None]
+    return chosen, sum(costs)
 
 
 def images_of(chosen: Sequence[str]) -> list[str]:

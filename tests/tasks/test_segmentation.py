@@ -41,24 +41,50 @@ def losses_of_pixels(logits: Tensor, masks: Tensor) -> list[list[Tensor]]:
     ]
 
 
+def mean_loss(average: str, logits: Tensor, masks: Tensor) -> Tensor:
+    """What a batch is taught by."""
+    task = Segmentation(average=average)
+    losses, weights = task.loss(logits, masks), task.weights(masks)
+    return losses.mean() if weights is None else losses @ weights.to(losses) / weights.sum()
+
+
 def test_the_mean_over_pixels_agrees_with_a_loop():
     """Images with few labels would weigh as much as others, or ignored pixels be learned."""
     logits, masks = case()
     pixels = sum(losses_of_pixels(logits, masks), [])
 
-    found = Segmentation().loss(logits, masks)
-    assert (4,) == found.shape
-    assert np.mean(pixels) == pytest.approx(found.mean().item(), rel=1e-5)
-    assert 0 == found[-1]
+    assert np.mean(pixels) == pytest.approx(mean_loss("pixel", logits, masks).item(), rel=1e-5)
 
 
-def test_the_mean_over_images_agrees_with_a_loop():
-    """One bought polygon is to weigh as much as a whole image, where that is asked for."""
+@pytest.mark.parametrize("average", AVERAGES)
+def test_the_loss_of_an_image_is_the_mean_over_its_own_pixels(average):
+    """Companions that learn the loss of an image would learn of its company too."""
     logits, masks = case(1)
     *means, nothing = (np.mean(each or [0]) for each in losses_of_pixels(logits, masks))
 
-    found = Segmentation(average="image").loss(logits, masks)
+    found = Segmentation(average=average).loss(logits, masks)
+    assert (4,) == found.shape
     assert [*means, nothing] == pytest.approx(found.tolist(), rel=1e-5)
+    for i in range(4):
+        alone = Segmentation(average=average).loss(logits[i : i + 1], masks[i : i + 1])
+        torch.testing.assert_close(found[i : i + 1], alone)
+
+
+def test_images_count_by_their_labels():
+    """One bought polygon is to weigh as much as a whole image only where that is asked for.
+
+    By hand: certain pixels cost 0 and undecided ones log 2; 1 of 1 and 1 of 4 are undecided.
+    """
+    masks = torch.tensor([[[0, IGNORE], [IGNORE, IGNORE]], [[0, 1], [1, 1]]], dtype=torch.uint8)
+    logits = torch.full((2, 2, 2, 2), -60.0)
+    logits[1, 1] = 60.0
+    logits[:, :, 0, 0] = 0.0
+
+    assert [1.0, 4.0] == Segmentation().weights(masks).tolist()
+    assert torch.float32 == Segmentation().weights(masks).dtype
+    assert Segmentation(average="image").weights(masks) is None
+    assert 2 / 5 * np.log(2) == pytest.approx(mean_loss("pixel", logits, masks).item())
+    assert (1 + 1 / 4) / 2 * np.log(2) == pytest.approx(mean_loss("image", logits, masks).item())
 
 
 @pytest.mark.parametrize("average", AVERAGES)
@@ -67,7 +93,7 @@ def test_the_gradient_is_that_of_the_loop(average):
     logits, masks = case(2, images=2, classes=3)
     masks[-1, :4] = 1
     logits = logits.double().requires_grad_()
-    (found,) = torch.autograd.grad(Segmentation(average=average).loss(logits, masks).mean(), logits)
+    (found,) = torch.autograd.grad(mean_loss(average, logits, masks), logits)
     of_images = [torch.stack(each) for each in losses_of_pixels(logits, masks)]
     means = (
         torch.cat(of_images) if average == "pixel" else torch.stack([m.mean() for m in of_images])
@@ -81,11 +107,13 @@ def test_a_batch_without_a_label_teaches_nothing(average):
     """0 / 0 would end the training: a polygon can lie outside of every window of a batch."""
     logits, masks = case(3)
     logits.requires_grad_()
-    loss = Segmentation(average=average).loss(logits, torch.full_like(masks, IGNORE))
-    loss.mean().backward()
+    masks = torch.full_like(masks, IGNORE)
+    loss = Segmentation(average=average).loss(logits, masks)
+    loss.sum().backward()
 
     assert [0.0] * 4 == loss.tolist()
     assert 0 == logits.grad.abs().max()
+    assert [0.0] * 4 == Segmentation().weights(masks).tolist()
 
 
 @pytest.mark.parametrize("average", AVERAGES)

@@ -395,6 +395,7 @@ def _prepare(uri: str) -> None:
     MLflow(uri=uri, required=True).prepare()
 
 
+@pytest.mark.slow
 def test_server_that_dies_and_comes_back(
     tmp_path: Path, run: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,23 @@
+"""Which runs can be looked at again; what is then seen, test_analysis.py checks."""
+
+from pathlib import Path
+
+import pytest
+from study import Study
+
+from rayal import config
+from rayal.errors import UsageError
+from rayal.record import Record
+from rayal.storage import Folder
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def test_runs_of_masks_are_refused(tmp_path):
+    """An analysis would end in torch's words, about masks that are no numbers."""
+    x = config.load(CONFIGS / "camvid.yaml", ["dataset.root=/nowhere"])
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "experiment.yaml").write_text(config.dump(x))
+
+    with pytest.raises(UsageError, match="has task 'segmentation', but .* give runs of task class"):
+        Study(Record(Folder(tmp_path)))
