@@ -124,7 +124,7 @@ def test_simultaneous_processes(disk: Folder) -> None:
     assert "held\n" == answers[0]
     refused = re.match(r"refused (\S+) (\S+) is locked by pid (\d+) on \S+ since 20", answers[1])
     assert refused is not None
-    assert float(refused[1]) < 2
+    assert float(refused[1]) < 15  # seconds: it does not wait for the other to end
     assert int(refused[3]) in [process.pid for process in processes]
 
 
