@@ -43,6 +43,14 @@ def seconds_since(moment: str) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
+def silence(folder: Folder) -> float | None:
+    """Seconds since the last sign of life of who writes here; None where it ended in good order."""
+    holder = folder.read_sealed("lock.json", default=None)
+    if holder is None or holder["released"]:
+        return None
+    return max(0.0, seconds_since(holder["heartbeat"]))
+
+
 class Lock:
     """The right to write in a folder, from `acquire` to `release`."""
 

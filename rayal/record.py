@@ -11,7 +11,7 @@ from rayal.budget import Budget
 from rayal.errors import StorageError, UsageError
 from rayal.journal import read_done
 from rayal.ledger import INITIAL, STAGES, read_labels, stage_folder
-from rayal.lock import seconds_since
+from rayal.lock import silence
 from rayal.storage import Folder, Json
 
 
@@ -22,20 +22,11 @@ def find_records(places: Iterable[str]) -> list["Record"]:
     """
     found = []
     for place in places:
-        inside = list(_below(Folder(place)))
+        inside = list(Record.below(Folder(place)))
         if not inside:
             raise UsageError(f"{place}: no run folder is there or below; a run holds a run.json")
         found += inside
     return found
-
-
-def _below(folder: Folder) -> Iterator["Record"]:
-    if folder.exists("run.json"):
-        if folder.exists("experiment.yaml"):  # else it began this moment: nothing to tell yet
-            yield Record(folder)
-        return
-    for name in folder.folders():
-        yield from _below(folder / name)
 
 
 class Record:
@@ -50,6 +41,16 @@ class Record:
             raise UsageError(f"{folder.url} is not a run folder: it holds no run.json")
         self.folder = folder
         self._done: dict[tuple[int, str], Json] = {}  # a finished stage never changes
+
+    @classmethod
+    def below(cls, folder: Folder) -> Iterator["Record"]:
+        """The runs in this folder or in folders in it."""
+        if folder.exists("run.json"):
+            if folder.exists("experiment.yaml"):  # else it began this moment: nothing to tell yet
+                yield cls(folder)
+            return
+        for name in folder.folders():
+            yield from cls.below(folder / name)
 
     @cached_property
     def run_id(self) -> str:
@@ -118,15 +119,12 @@ class Record:
         evaluated, selected = self.result(last, "evaluate"), self.result(last, "select")
         budget = Budget(**self.experiment()["budget"])
         if selected is not None:
-            return not selected["ids"] and budget.is_last(last)
+            return not selected["ids"] and (selected.get("sold_out") or budget.is_last(last))
         return evaluated is not None and budget.is_spent(last, evaluated["cost"])
 
     def heartbeat_age(self) -> float | None:
         """Seconds since the driver's last sign of life; None when it ended in good order."""
-        holder = self.folder.read_sealed("lock.json", default=None)
-        if holder is None or holder["released"]:
-            return None
-        return max(0.0, seconds_since(holder["heartbeat"]))
+        return silence(self.folder)
 
     def _read(self, cycle: int, stage: str) -> Json | None:
         out = stage_folder(self.folder, cycle, stage)

@@ -326,7 +326,9 @@ def test_regions_are_bought_until_there_are_none(dense, tmp_path):
     assert sorted({*spent}) == spent and everything == spent[-1]
     assert [False] * (len(spent) - 1) == [pick["sold_out"] for pick in done.picks]
     Folder(tmp_path).write("experiment.yaml", config.dump(x).encode())
-    curve = Run.read(Record(Folder(tmp_path))).points
+    record = Record(Folder(tmp_path))
+    curve = Run.read(record).points
+    assert record.complete
     assert [30, *(30 + 60 * n for n in range(1, len(spent) - 1)), everything] == list(curve)
 
 

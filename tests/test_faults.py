@@ -1057,14 +1057,14 @@ def test_readers_during_a_run(
     writer.start()
     while not ended.is_set():
         with suppress(UsageError):  # there is no run yet
-            (row,) = status_rows(find_records([str(tmp_path)]))
+            (row,) = status_rows([str(tmp_path)])
             (table,) = summarise(find_records([str(tmp_path)])).groups
             shown = len(table.arms[0].runs[0].points)
             seen.append((row["labels"], 20 * shown))
     writer.join()
     labels = [label for label, _ in seen]
 
-    assert {"complete"} == {row["state"] for row in status_rows(find_records([str(tmp_path)]))}
+    assert {"complete"} == {row["state"] for row in status_rows([str(tmp_path)])}
     assert sorted(seen) == seen and set(labels) <= {0, 20, 40, 60}
     assert len(seen) > 10
     assert all(before <= after for before, after in seen)

@@ -327,7 +327,7 @@ def test_readers_of_runs(finished: Record) -> None:
     """`status` and `report` would know disks only."""
     found = find_records([f"s3://{BUCKET}/runs"])
     (record,) = [record for record in found if record.folder.url == finished.folder.url]
-    (row,) = status_rows([record])
+    (row,) = status_rows([record.folder.url])
 
     assert "complete" == row["state"]
     assert 4 == len(summarise([record]).to_csv().splitlines())

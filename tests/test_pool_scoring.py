@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from scipy.stats import entropy
 from torch import nn
 
@@ -31,6 +32,7 @@ from rayal.model_card import ModelCard
 from rayal.models.small_cnn import SmallCnn
 from rayal.pool import census
 from rayal.pool_scoring.settings import PoolCompute, PoolScoring
+from rayal.report.status import status_rows, status_table
 from rayal.scoring import ScoreJob, ShardTask, pending
 from rayal.selecting import Request, select
 from rayal.storage import TEMPORARY, Folder, Json
@@ -199,6 +201,35 @@ def test_a_killed_pass_keeps_shards_with_bad_images(weights: Path, tmp_path: Pat
     assert (UNITS, 2) == (result["units"], result["bad"])
     bad = list(csv.reader((tmp_path / "out/bad.csv").read_text().splitlines()))
     assert ["id", "unit-03", "unit-11"] == [row[0] for row in bad]
+
+
+def test_status_tells_how_far_a_pass_is(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Who scores for hours in one terminal would ask in another, and be told there is no run."""
+    x = settings(weights, pool)
+    done = killed(x, tmp_path / "a/out", "scores/*-00003.*")
+    said = {"run": str(tmp_path / "a/out"), "images": 8 * len(done), "of": UNITS}
+    (row,) = status_rows([str(tmp_path)])
+    assert said.items() <= row.items() and row["state"] == "running"  # a minute passes first
+
+    score(x, tmp_path / "a/out")
+    ended = said | {"state": "complete", "silent_seconds": None, "images": UNITS}
+    rows = status_rows([str(tmp_path / "a/out")])
+    assert [ended] == rows and 0 < len(done) < 5
+    file = io.StringIO()
+    Console(file=file, width=200).print(status_table(rows))
+    assert f"complete {UNITS} of {UNITS} images" in " ".join(file.getvalue().split())
+
+
+def test_status_of_a_pass_that_has_just_begun(weights: Path, tmp_path: Path) -> None:
+    """Listing a large pool takes minutes, in which nothing is there to count."""
+    x = settings(weights, tmp_path / "absent")
+    with pytest.raises(UsageError, match="no pool"), pool_scoring.opened(x, str(tmp_path)):
+        pass
+
+    (row,) = status_rows([str(tmp_path)])
+    assert ("stopped", 0, 0) == (row["state"], row["images"], row["of"])
+    with pytest.raises(UsageError, match="no run folder is there or below"):
+        status_rows([str(tmp_path / "scores")])
 
 
 def test_images_that_were_missing_are_looked_for_again(weights: Path, tmp_path: Path) -> None:

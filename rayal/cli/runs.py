@@ -73,7 +73,7 @@ def plan(
 def status(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Run folders, or folders of run folders; with --address, ids of jobs."),
+        typer.Argument(help="Folders of runs and scorings, or above; with --address, ids of jobs."),
     ] = [],  # noqa: B006
     plugins: Plugins = [],  # noqa: B006
     address: Annotated[
@@ -82,8 +82,8 @@ def status(
     insecure: Insecure = False,
     json: AsJson = False,
 ) -> None:
-    """Where runs are: cycle, stage, labels, metric; from their folders alone. Or submitted jobs."""
-    from rayal.record import find_records
+    """Where runs and scorings are, from their folders alone: cycle, stage, labels, metric; images.
+    Or submitted jobs."""
     from rayal.report.status import status_rows, status_table
 
     if address is not None:
@@ -91,7 +91,7 @@ def status(
     if not runs:
         raise UsageError("give run folders, or --address for the jobs of a cluster")
     allow(plugins)
-    rows = status_rows(find_records(runs))
+    rows = status_rows(runs)
     print_json(rows) if json else print_table(status_table(rows))
 
 

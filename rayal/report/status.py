@@ -5,16 +5,31 @@ from typing import Any
 
 from rich.table import Table
 
+from rayal.errors import UsageError
 from rayal.parts import find
+from rayal.pass_record import PassRecord
 from rayal.record import Record
+from rayal.storage import Folder
 
 STALE_SECONDS = 60.0
 """A driver refreshes its lock every few seconds; silent for this long, it is dead or paused."""
 
 
-def status_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """A row per run: folder, state, cycle, stage, labels, headline metric."""
-    return [_row(record) for record in records]
+def status_rows(places: Iterable[str]) -> list[dict[str, Any]]:
+    """A row for each run at or below these places (folder, state, cycle, stage, labels, headline
+    metric), and for each pass of `rayal score` (folder, state, images).
+
+    Raises UsageError for a place with neither.
+    """
+    rows = []
+    for place in places:
+        folder = Folder(place)
+        inside = [_row(record) for record in Record.below(folder)]
+        inside += [_pass_row(record) for record in PassRecord.below(folder)]
+        if not inside:
+            raise UsageError(f"{place}: no run folder is there or below; a run holds a run.json")
+        rows += inside
+    return rows
 
 
 def status_table(rows: Iterable[dict[str, Any]]) -> Table:
@@ -23,13 +38,21 @@ def status_table(rows: Iterable[dict[str, Any]]) -> Table:
     for column in ("run", "state", "cycle", "stage", "labels", "metric"):
         table.add_column(column, justify="right" if column in ("cycle", "labels") else "left")
     for row in rows:
-        value = "" if row["value"] is None else f"{row['metric']} {row['value']:.4f}"
         run = row["run"] if row["run"].isprintable() else repr(row["run"])
         silence = row["silent_seconds"]
         state = row["state"] if silence is None else f"{row['state']}, silent for {silence:.0f} s"
-        cells = (run, state, row["cycle"], row["stage"] or "", row["labels"], value)
-        table.add_row(*map(str, cells))
+        table.add_row(run, state, *(_of_pass(row) if "images" in row else _of_run(row)))
     return table
+
+
+def _of_run(row: dict[str, Any]) -> list[str]:
+    value = "" if row["value"] is None else f"{row['metric']} {row['value']:.4f}"
+    return [str(row["cycle"]), row["stage"] or "", str(row["labels"]), value]
+
+
+def _of_pass(row: dict[str, Any]) -> list[str]:
+    stage = "" if row["state"] == "complete" else "score"
+    return ["", stage, "", f"{row['images']:,} of {row['of']:,} images"]
 
 
 def cycle_table(record: Record, headline: str) -> Table:
@@ -69,7 +92,13 @@ def _row(record: Record) -> dict[str, Any]:
     return row
 
 
-def _state(record: Record) -> tuple[str, float | None]:
+def _pass_row(record: PassRecord) -> dict[str, Any]:
+    (state, silence), (images, of) = _state(record), record.images()
+    said = {"state": state, "silent_seconds": silence, "images": images, "of": of}
+    return {"run": record.folder.url, **said}
+
+
+def _state(record: Record | PassRecord) -> tuple[str, float | None]:
     """In one word, and for how many seconds a stale run has been silent."""
     if record.complete:
         return "complete", None
