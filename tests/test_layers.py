@@ -18,8 +18,8 @@ LAYERS = {
         "atomic augment budget card class_statistics clicks committee companion dataset"
         " dense_network discriminator distances dropout experiment feature_file foreign_weights"
         " gradients greedy ids journal knapsack ledger listing lock market masks model model_card"
-        " oracle parquet_columns pass_record pixel_strategy pixels policy polygons pool prepare record"
-        " region_strategy regions scheme segmentation_dataset selection signals source store"
+        " oracle parquet_columns pass_record pixel_strategy pixels policy polygons pool prepare"
+        " record region_strategy regions scheme segmentation_dataset selection signals source store"
         " store_writer strategy survey task teacher tracker upload uri windows"
     ),
     2: "datasets models oracles schemes strategies tasks trackers",
