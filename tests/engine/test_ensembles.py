@@ -87,6 +87,7 @@ def weights_only(files: dict[str, str]) -> dict[str, str]:
     return {name: digest for name, digest in files.items() if name.endswith(".safetensors")}
 
 
+@pytest.mark.slow
 def test_members_train_at_once_and_end_as_they_do_alone(small, tmp_path):
     """Two cores would train one member after the other, mix two up, or lose one whose worker is
     killed in the middle."""

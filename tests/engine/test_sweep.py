@@ -69,6 +69,7 @@ def test_a_sweep_is_its_trials(swept, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_named_and_the_others_end(swept, tmp_path):
     """One bad arm must not cost a night, nor pass unnoticed."""
     space = {"scheme": {"lr": {"grid_search": [0.05, 1e30]}}}

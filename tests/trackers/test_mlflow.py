@@ -377,6 +377,7 @@ def test_unusable_databases(tmp_path: Path) -> None:
             MLflow(uri=f"sqlite:///{tmp_path}/{name}.db", required=True).prepare()
 
 
+@pytest.mark.slow
 def test_many_processes_on_a_new_database(tmp_path: Path) -> None:
     """Without a lock all of them create the tables, and most of them crash."""
     context = get_context("forkserver")
