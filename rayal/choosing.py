@@ -61,7 +61,7 @@ def choose(
         for name, strategy in others.items():
             pool = replace(seen_by(strategy, pools[name]), overshoot=market.overshoot)
             picks[name] = _of_one(strategy, name, pool, market, budget, rngs[name])
-    main, strategy = next(iter(strategies.items()))
+    main = next(iter(strategies))
     chosen = picks[main]
     values = repeat(None) if chosen.scores is None else chosen.scores
     ranks = zip(count(1), chosen.ids, values, strict=False)
@@ -69,9 +69,7 @@ def choose(
     return {
         "ids": chosen.ids,
         "cost": chosen.cost,
-        "sold_out": not chosen.ids
-        and (x.candidates is None or result["units"] < x.candidates)
-        and not (main in pools and _is_offered(strategy, pools[main], market)),
+        "sold_out": not chosen.ids and _is_sold_out(x, result, pools.get(main), market),
         "agreement": agreement(
             {name: set(picks[name].ids) for name in strategies},
             {name for name, each in strategies.items() if isinstance(each, RegionStrategy)},
@@ -79,11 +77,15 @@ def choose(
     }
 
 
-def _is_offered(strategy: Strategy, pool: Scored, market: Market) -> bool:
-    """Whether anything could be bought, were the budget larger."""
-    if isinstance(strategy, RegionStrategy):
-        return any(market.regions(image) for image in pool.ids)
-    return len(pool.ids) > 0
+def _is_sold_out(x: Experiment, result: Json, pool: Scored | None, market: Market) -> bool:
+    """Whether nothing is left that a larger budget could buy; `pool` where it had to be loaded."""
+    if x.candidates is not None and result["units"] >= x.candidates:
+        return False  # another cycle draws others
+    if pool is None:
+        return True
+    if isinstance(x.strategy, RegionStrategy):
+        return not any(market.regions(image) for image in pool.ids)
+    return len(pool.ids) == 0
 
 
 class Picks(NamedTuple):
