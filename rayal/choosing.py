@@ -79,10 +79,11 @@ def choose(
 
 def _is_sold_out(x: Experiment, result: Json, pool: Scored | None, market: Market) -> bool:
     """Whether nothing is left that a larger budget could buy; `pool` where it had to be loaded."""
-    if x.candidates is not None and result["units"] >= x.candidates:
-        return False  # another cycle draws others
     if pool is None:
         return True
+    drawn = len(pool.ids) + len(result.get("bad", ()))
+    if x.candidates is not None and drawn >= x.candidates:
+        return False  # another cycle draws others
     if isinstance(x.strategy, RegionStrategy):
         return not any(market.regions(image) for image in pool.ids)
     return len(pool.ids) == 0

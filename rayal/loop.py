@@ -74,7 +74,7 @@ def run(x: Experiment, store: Store, ledger: Ledger, engine: Engine, watch: Watc
             return pool
         at("score", partial(steps.score, pool))
         chosen = at("select", partial(steps.select, pool))
-        if not chosen["ids"] and (chosen["sold_out"] or x.budget.is_last(pool.cycle)):
+        if not chosen["ids"] and (chosen.get("sold_out") or x.budget.is_last(pool.cycle)):
             return pool
         at("label", partial(steps.label, chosen["ids"]))
 

@@ -154,6 +154,8 @@ def _size(head: bytes, formats: tuple[str, ...]) -> tuple[int, int]:
     with Image.open(io.BytesIO(head), formats=formats) as image:
         # Not the file's own way to its EXIF, which for a PNG is to decode all of it.
         turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) >= 5
+        if turned and image.format == "TIFF":
+            raise BadImage("some versions of Pillow have turned its size already")
         width, height = image.size
         return (width, height) if turned else (height, width)
 

@@ -62,7 +62,12 @@ def regions(
 ) -> tuple[list[str], float]:
     """The regions that a strategy selects, as units, and what they cost; raises as `positions`."""
     with _blamed(name):
-        units = strategy.select_regions(pool, budget, rng)
+        units = list(strategy.select_regions(pool, budget, rng))
+    if wrong := [unit for unit in units if not isinstance(unit, str)]:
+        raise DataError(
+            f"strategy {name!r} selected {wrong[0]!r:.80}: select_regions returns units such as"
+            " 'street/0'"
+        )
     if len(set(units)) < len(units):
         raise DataError(f"strategy {name!r} selected a region twice")
     offered, costs = set(pool.ids), list[float]()

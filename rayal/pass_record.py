@@ -1,7 +1,9 @@
 """A folder of `rayal score` as others see it: read only, while it goes on and after it ended."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+from rayal.errors import DataError
 from rayal.journal import is_done, read_done
 from rayal.lock import silence
 from rayal.parquet_columns import opened
@@ -33,16 +35,19 @@ class PassRecord:
         return silence(self.folder)
 
     def images(self) -> tuple[int, int]:
-        """How many are scored, and of how many; 0 and 0 while the pool is still looked at."""
+        """How many are scored, and of how many; 0 and 0 while the pool is still looked at.
+
+        Shards count that another device wrote, and that will be scored anew.
+        """
         if not is_done(self.folder / "pool"):
             return 0, 0
         total: int = read_done(self.folder / "pool")["result"]["rows"]
-        return (total if self.complete else sum(self._rows())), total
+        return (total if self.complete else min(total, sum(self._rows()))), total
 
     def _rows(self) -> Iterator[int]:
-        """Of each shard that is there whole."""
+        """Of each shard that is there whole; a damaged one will be scored again."""
         scores = self.folder / "scores"
         for name in scores.names():
             if name.startswith("shard-") and name.endswith(".parquet"):
-                with opened(f"{scores.url}/{name}") as file:
+                with suppress(DataError), opened(f"{scores.url}/{name}") as file:
                     yield file.metadata.num_rows

@@ -128,7 +128,7 @@ def _disk(
     kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
     kept += ["probs"] if x.keeps_probs(0) else []
     widths = {"features": feature_width(network), "noise": 1}
-    if x.task.dense:
+    if "grid_entropy" in kept:
         widths["grid_entropy"] = 2 + math.prod(_grid(network, card))
     numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers

@@ -1,5 +1,6 @@
 """What the cycles of a run will do, in numbers of images, updates and purchases."""
 
+import math
 from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
@@ -47,17 +48,16 @@ ONE_EACH = Prices()
 def plan_cycles(x: Experiment, card: Card, prices: Prices = ONE_EACH) -> Iterator[Cycle]:
     """What `loop.run` will do, where the oracle answers everything at these prices; of images of
     which regions are bought, as if each region were of another one."""
-    scheme, first = x.scheme, min(card.pool, int(x.budget.initial / prices.image))
-    labels, spent = first, first * prices.image
+    scheme, first = x.scheme, min(card.pool, _bought(x, x.budget.initial, prices.image))
+    labels, spent, worth = first, first * prices.image, card.pool * prices.image
     by_region = isinstance(x.strategy, RegionStrategy)
     for cycle in count():
         ends = batch_ends(labels, scheme.batch_size, x.compute.train_workers)
-        due = min(x.budget.due(cycle), card.pool * prices.image)
-        rest = 0.0 if x.budget.is_spent(cycle, 0) else due - spent
-        left = max(0, int(rest / prices.unit + ROUNDING))
+        done = x.budget.is_spent(cycle, spent)
         unlabeled = card.pool - (first if by_region else labels)
-        scored = min(x.candidates or unlabeled, unlabeled) if left else 0
-        bought = left if by_region and scored else min(left, scored)
+        scored = 0 if done else min(x.candidates or unlabeled, unlabeled)
+        left = _bought(x, min(x.budget.due(cycle), worth) - spent, prices.unit)
+        bought = 0 if done else left if by_region and scored else min(left, scored)
         yield Cycle(
             cycle=cycle,
             labels=labels,
@@ -67,9 +67,16 @@ def plan_cycles(x: Experiment, card: Card, prices: Prices = ONE_EACH) -> Iterato
             passes=_passes(x, cycle) if scored else 0,
             bought=bought,
         )
-        if not bought:
+        sold_out = not scored or spent + prices.unit > worth + ROUNDING
+        if done or not bought and (sold_out or x.budget.is_last(cycle)):
             return
         labels, spent = min(card.pool, labels + bought), spent + bought * prices.unit
+
+
+def _bought(x: Experiment, budget: float, price: float) -> int:
+    """How many units of this price the budget is for."""
+    units = budget / price
+    return max(0, math.ceil(units - ROUNDING) if x.budget.overshoot else int(units + ROUNDING))
 
 
 def _passes(x: Experiment, cycle: int) -> int:

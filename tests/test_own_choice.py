@@ -38,8 +38,8 @@ class Picks(RandomPolygon):
 
     units: Any = None
 
-    def select_regions(self, pool: Scored, budget: float, rng: np.random.Generator) -> list[str]:
-        return list(self.units)
+    def select_regions(self, pool: Scored, budget: float, rng: np.random.Generator) -> Any:
+        return self.units
 
 
 class Positions(Random):
@@ -73,6 +73,7 @@ def test_regions_cost_their_clicks():
         (["d/0"], "selected 'd/0', which is no region on offer"),
         (["a/0", "b/0", "a/2"], "spent 12 of 10"),
         (7, "strategy 'mine' raised TypeError in select: 'int' object is not iterable"),
+        ([["a/0"], 4.0], r"strategy 'mine' selected \['a/0'\]: select_regions returns units"),
     ],
 )
 def test_nonsense_is_refused(units, problem):

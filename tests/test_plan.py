@@ -144,6 +144,8 @@ def paid(**changes: Any) -> Experiment:
         (Prices(17.3, 17.3), (3000, 60, 3120), [(24, 0, 0)]),  # more clicks than the pool is worth
         (Prices(30, 30), (300, 90, 480), [(10, 14, 3), (13, 11, 3), (16, 0, 0)]),
         (Prices(30, 30), (310, 85, 480), [(10, 14, 3), (13, 11, 3), (16, 0, 0)]),
+        # too dear for one cycle: what is left over buys in the next
+        (Prices(300, 300), (600, 200, 1200), [(2, 22, 0), (2, 22, 1), (3, 21, 1), (4, 0, 0)]),
     ],
 )
 def test_clicks_buy_as_many_images_as_there_are(store, prices, budget, expected):
@@ -154,6 +156,16 @@ def test_clicks_buy_as_many_images_as_there_are(store, prices, budget, expected)
     cycles = list(plan_cycles(x, card, prices))
 
     assert expected == [(cycle.labels, cycle.scored, cycle.bought) for cycle in cycles]
+
+
+def test_the_unit_at_which_the_budget_is_exceeded_is_planned(store):
+    """A plan would refuse a run that can be made, for its one image too few."""
+    fields = {"initial": 500, "per_cycle": 300, "total": 800, "unit": "clicks", "overshoot": True}
+    card = store.card.model_copy(update={"pool": 24})
+    cycles = list(plan_cycles(paid(strategy="entropy", budget=fields), card, Prices(294, 294)))
+
+    found = [(cycle.labels, cycle.scored, cycle.bought) for cycle in cycles]
+    assert [(2, 22, 1), (3, 0, 0)] == found
 
 
 def test_clicks_buy_regions_of_many_images(store):

@@ -210,9 +210,12 @@ def test_status_tells_how_far_a_pass_is(weights: Path, pool: Path, tmp_path: Pat
     said = {"run": str(tmp_path / "a/out"), "images": 8 * len(done), "of": UNITS}
     (row,) = status_rows([str(tmp_path)])
     assert said.items() <= row.items() and row["state"] == "running"  # a minute passes first
+    (tmp_path / "a/out/scores/shard-00000.parquet").write_bytes(b"damaged")
+    assert [8 * len(done) - 8] == [row["images"] for row in status_rows([str(tmp_path)])]
 
     score(x, tmp_path / "a/out")
-    ended = said | {"state": "complete", "silent_seconds": None, "images": UNITS}
+    nothing = dict.fromkeys(["silent_seconds", "cycle", "stage", "labels", "metric", "value"])
+    ended = said | nothing | {"state": "complete", "images": UNITS}
     rows = status_rows([str(tmp_path / "a/out")])
     assert [ended] == rows and 0 < len(done) < 5
     file = io.StringIO()

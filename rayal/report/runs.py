@@ -89,8 +89,10 @@ class Run:
 
 def _clicks(record: Record, budget: Budget, row: Json) -> int:
     """What a cycle's labels could cost, or did where nothing was left to buy."""
-    selected = record.result(row["cycle"], "select") or {}
-    return int(row["cost"] if selected.get("sold_out") else budget.due(row["cycle"] - 1))
+    selected, before = record.result(row["cycle"], "select") or {}, row["cycle"] - 1
+    if selected.get("sold_out"):
+        return max(int(row["cost"]), budget.due(before - 1) + 1)  # to the right of the last cycle
+    return budget.due(before)
 
 
 def _settings(x: Mapping[str, Any]) -> dict[str, str]:

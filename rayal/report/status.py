@@ -27,7 +27,10 @@ def status_rows(places: Iterable[str]) -> list[dict[str, Any]]:
         inside = [_row(record) for record in Record.below(folder)]
         inside += [_pass_row(record) for record in PassRecord.below(folder)]
         if not inside:
-            raise UsageError(f"{place}: no run folder is there or below; a run holds a run.json")
+            raise UsageError(
+                f"{place}: no run folder is there or below; a run holds a run.json, a scoring a"
+                " score.yaml too"
+            )
         rows += inside
     return rows
 
@@ -51,8 +54,7 @@ def _of_run(row: dict[str, Any]) -> list[str]:
 
 
 def _of_pass(row: dict[str, Any]) -> list[str]:
-    stage = "" if row["state"] == "complete" else "score"
-    return ["", stage, "", f"{row['images']:,} of {row['of']:,} images"]
+    return ["", row["stage"] or "", "", f"{row['images']:,} of {row['of']:,} images"]
 
 
 def cycle_table(record: Record, headline: str) -> Table:
@@ -94,8 +96,16 @@ def _row(record: Record) -> dict[str, Any]:
 
 def _pass_row(record: PassRecord) -> dict[str, Any]:
     (state, silence), (images, of) = _state(record), record.images()
-    said = {"state": state, "silent_seconds": silence, "images": images, "of": of}
-    return {"run": record.folder.url, **said}
+    stage = None if record.complete else "score"
+    return {
+        "run": record.folder.url,
+        "state": state,
+        "silent_seconds": silence,
+        **dict.fromkeys(["cycle", "labels", "metric", "value"]),
+        "stage": stage,
+        "images": images,
+        "of": of,
+    }
 
 
 def _state(record: Record | PassRecord) -> tuple[str, float | None]:
