@@ -569,6 +569,7 @@ def test_interrupted_on_ray_and_continued(rayal, waiting, tmp_path):
     gate.unlink()
 
     assert (process.returncode, err.splitlines()[-1]) == (130, INTERRUPTED)
-    assert [line.split()[0] for line in err.splitlines()[-3:-1]] == ["run", "cycle"], err
+    kinds = {line.split()[0] for line in err.splitlines()[:-1]}  # how many, time decides
+    assert {"run", "cycle"} <= kinds <= {"preparing", "run", "cycle"}, err
     assert row["state"] == "stopped"
     assert rayal(*command, tmp_path / "run").code == 0
