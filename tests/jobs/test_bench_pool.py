@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 from PIL import Image
 
@@ -113,6 +114,7 @@ def test_ray_data_gives_the_same_scores(bench, only, monkeypatch):
     monkeypatch.setenv(
         "PYTHONPATH", str(Path(__file__).parents[2] / "jobs")
     )  # Ray's workers import the actors from there
+    ray.shutdown()  # a cluster that other tests share
     rows = bench("--only", only)
 
     assert any("bare map_batches" in row.against for row in rows)
