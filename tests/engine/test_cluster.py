@@ -278,7 +278,8 @@ def test_a_mistake_is_not_tried_again(tiny, tmp_path):
     with pytest.raises(DataError, match="strategy 'faulty.raises' raised ZeroDivisionError"):
         score(x, on_ray(x, scorers=1), tmp_path / "ray")
 
-    assert not (tmp_path / "ray/score/shard-00000.parquet").exists()
+    # any of the three may come first, and fail; the others may be written before the pass ends
+    assert 3 > len(list((tmp_path / "ray/score").glob("shard-*.parquet")))
 
 
 def test_what_cannot_travel_is_named(tiny, tmp_path):
