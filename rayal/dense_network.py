@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from rayal.model import Outputs, start_convolutions
+from rayal.model import Outputs, Staged, start_convolutions
 
 
-class DenseNetwork(nn.Module):
+class DenseNetwork(Staged):
     """stem -> blocks -> dropout -> classifier, all on maps.
 
     `Outputs.layers` are the outputs of `blocks`; the last one, N D h w, is what `classifier` reads
@@ -31,24 +31,16 @@ class DenseNetwork(nn.Module):
         stem: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.stem = nn.Identity() if stem is None else stem
-        self.blocks = nn.ModuleList(blocks)
-        self.layer_channels = tuple(layer_channels)
+        super().__init__(stem, blocks, layer_channels)
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
         start_convolutions(self.stem)
         start_convolutions(self.blocks)
 
     def forward(self, images: Tensor) -> Outputs:
-        x = self.stem(images)
-        layers = []
-        for block in self.blocks:
-            x = block(x)
-            layers.append(x)
-        return Outputs(self.classify(x), x.mean(dim=(2, 3)), tuple(layers))
+        layers = self.layers(images)
+        maps = layers[-1]
+        return Outputs(self.classify(maps), maps.mean(dim=(2, 3)), layers)
 
-    def classify(self, maps: Tensor) -> Tensor:
-        """The logits, N C h w, of the last of `Outputs.layers`: dropout, then the last layer."""
-        logits: Tensor = self.classifier(self.dropout(maps))
-        return logits
+    def last(self, outputs: Outputs) -> Tensor:
+        return outputs.layers[-1]

@@ -72,8 +72,44 @@ class Model(Component):
         return None
 
 
-class Network(nn.Module):
-    """stem -> blocks -> head -> dropout -> classifier: the shape of every network in rayal/models.
+class Staged(nn.Module):
+    """stem -> blocks -> ... -> dropout -> classifier: what every network in rayal/models is.
+
+    `layer_channels` are those of the blocks' outputs. Parts are registered in the order of their
+    use, which is that of all parameters.
+    """
+
+    dropout: nn.Dropout
+    classifier: nn.Module
+
+    def __init__(
+        self, stem: nn.Module | None, blocks: Sequence[nn.Module], layer_channels: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Identity() if stem is None else stem
+        self.blocks = nn.ModuleList(blocks)
+        self.layer_channels = tuple(layer_channels)
+
+    def layers(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of `blocks`."""
+        x, found = self.stem(images), []
+        for block in self.blocks:
+            x = block(x)
+            found.append(x)
+        return tuple(found)
+
+    def last(self, outputs: Outputs) -> Tensor:
+        """What `classify` reads, of a forward."""
+        return outputs.features
+
+    def classify(self, last: Tensor) -> Tensor:
+        """The logits: dropout, then the last layer."""
+        logits: Tensor = self.classifier(self.dropout(last))
+        return logits
+
+
+class Network(Staged):
+    """stem -> blocks -> head -> dropout -> classifier: the networks that classify whole images.
 
     `Outputs.layers` are the outputs of `blocks`; `Outputs.features` (N D) is that of `head`.
     Convolutions start from He's normal initialisation (fan-out), all else from torch's own.
@@ -89,28 +125,16 @@ class Network(nn.Module):
         stem: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.stem = nn.Identity() if stem is None else stem
-        self.blocks = nn.ModuleList(blocks)
-        self.layer_channels = tuple(layer_channels)
+        super().__init__(stem, blocks, layer_channels)
         self.head = head
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
         start_convolutions(self)
 
     def forward(self, images: Tensor) -> Outputs:
-        x = self.stem(images)
-        layers = []
-        for block in self.blocks:
-            x = block(x)
-            layers.append(x)
-        features = self.head(x)
-        return Outputs(self.classify(features), features, tuple(layers))
-
-    def classify(self, features: Tensor) -> Tensor:
-        """The logits of `Outputs.features`: dropout, then the last layer."""
-        logits: Tensor = self.classifier(self.dropout(features))
-        return logits
+        layers = self.layers(images)
+        features = self.head(layers[-1])
+        return Outputs(self.classify(features), features, layers)
 
 
 def start_convolutions(network: nn.Module) -> None:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from rayal.companion import Companion
+from rayal.dense_network import DenseNetwork
 from rayal.dropout import UnitNoise, dropout_layers, unit_dropout
 from rayal.errors import UsageError
 from rayal.gradients import entropy_gradient_norms
-from rayal.model import Network, Outputs, Precision, computing
+from rayal.model import Network, Outputs, Precision, Staged, computing
 from rayal.pixels import on_grid, upsampled
 from rayal.randomness import unit_keys, unit_uniforms
 
@@ -271,16 +272,17 @@ class Signals:
         return UnitNoise(keys, self._images.device)
 
     def _noisy_logits(self) -> Callable[[], Tensor]:
-        """What to call while dropout is on. Where that drops features alone, these are the ones of
-        the forward without it, and only what follows them is computed again."""
+        """What to call while dropout is on. Where only what the last layer reads is dropped, this
+        is that of the forward without, and only the last layer is computed again."""
         model, precision = self._networks.model, self._networks.precision
-        if type(model) is not Network or dropout_layers(model) != [model.dropout]:
+        known = type(model) in (Network, DenseNetwork)  # no other forward than theirs
+        if not (known and isinstance(model, Staged)) or dropout_layers(model) != [model.dropout]:
             return lambda: self._forward(model).logits
-        features = self._outputs().features  # now: dropout is still off
+        last = model.last(self._outputs())  # now: dropout is still off
 
         def classify() -> Tensor:
-            with torch.no_grad(), computing(features.device, precision):
-                return model.classify(features)
+            with torch.no_grad(), computing(last.device, precision):
+                return model.classify(last)
 
         return classify
 

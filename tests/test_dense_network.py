@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+import rayal.signals
 from rayal.dense_network import DenseNetwork
+from rayal.signals import Networks, Signals
 
 
 def doubling(dropout: float = 0.0) -> DenseNetwork:
@@ -26,6 +28,27 @@ def doubling(dropout: float = 0.0) -> DenseNetwork:
         classifier.weight.copy_(torch.tensor([3.0, -1.0]).view(2, 1, 1, 1))
         classifier.bias.copy_(torch.tensor([0.5, 0.0]))
     return network
+
+
+class Whole(DenseNetwork):
+    """A network that rayal knows nothing of: each pass is a whole forward."""
+
+
+def test_a_pass_with_dropout_is_the_last_layer_again(monkeypatch) -> None:
+    """Ten passes over a large image would cost ten forwards, or give other numbers without."""
+
+    def signals(kind: type[DenseNetwork]) -> Signals:
+        network = doubling(dropout=0.5).eval()
+        network.__class__ = kind
+        images = torch.arange(24.0).reshape(2, 1, 3, 4)
+        return Signals(["a", "b"], images, Networks(network, cycle=1))
+
+    expected = signals(Whole).mc_log_probs(3)
+    calls, forward = [], rayal.signals.forward
+    monkeypatch.setattr(rayal.signals, "forward", lambda *given: calls.append(1) or forward(*given))
+
+    assert torch.equal(expected, signals(DenseNetwork).mc_log_probs(3))
+    assert 1 == len(calls) and not torch.equal(expected[0], expected[1])
 
 
 def test_outputs_by_hand() -> None:

@@ -11,6 +11,7 @@ from torchvision.models.resnet import Bottleneck
 from rayal.dataset import ImageSpec
 from rayal.dense_network import DenseNetwork
 from rayal.model import Model
+from rayal.models._resnet import TRUNK
 from rayal.task import TaskName
 
 DILATIONS = (6, 12, 18, 24)
@@ -33,14 +34,7 @@ class DeeplabV2(Model):
     """
 
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"segmentation"})
-    torchvision_prefixes: ClassVar[Mapping[str, str]] = {
-        "conv1.": "stem.0.",
-        "bn1.": "stem.1.",
-        "layer1.": "blocks.0.",
-        "layer2.": "blocks.1.",
-        "layer3.": "blocks.2.",
-        "layer4.": "blocks.3.",
-    }
+    torchvision_prefixes: ClassVar[Mapping[str, str]] = TRUNK
     left_out: ClassVar[tuple[str, ...]] = ("fc.",)
 
     freeze_batch_norm_affine: bool = False

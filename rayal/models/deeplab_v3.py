@@ -10,19 +10,10 @@ from torchvision.models.segmentation import deeplabv3_resnet50, deeplabv3_resnet
 from rayal.dataset import ImageSpec
 from rayal.dense_network import DenseNetwork
 from rayal.model import Model
+from rayal.models._resnet import TRUNK
 from rayal.task import TaskName
 
 BUILDERS = {"resnet50": deeplabv3_resnet50, "resnet101": deeplabv3_resnet101}
-
-TRUNK = {
-    "conv1.": "stem.0.",
-    "bn1.": "stem.1.",
-    "layer1.": "blocks.0.",
-    "layer2.": "blocks.1.",
-    "layer3.": "blocks.2.",
-    "layer4.": "blocks.3.",
-}
-"""What the parts of a ResNet are called in torchvision -> here."""
 
 
 class DeeplabV3(Model):

@@ -9,6 +9,7 @@ from torchvision.models.resnet import BasicBlock
 
 from rayal.dataset import ImageSpec
 from rayal.model import Model, Network, global_pool, is_small
+from rayal.models._resnet import TRUNK
 
 
 class Resnet18(Model):
@@ -23,15 +24,7 @@ class Resnet18(Model):
     for 512 x 512 weights and nothing else. Before the pooling or after it is the same function.
     """
 
-    torchvision_prefixes: ClassVar[Mapping[str, str]] = {
-        "conv1.": "stem.0.",
-        "bn1.": "stem.1.",
-        "layer1.": "blocks.0.",
-        "layer2.": "blocks.1.",
-        "layer3.": "blocks.2.",
-        "layer4.": "blocks.3.",
-        "fc.": "classifier.",
-    }
+    torchvision_prefixes: ClassVar[Mapping[str, str]] = {**TRUNK, "fc.": "classifier."}
 
     stem: Literal["auto", "cifar", "imagenet"] = "auto"
     """cifar: 3x3 convolution at full resolution; imagenet: 7x7 and max-pool, a quarter of it;
