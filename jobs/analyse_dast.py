@@ -28,18 +28,18 @@ import typer
 from analysis import Results, Row, Study
 from torch import Tensor, nn
 
-from rayal.class_statistics import (
+from rayal.errors import UsageError
+from rayal.models.base import load_weights
+from rayal.models.companions.class_statistics import (
     ClassStatistics,
     ClassStatisticsSpec,
     epmcm_log_scores,
     quadratic_terms,
 )
-from rayal.errors import UsageError
-from rayal.ledger import stage_folder
-from rayal.model import load_weights
 from rayal.randomness import torch_generator
 from rayal.report.curves import COLOURS, GREY
-from rayal.storage import FileLocation, FileRecord
+from rayal.runs.ledger import stage_folder
+from rayal.storage.folder import FileLocation, FileRecord
 
 DRAWS = (100, 1_000, 10_000, 100_000)
 PRINTED = {100: (0.85, 0.49), 1_000: (0.57, 0.34), 10_000: (0.35, 0.10), 100_000: (0.11, 0.07)}

@@ -31,9 +31,9 @@ from study import Study
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rayal.gradients import PerUnitGradients
 from rayal.report.curves import GREY
-from rayal.signals import entropy
+from rayal.signals.batch import entropy
+from rayal.signals.gradients import PerUnitGradients
 
 Norm = Literal["global", "sum"]
 Values = NDArray[np.float64]

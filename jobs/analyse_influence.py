@@ -36,10 +36,10 @@ from numpy.typing import NDArray
 from study import Study
 from torch import Tensor, nn
 
-from rayal.card import SplitName
+from rayal.data.card import SplitName
 from rayal.errors import UsageError
-from rayal.model import LAST_LAYER
-from rayal.signals import entropy
+from rayal.models.base import LAST_LAYER
+from rayal.signals.batch import entropy
 
 Layers = Literal["all", "last"]
 Values = NDArray[np.float64]

@@ -29,9 +29,9 @@ import typer
 from analysis import Results, Row
 
 from rayal.errors import UsageError
-from rayal.journal import read_done
-from rayal.ledger import INITIAL, stage_folder
-from rayal.record import Record, find_records
+from rayal.runs.ledger import INITIAL, stage_folder
+from rayal.runs.record import Record, find_records
+from rayal.storage.journal import read_done
 
 PARTS = ("train_s", "auxiliary_s", "score_s", "select_s")
 STAGES = ("train", "evaluate", "score", "select")

@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from study import Study
 from torch import Tensor
 
-from rayal.gradients import gradient_norms
 from rayal.report.curves import COLOURS, GREY
+from rayal.signals.gradients import gradient_norms
 from rayal.strategies.cod import output_discrepancy
 
 BINS = 20

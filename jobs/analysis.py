@@ -21,13 +21,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from study import Study as Study
 
-from rayal import config, parts
+from rayal import parts
 from rayal.errors import RayalError, UsageError
-from rayal.record import Record, find_records
+from rayal.experiment import config
 from rayal.report.curves import COLOURS, DOTS, INK, LINES, PANEL
 from rayal.report.statistics import interval
-from rayal.storage import storage_errors
-from rayal.trackers.mlflow import MLflow
+from rayal.runs.record import Record, find_records
+from rayal.runs.trackers.mlflow import MLflow
+from rayal.storage.folder import storage_errors
 
 Runs = Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")]
 Out = Annotated[Path, typer.Option(help="Folder of the figures and tables.")]

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from rayal import scores
-from rayal.distances import BLOCK, Rows
-from rayal.signals import entropy
-from rayal.storage import Folder
+from rayal.cycle import shard_file
+from rayal.selection.distances import BLOCK, Rows
+from rayal.signals.batch import entropy
+from rayal.storage.folder import Folder
 
 
 def norms_one_by_one(model: nn.Module, images: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def outer_products(probs: Rows, features: Rows) -> Tensor:
 
 def sorted_in_memory(folder: Folder, names: Sequence[str], picks: int) -> list[str]:
     """The ids of the highest scores of all shards: everything loaded, then one argsort."""
-    table = pa.concat_tables([scores.read(folder, name) for name in names])
+    table = pa.concat_tables([shard_file.read(folder, name) for name in names])
     best = np.argsort(-table["score.entropy"].to_numpy())[:picks]
     ids: list[str] = pc.take(table["id"], pa.array(best)).to_pylist()
     return ids

@@ -20,16 +20,16 @@ import torch
 from benchmark import Row, alternate, median_ratio, write
 from torch.nn import functional
 
-from rayal import session
-from rayal.augment import normalise
-from rayal.dataset import Store
+from rayal.data.datasets.base import Store
 from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Experiment
-from rayal.model import build
-from rayal.record import Record
-from rayal.signals import entropy
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import build
+from rayal.runs.record import Record
+from rayal.signals.batch import entropy
+from rayal.training.augment import normalise
+from rayal.workflows import run
 
 CYCLES = 5
 LABELS = 100
@@ -85,7 +85,7 @@ class Bench:
         self.done += 1
         x = self.experiment(engine)
         on_ray = engine == "ray"
-        with session.opened(x, str(self.folder / f"run-{self.done}")) as opened:
+        with run.opened(x, str(self.folder / f"run-{self.done}")) as opened:
             opened.run(self._ray if on_ray else lambda: nullcontext(LocalEngine(x.compute)))
             self.last[engine] = opened.record
 

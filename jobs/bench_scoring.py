@@ -22,15 +22,15 @@ import pyarrow.parquet as pq
 import torch
 from benchmark import Row, alternate, median_ratio, write
 
-from rayal.augment import normalise
+from rayal.cycle.loop import Engine
+from rayal.cycle.score import ScoreJob, divide
 from rayal.engine import cluster
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Experiment
-from rayal.loop import Engine
-from rayal.model import build, save_weights
-from rayal.scoring import ScoreJob, divide
-from rayal.signals import entropy, forward
-from rayal.storage import FileLocation, Folder
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import build, save_weights
+from rayal.signals.batch import entropy, forward
+from rayal.storage.folder import FileLocation, Folder
+from rayal.training.augment import normalise
 
 SIX = ["entropy", "margin", "least_confidence", "most_confident", "random", "cod"]
 SIZE = 32

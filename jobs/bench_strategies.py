@@ -20,7 +20,7 @@ from racing import use_threads
 from scoring_rows import cod, epmcm, gradnorm, six
 from selection_rows import badge, core_set, topk
 
-from rayal.machine import cores
+from rayal.engine.machine import cores
 
 ROWS: Rows = {
     row.__name__: row for row in (gradnorm, epmcm, cod, six, core_set, badge, topk, peers)

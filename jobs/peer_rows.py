@@ -17,13 +17,13 @@ from pool_features import drawn
 from racing import race
 from torch import Tensor
 
-from rayal.committee import disagreement
-from rayal.distances import Rows
-from rayal.selection import Scored, take_highest
+from rayal.selection.distances import Rows
+from rayal.selection.scored import Scored, take_highest
+from rayal.signals.committee import disagreement
 from rayal.strategies.badge import BADGE
+from rayal.strategies.base import Strategy
 from rayal.strategies.entropy import Entropy
 from rayal.strategies.margin import Margin
-from rayal.strategy import Strategy
 
 CLASSES, WIDTH, PASSES = 10, 128, 20
 

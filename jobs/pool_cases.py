@@ -22,18 +22,18 @@ from ray.data import ActorPoolStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rayal.augment import normalise
-from rayal.card import ImageSpec
+from rayal.data.card import ImageSpec
+from rayal.data.images import Decoding, Pixels
+from rayal.data.pool import pixels
 from rayal.engine import cluster
 from rayal.engine.local import LocalEngine
-from rayal.images import Decoding, Pixels
-from rayal.model import restore
-from rayal.model_card import ModelCard
-from rayal.models.resnet18 import Resnet18
-from rayal.models.small_cnn import SmallCnn
-from rayal.pool import pixels
-from rayal.pool_scoring.settings import IMAGENET, PoolScoring
-from rayal.signals import entropy, forward
+from rayal.models.architectures.resnet18 import Resnet18
+from rayal.models.architectures.small_cnn import SmallCnn
+from rayal.models.base import restore
+from rayal.models.card import ModelCard
+from rayal.signals.batch import entropy, forward
+from rayal.training.augment import normalise
+from rayal.workflows.score.settings import IMAGENET, PoolScoring
 
 CLASSES = tuple(f"class-{number}" for number in range(10))
 DECODERS = 2

@@ -15,14 +15,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rayal.augment import normalise
-from rayal.dataset import ImageSpec
-from rayal.distances import Rows
-from rayal.ids import Ids
-from rayal.model import build
-from rayal.models.resnet18 import Resnet18
-from rayal.selection import Scored
-from rayal.signals import forward
+from rayal.data.datasets.base import ImageSpec
+from rayal.models.architectures.resnet18 import Resnet18
+from rayal.models.base import build
+from rayal.selection.distances import Rows
+from rayal.selection.scored import Scored
+from rayal.signals.batch import forward
+from rayal.storage.ids import Ids
+from rayal.training.augment import normalise
 
 FILE = "cifar10_train.parquet"
 """Columns `image`, encoded, and `label`."""

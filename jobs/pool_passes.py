@@ -14,16 +14,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from rayal import pool_scoring, scores, session
-from rayal.card import ImageSpec
-from rayal.images import Decoding
-from rayal.model import build, save_weights
-from rayal.model_card import ModelCard
-from rayal.models.small_cnn import SmallCnn
-from rayal.pool_scoring import Engine, Watcher
-from rayal.pool_scoring.settings import PoolScoring
-from rayal.selecting.finished_pass import FinishedPass
-from rayal.storage import Folder, Json
+from rayal.cycle import shard_file
+from rayal.data.card import ImageSpec
+from rayal.data.images import Decoding
+from rayal.models.architectures.small_cnn import SmallCnn
+from rayal.models.base import build, save_weights
+from rayal.models.card import ModelCard
+from rayal.storage.folder import Folder, Json
+from rayal.workflows import run
+from rayal.workflows import score as pool_scoring
+from rayal.workflows.score import Engine, Watcher
+from rayal.workflows.score.settings import PoolScoring
+from rayal.workflows.select.finished_pass import FinishedPass
 
 MODEL = "model.safetensors"
 SHARD = 512  # rows of a shard where nothing else is said
@@ -122,7 +124,7 @@ def new_folder(scratch: str | Path) -> str:
 def column(out: str, name: str) -> NDArray[np.floating]:
     """Of a finished pass."""
     done = FinishedPass(out)
-    tables = scores.shards(done.folder, done.result, [name])
+    tables = shard_file.shards(done.folder, done.result, [name])
     return np.concatenate([table[name].to_numpy() for table in tables])
 
 
@@ -143,7 +145,7 @@ def write_scores(
     rng, files = np.random.default_rng(0), []
     for start in range(0, units, SCORED):
         ids = [f"unit-{unit:010d}" for unit in range(start, min(start + SCORED, units))]
-        data = scores.encode(ids, drawn(rng, len(ids)), {})
+        data = shard_file.encode(ids, drawn(rng, len(ids)), {})
         files.append(folder.write(f"shard-{start // SCORED:05d}.parquet", data)._asdict())
     folder.write_sealed("done.json", {"result": {"columns": [name], "shards": files}})
 
@@ -151,7 +153,7 @@ def write_scores(
 def pass_work(settings: PoolScoring, warm: PoolScoring, scratch: str) -> Callable[[], float]:
     """For `growth`, after a pass that loads what passes load; the memory of a worker of Ray."""
     place = ExitStack()
-    engine: Any = place.enter_context(session.engine(settings.compute.for_engine()))
+    engine: Any = place.enter_context(run.engine(settings.compute.for_engine()))
     score(warm, new_folder(scratch), engine)
 
     def work() -> float:

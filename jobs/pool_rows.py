@@ -32,16 +32,17 @@ from pool_passes import (
 )
 from racing import growth, race
 
-from rayal import pool_scoring, session
+from rayal.data.pool import census
+from rayal.data.pool.source import Pool, open_pool
 from rayal.engine.local import LocalEngine
-from rayal.pool import census
-from rayal.pool.source import Pool, open_pool
-from rayal.pool_scoring.settings import PoolCompute
-from rayal.selecting import Request, select
-from rayal.selecting.finished_pass import FinishedPass
-from rayal.storage import Folder
+from rayal.storage.folder import Folder
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
+from rayal.workflows import run as session
+from rayal.workflows import score as pool_scoring
+from rayal.workflows.score.settings import PoolCompute
+from rayal.workflows.select import Request, select
+from rayal.workflows.select.finished_pass import FinishedPass
 
 
 def memory(

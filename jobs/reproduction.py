@@ -26,18 +26,18 @@ from reproduction_plan import Planned, differences, listed, planned
 from reproduction_table import Published as Published
 from reproduction_table import Result
 
-from rayal import sweeping
 from rayal.cli import main
+from rayal.cli.console import SweepConsole
 from rayal.cli.options import Address, BreakLock, Overrides, app
 from rayal.cli.output import note, visible
 from rayal.cli.work import catch_signals
-from rayal.console import SweepConsole
 from rayal.errors import RayalError, UsageError
 from rayal.parts import suggest
 from rayal.report.curves import encoded
 from rayal.report.runs import Run
-from rayal.storage import Folder
-from rayal.sweeping import Sweeping
+from rayal.storage.folder import Folder
+from rayal.workflows import sweep
+from rayal.workflows.sweep import Sweeping
 
 
 def check(sweeps: Sequence[Planned], out: Folder) -> None:
@@ -54,7 +54,7 @@ def check(sweeps: Sequence[Planned], out: Folder) -> None:
 
 def run(each: Planned, out: Folder, address: str | None, break_lock: bool) -> None:
     """Runs what is left of a sweep; raises the first failure of a trial when all have ended."""
-    with sweeping.opened(each.x, (out / each.folder).url, break_lock=break_lock) as opened:
+    with sweep.opened(each.x, (out / each.folder).url, break_lock=break_lock) as opened:
         note(f"sweep  {opened.folder.url}")
         with SweepConsole(opened.total, opened.total - len(opened.todo)) as console:
             opened.run(

@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 from reproduction_table import Published
 
-from rayal import config
-from rayal.document import leaves
 from rayal.errors import UsageError
-from rayal.experiment import Experiment
-from rayal.record import Record
+from rayal.experiment import config
+from rayal.experiment.experiment import Experiment
+from rayal.experiment.sweep import trials
+from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.report.runs import APART, PLACES
-from rayal.storage import Folder, Json
-from rayal.sweep import trials
-from rayal.sweep.settings import SweptExperiment
-from rayal.sweeping import Sweeping
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder, Json
+from rayal.storage.yaml_file import leaves
+from rayal.workflows.sweep import Sweeping
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 OURS = ("strategy", "seed", "sweep.seeds", "sweep.space")

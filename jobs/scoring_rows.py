@@ -14,9 +14,9 @@ from pool_features import SPEC
 from racing import race
 from statistics_pass import StatisticsPass, column
 
-from rayal.gradients import entropy_gradient_norms
-from rayal.model import build
-from rayal.models.resnet18 import Resnet18
+from rayal.models.architectures.resnet18 import Resnet18
+from rayal.models.base import build
+from rayal.signals.gradients import entropy_gradient_norms
 
 SIX = ["random", "entropy", "margin", "cod", "epmcm", "entropy_gradnorm"]
 

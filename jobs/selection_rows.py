@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pool_features import drawn, pool_features, unscored
 from racing import growth, race
 
-from rayal import scores
-from rayal.ranking import highest
-from rayal.selection import Scored, tie_secret
-from rayal.storage import Folder, Json
+from rayal.cycle import shard_file
+from rayal.cycle.ranking import highest
+from rayal.selection.scored import Scored, tie_secret
+from rayal.storage.folder import Folder, Json
 from rayal.strategies.badge import BADGE
 from rayal.strategies.core_set import CoreSet
 
@@ -168,6 +168,6 @@ def _scored(folder: Folder, units: int) -> Json:
     rng, files = np.random.default_rng(0), []
     for start in range(0, units, SHARD):
         ids = [f"unit-{unit:09d}" for unit in range(start, min(start + SHARD, units))]
-        data = scores.encode(ids, {"score.entropy": rng.random(len(ids))}, {})
+        data = shard_file.encode(ids, {"score.entropy": rng.random(len(ids))}, {})
         files.append(folder.write(f"shard-{start // SHARD:05d}.parquet", data)._asdict())
     return {"columns": ["entropy"], "shards": files}

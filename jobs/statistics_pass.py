@@ -8,14 +8,14 @@ import pyarrow as pa
 import torch
 from bench_scoring import Bench
 
-from rayal import scores
-from rayal.class_statistics import ClassStatisticsSpec
+from rayal.cycle import shard_file
+from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Experiment
-from rayal.model import save_weights
-from rayal.scoring import ScoreJob, ShardTask
-from rayal.signals import forward
-from rayal.storage import FileLocation, Folder, Json
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import save_weights
+from rayal.models.companions.class_statistics import ClassStatisticsSpec
+from rayal.signals.batch import forward
+from rayal.storage.folder import FileLocation, Folder, Json
 
 
 class StatisticsPass(Bench):
@@ -64,5 +64,5 @@ def column(folder: str, strategy: str) -> pa.Table:
     """The ids of a pass and their scores by one strategy."""
     shards = Folder(folder)
     names = ["id", f"score.{strategy}"]
-    tables = [scores.read(shards, file, names) for file in sorted(shards.names())]
+    tables = [shard_file.read(shards, file, names) for file in sorted(shards.names())]
     return pa.concat_tables(table.replace_schema_metadata() for table in tables)

@@ -16,20 +16,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rayal import config, parts, scores
-from rayal.augment import normalise
-from rayal.card import SplitName
-from rayal.dataset import Store
+from rayal import parts
+from rayal.cycle import shard_file
+from rayal.cycle.score import divide, shard_rows
+from rayal.data.card import SplitName
+from rayal.data.datasets.base import Store
 from rayal.errors import DataError, UsageError
-from rayal.experiment import Experiment
-from rayal.ledger import INITIAL, read_labels, stage_folder
-from rayal.model import build, restore
+from rayal.experiment import config
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import build, restore
 from rayal.randomness import derive
-from rayal.record import Record
-from rayal.scoring import divide, shard_rows
-from rayal.selection import Scored
-from rayal.signals import SignalName
-from rayal.storage import FileLocation, FileRecord, Folder
+from rayal.runs.ledger import INITIAL, read_labels, stage_folder
+from rayal.runs.record import Record
+from rayal.selection.scored import Scored
+from rayal.signals.batch import SignalName
+from rayal.storage.folder import FileLocation, FileRecord, Folder
+from rayal.training.augment import normalise
 
 Compute = Callable[[Tensor, Tensor], Tensor]
 """Images N C H W and true labels N -> N, or N x anything."""
@@ -79,7 +81,7 @@ class Study:
         """The candidates of a cycle's pass by strategy, all with the same M ids, sorted; with what
         the pass kept of these signals."""
         result = self._result(cycle, "score")
-        return scores.load(self._folder(cycle, "score"), result, keeps, self.labeled(cycle))
+        return shard_file.load(self._folder(cycle, "score"), result, keeps, self.labeled(cycle))
 
     def picks(self, cycle: int) -> list[str]:
         """The ids that the run chose in a cycle, best first."""

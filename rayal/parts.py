@@ -30,6 +30,17 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rayal.errors import UsageError
 
+PACKAGES = {
+    "datasets": "rayal.data.datasets",
+    "models": "rayal.models.architectures",
+    "oracles": "rayal.labeling.oracles",
+    "schemes": "rayal.training.schemes",
+    "strategies": "rayal.strategies",
+    "tasks": "rayal.data.tasks",
+    "trackers": "rayal.runs.trackers",
+}
+"""Kind of part -> the package that holds its files, one part each."""
+
 _allowed_plugins: set[str] = set()
 
 
@@ -136,13 +147,14 @@ def allowed_plugins() -> tuple[str, ...]:
 
 
 def names(kind: str) -> list[str]:
-    """The parts of `kind` that rayal has, sorted."""
-    package = importlib.import_module(f"rayal.{kind}")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
+    """The parts of `kind` that rayal has, sorted; `base.py` holds the contract of its folder."""
+    package = importlib.import_module(PACKAGES[kind])
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in found if name != "base" and name[0] != "_")
 
 
 def find(kind: str, name: str) -> type[Any]:
-    """The part class in `rayal/<kind>/<name>.py`, or in an allowed plugin module `pkg.module`.
+    """The part class in the file `<name>.py` of its kind, or in an allowed plugin `pkg.module`.
 
     Raises UsageError for a name that is not there, with the nearest one that is.
     """
@@ -151,7 +163,7 @@ def find(kind: str, name: str) -> type[Any]:
     known = names(kind)
     if name not in known:
         raise UsageError(f"there is no {name!r} in {kind}; {suggest(name, known)}")
-    return _only_component(importlib.import_module(f"rayal.{kind}.{name}"), kind)
+    return _only_component(importlib.import_module(f"{PACKAGES[kind]}.{name}"), kind)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

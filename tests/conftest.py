@@ -64,7 +64,7 @@ def drawn(undrawn: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tiny(cache: Path, undrawn: None) -> Callable[..., Any]:
     """Builds experiments of three cycles that take seconds; keyword arguments replace fields."""
-    from rayal.experiment import Experiment
+    from rayal.experiment.experiment import Experiment
 
     def build(**fields: Any) -> Experiment:
         return Experiment.model_validate(
@@ -87,7 +87,7 @@ def tiny(cache: Path, undrawn: None) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def process(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """`process(x, out, point)`: a run in a process of its own, see killed_run.py."""
-    from tests.killed_run import Runs
+    from tests.support.killed_run import Runs
 
     with closing(Runs(tmp_path_factory.mktemp("processes") / "stderr")) as runs:
         yield runs

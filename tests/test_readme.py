@@ -12,10 +12,11 @@ import torch
 import torchvision
 from PIL import Image
 
-from rayal import config, parts
+from rayal import parts
 from rayal.engine.sweep import all_arms
-from rayal.sweep import trials
-from rayal.sweep.settings import SweptExperiment
+from rayal.experiment import config
+from rayal.experiment.sweep import trials
+from rayal.experiment.sweep.settings import SweptExperiment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -150,9 +151,10 @@ def test_the_files_it_names_exist():
     """The map of the code would lead nowhere."""
     tree = next(block for block in blocks("text") if block.startswith("rayal/"))
     inside = re.findall(r"(?<![\w/])(\w+(?:\.py|/))", tree)
+    files = [*(ROOT / "rayal").rglob("*"), *ROOT.glob("*/"), *(ROOT / "tests").glob("*/")]
     links = re.findall(r"\]\(([^):]+)\)", README)
 
     for name in inside:
-        assert (ROOT / "rayal" / name).exists() or (ROOT / name).exists(), name
+        assert any(path.match(name) for path in files), name
     for link in links:
         assert (ROOT / link).exists(), link

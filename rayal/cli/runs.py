@@ -23,7 +23,7 @@ from rayal.cli.work import allow, engine
 from rayal.errors import UsageError
 
 if TYPE_CHECKING:
-    from rayal.record import Record
+    from rayal.runs.record import Record
 
 
 @app.command()
@@ -36,9 +36,9 @@ def run(
     break_lock: BreakLock = False,
 ) -> None:
     """Run an experiment, or continue it: the same command again goes on where it stopped."""
-    from rayal import session
-    from rayal.console import RunConsole
+    from rayal.cli.console import RunConsole
     from rayal.report.status import cycle_table
+    from rayal.workflows import run as session
 
     x = _experiment(config, set, plugins)
     with session.opened(x, out, break_lock=break_lock) as opened:
@@ -62,7 +62,7 @@ def plan(
     json: AsJson = False,
 ) -> None:
     """What a run will do and what it costs; every problem at once."""
-    from rayal import plan as plans
+    from rayal.workflows import plan as plans
 
     x = _experiment(config, set, plugins)
     made = plans.make(x, x.dataset.open(), probe=probe)
@@ -112,9 +112,9 @@ def report(
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Learning curves with bands over seeds, results per class, tables, areas and paired tests."""
-    from rayal.record import find_records
     from rayal.report import curves, per_class, tables
-    from rayal.storage import storage_errors
+    from rayal.runs.record import find_records
+    from rayal.storage.folder import storage_errors
 
     allow(plugins)
     records = find_records(runs)
@@ -154,8 +154,8 @@ def _draw_pictures(records: "list[Record]", images: int) -> None:
 @app.command()
 def sync(runs: Runs, plugins: Plugins = []) -> None:  # noqa: B006
     """Send to the tracker what it does not have yet."""
-    from rayal import config
-    from rayal.record import find_records
+    from rayal.experiment import config
+    from rayal.runs.record import find_records
 
     allow(plugins)
     for record in find_records(runs):
@@ -187,7 +187,7 @@ for _kind in ("strategies", "schemes", "models", "datasets"):
 
 
 def _experiment(path: Path, overrides: list[str], plugins: list[str]) -> Any:
-    from rayal import config
+    from rayal.experiment import config
 
     allow(plugins)
     return config.load(path, overrides)

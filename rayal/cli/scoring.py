@@ -44,8 +44,8 @@ def score(
     (higher = label sooner) and what `rayal select` needs. Any field may be changed by --set, for
     example --set decoding.size=224 --set compute.engine=local --set id=null.
     """
-    from rayal import pool_scoring
-    from rayal.console import Console
+    from rayal.cli.console import Console
+    from rayal.workflows import score as pool_scoring
 
     allow(plugins)
     x = settings(
@@ -94,7 +94,8 @@ def select(
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Choose units from scores, exactly, into OUT.csv and OUT.parquet: rank, id, score, reason."""
-    from rayal import config, selecting
+    from rayal.experiment import config
+    from rayal.workflows import select as selecting
 
     allow(plugins)
     options = {
@@ -117,8 +118,8 @@ def select(
 
 def settings(options: dict[str, Any], overrides: list[str]) -> Any:
     """A pool scoring from the options of the command."""
-    from rayal import config
-    from rayal.pool_scoring.settings import PoolScoring
+    from rayal.experiment import config
+    from rayal.workflows.score.settings import PoolScoring
 
     return config.from_options(_given(options), overrides, PoolScoring)
 
@@ -136,6 +137,6 @@ def listed(strategies: str) -> Any:
 
 def written(text: str, option: str) -> Any:
     """The value of an option that is written as in a file."""
-    from rayal import document
+    from rayal.storage import yaml_file
 
-    return document.value(text, option)
+    return yaml_file.value(text, option)

@@ -51,14 +51,14 @@ def submit_run(
     The file is checked here and sent, with your code and this very rayal. The
     cluster has Ray, torch and so on, and sees the data and --out.
     """
-    from rayal import config as configs
-    from rayal import session
     from rayal.engine import jobs
+    from rayal.experiment import config as configs
+    from rayal.workflows import run
 
     allow(plugins)
     x, url = configs.load(config, set), jobs.server(address)
     words = (x.name, x.strategy.part_name(), x.scheme.part_name(), f"seed{x.seed}")
-    folder = _place(session.default_folder(x) if out is None else out, url)
+    folder = _place(run.default_folder(x) if out is None else out, url)
     work = _of_file("run", x, words, folder, _same(plugins, break_lock))
     _send(work, x.model_dump(mode="json"), url, insecure, env, working_dir, detach)
 
@@ -77,18 +77,18 @@ def submit_sweep(
     insecure: Insecure = False,
 ) -> None:
     """Run a sweep on a cluster; the same command again goes on."""
-    from rayal import config as configs
-    from rayal import sweeping
     from rayal.engine import jobs
     from rayal.engine.sweep import all_arms
-    from rayal.sweep import trials
-    from rayal.sweep.settings import SweptExperiment
+    from rayal.experiment import config as configs
+    from rayal.experiment.sweep import trials
+    from rayal.experiment.sweep.settings import SweptExperiment
+    from rayal.workflows import sweep
 
     allow(plugins)
     x, url = configs.load_as(SweptExperiment, config, set), jobs.server(address)
     if x.sweep.search != "optuna":  # which makes them as it goes
         trials.of_arms(x, all_arms(x.sweep))
-    folder = _place(sweeping.default_folder(x) if out is None else out, url)
+    folder = _place(sweep.default_folder(x) if out is None else out, url)
     work = _of_file("sweep", x, (x.name, "sweep"), folder, _same(plugins, break_lock))
     _send(work, x.model_dump(mode="json"), url, insecure, env, working_dir, detach)
 
@@ -140,8 +140,8 @@ def submit_score(
 
 def _of_file(verb: str, x: Any, words: Sequence[str], folder: str, same: list[str]) -> Any:
     """The work of a command that reads one file, which is sent as it was understood here."""
-    from rayal import config as configs
     from rayal.engine.submit import Work, job_id
+    from rayal.experiment import config as configs
 
     identity = x.model_dump(mode="json", exclude={"compute", "tracking"})
     return Work(
@@ -163,8 +163,7 @@ def _send(
     detach: bool,
 ) -> None:
     """Checks what is left to check, then submits; follows the job unless told otherwise."""
-    from rayal import upload
-    from rayal.engine import jobs
+    from rayal.engine import jobs, upload
     from rayal.engine import submit as submitted
 
     variables = {"PYTHONUNBUFFERED": "1", **upload.environment(env)}
@@ -186,7 +185,7 @@ def _send(
 
 def _warn_of_paths(fields: Mapping[str, Any]) -> None:
     """Data stays where it is, so the cluster has to see it there."""
-    from rayal import upload
+    from rayal.engine import upload
 
     local = [
         f"{key} {value}"
@@ -200,7 +199,7 @@ def _warn_of_paths(fields: Mapping[str, Any]) -> None:
 def _place(out: str, url: str) -> str:
     """Where results go, the same for whoever reads it: a job's own folder ends with the job."""
     from rayal.engine import jobs
-    from rayal.storage import Folder
+    from rayal.storage.folder import Folder
 
     path = out.removeprefix("file://")
     if "://" in path:

@@ -29,10 +29,10 @@ def sweep(
     other. What is varied is in the block `sweep:` of the file, and so are the seeds; for example
     --set sweep.seeds=[0,1] --set scheme.epochs=10.
     """
-    from rayal import config as configs
-    from rayal import sweeping
-    from rayal.console import SweepConsole
-    from rayal.sweep.settings import SweptExperiment
+    from rayal.cli.console import SweepConsole
+    from rayal.experiment import config as configs
+    from rayal.experiment.sweep.settings import SweptExperiment
+    from rayal.workflows import sweep as sweeping
 
     x = configs.load_as(SweptExperiment, config, set, plugins)
     with sweeping.opened(x, out, break_lock=break_lock) as opened:

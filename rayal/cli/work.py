@@ -47,8 +47,8 @@ def allow(plugins: list[str]) -> None:
 
 @contextmanager
 def engine(compute: Any, address: str | None) -> Iterator[Any]:
-    from rayal import session
+    from rayal.workflows import run
 
-    with session.engine(compute, address) as opened:
+    with run.engine(compute, address) as opened:
         catch_signals()  # Ray has put its own handler in place
         yield opened

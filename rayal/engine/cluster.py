@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 
 import ray
 
-from rayal import machine
-from rayal.batch_size import fastest_batch
-from rayal.dataset import Shard, Split
+from rayal.cycle.batch_size import fastest_batch
+from rayal.cycle.evaluate import Counts, EvaluateJob, evaluate, metrics
+from rayal.cycle.score import ScoreJob, ShardTask
+from rayal.cycle.train import TrainJob
+from rayal.data.datasets.base import Shard, Split
+from rayal.engine import machine
 from rayal.engine.failures import ray_errors
 from rayal.engine.score import score_on_ray
 from rayal.engine.shared_storage import SharedStorage
 from rayal.engine.train import TrainWorkers, packed, train_on
 from rayal.errors import ClusterError
-from rayal.evaluation import Counts, EvaluateJob, evaluate, metrics
-from rayal.experiment import Compute
+from rayal.experiment.experiment import Compute
 from rayal.parts import allow_plugins, allowed_plugins
-from rayal.scoring import ScoreJob, ShardTask
-from rayal.storage import Json
-from rayal.training import TrainJob
+from rayal.storage.folder import Json
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -10,7 +10,7 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from rayal import errors
 from rayal.errors import ClusterError, RayalError
-from rayal.storage import Json
+from rayal.storage.folder import Json
 
 BATCHES = "compute.score_batch (of `rayal score`: batch, with a new --out)"
 

@@ -8,16 +8,16 @@ from contextlib import closing
 import numpy as np
 import torch
 
-from rayal import machine
-from rayal.batch_size import fastest_batch
-from rayal.dataset import Decoded
+from rayal.cycle.batch_size import fastest_batch
+from rayal.cycle.evaluate import EvaluateJob, evaluate, metrics
+from rayal.cycle.score import ScoreJob, ShardTask
+from rayal.cycle.scorer import Scorer
+from rayal.cycle.train import Place, TrainJob, train
+from rayal.data.datasets.base import Decoded
+from rayal.engine import machine
 from rayal.errors import ClusterError
-from rayal.evaluation import EvaluateJob, evaluate, metrics
-from rayal.experiment import Compute
-from rayal.scorer import Scorer
-from rayal.scoring import ScoreJob, ShardTask
-from rayal.storage import Json
-from rayal.training import Place, TrainJob, train
+from rayal.experiment.experiment import Compute
+from rayal.storage.folder import Json
 
 AHEAD = 2
 """Shards that are decoded, or wait, while one is scored."""

@@ -16,14 +16,14 @@ import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
-from rayal.dataset import Decoded, Shard
+from rayal.cycle.score import ScoreJob, ShardTask
+from rayal.cycle.scorer import Scorer, read
+from rayal.data.datasets.base import Decoded, Shard
+from rayal.data.pool import Images
 from rayal.engine.failures import described, raised, ray_errors
-from rayal.experiment import Compute
+from rayal.experiment.experiment import Compute
 from rayal.parts import allow_plugins, allowed_plugins
-from rayal.pool import Images
-from rayal.scorer import Scorer, read
-from rayal.scoring import ScoreJob, ShardTask
-from rayal.storage import Json
+from rayal.storage.folder import Json
 
 NO_PROGRESS_SECONDS = 600  # a pass that stands still this long is stuck; Ray's default is 1800
 SHARDS_IN_FLIGHT = 2  # per actor: one scored, one waiting

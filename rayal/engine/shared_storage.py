@@ -15,9 +15,9 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rayal.card import CARD
+from rayal.data.card import CARD
 from rayal.errors import StorageError
-from rayal.storage import TEMPORARY, Folder, storage_errors
+from rayal.storage.folder import TEMPORARY, Folder, storage_errors
 
 PATIENCE = 60.0
 """Seconds until a node that does not answer is left for the next time."""

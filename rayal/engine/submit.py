@@ -21,10 +21,10 @@ from typing import Any, NamedTuple, cast
 from ray.job_submission import JobDetails, JobStatus
 
 import rayal
-from rayal import upload
+from rayal.engine import upload
 from rayal.engine.jobs import Client, Unreachable, answering
 from rayal.errors import ClusterError, UsageError
-from rayal.storage import Json
+from rayal.storage.folder import Json
 
 PREFIX = "rayal-"
 AGAIN_SECONDS = 2.0  # between two questions to the server

@@ -16,18 +16,18 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Repeater
 from ray.tune.search.repeater import TRIAL_INDEX
 
+from rayal.cycle.loop import Engine
 from rayal.engine.cluster import RayEngine, placement
 from rayal.engine.failures import described, ray_errors
 from rayal.engine.local import LocalEngine
 from rayal.errors import UsageError
-from rayal.experiment import Compute
-from rayal.loop import Engine
+from rayal.experiment.experiment import Compute
+from rayal.experiment.sweep.settings import Sweep
+from rayal.experiment.sweep.space import Place, arms, joined, split
+from rayal.experiment.sweep.trials import Assignment
 from rayal.parts import allow_plugins, allowed_plugins
 from rayal.randomness import derive
-from rayal.storage import Json
-from rayal.sweep.settings import Sweep
-from rayal.sweep.space import Place, arms, joined, split
-from rayal.sweep.trials import Assignment
+from rayal.storage.folder import Json
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",

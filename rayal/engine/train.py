@@ -25,12 +25,12 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.config import LoggingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rayal.cycle.train import Place, TrainJob, train
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.errors import ClusterError, UsageError
-from rayal.experiment import Compute, Experiment
+from rayal.experiment.experiment import Compute, Experiment
 from rayal.parts import Component, allow_plugins, allowed_plugins
-from rayal.storage import Json
-from rayal.training import Place, TrainJob, train
+from rayal.storage.folder import Json
 
 LOOK_SECONDS = 1.0  # between looks at whether the group still lives
 START_SECONDS = 900.0  # a group that has not started by then never will

@@ -1,1 +1,1 @@
-"""Network architectures: one per file."""
+"""Networks, their weights, and what lives beside them."""

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
-from rayal.record import Record
 from rayal.report.runs import BASELINE, Arm, Group
 from rayal.report.tables import RATES, Summary, summarise
+from rayal.runs.record import Record
 
 # Okabe and Ito's palette, which people with any colour vision tell apart, without its yellow
 # (unreadable as text) and its black.

@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from rayal.masks import IGNORE, Mask
+from rayal.data.masks import IGNORE, Mask
 from rayal.report.curves import DOTS, GREY, INK, encoded
 from rayal.report.palette import NO_CLASS, palette
 from rayal.report.per_class import readable

@@ -17,15 +17,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rayal import spreadsheet
 from rayal.errors import StorageError
-from rayal.ledger import stage_folder
-from rayal.model_card import read_model_card
-from rayal.record import Record
+from rayal.models.card import read_model_card
 from rayal.report.curves import DOTS, GREY, INK, encoded
 from rayal.report.palette import NO_CLASS
 from rayal.report.runs import Run
-from rayal.storage import Folder, located, storage_errors
+from rayal.runs.ledger import stage_folder
+from rayal.runs.record import Record
+from rayal.storage import csv_file
+from rayal.storage.folder import Folder, located, storage_errors
 
 PREFIX = "per_class_"
 ACRONYMS = {"iou": "IoU"}
@@ -155,7 +155,7 @@ def table(grids: Iterable[Grid]) -> bytes:
             for number, name in enumerate(grid.classes):
                 value = float(grid.values[number, at])
                 rows.append([*when, name, value if math.isfinite(value) else None])
-    return spreadsheet.table([*header, metric], rows)
+    return csv_file.table([*header, metric], rows)
 
 
 def draw(grids: Sequence[Grid]) -> Figure:

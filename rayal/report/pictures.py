@@ -14,22 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rayal import config
-from rayal.augment import normalise
-from rayal.dataset import Decoded, Store
+from rayal.cycle.offer import of_images
+from rayal.data.datasets.base import Decoded, Store
+from rayal.data.masks import IGNORE, LabelValue, Mask
+from rayal.data.pixels import upsampled
 from rayal.errors import DataError
-from rayal.experiment import Experiment
-from rayal.ledger import read_labels, stage_folder
-from rayal.market import of_images
-from rayal.masks import IGNORE, LabelValue, Mask
-from rayal.model import placed, restore
-from rayal.pixels import upsampled
-from rayal.record import Record
-from rayal.regions import place_of
+from rayal.experiment import config
+from rayal.experiment.experiment import Experiment
+from rayal.labeling.regions import place_of
+from rayal.models.base import placed, restore
 from rayal.report import per_class
 from rayal.report.overlays import Row, draw, small_png
-from rayal.signals import entropy, forward
-from rayal.storage import FileRecord
+from rayal.runs.ledger import read_labels, stage_folder
+from rayal.runs.record import Record
+from rayal.signals.batch import entropy, forward
+from rayal.storage.folder import FileRecord
+from rayal.training.augment import normalise
 
 Answers = Mapping[str, tuple[LabelValue | None, float]]
 """Unit -> label (None: refused) and cost."""

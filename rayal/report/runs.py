@@ -16,13 +16,13 @@ from operator import itemgetter
 from statistics import mean
 from typing import Any, NamedTuple, Self
 
-from rayal.budget import Budget
-from rayal.document import leaves
 from rayal.errors import UsageError
+from rayal.labeling.budget import Budget
 from rayal.parts import find
-from rayal.record import Record
 from rayal.report.statistics import Interval, PairedTest, aulc, holm, interval, paired_test
-from rayal.storage import Json
+from rayal.runs.record import Record
+from rayal.storage.folder import Json
+from rayal.storage.yaml_file import leaves
 
 BASELINE = "random"
 ALL_PAIRS = 6

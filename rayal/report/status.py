@@ -7,9 +7,9 @@ from rich.table import Table
 
 from rayal.errors import UsageError
 from rayal.parts import find
-from rayal.pass_record import PassRecord
-from rayal.record import Record
-from rayal.storage import Folder
+from rayal.runs.pass_record import PassRecord
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder
 
 STALE_SECONDS = 60.0
 """A driver refreshes its lock every few seconds; silent for this long, it is dead or paused."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rayal.parts import find
-from rayal.record import Record
 from rayal.report.runs import Arm, Group, Run, varied
 from rayal.report.statistics import Interval, aulc, interval
+from rayal.runs.record import Record
 
 PARTS = ("strategy", "scheme")
 ABSENT = "–"

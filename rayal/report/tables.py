@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rayal.record import Record
 from rayal.report.runs import BASELINE, Arm, Group, Run, group
 from rayal.report.statistics import Interval, interval
+from rayal.runs.record import Record
 
 RATES = frozenset({"accuracy", "miou"})
 """Metrics in [0, 1] that people read in percent; files keep the fraction."""

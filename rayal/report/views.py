@@ -4,8 +4,8 @@ import csv
 import io
 import json
 
-from rayal.record import Record
 from rayal.report.curves import draw_run
+from rayal.runs.record import Record
 
 
 def write_views(record: Record) -> None:

@@ -6,14 +6,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayal import feature_file
-from rayal.distances import Made, Numbers, Rows, unit_length
-from rayal.ids import Ids
+from rayal.data.tasks.base import TaskName
 from rayal.parts import Location
-from rayal.selection import Scored
-from rayal.signals import SignalName
-from rayal.strategy import Strategy
-from rayal.task import TaskName
+from rayal.selection import feature_file
+from rayal.selection.distances import Made, Numbers, Rows, unit_length
+from rayal.selection.scored import Scored
+from rayal.signals.batch import SignalName
+from rayal.storage.ids import Ids
+from rayal.strategies.base import Strategy
 
 
 class OnFeatures(Strategy):

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rayal.distances import BLOCK, Grid, Made, Numbers, Rows, check_finite
-from rayal.greedy import buy, tie_order
-from rayal.selection import Scored
-from rayal.signals import SignalName
-from rayal.strategy import Strategy
+from rayal.selection.distances import BLOCK, Grid, Made, Numbers, Rows, check_finite
+from rayal.selection.greedy import buy, tie_order
+from rayal.selection.scored import Scored
+from rayal.signals.batch import SignalName
+from rayal.strategies.base import Strategy
 
 
 class BADGE(Strategy):

@@ -11,9 +11,9 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from rayal.committee import disagreement
-from rayal.pixel_strategy import PixelStrategy
-from rayal.signals import SignalName, Signals
+from rayal.signals.batch import SignalName, Signals
+from rayal.signals.committee import disagreement
+from rayal.strategies._pixels import PixelStrategy
 
 
 class BALD(PixelStrategy):

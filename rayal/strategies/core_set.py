@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rayal.distances import (
+from rayal.data.tasks.base import TaskName
+from rayal.selection.distances import (
     BLOCK,
     Grid,
     Made,
@@ -31,12 +32,11 @@ from rayal.distances import (
     squared_distances,
     unit_length,
 )
-from rayal.feature_file import features_of
-from rayal.greedy import buy, tie_order
-from rayal.selection import Scored
-from rayal.signals import SignalName
-from rayal.strategy import Strategy
-from rayal.task import TaskName
+from rayal.selection.feature_file import features_of
+from rayal.selection.greedy import buy, tie_order
+from rayal.selection.scored import Scored
+from rayal.signals.batch import SignalName
+from rayal.strategies.base import Strategy
 
 
 class CoreSet(Strategy):

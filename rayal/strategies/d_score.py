@@ -13,11 +13,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rayal.companion import CompanionSpec
-from rayal.discriminator import Discriminator, DiscriminatorSpec, Judged
-from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
-from rayal.task import TaskName
+from rayal.data.tasks.base import TaskName
+from rayal.models.companions.base import CompanionSpec
+from rayal.models.companions.discriminator import Discriminator, DiscriminatorSpec, Judged
+from rayal.signals.batch import SignalName, Signals
+from rayal.strategies.base import Strategy
 
 
 class DScore(Strategy):

@@ -11,11 +11,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rayal.companion import CompanionSpec
-from rayal.pixel_strategy import PixelStrategy
-from rayal.signals import Reference, SignalName, Signals
+from rayal.models.companions.base import CompanionSpec
+from rayal.models.companions.teacher import EmaTeacherSpec
+from rayal.signals.batch import Reference, SignalName, Signals
+from rayal.strategies._pixels import PixelStrategy
 from rayal.strategies.cod import output_discrepancy
-from rayal.teacher import EmaTeacherSpec
 
 
 class EMAOD(PixelStrategy):

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rayal.pixel_strategy import PixelStrategy
-from rayal.signals import SignalName, Signals, entropy
+from rayal.signals.batch import SignalName, Signals, entropy
+from rayal.strategies._pixels import PixelStrategy
 
 
 class Entropy(PixelStrategy):

@@ -21,9 +21,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
-from rayal.task import TaskName
+from rayal.data.tasks.base import TaskName
+from rayal.signals.batch import SignalName, Signals
+from rayal.strategies.base import Strategy
 
 
 class EntropyGradnorm(Strategy):

@@ -31,7 +31,12 @@ from pydantic import PositiveInt
 from torch import Tensor
 from torch.nn.functional import linear
 
-from rayal.class_statistics import (
+from rayal.data.pixels import on_grid
+from rayal.data.tasks.base import TaskName
+from rayal.errors import UsageError
+from rayal.models.base import LAST_LAYER, Outputs, load_weights
+from rayal.models.companions.base import CompanionSpec
+from rayal.models.companions.class_statistics import (
     ClassStatistics,
     ClassStatisticsSpec,
     Covariance,
@@ -39,16 +44,11 @@ from rayal.class_statistics import (
     linear_weight,
     quadratic_terms,
 )
-from rayal.companion import CompanionSpec
-from rayal.distances import check_finite
-from rayal.errors import UsageError
-from rayal.greedy import tie_order
-from rayal.model import LAST_LAYER, Outputs, load_weights
-from rayal.pixels import on_grid
-from rayal.selection import Scored, take_highest
-from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
-from rayal.task import TaskName
+from rayal.selection.distances import check_finite
+from rayal.selection.greedy import tie_order
+from rayal.selection.scored import Scored, take_highest
+from rayal.signals.batch import SignalName, Signals
+from rayal.strategies.base import Strategy
 
 
 class Epmcm(Strategy):

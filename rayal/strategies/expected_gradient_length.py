@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from rayal.gradients import PerUnitGradients, last_layer_norms
-from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
+from rayal.signals.batch import SignalName, Signals
+from rayal.signals.gradients import PerUnitGradients, last_layer_norms
+from rayal.strategies.base import Strategy
 
 
 class ExpectedGradientLength(Strategy):

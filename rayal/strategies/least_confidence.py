@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rayal.pixel_strategy import PixelStrategy
-from rayal.signals import SignalName, Signals
+from rayal.signals.batch import SignalName, Signals
+from rayal.strategies._pixels import PixelStrategy
 
 
 class LeastConfidence(PixelStrategy):

@@ -11,9 +11,9 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from rayal.committee import mean_log_probs
-from rayal.pixel_strategy import PixelStrategy
-from rayal.signals import SignalName, Signals, entropy
+from rayal.signals.batch import SignalName, Signals, entropy
+from rayal.signals.committee import mean_log_probs
+from rayal.strategies._pixels import PixelStrategy
 
 
 class MCDropoutEntropy(PixelStrategy):

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
+from rayal.signals.batch import SignalName, Signals
+from rayal.strategies.base import Strategy
 
 
 class MostConfident(Strategy):

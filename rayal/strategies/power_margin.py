@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
+from rayal.signals.batch import SignalName, Signals
+from rayal.strategies.base import Strategy
 
 
 class PowerMargin(Strategy):

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_array
 
-from rayal.distances import BLOCK, Grid, Rows, within
 from rayal.errors import UsageError
-from rayal.greedy import buy, tie_order
-from rayal.selection import Scored
+from rayal.selection.distances import BLOCK, Grid, Rows, within
+from rayal.selection.greedy import buy, tie_order
+from rayal.selection.scored import Scored
 from rayal.strategies._features import OnFeatures
 
 MAX_PAIRS = 200_000_000

@@ -25,12 +25,12 @@ from pydantic import PositiveInt
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from rayal.committee import disagreement
-from rayal.knapsack import most_valuable
-from rayal.selection import Scored, ranking, take_highest
-from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
-from rayal.task import TaskName
+from rayal.data.tasks.base import TaskName
+from rayal.selection.knapsack import most_valuable
+from rayal.selection.scored import Scored, ranking, take_highest
+from rayal.signals.batch import SignalName, Signals
+from rayal.signals.committee import disagreement
+from rayal.strategies.base import Strategy
 
 
 class QBC(Strategy):

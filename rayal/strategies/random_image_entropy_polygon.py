@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat
 
-from rayal.region_strategy import RegionStrategy
-from rayal.selection import Scored
-from rayal.signals import SignalName
+from rayal.selection.scored import Scored
+from rayal.signals.batch import SignalName
+from rayal.strategies._regions import RegionStrategy
 
 if TYPE_CHECKING:
-    from rayal.clicks import Region
+    from rayal.labeling.clicks import Region
 
 
 class RandomImageEntropyPolygon(RegionStrategy):

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rayal.region_strategy import RegionStrategy
-from rayal.selection import Scored
+from rayal.selection.scored import Scored
+from rayal.strategies._regions import RegionStrategy
 
 if TYPE_CHECKING:
-    from rayal.clicks import Region
+    from rayal.labeling.clicks import Region
 
 
 class RandomPolygon(RegionStrategy):

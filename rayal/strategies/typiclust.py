@@ -33,9 +33,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from rayal.distances import BLOCK, Grid, Numbers, Rows, blocks, squared_distances
-from rayal.greedy import buy, tie_order
-from rayal.selection import Scored, spend
+from rayal.selection.distances import BLOCK, Grid, Numbers, Rows, blocks, squared_distances
+from rayal.selection.greedy import buy, tie_order
+from rayal.selection.scored import Scored, spend
 from rayal.strategies._features import OnFeatures
 
 

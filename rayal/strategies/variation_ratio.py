@@ -13,9 +13,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rayal.committee import TieBreak, variation_ratio
-from rayal.signals import SignalName, Signals
-from rayal.strategy import Strategy
+from rayal.signals.batch import SignalName, Signals
+from rayal.signals.committee import TieBreak, variation_ratio
+from rayal.strategies.base import Strategy
 
 
 class VariationRatio(Strategy):

@@ -7,7 +7,7 @@ import pytest
 
 from rayal import parts
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
+PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
 
 
 @pytest.fixture(scope="session")

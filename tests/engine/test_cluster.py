@@ -24,18 +24,18 @@ import pytest
 import ray
 from PIL import Image
 
-from rayal import scores
+from rayal.cycle import shard_file
+from rayal.cycle.loop import run
+from rayal.cycle.score import ScoreJob, divide, pending, summary
 from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.errors import ClusterError, DataError, UsageError
-from rayal.experiment import Compute
-from rayal.ledger import Ledger
-from rayal.loop import run
-from rayal.model import build, save_weights
-from rayal.scoring import ScoreJob, divide, pending, summary
-from rayal.storage import FileLocation, Folder
-from tests.doubles import Silent
+from rayal.experiment.experiment import Compute
+from rayal.models.base import build, save_weights
+from rayal.runs.ledger import Ledger
+from rayal.storage.folder import FileLocation, Folder
+from tests.support.doubles import Silent
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -59,7 +59,9 @@ def score(x, engine, folder: Path):
     tasks = divide(store.pool, store.pool.ids(), x.compute.shard_rows)
     todo, done = pending(job, tasks)
     result = summary(job, tasks, [*done, *engine.score(job, todo)])
-    tables = [scores.read(out, f["name"], ["id", "status", "score.cod"]) for f in result["shards"]]
+    tables = [
+        shard_file.read(out, f["name"], ["id", "status", "score.cod"]) for f in result["shards"]
+    ]
     return pa.concat_tables(tables).sort_by("id").to_pydict(), result
 
 
@@ -129,7 +131,7 @@ def test_encoded_images_are_decoded_apart_from_the_actors(encoded, tmp_path):
 
     assert expected == actual
     assert result["bad"] == 1
-    assert actual["status"][7] != scores.OK and actual["score.cod"][7] is None
+    assert actual["status"][7] != shard_file.OK and actual["score.cod"][7] is None
 
 
 def test_a_killed_scoring_actor_is_replaced(tiny, tmp_path):

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from rayal import prepare
+from rayal.cycle.loop import run
+from rayal.data import prepare
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Experiment
-from rayal.ledger import Ledger
-from rayal.loop import run
-from rayal.storage import Folder
-from tests import scenes
-from tests.doubles import Silent
+from rayal.experiment.experiment import Experiment
+from rayal.runs.ledger import Ledger
+from rayal.storage.folder import Folder
+from tests.support import scenes
+from tests.support.doubles import Silent
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
+from rayal.cycle.loop import run
+from rayal.cycle.score import ScoreJob, divide, summary
 from rayal.engine import cluster, train
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.errors import ClusterError
-from rayal.experiment import Compute
-from rayal.ledger import Ledger
-from rayal.loop import run
-from rayal.model import build, save_weights
-from rayal.scoring import ScoreJob, divide, summary
-from rayal.storage import FileLocation, Folder
-from tests.doubles import Silent, strategies_for
+from rayal.experiment.experiment import Compute
+from rayal.models.base import build, save_weights
+from rayal.runs.ledger import Ledger
+from rayal.storage.folder import FileLocation, Folder
+from tests.support.doubles import Silent, strategies_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

@@ -20,13 +20,13 @@ from urllib.request import urlopen
 
 import pytest
 
-from rayal import config
+from rayal.experiment import config
 
 pytest.importorskip("aiohttp_cors", reason="no dashboard: pip install 'rayal[cluster]'")
 pytestmark = pytest.mark.ray
 
 TOKEN = "t0ken" * 8
-PLUGINS = Path(__file__).parents[1] / "plugins"
+PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
 STARTED = "Running entrypoint for job"
 
 

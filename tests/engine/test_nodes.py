@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rayal import config
+from rayal.cycle.loop import run
 from rayal.engine.local import LocalEngine
-from rayal.ledger import Ledger
-from rayal.loop import run
-from rayal.storage import Folder
-from tests.doubles import Silent
+from rayal.experiment import config
+from rayal.runs.ledger import Ledger
+from rayal.storage.folder import Folder
+from tests.support.doubles import Silent
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -44,7 +44,14 @@ def test_nodes_that_are_lost_and_added_change_nothing(tiny, tmp_path, lost, monk
     (tmp_path / "x.yaml").write_text(config.dump(x))
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.run_on_nodes", tmp_path / "x.yaml", tmp_path / "nodes", lost],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.run_on_nodes",
+            tmp_path / "x.yaml",
+            tmp_path / "nodes",
+            lost,
+        ],
         env=environment,
         capture_output=True,
         text=True,

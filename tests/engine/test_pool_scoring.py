@@ -8,13 +8,21 @@ import pytest
 import ray
 import torch
 
-from rayal import pool_scoring
 from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.failures import described
-from rayal.experiment import Compute
-from rayal.pool_scoring.settings import PoolCompute
-from tests.test_pool_scoring import UNITS, Watch, png, score, settings, write_pool, write_weights
+from rayal.experiment.experiment import Compute
+from rayal.workflows import score as pool_scoring
+from rayal.workflows.score.settings import PoolCompute
+from tests.workflows.score.test_score import (
+    UNITS,
+    Watch,
+    png,
+    score,
+    settings,
+    write_pool,
+    write_weights,
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

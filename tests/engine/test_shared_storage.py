@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rayal import config
 from rayal.engine.shared_storage import SharedStorage, lacking
 from rayal.errors import StorageError
-from rayal.storage import Folder
+from rayal.experiment import config
+from rayal.storage.folder import Folder
 
 ROOT = Path(__file__).parents[2]
 NODES = {"1": "near (10.0.0.1)", "2": "far (10.0.0.2)"}
@@ -115,7 +115,7 @@ def test_a_node_of_its_own_disk(tiny, tmp_path):
     )
     (tmp_path / "x.yaml").write_text(config.dump(x))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.run_on_disks", tmp_path / "x.yaml", tmp_path / "run"],
+        [sys.executable, "-m", "tests.support.run_on_disks", tmp_path / "x.yaml", tmp_path / "run"],
         env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from rayal import sweeping
 from rayal.errors import DataError
-from rayal.record import Record
-from rayal.sweep.settings import SweptExperiment
+from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.runs.record import Record
+from rayal.workflows import sweep as sweeping
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

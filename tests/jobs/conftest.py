@@ -16,8 +16,8 @@ sys.path.insert(0, str(JOBS))  # as for `python jobs/x.py`, so that programs fin
 
 from mlflow import MlflowClient  # noqa: E402
 
-from rayal import session  # noqa: E402
-from rayal.trackers.mlflow import MLflow  # noqa: E402
+from rayal.runs.trackers.mlflow import MLflow  # noqa: E402
+from rayal.workflows import run as session  # noqa: E402
 
 Rows = list[dict[str, str]]
 

@@ -8,8 +8,12 @@ import torch
 from analyse_dast import drawn, factor, gaps
 from torch import Tensor
 
-from rayal.class_statistics import ClassStatistics, epmcm_log_scores, quadratic_terms
-from rayal.model import Outputs
+from rayal.models.base import Outputs
+from rayal.models.companions.class_statistics import (
+    ClassStatistics,
+    epmcm_log_scores,
+    quadratic_terms,
+)
 
 C, D = 4, 7
 both = pytest.mark.parametrize("covariance", ["diagonal", "full"])

@@ -8,12 +8,12 @@ from analyse_gradnorm import expected_length, measures, overlaps
 from analysis import Study
 from torch.nn import functional as F
 
-from rayal.augment import normalise
-from rayal.dataset import ImageSpec
-from rayal.model import build
+from rayal.data.datasets.base import ImageSpec
+from rayal.models.base import build
 from rayal.parts import build as build_part
-from rayal.record import Record
-from rayal.storage import Folder
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder
+from rayal.training.augment import normalise
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 SPEC = ImageSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))

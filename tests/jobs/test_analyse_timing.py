@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from analyse_timing import SETTING, STAGES, cycles, interrupted, summary
 
-from rayal.ledger import stage_folder
-from rayal.record import Record
-from rayal.storage import Folder
+from rayal.runs.ledger import stage_folder
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 PROGRAM = Path(__file__).parents[2] / "jobs" / "analyse_timing.py"

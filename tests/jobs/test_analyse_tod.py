@@ -8,10 +8,10 @@ from analyse_tod import bin_losses, look, shares, slopes
 from analysis import Study
 from torch import nn
 
-from rayal.gradients import gradient_norms
-from rayal.model import Outputs
-from rayal.record import Record
-from rayal.storage import Folder
+from rayal.models.base import Outputs
+from rayal.runs.record import Record
+from rayal.signals.gradients import gradient_norms
+from rayal.storage.folder import Folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 

@@ -9,9 +9,9 @@ import torch
 from analysis import Results, Study, alike, correlations, highest, opened
 
 from rayal.errors import UsageError
-from rayal.record import Record
-from rayal.storage import Folder
-from rayal.trackers.mlflow import MLflow
+from rayal.runs.record import Record
+from rayal.runs.trackers.mlflow import MLflow
+from rayal.storage.folder import Folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 

@@ -64,7 +64,7 @@ def in_one_process(monkeypatch):
     monkeypatch.setattr(
         "rayal.engine.cluster.RayEngine", lambda compute, cores: LocalEngine(compute)
     )
-    monkeypatch.setattr("rayal.session.engine", lambda compute: closing(LocalEngine(compute)))
+    monkeypatch.setattr("rayal.workflows.run.engine", lambda compute: closing(LocalEngine(compute)))
     monkeypatch.setattr(pool_cases.Case, "bare", lambda case, size, cores: case.loop(size))
     for module in (bench_pool, pool_rows):
         monkeypatch.setattr(module, "growth", measured_here)

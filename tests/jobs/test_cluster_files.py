@@ -18,8 +18,8 @@ import yaml
 from packaging.version import Version
 
 import rayal.cli  # noqa: F401 (its commands belong to the application)
-from rayal import config
 from rayal.cli.options import app
+from rayal.experiment import config
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "jobs" / "cluster"

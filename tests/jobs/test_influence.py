@@ -10,12 +10,12 @@ from influence import Slopes, conjugate_gradient, last_layer_curvature
 from torch import nn
 from torch.nn import functional as F
 
-from rayal.dataset import ImageSpec
+from rayal.data.datasets.base import ImageSpec
 from rayal.errors import UsageError
-from rayal.model import LAST_LAYER, Outputs, build
+from rayal.models.base import LAST_LAYER, Outputs, build
 from rayal.parts import build as build_part
-from rayal.record import Record
-from rayal.storage import Folder
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),

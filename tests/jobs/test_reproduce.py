@@ -14,14 +14,16 @@ from reproduction import Comparison, Method, Published
 from reproduction_plan import CONFIGS, Planned, differences, listed, planned
 from reproduction_table import Result, figure, markdown, rows, to_csv
 
-from rayal import checks, config, session, sweeping
 from rayal.errors import DataError, UsageError
-from rayal.planned_cycles import plan_cycles
+from rayal.experiment import config
+from rayal.experiment.sweep.trials import Assignment
 from rayal.report.curves import encoded
 from rayal.report.runs import Run
-from rayal.storage import Folder
-from rayal.sweep.trials import Assignment
-from tests.test_protocols import CARDS
+from rayal.storage.folder import Folder
+from rayal.workflows import checks, sweep
+from rayal.workflows import run as session
+from rayal.workflows.plan.cycles import plan_cycles
+from tests.configs.test_protocols import CARDS
 
 JOBS = Path(reproduction.__file__).parent
 PAPERS = {
@@ -205,7 +207,7 @@ def train(each: Planned, out: Path, method: str, seed: int, cycles: int | None =
     fields = each.x.model_dump(mode="json", exclude={"sweep"})
     opened = session.engine
     try:
-        sweeping.run_trial(
+        sweep.run_trial(
             fields,
             place,
             "aulc",

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from study import Study
 
-from rayal import config
 from rayal.errors import UsageError
-from rayal.record import Record
-from rayal.storage import Folder
+from rayal.experiment import config
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

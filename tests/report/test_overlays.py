@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from rayal.masks import IGNORE
+from rayal.data.masks import IGNORE
 from rayal.report import overlays
 from rayal.report.overlays import ID_SIGNS, Row, draw, small_png
 from rayal.report.palette import NO_CLASS, palette

@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from numpy.testing import assert_allclose
 
-from rayal.ledger import Ledger
-from rayal.record import Record
 from rayal.report import per_class
 from rayal.report.per_class import PANELS, draw, files, grids, readable, table
-from rayal.storage import Folder
+from rayal.runs.ledger import Ledger
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder
 
 IOUS = [[0.5, None, 0.1], [0.75, None, 0.3]]
 """Of three classes in two cycles; the second is nowhere."""
@@ -150,8 +150,8 @@ def test_a_run_that_has_only_begun(new_run: NewRun, tmp_path: Path) -> None:
 
 def test_names_are_those_of_the_weights(new_run: NewRun, tiny: Callable[..., Any]) -> None:
     """Class 7 says nothing; without the weights there is only the number."""
-    from rayal.model import build, save_weights
-    from rayal.model_card import ModelCard
+    from rayal.models.base import build, save_weights
+    from rayal.models.card import ModelCard
 
     x = tiny()
     card = x.dataset.open().card.model_copy(update={"classes": ("sky", "a$b$", "road")})

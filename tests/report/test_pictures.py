@@ -14,25 +14,25 @@ import torch.nn.functional as F
 from PIL import Image
 from typer.testing import CliRunner
 
-from rayal import session
 from rayal.cli import app
-from rayal.clicks import ClickModel, approximate, paint
-from rayal.dataset import Store
+from rayal.data.datasets.base import Store
+from rayal.data.images import Decoding
+from rayal.data.masks import IGNORE, decode
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, StorageError
-from rayal.experiment import Experiment
-from rayal.images import Decoding
-from rayal.ledger import Ledger, read_labels, stage_folder, write_labels
-from rayal.masks import IGNORE, decode
-from rayal.model import restore
-from rayal.oracle import Label, Oracle
-from rayal.oracles.clicks import Clicks
-from rayal.oracles.simulated import Simulated
-from rayal.record import Record
+from rayal.experiment.experiment import Experiment
+from rayal.labeling.clicks import ClickModel, approximate, paint
+from rayal.labeling.oracles.base import Label, Oracle
+from rayal.labeling.oracles.clicks import Clicks
+from rayal.labeling.oracles.simulated import Simulated
+from rayal.models.base import restore
 from rayal.report import pictures
 from rayal.report.pictures import files, rows
-from rayal.storage import Folder
-from tests import scenes
+from rayal.runs.ledger import Ledger, read_labels, stage_folder, write_labels
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder
+from rayal.workflows import run as session
+from tests.support import scenes
 
 SHAPES = (24, 32), (20, 28)
 CLICKS = {

@@ -13,13 +13,13 @@ import pytest
 from numpy.testing import assert_allclose
 from rich.console import Console
 
-from rayal.ledger import Ledger, write_labels
-from rayal.oracle import Label
-from rayal.record import find_records
+from rayal.labeling.oracles.base import Label
 from rayal.report.curves import draw
 from rayal.report.runs import Run, group
 from rayal.report.tables import COLUMNS, Summary, summarise
-from rayal.storage import Folder
+from rayal.runs.ledger import Ledger, write_labels
+from rayal.runs.record import find_records
+from rayal.storage.folder import Folder
 
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 

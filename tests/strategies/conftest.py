@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from rayal.class_statistics import ClassStatistics
-from rayal.dataset import ImageSpec
-from rayal.model import build
+from rayal.data.datasets.base import ImageSpec
+from rayal.models.base import build
+from rayal.models.companions.class_statistics import ClassStatistics
 from rayal.parts import build as build_part
-from rayal.signals import Networks, Signals
-from rayal.strategy import Strategy
+from rayal.signals.batch import Networks, Signals
+from rayal.strategies.base import Strategy
 
 UNITS = 24
 CLASSES = 5

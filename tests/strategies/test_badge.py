@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import chisquare
 
 from rayal.errors import DataError
-from rayal.ids import Ids
-from rayal.selection import Scored
+from rayal.selection.scored import Scored
+from rayal.storage.ids import Ids
 from rayal.strategies import badge
 from rayal.strategies.badge import BADGE, Gradients, draw_far, errors
 

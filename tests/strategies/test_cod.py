@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayal.signals import Networks, Signals, entropy
+from rayal.signals.batch import Networks, Signals, entropy
 from rayal.strategies.cod import COD, output_discrepancy
-from tests.doubles import Says
+from tests.support.doubles import Says
 
 
 def score(strategy: COD, now: Tensor, reference: nn.Module | Tensor | None, cycle: int) -> Tensor:

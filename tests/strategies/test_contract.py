@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from rayal.ids import Ids
 from rayal.parts import build, find
-from rayal.selection import Scored
-from rayal.signals import SIGNAL_NAMES
-from rayal.strategy import Strategy
-from tests.doubles import strategies_for
+from rayal.selection.scored import Scored
+from rayal.signals.batch import SIGNAL_NAMES
+from rayal.storage.ids import Ids
+from rayal.strategies.base import Strategy
+from tests.support.doubles import strategies_for
 
 STRATEGIES = strategies_for("classification")
 UNITS, CLASSES = 24, 5

@@ -5,10 +5,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from rayal.distances import Grid
 from rayal.errors import DataError
-from rayal.ids import Ids
-from rayal.selection import Scored
+from rayal.selection.distances import Grid
+from rayal.selection.scored import Scored
+from rayal.storage.ids import Ids
 from rayal.strategies import core_set
 from rayal.strategies.core_set import CoreSet, farthest_first
 

@@ -13,20 +13,20 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from rayal.augment import normalise
-from rayal.dataset import ImageSpec
-from rayal.discriminator import Discriminator, DiscriminatorSpec, Judged
+from rayal.cycle.loop import run
+from rayal.data.datasets.base import ImageSpec
+from rayal.data.pixels import upsampled, valid_pixels
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Experiment
-from rayal.ledger import Ledger
-from rayal.loop import run
-from rayal.model import Outputs, build, load_weights, restore
-from rayal.models.small_segmenter import SmallSegmenter
-from rayal.pixels import upsampled, valid_pixels
-from rayal.signals import Networks, Signals
-from rayal.storage import Folder
+from rayal.experiment.experiment import Experiment
+from rayal.models.architectures.small_segmenter import SmallSegmenter
+from rayal.models.base import Outputs, build, load_weights, restore
+from rayal.models.companions.discriminator import Discriminator, DiscriminatorSpec, Judged
+from rayal.runs.ledger import Ledger
+from rayal.signals.batch import Networks, Signals
+from rayal.storage.folder import Folder
 from rayal.strategies.d_score import DScore
-from tests.doubles import Silent
+from rayal.training.augment import normalise
+from tests.support.doubles import Silent
 
 UNITS, CLASSES, SIZE = 6, 4, (32, 48)
 SPEC = ImageSpec(channels=3, height=32, width=48, mean=(0.4,) * 3, std=(0.2,) * 3)

@@ -15,30 +15,31 @@ import pytest
 import torch
 from torch import nn
 
-from rayal import prepare, scores
-from rayal.clicks import Region
-from rayal.dataset import Decoded, ImageSpec, Store
-from rayal.datasets.camvid import Camvid
-from rayal.dense_network import DenseNetwork
+from rayal.cycle import shard_file
+from rayal.cycle.checked import positions, seen_by
+from rayal.cycle.score import ScoreJob, divide, summary
+from rayal.cycle.scorer import Scorer
+from rayal.data import prepare
+from rayal.data.datasets.base import Decoded, ImageSpec, Store
+from rayal.data.datasets.camvid import Camvid
+from rayal.data.store import LABEL_FILES
+from rayal.data.tasks.base import TaskName
+from rayal.data.tasks.segmentation import Segmentation
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Compute
-from rayal.model import Model, build, save_weights
-from rayal.models.small_segmenter import SmallSegmenter
-from rayal.oracles.clicks import Clicks
-from rayal.own_choice import positions, seen_by
+from rayal.experiment.experiment import Compute
+from rayal.labeling.clicks import Region
+from rayal.labeling.oracles.clicks import Clicks
+from rayal.models.architectures.small_segmenter import SmallSegmenter
+from rayal.models.base import Model, build, save_weights
+from rayal.models.dense_network import DenseNetwork
 from rayal.parts import build as build_part
 from rayal.parts import find
-from rayal.region_strategy import RegionStrategy
-from rayal.scorer import Scorer
-from rayal.scoring import ScoreJob, divide, summary
-from rayal.signals import Networks, Signals
-from rayal.storage import FileLocation, Folder, Json
-from rayal.store import LABEL_FILES
-from rayal.strategy import Strategy
-from rayal.task import TaskName
-from rayal.tasks.segmentation import Segmentation
-from tests import scenes
-from tests.doubles import strategies_for
+from rayal.signals.batch import Networks, Signals
+from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.strategies._regions import RegionStrategy
+from rayal.strategies.base import Strategy
+from tests.support import scenes
+from tests.support.doubles import strategies_for
 
 STRATEGIES = strategies_for("segmentation")
 KINDS = {name: find("strategies", name) for name in STRATEGIES}
@@ -305,7 +306,7 @@ def picks(bench: Bench, rows: int, seed: int = 0) -> dict[str, list[str]]:
     assert -(-UNITS // rows) == len(result["shards"])
     kept = {signal for strategy in job.strategies.values() for signal in strategy.kept()}
     labeled = store.pool.ids()[:LABELED]
-    pools = scores.load(Folder(job.out), result, kept, labeled)
+    pools = shard_file.load(Folder(job.out), result, kept, labeled)
 
     def regions(image: str) -> dict[int, Region]:
         return dict(enumerate(oracle.regions(store, [image])[image]))

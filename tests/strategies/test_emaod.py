@@ -10,18 +10,18 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from rayal.augment import normalise
-from rayal.dataset import Store
+from rayal.cycle.loop import run
+from rayal.data.datasets.base import Store
 from rayal.engine.local import LocalEngine
-from rayal.ledger import Ledger
-from rayal.loop import run
-from rayal.model import load_weights, restore
-from rayal.signals import Networks, Signals
-from rayal.storage import Folder
+from rayal.models.base import load_weights, restore
+from rayal.models.companions.teacher import EmaTeacherSpec
+from rayal.runs.ledger import Ledger
+from rayal.signals.batch import Networks, Signals
+from rayal.storage.folder import Folder
 from rayal.strategies.cod import COD
 from rayal.strategies.emaod import EMAOD
-from rayal.teacher import EmaTeacherSpec
-from tests.doubles import Says, Silent
+from rayal.training.augment import normalise
+from tests.support.doubles import Says, Silent
 
 COMPUTE = {"engine": "local", "shard_rows": 256}
 SCHEME = {"epochs": 4, "batch_size": 16, "lr": 0.05}

@@ -10,12 +10,12 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
-from rayal.committee import disagreement, mean_entropy, mean_log_probs, variation_ratio
-from rayal.ids import Ids
 from rayal.parts import build
-from rayal.selection import Scored
-from rayal.signals import Networks, Signals, entropy
-from tests.doubles import Says
+from rayal.selection.scored import Scored
+from rayal.signals.batch import Networks, Signals, entropy
+from rayal.signals.committee import disagreement, mean_entropy, mean_log_probs, variation_ratio
+from rayal.storage.ids import Ids
+from tests.support.doubles import Says
 
 
 def score(name: str, members: Tensor, **options) -> Tensor:

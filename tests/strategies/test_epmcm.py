@@ -13,20 +13,20 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from rayal import session
-from rayal.class_statistics import ClassStatistics
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, UsageError
-from rayal.experiment import Experiment
-from rayal.greedy import tie_order
-from rayal.ids import Ids
-from rayal.model import Outputs, save_weights
-from rayal.record import Record
-from rayal.selection import Scored
-from rayal.signals import Networks, Signals
-from rayal.storage import FileLocation, Folder
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import Outputs, save_weights
+from rayal.models.companions.class_statistics import ClassStatistics
+from rayal.runs.record import Record
+from rayal.selection.greedy import tie_order
+from rayal.selection.scored import Scored
+from rayal.signals.batch import Networks, Signals
+from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.ids import Ids
 from rayal.strategies.epmcm import Epmcm
 from rayal.strategies.least_confidence import LeastConfidence
+from rayal.workflows import run
 
 C, D, UNITS = 4, 6, 50
 both = pytest.mark.parametrize("covariance", ["diagonal", "full"])
@@ -272,7 +272,7 @@ class Stop:
 
 def go(x: Experiment, out: Path, *watchers: Any) -> list[list[str]]:
     """Runs to the end; what the cycles chose."""
-    with session.opened(x, str(out)) as opened:
+    with run.opened(x, str(out)) as opened:
         opened.run(lambda: nullcontext(LocalEngine(x.compute)), watchers)
     record = Record(Folder(out))
     return [result["ids"] for c in range(9) if (result := record.result(c, "select"))]

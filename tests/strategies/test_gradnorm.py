@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from rayal.model import Outputs
+from rayal.models.base import Outputs
 from rayal.parts import build
-from rayal.signals import Networks, Signals
+from rayal.signals.batch import Networks, Signals
 
 
 class Linear(nn.Module):

@@ -9,15 +9,15 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
-import rayal.signals
-from rayal.checks import check
-from rayal.dataset import ImageSpec
+import rayal.signals.batch
+from rayal.data.datasets.base import ImageSpec
 from rayal.errors import UsageError
-from rayal.experiment import Experiment
-from rayal.model import Network, Outputs, build
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import Network, Outputs, build
 from rayal.parts import build as build_part
-from rayal.signals import Networks, Signals
-from rayal.strategy import Strategy
+from rayal.signals.batch import Networks, Signals
+from rayal.strategies.base import Strategy
+from rayal.workflows.checks import check
 
 NAMES = ("mc_dropout_entropy", "bald", "mc_variation_ratio")
 UNITS, CLASSES = 24, 5
@@ -133,8 +133,10 @@ def whole(model: nn.Module) -> nn.Module:
 def test_features_are_computed_once(model, monkeypatch):
     """A pass with dropout would cost a whole forward, or give other numbers without one."""
     expected = signals(whole(network(**model)), range(4)).mc_log_probs(3)
-    calls, forward = [], rayal.signals.forward
-    monkeypatch.setattr(rayal.signals, "forward", lambda *given: calls.append(1) or forward(*given))
+    calls, forward = [], rayal.signals.batch.forward
+    monkeypatch.setattr(
+        rayal.signals.batch, "forward", lambda *given: calls.append(1) or forward(*given)
+    )
     seen = signals(network(**model), range(4))
 
     assert torch.equal(expected, seen.mc_log_probs(3))

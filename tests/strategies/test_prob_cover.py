@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rayal import distances
 from rayal.errors import UsageError
-from rayal.ids import Ids
-from rayal.selection import Scored
+from rayal.selection import distances
+from rayal.selection.scored import Scored
+from rayal.storage.ids import Ids
 from rayal.strategies import prob_cover
 from rayal.strategies.prob_cover import ProbCover
 

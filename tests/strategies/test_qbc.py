@@ -12,11 +12,11 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
-from rayal.ids import Ids
-from rayal.selection import Scored, take_highest
-from rayal.signals import Networks, Signals
+from rayal.selection.scored import Scored, take_highest
+from rayal.signals.batch import Networks, Signals
+from rayal.storage.ids import Ids
 from rayal.strategies.qbc import QBC, most_uncertain
-from tests.doubles import Says
+from tests.support.doubles import Says
 
 
 def score(strategy: QBC, members: Tensor, valid: Tensor | None = None) -> Tensor:

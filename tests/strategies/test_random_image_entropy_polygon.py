@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from rayal.clicks import ClickModel, Region, approximate
-from rayal.ids import Ids
-from rayal.pixels import valid_pixels
-from rayal.selection import Scored
-from rayal.signals import Networks, Signals
+from rayal.data.pixels import valid_pixels
+from rayal.labeling.clicks import ClickModel, Region, approximate
+from rayal.selection.scored import Scored
+from rayal.signals.batch import Networks, Signals
+from rayal.storage.ids import Ids
 from rayal.strategies.random_image_entropy_polygon import (
     RandomImageEntropyPolygon,
     area,
     grid_of,
 )
-from tests.doubles import Says
+from tests.support.doubles import Says
 
 
 def rectangle(left: int, top: int, right: int, bottom: int, shape=(16, 24)) -> Region:

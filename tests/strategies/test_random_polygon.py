@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from rayal.clicks import Region
 from rayal.errors import UsageError
-from rayal.ids import Ids
-from rayal.regions import place_of
-from rayal.selection import Scored
+from rayal.labeling.clicks import Region
+from rayal.labeling.regions import place_of
+from rayal.selection.scored import Scored
+from rayal.storage.ids import Ids
 from rayal.strategies.random_polygon import RandomPolygon
 
 SQUARE = np.array([(0, 0), (0, 4), (4, 4), (4, 0)])

@@ -6,9 +6,9 @@ import sklearn.cluster
 from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from rayal.distances import Grid
-from rayal.ids import Ids
-from rayal.selection import Scored
+from rayal.selection.distances import Grid
+from rayal.selection.scored import Scored
+from rayal.storage.ids import Ids
 from rayal.strategies import typiclust
 from rayal.strategies.typiclust import TypiClust, k_means, mean_distances
 

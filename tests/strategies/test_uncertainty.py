@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from rayal.parts import build
-from rayal.signals import Networks, Signals
-from tests.doubles import Says
+from rayal.signals.batch import Networks, Signals
+from tests.support.doubles import Says
 
 
 def score(name: str, logits: Tensor, **signals) -> Tensor:

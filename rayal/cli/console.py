@@ -1,0 +1,184 @@
+"""Progress of a run in a terminal, and as plain lines where there is none."""
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console as Terminal
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from rayal.errors import StorageError
+from rayal.runs.record import Record
+from rayal.storage.folder import Json
+
+LINE_SECONDS = 30.0  # between lines of a long stage, without a terminal
+POLL_SECONDS = 1.0
+UNITS = {"train": "epochs", "score": "shards"}
+"""What the progress of a stage is counted in."""
+
+
+@dataclass
+class _Now:
+    """What is in progress."""
+
+    what: str
+    unit: str
+    bar: TaskID
+    started: float
+    done: int = 0
+    total: int | None = None
+    before: int = 0
+    """Done by an earlier attempt, which says nothing about the pace of this one."""
+
+
+class Console:
+    """Shows what is in progress with the time left: a bar in a terminal, else a line now and then.
+
+    As a watcher of a scoring pass it counts images.
+    """
+
+    def __init__(self) -> None:
+        self.terminal = Terminal(stderr=True, highlight=False)
+        self.live = self.terminal.is_terminal and not self.terminal.is_dumb_terminal
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeRemainingColumn(),
+            console=self.terminal,
+            transient=True,
+            disable=not self.live,
+        )
+        self.now: _Now | None = None
+        self.spoken = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="rayal-console", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.progress.stop()
+
+    def images(self, done: int, total: int) -> None:
+        """The scoring pass has come this far."""
+        if self.now is None:
+            self.begin("score", "images")
+        self.count(done, total)
+
+    def begin(self, what: str, unit: str) -> None:
+        """Something long begins."""
+        bar = self.progress.add_task(what, total=None, unit=unit)
+        self.now = _Now(what, unit, bar, time.monotonic())
+
+    def count(self, done: int, total: int | None) -> None:
+        """It has come this far; the first count tells what was there before."""
+        if (now := self.now) is None:  # once: another thread may end it meanwhile
+            return
+        if now.total is None:
+            now.before = done
+        now.done, now.total = done, total
+        self.progress.update(now.bar, completed=done, total=total)
+
+    def end(self) -> None:
+        """It is over."""
+        if self.now is not None:
+            self.progress.update(self.now.bar, visible=False)
+            self.now = None
+
+    def line(self, text: str) -> None:
+        """One line that stays."""
+        self.terminal.print(text, markup=False, soft_wrap=True)
+        self.spoken = time.monotonic()
+
+    def _refresh(self) -> None:
+        """Look for oneself how far it is, where nobody tells."""
+
+    def _poll(self) -> None:
+        while not self._stop.wait(POLL_SECONDS):
+            if (now := self.now) is None:
+                continue
+            self._refresh()
+            if not self.live and time.monotonic() - self.spoken > LINE_SECONDS:
+                self.line(_status(now))
+
+
+class SweepConsole(Console):
+    """Counts the trials of a sweep, and has a line for each that ends."""
+
+    def __init__(self, total: int, ended: int) -> None:
+        """`ended`: those that an earlier attempt has ended."""
+        super().__init__()
+        self.total, self.ended = total, ended
+        self.begin("sweep", "trials")
+        self.count(ended, total)
+
+    def told(self, trial: str, outcome: str) -> None:
+        """A trial has ended so."""
+        self.ended = min(self.ended + 1, self.total)
+        self.count(self.ended, self.total)
+        self.line(f"{self.ended} of {self.total}  {trial}: {outcome}")
+
+
+class RunConsole(Console):
+    """A watcher of a run: the stage in progress, and a line per cycle."""
+
+    def __init__(self, record: Record, headline: str, epochs: int | None) -> None:
+        """`epochs` is the length of a training where it is counted in epochs."""
+        super().__init__()
+        self.record, self.headline, self.epochs = record, headline, epochs
+        self.training: int | None = None
+        """The cycle whose training is in progress."""
+
+    def stage(self, cycle: int, stage: str) -> None:
+        self.begin(f"cycle {cycle}  {stage}", UNITS.get(stage, ""))
+        self.training = cycle if stage == "train" else None
+        self._refresh()
+
+    def shards(self, done: int, total: int) -> None:
+        if self.now is not None and self.now.total is None:
+            self.count(done - 1, total)
+        self.count(done, total)
+
+    def finished(self, cycle: int, stage: str, result: Json) -> None:
+        self.training = None
+        self.end()
+        if stage == "evaluate":
+            value = result[self.headline]
+            self.line(f"cycle {cycle}: {result['labels']} labels, {self.headline} {value:.4f}")
+
+    def _refresh(self) -> None:
+        if (cycle := self.training) is not None:
+            with suppress(StorageError):  # a number to look at is not worth a failure
+                self.count(len(self.record.epochs(cycle)), self.epochs)
+
+
+def _status(now: _Now) -> str:
+    """`cycle 1  score, 18 of 25 shards, 31 s, about 12 s left`"""
+    seconds = time.monotonic() - now.started
+    if now.total is None:
+        return f"{now.what}, {seconds:.0f} s"
+    text = f"{now.what}, {now.done} of {now.total} {now.unit}, {seconds:.0f} s"
+    if now.done <= now.before:
+        return text
+    return f"{text}, about {seconds / (now.done - now.before) * (now.total - now.done):.0f} s left"

@@ -1,0 +1,1 @@
+"""The active-learning cycle, stage by stage: train, evaluate, score, select, label."""

@@ -1,0 +1,69 @@
+"""Evaluation on the test split: counts per shard, added in order, so all workers agree exactly.
+
+The test split is read once per cycle, and nothing in a run depends on what it says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rayal.cycle.score import shard_rows
+from rayal.data.datasets.base import Shard, Store
+from rayal.errors import DataError
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import placed, restore
+from rayal.signals.batch import forward
+from rayal.storage.folder import FileLocation, Json
+from rayal.training.augment import normalise
+
+Counts = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EvaluateJob:
+    """Which weights are evaluated on which store."""
+
+    experiment: Experiment
+    store: str
+    weights: FileLocation
+
+    def shards(self) -> list[Shard]:
+        store = Store(self.store)
+        return store.test.shards(shard_rows(self.experiment.compute, store.card))
+
+
+def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Counts]:
+    """The evaluator's counts of each shard of the test split.
+
+    Raises DataError for a test image that cannot be decoded: leaving it out would change the test.
+    """
+    x, store = job.experiment, Store(job.store)
+    num_classes, spec = len(store.card.classes), store.card.image
+    network = restore(x.model, num_classes, spec, job.weights.read())
+    network = placed(network, device, x.scheme.precision).eval()
+    counts = []
+    for shard in shards:
+        decoded = store.test.decode(store.test.read(shard))
+        labels = store.labels("test", decoded.ids)
+        if decoded.bad:
+            unit, reason = next(iter(decoded.bad.items()))
+            raise DataError(f"test image {unit!r} cannot be decoded: {reason}; mend or remove it")
+        evaluator = x.task.evaluator(num_classes)
+        for start in range(0, len(decoded.ids), x.compute.score_batch):
+            rows = slice(start, start + x.compute.score_batch)
+            images = normalise(torch.from_numpy(decoded.images[rows]).to(device), spec)
+            truth = x.task.targets({unit: labels[unit] for unit in decoded.ids[rows]}, store.card)
+            logits = forward(network, images, x.scheme.precision).logits.float()
+            evaluator.update(logits, truth.to(device))
+        counts.append(evaluator.state())
+    return counts
+
+
+def metrics(job: EvaluateJob, counts: Sequence[Counts]) -> Json:
+    """The metrics of the whole test split from the counts of its shards, in their order."""
+    evaluator = job.experiment.task.evaluator(len(Store(job.store).card.classes))
+    total: Counts = np.sum(counts, axis=0)
+    return evaluator.compute(total)

@@ -1,0 +1,246 @@
+"""The active-learning cycle: train, evaluate, score, select, label, until the budget is spent."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.offer import Market, of_images
+from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, divide, pending, summary
+from rayal.cycle.select import choose
+from rayal.cycle.train import TrainJob
+from rayal.data.datasets.base import Store
+from rayal.errors import DataError, UsageError
+from rayal.experiment.experiment import Experiment
+from rayal.labeling.oracles.base import Label
+from rayal.randomness import unit_keys
+from rayal.runs.ledger import Ledger, PoolState, write_labels
+from rayal.storage.folder import FileLocation, FileRecord, Folder, Json, suggesting
+
+
+class Engine(Protocol):
+    """Where the work runs. Engines place and move work; what it computes is the same on all."""
+
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+        """The place of a job in `jobs` and its result, as each is done; in any order."""
+
+    def evaluate(self, job: EvaluateJob) -> Json: ...
+
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
+        """The results of the tasks, in any order, each as soon as its file is there."""
+
+    def close(self) -> None:
+        """Lets go of what it holds between stages."""
+
+
+class Watcher(Protocol):
+    """Someone who is told what happens, and cannot change it."""
+
+    def stage(self, cycle: int, stage: str) -> None:
+        """A stage begins; stages that the ledger has already are not told."""
+
+    def shards(self, done: int, total: int) -> None:
+        """The scoring pass has come this far."""
+
+    def finished(self, cycle: int, stage: str, result: Json) -> None:
+        """A stage is in the ledger."""
+
+
+def run(x: Experiment, store: Store, ledger: Ledger, engine: Engine, watch: Watcher) -> PoolState:
+    """Runs an experiment to its end, or continues it: a stage in the ledger is not run again.
+
+    Returns the pool when the budget is spent or no candidate is left. Raises LabelsPending where
+    the oracle waits for people; what the stages raise ends the run, and the same call continues it.
+    """
+    steps = Steps(x, store, ledger, engine, watch)
+    steps.once(0, "initial", lambda out: steps.label(first_units(x, store), out))
+    while True:
+        pool = ledger.state()
+        at = partial(steps.once, pool.cycle)
+        at("train", partial(steps.train, pool))
+        at("evaluate", partial(steps.evaluate, pool))
+        if x.budget.is_spent(pool.cycle, pool.spent):
+            return pool
+        at("score", partial(steps.score, pool))
+        chosen = at("select", partial(steps.select, pool))
+        if not chosen["ids"] and (chosen.get("sold_out") or x.budget.is_last(pool.cycle)):
+            return pool
+        at("label", partial(steps.label, chosen["ids"]))
+
+
+class Steps:
+    """What each stage of a cycle does: its job comes from the ledger and goes to the engine."""
+
+    def __init__(
+        self, x: Experiment, store: Store, ledger: Ledger, engine: Engine, watch: Watcher
+    ) -> None:
+        self.x, self.store, self.ledger, self.engine, self.watch = x, store, ledger, engine, watch
+
+    def once(self, cycle: int, stage: str, work: Callable[[Folder], Json]) -> Json:
+        if self.ledger.finished(cycle, stage):
+            return self.ledger.result(cycle, stage)
+        self.watch.stage(cycle, stage)
+        result = self.ledger.once(cycle, stage, work)
+        self.watch.finished(cycle, stage, result)
+        return result
+
+    def train(self, pool: PoolState, out: Folder) -> Json:
+        """Trains every member of the ensemble, less those that an earlier attempt has finished."""
+        jobs = self._train_jobs(pool, out)
+        if len(jobs) == 1:
+            ((_, result),) = self.engine.train(jobs)
+            return result
+        folders = [Folder(job.out) for job in jobs]
+        with suggesting("delete it to train that member again"):
+            results = [folder.read_sealed("trained.json", None) for folder in folders]
+        rest = [job for job in jobs if results[job.member] is None]
+        for place, result in self.engine.train(rest):
+            member = rest[place].member
+            folders[member].write_sealed("trained.json", result)
+            results[member] = result
+        return {**results[0], "members": results[1:]}
+
+    def _train_jobs(self, pool: PoolState, out: Folder) -> list[TrainJob]:
+        labels = of_images(pool.labels, self.store)
+        continues = self.x.start == "warm" and pool.cycle > 0
+        return [
+            TrainJob(
+                experiment=self.x,
+                cycle=pool.cycle,
+                store=self.store.url,
+                ids=tuple(labels),
+                labels=tuple(labels.values()),
+                start_from=self._weights(pool.cycle - 1, member) if continues else None,
+                out=_member_folder(out, member).url,
+                companions_from=self._companions(pool.cycle - 1, member) if continues else {},
+                member=member,
+            )
+            for member in range(self.x.ensemble)
+        ]
+
+    def evaluate(self, pool: PoolState, out: Folder) -> Json:
+        job = EvaluateJob(self.x, self.store.url, self._weights(pool.cycle))
+        return {**self.engine.evaluate(job), "labels": len(pool.labels), "cost": pool.spent}
+
+    def score(self, pool: PoolState, out: Folder) -> Json:
+        cycle = pool.cycle
+        job = ScoreJob.of(
+            self.x,
+            self.store,
+            cycle,
+            self._weights(cycle),
+            out.url,
+            members=tuple(self._weights(cycle, m) for m in range(1, self.x.ensemble)),
+            companions=self._companions(cycle),
+            previous=self._weights(cycle - 1) if cycle > 0 else None,
+            previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
+        )
+        units = candidates(self.x, self.store, pool)
+        if any(strategy.scans_labeled for strategy in self.x.scored().values()):
+            units += of_images(pool.labels, self.store).keys() - set(units)
+        tasks = divide(self.store.pool, units, self.x.compute.shard_rows)
+        todo, results = pending(job, tasks)
+        tolerance = Tolerance(self.x.max_bad)
+        tolerance.add(*results)
+        for result in self.engine.score(job, todo):
+            results.append(result)
+            tolerance.add(result)
+            self.watch.shards(len(results), len(tasks))
+        return {**summary(job, tasks, results), "bad": dict(bad_images(out, results))}
+
+    def select(self, pool: PoolState, out: Folder) -> Json:
+        budget = self.x.budget.left(pool.cycle, pool.spent)
+        scored = self.ledger.result(pool.cycle, "score")
+        folder = self._folder(pool.cycle, "score")
+        trained = {**self._companions(pool.cycle), "weights": self._weights(pool.cycle)}
+        market = Market(self.x, self.store, {*pool.labels, *pool.refused})
+        return choose(self.x, pool.cycle, budget, folder, scored, market, trained, out)
+
+    def label(self, ids: Sequence[str], out: Folder) -> Json:
+        answers = self.x.oracle.answer(self.store, ids, out)
+        _check_answers(answers, ids)
+        for unit, label in answers.items():
+            if label.value is not None:
+                self.x.task.targets({unit: label.value}, self.store.card)
+        return write_labels(out, answers)
+
+    def _weights(self, cycle: int, member: int = 0) -> FileLocation:
+        """The weights that a cycle's training of this member ended with."""
+        return self._trained(cycle, member, lambda result: {"": result["weights"]})[""]
+
+    def _companions(self, cycle: int, member: int = 0) -> dict[str, FileLocation]:
+        return self._trained(cycle, member, lambda result: result["companions"])
+
+    def _trained(
+        self, cycle: int, member: int, records: Callable[[Json], Mapping[str, Json]]
+    ) -> dict[str, FileLocation]:
+        """Files that a cycle's training of one member wrote."""
+        result, folder = self.ledger.result(cycle, "train"), self._folder(cycle, "train")
+        files = records(result["members"][member - 1] if member else result)
+        place = _member_folder(folder, member).url
+        return {name: FileLocation(place, FileRecord(**file)) for name, file in files.items()}
+
+    def _folder(self, cycle: int, stage: str) -> Folder:
+        return self.ledger.stage(cycle, stage)
+
+
+def _member_folder(train: Folder, member: int) -> Folder:
+    """Where a member of the ensemble trains; the first one in the stage's own folder."""
+    return train / f"member-{member:03d}" if member else train
+
+
+def first_units(x: Experiment, store: Store) -> list[str]:
+    """The units labeled before the first training: a random choice of the seed alone, the same
+    for every strategy. Images known to be undecodable are left out.
+
+    Where the budget is `balanced`, classes take turns. Raises UsageError where the oracle cannot
+    know them, or where the budget does not buy a single unit.
+    """
+    ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
+    units = _random_order(ids, x.seed, "initial")
+    if x.budget.balanced:
+        units = _in_turns(units, x.oracle.known_classes(store))
+    count, _ = Market(x, store, ()).affordable(units, x.budget.initial)
+    if units and not count:
+        raise UsageError(
+            f"budget.initial: {x.budget.initial} {x.budget.unit} do not buy the first image,"
+            f" {units[0]!r}; set it higher"
+        )
+    return units[:count]
+
+
+def _in_turns(units: list[str], classes: Mapping[str, int]) -> list[str]:
+    """The first unit of every class, then the second, and so on; each round in the given order.
+
+    A class that has no more is passed over.
+    """
+    before, rounds = Counter[int](), dict[str, int]()
+    for unit in units:
+        rounds[unit] = before[classes[unit]]
+        before[classes[unit]] += 1
+    return sorted(units, key=rounds.__getitem__)
+
+
+def candidates(x: Experiment, store: Store, pool: PoolState) -> list[str]:
+    """The unlabeled units that this cycle scores: all, or a random subset of the seed and cycle."""
+    known = pool.labels.keys() | {*pool.refused}  # no image of which only regions were bought
+    ids = [unit for unit in store.pool.ids() if unit not in known]
+    if x.candidates is None:
+        return ids
+    return _random_order(ids, x.seed, pool.cycle, "candidates")[: x.candidates]
+
+
+def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
+    """An answer that was not asked for would cost and never train; a missing one, never end."""
+    if wrong := sorted(answers.keys() ^ set(ids)):
+        raise DataError(
+            f"the oracle answered for {len(answers)} units, {len(ids)} were asked; "
+            f"{wrong[0]!r} is among {len(wrong)} that are missing or too many"
+        )
+
+
+def _random_order(ids: list[str], *key: int | str) -> list[str]:
+    return [ids[i] for i in np.argsort(unit_keys(ids, *key), kind="stable")]

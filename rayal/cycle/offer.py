@@ -1,0 +1,103 @@
+"""What can be bought in a cycle: what units cost, and which regions of images are left."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayal.data import masks
+from rayal.data.datasets.base import Store
+from rayal.data.masks import LabelValue
+from rayal.errors import DataError
+from rayal.experiment.experiment import Experiment
+from rayal.labeling.regions import Place, place_of
+from rayal.selection.scored import bought
+
+if TYPE_CHECKING:
+    from rayal.labeling.clicks import Region
+
+
+ASKED = 256
+"""Units whose costs are asked for at a time."""
+
+
+class Market:
+    """The oracle's offers to one experiment, less what was bought."""
+
+    def __init__(self, x: Experiment, store: Store, bought: Collection[str]) -> None:
+        """`bought`: units that were answered or refused."""
+        self.oracle, self.store, self.bought = x.oracle, store, bought
+        self.overshoot = x.budget.overshoot
+        self.one_price = x.budget.unit == "samples"
+        """Whether every unit costs 1."""
+
+    def costs(self, units: Sequence[str]) -> NDArray[np.float64]:
+        """What each unit costs."""
+        return np.ones(len(units)) if self.one_price else self.oracle.costs(self.store, units)
+
+    def affordable(self, units: Sequence[str], budget: float) -> tuple[int, float]:
+        """How many of these units, bought one after the other, the budget is for, and their cost.
+
+        Costs are asked for a few at a time: each may take as long as an image takes to read.
+        """
+        count, spent = 0, 0.0
+        for start in range(0, len(units), ASKED):
+            costs = self.costs(units[start : start + ASKED])
+            some = bought(costs, budget - spent, self.overshoot)
+            count, spent = count + some, spent + float(costs[:some].sum())
+            if some < len(costs):
+                break
+        return count, spent
+
+    def regions(self, image: str) -> "dict[int, Region]":
+        """By number the regions of an image that are left."""
+        found = self.oracle.regions(self.store, [image])[image]
+        gone = self._gone.get(image, set())
+        return {number: region for number, region in enumerate(found) if number not in gone}
+
+    @cached_property
+    def _gone(self) -> dict[str, set[int]]:
+        gone: dict[str, set[int]] = defaultdict(set)
+        images = set(self.store.pool.ids())
+        for unit in self.bought:
+            place = _known(unit, images)
+            if place.number is not None:
+                gone[place.image].add(place.number)
+        return dict(gone)
+
+
+def of_images(labels: Mapping[str, LabelValue], store: Store) -> dict[str, LabelValue]:
+    """Image -> label, in the order of the pool, of images and regions of images.
+
+    Regions are laid over one another by their numbers, the largest first, and over a label of the
+    whole image.
+    """
+    images = store.pool.ids()
+    known = set(images)
+    parts = defaultdict[str, dict[int, LabelValue]](dict)
+    for unit, label in labels.items():
+        place = _known(unit, known)
+        parts[place.image][-1 if place.number is None else place.number] = label
+    return {image: _whole(image, parts[image]) for image in images if image in parts}
+
+
+def _whole(image: str, parts: Mapping[int, LabelValue]) -> LabelValue:
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    drawn = [parts[number] for number in sorted(parts)]
+    if wrong := [label for label in drawn if not isinstance(label, bytes)]:
+        raise DataError(
+            f"image {image!r} has {len(drawn)} labels, of which {wrong[0]!r:.80} is no mask that"
+            " could be laid over the others"
+        )
+    return masks.merged(cast(list[bytes], drawn))
+
+
+def _known(unit: str, images: Collection[str]) -> Place:
+    place = place_of(unit, images)
+    if place is None:
+        raise DataError(f"{unit!r} lies in no image of the pool; use the dataset of this run")
+    return place

@@ -1,0 +1,272 @@
+"""The worker of the scoring pass: opens a job's models once, then scores shard after shard."""
+
+from collections.abc import Mapping
+from functools import partial
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rayal.cycle import shard_file
+from rayal.cycle.score import ScoreJob, ShardTask
+from rayal.data.datasets.base import Decoded, ImageSpec
+from rayal.data.pixels import valid_pixels
+from rayal.data.pool import Images
+from rayal.data.tasks.base import Task
+from rayal.errors import DataError, RayalError, StorageError, UsageError
+from rayal.models.base import build, load_weights, placed, restore
+from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.companions.teacher import Teacher
+from rayal.randomness import derive
+from rayal.signals.batch import Networks, Reference, SignalName, Signals, forward
+from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.strategies.base import Strategy
+from rayal.training.augment import normalise
+
+NO_IMAGES: frozenset[SignalName] = frozenset({"noise"})
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+class Scorer:
+    """Scores shards with the models of one job: opened once per worker."""
+
+    def __init__(self, job: ScoreJob, device: str) -> None:
+        self.job, self.device = job, torch.device(device)
+        self.out = Folder(job.out)
+        self.networks = self._networks()
+
+    def reads_images(self) -> bool:
+        """Whether any strategy looks at the images; where all are raw, random reads none."""
+        job = self.job
+        looks = any((s.needs | s.kept()) - NO_IMAGES for s in job.strategies.values())
+        return looks or not job.images.raw or job.keeps_probs or job.keeps_predicted
+
+    def read(self, task: ShardTask) -> pa.Table:
+        """The task's rows, columns id and image."""
+        if task.ids is not None and not self.reads_images():
+            return pa.table({"id": pa.array(task.ids, pa.string())})
+        return read(self.job.images, task)
+
+    def decode(self, rows: pa.Table) -> Decoded:
+        """The images of these rows: the part of the work that needs no model and no GPU."""
+        if "image" not in rows.column_names:
+            ids: list[str] = rows["id"].to_pylist()
+            return Decoded(ids, np.empty((len(ids), 0), np.uint8), {})
+        return self.job.images.decode(rows)
+
+    def score(self, task: ShardTask, decoded: Decoded) -> Json:
+        """Writes the task's file and says how much there is in it."""
+        started = monotonic()
+        _check_rows(task, decoded)
+        columns = self.columns(decoded, self._cached_probs(task, decoded))
+        record = self.out.write(
+            task.file, shard_file.encode(decoded.ids, columns, decoded.bad, self.job.digest)
+        )
+        return {
+            "shard": task.shard.index,
+            "rows": task.rows,
+            "bad": len(decoded.bad),
+            "first_bad": min(decoded.bad.items(), default=None),
+            "file": record._asdict(),
+            "seconds": monotonic() - started,
+        }
+
+    def columns(
+        self, decoded: Decoded, cached: NDArray[np.floating] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Scores and kept signals of good images; `cached`, N C, replaces the last cycle's model.
+
+        Raises DataError for a score that is not finite.
+        """
+        parts: dict[str, list[Tensor]] = {}
+        for start in range(0, len(decoded.ids), self.job.batch):
+            rows = slice(start, start + self.job.batch)
+            for name, values in self._batch(decoded, rows, cached).items():
+                parts.setdefault(name, []).append(values)
+        # moved once a shard: every move makes a GPU wait
+        columns = {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
+        for name, column in columns.items():
+            _check_finite(name, column, decoded.ids)
+        return columns
+
+    def _batch(
+        self, decoded: Decoded, rows: slice, cached: NDArray[np.floating] | None
+    ) -> dict[str, Tensor]:
+        """The columns of one batch. A short batch is filled up with its last image: networks then
+        always see one shape, so a unit's score does not depend on the size of its shard."""
+        job, ids, images = self.job, decoded.ids[rows], decoded.images[rows]
+        fill = job.batch - len(ids)
+        signals = self._signals(
+            ids + ids[-1:] * fill,
+            _filled(images, fill) if fill else images,
+            None if cached is None else _filled(cached[rows], fill),
+            None if decoded.sizes is None else _filled(decoded.sizes[rows], fill),
+        )
+        columns: dict[str, Tensor] = {}
+        for name, strategy in job.strategies.items():
+            view = signals.declared_by(
+                name, strategy.needs | strategy.kept(), strategy.reference(job.cycle)
+            )
+            score = _score(name, strategy, view, job.task)
+            if score is not None:
+                columns[f"score.{name}"] = score[: len(ids)].double()
+            for signal in sorted(strategy.kept()):  # sets have another order in every process
+                columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].half()
+        if job.keeps_probs:
+            columns["probs"] = signals.probs[: len(ids)].half()
+        if job.keeps_predicted:
+            columns["predicted"] = signals.logits[: len(ids)].argmax(dim=1).int()
+        return columns
+
+    def _signals(
+        self,
+        ids: list[str],
+        images: NDArray[np.uint8],
+        cached: NDArray[np.floating] | None,
+        sizes: NDArray[np.int32] | None,
+    ) -> Signals:
+        batch = torch.from_numpy(images).to(self.device)
+        if self.reads_images():
+            batch = normalise(batch, self.job.image)
+        kept_probs = None if cached is None else torch.from_numpy(cached).to(self.device)
+        valid = None
+        if sizes is not None:
+            valid = valid_pixels(torch.from_numpy(sizes).to(self.device), *batch.shape[2:])
+        return Signals(ids, batch, self.networks, kept_probs, valid)
+
+    def _cached_probs(self, task: ShardTask, decoded: Decoded) -> NDArray[np.floating] | None:
+        """What the last cycle's model says, N C, as its own pass kept it; it is asked now for
+        images that could not be read then."""
+        if self.job.previous_scores is None or not decoded.ids:
+            return None
+        table = shard_file.read_good(Folder(self.job.previous_scores), task.file, ["id", "probs"])
+        places = {unit: row for row, unit in enumerate(table["id"].to_pylist())}
+        kept = [shard_file.matrix(table["probs"])] if places else []
+        if new := [row for row, unit in enumerate(decoded.ids) if unit not in places]:
+            kept.append(self._previous_probs(decoded.images[new]))
+            places |= {decoded.ids[row]: len(places) + n for n, row in enumerate(new)}
+        return np.concatenate(kept)[[places[unit] for unit in decoded.ids]]
+
+    def _previous_probs(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """What the last cycle's model says, N C, as a pass keeps it."""
+        job, model, parts = self.job, self._reference("previous", {}), []
+        for start in range(0, len(images), job.batch):
+            batch = images[start : start + job.batch]
+            filled = torch.from_numpy(_filled(batch, job.batch - len(batch))).to(self.device)
+            outputs = forward(model, normalise(filled, job.image), job.precision)
+            probs = outputs.logits[: len(batch)].float().log_softmax(dim=1).exp()
+            parts.append(probs.half().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _networks(self) -> Networks:
+        job, model = self.job, self._restored(self.job.weights)
+        strategies = job.strategies.values()
+        specs = {spec.name: spec for strategy in strategies for spec in strategy.companions()}
+        companions = {name: self._companion(spec, model) for name, spec in sorted(specs.items())}
+        ensemble = any("ensemble_log_probs" in s.needs | s.kept() for s in strategies)
+        references = {s.reference(job.cycle) for s in strategies}
+        if job.previous_scores is not None:
+            references.discard("previous")
+        return Networks(
+            model=model,
+            references={r: self._reference(r, companions) for r in references if r is not None},
+            members=[self._restored(weights) for weights in job.members if ensemble],
+            companions=companions,
+            seed=job.seed,
+            cycle=job.cycle,
+            precision=job.precision,
+        )
+
+    def _companion(self, spec: CompanionSpec, model: nn.Module) -> Companion:
+        with torch.random.fork_rng(devices=[]):
+            companion = spec.build(model, self.job.classes, partial(self._untrained, seed=0))
+        load_weights(companion, self.job.companions[spec.name].read())
+        return companion.to(self.device).eval()
+
+    def _reference(self, name: Reference, companions: Mapping[str, Companion]) -> nn.Module:
+        job = self.job
+        if name == "teacher":
+            return cast(Teacher, companions["teacher"]).network
+        if name == "previous":
+            assert job.previous is not None, "cycle 0 has no previous model"
+            return self._restored(job.previous)
+        if name == "initial":
+            return self._placed(build(job.model, *self._shape, seed=derive(job.seed, 0, "init")))
+        return self._placed(self._untrained(derive(job.seed, 0, "reference")))
+
+    def _untrained(self, seed: int) -> nn.Module:
+        model = self.job.model.model_copy(update={"pretrained": None})
+        return build(model, *self._shape, seed=seed)
+
+    def _restored(self, weights: FileLocation) -> nn.Module:
+        return self._placed(restore(self.job.model, *self._shape, weights.read()))
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        return placed(network, self.device, self.job.precision).eval()
+
+    @property
+    def _shape(self) -> tuple[int, ImageSpec]:
+        """What a network has to fit: classes and images."""
+        return self.job.classes, self.job.image
+
+
+def read(images: Images, task: ShardTask) -> pa.Table:
+    """The task's rows, columns id and image (undecoded)."""
+    return images.read(task.shard, None if task.ids is None else set(task.ids))
+
+
+def _check_rows(task: ShardTask, decoded: Decoded) -> None:
+    found, shard = {*decoded.ids, *decoded.bad}, task.shard
+    same = len(found) == shard.rows if task.ids is None else found == set(task.ids)
+    if not same or len(decoded.ids) + len(decoded.bad) != task.rows:
+        raise StorageError(
+            f"shard {shard.index}, {task.rows} rows of {shard.file}, changed while it was read, or"
+            " an id in it is used twice"
+        )
+
+
+def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor | None:
+    try:
+        values = strategy.score(view)
+    except (RayalError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a user's own strategy may raise anything
+        raise DataError(f"strategy {name!r} raised {type(error).__name__}: {error}") from error
+    if values is None and type(strategy).select is not Strategy.select:
+        return None
+    if not isinstance(values, Tensor) or values.is_complex():
+        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise DataError(
+            f"strategy {name!r} gave {kind} as scores: score returns a tensor of numbers, or None"
+            " where select is its own"
+        )
+    try:
+        per_unit = task.per_unit(values.detach(), view.valid)
+    except UsageError as error:
+        raise DataError(f"strategy {name!r}: {error}") from error
+    if per_unit.shape != (len(view.ids),):
+        raise DataError(
+            f"strategy {name!r} gave scores of shape {tuple(values.shape)}"
+            f" for {len(view.ids)} units"
+        )
+    return per_unit
+
+
+def _check_finite(name: str, values: NDArray[Any], ids: list[str]) -> None:
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    first = np.argwhere(~finite)[0]
+    raise DataError(
+        f"{name} of {ids[first[0]]!r} is {values[tuple(first)]}; "
+        "a model that diverged gives such numbers: train it with a lower learning rate"
+    )
+
+
+def _filled(rows: NDArray[Number], fill: int) -> NDArray[Number]:
+    return np.concatenate([rows, rows[-1:].repeat(fill, 0)])

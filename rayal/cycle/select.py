@@ -1,0 +1,170 @@
+"""The select stage: what the strategy chooses, and what its observers would have chosen."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from itertools import count, repeat
+from pathlib import Path
+from tempfile import gettempdir
+from typing import NamedTuple
+
+import numpy as np
+
+from rayal.cycle import checked
+from rayal.cycle import shard_file as scores
+from rayal.cycle.checked import seen_by
+from rayal.cycle.offer import Market
+from rayal.cycle.ranking import highest
+from rayal.experiment.experiment import Experiment
+from rayal.randomness import numpy_generator
+from rayal.selection.scored import Scored, ranking, tie_secret
+from rayal.storage import csv_file
+from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.storage.ids import Ids, Places
+from rayal.strategies._regions import RegionStrategy
+from rayal.strategies.base import Strategy
+
+
+def choose(
+    x: Experiment,
+    cycle: int,
+    budget: float,
+    scored: Folder,
+    result: Json,
+    market: Market,
+    trained: Mapping[str, FileLocation],
+    out: Folder,
+) -> Json:
+    """The ids to label next, best first, whether there was nothing left to choose from, and how far
+    any two strategies agree.
+
+    `scored` and `result` are the folder and the result of the scoring pass, which may have passed
+    over labeled units too; `market` says what those are, and what the others cost; `trained` are
+    the files of the model that it asked. Also writes `chosen.csv` (rank, id, score) for people.
+    """
+    labeled = market.bought
+    strategies = x.scored()
+    # its own ties and draws: one order for all would make strategies agree by the dice
+    rngs = {
+        name: numpy_generator(x.seed, cycle, "select", strategy.part_name())
+        for name, strategy in strategies.items()
+    }
+    cheap = {
+        name: rngs[name]
+        for name, strategy in strategies.items()
+        if market.one_price and strategy.ranks()
+    }
+    picks = _highest(scored, result, cheap, budget, labeled)
+    others = {name: each for name, each in strategies.items() if name not in cheap}
+    pools: dict[str, Scored] = {}
+    if others:
+        kept = {signal for each in others.values() for signal in each.kept()}
+        place = scratch_folder(out)
+        pools = scores.load(scored, result, kept, labeled, trained, others, place)
+        for name, strategy in others.items():
+            pool = replace(seen_by(strategy, pools[name]), overshoot=market.overshoot)
+            picks[name] = _of_one(strategy, name, pool, market, budget, rngs[name])
+    main = next(iter(strategies))
+    chosen = picks[main]
+    values = repeat(None) if chosen.scores is None else chosen.scores
+    ranks = zip(count(1), chosen.ids, values, strict=False)
+    out.write("chosen.csv", csv_file.table(["rank", "id", "score"], ranks))
+    return {
+        "ids": chosen.ids,
+        "cost": chosen.cost,
+        "sold_out": not chosen.ids and _is_sold_out(x, result, pools.get(main), market),
+        "agreement": agreement(
+            {name: set(picks[name].ids) for name in strategies},
+            {name for name, each in strategies.items() if isinstance(each, RegionStrategy)},
+        ),
+    }
+
+
+def _is_sold_out(x: Experiment, result: Json, pool: Scored | None, market: Market) -> bool:
+    """Whether nothing is left that a larger budget could buy; `pool` where it had to be loaded."""
+    if pool is None:
+        return True
+    drawn = len(pool.ids) + len(result.get("bad", ()))
+    if x.candidates is not None and drawn >= x.candidates:
+        return False  # another cycle draws others
+    if isinstance(x.strategy, RegionStrategy):
+        return not any(market.regions(image) for image in pool.ids)
+    return len(pool.ids) == 0
+
+
+class Picks(NamedTuple):
+    """What one strategy chose, best first."""
+
+    ids: list[str]
+    scores: list[float] | None
+    cost: float
+
+
+def _highest(
+    folder: Folder,
+    result: Json,
+    rngs: Mapping[str, np.random.Generator],
+    budget: float,
+    labeled: Collection[str],
+) -> dict[str, Picks]:
+    """The picks of the strategies that rank, where every unit costs 1."""
+    known = Places(Ids(labeled))
+    secrets = {name: tie_secret(rng) for name, rng in rngs.items()}
+    tops = highest(folder, result, secrets, int(budget), lambda rows: ~known.has(Ids(rows["id"])))
+    return {
+        name: Picks(top["id"].to_pylist(), top["score"].to_pylist(), float(top.num_rows))
+        for name, top in tops.items()
+    }
+
+
+def _of_one(
+    strategy: Strategy,
+    name: str,
+    pool: Scored,
+    market: Market,
+    budget: float,
+    rng: np.random.Generator,
+) -> Picks:
+    """What a strategy chooses that does not only rank, or where units differ in cost."""
+    if isinstance(strategy, RegionStrategy):
+        pool = replace(pool, regions=market.regions)
+        units, cost = checked.regions(strategy, name, pool, market, budget, rng)
+        return Picks(units, None, cost)
+    if strategy.ranks(market.one_price) and pool.scores is not None:
+        order = ranking(pool.ids, pool.scores, rng)
+        count, cost = market.affordable(pool.ids[order], budget)
+        chosen = order[:count]
+    else:
+        pool = replace(pool, costs=market.costs(pool.ids))
+        chosen = checked.positions(strategy, name, pool, budget, rng)
+        cost = float(pool.costs[chosen].sum())
+    values = None if pool.scores is None else pool.scores[chosen].tolist()
+    return Picks(list(pool.ids[chosen]), values, cost)
+
+
+def scratch_folder(out: Folder | None) -> Path:
+    """Where large files may lie: `out`, where there is most likely space, or where the system has
+    such files, if that is not a local folder."""
+    if out is None or out.local is None:
+        return Path(gettempdir())
+    out.make()
+    return out.local
+
+
+def agreement(
+    picks: Mapping[str, set[str]], by_region: Collection[str] = ()
+) -> dict[str, dict[str, float]]:
+    """For every two strategies the units that both chose, over those of the smaller choice: 0 to 1.
+
+    Under the name that comes first in `picks`; strategies that chose regions, `by_region`, are not
+    compared with those that chose images.
+    """
+    names = list(picks)
+    return {
+        name: {
+            other: len(picks[name] & picks[other])
+            / max(1, min(len(picks[name]), len(picks[other])))
+            for other in names[place + 1 :]
+            if (name in by_region) == (other in by_region)
+        }
+        for place, name in enumerate(names[:-1])
+    }

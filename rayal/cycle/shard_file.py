@@ -1,0 +1,252 @@
+"""The file of one scored shard: a row per unit, written with page checksums, joined by id only.
+
+Columns: id, status (`ok`, or why the image could not be decoded), `score.<strategy>`, other numbers
+such as `predicted`, and `keep.<signal>` and `probs` (float16), both fixed-size lists. Units that
+could not be decoded come last and have null in every other column, NaN in lists: Parquet would not
+give null lists of a fixed size back.
+"""
+
+import io
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rayal.errors import DataError, StorageError
+from rayal.selection.scored import Scored
+from rayal.signals.batch import SignalName
+from rayal.storage.folder import FileLocation, FileRecord, Folder, Json, recorded, storage_errors
+from rayal.storage.ids import Ids, Places
+
+OK = "ok"
+JOB, SCHEMA = b"rayal.job", b"rayal.schema"
+
+
+def encode(
+    ids: Sequence[str],
+    columns: Mapping[str, NDArray[np.floating] | NDArray[np.integer]],
+    bad: Mapping[str, str],
+    job: str = "",
+) -> bytes:
+    """The bytes of one shard: `ids` with their columns (N or N x ...), then the bad ones.
+
+    `job` is the digest of what decided the scores, for `job_of` to tell.
+    """
+    failed = sorted(bad.items())
+    data: dict[str, pa.Array] = {
+        "id": pa.array([*ids, *(unit for unit, _ in failed)], pa.string()),
+        "status": pa.array([OK] * len(ids) + [reason for _, reason in failed], pa.string()),
+    }
+    for name, values in columns.items():
+        data[name] = _column(values, len(failed))
+    sink = io.BytesIO()
+    table = pa.table(data)
+    table = table.replace_schema_metadata({JOB: job, SCHEMA: _described(table.schema)})
+    # scores hardly repeat: dictionaries of them would take longer than all else, and more space
+    pq.write_table(
+        table, sink, write_page_checksum=True, compression="zstd", use_dictionary=["status"]
+    )
+    return sink.getvalue()
+
+
+def read(
+    folder: Folder,
+    name: str,
+    columns: Sequence[str] | None = None,
+    record: FileRecord | None = None,
+) -> pa.Table:
+    """Columns of one shard, all by default; those that the file does not have are left out.
+
+    Raises StorageError where the file is missing, a page is damaged or `record` says otherwise.
+    """
+    return _parsed(folder, name, folder.read(name, record), columns)
+
+
+def read_recorded(folder: Folder, name: str) -> tuple[pa.Table, FileRecord]:
+    """All of a shard whose writer has died, and the record of its file; raises like `read`."""
+    data = folder.read(name)
+    return _parsed(folder, name, data), recorded(name, data)
+
+
+def _parsed(
+    folder: Folder, name: str, data: bytes, columns: Sequence[str] | None = None
+) -> pa.Table:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        schema = file.schema_arrow  # pages have checksums, the names and types of columns have not
+        described = _described(schema)
+        if (schema.metadata or {}).get(SCHEMA, described) != described:
+            raise ValueError("its columns are not those that were written")
+        there = schema.names
+        return file.read(there if columns is None else [c for c in columns if c in there])
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name is not UTF-8
+        raise StorageError(
+            f"{folder.url}/{name} is damaged ({error}); delete this stage's folder to score again"
+        ) from error
+
+
+def read_good(
+    folder: Folder, name: str, columns: Sequence[str], record: FileRecord | None = None
+) -> pa.Table:
+    """As `read`, without the units that could not be decoded."""
+    table = read(folder, name, ["status", *columns], record)
+    good = pc.equal(table["status"], OK)
+    return table if pc.all(good).as_py() else table.filter(good)  # a filter copies
+
+
+def job_of(table: pa.Table) -> str | None:
+    """The digest of the job that wrote a shard."""
+    digest: bytes | None = (table.schema.metadata or {}).get(JOB)
+    return None if digest is None else digest.decode()
+
+
+def shards(folder: Folder, result: Json, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Columns of a finished pass, shard by shard; the units that could not be decoded are left out,
+    as is a shard without any other. A column that no shard has is left out, too.
+
+    Raises DataError for shards that differ in their columns.
+    """
+    first: pa.Schema | None = None
+    for file in result["shards"]:
+        record = FileRecord(**file)
+        rows = read_good(folder, record.name, columns, record)
+        if not rows.num_rows:
+            continue  # one of bad images has no scores
+        schema = rows.schema.remove_metadata()
+        first = schema if first is None else first
+        if _described(schema) != _described(first):
+            raise DataError(
+                f"{folder.url}: the shards do not fit together: {record.name} has"
+                f" {_listed(schema)}, the first {_listed(first)}; a strategy or model must give"
+                " every unit the same columns of the same width"
+            )
+        yield rows
+
+
+def load(
+    folder: Folder,
+    result: Json,
+    keeps: Collection[SignalName] = (),
+    labeled: Collection[str] = (),
+    trained: Mapping[str, FileLocation] | None = None,
+    names: Collection[str] | None = None,
+    scratch: Path | None = None,
+) -> dict[str, Scored]:
+    """The scores of these strategies in a finished pass, or of all, sorted by id, undecodable units
+    left out; what the pass kept of `labeled` units is apart. `trained` is handed on.
+
+    What was kept goes to the disk of the folder `scratch`, where there is one: it may not fit the
+    memory. Raises DataError for shards that differ in their columns.
+    """
+    names = result["columns"] if names is None else names
+    columns = {name: f"score.{name}" for name in names}
+    tables = [*shards(folder, result, ["id", *columns.values()])]
+    table = pa.concat_tables(tables) if tables else pa.table({"id": pa.array([], pa.string())})
+    ids = Ids(table["id"])
+    known = Places(Ids(labeled)).has(ids)
+    order: NDArray[np.intp] = pc.sort_indices(ids.array).to_numpy().astype(np.intp)
+    pool, seen = order[~known[order]], order[known[order]]
+    kept = _kept(folder, result, keeps, (pool, seen), scratch)
+    there = {
+        name: table[column] for name, column in columns.items() if column in table.schema.names
+    }
+    return {
+        name: Scored(
+            ids[pool],
+            there[name].to_numpy()[pool] if name in there else None if tables else np.empty(0),
+            np.ones(len(pool)),
+            {signal: of_pool for signal, (of_pool, _) in kept.items()},
+            ids[seen],
+            {signal: of_seen for signal, (_, of_seen) in kept.items()},
+            trained or {},
+        )
+        for name in names
+    }
+
+
+def _kept(
+    folder: Folder,
+    result: Json,
+    keeps: Collection[SignalName],
+    orders: Sequence[NDArray[np.intp]],
+    scratch: Path | None,
+) -> dict[str, list[NDArray[np.floating]]]:
+    """By signal what the pass kept, in each of these orders of its good units.
+
+    Without any row there is no column either, and nobody knows its width.
+    """
+    found: dict[str, list[NDArray[np.floating]]] = {
+        signal: [np.empty((0, 0), np.float16) for _ in orders] for signal in keeps
+    }
+    if not keeps:
+        return found
+    places = [_inverse(order, sum(map(len, orders))) for order in orders]
+    start = 0
+    for rows in shards(folder, result, [f"keep.{signal}" for signal in keeps]):
+        for signal in keeps:
+            if f"keep.{signal}" not in rows.schema.names:
+                continue
+            values = matrix(rows[f"keep.{signal}"])
+            if not start:
+                found[signal] = [_room(len(o), values, scratch) for o in orders]
+            for array, place in zip(found[signal], places, strict=True):
+                at = place[start : start + len(values)]
+                there = at >= 0
+                array[at[there]] = values if there.all() else values[there]
+        start += rows.num_rows
+    return found
+
+
+def _inverse(order: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """Where each of `size` rows goes in `order`, -1 where it is not in it."""
+    places = np.full(size, -1, np.intp)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def _room(rows: int, like: NDArray[np.floating], scratch: Path | None) -> NDArray[np.floating]:
+    """An array for as many rows as wide as these; in a file without a name on the disk of this
+    folder, if given, so that nothing is left of it whatever becomes of this process."""
+    shape = (rows, like.shape[1])
+    if scratch is None or not rows:
+        return np.empty(shape, like.dtype)
+    size = rows * like.shape[1] * like.itemsize
+    with storage_errors(str(scratch), needed=size), TemporaryFile(dir=scratch) as file:
+        os.posix_fallocate(file.fileno(), 0, size)  # a full disk would kill whoever writes a map
+        return np.asarray(np.memmap(file, like.dtype, "r+", shape=shape))
+
+
+def matrix(column: pa.ChunkedArray) -> NDArray[np.floating]:
+    """A fixed-size list column without nulls as an array, rows x width."""
+    flat: NDArray[np.floating] = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(-1, column.type.list_size)
+
+
+def _described(schema: pa.Schema) -> bytes:
+    """Names and types of the columns; but not what the items of lists are called there, which
+    Parquet and Ray's workers call differently."""
+    return repr(_named(schema)).encode()
+
+
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in _named(schema))
+
+
+def _named(schema: pa.Schema) -> list[tuple[str, str]]:
+    return [(c.name, re.sub(r"<\w+:", "<", str(c.type))) for c in schema]
+
+
+def _column(values: NDArray[np.floating] | NDArray[np.integer], failed: int) -> pa.Array:
+    if values.ndim == 1:
+        good = pa.array(values)
+        return pa.concat_arrays([good, pa.nulls(failed, good.type)])
+    flat = values.reshape(len(values), -1)
+    rows = np.concatenate([flat, np.full((failed, flat.shape[1]), np.nan, flat.dtype)])
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), flat.shape[1])

@@ -1,0 +1,119 @@
+"""First trainings that several trials of a sweep have in common, done once.
+
+A training is known by all that determines it: data, labeled units and labels, model, task, scheme,
+companions, seed, device, versions. Only first cycles are kept: later ones have units of their own.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+import rayal
+from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.loop import Engine
+from rayal.cycle.score import ScoreJob, ShardTask
+from rayal.cycle.train import TrainJob
+from rayal.data.datasets.base import Store
+from rayal.errors import LockedError
+from rayal.storage.folder import FileRecord, Folder, Json
+from rayal.storage.lock import FILE, STALE, Lock, seconds_since
+
+SHARED = "shared.json"
+"""In a train stage that took over another trial's training: which one."""
+DONE = "trained.json"
+LOOK_SECONDS = 0.5  # between looks at a training that another trial is at
+
+
+class SharedTraining:
+    """An engine that trains what no other trial of the sweep has trained yet."""
+
+    def __init__(self, engine: Engine, kept: Folder) -> None:
+        """`kept`: the folder of the sweep's shared trainings, the same for all its trials."""
+        self.engine, self.kept = engine, kept
+
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+        rest = []
+        for place, job in enumerate(jobs):
+            if job.cycle == 0:
+                yield place, self._train_once(job)
+            else:
+                rest.append(place)
+        for position, result in self.engine.train([jobs[place] for place in rest]):
+            yield rest[position], result
+
+    def evaluate(self, job: EvaluateJob) -> Json:
+        return self.engine.evaluate(job)
+
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
+        return self.engine.score(job, tasks)
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def _train_once(self, job: TrainJob) -> Json:
+        name = key(job)
+        kept, out = self.kept / name, Folder(job.out)
+        while not kept.exists(DONE):
+            lock = Lock(kept)
+            try:
+                lock.acquire()
+            except LockedError:
+                if _is_abandoned(kept):
+                    return self._train(job)
+                time.sleep(LOOK_SECONDS)
+                continue
+            try:
+                if not kept.exists(DONE):  # else another trial finished it while this one waited
+                    trained = self._train(job)
+                    _copy(out, kept, trained)
+                    kept.write_sealed(DONE, trained)  # last: it means that all files are there
+                    return trained
+            finally:
+                lock.release()
+        result: Json = kept.read_sealed(DONE)
+        _copy(kept, out, result)
+        out.write_json(SHARED, {"training": name})
+        return result
+
+    def _train(self, job: TrainJob) -> Json:
+        ((_, result),) = self.engine.train([job])
+        return result
+
+
+def key(job: TrainJob) -> str:
+    """The sha256 of all that determines a first training."""
+    x = job.experiment
+    identity = x.identity()
+    companions = {
+        n: [type(spec).__qualname__, spec.model_dump(mode="json")]
+        for n, spec in x.companions().items()
+    }
+    determines: dict[str, Any] = {
+        "data": Store(job.store).card.fingerprint,
+        "ids": job.ids,
+        "labels": [each.hex() if isinstance(each, bytes) else each for each in job.labels],
+        **{part: identity[part] for part in ("model", "task", "scheme")},
+        "companions": companions,
+        "random": list(job.key),
+        "device": x.compute.device,
+        "workers": [x.compute.train_workers, x.compute.cpus_per_worker],
+        "versions": [rayal.__version__, torch.__version__],
+    }
+    return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
+
+
+def _copy(source: Folder, target: Folder, result: Json) -> None:
+    """The files that a training's result names, checked, and its epochs."""
+    for file in (result["weights"], *result["companions"].values()):
+        target.write(file["name"], source.read(file["name"], FileRecord(**file)))
+    target.write("epochs.jsonl", source.read("epochs.jsonl"))
+
+
+def _is_abandoned(kept: Folder) -> bool:
+    """Whether whoever trains there has given no sign of life for long, on another machine."""
+    holder = kept.read_sealed(FILE, default=None)
+    return holder is not None and seconds_since(holder["heartbeat"]) > STALE

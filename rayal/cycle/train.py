@@ -1,0 +1,247 @@
+"""One training of one cycle on one of its workers, apart from where that worker runs.
+
+Engines call `train` on every worker. All read the same folder, worker 0 writes. A training started
+again in the same folder continues from its last checkpoint; on a CPU, with as many threads, it ends
+with the same bits as if it had never stopped.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from rayal.data.datasets.base import Store
+from rayal.data.masks import LabelValue
+from rayal.errors import DataError
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import build, load_weights, placed, restore, save_weights
+from rayal.models.card import ModelCard
+from rayal.models.companions.base import Companion
+from rayal.randomness import Key, derive
+from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.training.base import Learner
+from rayal.training.checkpoint import Checkpoints
+from rayal.training.feed import Feed, UnlabeledFeed
+from rayal.training.images import open_images, open_labels
+
+LOG_SECONDS = 2.0  # least time between two writes of epochs.jsonl
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What one training learns from; small, and picklable for the way to the workers."""
+
+    experiment: Experiment
+    cycle: int
+    store: str
+    ids: tuple[str, ...]
+    """Labeled units, in pool order."""
+    labels: tuple[LabelValue, ...]
+    """Theirs, in the same order."""
+    start_from: FileLocation | None
+    """Weights to continue from; None draws new ones from (seed, cycle)."""
+    out: str
+    companions_from: Mapping[str, FileLocation] = field(default_factory=dict)
+    """By name, the companions to continue from."""
+    member: int = 0
+    """Which model of an ensemble; 0 is the one a run without an ensemble trains."""
+
+    @property
+    def key(self) -> tuple[Key, ...]:
+        """What the training's random numbers are drawn from."""
+        member: tuple[Key, ...] = ("member", self.member) if self.member else ()
+        return (self.experiment.seed, self.cycle, *member)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this worker runs. The caller initialises torch.distributed where `size` is above 1."""
+
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
+    threads: int | None = None
+    """Torch threads of this process; null leaves them as they are."""
+
+
+def train(job: TrainJob, place: Place) -> Json:
+    """Trains to the end; worker 0 writes the last weights and returns the stage's result.
+
+    Raises DataError when the loss is no longer a number; the checkpoints then stay as they are.
+    """
+    if place.threads is not None:
+        torch.set_num_threads(place.threads)
+    store = Store(job.store)
+    feed, learner = _feed(job, place, store), _learner(job, place, store)
+    diary = Diary(Folder(job.out), job.experiment.compute.checkpoint_seconds)
+    diary.resume(learner)  # all read before worker 0 writes: an epoch ends only with all of them
+    for epoch in range(len(diary.rows), feed.epochs):
+        diary.rows.append(_epoch(job, place, feed, learner, epoch))
+        if place.rank == 0:
+            diary.write(learner)
+    x = job.experiment
+    card = ModelCard.of(x.model, store.card, x.scheme.precision, x.task)
+    return _finish(diary, feed, learner, card) if place.rank == 0 else {}
+
+
+class Diary:
+    """What worker 0 writes of a training as it goes: a row per epoch, and checkpoints."""
+
+    def __init__(self, out: Folder, checkpoint_seconds: float) -> None:
+        self.out, self.checkpoints = out, Checkpoints(out)
+        self.checkpoint_seconds = checkpoint_seconds
+        self.rows: list[dict[str, float]] = []
+        self.logged = self.saved = monotonic()
+
+    def resume(self, learner: Learner) -> None:
+        """Puts the learner where the newest whole checkpoint left it; else changes nothing."""
+        state = self.checkpoints.newest()
+        if state is not None:
+            learner.load_state_dict(state["learner"])
+            self.rows = state["rows"]
+
+    def write(self, learner: Learner) -> None:
+        """Brings `epochs.jsonl` and the checkpoint up to date, where they are old enough."""
+        if monotonic() - self.logged >= LOG_SECONDS:
+            self.write_rows()
+        if monotonic() - self.saved >= self.checkpoint_seconds:
+            state = {"learner": learner.state_dict(), "rows": self.rows}
+            self.checkpoints.save(len(self.rows), state)
+            self.saved = monotonic()
+
+    def write_rows(self) -> None:
+        """Writes `epochs.jsonl` whole."""
+        lines = "".join(json.dumps(row) + "\n" for row in self.rows)
+        self.out.write("epochs.jsonl", lines.encode())
+        self.logged = monotonic()
+
+
+def _feed(job: TrainJob, place: Place, store: Store) -> Feed:
+    x, spec, device = job.experiment, store.card.image, torch.device(place.device)
+    labels, most = dict(zip(job.ids, job.labels, strict=True)), x.compute.resident_bytes
+    return Feed(
+        open_images(store.pool, job.ids, spec, device, most),
+        open_labels(x.task, labels, store.card, device, most),
+        len(job.ids),
+        x.scheme,
+        spec,
+        key=job.key,
+        rank=place.rank,
+        workers=place.size,
+        unlabeled=_unlabeled(job, place, store),
+    )
+
+
+def _unlabeled(job: TrainJob, place: Place, store: Store) -> UnlabeledFeed | None:
+    x, spec = job.experiment, store.card.image
+    wanted = x.scheme.unlabeled(job.cycle)
+    if wanted is None:
+        return None
+    known = {*job.ids, *store.card.bad}
+    ids = [unit for unit in store.pool.ids() if unit not in known]
+    if not ids:
+        return None
+    device = torch.device(place.device)
+    return UnlabeledFeed(
+        open_images(store.pool, ids, spec, device, x.compute.resident_bytes),
+        len(ids),
+        wanted,
+        x.scheme.augment,
+        spec,
+        key=job.key,
+        rank=place.rank,
+        workers=place.size,
+    )
+
+
+def _learner(job: TrainJob, place: Place, store: Store) -> Learner:
+    x, card, device = job.experiment, store.card, torch.device(place.device)
+    shape = (len(card.classes), card.image)
+    fresh = partial(build, x.model.model_copy(update={"pretrained": None}), *shape)
+    if job.start_from is None:
+        model = build(x.model, *shape, seed=derive(*job.key, "init"))
+    else:
+        model = restore(x.model, *shape, job.start_from.read())
+    companions: dict[str, Companion] = {}
+    for name, spec in x.companions().items():
+        seed = derive(*job.key, "companion", name)
+        with _seeded(device, seed):
+            companion = spec.build(model, shape[0], partial(fresh, seed=seed))
+        if name in job.companions_from:
+            load_weights(companion, job.companions_from[name].read())
+        companions[name] = placed(companion, device, x.scheme.precision)
+    model = placed(model, device, x.scheme.precision)
+    for companion in companions.values():
+        companion.begin(model)
+    return x.scheme.start(model, x.task, companions, job.cycle)
+
+
+def _epoch(
+    job: TrainJob, place: Place, feed: Feed, learner: Learner, epoch: int
+) -> dict[str, float]:
+    """One epoch, counted from 0; returns its row of `epochs.jsonl`, the same on all workers."""
+    started, images = monotonic(), 0
+    sums: dict[str, Tensor] = {}  # on the device: asking for a number would wait for it
+    noise = (*job.key, "noise", epoch, place.rank)  # for dropout
+    with _seeded(torch.device(place.device), *noise):
+        for batch in feed.epoch(epoch):
+            images += len(batch.labels)
+            for name, mean in learner.step(batch).items():
+                sums[name] = sums.get(name, 0) + mean.double() * len(batch.labels)
+    images, means = _over_all_workers(images, sums)
+    if not math.isfinite(means["loss"]):
+        raise DataError(
+            f"loss became {means['loss']} in cycle {job.cycle}, epoch {epoch + 1};"
+            f" lower scheme.lr ({job.experiment.scheme.lr})"
+        )
+    seconds = monotonic() - started
+    rate = {"lr": learner.lr, "images_per_second": images / seconds, "seconds": seconds}
+    return {"epoch": epoch + 1, **means, **rate}
+
+
+def _over_all_workers(images: int, sums: dict[str, Tensor]) -> tuple[int, dict[str, float]]:
+    """Images of the epoch on all workers, and the means over them of what was summed."""
+    totals = torch.stack(list(sums.values()))
+    totals = torch.cat([totals, totals.new_tensor([images])])
+    if dist.is_initialized():
+        dist.all_reduce(totals)
+    *values, images = totals.tolist()
+    return int(images), {name: value / images for name, value in zip(sums, values, strict=True)}
+
+
+@contextmanager
+def _seeded(device: torch.device, *key: Key) -> Iterator[None]:
+    """Torch's global generators seeded by a key for a while, then back where they were."""
+    gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(derive(*key))
+        if gpus:
+            torch.cuda.manual_seed_all(derive(*key))
+        yield
+
+
+def _finish(diary: Diary, feed: Feed, learner: Learner, card: ModelCard) -> Json:
+    """Writes the weights of the last epoch; the checkpoints have then done their work."""
+    diary.write_rows()
+    out = diary.out
+    weights = out.write("weights.safetensors", save_weights(learner.model, card.metadata()))
+    companions = {
+        name: out.write(f"companion-{name}.safetensors", save_weights(companion))._asdict()
+        for name, companion in learner.companions.items()
+    }
+    diary.checkpoints.clear()
+    return {
+        "weights": weights._asdict(),
+        "companions": companions,
+        "epochs": len(diary.rows),
+        "steps": feed.steps,
+        "loss": diary.rows[-1]["loss"],
+        "seconds": sum(row["seconds"] for row in diary.rows),
+    }

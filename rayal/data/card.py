@@ -1,0 +1,89 @@
+"""The card of a prepared dataset: what it holds, as `card.json` in its folder."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rayal.data.images import Decoding
+from rayal.data.masks import MaskDecoding
+from rayal.errors import DataError, StorageError
+from rayal.storage.folder import Folder
+
+SplitName = Literal["pool", "test"]
+Encoding = Literal["raw", "bytes", "uri"]
+
+CARD = "card.json"
+FORMAT: Literal[1] = 1
+"""Layout of a prepared folder; part of every fingerprint, so that a new layout is prepared anew."""
+
+
+class ImageSpec(BaseModel):
+    """Shape and normalisation of the images that networks see."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    channels: int
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    """Per channel, of pixels in [0, 1], from the training pool only."""
+    std: tuple[float, ...]
+    """Like mean; 1 for a channel that is constant."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W."""
+        return self.channels, self.height, self.width
+
+
+class Card(BaseModel):
+    """What a prepared dataset holds; `card.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    format: Literal[1] = FORMAT
+    name: str
+    fingerprint: str
+    """sha256 of the source files' identity and of the options that shape the content."""
+    classes: tuple[str, ...]
+    image: ImageSpec
+    encoding: Encoding
+    """`raw` uint8 pixels, encoded `bytes`, or the `uri` of a file that stays where it is."""
+    decoding: Decoding | None
+    """How bytes and files become pixels; null for raw."""
+    masks: MaskDecoding | None = None
+    """How original mask files become classes; null where a label is the class of an image."""
+    pool: int
+    """Images in the pool, bad ones included."""
+    test: int
+    parts: dict[str, int]
+    """Rows of each image file, in the order of the split."""
+    group_rows: int
+    """Rows of each row group but the last of a file."""
+    bad: dict[str, str]
+    """Id -> reason of the images of both splits that could not be decoded."""
+    sizes: dict[str, int]
+    """`HxW` as stored -> images of both splits, the 20 most frequent; empty when not decoded."""
+    duplicates: dict[str, int]
+    """Images with the same bytes as an earlier one: of the `pool`; test images `across` to it."""
+    class_counts: dict[str, tuple[int, ...]]
+    """Split -> images per class; of masks, pixels per class as networks see them, of the images
+    that could be decoded; empty where nobody looked at the masks."""
+    empty_masks: int = 0
+    """Masks of both splits without a pixel of any class."""
+    files: dict[str, str]
+    """sha256 of each file of the store."""
+    origin: str
+    licence: str
+
+    def parts_of(self, split: SplitName) -> dict[str, int]:
+        """Rows of each image file of one split, in its order."""
+        return {file: rows for file, rows in self.parts.items() if file.startswith(f"{split}/")}
+
+
+def read_card(url: str) -> Card:
+    """The card of a store; raises DataError when there is none, or another rayal wrote it."""
+    try:
+        return Card.model_validate(Folder(url).read_json(CARD))
+    except (StorageError, ValidationError) as error:
+        raise DataError(f"{url} is not a prepared dataset of this rayal: {error}") from error

@@ -1,0 +1,208 @@
+"""The contract of a dataset: where the originals lie, and the store that everything else reads."""
+
+import hashlib
+import json
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import PositiveInt, model_validator
+
+from rayal.data.card import CARD, FORMAT, Card, ImageSpec
+from rayal.data.images import Decoding
+from rayal.data.pool import Decoded, Shard
+from rayal.data.prepare import prepare
+from rayal.data.source import Keep, Source, Units, file_identity, numbered
+from rayal.data.store import Split, Store
+from rayal.data.tasks.base import TaskName
+from rayal.errors import DataError, StorageError, UsageError
+from rayal.parts import Component, Location
+from rayal.storage.folder import Folder, Json
+from rayal.storage.once import alone, build_once
+
+__all__ = [  # one door to what parts and engines need to know about data
+    "Card",
+    "Dataset",
+    "Decoded",
+    "EncodedDataset",
+    "ImageSpec",
+    "Shard",
+    "Source",
+    "Split",
+    "Store",
+    "Units",
+    "cache",
+    "numbered",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def cache() -> Path:
+    """Where rayal keeps downloads and stores: $RAYAL_CACHE, or ~/.cache/rayal."""
+    return Path(os.environ.get("RAYAL_CACHE") or "~/.cache/rayal").expanduser().absolute()
+
+
+class Dataset(Component):
+    """Images and labels of a pool and a test split.
+
+    A dataset says which files hold the originals and what is in them; `open` does the rest, once.
+    """
+
+    layout: ClassVar[str] = "its files"
+    """What `root` should hold, for messages."""
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
+    """What its labels are for."""
+
+    root: Location | None = None
+    """Folder that holds the original files; null: <cache>/data/<name>."""
+    store: Location | None = None
+    """Folder for prepared stores, shared storage on a cluster; null: <cache>/stores."""
+    download: bool = False
+    """Fetch the originals into `root` when they are not there."""
+    limit_pool: PositiveInt | None = None
+    """Use only the first units of the pool (for small experiments)."""
+    limit_test: PositiveInt | None = None
+    """Use only the first test units."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, of pixels in [0, 1]; null: computed from the pool."""
+    std: tuple[float, ...] | None = None
+    """Given together with mean; null: computed from the pool."""
+
+    @model_validator(mode="after")
+    def _statistics_together(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std belong together; set both or neither")
+        return self
+
+    @abstractmethod
+    def files(self) -> Iterable[str]:
+        """The original files, relative to `folder`, whether they are there or not.
+
+        May raise FileNotFoundError where only the files themselves could tell.
+        """
+
+    @abstractmethod
+    def source(self) -> Source:
+        """What the originals hold; called when they are there and the store is not."""
+
+    def source_of(self, files: Sequence[str]) -> Source:
+        """As `source`, where `files` were listed just now: a large folder is walked once."""
+        return self.source()
+
+    def fetch(self) -> None:
+        """Download the originals into `folder`; raises OSError or RuntimeError on failure."""
+        raise UsageError(f"dataset {self.part_name()!r} cannot be downloaded; set dataset.root")
+
+    def identity(self, path: str) -> str:
+        """What changes when the content of an original file, at this path, does."""
+        return file_identity(path)
+
+    def shaping(self) -> Json:
+        """The options that shape the store: all but where things lie."""
+        return self.model_dump(mode="json", exclude={"root", "store", "download"})
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the originals."""
+        return Path(self.root) if self.root else cache() / "data" / self.part_name()
+
+    def open(self) -> Store:
+        """The prepared store; prepares it first where nobody has.
+
+        Processes that start together prepare it once. Raises DataError when the originals are
+        missing or cannot be used, StorageError when the store cannot be written.
+        """
+        stores = Folder(self.store or cache() / "stores")
+        workplace = stores.local or cache() / "stores"
+        if self.download and not self._is_there():
+            with alone(workplace, f"download-{self.part_name()}"):
+                self._download()
+        files, fingerprint = self._identified()
+        folder = stores / f"{self.part_name()}-{fingerprint[:16]}"
+        build_once(folder, CARD, lambda out: self._write(out, fingerprint, files), workplace)
+        return Store(folder.url)
+
+    def fingerprint(self) -> str:
+        """sha256 of the originals' identity and of the options that shape the store."""
+        return self._identified()[1]
+
+    def _identified(self) -> tuple[list[str], str]:
+        """The original files, and the fingerprint."""
+        digest = hashlib.sha256(json.dumps([FORMAT, self.shaping()]).encode())
+        root = str(self.folder)
+        try:
+            files = list(self.files())
+            for file in files:
+                identity = self.identity(f"{root}/{file}")
+                digest.update(f"{file}\0{identity}\0".encode(errors="surrogateescape"))
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{error.filename} is missing; dataset {self.part_name()!r} expects {self.layout}"
+                f" in {self.folder}: set dataset.root, or dataset.download: true where it can be"
+            ) from error
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+        return files, digest.hexdigest()
+
+    def _is_there(self) -> bool:
+        try:
+            return all((self.folder / file).exists() for file in self.files())
+        except FileNotFoundError:
+            return False
+
+    def _download(self) -> None:
+        if self._is_there():  # fetched by another process meanwhile
+            return
+        logger.info("downloading %s to %s", self.part_name(), self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.fetch()
+        except (OSError, RuntimeError) as error:
+            raise StorageError(
+                f"{self.part_name()} cannot be downloaded: {error}; put {self.layout} into"
+                f" {self.folder} by hand"
+            ) from error
+
+    def _write(self, out: Path, fingerprint: str, files: Sequence[str]) -> None:
+        logger.info("preparing %s", self.part_name())
+        source = self.source_of(files)
+        pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
+        statistics = (self.mean, self.std) if self.mean and self.std else None
+        source = replace(source, pool=pool, test=test)
+        prepare(source, out, self.part_name(), fingerprint, statistics)
+
+
+class EncodedDataset(Dataset, Decoding):
+    """A dataset of image files or encoded bytes."""
+
+    encoding: Keep = "auto"
+    """How the store keeps images: decoded once (`raw`), as they are (`bytes`), or only where they
+    lie (`uri`); `auto`: raw up to 64 pixels a side, larger ones as bytes."""
+    verify: bool = True
+    """Decode every image once while preparing; without it bad images show up while scoring, and
+    `encoding: uri`, size (or shape or canvas), mean and std must be given."""
+
+    one_size: ClassVar[bool] = False
+    """Whether the originals have one size, which the first of them tells."""
+
+    @model_validator(mode="after")
+    def _known_unseen(self) -> Self:
+        sized = self.one_size or self.frame is not None
+        if not self.verify and not (self.encoding == "uri" and sized and self.mean):
+            raise ValueError("verify: false needs encoding: uri, and size, mean and std")
+        return self
+
+    def shaping(self) -> Json:
+        """A store of addresses belongs to the place of the originals too."""
+        place = {"folder": str(self.folder)} if self.encoding == "uri" else {}
+        return {**super().shaping(), **place}
+
+    @property
+    def decoding(self) -> Decoding:
+        """The options of decoding, as a store keeps them."""
+        return Decoding(**{name: getattr(self, name) for name in Decoding.model_fields})

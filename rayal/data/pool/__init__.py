@@ -1,0 +1,162 @@
+"""What a scoring pass reads: images in Parquet files, cut into shards.
+
+N images of C channels, H rows, W columns.
+"""
+
+import math
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rayal.data import uri
+from rayal.data.images import BadImage, Decoding, Pixels, load
+from rayal.data.images import pixels as pixels_of_image
+
+NO_DATA = "no data (null)"
+
+
+class Shard(NamedTuple):
+    """Consecutive rows of one file: the unit of work, and of resuming, of a pass."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody misses
+    file: str
+    first_group: int
+    groups: int
+    skip: int
+    """Rows of the first group that belong to shards before."""
+    rows: int
+
+
+class Decoded(NamedTuple):
+    """The good images of some rows, and why the others are not."""
+
+    ids: list[str]
+    images: Pixels  # N C H W, aligned with ids
+    bad: dict[str, str]  # id -> reason
+    sizes: NDArray[np.int32] | None = None  # N 2
+    """Height and width of the images inside their canvas; None where each fills all of it."""
+
+
+class Placed(NamedTuple):
+    """An image as networks see it."""
+
+    pixels: Pixels  # C H W
+    size: tuple[int, int] | None = None
+    """Height and width inside its canvas; None where it fills all of it."""
+
+
+class Images(Protocol):
+    """Where scorers find the rows of shards. Pickled on the way to them, so it holds no rows."""
+
+    @property
+    def raw(self) -> bool:
+        """Whether images are stored as pixels: decoding is then no work."""
+
+    def read(self, shard: Shard, keep: Container[str] | None = None) -> pa.Table:
+        """Columns id and image (undecoded) of a shard; with `keep`, only the rows of those ids."""
+
+    def decode(self, rows: pa.Table) -> Decoded:
+        """The pixels of rows that `read` returned; bad images apart, with the reason."""
+
+    def ids_of(self, shard: Shard) -> pa.ChunkedArray:
+        """The ids of a shard, strings in the order of its rows; reads no image."""
+
+
+def cut(files: Mapping[str, Sequence[int]], rows: int) -> list[Shard]:
+    """Shards of files, given as the rows of each of their row groups.
+
+    A shard is the fewest row groups that hold `rows` rows, or part of one that holds more; the
+    last of a file may be smaller. The cut depends on the files and `rows` only.
+    """
+    pieces = (piece for file, groups in files.items() for piece in _pieces(file, groups, rows))
+    return [Shard(index, *piece) for index, piece in enumerate(pieces)]
+
+
+def _pieces(
+    file: str, groups: Sequence[int], rows: int
+) -> Iterator[tuple[str, int, int, int, int]]:
+    """File, first group, groups, skip and rows of each shard of one file."""
+    first = gathered = 0
+    for group, size in enumerate(groups):
+        if size > rows:
+            if gathered:
+                yield file, first, group - first, 0, gathered
+            yield from (
+                (file, group, 1, skip, min(rows, size - skip)) for skip in range(0, size, rows)
+            )
+            first, gathered = group + 1, 0
+            continue
+        gathered += size
+        if gathered >= rows:
+            yield file, first, group + 1 - first, 0, gathered
+            first, gathered = group + 1, 0
+    if gathered:
+        yield file, first, len(groups) - first, 0, gathered
+
+
+def decode_each(
+    rows: pa.Table, placed: Callable[[Any], Placed], shape: tuple[int, int, int]
+) -> Decoded:
+    """The images of rows one by one; bad where `placed` raises BadImage for what is stored."""
+    ids, found, bad = list[str](), list[Placed](), dict[str, str]()
+    for unit, stored in zip(rows["id"].to_pylist(), rows["image"], strict=True):
+        try:
+            found.append(placed(stored.as_py()))
+            ids.append(unit)
+        except BadImage as error:
+            bad[unit] = str(error)
+        except UnicodeDecodeError:
+            bad[unit] = "the address is not Unicode"
+    if not found:
+        return Decoded(ids, np.empty((0, *shape), np.uint8), bad)
+    sizes = [each.size for each in found if each.size is not None]
+    return Decoded(
+        ids,
+        np.stack([each.pixels for each in found]),
+        bad,
+        np.array(sizes, np.int32) if sizes else None,
+    )
+
+
+def decode_raw(rows: pa.Table, shape: tuple[int, int, int]) -> Decoded:
+    """The images of rows that hold pixels, as bytes of one length or tensors; null is bad."""
+    good, bad = rows, dict[str, str]()
+    if rows["image"].null_count:
+        valid = rows["image"].is_valid()
+        good = rows.filter(valid)
+        bad = dict.fromkeys(rows.filter(pc.invert(valid))["id"].to_pylist(), NO_DATA)
+    return Decoded(good["id"].to_pylist(), _as_array(good["image"], shape), bad)
+
+
+def pixels(stored: bytes | str | None, decoding: Decoding, shape: tuple[int, int, int]) -> Placed:
+    """The pixels of encoded bytes, or of the file at an address; raises BadImage."""
+    if stored is None:
+        raise BadImage(NO_DATA)
+    image = load(uri.read(stored) if isinstance(stored, str) else stored, decoding)
+    found = pixels_of_image(image, decoding)
+    if found.shape != shape:
+        raise BadImage(f"is {found.shape} instead of {shape} (C, H, W); set decoding.size")
+    return Placed(found, (image.height, image.width) if decoding.canvas else None)
+
+
+def _as_array(column: pa.ChunkedArray, shape: tuple[int, int, int]) -> Pixels:
+    """(N, C, H, W), writable: one copy out of Arrow's memory, nothing in between."""
+    images = np.empty((len(column), *shape), np.uint8)
+    start = 0
+    for chunk in column.chunks:
+        images[start : start + len(chunk)] = _flat(chunk, math.prod(shape)).reshape(-1, *shape)
+        start += len(chunk)
+    return images
+
+
+def _flat(chunk: pa.Array, size: int) -> Pixels:
+    if isinstance(chunk, pa.ExtensionArray):
+        flat: Pixels = chunk.storage.flatten().to_numpy()
+        return flat
+    if not len(chunk):  # which may have no memory at all
+        return np.empty(0, np.uint8)
+    return np.frombuffer(chunk.buffers()[1], np.uint8, len(chunk) * size, chunk.offset * size)

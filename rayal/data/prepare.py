@@ -1,0 +1,230 @@
+"""Writes a store from a source: labels are checked first, images decoded once, the card last."""
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import chain, islice, repeat
+from pathlib import Path
+from time import monotonic
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayal.data.card import CARD, Card, Encoding, ImageSpec, SplitName
+from rayal.data.masks import same_size
+from rayal.data.source import AnyImage, AnyMask, Source, Units, quoted
+from rayal.data.store import LABEL_FILES
+from rayal.data.store_writer import ImageFiles, MaskFile
+from rayal.data.survey import Look, MaskLook, Shape, Statistics, Survey, look, look_at_mask
+from rayal.errors import DataError, UsageError
+
+GROUP_ROWS = 256
+"""Images in a row group, the least that is read at a time."""
+LOOK_BYTES = 256 * 2**20
+"""Decoded images and masks that are in memory at a time."""
+RAW_SIDE = 64
+"""Largest side (pixels) of images that `auto` keeps as raw pixels."""
+NEWS = 30.0
+"""Seconds between two lines about progress."""
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+    source: Source, out: Path, name: str, fingerprint: str, statistics: Statistics | None
+) -> Card:
+    """Write the store of `source` into the empty folder `out`; statistics replace computed ones.
+
+    Raises DataError for ids or labels that `Source.check` refuses, for masks that cannot be used
+    and for a pool without a usable image; UsageError for images that differ in size where no size
+    is set. Of masks that are not verified it sees only what `_unverified` says.
+    """
+    source.check()
+    shape = _shape(source)
+    encoding = _encoding(source, shape)
+    survey, parts = Survey(shape), dict[str, int]()
+    for split, units in source.splits.items():
+        with ExitStack() as opened:
+            images = opened.enter_context(ImageFiles(out, split, encoding, shape, GROUP_ROWS))
+            masks = source.masks and opened.enter_context(
+                MaskFile(out, split, encoding, GROUP_ROWS)
+            )
+            for ids, looks in _examined(split, units, source, shape, encoding):
+                survey.add(split, ids, looks)
+                images.add(ids, looks)
+                if masks:
+                    masks.add(ids, looks)
+        parts |= images.rows
+    if source.masks is None:
+        _write_classes(out, source)
+    card = Card(
+        name=name,
+        fingerprint=fingerprint,
+        classes=tuple(source.classes),
+        image=_spec(shape, statistics or survey.statistics()),
+        encoding=encoding,
+        decoding=None if encoding == "raw" else source.decoding,
+        masks=source.masks,
+        pool=len(source.pool.ids),
+        test=len(source.test.ids),
+        parts=parts,
+        group_rows=GROUP_ROWS,
+        bad=survey.bad,
+        sizes=dict(survey.sizes.most_common(20)),
+        duplicates=survey.duplicates,
+        class_counts=_class_counts(source, survey),
+        empty_masks=survey.empty_masks,
+        files={file: _sealed(out / file) for file in (*parts, *LABEL_FILES.values())},
+        origin=source.origin,
+        licence=source.licence,
+    )
+    (out / CARD).write_text(card.model_dump_json(indent=1), encoding="utf-8")
+    _sealed(out / CARD)
+    _tell(card)
+    return card
+
+
+def _tell(card: Card) -> None:
+    """Say what a user should know about the images before the first cycle."""
+    if card.bad:
+        unit, reason = next(iter(card.bad.items()))
+        logger.warning(
+            "%d images cannot be decoded, first %s: %s", len(card.bad), quoted(unit), reason
+        )
+    if across := card.duplicates["across"]:
+        logger.warning("%d test images are also in the pool, byte for byte", across)
+    if card.empty_masks:
+        logger.warning(
+            "%d of %d masks have no pixel of any class: nothing is learned from them",
+            card.empty_masks,
+            card.pool + card.test,
+        )
+    if card.masks is not None and card.class_counts:
+        counts = zip(card.classes, card.class_counts["pool"], strict=True)
+        if absent := [name for name, count in counts if not count]:
+            logger.warning("no pixel of the pool is %s", ", ".join(absent))
+
+
+def _shape(source: Source) -> Shape:
+    """That of all images: from the options, or of the first good one of the pool."""
+    decoding, reasons = source.decoding, []
+    if not source.verify and decoding.frame is not None:
+        return decoding.channels, *decoding.frame
+    for _, image in zip(source.pool.ids, source.pool.images, strict=False):
+        seen = look(image, decoding)
+        if seen.pixels is not None:
+            channels, height, width = seen.pixels.shape
+            return channels, height, width
+        reasons.append(seen.bad)
+    raise DataError(f"none of {len(reasons)} images can be decoded; the first: {reasons[0]}")
+
+
+def _encoding(source: Source, shape: Shape) -> Encoding:
+    canvas = source.decoding.canvas is not None
+    if source.encoding == "raw" and canvas:
+        raise UsageError(
+            "encoding: raw does not keep the sizes of images inside a canvas; set encoding: bytes"
+        )
+    if source.encoding != "auto":
+        return source.encoding
+    if canvas:
+        return "bytes"
+    return "raw" if max(shape[1:]) <= RAW_SIDE else "bytes"
+
+
+def _spec(shape: Shape, statistics: Statistics) -> ImageSpec:
+    (channels, height, width), (mean, std) = shape, statistics
+    if not len(mean) == len(std) == channels:
+        raise UsageError(
+            f"mean {mean} and std {std} need one value for each of {channels} channels"
+        )
+    return ImageSpec(channels=channels, height=height, width=width, mean=mean, std=std)
+
+
+def _examined(
+    split: SplitName, units: Units, source: Source, shape: Shape, encoding: Encoding
+) -> Iterator[tuple[list[str], list[Look]]]:
+    """Ids and looks, a few after the other, decoded on all cores."""
+    ids, images = iter(units.ids), iter(units.images)
+    masks = iter(cast(Iterable[AnyMask | None], units.labels)) if source.masks else repeat(None)
+    firsts = chain([True], repeat(False))
+    least = min(GROUP_ROWS, LOOK_BYTES // math.prod(shape)) if source.verify else GROUP_ROWS
+    done, told = 0, monotonic()
+
+    def examine(image: AnyImage | None, mask: AnyMask | None, first: bool) -> Look:
+        return _look(image, mask, source, encoding, first)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        run = threads.map if source.verify or source.masks else map
+        while group := list(islice(ids, max(least, 1))):
+            found = islice(images, len(group)), islice(masks, len(group))
+            looks = list(run(examine, *found, firsts))
+            assert len(group) == len(looks), "a source has fewer images or masks than ids"
+            yield group, looks
+            done += len(group)
+            if monotonic() - told > NEWS:
+                told = monotonic()
+                logger.info("prepared %d of %d images of the %s", done, len(units.ids), split)
+
+
+def _look(
+    image: AnyImage | None, mask: AnyMask | None, source: Source, encoding: Encoding, first: bool
+) -> Look:
+    """One image and, where labels are such, its mask; `first` of its split."""
+    if not source.verify:
+        return Look(image, mask=_unverified(image, mask, source, first))
+    seen = look(image, source.decoding)
+    if source.masks is None:
+        return seen
+    of_mask = look_at_mask(mask, source.masks, source.decoding, seen, keep=encoding == "uri")
+    return seen._replace(mask=of_mask)
+
+
+def _unverified(
+    image: AnyImage | None, mask: AnyMask | None, source: Source, first: bool
+) -> MaskLook:
+    """The mask as it is, with a fault that shows at a glance: of the first, which has the values of
+    all the others; else where it has not the size of its image, to which it would be stretched."""
+    masks = source.masks
+    if masks is None:
+        return MaskLook(mask)
+    known = isinstance(image, str) and isinstance(mask, str) and same_size(image, mask, masks)
+    if known and not first:
+        return MaskLook(mask)
+    seen = look(image, source.decoding)
+    found = look_at_mask(mask, masks, source.decoding, seen, keep=True)
+    return MaskLook(mask, fault=None if seen.bad else found.fault)
+
+
+def _write_classes(out: Path, source: Source) -> None:
+    for split, labels in source.classes_of_images.items():
+        ids = pa.array(source.splits[split].ids, pa.string())
+        table = pa.table({"id": ids, "label": np.asarray(labels, np.int64)})
+        path = out / LABEL_FILES[split]
+        pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+
+def _class_counts(source: Source, survey: Survey) -> dict[str, tuple[int, ...]]:
+    """Of each split: images per class, or pixels where somebody looked at masks."""
+    classes = len(source.classes)
+    if source.masks is None:
+        counts = {
+            split: np.bincount(np.asarray(labels, np.int64), minlength=classes)
+            for split, labels in source.classes_of_images.items()
+        }
+    else:
+        counts = dict(survey.class_pixels) if source.verify else {}
+    return {split: tuple(count[:classes].tolist()) for split, count in counts.items()}
+
+
+def _sealed(path: Path) -> str:
+    """The sha256 of a file, once it is on the disk for good."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,172 @@
+"""What a store is prepared from: ids, labels and images, and the identity of the files behind."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
+
+from rayal.data.card import SplitName
+from rayal.data.images import Decoding, Pixels
+from rayal.data.masks import IGNORE, MaskDecoding
+from rayal.errors import DataError
+
+HASHED = 4 * 2**20
+"""Bytes hashed at each end of a file; all of it when it is at most twice as large."""
+
+AnyImage = Pixels | bytes | str
+"""Pixels (C, H, W); an encoded image; or the absolute path or URL of one."""
+
+AnyMask = bytes | str
+"""An original mask file, or its absolute path or URL; what it holds, `Source.masks` says."""
+
+Keep = Literal["auto", "raw", "bytes", "uri"]
+"""How a store is to keep images; `auto`: raw up to 64 pixels a side, larger ones as bytes."""
+
+
+class Units(NamedTuple):
+    """One split, in a fixed order."""
+
+    ids: Sequence[str]
+    labels: Sequence[int] | Iterable[AnyMask | None]
+    """Class indices; or masks, in the manner of `images`."""
+    images: Iterable[AnyImage | None]
+    """None where the original has no data. Iterated twice, so not a generator; may be longer than
+    ids, of which a small experiment takes only the first."""
+
+    def first(self, count: int | None) -> "Units":
+        """Only the first units; None: all of them."""
+        labels = self.labels
+        if hasattr(labels, "__getitem__"):  # as arrays have it, which are no Sequence
+            labels = cast(Sequence[int], labels)[:count]
+        return Units(self.ids[:count], labels, self.images)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Everything that `prepare` writes into a store."""
+
+    classes: Sequence[str]
+    pool: Units
+    test: Units
+    origin: str
+    licence: str
+    encoding: Keep = "raw"
+    decoding: Decoding = Decoding()
+    """How encoded images become pixels; arrays are taken as they are."""
+    verify: bool = True
+    """Decode every image and mask now; without it bad ones, duplicates and statistics stay
+    unknown."""
+    masks: MaskDecoding | None = None
+    """What the values of masks mean; None where labels are classes of whole images."""
+
+    @property
+    def splits(self) -> dict[SplitName, Units]:
+        """By name, the pool first."""
+        return {"pool": self.pool, "test": self.test}
+
+    @property
+    def classes_of_images(self) -> dict[SplitName, Sequence[int]]:
+        """The class indices of each split, where labels are such."""
+        assert self.masks is None
+        return {split: cast(Sequence[int], units.labels) for split, units in self.splits.items()}
+
+    def check(self) -> None:
+        """Look at ids and labels, not at images.
+
+        Raises DataError unless ids are non-empty Unicode strings, each used once in both splits,
+        and labels, where they are no masks, are class indices; also for a split without images.
+        """
+        if self.masks is not None:
+            numbers = {*self.masks.values.values(), *self.masks.names.values()}
+            assert numbers - {None, IGNORE} <= set(range(len(self.classes)))
+        for split, units in self.splits.items():
+            if not len(units.ids):
+                raise DataError(f"the {split} has no images; check the dataset's files")
+            if not _are_ids(units.ids):
+                for row, unit in enumerate(units.ids):
+                    _check_id(f"{split} row {row}", unit)
+            if self.masks is None:
+                self._check_labels(split)
+        self._check_unique()
+
+    def _check_labels(self, split: SplitName) -> None:
+        ids, labels = self.splits[split].ids, self.classes_of_images[split]
+        assert len(ids) == len(labels)
+        if not _are_labels(labels, len(self.classes)):
+            for row, (unit, label) in enumerate(zip(ids, labels, strict=True)):
+                _check_label(f"{split} row {row} ({quoted(unit)})", label, len(self.classes))
+
+    def _check_unique(self) -> None:
+        units = [unit for units in self.splits.values() for unit in units.ids]
+        if len(set(units)) < len(units):
+            twice = [quoted(unit) for unit, count in Counter(units).items() if count > 1]
+            raise DataError(
+                f"{len(twice)} ids are used more than once in pool and test, first"
+                f" {', '.join(twice[:5])}; make them unique"
+            )
+
+
+def numbered(split: str, labels: Sequence[int], images: Iterable[AnyImage | None]) -> Units:
+    """Units without ids of their own, named after their row: train-00012."""
+    return Units([row_id(split, row) for row in range(len(labels))], labels, images)
+
+
+def row_id(split: str, row: int) -> str:
+    """An id that says split and row, such as train-00012."""
+    return f"{split}-{row:05d}"
+
+
+def file_identity(path: str | Path) -> str:
+    """Size and sha256 of a file: they change when the content does, whatever the time stamps.
+
+    Of a file above 8 MiB only the first and last 4 MiB are hashed, so that opening a prepared
+    dataset stays fast; a change of the same length in the middle of it goes unseen.
+    """
+    size = os.stat(path).st_size
+    with open(path, "rb") as file:
+        digest = hashlib.sha256(file.read(2 * HASHED if size <= 2 * HASHED else HASHED))
+        if size > 2 * HASHED:
+            file.seek(-HASHED, os.SEEK_END)
+            digest.update(file.read())
+    return f"{size}:{digest.hexdigest()}"
+
+
+def quoted(text: str) -> str:
+    """An id for a message: control characters escaped, at most 80 characters."""
+    return repr(text) if len(text) <= 80 else f"{text[:80]!r}..."
+
+
+def _are_ids(ids: Sequence[object]) -> bool:
+    """Whether all are non-empty Unicode strings: what `_check_id` says, a million a second."""
+    try:
+        return set(map(type, ids)) == {str} and all(ids) and bool(pa.array(ids, pa.string()))
+    except UnicodeEncodeError:
+        return False
+
+
+def _are_labels(labels: Sequence[int], num_classes: int) -> bool:
+    """Whether all are class indices, as `_check_label` says."""
+    if set(map(type, labels)) - {int, np.int64}:
+        return False
+    return 0 <= min(labels) and max(labels) < num_classes
+
+
+def _check_id(place: str, unit: object) -> None:
+    if not isinstance(unit, str) or not unit:
+        raise DataError(f"{place}: id {unit!r} is not a non-empty string")
+    try:
+        unit.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place}: id {quoted(unit)} is not Unicode; rename it") from error
+
+
+def _check_label(place: str, label: object, num_classes: int) -> None:
+    whole = isinstance(label, int | np.integer) and not isinstance(label, bool)
+    if not whole or not 0 <= label < num_classes:  # type: ignore[operator]
+        raise DataError(f"{place}: label {label!r} is not a class index 0..{num_classes - 1}")

@@ -1,0 +1,168 @@
+"""What looking at every image once tells: bad ones, sizes, duplicates, mean and std."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayal.data import uri
+from rayal.data.card import SplitName
+from rayal.data.images import BadImage, Decoding, Pixels, load, pixels
+from rayal.data.masks import IGNORE, BadMask, MaskDecoding, arrange, encode, read
+from rayal.data.source import AnyImage, AnyMask, quoted
+from rayal.errors import DataError, UsageError
+
+Shape = tuple[int, int, int]
+"""C, H, W."""
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation per channel, of pixels in [0, 1]."""
+SPLITS: tuple[SplitName, ...] = ("pool", "test")
+SHOWN = 3  # faults in a message
+
+
+class MaskLook(NamedTuple):
+    """The mask of an image, looked at: what a store keeps of it, or why it cannot be used."""
+
+    label: AnyMask | None
+    counts: NDArray[np.int64] | None = None  # pixels of each value, 0 to IGNORE
+    fault: str | None = None
+
+
+class Look(NamedTuple):
+    """One image, looked at: its pixels, or why there are none."""
+
+    image: AnyImage | None
+    """As the source gives it."""
+    data: bytes | None = None
+    pixels: Pixels | None = None
+    size: str = ""
+    """HxW before any resize."""
+    bad: str | None = None
+    mask: MaskLook | None = None
+    """None where labels are classes of images, or where nobody looked."""
+    inside: tuple[int, int] | None = None
+    """Height and width inside a canvas; None where the image fills it."""
+
+
+def look(image: AnyImage | None, decoding: Decoding) -> Look:
+    """Read and decode one image of a source."""
+    data = None
+    try:
+        if isinstance(image, np.ndarray):
+            assert image.dtype == np.uint8 and image.ndim == 3, "raw images are uint8 C H W"
+            return Look(image, image.tobytes(), image, _size(image.shape))
+        if image is None:
+            raise BadImage("no data (null)")
+        data = uri.read(image) if isinstance(image, str) else image
+        loaded = load(data, decoding)
+        size = f"{loaded.height}x{loaded.width}"
+        inside = (loaded.height, loaded.width) if decoding.canvas else None
+        return Look(image, data, pixels(loaded, decoding), size, inside=inside)
+    except BadImage as error:
+        return Look(image, data, bad=str(error))
+
+
+def look_at_mask(
+    original: AnyMask | None, masks: MaskDecoding, decoding: Decoding, image: Look, keep: bool
+) -> MaskLook:
+    """Read the mask of an image; it is kept as it is (`keep`), or in rayal's own coding."""
+    try:
+        if original is None:
+            raise BadMask("no mask (null)")
+        mask = read(original, masks, decoding)
+        height, width = mask.shape
+        if image.size and image.size != f"{height}x{width}":
+            raise BadMask(f"is {height}x{width} (HxW), its image {image.size}")
+        mask = arrange(mask, decoding)
+        label = original if keep else encode(mask)
+        return MaskLook(label, np.bincount(mask.ravel(), minlength=IGNORE + 1))
+    except BadMask as error:
+        where = f"{original}: " if isinstance(original, str) else ""
+        return MaskLook(original if keep else None, fault=f"{where}{error}")
+
+
+def _size(shape: Sequence[int]) -> str:
+    """HxW of C H W."""
+    return f"{shape[1]}x{shape[2]}"
+
+
+class Survey:
+    """Counts that grow while the images pass by."""
+
+    def __init__(self, shape: Shape) -> None:
+        """`shape` is that of all images; `add` raises UsageError for another."""
+        self.bad: dict[str, str] = {}
+        self.sizes: Counter[str] = Counter()
+        self.duplicates = {"pool": 0, "across": 0}
+        self.class_pixels = {split: np.zeros(IGNORE, np.int64) for split in SPLITS}
+        self.empty_masks = 0
+        self._values = np.zeros((shape[0], 256), np.int64)  # how often each occurs in the pool
+        self._shape = shape
+        self._pool: set[bytes] = set()
+
+    def add(self, split: SplitName, ids: Sequence[str], looks: Sequence[Look]) -> None:
+        """Count images of a split; all of the pool comes before the test images.
+
+        Raises UsageError for images of another shape, DataError for masks that cannot be used,
+        unless their image cannot be either.
+        """
+        self._check_shapes(ids, looks)
+        self._add_masks(split, ids, looks)
+        self.bad |= {unit: seen.bad for unit, seen in zip(ids, looks, strict=True) if seen.bad}
+        good = [seen for seen in looks if seen.pixels is not None]
+        self.sizes.update(seen.size for seen in good)
+        digests = [hashlib.sha256(seen.data or b"").digest() for seen in good]
+        if split == "test":
+            self.duplicates["across"] += sum(digest in self._pool for digest in digests)
+        else:
+            new = len(set(digests) - self._pool)
+            self.duplicates["pool"] += len(digests) - new
+            self._pool.update(digests)
+            self._count_values([_own_pixels(seen) for seen in good])
+
+    def statistics(self) -> Statistics:
+        """Mean and population standard deviation of the pool, from exact counts; std 1 where 0."""
+        values = np.arange(256) / 255
+        shares = self._values / self._values.sum(axis=1, keepdims=True)
+        mean = shares @ values
+        std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
+        return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
+
+    def _add_masks(self, split: SplitName, ids: Sequence[str], looks: Sequence[Look]) -> None:
+        good = {unit: seen.mask for unit, seen in zip(ids, looks, strict=True) if not seen.bad}
+        faults = [
+            f"{quoted(unit)}: {mask.fault}" for unit, mask in good.items() if mask and mask.fault
+        ]
+        if faults:
+            raise DataError(
+                f"masks of the {split} cannot be used: {len(faults)} of {len(ids)} looked at,"
+                f" first {'; '.join(faults[:SHOWN])}; mend them, or take these images away"
+            )
+        counts = [
+            mask.counts[:IGNORE] for mask in good.values() if mask and mask.counts is not None
+        ]
+        self.class_pixels[split] += sum(counts, np.zeros(IGNORE, np.int64))
+        self.empty_masks += sum(not count.any() for count in counts)
+
+    def _check_shapes(self, ids: Sequence[str], looks: Sequence[Look]) -> None:
+        for unit, seen in zip(ids, looks, strict=True):
+            if seen.pixels is not None and seen.pixels.shape != self._shape:
+                raise UsageError(
+                    f"images differ in size: {quoted(unit)} is {seen.size}, the first is"
+                    f" {_size(self._shape)}; set dataset.size (and dataset.resize or squash)"
+                )
+
+    def _count_values(self, images: list[Pixels]) -> None:
+        for channel, counts in enumerate(self._values):
+            for image in images:  # one by one: numpy counts in copies eight times as large
+                counts += np.bincount(image[channel].ravel(), minlength=256)
+
+
+def _own_pixels(seen: Look) -> Pixels:
+    """Those of the image, without the canvas beside it."""
+    assert seen.pixels is not None
+    height, width = seen.inside or seen.pixels.shape[1:]
+    return seen.pixels[:, :height, :width]

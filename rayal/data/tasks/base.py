@@ -1,0 +1,78 @@
+"""The contract of a task: the loss per unit, and how predictions are judged.
+
+N images, C classes; * is nothing for classification, H W for segmentation. A dense network predicts
+on a coarser grid h w, its logit grid.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rayal.data.card import Card
+from rayal.data.masks import LabelValue
+from rayal.parts import Component
+
+TaskName = Literal["classification", "segmentation"]
+
+
+class Evaluator(ABC):
+    """Collects what the metrics of one split need, batch by batch.
+
+    The state is a flat array that adds up: `compute(sum of the workers' states)` is the result of
+    one evaluator that saw every batch.
+    """
+
+    @abstractmethod
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Take in one batch: logits N C or N C h w and their labels N *, on the same device."""
+
+    @abstractmethod
+    def state(self) -> NDArray[np.float64]:
+        """What was collected so far."""
+
+    @abstractmethod
+    def compute(self, state: NDArray[np.float64]) -> dict[str, Any]:
+        """Metrics by name: a number, or a list with one per class, None where undefined."""
+
+
+class Task(Component):
+    """What is predicted: it decides the loss and the metrics."""
+
+    headline: ClassVar[str]
+    """The metric that curves and tables show first."""
+    dense: ClassVar[bool] = False
+    """Whether there is a prediction for every pixel; labels are masks then."""
+
+    @abstractmethod
+    def targets(self, labels: Mapping[str, LabelValue], card: Card) -> Tensor:
+        """What `loss` compares with, N * in the order of `labels` (id -> label), on the CPU.
+
+        Raises DataError for a label that is not of this task, with its id.
+        """
+
+    @abstractmethod
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """One loss per image, (N,), of logits N C or N C h w, whatever else is in its batch;
+        averaging them, by `weights`, is the scheme's business."""
+
+    def weights(self, labels: Tensor) -> Tensor | None:
+        """How much each image counts in the mean loss of a batch, (N,) float32, at least 0; None:
+        all alike. A batch of nothing but 0 has loss 0."""
+        return None
+
+    @abstractmethod
+    def accuracy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Share of right predictions in a batch, a scalar, to watch a training by."""
+
+    @abstractmethod
+    def per_unit(self, values: Tensor, valid: Tensor | None) -> Tensor:
+        """One number per unit, (N,), from one per prediction: (N,) or (N, H, W), of which only the
+        `valid` ones (N H W) count."""
+
+    @abstractmethod
+    def evaluator(self, num_classes: int) -> Evaluator:
+        """A fresh evaluator."""

@@ -1,0 +1,80 @@
+"""One class per image."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rayal.data.card import Card
+from rayal.data.masks import LabelValue
+from rayal.data.tasks.base import Evaluator, Task
+from rayal.errors import DataError, UsageError
+
+
+class Classification(Task):
+    """Cross entropy; accuracy, accuracy per class and mean negative log-likelihood (nats)."""
+
+    headline: ClassVar[str] = "accuracy"
+
+    def targets(self, labels: Mapping[str, LabelValue], card: Card) -> Tensor:
+        for unit, label in labels.items():
+            if not isinstance(label, int | np.integer) or not 0 <= label < len(card.classes):
+                raise DataError(
+                    f"{unit!r} is labeled {label!r:.40}, which is no class index"
+                    f" 0..{len(card.classes) - 1}; masks need task: segmentation"
+                )
+        return torch.tensor(list(labels.values()), dtype=torch.int64)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, reduction="none")
+
+    def accuracy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return (logits.argmax(dim=1) == labels).float().mean()
+
+    def per_unit(self, values: Tensor, valid: Tensor | None) -> Tensor:
+        if values.ndim != 1:
+            raise UsageError(
+                f"task 'classification' has one value per image, got shape {tuple(values.shape)}; "
+                "maps need a segmentation task"
+            )
+        return values
+
+    def evaluator(self, num_classes: int) -> Evaluator:
+        return Confusion(num_classes)
+
+
+class Confusion(Evaluator):
+    """State: the confusion matrix (C C, true class in rows), then the summed NLL."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._state = np.zeros(num_classes**2 + 1)
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        logits, labels = logits.detach().cpu().double(), labels.cpu()
+        if not torch.isfinite(logits).all():
+            raise DataError(
+                "the network's outputs are not finite: its training diverged; lower scheme.lr"
+            )
+        cells = labels * self._num_classes + logits.argmax(dim=1)
+        self._state[:-1] += np.bincount(cells.numpy(), minlength=self._num_classes**2)
+        self._state[-1] += F.cross_entropy(logits, labels, reduction="sum").item()
+
+    def state(self) -> NDArray[np.float64]:
+        return self._state.copy()
+
+    def compute(self, state: NDArray[np.float64]) -> dict[str, Any]:
+        confusion = state[:-1].reshape(self._num_classes, self._num_classes)
+        images = confusion.sum()
+        if not images:
+            raise DataError("no image was evaluated: the test split is empty")
+        per_class = zip(confusion.diagonal(), confusion.sum(axis=1), strict=True)
+        return {
+            "accuracy": float(confusion.trace() / images),
+            "nll": float(state[-1] / images),
+            "per_class_accuracy": [float(right / n) if n else None for right, n in per_class],
+        }

@@ -1,0 +1,165 @@
+"""From a YAML file and `--set a.b=value` to an Experiment, with every mistake reported at once.
+
+A file holds what differs from the defaults. It may stand on one other file (`extends: base.yaml`),
+and the command line stands on top: mappings merge key by key, everything else replaces, and so does
+a part of another name. Relative paths start from the folder of the file that holds them.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from rayal.errors import UsageError
+from rayal.parts import Part, allow_plugins, find, names, suggest
+from rayal.storage import yaml_file
+from rayal.storage.yaml_file import Key, Node, Origin
+
+if TYPE_CHECKING:
+    from rayal.experiment.experiment import Experiment  # imports torch: too slow for `rayal --help`
+
+M = TypeVar("M", bound=BaseModel)
+
+CONSEQUENCE = "default_factory_not_called"  # a default that depends on a field in error
+
+
+def load(
+    path: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str] = ()
+) -> "Experiment":
+    """The experiment in a file, changed by `a.b=value` overrides; of one key, the last wins.
+
+    `plugins` are packages whose parts may be named. Raises UsageError with all problems, each with
+    its place, key, value and what is allowed.
+    """
+    from rayal.experiment.experiment import Experiment
+
+    return load_as(Experiment, path, overrides, plugins)
+
+
+def load_as(
+    model: type[M], path: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str] = ()
+) -> M:
+    """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
+    allow_plugins(plugins)
+    node = yaml_file.read(path, on=_default_parts(model))
+    for assignment in overrides:
+        node = yaml_file.override(node, assignment)
+    return _validated(node, model)
+
+
+def from_options(options: Mapping[str, Any], overrides: Iterable[str], model: type[M]) -> M:
+    """Settings from the options of a command, changed by `a.b=value` overrides; errors as `load`'s.
+
+    A value may be a `Node`, where it was written as YAML.
+    """
+    origin = Origin("command line", None, Path.cwd())
+    fields = {
+        key: item if isinstance(item, Node) else yaml_file.given(item, f"--{key}")
+        for key, item in options.items()
+    }
+    node = Node(fields, origin)
+    for assignment in overrides:
+        node = yaml_file.override(node, assignment)
+    return _validated(node, model)
+
+
+def dump(experiment: "Experiment") -> str:
+    """YAML with every field, defaults included; it loads to an equal experiment."""
+    return yaml_file.dump(experiment.model_dump(mode="json"))
+
+
+def resolved(fields: Mapping[str, Any]) -> "Experiment":
+    """The experiment that `dump` described, as a run folder recorded it."""
+    from rayal.experiment.experiment import Experiment
+
+    text = yaml_file.dump(dict(fields))
+    return _validated(yaml_file.parse(text, "experiment.yaml", Path.cwd()), Experiment)
+
+
+def changed(fields: Mapping[str, Any], over: Mapping[str, Any], source: str) -> "Experiment":
+    """The experiment with these fields and `over` merged on top as in a file; `source` names both
+    in messages."""
+    from rayal.experiment.experiment import Experiment
+
+    node = yaml_file.merge(yaml_file.given(fields, source), yaml_file.given(over, source))
+    return _validated(node, Experiment)
+
+
+def _validated(node: Node, model: type[M]) -> M:
+    try:
+        return model.model_validate(node.plain())
+    except ValidationError as error:
+        details = [item for item in error.errors() if item["type"] != CONSEQUENCE]
+        details.sort(key=lambda item: node.at(item["loc"]).origin[:2])
+        problems = [_describe(item, node, model) for item in details]
+        raise UsageError.of(problems, where=node.origin.source) from error
+
+
+def _default_parts(model: type[BaseModel]) -> Node:
+    """The parts that need not be named, by name: so `scheme.epochs=5` is enough."""
+    origin = Origin("default", None, Path.cwd())
+    return Node(
+        {
+            key: Node({"name": Node(field.default, origin)}, origin)
+            for key, field in model.model_fields.items()
+            if isinstance(_held(field), Part) and isinstance(field.default, str)
+        },
+        origin,
+    )
+
+
+def _describe(error: ErrorDetails, node: Node, model: type[BaseModel]) -> str:
+    """One problem: where it is written, its key, and what to do."""
+    keys = error["loc"]
+    advice = _advice(error, node, model)
+    return ": ".join([str(node.at(keys).origin), *filter(None, [".".join(map(str, keys))]), advice])
+
+
+def _advice(error: ErrorDetails, node: Node, model: type[BaseModel]) -> str:
+    *parents, key = error["loc"] or ("",)
+    match error["type"]:
+        case "extra_forbidden" if error["loc"] == ("sweep",):
+            return "is for `rayal sweep` and `rayal submit sweep` only"
+        case "extra_forbidden":
+            known = _model_at(parents, node, model).model_fields
+            return f"there is no such key; {suggest(str(key), known)}"
+        case "missing" if isinstance(key, str):
+            held = _held(_model_at(parents, node, model).model_fields[key])
+            choices = (
+                f"; choose one of: {', '.join(names(held.kind))}" if isinstance(held, Part) else ""
+            )
+            return f"is required{choices}"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "contradiction":
+            return error["msg"]
+    value = json.dumps(error["input"], ensure_ascii=False, default=repr)
+    _, should, rule = error["msg"].partition("should ")  # "Input should be greater than 0"
+    return f"{should}{rule or error['msg']}, got {value:.80}"
+
+
+def _model_at(keys: Sequence[Key], node: Node, model: type[BaseModel]) -> type[BaseModel]:
+    """The model that the mapping under these keys is read with."""
+    held: Part | type[BaseModel] | None = None
+    for key in keys:
+        node = node.at([key])
+        held = _held(model.model_fields[key]) if isinstance(key, str) else held
+        if isinstance(held, Part) and isinstance(node.value, dict):
+            model = find(held.kind, str(node.value["name"].value))
+        elif isinstance(held, type):
+            model = held
+    return model
+
+
+def _held(field: FieldInfo) -> Part | type[BaseModel] | None:
+    """The kind of part, or the model, that a field or its items hold, if any."""
+    waiting: list[Any] = [*field.metadata, field.annotation]
+    for item in waiting:  # grows
+        if isinstance(item, Part) or (isinstance(item, type) and issubclass(item, BaseModel)):
+            return item
+        waiting.extend(get_args(item))
+    return None

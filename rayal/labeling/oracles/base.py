@@ -1,0 +1,71 @@
+"""The contract of an oracle: who answers with labels, and what each answer costs."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayal.data.datasets.base import Card, Store
+from rayal.data.masks import LabelValue
+from rayal.errors import UsageError
+from rayal.labeling.budget import CostUnit
+from rayal.parts import Component
+from rayal.storage.folder import Folder
+
+if TYPE_CHECKING:
+    from rayal.labeling.clicks import Region
+
+
+class Label(NamedTuple):
+    """One answer."""
+
+    value: LabelValue | None
+    """A class, or a mask; None where the oracle says that the unit cannot be labeled."""
+    cost: float
+    """In the budget's unit."""
+
+
+class Oracle(Component):
+    """Answers questions about units; the only reader of hidden labels besides the evaluator."""
+
+    simulated: ClassVar[bool] = False
+    """Whether it answers from the labels of the dataset, which may then be shown."""
+    unit: ClassVar[CostUnit] = "samples"
+    """What its costs are counted in."""
+
+    @abstractmethod
+    def answer(self, store: Store, ids: Sequence[str], out: Folder) -> dict[str, Label]:
+        """A label for every id asked, or LabelsPending while people still work on them.
+
+        `out` is the folder of the stage, for what an oracle exchanges with people.
+        """
+
+    def check(self, card: Card) -> None:
+        """Raises UsageError where its options do not fit the dataset, before anything is asked."""
+
+    def known_classes(self, store: Store) -> Mapping[str, int]:
+        """Id -> class index of the whole pool before anything is asked, for `budget.balanced`.
+
+        Raises UsageError, as people cannot know; an oracle that can overrides this.
+        """
+        raise UsageError(
+            f"budget.balanced: oracle {self.part_name()!r} does not know classes beforehand;"
+            " set it to false, or oracle to simulated"
+        )
+
+    def costs(self, store: Store, ids: Sequence[str]) -> NDArray[np.float64]:
+        """What each unit will cost, as far as it is known before it is asked for: 1."""
+        return np.ones(len(ids))
+
+    def has_regions(self) -> bool:
+        """Whether it can be asked for `regions`."""
+        return type(self).regions is not Oracle.regions
+
+    def regions(self, store: Store, ids: Sequence[str]) -> "dict[str, list[Region]]":
+        """Image -> its regions, which can be asked for one by one, see `rayal.labeling.regions`.
+
+        Raises UsageError where the oracle knows none.
+        """
+        raise UsageError(f"oracle {self.part_name()!r} knows no regions; use oracle: clicks")

@@ -1,0 +1,69 @@
+"""What a weights file says about itself, so that it can be used without the run that made it."""
+
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rayal.data.card import Card, ImageSpec
+from rayal.data.images import Decoding
+from rayal.data.tasks.base import Task
+from rayal.errors import UsageError
+from rayal.models.base import Model, Precision
+from rayal.parts import Part
+
+METADATA = "rayal"
+"""Key of a safetensors file's metadata under which the card lies, as JSON."""
+
+
+class ModelCard(BaseModel):
+    """How to build the network of a weights file, and what it was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: Annotated[Model, Part("models")]
+    """Less its `pretrained` weights, which the file replaces."""
+    classes: tuple[str, ...]
+    image: ImageSpec
+    decoding: Decoding
+    """How encoded images become those that it was trained on."""
+    precision: Precision = "fp32"
+    task: Annotated[Task, Part("tasks")] = Field(default="classification", validate_default=True)
+
+    @classmethod
+    def of(cls, model: Model, card: Card, precision: Precision, task: Task) -> "ModelCard":
+        """The card of a model trained on the prepared dataset that `card` describes."""
+        channels = card.image.channels
+        return cls(
+            model=model.model_copy(update={"pretrained": None}),
+            classes=card.classes,
+            image=card.image,
+            decoding=card.decoding or Decoding(channels=1 if channels == 1 else 3),
+            precision=precision,
+            task=task,
+        )
+
+    def metadata(self) -> dict[str, str]:
+        """What `save_weights` puts into the file."""
+        return {METADATA: self.model_dump_json()}
+
+
+def read_model_card(data: bytes, source: str) -> ModelCard | None:
+    """The card in the bytes of a safetensors file; None in a file that is not rayal's.
+
+    Raises UsageError for a card that this rayal does not understand.
+    """
+    size = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : 8 + size])
+        text = header.get("__metadata__", {}).get(METADATA)
+    except (ValueError, AttributeError):
+        return None
+    if text is None:
+        return None
+    try:
+        return ModelCard.model_validate_json(text)
+    except ValidationError as error:
+        raise UsageError(
+            f"{source} was written by another rayal, whose model this one cannot read: {error}"
+        ) from error

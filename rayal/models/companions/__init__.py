@@ -1,0 +1,1 @@
+"""Modules beside the model: a teacher, a discriminator, class statistics."""

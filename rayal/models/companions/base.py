@@ -1,0 +1,67 @@
+"""The contract of a companion: a module that lives beside the model through its training.
+
+A teacher that follows the model, class statistics of its features, a head that predicts its loss:
+a scheme or a strategy asks for them by a `CompanionSpec`. Where both ask for the same one it is
+there once. A companion is saved with the weights, continued by a warm start, and read by scoring.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from rayal.models.base import Outputs
+from rayal.parts import Settings
+
+
+class Companion(nn.Module):
+    """A module beside the model. Its trainable parameters are updated with the model's, as a group
+    of their own, which for SGD is the same as an optimizer of their own."""
+
+    def begin(self, model: nn.Module) -> None:
+        """A training begins with `model`. Where it continues from a checkpoint, what this sets in
+        the state is overwritten by the checkpoint afterwards."""
+
+    def observe(self, outputs: Outputs, labels: Tensor) -> None:
+        """What the model says of this worker's labeled batch, before its loss is computed."""
+
+    def after_step(self, model: nn.Module) -> None:
+        """The weights of `model` have been updated."""
+
+
+class LearningCompanion(Companion, ABC):
+    """One that learns from a loss of its own, which every scheme adds to its own."""
+
+    @abstractmethod
+    def loss(self, outputs: Outputs, per_unit_loss: Tensor, progress: float) -> Tensor:
+        """A scalar. `per_unit_loss` (B,) is the task's loss, detached; `outputs` are not.
+        `progress` is the share of the training done, in [0, 1)."""
+
+    def forward(self, outputs: Outputs, per_unit_loss: Tensor, progress: float) -> Tensor:
+        """`loss`, by the door that a distributed wrapper watches."""
+        return self.loss(outputs, per_unit_loss, progress)
+
+
+class CompanionSpec(Settings, ABC):
+    """What a companion is made of: two specs of one name that are equal ask for the same one."""
+
+    name: ClassVar[str]
+    """What it is called in `Learner.companions`, `Signals.companion` and the run folder."""
+    changes_training: ClassVar[bool] = False
+    """Whether the model learns otherwise with it than without: then no observer may ask for it."""
+
+    @property
+    def filled_by_scheme(self) -> bool:
+        """Whether it is of no use unless the scheme itself trains with it."""
+        return False
+
+    def accepts(self, height: int, width: int) -> str | None:
+        """None, or why it can do nothing with images of this size in pixels (checked before a run):
+        the windows that a training sees and, where a strategy asks for it, whole images."""
+        return None
+
+    @abstractmethod
+    def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> Companion:
+        """A companion for `model`, on the CPU, drawn from torch's global generator; `fresh` makes
+        another network of the same architecture, with random weights: the same at every call."""

@@ -1,0 +1,1 @@
+"""The run folder: written by one process, read by many."""

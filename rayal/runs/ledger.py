@@ -1,0 +1,142 @@
+"""What a run has done: a stage is finished when its folder holds `done.json`, written last.
+
+    run.json  identity.json  lock  lock.json  cycle-000/<stage>/{files of the stage, done.json}
+
+Nothing is remembered outside the folder, so a run that was killed continues from it alone.
+"""
+
+import io
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayal.data.masks import LabelValue
+from rayal.errors import DataError, StorageError
+from rayal.labeling.oracles.base import Label
+from rayal.storage.folder import FileRecord, Folder, Json, suggesting
+from rayal.storage.journal import Journal, is_done, read_done, way_out
+
+INITIAL = "initial"
+"""The stage before the first cycle, kept in the folder of cycle 0."""
+STAGES = ("train", "evaluate", "fit", "score", "select", "label")
+"""The stages of a cycle, in order."""
+VALUES: dict[type, pa.DataType] = {
+    int: pa.int64(),
+    np.int64: pa.int64(),
+    bytes: pa.large_binary(),
+    str: pa.string(),
+}
+"""What `value` is in `labels.parquet`, beside `id` and `cost`; a null is a refusal."""
+
+
+class PoolState(NamedTuple):
+    """All answers bought so far."""
+
+    cycle: int
+    """The cycle to do: the first one whose labels are not bought."""
+    labels: dict[str, LabelValue]
+    """Id -> label, in order of purchase."""
+    bought: dict[str, int]
+    """Id -> cycle of the purchase, -1 for the initial units; the same ids as `labels`."""
+    refused: tuple[str, ...]
+    """Units that the oracle could not label, in order of purchase."""
+    spent: float
+    """Cost of all answers, refusals included, in the budget's unit."""
+
+
+class Ledger(Journal):
+    """The only writer of a run folder, inside `with Ledger(folder, identity) as ledger:`."""
+
+    def stage(self, cycle: int, stage: str) -> Folder:
+        """The folder where a stage puts its files."""
+        return stage_folder(self.folder, cycle, stage)
+
+    def finished(self, cycle: int, stage: str) -> bool:
+        """Whether a stage has a result."""
+        return is_done(self.stage(cycle, stage))
+
+    def result(self, cycle: int, stage: str) -> Json:
+        """The result of a finished stage; StorageError where it is missing or damaged."""
+        result: Json = read_done(self.stage(cycle, stage))["result"]
+        return result
+
+    def once(self, cycle: int, stage: str, work: Callable[[Folder], Json]) -> Json:
+        """The result of a stage; `work` makes it unless it is there, see `Journal.done_once`."""
+        return self.done_once(self.stage(cycle, stage), work)
+
+    def state(self) -> PoolState:
+        """Every purchase replayed; StorageError where one is damaged or a unit is bought twice."""
+        labels: dict[str, LabelValue] = {}
+        bought: dict[str, int] = {}
+        refused: dict[str, None] = {}
+        costs: list[float] = []
+        cycle = -1
+        for cycle, out in self._purchases():
+            for unit, value, cost in read_labels(out):
+                if unit in labels or unit in refused:
+                    raise StorageError(f"{out.url}: {unit!r} was bought before; {way_out(out)}")
+                if value is None:
+                    refused[unit] = None
+                else:
+                    labels[unit], bought[unit] = value, cycle
+                costs.append(cost)
+        return PoolState(cycle + 1, labels, bought, tuple(refused), math.fsum(costs))
+
+    def _purchases(self) -> Iterator[tuple[int, Folder]]:
+        if self.finished(0, INITIAL):
+            yield -1, self.stage(0, INITIAL)
+        for cycle in itertools.count():
+            if not self.finished(cycle, "label"):
+                return
+            yield cycle, self.stage(cycle, "label")
+
+
+def stage_folder(run: Folder, cycle: int, stage: str) -> Folder:
+    """Where a stage of a run puts its files."""
+    assert cycle >= 0 and stage in (INITIAL, *STAGES), (cycle, stage)
+    return run / f"cycle-{cycle:03d}" / stage
+
+
+def write_labels(out: Folder, answers: Mapping[str, Label]) -> Json:
+    """Put answers into a label stage's folder; returns the result that the stage records.
+
+    Raises DataError for a label that is neither class nor mask, or of another kind than the first,
+    and for a cost that is no amount.
+    """
+    kinds = {type(label.value): unit for unit, label in answers.items() if label.value is not None}
+    kind = VALUES.get(next(iter(kinds), int))
+    for unit, label in answers.items():
+        if label.value is not None and (kind is None or VALUES.get(type(label.value)) != kind):
+            raise DataError(
+                f"unit {unit!r}: the label {label.value!r:.40} is neither a class index nor a mask,"
+                " or not what the others are; an oracle answers with one kind, or with None"
+            )
+        if not (math.isfinite(label.cost) and label.cost >= 0):
+            raise DataError(
+                f"unit {unit!r}: the cost {label.cost!r} is not an amount; it is 0 or more"
+            )
+    values, costs = [a.value for a in answers.values()], [a.cost for a in answers.values()]
+    columns = {"id": pa.string(), "value": kind, "cost": pa.float64()}
+    table = pa.table([list(answers), values, costs], schema=pa.schema(columns))
+    data = io.BytesIO()
+    pq.write_table(table, data, write_page_checksum=True)
+    return {
+        "file": out.write("labels.parquet", data.getvalue())._asdict(),
+        "labels": len(values) - values.count(None),
+        "refused": values.count(None),
+        "cost": math.fsum(costs),
+    }
+
+
+def read_labels(out: Folder) -> Iterator[tuple[str, LabelValue | None, float]]:
+    """Unit, label (None: refused) and cost of every answer in a label stage's folder."""
+    record = FileRecord(**read_done(out)["result"]["file"])
+    with suggesting(way_out(out)):
+        data = io.BytesIO(out.read(record.name, record))
+    columns = pq.ParquetFile(data).read(use_threads=False).to_pydict()
+    return zip(columns["id"], columns["value"], columns["cost"], strict=True)

@@ -1,0 +1,140 @@
+"""A run folder as others see it: read only, while the run goes on and after it ended or died."""
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from rayal.errors import StorageError, UsageError
+from rayal.labeling.budget import Budget
+from rayal.runs.ledger import INITIAL, STAGES, read_labels, stage_folder
+from rayal.storage.folder import Folder, Json
+from rayal.storage.journal import read_done
+from rayal.storage.lock import silence
+
+
+def find_records(places: Iterable[str]) -> list["Record"]:
+    """The runs at these places: each a run folder, or a folder with run folders below it.
+
+    Raises UsageError for a place without a run.
+    """
+    found = []
+    for place in places:
+        inside = list(Record.below(Folder(place)))
+        if not inside:
+            raise UsageError(f"{place}: no run folder is there or below; a run holds a run.json")
+        found += inside
+    return found
+
+
+class Record:
+    """What is known of a run. Only finished stages count, so a reader never sees half of one.
+
+    Every method may raise StorageError, where a file cannot be read or is damaged.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        """Raises UsageError where there is no run."""
+        if not folder.exists("run.json"):
+            raise UsageError(f"{folder.url} is not a run folder: it holds no run.json")
+        self.folder = folder
+        self._done: dict[tuple[int, str], Json] = {}  # a finished stage never changes
+
+    @classmethod
+    def below(cls, folder: Folder) -> Iterator["Record"]:
+        """The runs in this folder or in folders in it."""
+        if folder.exists("run.json"):
+            if folder.exists("experiment.yaml"):  # else it began this moment: nothing to tell yet
+                yield cls(folder)
+            return
+        for name in folder.folders():
+            yield from cls.below(folder / name)
+
+    @cached_property
+    def run_id(self) -> str:
+        """Unique among all runs anywhere."""
+        return str(self.folder.read_sealed("run.json")["id"])
+
+    def experiment(self) -> Json:
+        """The resolved configuration."""
+        try:
+            experiment: Json = yaml.safe_load(self.folder.read("experiment.yaml"))
+        except yaml.YAMLError as error:
+            raise StorageError(
+                f"{self.folder.url}/experiment.yaml is damaged ({error}); restore it from a copy"
+            ) from error
+        return experiment
+
+    def result(self, cycle: int, stage: str) -> Json | None:
+        """The result of a stage; None while it is not finished."""
+        done = self._read(cycle, stage)
+        return None if done is None else done["result"]
+
+    def initial(self) -> frozenset[str]:
+        """The units bought before the first training; none while they are not."""
+        if self.result(0, INITIAL) is None:
+            return frozenset()
+        return frozenset(unit for unit, *_ in read_labels(stage_folder(self.folder, 0, INITIAL)))
+
+    def cycles(self) -> list[dict[str, Any]]:
+        """A row for each evaluated cycle: cycle, labels, cost, metrics, `<stage>_seconds`.
+
+        The seconds are of the attempt that finished the stage, None for stages that have not.
+        """
+        rows = []
+        for cycle in range(self._cycles()):
+            evaluated = self.result(cycle, "evaluate")
+            if evaluated is not None:
+                metrics = {k: v for k, v in evaluated.items() if isinstance(v, int | float)}
+                rows.append({"cycle": cycle, **metrics, **self._seconds(cycle)})
+        return rows
+
+    def epochs(self, cycle: int) -> list[dict[str, Any]]:
+        """A row for each epoch of a cycle's training so far, as the training wrote them."""
+        out = stage_folder(self.folder, cycle, "train")
+        if not out.exists("epochs.jsonl"):
+            return []
+        try:
+            return [json.loads(line) for line in out.read("epochs.jsonl").splitlines()]
+        except ValueError as error:
+            raise StorageError(f"{out.url}/epochs.jsonl is damaged: {error}; delete it") from error
+
+    def stage_now(self) -> tuple[int, str] | None:
+        """Cycle and name of the stage at work, or where the run stopped; None between stages."""
+        last = max(0, self._cycles() - 1)
+        for stage in (INITIAL, *STAGES):
+            out = stage_folder(self.folder, last, stage)
+            if out.exists("started.json") and not out.exists("done.json"):
+                return last, stage
+        return None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the budget is spent and the last model evaluated, or no unit is left to buy."""
+        last = self._cycles() - 1
+        if last < 0:
+            return False
+        evaluated, selected = self.result(last, "evaluate"), self.result(last, "select")
+        budget = Budget(**self.experiment()["budget"])
+        if selected is not None:
+            return not selected["ids"] and (selected.get("sold_out") or budget.is_last(last))
+        return evaluated is not None and budget.is_spent(last, evaluated["cost"])
+
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the driver's last sign of life; None when it ended in good order."""
+        return silence(self.folder)
+
+    def _read(self, cycle: int, stage: str) -> Json | None:
+        out = stage_folder(self.folder, cycle, stage)
+        if (cycle, stage) not in self._done and out.exists("done.json"):
+            self._done[cycle, stage] = read_done(out)
+        return self._done.get((cycle, stage))
+
+    def _seconds(self, cycle: int) -> dict[str, float | None]:
+        done = {stage: self._read(cycle, stage) for stage in STAGES}
+        return {f"{stage}_seconds": d["seconds"] if d else None for stage, d in done.items()}
+
+    def _cycles(self) -> int:
+        return sum(name.startswith("cycle-") for name in self.folder.names())

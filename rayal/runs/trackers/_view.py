@@ -1,0 +1,133 @@
+"""What a tracker shows of a run folder: parameters, points, files. Knows no tracker."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from rayal.runs.ledger import stage_folder
+from rayal.runs.record import Record
+from rayal.storage.journal import read_done
+from rayal.storage.yaml_file import leaves
+
+MAX_PARAMS = 80
+MAX_PARAM_LENGTH = 500
+"""Longer values, and lists of parts, are in the file `experiment.yaml` only."""
+FIGURES = (".png", ".svg", ".csv")
+"""Files of the run folder itself that are shown, beside `experiment.yaml`."""
+
+ANALYSIS = "analysis"
+"""Of a run folder, where `rayal report --pictures` puts what it draws; as in MLflow."""
+
+
+class Point(NamedTuple):
+    """One value of a metric. A point always has the same time, so its copies are equal."""
+
+    key: str
+    value: float
+    time: int
+    """Milliseconds since 1970."""
+    step: int
+
+
+def params(record: Record) -> dict[str, str]:
+    """The experiment, flattened; not how it is tracked."""
+    x = record.experiment()
+    x.pop("tracking", None)
+    return flat(x)
+
+
+def flat(x: Mapping[str, Any]) -> dict[str, str]:
+    """`{"scheme": {"name": "isda", "lr": 0.1}}` as `scheme` = isda and `scheme.lr` = 0.1.
+
+    Without lists of mappings and long values, and with at most MAX_PARAMS entries.
+    """
+    texts = (
+        (plain(key), redact(value if isinstance(value, str) else json.dumps(value)))
+        for key, value in leaves(x)
+        if not (isinstance(value, list) and any(isinstance(v, list | dict) for v in value))
+    )
+    short = [(key, text) for key, text in texts if len(text) <= MAX_PARAM_LENGTH]
+    return dict(short[:MAX_PARAMS])
+
+
+def cycle_points(record: Record) -> Iterator[list[Point]]:
+    """What each cycle reached and how long its stages took; the step is the number of labels."""
+    for row in record.cycles():
+        done = read_done(stage_folder(record.folder, row["cycle"], "evaluate"))
+        at = _milliseconds(done["finished"])
+        yield [
+            Point(plain(re.sub(r"(.+)_seconds$", r"seconds/\1", key)), value, at, row["labels"])
+            for key, value in row.items()
+            if value is not None  # a stage that has not finished
+        ]
+
+
+def epoch_points(record: Record) -> Iterator[list[Point]]:
+    """The trainings, one list per cycle; the step is the epoch, counted through all cycles.
+
+    Their clock shows seconds of training since the run was created.
+    """
+    clock, epoch = float(created(record)), 0
+    for cycle in range(len(record.cycles()) + 1):  # the last one may be in training
+        points: list[Point] = []
+        for row in record.epochs(cycle):
+            epoch, clock = epoch + 1, clock + 1000 * row["seconds"]
+            points += [
+                Point(plain(f"train/{key}"), value, int(clock), epoch)
+                for key, value in row.items()
+                if key != "epoch"
+            ]
+        yield points
+
+
+def files(record: Record) -> Iterator[tuple[str, bytes]]:
+    """Name and content of what describes the whole run so far."""
+    yield "experiment.yaml", redact(record.folder.read("experiment.yaml").decode()).encode()
+    for name in record.folder.names():
+        if name.endswith(FIGURES):
+            yield name, record.folder.read(name)
+    yield from _per_class(record)
+
+
+def analysis(record: Record) -> dict[str, bytes]:
+    """Name -> content of what was drawn of the run afterwards, see `rayal.report.pictures`."""
+    folder = record.folder / ANALYSIS
+    return {name: folder.read(name) for name in folder.names() if name.endswith(FIGURES)}
+
+
+def created(record: Record) -> int:
+    """When the run began, in milliseconds since 1970."""
+    return _milliseconds(record.folder.read_sealed("run.json")["created"])
+
+
+def plain(name: str) -> str:
+    """A name of letters, digits and `_-. :/`, which every tracker accepts."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250]
+
+
+def redact(text: str) -> str:
+    """The text without the user and password of any address in it."""
+    return re.sub(r"://[^/\s]*@", "://***@", text)
+
+
+def _per_class(record: Record) -> Iterator[tuple[str, bytes]]:
+    """`per_class_accuracy.csv` and so on: a row for each cycle, a column for each class."""
+    tables: dict[str, list[list[Any]]] = {}
+    for row in record.cycles():
+        result = record.result(row["cycle"], "evaluate") or {}
+        for name, values in result.items():
+            if isinstance(values, list):
+                header = ["labels", *range(len(values))]
+                tables.setdefault(name, [header]).append([row["labels"], *values])
+    for name, rows in tables.items():
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        yield f"{name}.csv", text.getvalue().encode()
+
+
+def _milliseconds(moment: str) -> int:
+    return int(datetime.fromisoformat(moment).timestamp() * 1000)

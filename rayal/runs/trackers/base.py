@@ -1,0 +1,109 @@
+"""The contract of a tracker: a view of the run folder on a server, never the run's memory."""
+
+import logging
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rayal.errors import LabelsPending
+from rayal.parts import Component
+from rayal.runs.record import Record
+
+logger = logging.getLogger(__name__)
+
+
+class Tracker(Component):
+    """Shows runs somewhere else; everything it shows can be sent again from the run folder."""
+
+    def prepare(self) -> None:
+        """Called once by the driver, before anything else starts.
+
+        Raises StorageError where tracking is required and cannot be reached.
+        """
+
+    @abstractmethod
+    def sync(self, record: Record, *, failed: bool = False) -> None:
+        """Send what the server does not have yet; a second call sends nothing.
+
+        `failed` says that the run has stopped with an error. Raises StorageError.
+        """
+
+    def summarise(self, name: str, files: Mapping[str, bytes], notes: Mapping[str, str]) -> None:
+        """Show files and notes of all experiments of one name, such as those of a sweep.
+
+        Raises StorageError.
+        """
+
+    def address(self) -> str | None:
+        """What to open, or to start, to see the runs; None where there is nothing to see."""
+        return None
+
+
+class Background:
+    """Keeps a tracker up to date from one daemon thread: it never raises and never waits.
+
+        with Background(experiment.tracking, record) as background:
+            ...                     # the loop
+            background.notify()     # after each stage
+
+    A failure is logged once, with the command that sends the rest, and tried again at the next
+    stage. Leaving the block sends the end of the run, within `patience` seconds.
+    """
+
+    def __init__(
+        self, tracker: Tracker, record: Record, *, every: float = 5.0, patience: float = 20.0
+    ) -> None:
+        """`every`: seconds between looks at a running training; `patience`: seconds at the end."""
+        self._tracker, self._record = tracker, record
+        self._every, self._patience = every, patience
+        self._news = threading.Event()
+        self._closing = self._failed = self._warned = False
+        self._thread = threading.Thread(target=self._run, name="rayal-tracker", daemon=True)
+        self._thread.start()
+
+    def notify(self) -> None:
+        """There is something new. Returns at once; calls during a sync become one."""
+        self._news.set()
+
+    def close(self, timeout: float, *, failed: bool = False) -> None:
+        """Sync for the last time, for at most `timeout` seconds."""
+        self._failed, self._closing = failed, True
+        self._news.set()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._warn(f"not finished within {timeout:g} s")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        in_order = (LabelsPending, SystemExit)  # the latter where a sweep ends a trial early
+        failed = kind is not None and not issubclass(kind, in_order)
+        self.close(self._patience, failed=failed)
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            self._news.wait(self._every)
+            self._news.clear()
+            closing = self._closing  # read before the sync, so the last sync sees the whole run
+            try:
+                self._tracker.sync(self._record, failed=self._failed)
+            except Exception as error:  # whatever a tracker does, the run goes on
+                logger.debug("tracking", exc_info=True)
+                self._warn(str(error))
+
+    def _warn(self, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
+            url = self._record.folder.url
+            logger.warning(
+                "tracking: %s; the run goes on, send the rest with: rayal sync %s", reason, url
+            )

@@ -1,0 +1,333 @@
+"""Shows runs in MLflow: a parent run per experiment name, under it a run per run folder.
+
+Everything is sent from the run folder, in order of step, and MLflow is asked for what it has: so a
+killed process, a server that was down and a second `rayal sync` lead to the same runs. All calls
+name their ids; `mlflow.set_*` would leak the address into the processes that Ray starts.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field, field_validator
+
+from rayal.errors import StorageError
+from rayal.runs.ledger import stage_folder
+from rayal.runs.record import Record
+from rayal.runs.trackers import _view
+from rayal.runs.trackers.base import Tracker
+from rayal.storage.lock import SETTLE, STALE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+logger = logging.getLogger(__name__)
+
+SQLITE = "sqlite:///"
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",  # seconds; 120 without this
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # 7 without this: 4 minutes for a dead server
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",  # a server may ask for an hour
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout belongs to rayal
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # no requests that nobody asked for
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # it tells every table that it creates
+}
+"""MLflow has no arguments for these. What the user has set stays."""
+
+
+class MLflow(Tracker):
+    """A local database, or a server; user and password come from MLFLOW_TRACKING_USERNAME and
+    MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) in the environment, never from a file."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # it may hold a password
+
+    uri: str = Field(default=None, validate_default=True)
+    """`sqlite:///FILE` or `http(s)://HOST`; null: `mlflow.db` in the current folder."""
+    experiment: str = Field(default="rayal", min_length=1, max_length=500)
+    """The MLflow experiment that holds the runs."""
+    required: bool = False
+    """Whether a run refuses to start where MLflow cannot be reached."""
+
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _resolve(cls, uri: Any) -> Any:
+        """Absolute, since trials and jobs work in other folders than the command."""
+        if uri is None:
+            uri = f"{SQLITE}mlflow.db"
+        if not isinstance(uri, str):
+            return uri
+        if uri.startswith(SQLITE):
+            return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+        if not uri.startswith(("http://", "https://")):
+            raise ValueError(
+                f"{uri.partition(':')[0]!r} is neither sqlite:///FILE nor http(s)://HOST; MLflow"
+                " refuses file stores (mlflow migrate-filestore makes a database of one), and any"
+                " other database needs a server: mlflow server --backend-store-uri ..."
+            )
+        if "@" in uri:
+            raise ValueError(
+                "holds a user or password, which every run folder would show; set the environment"
+                " variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+            )
+        return uri.rstrip("/")
+
+    def prepare(self) -> None:
+        """Create database and experiment: processes that did so side by side would crash."""
+        try:
+            self._open()
+        except StorageError as error:
+            if self.required:
+                raise
+            logger.warning("tracking: %s; the run goes on without it and tries again", error)
+
+    def address(self) -> str:
+        """The server, or the command that shows the local database."""
+        return self.uri if self._database is None else f"mlflow ui --backend-store-uri {self.uri}"
+
+    def sync(self, record: Record, *, failed: bool = False) -> None:
+        """Bring the run up to date: parameters, metrics, status, artifacts."""
+        client, experiment_id = self._open()
+        with self._errors(), self._alone():
+            run = _run_of(client, experiment_id, record)
+        with self._errors():
+            _send_params(client, run, record)
+            _send_metrics(client, run, record)
+            _send_status(client, run, record, failed)
+            _send_artifacts(client, run, record)
+
+    def log_artifacts(self, record: Record, files: Iterable[Path]) -> bool:
+        """Add files to the folder `analysis` of the MLflow run that shows this run folder.
+
+        False where there is no such run: none is made. A file of the same name is replaced.
+        """
+        if self._database and not self._database.exists():
+            return False
+        client, experiment_id = self._open()
+        with self._errors():
+            run = _tagged(client, experiment_id, "rayal.run", record.run_id)
+            if run is None:
+                return False
+            for file in files:
+                client.log_artifact(run.info.run_id, str(file), "analysis")
+        return True
+
+    def summarise(self, name: str, files: Mapping[str, bytes], notes: Mapping[str, str]) -> None:
+        """Put the files into the folder `sweep` of the parent run, the notes into its tags."""
+        client, experiment_id = self._open()
+        with self._errors(), self._alone():
+            parent = _parent_of(client, experiment_id, name).info.run_id
+        with self._errors():
+            for file, data in files.items():
+                _upload(client, parent, f"sweep/{file}", data)
+            for key, value in notes.items():
+                client.set_tag(parent, key, value)
+
+    @property
+    def _database(self) -> Path | None:
+        """The file of a local database; None for a server."""
+        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+
+    def _open(self) -> tuple["MlflowClient", str]:
+        """A client, and the id of the experiment, which is made where there is none."""
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        with self._errors(), self._alone() if self._database else nullcontext():
+            from mlflow import MlflowClient  # takes seconds, and only tracking needs it
+            from mlflow.exceptions import MlflowException
+
+            client = MlflowClient(self.uri)
+            experiment = client.get_experiment_by_name(self.experiment)
+            if experiment is None:
+                try:
+                    return client, client.create_experiment(self.experiment, self._artifacts())
+                except MlflowException:
+                    experiment = client.get_experiment_by_name(self.experiment)
+                    if experiment is None:  # else another process made it at this moment
+                        raise
+        if experiment.lifecycle_stage == "deleted":
+            raise StorageError(
+                f"the MLflow experiment {self.experiment!r} was deleted; set tracking.experiment,"
+                f" or: mlflow experiments restore --experiment-id {experiment.experiment_id}"
+            )
+        return client, experiment.experiment_id
+
+    def _artifacts(self) -> str | None:
+        """Where artifacts go: beside a local database; a server decides itself."""
+        return self._database.with_name("mlartifacts").as_uri() if self._database else None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process of this machine at a time: two would make the same thing twice."""
+        if self._database is not None:
+            path = self._database.with_name(f"{self._database.name}.lock")
+            path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+            path = Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock"
+        with open(path, "a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        from alembic.util import CommandError
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except StorageError:
+            raise
+        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+            reason = _view.redact(_root(error)).strip().split("\n")[0]
+            way_out = "check tracking.uri, or start it"
+            if re.search(r"\b(401|403)\b", reason):
+                way_out = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN"
+            raise StorageError(f"MLflow at {self.uri} failed ({reason:.200}); {way_out}") from error
+
+
+def _root(error: BaseException) -> str:
+    """What happened at first: `Connection refused`, below three layers of retries."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return f"{type(error).__name__}: {error}"
+
+
+def _run_of(client: "MlflowClient", experiment_id: str, record: Record) -> "Run":
+    """The MLflow run that shows this run folder; of several the oldest."""
+    if found := _tagged(client, experiment_id, "rayal.run", record.run_id):
+        return found
+    x = record.experiment()
+    parent = _parent_of(client, experiment_id, x["name"])
+    return client.create_run(
+        experiment_id,
+        start_time=_view.created(record),
+        tags={
+            "rayal.run": record.run_id,
+            "rayal.folder": _view.redact(record.folder.url),
+            "mlflow.parentRunId": parent.info.run_id,
+        },
+        run_name=f"{x['strategy']['name']} {x['scheme']['name']} seed {x['seed']}",
+    )
+
+
+def _parent_of(client: "MlflowClient", experiment_id: str, name: str) -> "Run":
+    """The run that holds all runs of one name together."""
+    if found := _tagged(client, experiment_id, "rayal.parent", name):
+        return found
+    parent = client.create_run(experiment_id, tags={"rayal.parent": name}, run_name=name)
+    client.set_terminated(parent.info.run_id)  # it never runs itself
+    time.sleep(SETTLE)
+    oldest = _tagged(client, experiment_id, "rayal.parent", name) or parent
+    if oldest.info.run_id != parent.info.run_id:  # another machine had the same idea
+        client.delete_run(parent.info.run_id)
+    return oldest
+
+
+def _tagged(client: "MlflowClient", experiment_id: str, tag: str, value: str) -> "Run | None":
+    found = client.search_runs(
+        [experiment_id],
+        f"tags.`{tag}` = '{value}'",
+        max_results=1,
+        order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+    )
+    return found[0] if found else None
+
+
+def _send_params(client: "MlflowClient", run: "Run", record: Record) -> None:
+    """Those that MLflow has cannot be changed there, so they stay as they were at first."""
+    from mlflow.entities import Param
+
+    there, now = run.data.params, _view.params(record)
+    new = [Param(key, value) for key, value in now.items() if key not in there]
+    client.log_batch(run.info.run_id, params=new)
+
+
+def _send_metrics(client: "MlflowClient", run: "Run", record: Record) -> None:
+    """A batch per cycle, in order: what MLflow has of a key is all up to its last step.
+
+    Where an answer got lost and a batch comes twice, MLflow drops the copies, which are equal.
+    """
+    from mlflow.entities import Metric
+
+    last = {metric.key: metric.step for metric in run.data.to_proto().metrics}
+    for batch in (*_view.cycle_points(record), *_view.epoch_points(record)):
+        new = [Metric(*point) for point in batch if point.step > last.get(point.key, -1)]
+        client.log_batch(run.info.run_id, metrics=new)
+
+
+def _send_artifacts(client: "MlflowClient", run: "Run", record: Record) -> None:
+    """Files of the run folder that changed, and what each cycle chose.
+
+    Tags of the run say what is there, set after the upload.
+    """
+    run_id, tags = run.info.run_id, run.data.tags
+    there = json.loads(tags.get("rayal.files", "{}"))
+    files = dict(_view.files(record))
+    digests = {name: hashlib.sha256(data).hexdigest()[:16] for name, data in files.items()}
+    changed = [name for name, digest in digests.items() if there.get(name) != digest]
+    for name in changed:
+        _upload(client, run_id, name, files[name])
+    if changed:
+        client.set_tag(run_id, "rayal.files", json.dumps(digests))
+    _send_analysis(client, run, record)
+    for cycle in count(int(tags.get("rayal.selections", 0))):
+        if record.result(cycle, "select") is None:
+            return
+        chosen = stage_folder(record.folder, cycle, "select").read("chosen.csv")
+        _upload(client, run_id, f"selections/cycle-{cycle:03d}.csv", chosen)
+        client.set_tag(run_id, "rayal.selections", str(cycle + 1))
+
+
+def _send_analysis(client: "MlflowClient", run: "Run", record: Record) -> None:
+    """What was drawn of the run; all of it anew where any of it changed: it is drawn at once."""
+    files = _view.analysis(record)
+    digest = hashlib.sha256()
+    for name, data in files.items():
+        digest.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\0".encode())
+    if not files or run.data.tags.get("rayal.analysis") == digest.hexdigest():
+        return
+    for name, data in files.items():
+        _upload(client, run.info.run_id, f"{_view.ANALYSIS}/{name}", data)
+    client.set_tag(run.info.run_id, "rayal.analysis", digest.hexdigest())
+
+
+def _upload(client: "MlflowClient", run_id: str, path: str, data: bytes) -> None:
+    folder, _, name = path.rpartition("/")
+    with TemporaryDirectory(prefix="rayal-") as temporary:
+        file = Path(temporary) / name
+        file.write_bytes(data)
+        client.log_artifact(run_id, str(file), folder or None)
+
+
+def _send_status(client: "MlflowClient", run: "Run", record: Record, failed: bool) -> None:
+    status = _status(record, failed, run.info.status)
+    if status == run.info.status:
+        return
+    if status == "RUNNING":
+        client.update_run(run.info.run_id, status)
+    else:
+        client.set_terminated(run.info.run_id, status)
+
+
+def _status(record: Record, failed: bool, now: str) -> str:
+    """RUNNING also while a run waits for labels; KILLED if it stopped and can be continued."""
+    if record.complete:
+        return "FINISHED"
+    silence = record.heartbeat_age()
+    if failed or (silence is not None and silence > STALE):
+        return "FAILED"
+    if silence is not None:
+        return "RUNNING"
+    return "KILLED" if now == "RUNNING" else now

@@ -1,0 +1,1 @@
+"""From scores to a choice: rankings, greedy choices, distances, feature files."""

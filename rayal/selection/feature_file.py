@@ -1,0 +1,85 @@
+"""A file of features by unit id, such as those of a self-supervised encoder.
+
+`.npz` holds the arrays `ids` (N strings) and `features` (N x D); `.parquet` the columns `id`
+(string) and `features` (a list of D numbers of fixed size). Neither can hold code.
+"""
+
+import io
+import zipfile
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rayal.errors import DataError
+from rayal.selection.distances import Rows, check_finite
+from rayal.selection.scored import Scored
+from rayal.storage.folder import Folder
+from rayal.storage.ids import Ids, Places
+
+
+def features_of(pool: Scored, location: str | None) -> tuple[Rows, Rows]:
+    """Finite features of the pool, M x D, and of the labeled units, L x D: those of the file, or
+    without one those that the pass kept."""
+    if location is not None:
+        rows = read(location, Ids(chain(pool.ids, pool.labeled_ids)))
+        return rows[: len(pool.ids)], rows[len(pool.ids) :]
+    features = pool.kept["features"]
+    labeled = pool.labeled.get("features", features[:0])
+    check_finite(pool.ids, features, "features")
+    check_finite(pool.labeled_ids, labeled, "features")
+    return features, labeled
+
+
+def read(location: str, ids: Ids) -> NDArray[np.float32]:
+    """The features of these units, N x D, from an absolute path or URL.
+
+    Raises StorageError for a file that cannot be read; DataError for one of another form, one that
+    lacks a unit or has it twice, and for numbers that are not finite.
+    """
+    folder, _, name = location.rpartition("/")
+    kind = name.rpartition(".")[2]
+    if kind not in ("npz", "parquet"):
+        raise DataError(f"{location} is no .npz or .parquet file; features are read from these")
+    data = Folder(folder or "/").read(name)
+    try:
+        named, features = _npz(data) if kind == "npz" else _parquet(data)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, pa.ArrowException) as error:
+        raise DataError(
+            f"{location} does not hold ids and features, as rayal/selection/feature_file.py has it:"
+            f" {error}"
+        ) from error
+    if (different := len(named.array.unique())) < len(named):
+        raise DataError(f"{location} holds {len(named)} ids, {different} of them different")
+    places = Places(named).of(ids)
+    if len(missing := ids[places < 0]):
+        raise DataError(
+            f"{location} lacks {len(missing)} of {len(ids)} units, the first is {missing[0]!r}"
+        )
+    chosen: NDArray[np.float32] = features[places].astype(np.float32)
+    check_finite(ids, chosen, f"features in {location}")
+    return chosen
+
+
+def _npz(data: bytes) -> tuple[Ids, NDArray[Any]]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        ids, features = arrays["ids"], arrays["features"]
+    if ids.dtype.kind != "U":
+        raise ValueError(f"ids are {ids.dtype}, not strings")
+    if ids.ndim != 1 or features.ndim != 2 or len(ids) != len(features):
+        raise ValueError(f"ids of shape {ids.shape}, features of shape {features.shape}")
+    return Ids(map(str, ids)), features
+
+
+def _parquet(data: bytes) -> tuple[Ids, NDArray[Any]]:
+    table = pq.read_table(pa.BufferReader(data), columns=["id", "features"])
+    features = table["features"].combine_chunks()
+    if not pa.types.is_fixed_size_list(features.type):
+        raise ValueError(f"features are {features.type}, not lists of a fixed size")
+    values = features.flatten()
+    if features.null_count or values.null_count:
+        raise ValueError("some features are null")
+    return Ids(table["id"]), values.to_numpy().reshape(-1, features.type.list_size)

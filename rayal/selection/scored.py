@@ -1,0 +1,77 @@
+"""From scores to a choice: exact and deterministic, whatever the order the scores came in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayal.randomness import derive, unit_keys
+from rayal.storage.folder import FileLocation
+from rayal.storage.ids import CHUNK, Ids
+
+if TYPE_CHECKING:
+    from rayal.labeling.clicks import Region
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The candidates of one cycle that could be scored, M of them, sorted by id."""
+
+    ids: Ids  # M
+    scores: NDArray[np.float64] | None  # M, higher = label sooner; None for strategies without
+    costs: NDArray[np.float64]  # M, in the budget's unit
+    kept: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    """By signal name, M x width, float16: what the strategy's `kept` names. They may lie in a file:
+    a copy of all of them may not fit the memory."""
+    labeled_ids: Ids = field(default_factory=Ids)
+    """L, the labeled units, sorted; empty unless the strategy `scans_labeled`."""
+    labeled: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    """As `kept`, L x width, of the labeled units."""
+    trained: Mapping[str, FileLocation] = field(default_factory=dict)
+    """What the scored model was trained to: its `weights`, and each companion by name."""
+    regions: "Callable[[str], dict[int, Region]]" = field(default=lambda image: {})
+    """By number the regions of an image that are not bought, for strategies that choose these."""
+    overshoot: bool = False
+    """Whether the unit at which the budget would be exceeded is still bought."""
+
+
+def take_highest(pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Positions of the highest scores that the budget buys, best first.
+
+    Equal scores are ordered by a seeded key of the unit's id, so a constant score is a random
+    choice and no choice depends on how the pool was divided.
+    """
+    assert pool.scores is not None, "a strategy without scores must have its own select"
+    return spend(pool, ranking(pool.ids, pool.scores, rng), budget)
+
+
+def ranking(ids: Ids, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Positions by descending score; equal scores by a seeded 64-bit key of the id."""
+    return np.lexsort((tie_keys(ids, tie_secret(rng)), -scores))
+
+
+def tie_secret(rng: np.random.Generator) -> int:
+    """What makes the order of equals that of this generator."""
+    return derive(rng.bytes(16).hex())
+
+
+def tie_keys(ids: Ids, secret: int) -> NDArray[np.uint64]:
+    """One number per unit: of equals the lowest goes first."""
+    starts = range(0, max(len(ids), 1), CHUNK)
+    return np.concatenate([unit_keys(ids[start : start + CHUNK], secret) for start in starts])
+
+
+def spend(pool: Scored, order: NDArray[np.intp], budget: float) -> NDArray[np.intp]:
+    """The longest prefix of `order` whose costs stay within the budget; with `overshoot`, the
+    shortest that spends it."""
+    return order[: bought(pool.costs[order], budget, pool.overshoot)]
+
+
+def bought(costs: NDArray[np.float64], budget: float, overshoot: bool) -> int:
+    """How many units, bought one after the other, the budget is for."""
+    if overshoot:
+        before = np.concatenate([[0.0], np.cumsum(costs)[:-1]]) if len(costs) else costs
+        return int(np.searchsorted(before, budget, side="left"))
+    return int(np.searchsorted(np.cumsum(costs), budget, side="right"))

@@ -1,0 +1,1 @@
+"""What a model says about a batch of units: outputs, committees, dropout, gradients."""

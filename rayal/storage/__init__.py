@@ -1,0 +1,1 @@
+"""Files that are whole or absent, on any storage: folders, locks, journals, YAML, CSV, Parquet."""

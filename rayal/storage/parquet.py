@@ -1,0 +1,133 @@
+"""Parquet files that other programs wrote, anywhere: opened, and their columns compared."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayal.errors import DataError
+from rayal.storage.folder import located
+
+THREADS = 16  # that read footers; they wait for the storage most of the time
+
+
+class Footer(NamedTuple):
+    """What a file says about itself."""
+
+    types: dict[str, pa.DataType]
+    """Of the columns asked for."""
+    bytes: int
+    groups: tuple[int, ...]
+    """Rows of each row group."""
+    sizes: dict[str, int]
+    """Bytes of the columns asked for, all rows together, without compression."""
+
+
+def footers(files: Sequence[str], names: Sequence[str]) -> dict[str, Footer]:
+    """The footers of files, in their order; DataError naming the first that has other columns.
+
+    `names` are columns that each must have, once, and with one type; that of a file without rows
+    does not matter, and is given as that of the others.
+    """
+    with ThreadPoolExecutor(THREADS) as threads:
+        found = dict(zip(files, threads.map(partial(_footer, names), files), strict=True))
+    filled = [file for file, footer in found.items() if any(footer.groups)] or list(files)
+    for file in filled:
+        _compare(file, found[file].types, filled[0], found[filled[0]].types)
+    return {file: footer._replace(types=found[filled[0]].types) for file, footer in found.items()}
+
+
+@contextmanager
+def opened(file: str) -> Iterator[pq.ParquetFile]:
+    """The file; DataError naming it when it is not whole, then or while it is read."""
+    with readable(file), parquet_file(file) as parquet:
+        yield parquet
+
+
+@contextmanager
+def readable(place: str) -> Iterator[None]:
+    """DataError naming `place` for what cannot be read inside."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{place} cannot be read: {error}; restore it from a copy") from error
+
+
+def parquet_file(file: str, **reading: Any) -> pq.ParquetFile:
+    """The file at an absolute path or URL, with the options of pyarrow for reading.
+
+    Pages that have checksums are checked. Raises OSError or ArrowException.
+    """
+    fs, path = (None, file) if os.path.isabs(file) else located(file)
+    return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True, **reading)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds strings."""
+    return kind in (pa.string(), pa.large_string())
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether a column holds bytes of any length."""
+    return kind in (pa.binary(), pa.large_binary())
+
+
+def is_tensor(kind: pa.DataType) -> bool:
+    """Whether a column holds pixels: tensors of uint8, C H W, of one shape."""
+    return (
+        isinstance(kind, pa.FixedShapeTensorType)
+        and kind.value_type == pa.uint8()
+        and len(kind.shape) == 3
+        and kind.shape[0] in (1, 3)
+        and kind.permutation in (None, [0, 1, 2])
+    )
+
+
+def _footer(names: Sequence[str], file: str) -> Footer:
+    with opened(file) as parquet:
+        schema, metadata = parquet.schema_arrow, parquet.metadata
+        each = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    for name in names:
+        match schema.names.count(name):
+            case 0:
+                raise DataError(f"{file} has no column {name!r}; it has {', '.join(schema.names)}")
+            case 1:
+                continue
+            case times:
+                raise DataError(f"{file} has {times} columns {name!r}; rename all but one")
+    with readable(file):
+        size = os.stat(file).st_size if os.path.isabs(file) else _remote_size(file)
+    return Footer(
+        types={name: schema.field(name).type for name in names},
+        bytes=size,
+        groups=tuple(group.num_rows for group in each),
+        sizes={name: _stored(metadata.schema, each, name) for name in names},
+    )
+
+
+def _stored(schema: pq.ParquetSchema, groups: Sequence[pq.RowGroupMetaData], name: str) -> int:
+    """Of a column, which Parquet may have cut into several."""
+    paths = [schema.column(place).path for place in range(len(schema))]
+    own = [n for n, path in enumerate(paths) if path == name or path.startswith(f"{name}.")]
+    return sum(group.column(place).total_uncompressed_size for group in groups for place in own)
+
+
+def _remote_size(url: str) -> int:
+    fs, path = located(url)
+    return int(fs.info(path)["size"])
+
+
+def _compare(
+    file: str, types: dict[str, pa.DataType], first: str, expected: dict[str, pa.DataType]
+) -> None:
+    for name, kind in types.items():
+        if kind != expected[name]:
+            raise DataError(
+                f"{file}: column {name!r} holds {kind}, in {os.path.basename(first)}"
+                f" {expected[name]}; write it again with one type"
+            )

@@ -1,0 +1,176 @@
+"""Random changes of training images, in batch on any device, decided by numbers drawn beforehand.
+
+N images, C channels, K numbers per image. The masks of a dense task, N H W, move with their images.
+What happens to an image depends on the image and its own
+row of draws alone, so batch size and number of workers change nothing. The numbers are drawn on the
+CPU, so a GPU makes the same choices; it may round colours differently.
+"""
+
+from typing import TYPE_CHECKING, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor
+from torch.nn.functional import pad
+
+from rayal.data.datasets.base import ImageSpec
+from rayal.data.masks import IGNORE
+from rayal.errors import UsageError
+from rayal.training.windows import WINDOW_DRAWS, Window, cut_out, windows
+
+if TYPE_CHECKING:
+    from rayal.training.policy import Step
+
+FLIP, TOP, LEFT, CUT_ROW, CUT_COLUMN, POLICY = range(
+    6
+)  # columns of the draws; a policy's come last
+
+
+class Augment(BaseModel):
+    """Window, padded crop, flip, a policy, then cutout: each only where it is asked for.
+
+    Turning one of them on changes nothing about what the others draw.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    flip: bool = False
+    """Mirror every other image, by chance, left to right."""
+
+    window: tuple[PositiveInt, PositiveInt] | None = None
+    """Height and width of a random piece of the image, which is all that a training sees of it.
+    Where it sticks out of the image it shows the image's mean colour."""
+
+    scale: tuple[PositiveFloat, PositiveFloat] | None = None
+    """The image is that many times as large, at random, before the window is cut out."""
+
+    crop: int = Field(default=0, ge=0)
+    """Pad every side with this many black pixels, then crop back to size at any place."""
+
+    cutout: int = Field(default=0, ge=0)
+    """Side in pixels of a square painted over in the image's own mean colour; 0: none.
+
+    Its centre is any pixel, so it may stick out. Source: DeVries and Taylor 2017. Difference: they
+    fill with the mean of the training set.
+    """
+
+    policy: Literal["autoaugment", "randaugment"] | None = None
+    """A random pair or row of colour and geometric operations; 1 or 3 channels only."""
+
+    learned_on: Literal["cifar10", "imagenet", "svhn"] = "cifar10"
+    """The dataset that AutoAugment's policy was searched on."""
+
+    operations: int = Field(default=2, ge=1)
+    """How many operations RandAugment applies, one after the other (N in its paper)."""
+
+    magnitude: int = Field(default=9, ge=0, le=30)
+    """How strong RandAugment's operations are, 0 to 30 (M in its paper)."""
+
+    @model_validator(mode="after")
+    def _scaled_in_a_window(self) -> Self:
+        if self.scale and not self.window:
+            raise ValueError("scale needs a window: images of one size")
+        if self.scale and self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {list(self.scale)}: the smaller number comes first")
+        return self
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """All random numbers of n images for one epoch: (n, K) in [0, 1), on the CPU."""
+        draws = torch.rand(n, POLICY, generator=generator)
+        policy = torch.rand(n, 3 * len(self._steps()), generator=generator)
+        windows = torch.rand(n, WINDOW_DRAWS if self.window else 0, generator=generator)
+        return torch.cat([draws, policy, windows], dim=1)
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """The images (N C H W, uint8) after what their rows of `draws` (N K, CPU) decide."""
+        if self.window:
+            images = cut_out(images, self._windows(images, draws), self.window)
+        if self.crop:
+            images = self._crop(images, draws)
+        if self.flip:
+            images = self._flip(images, draws)
+        if self.policy:
+            images = self._apply_policy(images, draws[:, POLICY : POLICY + 3 * len(self._steps())])
+        if self.cutout:
+            images = self._cut_out(images, draws)
+        return images
+
+    def of_masks(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """The masks (N H W) of images after what the same rows of `draws` decide for these.
+
+        Raises UsageError for what has no counterpart: `crop` (use `window`) and `policy`.
+        """
+        if self.crop or self.policy:
+            raise UsageError(
+                "augment.crop and augment.policy cannot move masks; use augment.window, no policy"
+            )
+        masks = masks[:, None]
+        if self.window:
+            masks = cut_out(masks, self._windows(masks, draws), self.window, fill=IGNORE)
+        if self.flip:
+            masks = self._flip(masks, draws)
+        return masks[:, 0]
+
+    def _windows(self, images: Tensor, draws: Tensor) -> list[Window]:
+        assert self.window is not None
+        height, width = images.shape[2:]
+        return windows((height, width), self.window, self.scale, draws[:, -WINDOW_DRAWS:])
+
+    def _crop(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Each image's own window, out of a view of all windows of the padded images."""
+        height, width = images.shape[2:]
+        padded = pad(images, [self.crop] * 4)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # N C top left H W
+        top, left = (_pick(draws[:, i], 2 * self.crop + 1) for i in (TOP, LEFT))
+        return windows[torch.arange(len(images)), :, top, left]
+
+    def _flip(self, images: Tensor, draws: Tensor) -> Tensor:
+        flipped = (draws[:, FLIP] < 0.5).to(images.device)
+        return torch.where(flipped[:, None, None, None], images.flip(3), images)
+
+    def _apply_policy(self, images: Tensor, draws: Tensor) -> Tensor:
+        """One call for all images that get the same operation at the same level, step by step."""
+        if images.shape[1] not in (1, 3):
+            raise UsageError(
+                f"augment.policy {self.policy!r} needs images of 1 or 3 channels, these have "
+                f"{images.shape[1]}; set it to null"
+            )
+        from rayal.training import policy
+
+        together = self.policy == "autoaugment"
+        return policy.apply(images, draws, self._steps(), together=together)
+
+    def _cut_out(self, images: Tensor, draws: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        rows = self._covered(draws[:, CUT_ROW], height).to(images.device)
+        columns = self._covered(draws[:, CUT_COLUMN], width).to(images.device)
+        hole = rows[:, None, :, None] & columns[:, None, None, :]  # N 1 H W
+        mean = images.sum(dim=(2, 3), keepdim=True) // (height * width)  # N C 1 1
+        return torch.where(hole, mean.to(images.dtype), images)
+
+    def _covered(self, draws: Tensor, size: int) -> Tensor:
+        """Which of `size` positions the cutout covers: N -> N size."""
+        first = _pick(draws, size) - self.cutout // 2
+        position = torch.arange(size) - first[:, None]
+        return (position >= 0) & (position < self.cutout)
+
+    def _steps(self) -> "tuple[Step, ...]":
+        if self.policy is None:
+            return ()
+        from rayal.training import policy
+
+        if self.policy == "autoaugment":
+            return policy.autoaugment(self.learned_on)
+        return (policy.randaugment(self.magnitude),) * self.operations
+
+
+def normalise(images: Tensor, image: ImageSpec) -> Tensor:
+    """What networks see: uint8 in [0, 255] -> float32, (x / 255 - mean) / std, contiguous."""
+    mean = torch.tensor(image.mean, device=images.device)[:, None, None]
+    std = torch.tensor(image.std, device=images.device)[:, None, None]
+    return images.contiguous().float().div_(255).sub_(mean).div_(std)
+
+
+def _pick(draws: Tensor, n: int) -> Tensor:
+    """One of 0 .. n-1 for each number in [0, 1), also for the largest float below 1."""
+    return (draws * n).long()

@@ -1,0 +1,316 @@
+"""The contract of a training scheme: how a model learns from labeled images, one step at a time.
+
+B images of a batch on this worker, C classes, H W pixels (of a dense task those of the crops that
+training sees); * is nothing for classification, H W for segmentation. A *step* is one update of the
+weights; an *epoch* is one pass over the labeled set, however many steps that takes.
+"""
+
+import math
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from rayal.data.tasks.base import Task, TaskName
+from rayal.models.base import Outputs, computing
+from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
+from rayal.parts import Component
+from rayal.training.augment import Augment
+
+POLY_POWER = 0.9
+
+
+class Batch(NamedTuple):
+    """What one worker sees in one step."""
+
+    images: Tensor  # B channels H W float, augmented and normalised
+    labels: Tensor  # B *
+    step: int
+    """Steps done before this one, in this training."""
+    steps: int
+    """Steps of the whole training."""
+    unlabeled: Tensor | None = None
+    """Bu channels H W float, augmented and normalised: where the scheme asks for `unlabeled`."""
+    weight: float = 1.0
+    """B times workers, over the size of the global batch: turns the mean over workers of their
+    mean gradients into the mean over the global batch, also where they hold unequal parts."""
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, in [0, 1)."""
+        return self.step / self.steps
+
+
+class Unlabeled(NamedTuple):
+    """What a training sees of the unlabeled pool."""
+
+    batch_size: int
+    """Images of one step, on all workers together; a multiple of the workers."""
+    fixed: bool = False
+    """Every step sees the same images, each time augmented anew."""
+
+
+class TrainingScheme(Component):
+    """The numbers every scheme shares: length, optimizer, schedule and augmentation."""
+
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
+    """Tasks it is defined for."""
+    requires_warm: ClassVar[bool] = False
+    """Whether it makes sense only where each cycle continues from the last one's weights."""
+
+    steps: PositiveInt | None = None
+    """Length of one training in updates; null: counted in `epochs`."""
+    epochs: PositiveInt | None = Field(
+        default_factory=lambda given: None if given.get("steps") else 200
+    )
+    """Length of one training in passes over the labeled set: 200 where `steps` is null."""
+    batch_size: int = Field(default=128, ge=2)
+    """Images of one step, on all workers together."""
+    lr: float = Field(default=0.1, gt=0)
+    """Learning rate at the first step; the schedule multiplies it."""
+    last_layer_lr: float = Field(default=1.0, gt=0)
+    """The last layer learns this many times as fast (10 for DeepLab on pretrained weights)."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """`adam` has betas `momentum` and 0.999."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: NonNegativeFloat = 5e-4
+    """L2 penalty on all weights, batch norm and biases included."""
+    nesterov: bool = False
+    """Nesterov's momentum instead of the classical one."""
+    schedule: Literal["constant", "multistep", "cosine", "cosine_7_16", "poly"] = "multistep"
+    """`multistep`: times `gamma` at each milestone; `cosine`: (1 + cos(pi t)) / 2, down to 0;
+    `cosine_7_16`: cos(7 pi t / 16), down to 0.195 (UDA); `poly`: (1 - t)^0.9 (DeepLab); t is the
+    share of the training done."""
+    milestones: tuple[PositiveInt, ...] = Field(
+        default_factory=lambda given: (max(1, 4 * _length(given) // 5),)
+    )
+    """Epochs (or steps, where the length is in steps) after which `multistep` multiplies: one at
+    80 % of the training unless given."""
+    gamma: float = Field(default=0.1, gt=0)
+    """Factor of `multistep`."""
+    augment: Augment = Augment()
+    """What happens to a training image before the model sees it."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16`: forward and backward passes in bfloat16; weights and updates stay in float32."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(
+                f"a training has either epochs ({self.epochs}) or steps ({self.steps}): "
+                "give one and set the other to null"
+            )
+        if self.schedule == "multistep" and max(self.milestones, default=0) > self.length:
+            unit = "epochs" if self.steps is None else "steps"
+            raise ValueError(
+                f"milestones {self.milestones} go beyond the training's {self.length} {unit}"
+            )
+        if self.nesterov and (self.momentum == 0 or self.optimizer != "sgd"):
+            raise ValueError("nesterov needs optimizer sgd and a momentum above 0")
+        return self
+
+    @property
+    def length(self) -> int:
+        """Epochs, or steps where the training is counted in steps."""
+        return self.epochs or self.steps or 0
+
+    def lr_at(self, step: int, steps: int) -> float:
+        """The learning rate of step `step` of `steps`; depends on nothing else."""
+        progress = step / steps
+        if self.schedule == "multistep":
+            passed = step * self.length // steps  # in integers: exact on the milestone
+            return self.lr * self.gamma ** sum(epoch <= passed for epoch in self.milestones)
+        if self.schedule == "cosine":
+            return self.lr * (1 + math.cos(math.pi * progress)) / 2
+        if self.schedule == "cosine_7_16":
+            return self.lr * math.cos(math.pi * progress * 7 / 16)
+        if self.schedule == "poly":
+            return self.lr * math.pow(1 - progress, POLY_POWER)
+        return self.lr
+
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        """What the scheme itself trains with beside the model."""
+        return ()
+
+    def unlabeled(self, cycle: int) -> Unlabeled | None:
+        """What it sees of the unlabeled pool in this cycle; None for nothing."""
+        return None
+
+    @abstractmethod
+    def start(
+        self, model: nn.Module, task: Task, companions: Mapping[str, Companion], cycle: int
+    ) -> "Learner":
+        """A learner of this scheme around `model`; all are already on their device."""
+
+
+class Learner:
+    """One training in progress: the model, what updates it and how.
+
+    A scheme's own learner overrides `loss` or `per_unit_loss` (another objective) or `step` (a
+    second player); what it keeps between steps belongs into a companion.
+    """
+
+    def __init__(
+        self,
+        scheme: TrainingScheme,
+        model: nn.Module,
+        task: Task,
+        companions: Mapping[str, Companion],
+    ) -> None:
+        self.scheme, self.task, self.companions = scheme, task, companions
+        self.model = model.train()
+        """The network that evaluation and scoring use."""
+        self.network = distributed(model)
+        """What a forward pass goes through: the model, or the model shared by all workers."""
+        self._noted: dict[str, Tensor] = {}
+        learning = [c.train() for c in companions.values() if isinstance(c, LearningCompanion)]
+        self._companion_losses = [distributed(companion) for companion in learning]
+        self.optimizer = self._optimizer()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Of all that is trained; a group's `scale` multiplies the scheme's learning rate."""
+        x, parts = self.scheme, [(self.model, 1.0), *((c, 1.0) for c in self.companions.values())]
+        if x.last_layer_lr != 1:
+            parts.insert(0, (self.model.classifier, x.last_layer_lr))  # type: ignore[arg-type]
+        groups, seen = list[dict[str, Any]](), set[Tensor]()
+        for part, scale in parts:
+            fresh = [p for p in part.parameters() if p.requires_grad and p not in seen]
+            seen.update(fresh)
+            if fresh:
+                groups.append({"params": fresh, "scale": scale})
+        if x.optimizer == "adam":
+            betas = (x.momentum, 0.999)
+            return torch.optim.Adam(groups, lr=x.lr, betas=betas, weight_decay=x.weight_decay)
+        return torch.optim.SGD(
+            groups,
+            lr=x.lr,
+            momentum=x.momentum,
+            weight_decay=x.weight_decay,
+            nesterov=x.nesterov,
+        )
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """One update; returns what is worth plotting, as scalars: means over the batch."""
+        self._noted = {}
+        self.set_lr(batch)
+        with computing(batch.images.device, self.scheme.precision):
+            loss = self.loss(batch)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss * batch.weight)
+        self.optimizer.step()
+        share_buffers(self.model)
+        for companion in self.companions.values():
+            companion.after_step(self.model)
+        return {"loss": loss.detach(), **self._noted}
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The scalar to minimise: here the mean task loss, plus the companions'."""
+        return self.supervised_loss(self.network(batch.images), batch)
+
+    def supervised_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Mean loss of the labeled images, plus the companions'; notes the accuracy.
+
+        All workers have to call it in every step.
+        """
+        outputs = outputs._replace(logits=outputs.logits.float())
+        for companion in self.companions.values():
+            companion.observe(outputs, batch.labels)
+        per_unit = self.per_unit_loss(outputs, batch)
+        self.note(accuracy=self.task.accuracy(outputs.logits, batch.labels))
+        loss = self._mean(per_unit, batch)
+        for companion_loss in self._companion_losses:
+            loss = loss + companion_loss(outputs, per_unit.detach(), batch.progress)
+        return loss
+
+    def per_unit_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """One loss per labeled image, (B,): the task's."""
+        return self.task.loss(outputs.logits, batch.labels)
+
+    def _mean(self, per_unit: Tensor, batch: Batch) -> Tensor:
+        """Mean of (B,), each image counted as the task weighs it, a scalar.
+
+        Times `Batch.weight`, and then averaged over workers, it is that of the global batch.
+        """
+        weights = self.task.weights(batch.labels)
+        if weights is None:
+            return per_unit.mean()
+        total = weights.sum()
+        if workers() > 1:
+            dist.all_reduce(total)  # parts of equal size may hold unequal numbers of labels
+        share = (per_unit * weights).sum() / torch.where(total > 0, total, 1.0)
+        return share * (workers() / batch.weight)
+
+    def note(self, **values: Tensor) -> None:
+        """Adds scalars to what this step returns."""
+        self._noted |= {name: value.detach() for name, value in values.items()}
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        first = self.optimizer.param_groups[0]
+        return float(first["lr"] / first["scale"])
+
+    def set_lr(self, batch: Batch) -> None:
+        """Sets the learning rate of this step in every group."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["scale"] * self.scheme.lr_at(batch.step, batch.steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a training needs to continue as if it had never stopped."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "companions": {name: each.state_dict() for name, each in self.companions.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from a `state_dict` of the same scheme, model and companions."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, companion in self.companions.items():
+            companion.load_state_dict(state["companions"][name])
+
+
+def distributed(module: nn.Module) -> nn.Module:
+    """The module with its gradients averaged over all workers of this training, if there are any.
+
+    Batch norm normalises each worker's part by itself. DDP's own copying of buffers is off: it
+    would overwrite them between two forward passes of one step; see `share_buffers`.
+    """
+    if workers() == 1:
+        return module
+    with warnings.catch_warnings():
+        # what torch 2.15 asks for instead is not there before
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        return DistributedDataParallel(module, broadcast_buffers=False)
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Gives all workers worker 0's floating-point buffers, the running statistics, in one message.
+
+    Counters are the same everywhere.
+    """
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    if workers() == 1 or not buffers:
+        return
+    flat = torch.cat([buffer.flatten() for buffer in buffers])
+    dist.broadcast(flat, src=0)
+    sizes = [buffer.numel() for buffer in buffers]
+    for buffer, values in zip(buffers, torch.split(flat, sizes), strict=True):
+        buffer.copy_(values.view_as(buffer))
+
+
+def workers() -> int:
+    """Processes that train this model together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _length(given: dict[str, Any]) -> int:
+    """`length` from the fields validated so far."""
+    return given.get("epochs") or given.get("steps") or 1

@@ -1,0 +1,150 @@
+"""What a training sees: batches of the labeled set, the same wherever the images lie.
+
+The order of an epoch and its augmentation are drawn from (seed, cycle, epoch) and indexed by an
+image's place in the labeled list. So a batch depends neither on where images are kept, nor on how
+many workers share it, nor on restarts. n labeled images, B of one batch on this worker.
+"""
+
+from collections.abc import Iterator
+from itertools import repeat
+
+import torch
+from torch import Tensor
+
+from rayal.data.datasets.base import ImageSpec
+from rayal.errors import DataError, UsageError
+from rayal.randomness import Key, torch_generator
+from rayal.training.augment import Augment, normalise
+from rayal.training.base import Batch, TrainingScheme, Unlabeled
+from rayal.training.images import Items
+
+LEAST = 2  # images that every worker has in every batch: batch norm cannot train on one
+
+
+class Feed:
+    """The batches of one training on one worker."""
+
+    def __init__(
+        self,
+        images: Items,
+        labels: Items,
+        count: int,
+        scheme: TrainingScheme,
+        spec: ImageSpec,
+        *,
+        key: tuple[Key, ...],
+        rank: int = 0,
+        workers: int = 1,
+        unlabeled: "UnlabeledFeed | None" = None,
+    ) -> None:
+        """`count` is n, of images and labels; `key` is what random numbers are drawn from: seed and
+        cycle."""
+        self.images, self.labels, self.count = images, labels, count
+        self.scheme, self.spec = scheme, spec
+        self.key, self.rank, self.workers = key, rank, workers
+        self.unlabeled = unlabeled
+        self.ends = batch_ends(count, scheme.batch_size, workers)
+        self.steps = scheme.steps or scheme.length * len(self.ends)
+        """Steps of the whole training."""
+        self.epochs = -(-self.steps // len(self.ends))
+        """Passes over the labeled set, the last one perhaps not whole."""
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """This worker's part of every batch of an epoch (counted from 0)."""
+        first = epoch * len(self.ends)
+        order = torch.randperm(self.count, generator=torch_generator(*self.key, "train", epoch))
+        batches = order.tensor_split(self.ends[:-1])[: self.steps - first]
+        parts = [batch.tensor_split(self.workers)[self.rank] for batch in batches]
+        augment = self.scheme.augment
+        draws = augment.draw(self.count, torch_generator(*self.key, "augment", epoch))
+        steps = range(first, first + len(parts))
+        others = repeat(None) if self.unlabeled is None else self.unlabeled.batches(steps)
+        items = zip(self.images.batches(parts), self.labels.batches(parts), others, strict=False)
+        for step, (images, labels, unlabeled) in enumerate(items):
+            part = parts[step]
+            dense = labels.ndim > 1
+            yield Batch(
+                images=normalise(augment(images, draws[part]), self.spec),
+                labels=augment.of_masks(labels, draws[part]) if dense else labels,
+                step=first + step,
+                steps=self.steps,
+                unlabeled=unlabeled,
+                weight=len(part) * self.workers / len(batches[step]),
+            )
+
+
+class UnlabeledFeed:
+    """The unlabeled batches of one training on one worker.
+
+    Step s sees places [s B, (s + 1) B) of an endless row of permutations of the pool, one after
+    the other: every image once before any a second time.
+    """
+
+    def __init__(
+        self,
+        images: Items,
+        count: int,
+        wanted: Unlabeled,
+        augment: Augment,
+        spec: ImageSpec,
+        *,
+        key: tuple[Key, ...],
+        rank: int = 0,
+        workers: int = 1,
+    ) -> None:
+        """`count` is the number of unlabeled images, all of them in `images`."""
+        self.images, self.count, self.wanted = images, count, wanted
+        self.augment, self.spec = augment, spec
+        self.key, self.rank, self.workers = key, rank, workers
+        self._turns: dict[int, Tensor] = {}
+
+    def batches(self, steps: range) -> Iterator[Tensor]:
+        """This worker's part of each step's batch: Bu channels H W, augmented, normalised."""
+        parts = [self._places(step).tensor_split(self.workers)[self.rank] for step in steps]
+        size = self.wanted.batch_size
+        for step, images in zip(steps, self.images.batches(parts), strict=True):
+            draws = self.augment.draw(size, torch_generator(*self.key, "unlabeled augment", step))
+            own = torch.arange(size).tensor_split(self.workers)[self.rank]
+            yield normalise(self.augment(images, draws[own]), self.spec)
+
+    def _places(self, step: int) -> Tensor:
+        size = self.wanted.batch_size
+        start = 0 if self.wanted.fixed else step * size
+        return torch.cat(
+            [
+                self._permutation(turn)[
+                    max(start - turn * self.count, 0) : start + size - turn * self.count
+                ]
+                for turn in range(start // self.count, (start + size - 1) // self.count + 1)
+            ]
+        )
+
+    def _permutation(self, turn: int) -> Tensor:
+        if turn not in self._turns:
+            generator = torch_generator(*self.key, "unlabeled", turn)
+            self._turns[turn] = torch.randperm(self.count, generator=generator)
+            self._turns.pop(turn - 2, None)
+        return self._turns[turn]
+
+
+def batch_ends(images: int, batch_size: int, workers: int) -> list[int]:
+    """Where each batch of an epoch ends.
+
+    A last batch too small to give every worker two images joins the one before. Raises UsageError
+    for a batch size, and DataError for a labeled set, that is too small for even one such batch.
+    """
+    least = LEAST * workers
+    if batch_size < least:
+        raise UsageError(
+            f"scheme.batch_size {batch_size} gives {workers} training workers less than {LEAST}"
+            " images each; raise it, or lower compute.train_workers"
+        )
+    if images < least:
+        raise DataError(
+            f"labeled images: {images}, but {workers} training workers need {LEAST} each (batch"
+            " norm); raise budget.initial, or lower compute.train_workers"
+        )
+    ends = [*range(batch_size, images, batch_size), images]
+    if len(ends) > 1 and ends[-1] - ends[-2] < least:
+        del ends[-2]
+    return ends

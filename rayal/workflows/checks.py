@@ -1,0 +1,165 @@
+"""What makes a run impossible on its data and machine, all at once, before anything starts."""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from rayal.data.datasets.base import Card, Store
+from rayal.errors import DataError, StorageError, UsageError
+from rayal.experiment.experiment import Compute, Experiment
+from rayal.models.base import build
+from rayal.models.companions.base import CompanionSpec
+from rayal.signals.dropout import dropout_layers
+from rayal.training.feed import batch_ends
+
+
+class Resources(NamedTuple):
+    """What a machine or a cluster has."""
+
+    cpus: int
+    gpus: int
+
+    @classmethod
+    def here(cls) -> "Resources":
+        """Those of this machine."""
+        return cls(os.cpu_count() or 1, torch.cuda.device_count())
+
+
+def check(x: Experiment, card: Card, resources: Resources | None = None) -> None:
+    """Raises UsageError with everything that makes the run impossible on this data, and on these
+    resources where they are known."""
+    problems = list(_impossible(x, card))
+    if resources is not None:
+        problems += shortages(x.compute, resources)
+    if problems:
+        raise UsageError.of(problems, where=f"experiment {x.name!r}")
+
+
+def check_strategies(x: Experiment, store: Store) -> None:
+    """Raises what a strategy finds wrong for the units of this pool, such as an absent file."""
+    good = [unit for unit in store.pool.ids() if unit not in store.card.bad]
+    for strategy in x.scored().values():
+        strategy.check(good)
+
+
+def warnings(x: Experiment, card: Card) -> Iterator[str]:
+    """What is possible, and worth a second look."""
+    budget = x.budget
+    even = budget.unit == "samples"
+    if even and (rest := (budget.total - budget.initial) % budget.per_cycle):
+        yield f"budget: the last cycle buys the {rest} that are left, not {budget.per_cycle}"
+    if budget.initial < len(card.classes) and not x.task.dense:
+        yield f"budget.initial: {budget.initial} labels cannot show all {len(card.classes)} classes"
+    if x.start == "cold" and (names := _looking_back(x)):
+        yield f"start: after a cold start {names} measures mostly the new weights; use warm"
+    if x.ensemble > 1 and not _asks_ensemble(x):
+        yield f"ensemble: {x.ensemble} models are trained and no strategy asks more than one; use 1"
+    if card.bad:
+        yield f"dataset: {len(card.bad)} images cannot be decoded and will not be used"
+    if across := card.duplicates.get("across", 0):
+        yield f"dataset: {across} test images are also in the pool"
+
+
+def _asks_ensemble(x: Experiment) -> bool:
+    return any("ensemble_log_probs" in s.needs | s.kept() for s in x.scored().values())
+
+
+def _looking_back(x: Experiment) -> str:
+    strategies = x.scored().items()
+    return ", ".join(name for name, s in strategies if s.reference(1) == "previous")
+
+
+def _impossible(x: Experiment, card: Card) -> Iterator[str]:
+    pool = f"the {card.pool} images of the pool"
+    counted = x.budget.unit == "samples"
+    if counted and x.budget.total > card.pool:
+        yield f"budget.total: {x.budget.total} is more than {pool}"
+    if x.candidates is not None and x.candidates > card.pool:
+        yield f"candidates: {x.candidates} is more than {pool}; null scores all of them"
+    if len(card.bad) > x.max_bad:
+        yield f"max_bad: {x.max_bad} is less than the {len(card.bad)} images that are undecodable"
+    try:
+        first = x.budget.initial if counted else x.scheme.batch_size
+        batch_ends(first, x.scheme.batch_size, x.compute.train_workers)
+    except DataError as error:
+        yield str(error)
+    try:
+        x.oracle.check(card)
+    except UsageError as error:
+        yield str(error)
+    try:
+        network = build(x.model, len(card.classes), card.image, seed=0)
+        yield from dict.fromkeys(_misfits(x, card, network))
+        asking = [name for name, each in x.scored().items() if "mc_log_probs" in each.needs]
+        if asking and not dropout_layers(network):
+            names = ", ".join(asking)
+            yield f"model.dropout: is 0, but {names} needs some (0.5 in the literature)"
+    except (UsageError, StorageError) as error:
+        yield str(error)
+
+
+def _misfits(x: Experiment, card: Card, network: nn.Module) -> Iterator[str]:
+    """What the model cannot do with the windows that a training sees, and companions with those,
+    with the whole images that strategies score, and with the network."""
+    image, window, beside = card.image, x.scheme.augment.window, x.companions().values()
+    scored = [spec for strategy in x.scored().values() for spec in strategy.companions()]
+    if window:
+        height, width = window
+        if reason := x.model.accepts(image.model_copy(update={"height": height, "width": width})):
+            yield _small_window(window, f"model {x.model.part_name()!r}: {reason}")
+        for spec in beside:
+            if reason := spec.accepts(height, width):
+                yield _small_window(window, reason)
+    for spec in scored if window else beside:
+        if reason := spec.accepts(image.height, image.width):
+            yield f"dataset: {x.dataset.part_name()!r}, but {reason}; use larger images"
+    for spec in beside:
+        if reason := _unbuildable(x, card, network, spec):
+            askers = ", ".join(_askers(x, spec))
+            yield f"model: {x.model.part_name()!r}, but {askers}: {reason}"
+
+
+def _small_window(window: tuple[int, int], reason: str) -> str:
+    return f"scheme.augment.window: {list(window)}, but {reason}; choose another"
+
+
+def _unbuildable(x: Experiment, card: Card, network: nn.Module, spec: CompanionSpec) -> str | None:
+    """None, or why a companion cannot be made for this network."""
+    untrained = x.model.model_copy(update={"pretrained": None})
+    fresh = partial(build, untrained, len(card.classes), card.image, seed=0)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            spec.build(network, len(card.classes), fresh)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def _askers(x: Experiment, spec: CompanionSpec) -> Iterator[str]:
+    """The parts of the experiment that want this companion."""
+    if spec in x.scheme.companions():
+        yield x.scheme.part_name()
+    for column, strategy in x.scored().items():
+        if spec in strategy.companions():
+            yield column
+
+
+def shortages(compute: Compute, has: Resources) -> Iterator[str]:
+    """What a machine or cluster that has this cannot give."""
+    if compute.device == "cuda" and not has.gpus:
+        yield "compute.device: cuda, but there is no GPU; use cpu or auto"
+        return
+    on_gpu = has.gpus > 0 and compute.device != "cpu"
+    kind, there = ("GPUs", has.gpus) if on_gpu else ("CPUs", has.cpus)
+    per_worker = 1 if on_gpu else compute.cpus_per_worker or 1
+    demands = {
+        "compute.train_workers": compute.train_workers * per_worker,
+        "compute.scorers": compute.scorers or 1,
+    }
+    for key, wanted in demands.items():
+        if wanted > there:
+            yield f"{key}: takes {wanted} {kind}, there are {there}"

@@ -1,0 +1,210 @@
+"""What a run will do and what it will cost, before anything starts."""
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from rayal.data.datasets.base import Card, Store
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import build, last_layer, save_weights
+from rayal.models.card import ModelCard
+from rayal.storage.folder import Json
+from rayal.strategies._regions import RegionStrategy
+from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
+from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
+from rayal.workflows.plan.probe import Probe, measure
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+ID_BYTES, SCORE_BYTES, KEPT_BYTES = 24, 8, 2  # id and status, float64, float16 in a row of scores
+CHECKPOINTS = 3  # two are kept while a third is written
+MOMENTS = {"sgd": 1, "adam": 2}  # numbers that an optimizer keeps of each weight
+PRICED = 32  # images whose cost is asked for, where units differ in cost
+CONNECT_SECONDS, TRAIN_SECONDS, SCORE_SECONDS = 6.0, 10.0, 4.0
+"""Start-up on Ray: of Ray itself, of a training's workers, of a pass's actors (2 cores, 2.60)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cycles of a run, and what they need."""
+
+    cycles: tuple[Cycle, ...]
+    seconds: tuple[float, ...] | None
+    """Of each cycle on this machine, start-up included; None where nothing was timed."""
+    probe: Probe | None
+    disk: dict[str, int]
+    """What the run folder holds -> bytes, before compression."""
+    memory: dict[str, int]
+    """What a training worker holds -> bytes."""
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> Json:
+        """As JSON."""
+        return asdict(self) | {"cycles": [cycle._asdict() for cycle in self.cycles]}
+
+    def to_rich(self) -> "Group":
+        """As a table of the cycles, the totals below it."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*Cycle._fields, *(["time"] if self.seconds else []), box=None)
+        for column in table.columns:
+            column.justify = "right"
+        for i, cycle in enumerate(self.cycles):
+            time = [_duration(self.seconds[i])] if self.seconds else []
+            table.add_row(*(f"{number:,}" for number in cycle), *time)
+        return Group(table, Text("\n".join(["", *self._totals()])))
+
+    def _totals(self) -> Iterator[str]:
+        if self.seconds and self.probe:
+            yield f"time    {_duration(sum(self.seconds))} on this machine ({self.probe.device})"
+        for title, sizes in (("disk", self.disk), ("memory", self.memory)):
+            parts = ", ".join(f"{what} {_size(size)}" for what, size in sizes.items())
+            yield f"{title:7} {_size(sum(sizes.values()))}: {parts}"
+        for warning in self.warnings:
+            yield f"warning: {warning}"
+
+
+def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
+    """The plan of an experiment; with `probe`, times a few batches of it on this machine.
+
+    Raises UsageError like `check`. That this machine lacks what is asked for is only a warning: the
+    plan may be for a cluster.
+    """
+    card = store.card
+    check(x, card)
+    check_strategies(x, store)
+    cycles, network = tuple(plan_cycles(x, card, _prices(x, store))), _network(x, card)
+    timed = measure(x, store) if probe else None
+    return Plan(
+        cycles=cycles,
+        seconds=tuple(_seconds(x, cycle, timed) for cycle in cycles) if timed else None,
+        probe=timed,
+        disk=_disk(x, card, cycles, network),
+        memory=_memory(x, card, cycles, network),
+        warnings=(*warnings(x, card), *shortages(x.compute, Resources.here())),
+    )
+
+
+def _prices(x: Experiment, store: Store) -> Prices:
+    """Of some images of the pool."""
+    if x.budget.unit == "samples":
+        return Prices()
+    ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
+    some = [ids[i] for i in np.linspace(0, len(ids) - 1, min(len(ids), PRICED)).astype(int)]
+    clicks = float(x.oracle.costs(store, some).sum())
+    image = max(1.0, clicks / len(some))
+    if not isinstance(x.strategy, RegionStrategy):
+        return Prices(image, image)
+    regions = sum(len(found) for found in x.oracle.regions(store, some).values())
+    return Prices(image, max(1.0, clicks / max(1, regions)))
+
+
+def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
+    """How long a cycle takes on this machine."""
+    train = x.ensemble * cycle.steps * probe.step(min(cycle.labels, x.scheme.batch_size))
+    seen = cycle.scored + (cycle.labels if cycle.scored and _scans_labeled(x) else 0)
+    score = seen * probe.score[min(cycle.cycle, 1)]
+    work = train + cycle.evaluated * probe.evaluate + score
+    if x.compute.engine == "local":
+        return work
+    work += TRAIN_SECONDS + (SCORE_SECONDS if cycle.scored else 0)
+    return work + (CONNECT_SECONDS if cycle.cycle == 0 else 0)
+
+
+def _disk(
+    x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
+) -> dict[str, int]:
+    about = ModelCard.of(x.model, card, x.scheme.precision, x.task).metadata()
+    weights = len(save_weights(network, about))
+    kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
+    kept += ["probs"] if x.keeps_probs(0) else []
+    widths = {"features": feature_width(network), "noise": 1}
+    if "grid_entropy" in kept:
+        widths["grid_entropy"] = 2 + math.prod(_grid(network, card))
+    numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
+    row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
+    beside = sum(_companions(x, card, network).values())
+    scans = _scans_labeled(x)
+    rows = sum(cycle.scored + (cycle.labels if scans else 0) for cycle in cycles if cycle.scored)
+    return {
+        "weights": (weights + beside) * len(cycles) * x.ensemble,
+        "scores": row * rows,
+        "checkpoints while training": CHECKPOINTS * (1 + MOMENTS[x.scheme.optimizer]) * weights,
+    }
+
+
+def _grid(network: nn.Module, card: Card) -> tuple[int, ...]:
+    """Height and width of the grid of predictions, found without computing them."""
+    with torch.no_grad():
+        images = torch.empty(1, *card.image.shape, device="meta")
+        logits = copy.deepcopy(network).to("meta").eval()(images).logits
+    return tuple(logits.shape[2:])
+
+
+def feature_width(network: nn.Module) -> int:
+    """D: what the last layer reads, or of dense networks the channels of what it reads."""
+    last = last_layer(network)
+    width: int = cast(Any, network).layer_channels[-1] if last is None else last.weight.shape[1]
+    return width
+
+
+def _scans_labeled(x: Experiment) -> bool:
+    """Whether labeled units go through the pass as well."""
+    return any(strategy.scans_labeled for strategy in x.scored().values())
+
+
+def _memory(
+    x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
+) -> dict[str, int]:
+    def resident(images: int, size: int) -> int:  # in uint8
+        return images * size if images * size <= x.compute.resident_bytes else 0  # else streamed
+
+    image, pixels = math.prod(card.image.shape), card.image.height * card.image.width
+    most = cycles[-1].labels
+    sizes = {
+        "labeled images": resident(most, image),
+        "weights, gradients and optimizer": (2 + MOMENTS[x.scheme.optimizer])
+        * len(save_weights(network)),
+    }
+    if x.task.dense:
+        sizes["masks"] = resident(most, pixels)
+        maps = 4 * len(card.classes) * pixels  # float32
+        sizes["a class map of each image of a scored batch"] = x.compute.score_batch * maps
+    if x.scheme.unlabeled(1):
+        sizes["unlabeled images"] = resident(card.pool - cycles[0].labels, image)
+    return sizes | _companions(x, card, network)
+
+
+def _companions(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
+    """Bytes of what lives beside the model, by name."""
+    return {
+        name: len(save_weights(spec.build(network, len(card.classes), lambda: _network(x, card))))
+        for name, spec in x.companions().items()
+    }
+
+
+def _network(x: Experiment, card: Card) -> nn.Module:
+    return build(x.model, len(card.classes), card.image, seed=0)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

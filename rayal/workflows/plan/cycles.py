@@ -1,0 +1,91 @@
+"""What the cycles of a run will do, in numbers of images, updates and purchases."""
+
+import math
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+from rayal.data.card import Card
+from rayal.experiment.experiment import Experiment
+from rayal.signals.batch import SignalName
+from rayal.strategies._regions import RegionStrategy
+from rayal.training.feed import batch_ends
+
+MODEL_FREE: frozenset[SignalName] = frozenset({"images", "noise", "previous_probs"})
+ROUNDING = 1e-9  # of a sum of prices
+
+
+class Cycle(NamedTuple):
+    """What one cycle does."""
+
+    cycle: int
+    labels: int
+    """Images trained on."""
+    steps: int
+    """Updates of the weights, of each member of an ensemble."""
+    evaluated: int
+    """Test images."""
+    scored: int
+    """Candidates; 0 in the last cycle, which only trains and evaluates."""
+    passes: int
+    """Networks that each candidate goes through."""
+    bought: int
+    """Images, or regions of these, bought for the next cycle."""
+
+
+class Prices(NamedTuple):
+    """What is paid on average."""
+
+    image: float = 1.0
+    """For the images before the first training."""
+    unit: float = 1.0
+    """For what the strategy chooses: images too, or regions of these."""
+
+
+ONE_EACH = Prices()
+
+
+def plan_cycles(x: Experiment, card: Card, prices: Prices = ONE_EACH) -> Iterator[Cycle]:
+    """What `loop.run` will do, where the oracle answers everything at these prices; of images of
+    which regions are bought, as if each region were of another one."""
+    scheme, first = x.scheme, min(card.pool, _bought(x, x.budget.initial, prices.image))
+    labels, spent, worth = first, first * prices.image, card.pool * prices.image
+    by_region = isinstance(x.strategy, RegionStrategy)
+    for cycle in count():
+        ends = batch_ends(labels, scheme.batch_size, x.compute.train_workers)
+        done = x.budget.is_spent(cycle, spent)
+        unlabeled = card.pool - (first if by_region else labels)
+        scored = 0 if done else min(x.candidates or unlabeled, unlabeled)
+        left = _bought(x, min(x.budget.due(cycle), worth) - spent, prices.unit)
+        bought = 0 if done else left if by_region and scored else min(left, scored)
+        yield Cycle(
+            cycle=cycle,
+            labels=labels,
+            steps=scheme.steps or scheme.length * len(ends),
+            evaluated=card.test,
+            scored=scored,
+            passes=_passes(x, cycle) if scored else 0,
+            bought=bought,
+        )
+        sold_out = not scored or spent + prices.unit > worth + ROUNDING
+        if done or not bought and (sold_out or x.budget.is_last(cycle)):
+            return
+        labels, spent = min(card.pool, labels + bought), spent + bought * prices.unit
+
+
+def _bought(x: Experiment, budget: float, price: float) -> int:
+    """How many units of this price the budget is for."""
+    units = budget / price
+    return max(0, math.ceil(units - ROUNDING) if x.budget.overshoot else int(units + ROUNDING))
+
+
+def _passes(x: Experiment, cycle: int) -> int:
+    """Networks that a candidate goes through. Where the whole pool is scored, the last cycle's
+    predictions are kept and need no second pass."""
+    strategies = x.scored().values()
+    signals = {signal for strategy in strategies for signal in strategy.needs | strategy.kept()}
+    references = {strategy.reference(cycle) for strategy in strategies} - {None}
+    if x.candidates is None:
+        references.discard("previous")
+    members = x.ensemble - 1 if "ensemble_log_probs" in signals else 0
+    return bool(signals - MODEL_FREE or x.keeps_probs(cycle)) + len(references) + members

@@ -1,0 +1,127 @@
+"""How fast this machine is: a few batches of an experiment's own training and scoring, timed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from rayal.cycle.score import ScoreJob, ShardTask
+from rayal.cycle.scorer import Scorer
+from rayal.cycle.train import Place, TrainJob, train
+from rayal.data.datasets.base import Store
+from rayal.experiment.experiment import Experiment
+from rayal.signals.batch import forward
+from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.training.augment import normalise
+
+CPU_BATCH = 64  # images in a timed pass: on a CPU the time per image hardly depends on it
+SECONDS = 1.0  # of timed training per size of batch, unless one step takes longer
+STEPS = 50  # timed at most
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Seconds on this machine, start-up apart."""
+
+    device: str
+    steps: dict[int, float]
+    """Images in a batch -> one training step, for the smallest and the largest batch of the run."""
+    evaluate: float
+    """One image through the model."""
+    score: tuple[float, float]
+    """One image through the scoring pass: in cycle 0, and in later cycles."""
+
+    def step(self, images: int) -> float:
+        """One training step of a batch of this many images."""
+        return float(np.interp(images, list(self.steps), list(self.steps.values())))
+
+
+def measure(x: Experiment, store: Store) -> Probe:
+    """Trains and scores a few batches in a temporary folder; takes seconds.
+
+    What the real run would raise for its first batches is raised here.
+    """
+    device = "cuda" if x.compute.device != "cpu" and torch.cuda.is_available() else "cpu"
+    batch = min(x.compute.score_batch, CPU_BATCH) if device == "cpu" else x.compute.score_batch
+    compute = x.compute.model_copy(update={"score_batch": batch})
+    x = x.model_copy(update={"compute": compute})
+    sizes = sorted({min(n, x.scheme.batch_size) for n in (x.budget.initial, x.budget.total)})
+    with TemporaryDirectory(prefix="rayal-plan-") as folder:
+        steps = {size: _trained(x, store, size, folder, device) for size in sizes}
+        trained = steps[sizes[-1]]
+        evaluate, *score = _score_seconds(x, store, trained, Folder(folder), device)
+        return Probe(
+            device=device,
+            steps={size: result["seconds"] / result["steps"] for size, result in steps.items()},
+            evaluate=evaluate,
+            score=(score[0], score[1]),
+        )
+
+
+def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> Json:
+    """The result of a training with `size` images, of as many steps as there is time for."""
+    good = (unit for unit in store.pool.ids() if unit not in store.card.bad)
+    ids = tuple(unit for unit, _ in zip(good, range(size), strict=False))
+    labels = store.labels("pool", ids)
+
+    def result(steps: int) -> Json:
+        length = {"steps": steps, "epochs": None, "schedule": "constant"}
+        job = TrainJob(
+            experiment=x.model_copy(update={"scheme": x.scheme.model_copy(update=length)}),
+            cycle=1,  # where every scheme does all it ever does
+            store=store.url,
+            ids=ids,
+            labels=tuple(labels[unit] for unit in ids),
+            start_from=None,
+            out=out,
+        )
+        return train(job, Place(device=device))
+
+    first = result(1)  # warms up
+    return (
+        result(min(STEPS, int(SECONDS / first["seconds"]))) if first["seconds"] < SECONDS else first
+    )
+
+
+def _score_seconds(
+    x: Experiment, store: Store, trained: Json, folder: Folder, device: str
+) -> tuple[float, float, float]:
+    """One image through the model, through the scoring pass of cycle 0, and through later ones."""
+    weights, companions = trained["weights"], trained["companions"].items()
+    weights = FileLocation(folder.url, FileRecord(**weights))
+    shard = store.pool.shards(1)[0]
+    ids = store.pool.read(shard)["id"].to_pylist()[: x.compute.score_batch]
+    task = ShardTask(shard, ids)
+    score_job = partial(
+        ScoreJob.of,
+        x,
+        store,
+        weights=weights,
+        members=(weights,) * (x.ensemble - 1),
+        companions={n: FileLocation(folder.url, FileRecord(**file)) for n, file in companions},
+    )
+    out = (folder / "first").url
+    first = score_job(cycle=0, out=out)
+    later = score_job(cycle=1, out=(folder / "later").url, previous=weights, previous_scores=out)
+    scorers = [Scorer(job, device) for job in (first, later)]
+    score = [_seconds(partial(_score, scorer, task)) / len(ids) for scorer in scorers]
+    images = store.pool.decode(store.pool.read(shard, keep=set(ids))).images
+    batch = normalise(torch.from_numpy(images).to(device), store.card.image)
+    evaluate = _seconds(lambda: forward(scorers[0].networks.model, batch).logits.cpu()) / len(ids)
+    return evaluate, score[0], score[1]
+
+
+def _score(scorer: Scorer, task: ShardTask) -> None:
+    scorer.score(task, scorer.decode(scorer.read(task)))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """How long it takes, once warm. The work must wait for what it starts on a GPU."""
+    work()
+    started = perf_counter()
+    work()
+    return perf_counter() - started

@@ -1,0 +1,148 @@
+"""A run from beginning to end: checks, folder, lock, engine, watchers, loop."""
+
+import importlib.metadata
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+
+from rayal.cycle.loop import Engine, Watcher, run
+from rayal.data.datasets.base import Store
+from rayal.experiment import config
+from rayal.experiment.experiment import Compute, Experiment
+from rayal.report.views import write_views
+from rayal.runs.ledger import Ledger, PoolState
+from rayal.runs.record import Record
+from rayal.runs.trackers.base import Background
+from rayal.storage.folder import Folder, Json
+from rayal.workflows import checks
+
+RECORDED = ("rayal", "ray", "torch", "torchvision", "mlflow", "pyarrow", "numpy", "scikit-learn")
+
+logger = logging.getLogger(__name__)
+
+
+def default_folder(x: Experiment) -> str:
+    """Where a run goes unless told otherwise: `runs/<name>/<strategy>-<scheme>-seed<seed>`."""
+    return f"runs/{x.name}/{x.strategy.part_name()}-{x.scheme.part_name()}-seed{x.seed}"
+
+
+@contextmanager
+def opened(
+    x: Experiment, out: str | None = None, *, break_lock: bool = False
+) -> Iterator["Session"]:
+    """The experiment's run in folder `out`, new or continued, locked while the block lasts.
+
+    Everything that can be refused is refused here, before an engine starts.
+    """
+    store = x.dataset.open()
+    local = x.compute.engine == "local"  # a cluster is asked what it has, once it is there
+    checks.check(x, store.card, checks.Resources.here() if local else None)
+    checks.check_strategies(x, store)
+    x.tracking.prepare()
+    folder = Folder(default_folder(x) if out is None else out)
+    identity = {**x.identity(), "data": store.card.fingerprint}
+    with Ledger(folder, identity, break_lock=break_lock) as ledger:
+        folder.write("experiment.yaml", config.dump(x).encode())
+        folder.write_json("environment.json", environment())
+        yield Session(x, store, ledger)
+
+
+class Session:
+    """A run that this process may write."""
+
+    def __init__(self, x: Experiment, store: Store, ledger: Ledger) -> None:
+        self.x, self.store, self.ledger = x, store, ledger
+        self.record = Record(ledger.folder)
+
+    def run(
+        self, engine: Callable[[], AbstractContextManager[Engine]], watchers: Sequence[Watcher] = ()
+    ) -> PoolState:
+        """Runs to the end on what `engine` opens; a complete run opens nothing.
+
+        The tracker is given what it lacks in both cases.
+        """
+        with Background(self.x.tracking, self.record) as background:
+            if self.record.complete:
+                return self.ledger.state()
+            for warning in checks.warnings(self.x, self.store.card):
+                logger.warning("%s", warning)
+            watch = Watchers([*watchers, Views(self.record, background)])
+            with engine() as opened_engine:
+                return run(self.x, self.store, self.ledger, opened_engine, watch)
+
+
+@contextmanager
+def engine(compute: Compute, address: str | None = None) -> Iterator[Engine]:
+    """The engine that `compute` names; a Ray cluster that it has to start is stopped again."""
+    if compute.engine == "local":
+        from rayal.engine.local import LocalEngine
+
+        yield LocalEngine(compute)
+        return
+    from rayal.engine import cluster
+
+    cores = cluster.connect(address)
+    try:
+        with closing(cluster.RayEngine(compute, cores)) as placed:
+            yield placed
+    finally:
+        cluster.disconnect()
+
+
+class Views:
+    """Keeps the files for people up to date: metrics, curve, tracker."""
+
+    def __init__(self, record: Record, background: Background) -> None:
+        self.record, self.background = record, background
+
+    def stage(self, cycle: int, stage: str) -> None:
+        self.background.notify()
+
+    def shards(self, done: int, total: int) -> None:
+        pass
+
+    def finished(self, cycle: int, stage: str, result: Json) -> None:
+        if stage == "evaluate":
+            try:
+                write_views(self.record)
+            except Exception as error:  # the run does not depend on its pictures
+                logger.warning("the curve of %s is not drawn: %s", self.record.folder.url, error)
+        self.background.notify()
+
+
+class Watchers:
+    """Several watchers as one."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self.watchers = watchers
+
+    def stage(self, cycle: int, stage: str) -> None:
+        for watcher in self.watchers:
+            watcher.stage(cycle, stage)
+
+    def shards(self, done: int, total: int) -> None:
+        for watcher in self.watchers:
+            watcher.shards(done, total)
+
+    def finished(self, cycle: int, stage: str, result: Json) -> None:
+        for watcher in self.watchers:
+            watcher.finished(cycle, stage, result)
+
+
+def environment() -> Json:
+    """What a reader needs to know of where a run was made."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "versions": {name: _version(name) for name in RECORDED},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a slimmer MLflow
+        return None

@@ -1,0 +1,235 @@
+"""The models of a pool scoring: read from anybody's files, checked, and copied beside the scores.
+
+Workers then read one kind of file, in a place that all of them see.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from rayal.data.card import ImageSpec
+from rayal.data.images import Decoding
+from rayal.errors import UsageError
+from rayal.models import weights as foreign_weights
+from rayal.models.base import restore, restore_exactly, save_weights
+from rayal.models.card import ModelCard, read_model_card
+from rayal.parts import find
+from rayal.runs.record import Record
+from rayal.signals.dropout import dropout_layers
+from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.workflows.score.settings import IMAGENET, PoolScoring
+
+WEIGHTS, SUFFIXES = "weights.safetensors", (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
+
+@dataclass
+class PoolModels:
+    """Files of weights, each of which says itself what it is."""
+
+    card: ModelCard
+    weights: bytes
+    previous: bytes | None = None
+    members: list[bytes] = field(default_factory=list)
+    companions: dict[str, bytes] = field(default_factory=dict)
+
+    def digests(self) -> Json:
+        """What of them decides the scores: the content, by role."""
+        return {role: hashlib.sha256(data).hexdigest() for role, data in self._files()}
+
+    def write(self, out: Folder) -> Json:
+        """Put all into a folder; the records, by role."""
+        return {role: out.write(role, data)._asdict() for role, data in self._files()}
+
+    def _files(self) -> Iterator[tuple[str, bytes]]:
+        yield WEIGHTS, self.weights
+        if self.previous is not None:
+            yield "previous.safetensors", self.previous
+        for number, data in enumerate(self.members, 1):
+            yield f"member-{number:03d}.safetensors", data
+        for name, data in self.companions.items():
+            yield f"companion-{name}.safetensors", data
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where `PoolModels.write` has put the files."""
+
+    weights: FileLocation
+    previous: FileLocation | None
+    members: tuple[FileLocation, ...]
+    companions: dict[str, FileLocation]
+
+    @classmethod
+    def of(cls, out: Folder, records: Json) -> "Placed":
+        files = {
+            role.removesuffix(".safetensors"): FileLocation(out.url, FileRecord(**record))
+            for role, record in records.items()
+        }
+        prefix = "companion-"
+        return cls(
+            weights=files["weights"],
+            previous=files.get("previous"),
+            members=tuple(file for role, file in files.items() if role.startswith("member-")),
+            companions={
+                r.removeprefix(prefix): f for r, f in files.items() if r.startswith(prefix)
+            },
+        )
+
+
+def read_models(settings: PoolScoring) -> PoolModels:
+    """All models that the settings name.
+
+    Raises StorageError for a file that cannot be read, UsageError for one that is no weights, does
+    not fit the others, or lacks what a strategy asks.
+    """
+    folder, name = _file(settings.checkpoint)
+    data = folder.read(name)
+    card, network = _opened(settings, data, f"{folder.url}/{name}")
+    _check_strategies(settings, card, network)
+
+    def other(location: str) -> bytes:
+        place, file = _file(location)
+        return _like(card, place.read(file), f"{place.url}/{file}")
+
+    return PoolModels(
+        card=card,
+        weights=save_weights(network, card.metadata()),
+        previous=None if settings.previous is None else other(settings.previous),
+        members=[other(location) for location in settings.members],
+        companions={name: _companion(folder, name) for name in _companions(settings)},
+    )
+
+
+def image_spec(image: ImageSpec, decoding: Decoding, settings: PoolScoring) -> ImageSpec:
+    """What the network sees where the settings differ from the training."""
+    update: Json = {"channels": decoding.channels}
+    if decoding.frame is not None:
+        update |= dict(zip(("height", "width"), decoding.frame, strict=True))
+    if settings.mean is not None:
+        update |= {"mean": settings.mean, "std": settings.std}
+    spec = image.model_copy(update=update)
+    if not len(spec.mean) == len(spec.std) == spec.channels:
+        raise UsageError(
+            f"mean {spec.mean} and std {spec.std} need one value for each of {spec.channels}"
+            " channels"
+        )
+    return spec
+
+
+def _file(location: str) -> tuple[Folder, str]:
+    """The file of weights itself: of a run its last one, of a folder the one with rayal's name."""
+    if location.endswith(SUFFIXES):
+        parent, _, name = location.rpartition("/")
+        return Folder(parent or "/"), name
+    folder = Folder(location)
+    if folder.exists("run.json"):
+        cycles = [row["cycle"] for row in Record(folder).cycles()]
+        if not cycles:
+            raise UsageError(f"{location} is a run without a trained model yet; let it go on first")
+        folder = folder / f"cycle-{cycles[-1]:03d}" / "train"
+    elif folder.exists("train"):
+        folder = folder / "train"
+    if not folder.exists(WEIGHTS):
+        raise UsageError(
+            f"{location} holds no weights; give a file ({', '.join(SUFFIXES)}) or a rayal run"
+        )
+    return folder, WEIGHTS
+
+
+def _opened(settings: PoolScoring, data: bytes, source: str) -> tuple[ModelCard, nn.Module]:
+    card = read_model_card(data, source)
+    if card is not None:
+        if settings.model not in (None, card.model):
+            raise UsageError(f"{source} says itself that it is {card.model!r}; leave --model out")
+        card = _adapted(settings, card)
+        return card, restore(card.model, len(card.classes), card.image, data)
+    if settings.model is None:
+        raise UsageError(
+            f"{source} does not say what it is; give its architecture with --model, for example"
+            " --model '{name: torchvision, arch: resnet50}'"
+        )
+    weights = foreign_weights.parse(data, source)
+    card = _described(settings, foreign_weights.count_classes(weights, source))
+    network = restore_exactly(card.model, len(card.classes), card.image, weights, source)
+    return card, network
+
+
+def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
+    """The card with what the settings say otherwise."""
+    decoding = settings.decoding or card.decoding
+    if settings.classes is not None and len(settings.classes) != len(card.classes):
+        raise UsageError(f"{len(settings.classes)} classes given, the model has {card.classes}")
+    return card.model_copy(
+        update={
+            "decoding": decoding,
+            "image": image_spec(card.image, decoding, settings),
+            "classes": settings.classes or card.classes,
+            "precision": settings.precision or card.precision,
+        }
+    )
+
+
+def _described(settings: PoolScoring, classes: int) -> ModelCard:
+    """The card of weights that have none."""
+    assert settings.model is not None
+    decoding = settings.decoding or Decoding()
+    if decoding.frame is None:
+        raise UsageError(
+            "the size of the images that the model was trained on is not known; give it with"
+            " --set decoding.size=224 (and decoding.resize=256, where their centre was cut out)"
+        )
+    mean, std = (settings.mean, settings.std) if settings.mean and settings.std else IMAGENET
+    channels, (height, width) = decoding.channels, decoding.frame
+    blank = ImageSpec(channels=channels, height=height, width=width, mean=mean, std=std)
+    names = settings.classes or tuple(f"class-{number}" for number in range(classes))
+    return ModelCard(
+        model=settings.model,
+        classes=names,
+        image=image_spec(blank, decoding, settings),
+        task=find("tasks", next(iter(settings.model.tasks)))(),
+        decoding=decoding,
+        precision=settings.precision or "fp32",
+    )
+
+
+def _like(card: ModelCard, data: bytes, source: str) -> bytes:
+    """Weights of another model of the same kind, as a file that says so."""
+    own = read_model_card(data, source)
+    if own is not None and (own.model, own.classes) != (card.model, card.classes):
+        raise UsageError(
+            f"{source} is {own.model!r} for {len(own.classes)} classes, --checkpoint is"
+            f" {card.model!r} for {len(card.classes)}; one pass compares models of one kind"
+        )
+    if own is not None:
+        network = restore(card.model, len(card.classes), card.image, data)
+    else:
+        weights = foreign_weights.parse(data, source)
+        network = restore_exactly(card.model, len(card.classes), card.image, weights, source)
+    return save_weights(network, card.metadata())
+
+
+def _companions(settings: PoolScoring) -> list[str]:
+    strategies = settings.columns().values()
+    return sorted({spec.name for strategy in strategies for spec in strategy.companions()})
+
+
+def _companion(folder: Folder, name: str) -> bytes:
+    file = f"companion-{name}.safetensors"
+    if not folder.exists(file):
+        raise UsageError(
+            f"a strategy asks the {name} that was trained beside the model, but there is no"
+            f" {folder.url}/{file}; use the training folder of a rayal run with such a strategy"
+        )
+    return folder.read(file)
+
+
+def _check_strategies(settings: PoolScoring, card: ModelCard, network: nn.Module) -> None:
+    task = card.task.part_name()
+    for name, strategy in settings.columns().items():
+        if task not in strategy.tasks:
+            raise UsageError(f"strategy {name!r} is for {', '.join(strategy.tasks)}, not {task}")
+    asking = [name for name, each in settings.columns().items() if "mc_log_probs" in each.needs]
+    if asking and not dropout_layers(network):
+        raise UsageError(f"{', '.join(asking)} needs a model with dropout; this one has none")

@@ -1,0 +1,252 @@
+"""What `rayal select` does: units to label next, from the scores of a finished pass.
+
+Exact, whatever the size of the pool: the picks are those of sorting all of it in memory. A strategy
+that ranks is streamed; for one with its own `select` what the pass kept lies in files meanwhile.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rayal.cycle import shard_file
+from rayal.cycle.checked import positions, seen_by
+from rayal.cycle.ranking import keyed, ranked, scored
+from rayal.cycle.select import scratch_folder
+from rayal.errors import DataError, UsageError
+from rayal.randomness import numpy_generator
+from rayal.selection.distances import Numbers, check_finite
+from rayal.selection.scored import tie_secret
+from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.ids import Ids, Places
+from rayal.workflows.select.finished_pass import FinishedPass
+from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
+from rayal.workflows.select.request import Request as Request
+from rayal.workflows.select.selection import Selection
+from rayal.workflows.select.walk import FEATURES, Apart, Cap, Walk
+
+PREDICTED = "predicted"
+"""Column of the predicted class."""
+TOO_NEAR = "too near"
+FEW = 2**16
+"""Units that are ranked at first where each has a cost of its own."""
+
+
+def select(
+    url: str,
+    request: Request,
+    beside: Folder | None = None,
+    trained: Mapping[str, FileLocation] | None = None,
+) -> Selection:
+    """The units of the finished pass at `url` that the request asks for.
+
+    `beside` is a folder in which large files may lie meanwhile; `trained` are the files of the
+    model that was asked. Raises UsageError where the pass lacks what the strategy needs, DataError
+    where a file does not fit the pass.
+    """
+    r = request
+    done = FinishedPass(url)
+    column = done.column(r.strategy) if r.strategy.ranks() else r.name
+    _check_columns(done, r, column)
+    labeled = Ids() if r.labeled is None else read_ids(r.labeled)
+    costs = None if r.costs is None else read_costs(r.costs)
+    groups = None if r.groups is None else read_groups(r.groups)
+    _check_files(done, r, labeled, costs, groups)
+    rng = numpy_generator(r.seed, r.cycle, "select", r.name)
+    if not r.ranks:
+        return _own_select(done, r, column, labeled, costs, rng, beside, trained)
+    return _walked(done, r, column, Places(labeled), costs, groups, rng)
+
+
+def write(selection: Selection, out: str) -> None:
+    """Writes `out`.csv and `out`.parquet, a path or a URL without its suffix."""
+    folder, name = beside(out), out.rpartition("/")[2]
+    folder.write(f"{name}.csv", selection.csv())
+    folder.write(f"{name}.parquet", selection.parquet())
+
+
+def beside(out: str) -> Folder:
+    """The folder that `out`, a path or a URL, lies in."""
+    path = out if "://" in out else os.path.abspath(os.path.expanduser(out))
+    return Folder(path.rpartition("/")[0] or "/")
+
+
+def _check_columns(done: FinishedPass, r: Request, column: str) -> None:
+    there = done.columns()
+    kept = [f"keep.{signal}" for signal in sorted(r.strategy.kept())]
+    needed = [f"score.{column}"] if r.strategy.ranks() else kept
+    needed += [] if r.min_distance is None else [FEATURES]
+    needed += [] if r.per_class is None else [PREDICTED]
+    if missing := [column for column in needed if column not in there]:
+        names = ", ".join(done.result["columns"])
+        raise UsageError(
+            f"{done.folder.url} has no column {', '.join(dict.fromkeys(missing))}, its strategies"
+            f" are {names}; " + _way_out(r, missing[0])
+        )
+
+
+def _way_out(r: Request, column: str) -> str:
+    own = column.startswith("score.") or column.removeprefix("keep.") in r.strategy.kept()
+    if own:
+        return f"select by one of these, or score again with --strategies {r.name}"
+    if column == FEATURES:
+        return "score again with a strategy that keeps features, such as core_set, beside it"
+    return "score again with this rayal, or leave out per_class"
+
+
+def _check_files(
+    done: FinishedPass,
+    r: Request,
+    labeled: Ids,
+    costs: PerUnit[np.float64] | None,
+    groups: PerUnit[np.int64] | None,
+) -> None:
+    """Raises DataError where the files and the pass do not know the same units."""
+    files = {r.costs: costs, r.groups: groups}
+    known = {file: held.places for file, held in files.items() if file and held}
+    if not len(labeled) and not known:
+        return
+    places, found = Places(labeled), np.zeros(len(labeled), bool)
+    lacks, first, units = Counter[str](), dict[str, str](), 0
+    for every, good in done.ids():
+        there = places.of(every)
+        found[there[there >= 0]] = True
+        units += len(good)
+        for file, held in known.items():
+            if len(missing := good[~held.has(good)]):
+                lacks[file] += len(missing)
+                first[file] = min(first.get(file, missing[0]), *missing)
+    if not found.all():
+        missing = labeled[~found]
+        raise DataError(
+            f"{r.labeled}: {len(missing)} of {len(labeled)} ids are not in {done.folder.url}, the"
+            f" first is {missing[0]!r}; give the labeled units of this pool"
+        )
+    for file, number in lacks.items():
+        raise DataError(
+            f"{file} lacks {number} of {units} units of {done.folder.url}, the first is"
+            f" {first[file]!r}"
+        )
+
+
+def _own_select(
+    done: FinishedPass,
+    r: Request,
+    column: str,
+    labeled: Ids,
+    costs: PerUnit[np.float64] | None,
+    rng: np.random.Generator,
+    beside: Folder | None,
+    trained: Mapping[str, FileLocation] | None,
+) -> Selection:
+    kept, place = r.strategy.kept(), scratch_folder(beside)
+    pools = shard_file.load(done.folder, done.result, kept, labeled, trained, [column], place)
+    pool = seen_by(r.strategy, pools[column])
+    if costs is not None:
+        pool = replace(pool, costs=costs.of(pool.ids))
+    chosen = positions(r.strategy, r.name, pool, r.budget, rng)
+    return Selection(
+        list(pool.ids[chosen]),
+        None if pool.scores is None else pool.scores[chosen].tolist(),
+        [f"{r.name} pick {number}" for number in range(1, len(chosen) + 1)],
+        float(pool.costs[chosen].sum()),
+        {"labeled": len(labeled)},
+    )
+
+
+def _walked(
+    done: FinishedPass,
+    r: Request,
+    column: str,
+    labeled: Places,
+    costs: PerUnit[np.float64] | None,
+    groups: PerUnit[np.int64] | None,
+    rng: np.random.Generator,
+) -> Selection:
+    caps = list(_caps(r, groups))
+    near = r.min_distance
+    apart = None if near is None else Apart(near, [*_features(done, labeled)])
+    columns = [PREDICTED] * (r.per_class is not None) + [FEATURES] * (apart is not None)
+
+    def eligible(rows: pa.Table) -> NDArray[np.bool_]:
+        open_ = ~labeled.has(Ids(rows["id"]))
+        for cap in caps:
+            open_ &= cap.open(rows)
+        return open_
+
+    price = costs.of if costs else _one
+    cheapest = costs.values.min(initial=np.inf) if costs else 1.0
+    walk, secret = Walk(r.budget, price, cheapest, caps, apart), tie_secret(rng)
+    # one more than can be bought, to see a tie; a budget of clicks says little about units
+    first = int(min(r.budget, FEW if costs else np.inf)) + 1
+    walk.down(ranked(done.folder, done.result, column, secret, first, columns, eligible))
+    reason = f"highest {column}"
+    tied = walk.scores[-1] if walk.tie else None
+    return Selection(
+        walk.ids,
+        walk.scores,
+        [f"{reason}; tie broken by seed" if s == tied else reason for s in walk.scores],
+        walk.spent,
+        {"labeled": len(labeled.ids)} | _passed_over(done, r, column, walk, caps, labeled, secret),
+    )
+
+
+def _one(ids: Ids) -> NDArray[np.float64]:
+    return np.ones(len(ids))
+
+
+def _caps(r: Request, groups: PerUnit[np.int64] | None) -> Iterator[Cap]:
+    if r.per_class is not None:
+        yield Cap("class full", r.per_class, lambda rows: rows[PREDICTED].to_numpy())
+    if groups is not None and r.per_group is not None:
+        yield Cap("group full", r.per_group, lambda rows: groups.of(Ids(rows["id"])))
+
+
+def _features(done: FinishedPass, labeled: Places) -> Iterator[Numbers]:
+    """What the pass kept of labeled units, shard by shard."""
+    if not len(labeled.ids):
+        return
+    for rows in shard_file.shards(done.folder, done.result, ["id", FEATURES]):
+        seen = rows.filter(pa.array(labeled.has(Ids(rows["id"]))))
+        if seen.num_rows:
+            features = shard_file.matrix(seen[FEATURES])
+            check_finite(Ids(seen["id"]), features, "features")
+            yield features
+
+
+def _passed_over(
+    done: FinishedPass,
+    r: Request,
+    column: str,
+    walk: Walk,
+    caps: Sequence[Cap],
+    labeled: Places,
+    secret: int,
+) -> dict[str, int]:
+    """How many units rank before the last one taken and were not taken, by the first cause that
+    stands in their way in the end."""
+    causes = {cap.cause: 0 for cap in caps}
+    if r.min_distance is not None:
+        causes[TOO_NEAR] = 0
+    if not causes or walk.last is None:
+        return causes
+    taken, columns = Places(Ids(walk.ids)), [PREDICTED] * (r.per_class is not None)
+    for shard in shard_file.shards(done.folder, done.result, ["id", f"score.{column}", *columns]):
+        rows = scored(done.folder, shard, column, columns)
+        rows = rows.filter(pc.greater_equal(rows["score"], walk.last.score))
+        ids = Ids(rows["id"])
+        rows = rows.filter(pa.array(~(labeled.has(ids) | taken.has(ids))))
+        rows = keyed(rows, secret)
+        rows = rows.filter(pa.array(~walk.last.before(rows)))
+        for cap in caps:
+            open_ = cap.open(rows)
+            causes[cap.cause] += int((~open_).sum())
+            rows = rows.filter(pa.array(open_))
+        if rows.num_rows:  # only distance is left
+            causes[TOO_NEAR] += rows.num_rows
+    return causes

@@ -1,0 +1,65 @@
+"""A scoring pass that is done, as `rayal score` or a run left it."""
+
+import json
+from collections.abc import Iterator
+
+from rayal.cycle import shard_file
+from rayal.errors import DataError, UsageError
+from rayal.storage.folder import FileRecord, Folder, Json
+from rayal.storage.ids import Ids
+from rayal.storage.journal import read_done
+from rayal.strategies.base import Strategy
+
+
+class FinishedPass:
+    """Where its shards are, and what the stage says of them."""
+
+    def __init__(self, url: str) -> None:
+        """Raises UsageError where there is none, or it is not finished."""
+        folder = Folder(url)
+        inner = folder / "scores"
+        self.folder = inner if inner.exists("done.json") else folder
+        if not self.folder.exists("done.json"):
+            raise UsageError(
+                f"{folder.url} holds no finished scores; give the --out of `rayal score`, or"
+                " cycle-000/score of a run"
+            )
+        self.result: Json = read_done(self.folder)["result"] or {}
+        if not {"columns", "shards"} <= self.result.keys():
+            raise UsageError(f"{self.folder.url} is not a scoring pass; give the folder of one")
+
+    def columns(self) -> list[str]:
+        """Those of the shards. Raises DataError where no unit could be decoded."""
+        for file in self.result["shards"]:
+            record = FileRecord(**file)
+            table = shard_file.read(self.folder, record.name, None, record)
+            if shard_file.OK in table["status"].unique().to_pylist():
+                return list(table.schema.names)
+        raise DataError(f"{self.folder.url} has no unit that could be decoded")
+
+    def column(self, strategy: Strategy) -> str:
+        """The name of its scores. Raises UsageError where the pass has none of such options; a
+        strategy without any stands for the only one of its name."""
+        asked = strategy.model_dump(mode="json")
+        bare = {column: {"name": column} for column in self.result["columns"]}
+        there: Json = self.result.get("options", bare)  # which older passes do not tell
+        same = [column for column, options in there.items() if options == asked]
+        if not strategy.model_fields_set:
+            named = [c for c, options in there.items() if options["name"] == asked["name"]]
+            same = same or named * (len(named) == 1)
+        if same:
+            return same[0]
+        name = asked["name"]
+        listed = ", ".join(f"{column} {json.dumps(there[column])}" for column in there)
+        raise UsageError(
+            f"{self.folder.url} has no scores of {json.dumps(asked)}, its strategies are {listed};"
+            f" select by one of these, or score again with --strategies {name}"
+        )
+
+    def ids(self) -> Iterator[tuple[Ids, Ids]]:
+        """Of each shard all ids, and those of its good units."""
+        for file in self.result["shards"]:
+            record = FileRecord(**file)
+            table = shard_file.read(self.folder, record.name, ["id", "status"], record)
+            ids = Ids(table["id"])
+            yield ids, ids[table["status"].to_numpy() == shard_file.OK]

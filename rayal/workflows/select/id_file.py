@@ -1,0 +1,134 @@
+"""A user's file of ids: a list of them, or one with a cost or a group of each.
+
+`.txt` has an id a line; `.csv`, with commas and a header, and `.parquet` have a column `id`, and
+where it is asked for `cost` or `group`. All are UTF-8; a byte order mark and Windows line ends are
+no part of an id. In a .csv, an apostrophe before = + - @ ' tab or carriage return is the escape
+that `Selection.csv` writes, and no part either.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rayal.errors import DataError
+from rayal.storage.csv_file import FORMULA
+from rayal.storage.folder import Folder
+from rayal.storage.ids import Ids, Places
+
+Number = TypeVar("Number", np.float64, np.int64)
+
+
+@dataclass(frozen=True)
+class PerUnit(Generic[Number]):
+    """A number of each of many units."""
+
+    places: Places
+    values: NDArray[Number]
+
+    def of(self, ids: Ids) -> NDArray[Number]:
+        """Those of these units, which must be among them."""
+        found = self.places.of(ids)
+        assert (found >= 0).all()
+        return self.values[found]
+
+
+def read_ids(location: str) -> Ids:
+    """The different ids in a file, in its order. Raises DataError for a file of another form."""
+    return Ids(_table(location, []).column("id").unique())
+
+
+def read_costs(location: str) -> PerUnit[np.float64]:
+    """Columns id and cost. Raises DataError where one is missing, no amount, or there twice."""
+    table = _table(location, ["cost"])
+    ids = _once(location, table)
+    try:
+        costs = table["cost"].cast(pa.float64()).to_numpy()
+    except pa.ArrowException as error:
+        raise DataError(f"{location}: a cost is not a number: {error}") from error
+    good = np.isfinite(costs) & (costs >= 0)
+    if not good.all():
+        first = int(good.argmin())
+        raise DataError(
+            f"{location}: the cost of {ids[first]!r} is {table['cost'][first]}; it must be a"
+            " number, 0 or more"
+        )
+    return PerUnit(Places(ids), costs)
+
+
+def read_groups(location: str) -> PerUnit[np.int64]:
+    """Columns id and group, of which a number stands for each. Raises DataError as `read_costs`."""
+    table = _table(location, ["group"])
+    ids = _once(location, table)
+    if table["group"].null_count:
+        first = pc.is_null(table["group"]).index(True).as_py()
+        raise DataError(f"{location}: {ids[first]!r} has no group")
+    codes = table["group"].combine_chunks().dictionary_encode().indices
+    return PerUnit(Places(ids), codes.to_numpy().astype(np.int64))
+
+
+def _once(location: str, table: pa.Table) -> Ids:
+    ids = table["id"]
+    if len(ids.unique()) < len(ids):
+        counts = ids.value_counts()
+        first = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
+        raise DataError(f"{location}: {first.as_py()!r} is there more than once")
+    return Ids(ids)
+
+
+def _table(location: str, columns: list[str]) -> pa.Table:
+    """Columns id (string) and these."""
+    path = location if "://" in location else os.path.abspath(os.path.expanduser(location))
+    folder, _, name = path.rpartition("/")
+    kind = name.rpartition(".")[2].lower()
+    readers = {"csv": _csv, "parquet": _parquet} | ({} if columns else {"txt": _txt})
+    if kind not in readers:
+        known = " or ".join(f".{each}" for each in readers)
+        raise DataError(f"{location} is no {known} file; give the ids in one of these")
+    data = Folder(folder or "/").read(name)
+    try:
+        table = readers[kind](data)
+    except (ValueError, pa.ArrowException) as error:  # UnicodeError is a ValueError
+        raise DataError(f"{location} cannot be read as .{kind}: {error}") from error
+    for column in ("id", *columns):
+        if (count := table.schema.names.count(column)) != 1:
+            raise DataError(
+                f"{location} has {count} columns {column!r}; it needs one, and has:"
+                f" {', '.join(table.schema.names)}"
+            )
+    ids = table["id"]
+    if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
+        raise DataError(f"{location}: the ids are {ids.type}; they must be strings")
+    if ids.null_count or pc.any(pc.equal(ids, "")).as_py():
+        raise DataError(f"{location}: a row has no id")
+    return table
+
+
+def _txt(data: bytes) -> pa.Table:
+    lines = (line.removesuffix("\r") for line in data.decode("utf-8-sig").split("\n"))
+    return pa.table({"id": pa.array([line for line in lines if line], pa.string())})
+
+
+def _csv(data: bytes) -> pa.Table:
+    """No value is guessed: an id such as 0017 stays what it is."""
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    text = pa.csv.ParseOptions(newlines_in_values=True)
+    header = pa.csv.open_csv(pa.BufferReader(data), parse_options=text).schema.names
+    kinds = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
+    table = pa.csv.read_csv(pa.BufferReader(data), parse_options=text, convert_options=kinds)
+    if header.count("id") == 1:
+        ids = pc.replace_substring_regex(table["id"], f"\\A'([{FORMULA}])", r"\1")
+        table = table.set_column(header.index("id"), "id", ids)
+    return table
+
+
+def _parquet(data: bytes) -> pa.Table:
+    table = pq.ParquetFile(pa.BufferReader(data)).read()
+    kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in table.schema]
+    return table.cast(pa.schema(list(zip(table.schema.names, kinds, strict=True))))

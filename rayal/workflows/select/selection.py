@@ -1,0 +1,57 @@
+"""What `rayal select` chose, as a table for people and programs."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import repeat
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayal.storage import csv_file
+
+
+@dataclass(frozen=True)
+class Selection:
+    """K units, best first, and why."""
+
+    ids: list[str]
+    scores: list[float] | None
+    """None for a strategy without scores."""
+    reasons: list[str]
+    spent: float
+    """Cost of these units, in the budget's unit."""
+    passed_over: Mapping[str, int]
+    """How many units of the pass were left out on the way down, by cause."""
+
+    def lines(self) -> list[str]:
+        """What to tell people."""
+        over = ", ".join(
+            f"{number} {cause}" for cause, number in self.passed_over.items() if number
+        )
+        return [
+            f"selected     {len(self.ids)} units, cost {self.spent:g}",
+            *([f"passed over  {over}"] if over else []),
+        ]
+
+    def table(self) -> pa.Table:
+        """rank (from 1), id, score, reason; the score null where there is none."""
+        return pa.table(
+            {
+                "rank": pa.array(range(1, len(self.ids) + 1), pa.int64()),
+                "id": pa.array(self.ids, pa.string()),
+                "score": pa.array(self.scores or repeat(None, len(self.ids)), pa.float64()),
+                "reason": pa.array(self.reasons, pa.string()),
+            }
+        )
+
+    def csv(self) -> bytes:
+        """The table for people; `parquet` has the ids as they are."""
+        header, table = ["rank", "id", "score", "reason"], self.table().to_pydict()
+        return csv_file.table(header, zip(*table.values(), strict=True))
+
+    def parquet(self) -> bytes:
+        """The table for programs."""
+        data = io.BytesIO()
+        pq.write_table(self.table(), data, write_page_checksum=True)
+        return data.getvalue()

@@ -1,0 +1,186 @@
+"""Progress: what a terminal shows, and the lines that a log file gets."""
+
+import io
+import re
+import time
+
+import pytest
+
+from rayal.cli import console
+from rayal.cli.console import RunConsole
+from rayal.errors import StorageError
+
+LONG = "a_metric_with_a_name_that_no_narrow_terminal_has_room_for"
+
+
+class Epochs:
+    """A record of which only the epochs are looked at."""
+
+    def __init__(self):
+        self.done = 0
+
+    def epochs(self, cycle):
+        if self.done is None:
+            raise StorageError("epochs.jsonl is damaged")
+        return [{}] * self.done
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(params=["file", "terminal"])
+def watch(request, monkeypatch):
+    """Makes a console, and the stream that it writes to."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(console, "POLL_SECONDS", 0.01)
+
+    def make(record, epochs=10):
+        stream = io.StringIO() if request.param == "file" else Terminal()
+        monkeypatch.setattr("sys.stderr", stream)  # here, since pytest replaces it after fixtures
+        return RunConsole(record, LONG, epochs), stream
+
+    return make
+
+
+file = pytest.mark.parametrize("watch", ["file"], indirect=True)
+terminal = pytest.mark.parametrize("watch", ["terminal"], indirect=True)
+
+
+def until(condition):
+    """Waits for another thread."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def a_cycle(watcher):
+    """What the loop tells of one cycle."""
+    watcher.stage(0, "train")
+    watcher.finished(0, "train", {})
+    watcher.stage(0, "evaluate")
+    watcher.finished(0, "evaluate", {"labels": 20, LONG: 0.12345})
+    watcher.stage(0, "score")
+    watcher.shards(1, 2)
+    watcher.shards(2, 2)
+    watcher.finished(0, "score", {})
+
+
+@file
+def test_a_line_per_cycle_without_a_terminal(watch, monkeypatch):
+    """Log files would hold bars, escape codes and halves of lines (I08)."""
+    monkeypatch.setenv("COLUMNS", "20")
+    watcher, stderr = watch(Epochs())
+    with watcher:
+        a_cycle(watcher)
+
+    assert stderr.getvalue() == f"cycle 0: 20 labels, {LONG} 0.1235\n"
+
+
+@file
+def test_a_line_now_and_then_in_a_long_stage(watch, monkeypatch):
+    """A night's log would not show whether a training goes on."""
+    monkeypatch.setattr(console, "LINE_SECONDS", 0.05)
+    record = Epochs()
+    watcher, stderr = watch(record)
+    with watcher:
+        watcher.stage(1, "train")
+        record.done = 4
+        until(lambda: " left" in stderr.getvalue())
+        watcher.stage(1, "score")
+        watcher.shards(18, 25)
+        until(lambda: "score, 18 of 25" in stderr.getvalue())
+        watcher.stage(1, "label")
+        until(lambda: "label" in stderr.getvalue())
+    lines = stderr.getvalue().splitlines()
+
+    assert any(
+        re.fullmatch(r"cycle 1  train, 4 of 10 epochs, \d s, about \d s left", line)
+        for line in lines
+    )
+    assert "cycle 1  score, 18 of 25 shards, 0 s, about 0 s left" in lines
+    assert re.fullmatch(r"cycle 1  label, \d s", lines[-1])
+
+
+@file
+def test_an_earlier_attempt_does_not_count_as_pace(watch, monkeypatch):
+    """A resumed run would promise to end at once, for hours."""
+    record = Epochs()
+    record.done = 20
+    clock = iter([100.0, 100.0, 130.0])
+    watcher, _ = watch(record, 30)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    watcher.stage(0, "train")
+    before = console._status(watcher.now)
+    watcher.count(25, 30)
+
+    assert before == "cycle 0  train, 20 of 30 epochs, 0 s"
+    assert console._status(watcher.now).endswith("25 of 30 epochs, 30 s, about 30 s left")
+
+
+@terminal
+def test_a_bar_in_a_terminal(watch):
+    """A user would look at a still screen."""
+    record = Epochs()
+    watcher, stderr = watch(record)
+    with watcher:
+        watcher.stage(0, "train")
+        record.done = 3
+        until(lambda: re.search(r"cycle 0  train.* 3/10.*epochs", stderr.getvalue()))
+        watcher.finished(0, "train", {})
+        watcher.stage(0, "evaluate")
+        watcher.progress.refresh()
+        evaluating = stderr.getvalue().split("evaluate")[-1]
+        a_cycle(watcher)
+        watcher.stage(1, "score")
+        watcher.shards(2, 3)
+        watcher.progress.refresh()
+    shown = stderr.getvalue()
+
+    assert "/10" not in evaluating and "epochs" not in evaluating
+    assert " 2/3" in re.sub(r"\x1b\[[\d;]*m", "", shown)
+    assert f"cycle 0: 20 labels, {LONG} 0.1235" in re.sub(r"\x1b\[[\d;]*m", "", shown)
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")  # the cursor is back
+
+
+@terminal
+@pytest.mark.parametrize(
+    ("name", "value", "colours", "bar"),
+    [("NO_COLOR", "1", False, True), ("TERM", "dumb", False, False)],
+)
+def test_terminals_that_want_less(watch, monkeypatch, name, value, colours, bar):
+    """Colours where they were refused, or escape codes where nothing understands them."""
+    monkeypatch.setenv(name, value)
+    watcher, stderr = watch(Epochs())
+    with watcher:
+        watcher.stage(0, "train")
+        watcher.progress.refresh()
+        a_cycle(watcher)
+    shown = stderr.getvalue()
+
+    assert bool(re.search(r"\x1b\[[\d;]*[34]\d", shown)) == colours
+    assert ("\x1b" in shown) == bar
+    assert f"{LONG} 0.1235" in shown
+
+
+@file
+def test_progress_never_stops_a_run(watch, capfd):
+    """A file that cannot be read for a moment would end a run, or the progress of all of it."""
+    record = Epochs()
+    watcher, stderr = watch(record)
+    with watcher:
+        watcher.stage(0, "train")
+        record.done = None
+        time.sleep(0.05)
+        record.done = 7
+        until(lambda: watcher.now.done == 7)
+        a_cycle(watcher)
+
+    assert stderr.getvalue().count("\n") == 1
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,389 @@
+"""The configurations of published protocols against what the papers and their codes say.
+
+The table is written from the papers, not from the files; the pools have the true sizes, so that no
+data is needed.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from rayal.data.datasets.base import Card, ImageSpec
+from rayal.experiment import config
+from rayal.experiment.experiment import Experiment
+from rayal.models.base import build
+from rayal.workflows import checks
+from rayal.workflows.plan.cycles import plan_cycles
+from rayal.workflows.run import default_folder
+from tests.configs.test_dense_protocols import CITYSCAPES, VOC
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def dense_protocols() -> set[str]:
+    """Those of segmentation, which test_dense_protocols.py compares."""
+    return {f"{name}_cityscapes" for name in CITYSCAPES} | {f"parting_voc{end}" for end in VOC}
+
+
+def card(name: str, pool: int, test: int, classes: int, size: int) -> Card:
+    """A prepared dataset of this size, without the images."""
+    image = ImageSpec(channels=3, height=size, width=size, mean=(0.5,) * 3, std=(0.25,) * 3)
+    return Card(
+        name=name,
+        fingerprint="0" * 64,
+        classes=tuple(f"class {number}" for number in range(classes)),
+        image=image,
+        encoding="raw",
+        decoding=None,
+        pool=pool,
+        test=test,
+        parts={},
+        group_rows=1024,
+        bad={},
+        sizes={},
+        duplicates={},
+        class_counts={},
+        files={},
+        origin="",
+        licence="",
+    )
+
+
+CARDS = {
+    "cifar10": card("cifar10", 50_000, 10_000, classes=10, size=32),
+    "cifar100": card("cifar100", 50_000, 10_000, classes=100, size=32),
+    "svhn": card("svhn", 73_257, 26_032, classes=10, size=32),
+    "caltech101": card("caltech101", 7_766, 911, classes=101, size=224),
+    "imagenet": card("imagenet", 1_281_167, 50_000, classes=1000, size=224),
+}
+
+
+class Protocol(NamedTuple):
+    """One training protocol and budget of a paper."""
+
+    dataset: str
+    parameters: int
+    """Of the network."""
+    labels: Sequence[int]
+    """In each cycle."""
+    scored: Sequence[int]
+    """In each cycle but the last."""
+    epochs: int
+    batch: int
+    lr: float
+    drops: tuple[int, ...] | str
+    """Epochs at which the learning rate becomes a tenth, or another schedule."""
+    start: str
+    augment: dict[str, Any]
+
+
+FLIP_CROP = {"flip": True, "crop": 4}
+STRONG = {**FLIP_CROP, "cutout": 16, "policy": "autoaugment", "learned_on": "cifar10"}
+HALF, TENTH = [25_000] * 6, [10_000] * 9
+
+TOD_TRAINING: dict[str, Any] = dict(
+    epochs=200, batch=128, lr=0.1, drops=(160,), start="warm", augment=FLIP_CROP
+)
+TOD_CIFAR: dict[str, Any] = dict(labels=range(5000, 20_001, 2500), scored=HALF, **TOD_TRAINING)
+TOD = {
+    "cifar10": Protocol("cifar10", 11_173_962, **TOD_CIFAR),
+    "cifar100": Protocol("cifar100", 11_220_132, **TOD_CIFAR),
+    "svhn": Protocol(
+        "svhn",
+        11_173_962,
+        labels=(7324, 10_986, 14_648, 18_310, 21_972, 25_634, 29_296),
+        scored=[29_302] * 6,
+        **TOD_TRAINING,
+    ),
+    "caltech101": Protocol(
+        "caltech101",
+        11_228_325,
+        labels=(868, 1302, 1736, 2170, 2604, 3038, 3472),
+        scored=[4340] * 6,
+        **TOD_TRAINING | dict(epochs=50, batch=64, lr=0.01, drops=(40,), augment={"flip": True}),
+    ),
+}
+GRADNORM = {
+    **TOD,
+    "svhn": TOD["svhn"]._replace(scored=HALF),
+    "caltech101": TOD["caltech101"]._replace(scored=(6898, 6464, 6030, 5596, 5162, 4728)),
+}
+VAAL_IMAGENET = Protocol(
+    "imagenet",
+    138_365_992,
+    labels=range(128_120, 384_361, 64_060),
+    scored=(1_153_047, 1_088_987, 1_024_927, 960_867),
+    epochs=100,
+    batch=128,
+    lr=0.01,
+    drops=(25, 50, 75),
+    start="warm",
+    augment={"flip": True, "crop": 16},
+)
+DAST_AL = {
+    "imagenet": VAAL_IMAGENET,
+    "cifar10": Protocol("cifar10", 11_436_106, range(2500, 25_001, 2500), TENTH, **TOD_TRAINING),
+    "vgg16_cifar10": Protocol(
+        "cifar10", 14_728_266, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING
+    ),
+    "vgg16_cifar100": Protocol(
+        "cifar100",
+        14_774_436,
+        range(5000, 27_501, 2500),
+        TENTH,
+        **TOD_TRAINING | dict(drops=(120, 160)),
+    ),
+}
+
+
+def parting(dataset: str, parameters: int, labels: range, augment: dict[str, Any]) -> Protocol:
+    scored = [50_000 - spent for spent in labels[:-1]]
+    training: dict[str, Any] = dict(epochs=150, batch=64, lr=0.03, drops="cosine", start="cold")
+    return Protocol(dataset, parameters, labels, scored, augment=augment, **training)
+
+
+LARGE, LOW_10, LOW_100 = range(5000, 20_001, 2500), range(250, 2001, 250), range(500, 4001, 500)
+WRN_10, WRN_100 = ("cifar10", 1_467_610), ("cifar100", 1_479_220)
+
+PROTOCOLS: dict[str, Protocol] = {
+    **{f"supervised_{name}": protocol for name, protocol in TOD.items()},
+    **{f"cod_{name}": protocol for name, protocol in TOD.items()},
+    **{f"tod_{name}": protocol for name, protocol in TOD.items()},
+    **{f"tod_official_{name}": protocol for name, protocol in TOD.items()},
+    **{f"gradnorm_{name}": protocol for name, protocol in GRADNORM.items()},
+    "gradnorm_imagenet": VAAL_IMAGENET,
+    **{f"dast_al_{name}": protocol for name, protocol in DAST_AL.items()},
+    "parting_cifar10": parting(*WRN_10, LARGE, {}),
+    "parting_cifar10_augmented": parting(*WRN_10, LARGE, STRONG),
+    "parting_cifar10_low": parting(*WRN_10, LOW_10, {}),
+    "parting_cifar10_low_augmented": parting(*WRN_10, LOW_10, STRONG),
+    "parting_cifar100": parting(*WRN_100, LARGE, {}),
+    "parting_cifar100_augmented": parting(*WRN_100, LARGE, STRONG),
+    "parting_cifar100_low": parting(*WRN_100, LOW_100, {}),
+    "parting_cifar100_low_augmented": parting(*WRN_100, LOW_100, STRONG),
+}
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
+    return config.load(CONFIGS / f"{name}.yaml", overrides)
+
+
+def test_every_protocol_is_here() -> None:
+    """A configuration that names a paper would be compared with nothing."""
+    prefixes = ("supervised_", "cod_", "tod_", "gradnorm_", "dast_al_", "parting_")
+    files = {path.stem for path in CONFIGS.glob("*.yaml") if path.stem.startswith(prefixes)}
+    files -= dense_protocols()
+
+    assert files == PROTOCOLS.keys()
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_labels_and_candidates_are_the_published_ones(name: str) -> None:
+    """A curve would have points where the paper has none, or be of another choice."""
+    protocol, x = PROTOCOLS[name], load(name)
+    checks.check(x, CARDS[protocol.dataset])
+    cycles = list(plan_cycles(x, CARDS[protocol.dataset]))
+
+    assert protocol.dataset == x.dataset.part_name()
+    assert list(protocol.labels) == [cycle.labels for cycle in cycles]
+    assert [*protocol.scored, 0] == [cycle.scored for cycle in cycles]
+    assert [] == list(checks.warnings(x, CARDS[protocol.dataset]))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_training_is_the_published_one(name: str) -> None:
+    """Results would differ from the paper's for no reason of the method's."""
+    protocol, x = PROTOCOLS[name], load(name)
+    scheme, start = x.scheme, x.scheme.lr
+    steps = 10 * protocol.epochs
+    rates = [scheme.lr_at(10 * epoch, steps) for epoch in range(protocol.epochs)]
+
+    assert (protocol.epochs, protocol.batch, protocol.lr) == (
+        scheme.epochs,
+        scheme.batch_size,
+        start,
+    )
+    assert (0.9, 5e-4, False) == (scheme.momentum, scheme.weight_decay, scheme.nesterov)
+    assert (protocol.start, "fp32") == (x.start, scheme.precision)
+    assert protocol.augment == scheme.augment.model_dump(exclude_defaults=True) | (
+        {"learned_on": scheme.augment.learned_on} if scheme.augment.policy else {}
+    )
+    if isinstance(protocol.drops, str):
+        assert protocol.drops == scheme.schedule
+    else:
+        expected = [start * 0.1 ** sum(e >= d for d in protocol.drops) for e in range(len(rates))]
+        assert rates == pytest.approx(expected)
+
+
+MEANS = {
+    "cifar10": (0.4914, 0.4822, 0.4465),
+    "cifar100": (0.4914, 0.4822, 0.4465),
+    "svhn": (0.4310, 0.4302, 0.4463),
+    "caltech101": (0.5020, 0.5020, 0.5020),
+    "imagenet": (0.485, 0.456, 0.406),
+    "dast_al_vgg16_cifar100": (0.5071, 0.4867, 0.4408),
+}
+STDS = {
+    "cifar10": (0.2023, 0.1994, 0.2010),
+    "cifar100": (0.2023, 0.1994, 0.2010),
+    "svhn": (0.1965, 0.1984, 0.1992),
+    "caltech101": (1.0, 1.0, 1.0),
+    "imagenet": (0.229, 0.224, 0.225),
+    "dast_al_vgg16_cifar100": (0.2675, 0.2565, 0.2761),
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_pixels_are_normalised_as_in_the_code(name: str) -> None:
+    """TOD has CIFAR-10's numbers on CIFAR-100; Parting has no code: those of the pool."""
+    data = load(name).dataset
+    key = name if name in MEANS else PROTOCOLS[name].dataset
+    expected = (None, None) if name.startswith("parting") else (MEANS[key], STDS[key])
+
+    assert expected == (data.mean, data.std)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_network_has_the_published_size(name: str) -> None:
+    """Another network learns another curve. By hand: from 10 to 100 classes 90 x 513 more in
+    ResNet-18 and VGG-16, 90 x 129 in WRN-28-2; 1,000 to 101 classes 899 x 513 less."""
+    protocol, x = PROTOCOLS[name], load(name)
+    data = CARDS[protocol.dataset]
+    network = build(x.model, len(data.classes), data.image, seed=0)
+
+    assert protocol.parameters == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("names", "strategy", "scheme"),
+    [
+        ("supervised_{}", {"name": "random"}, {"name": "supervised"}),
+        ("cod_{}", {"name": "cod", "first_cycle": "smallest_vs_random_init"}, {}),
+        ("gradnorm_{}", {"name": "entropy_gradnorm", "norm": "sum"}, {"name": "supervised"}),
+        (
+            "tod_{}",
+            {"name": "cod"},
+            {"name": "tod", "weight": 0.05, "heads": 1, "use_labeled": False, "reduction": "sum"},
+        ),
+        (
+            "tod_official_{}",
+            {"name": "cod", "first_cycle": "smallest_vs_random_init"},
+            {"name": "tod", "heads": 2, "use_labeled": True, "reduction": "mean"}
+            | {"cycle0_unlabeled": "fixed"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("dataset", TOD)
+def test_methods_of_tod_and_gradnorm(
+    names: str, strategy: dict[str, Any], scheme: dict[str, Any], dataset: str
+) -> None:
+    """A row of a table would be another row."""
+    x = load(names.format(dataset))
+
+    assert strategy.items() <= x.strategy.model_dump().items()
+    assert scheme.items() <= x.scheme.model_dump().items()
+    if (unlabeled := x.scheme.unlabeled(1)) is not None:
+        assert x.scheme.batch_size == unlabeled.batch_size
+
+
+@pytest.mark.parametrize("name", ["gradnorm_imagenet", "dast_al_imagenet"])
+def test_imagenet_is_streamed(name: str) -> None:
+    """Its pixels would fill the memory of a GPU beside the network."""
+    x, protocol = load(name), PROTOCOLS[name]
+
+    assert protocol.labels[0] * 3 * 224 * 224 > x.compute.resident_bytes
+    assert ("uri", False) == (x.dataset.encoding, x.dataset.verify)
+
+
+def test_gradnorm_on_imagenet() -> None:
+    """A curve of another method."""
+    x = load("gradnorm_imagenet")
+
+    assert {"name": "entropy_gradnorm", "norm": "sum"}.items() <= x.strategy.model_dump().items()
+    assert "supervised" == x.scheme.part_name()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "weight"),
+    [("cifar10", 0.02), ("cifar100", 0.05), ("svhn", 0.005), ("caltech101", 0.1)],
+)
+def test_official_tod(dataset: str, weight: float) -> None:
+    """The code's weights and teacher, which are not the paper's."""
+    scheme: Any = load(f"tod_official_{dataset}").scheme
+
+    assert weight == scheme.weight
+    assert (True, "random", "own", 0.999) == (
+        scheme.teacher.ramp,
+        scheme.teacher.start,
+        scheme.teacher.batch_norm,
+        scheme.teacher.alpha,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "strength"),
+    [("cifar10", 1.0), ("vgg16_cifar10", 1.0), ("vgg16_cifar100", 5.0), ("imagenet", 7.5)],
+)
+def test_methods_of_dast_al(name: str, strength: float) -> None:
+    """Training without its augmentation, or scores from statistics of another kind."""
+    x = load(f"dast_al_{name}")
+    scheme, strategy = x.scheme.model_dump(), x.strategy.model_dump()
+    shared = {"covariance": "diagonal", "reset": False}
+
+    assert {
+        "name": "isda",
+        "strength": strength,
+        "ramp": "epoch",
+        **shared,
+    }.items() <= scheme.items()
+    assert {"name": "epmcm", "update_while_scoring": False, **shared}.items() <= strategy.items()
+
+
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.startswith("parting")])
+def test_methods_of_parting(name: str) -> None:
+    """Its start is class-balanced, and everything else plain random selection."""
+    x = load(name)
+
+    assert x.budget.balanced and x.ensemble == 1
+    assert ("random", "supervised") == (x.strategy.part_name(), x.scheme.part_name())
+
+
+def commands(name: str) -> Iterator[tuple[str, list[str]]]:
+    """The `--set` values of the command in a header, and of each row that changes it."""
+    text = (CONFIGS / f"{name}.yaml").read_text().replace("\\\n#", "")
+    base: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("#") or "--set" not in line:
+            continue
+        words = shlex.split(line.lstrip("# "))
+        given = [value for flag, value in zip(words, words[1:], strict=False) if flag == "--set"]
+        if words[:2] == ["rayal", "run"]:
+            base = given
+            yield words[2], base
+        else:
+            yield f"configs/{name}.yaml", [*base, *given]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_commands_of_a_header_run(name: str) -> None:
+    """A reader would copy a command that is refused, or one of another file."""
+    found = list(commands(name))
+
+    assert f"configs/{name}.yaml" == found[0][0]
+    for _, overrides in found:
+        local = [value for value in overrides if not value.startswith("model.pretrained")]
+        checks.check(load(name, local), CARDS[PROTOCOLS[name].dataset])
+
+
+def test_no_two_commands_share_a_run_folder() -> None:
+    """The second would be refused as another experiment, hours after the first (a plain baseline
+    and one under the method's own training have the same strategy and scheme)."""
+    folders: dict[str, Experiment] = {}
+    for name in PROTOCOLS:
+        for _, overrides in commands(name):
+            x = load(name, overrides)
+
+            assert x == folders.setdefault(default_folder(x), x), f"{name}: {overrides}"

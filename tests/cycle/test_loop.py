@@ -1,0 +1,256 @@
+"""The cycle: what is bought when, and what must not depend on anything but the seed."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from rayal.cycle.loop import candidates, first_units, run
+from rayal.engine.local import LocalEngine
+from rayal.errors import DataError
+from rayal.labeling.oracles.base import Oracle
+from rayal.labeling.oracles.simulated import Simulated
+from rayal.runs.ledger import Ledger
+from rayal.storage.folder import Folder
+
+
+class Told:
+    """A watcher that writes down what it hears."""
+
+    def __init__(self):
+        self.stages, self.passes = [], []
+
+    def stage(self, cycle, stage):
+        self.stages.append((cycle, stage))
+
+    def shards(self, done, total):
+        self.passes.append((done, total))
+
+    def finished(self, cycle, stage, result):
+        assert self.stages[-1] == (cycle, stage)
+
+
+def go(x, folder):
+    """Runs to the end: the pool, every cycle's picks, the last weights, and what was told."""
+    told = Told()
+    with Ledger(Folder(folder), x.identity()) as ledger:
+        pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), told)
+        picks = [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+        return pool, picks, ledger.stage(pool.cycle, "train").read("weights.safetensors"), told
+
+
+def test_buys_the_budget_cycle_by_cycle(tiny, tmp_path):
+    """Labels would be bought too early, twice or not at all; the last cycle takes what is left."""
+    x = tiny(budget={"initial": 20, "per_cycle": 25, "total": 60})
+    pool, picks, _, told = go(x, tmp_path)
+    bought = list(pool.bought.values())
+
+    assert [bought.count(cycle) for cycle in (-1, 0, 1)] == [20, 25, 15]
+    assert (pool.cycle, pool.spent, len(pool.labels)) == (2, 60, 60)
+    assert [list(pool.labels)[20:45], list(pool.labels)[45:]] == picks
+    assert told.stages == [
+        (0, "initial"),
+        *(
+            (cycle, s)
+            for cycle in (0, 1)
+            for s in ("train", "evaluate", "score", "select", "label")
+        ),
+        (2, "train"),
+        (2, "evaluate"),
+    ]
+    assert told.passes == [(done, 3) for done in (1, 2, 3)] * 2
+
+
+def test_labels_are_the_true_ones(tiny, tmp_path):
+    """A model would train on other units' labels, and only lose some accuracy by it."""
+    x = tiny()
+    pool, *_ = go(x, tmp_path)
+    truth = x.dataset.open().labels("pool")
+
+    assert {unit: truth[unit] for unit in pool.labels} == pool.labels
+
+
+def test_a_run_repeats_itself(tiny, tmp_path):
+    """The same seed would give another result."""
+    first, second = (go(tiny(), tmp_path / name)[1:3] for name in ("a", "b"))
+
+    assert first == second
+
+
+def test_strategies_of_one_seed_share_the_first_cycle(tiny, tmp_path):
+    """Paired comparisons would compare different initial sets and initial weights."""
+    cod, _, _, _ = go(tiny(), tmp_path / "cod")
+    random, _, _, _ = go(tiny(strategy="random"), tmp_path / "random")
+    other, _, _, _ = go(tiny(seed=1), tmp_path / "other")
+    first = [frozenset(list(pool.labels)[:20]) for pool in (cod, random, other)]
+    trained = [
+        (tmp_path / name / "cycle-000/train/weights.safetensors").read_bytes()
+        for name in ("cod", "random", "other")
+    ]
+
+    assert first[0] == first[1] != first[2]
+    assert trained[0] == trained[1] != trained[2]
+
+
+def balanced(tiny, initial, seed=0):
+    """The first units of digits and how many there are of each class."""
+    budget = {"initial": initial, "per_cycle": 20, "total": 500, "balanced": True}
+    x = tiny(budget=budget, seed=seed)
+    store = x.dataset.open()
+    units, classes = first_units(x, store), store.labels("pool")
+    return units, np.bincount([classes[unit] for unit in units], minlength=10)
+
+
+@pytest.mark.parametrize("initial", [1, 20, 27, 103])
+def test_a_balanced_start_has_equally_many_of_every_class(tiny, initial):
+    """A low-budget protocol would start from another set than the paper's."""
+    units, counts = balanced(tiny, initial)
+
+    assert len(set(units)) == len(units) == counts.sum() == initial
+    assert counts.max() - counts.min() <= 1
+
+
+def test_a_balanced_start_is_of_the_seed(tiny):
+    """Strategies of one seed would start apart, or all seeds alike; more labels keep the first."""
+    units, _ = balanced(tiny, 30)
+
+    assert units == balanced(tiny, 30)[0] == balanced(tiny, 45)[0][:30]
+    assert set(units) != set(balanced(tiny, 30, seed=1)[0])
+    assert units[:10] != sorted(units[:10])
+
+
+def test_a_balanced_start_goes_on_without_an_exhausted_class(tiny, monkeypatch):
+    """A rare class would end the start early, or be drawn twice."""
+    store = tiny().dataset.open()
+    ids = store.pool.ids()
+    classes = dict.fromkeys(ids, 0) | dict.fromkeys(ids[:3], 1) | dict.fromkeys(ids[3:9], 2)
+    monkeypatch.setattr(Simulated, "known_classes", lambda *_: classes)
+    budget = {"initial": 20, "per_cycle": 20, "total": 60, "balanced": True}
+    units = first_units(tiny(budget=budget), store)
+
+    assert 20 == len(set(units)) and set(ids[:9]) < set(units)
+    assert [3, 3, 3] == np.bincount([classes[unit] for unit in units[:9]]).tolist()
+
+
+def test_only_an_oracle_that_knows_classes_can_balance(tiny):
+    """People would be asked for the class of every image before the first is chosen."""
+
+    class People(Oracle):
+        def answer(self, store, ids, out):
+            raise AssertionError("asked")
+
+    budget = {"initial": 20, "per_cycle": 20, "total": 60}
+    with pytest.raises(ValidationError, match="set it to false, or oracle to simulated"):
+        tiny(oracle=People(), budget={**budget, "balanced": True})
+    x = tiny(oracle=People(), budget=budget)
+
+    assert 20 == len(first_units(x, x.dataset.open()))
+
+
+def test_candidates_are_new_in_every_cycle(tiny):
+    """Every cycle would score the same subset, or the subset would hold labeled units."""
+    x = tiny(candidates=100)
+    store = x.dataset.open()
+    labeled = {unit: 0 for unit in first_units(x, store)}
+
+    class Pool:
+        labels, refused = labeled, ("test",)
+
+        def __init__(self, cycle):
+            self.cycle = cycle
+
+    first, again, second = (candidates(x, store, Pool(cycle)) for cycle in (0, 0, 1))
+
+    assert first == again and len(set(first)) == len(set(second)) == 100
+    assert not labeled.keys() & set(first) and set(first) != set(second)
+
+
+def test_observers_are_recorded_and_change_nothing(tiny, tmp_path):
+    """Watching another strategy would change the run that is watched."""
+    alone, picks, weights, _ = go(tiny(), tmp_path / "alone")
+    _, observed, same, _ = go(tiny(observers=["entropy", "random", "cod"]), tmp_path / "observed")
+    with Ledger(
+        Folder(tmp_path / "observed"), tiny(observers=["entropy", "random", "cod"]).identity()
+    ) as ledger:
+        agreement = ledger.result(1, "select")["agreement"]["cod"]
+
+    assert picks == observed and weights == same
+    assert agreement["cod#2"] == 1.0 and 0 <= agreement["random"] < agreement["cod#2"]
+
+
+def test_kept_predictions_choose_what_a_second_forward_chooses(tiny, tmp_path):
+    """Reading the last pass instead of running the previous model would change COD's choice."""
+    x = tiny()
+    _, kept, _, _ = go(x, tmp_path / "kept")
+    everything = tiny(candidates=10_000)  # a subset that happens to be all: nothing is kept
+    _, forwarded, _, _ = go(everything, tmp_path / "forwarded")
+
+    assert [set(ids) for ids in kept] == [set(ids) for ids in forwarded]
+
+
+def test_an_exhausted_pool_ends_the_run(tiny, tmp_path):
+    """A budget that the pool cannot fill would run for ever."""
+    x = tiny(
+        dataset={"name": "digits", "limit_pool": 50, "limit_test": 50},
+        budget={"initial": 20, "per_cycle": 20, "total": 500},
+    )
+    pool, picks, _, _ = go(x, tmp_path)
+
+    assert len(pool.labels) == 50
+    assert [len(ids) for ids in picks] == [20, 10]
+
+
+@pytest.fixture
+def crooked(monkeypatch):
+    """A strategy whose select returns what the test says."""
+    from rayal.strategies.entropy import Entropy
+
+    return lambda picks: monkeypatch.setattr(Entropy, "select", lambda *_: picks)
+
+
+@pytest.mark.parametrize(
+    ("picks", "message"),
+    [
+        ([0, 0], "selected a unit twice"),
+        ([5, 100_000], "a position outside 0"),
+        ([0.5, 1.0], "one position per unit"),
+        (list(range(21)), "spent 21 of 20"),
+        (list(range(3)), "selected 3 units, the budget buys 20 or more"),
+        (np.empty(0, int), "selected 0 units"),
+        ([-1, 2], "a position outside 0"),
+        (["digit-0001"], "one position per unit"),
+        ([[1], [2, 3]], "raised ValueError in select"),
+        (None, "one position per unit"),
+    ],
+)
+def test_a_wrong_selection_is_refused(tiny, tmp_path, crooked, picks, message):
+    """A user's own strategy would spend the budget on duplicates or more than there is; selecting
+    nothing would pass for the end of the pool (G05)."""
+    crooked(picks)
+
+    with pytest.raises(DataError, match=f"'entropy' .*{message}"):
+        go(tiny(strategy="entropy"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (lambda s: s.log_probs.sum(1)[:3], r"scores of shape \(3,\) for 256 units"),
+        (lambda s: s.log_probs, "has one value per image, got shape"),
+        (lambda s: s.log_probs.sum(1) * 1j, "gave torch.complex64 as scores"),
+        (lambda s: "best", "gave str as scores"),
+        (lambda s: None, "gave NoneType as scores"),
+        (lambda s: s.log_probs.sum(1) / 0, "'digit-.* is -inf"),
+        (lambda s: 1 // 0, "raised ZeroDivisionError"),
+        (lambda s: s.lgits, "raised AttributeError: .*'lgits'"),
+    ],
+)
+def test_wrong_scores_are_refused(tiny, tmp_path, monkeypatch, score, message):
+    """A user's own strategy would end the run in a traceback, or choose by nonsense (G05, G06)."""
+    from rayal.strategies.entropy import Entropy
+
+    monkeypatch.setattr(Entropy, "score", lambda self, s: score(s))
+    with pytest.raises(DataError, match=message) as refused:
+        go(tiny(strategy="entropy"), tmp_path)
+
+    assert "entropy" in str(refused.value)
+    assert not (tmp_path / "cycle-000/score/done.json").exists()

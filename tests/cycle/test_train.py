@@ -1,0 +1,628 @@
+"""One training, straight, interrupted and shared: the weights at the end are what is compared.
+
+Run as a program, this file is one worker of a training in a process of its own, to be killed.
+"""
+
+import copy
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from rayal.cycle.train import Place, TrainJob, train
+from rayal.data.datasets.base import ImageSpec, Store
+from rayal.data.datasets.digits import Digits
+from rayal.data.tasks.base import Task
+from rayal.errors import DataError, UsageError
+from rayal.experiment.experiment import Budget, Compute, Experiment
+from rayal.models.architectures.small_cnn import SmallCnn
+from rayal.models.base import Model, Network, Outputs, build, load_weights
+from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
+from rayal.randomness import derive, torch_generator
+from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.strategies.base import Strategy
+from rayal.training.augment import Augment, normalise
+from rayal.training.base import Batch, Learner, TrainingScheme
+from rayal.training.schemes.supervised import Supervised
+
+IMAGES = 65  # one more than four batches
+
+
+class Guess(LearningCompanion):
+    """Predicts every image's loss from the channels of the last block."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, 1)
+
+    def loss(self, outputs: Outputs, per_unit_loss: Tensor, progress: float) -> Tensor:
+        guess = self.linear(outputs.layers[-1].mean(dim=(2, 3)))[:, 0]
+        return ((guess - per_unit_loss) ** 2).mean()
+
+
+class GuessSpec(CompanionSpec):
+    """Its head on the last block."""
+
+    name = "guess"
+
+    def build(self, model: Any, classes: int, fresh: Callable[[], nn.Module]) -> Guess:
+        return Guess(model.layer_channels[-1])
+
+
+class Guessing(Strategy):
+    """A strategy that trains a companion."""
+
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return (GuessSpec(),)
+
+
+class Plain(Strategy):
+    """A strategy that asks nothing of the training."""
+
+
+class Mlp(Model):
+    """Two linear layers: no batch norm, so that workers sharing a batch change nothing."""
+
+    def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
+        return Network(
+            blocks=[
+                nn.Sequential(
+                    nn.Flatten(),
+                    nn.Linear(image.channels * image.height * image.width, 32),
+                    nn.ReLU(),
+                    nn.Unflatten(1, (32, 1, 1)),
+                )
+            ],
+            layer_channels=[32],
+            head=nn.Flatten(),
+            classifier=nn.Linear(32, num_classes),
+        )
+
+
+class Average(Companion):
+    """A moving average of the model's weights, slow enough for the training to be killed."""
+
+    def __init__(self, model: nn.Module, seconds: float) -> None:
+        super().__init__()
+        self.network, self.seconds = copy.deepcopy(model).requires_grad_(False), seconds
+
+    def after_step(self, model: nn.Module) -> None:
+        pairs = zip(self.network.parameters(), model.parameters(), strict=True)
+        for mean, value in pairs:
+            mean.lerp_(value.detach(), 0.1)
+        time.sleep(self.seconds)
+
+
+class AverageSpec(CompanionSpec):
+    """Its average."""
+
+    name = "average"
+    seconds: float
+
+    def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> Average:
+        return Average(model, self.seconds)
+
+
+class Taught(TrainingScheme):
+    """Supervised, with a moving average of the weights beside."""
+
+    seconds: float = 0.0
+
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return (AverageSpec(seconds=self.seconds),)
+
+    def start(self, model: nn.Module, task: Task, companions: Any, cycle: int) -> Learner:
+        return Pupil(self, model, task, companions)
+
+
+class Pupil(Learner):
+    """The average is pulled towards the model, and the model towards the average's answers."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        average = self.companions["average"].network
+        pairs = zip(average.parameters(), self.model.parameters(), strict=True)
+        pull = sum((mean - value).square().sum() for mean, value in pairs)
+        self.note(pull=pull)
+        return super().loss(batch) + 0.01 * pull
+
+
+def job(store: Store, out: Path | str, n: int = IMAGES, cycle: int = 1, **fields: Any) -> TrainJob:
+    """A training on the first n digits; `fields` go where they belong."""
+    of_job = {key: fields.pop(key) for key in ("start_from", "companions_from") if key in fields}
+    of_compute = {
+        key: fields.pop(key) for key in ("resident_bytes", "checkpoint_seconds") if key in fields
+    }
+    fields = {
+        "model": SmallCnn(width=4),
+        "strategy": Plain(),
+        "scheme": Supervised(epochs=4, batch_size=16, milestones=(3,)),
+        **fields,
+    }
+    experiment = Experiment(
+        name="test",
+        dataset=Digits(),
+        budget=Budget(initial=n, per_cycle=1, total=n),
+        compute=Compute(**of_compute),
+        tracking="none",
+        **fields,
+    )
+    ids, labels = store.pool.ids()[:n], store.labels("pool")
+    values = np.array([labels[unit] for unit in ids], np.int64)
+    return TrainJob(
+        experiment,
+        cycle,
+        store.url,
+        tuple(ids),
+        values,
+        out=str(out),
+        **{"start_from": None, **of_job},
+    )
+
+
+def taught(store: Store, out: Path | str, seconds: float = 0.0, **fields: Any) -> TrainJob:
+    """A training with everything that must survive a restart."""
+    scheme = Taught(
+        epochs=6,
+        batch_size=16,
+        milestones=(4,),
+        augment=Augment(flip=True, crop=1),
+        seconds=seconds,
+    )
+    model, strategy = SmallCnn(width=4, dropout=0.3), Guessing()
+    fields = {"scheme": scheme, "model": model, "strategy": strategy, **fields}
+    return job(store, out, checkpoint_seconds=0, **fields)
+
+
+def shared(store: Store, out: Path | str, seconds: float = 0.0, **fields: Any) -> TrainJob:
+    """A training that two workers do as one does."""
+    return taught(store, out, seconds, **{"model": Mlp(), "strategy": Guessing(), **fields})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The bits of a sum depend on the number of threads that share it; one is fastest here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Digits(store=str(tmp_path_factory.mktemp("stores"))).open()
+
+
+@pytest.fixture(scope="module")
+def straight(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a `taught` training that nothing disturbed."""
+    out = tmp_path_factory.mktemp("straight")
+    train(taught(store, out), Place())
+    return out
+
+
+def weights(out: Path) -> bytes:
+    return (out / "weights.safetensors").read_bytes()
+
+
+def rows(out: Path) -> list[Json]:
+    return [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]
+
+
+def files(out: Path) -> list[str]:
+    return sorted(path.name for path in out.iterdir())
+
+
+def assert_same_end(expected: Path, actual: Path) -> None:
+    assert files(expected) == files(actual)
+    for name in files(expected):
+        if name == "epochs.jsonl":
+            continue
+        assert (expected / name).read_bytes() == (actual / name).read_bytes()
+    for one, other in zip(rows(expected), rows(actual), strict=True):
+        for key in ("epoch", "loss", "lr", "accuracy", "pull"):
+            assert one[key] == other[key]
+
+
+class Interrupted(Exception):
+    """What stops a training in these tests."""
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+    """Makes trainings fail after some steps; None mends them."""
+    original = Learner.step
+
+    def stop(steps: int | None) -> None:
+        left = [steps]
+
+        def step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+            if left[0] == 0:
+                raise Interrupted
+            left[0] = None if left[0] is None else left[0] - 1
+            return original(learner, batch)
+
+        monkeypatch.setattr(Learner, "step", step)
+
+    return stop
+
+
+def test_what_a_training_leaves(store: Store, tmp_path: Path) -> None:
+    """The ledger would record a training whose files are others, or none."""
+    result = train(job(store, tmp_path), Place())
+
+    assert ["epochs.jsonl", "weights.safetensors"] == files(tmp_path)
+    assert (result["epochs"], result["steps"]) == (4, 16)
+    assert result["seconds"] > 0
+    record = FileRecord(**result["weights"])
+    assert weights(tmp_path) == FileLocation(str(tmp_path), record).read()
+    assert [1, 2, 3, 4] == [row["epoch"] for row in rows(tmp_path)]
+    assert [0.1, 0.1, 0.1, 0.01] == pytest.approx([row["lr"] for row in rows(tmp_path)])
+    assert result["loss"] == rows(tmp_path)[-1]["loss"] < rows(tmp_path)[0]["loss"]
+    assert all(row["images_per_second"] > 0 for row in rows(tmp_path))
+
+
+def test_agrees_with_a_plain_loop(store: Store, tmp_path: Path) -> None:
+    """A training would do something else than SGD on these batches at these rates."""
+    augment = Augment(flip=True, crop=1)
+    scheme = Supervised(epochs=4, batch_size=16, milestones=(3,), augment=augment)
+    task = job(store, tmp_path, scheme=scheme, seed=5)
+    train(task, Place())
+
+    spec = store.card.image
+    images = torch.from_numpy(store.pool.decode(store.pool.take(task.ids)).images)
+    labels = torch.tensor(task.labels)
+    network = build(task.experiment.model, 10, spec, derive(5, 1, "init"))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3])
+    for epoch in range(4):
+        order = torch.randperm(IMAGES, generator=torch_generator(5, 1, "train", epoch))
+        draws = augment.draw(IMAGES, torch_generator(5, 1, "augment", epoch))
+        for batch in (order[:16], order[16:32], order[32:48], order[48:]):
+            seen = normalise(augment(images[batch], draws[batch]), spec)
+            loss = F.cross_entropy(network(seen).logits, labels[batch], reduction="none").mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+    trained = build(task.experiment.model, 10, spec, 0)
+    load_weights(trained, weights(tmp_path))
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, trained.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("n", [2, 5, 16, 17, 33])
+def test_any_number_of_images_trains(store: Store, tmp_path: Path, n: int) -> None:
+    """A labeled set that leaves one image over would stop the run at batch norm."""
+    assert np.isfinite(train(job(store, tmp_path, n), Place())["loss"])
+
+
+def test_one_image_is_refused(store: Store, tmp_path: Path) -> None:
+    """Batch norm would fail on it with a message about tensors."""
+    with pytest.raises(DataError, match="raise budget.initial"):
+        train(job(store, tmp_path, 1), Place())
+
+
+def test_streamed_equals_resident(store: Store, tmp_path: Path, straight: Path) -> None:
+    """The same experiment would give other weights where memory is short."""
+    train(taught(store, tmp_path, resident_bytes=0), Place())
+
+    assert_same_end(straight, tmp_path)
+
+
+@pytest.mark.parametrize("steps", [2, 5, 13, 23])
+def test_interrupted_anywhere_ends_the_same(
+    store: Store,
+    tmp_path: Path,
+    straight: Path,
+    stop_after: Callable[[int | None], None],
+    steps: int,
+) -> None:
+    """A restart would lose momentum, the companion, the teacher, dropout's masks or the order."""
+    stop_after(steps)
+    with pytest.raises(Interrupted):
+        train(taught(store, tmp_path), Place())
+    stop_after(None)
+    train(taught(store, tmp_path), Place())
+
+    assert_same_end(straight, tmp_path)
+
+
+def test_restart_does_not_begin_again(
+    store: Store, tmp_path: Path, stop_after: Callable[[int | None], None]
+) -> None:
+    """Checkpoints would be written and never used; equal ends would not show it."""
+    stop_after(22)  # of 24, in epoch 5 of 0..5
+    with pytest.raises(Interrupted):
+        train(taught(store, tmp_path), Place())
+    assert [f"checkpoint-00000{i}.{kind}" for i in (4, 5) for kind in ("json", "pt")] == [
+        name for name in files(tmp_path) if name.startswith("checkpoint")
+    ]
+    stop_after(4)  # what one epoch needs
+    train(taught(store, tmp_path), Place())
+
+
+def test_a_damaged_checkpoint_costs_an_epoch(
+    store: Store, tmp_path: Path, straight: Path, stop_after: Callable[[int | None], None]
+) -> None:
+    """A damaged checkpoint would change the weights at the end."""
+    stop_after(22)
+    with pytest.raises(Interrupted):
+        train(taught(store, tmp_path), Place())
+    (tmp_path / "checkpoint-000005.pt").write_bytes(b"torn")
+    stop_after(8)  # the two epochs after the checkpoint before
+    train(taught(store, tmp_path), Place())
+
+    assert_same_end(straight, tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_and_spares_the_checkpoints(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A diverged model would be scored with, or overwrite the last good checkpoint."""
+    loss = Pupil.loss
+    monkeypatch.setattr(
+        Pupil,
+        "loss",
+        lambda self, batch: loss(self, batch) * (float("nan") if batch.step == 10 else 1),
+    )
+    with pytest.raises(DataError, match="loss became nan in cycle 1, epoch 3; lower scheme.lr"):
+        train(taught(store, tmp_path), Place())
+
+    assert "checkpoint-000002.pt" in files(tmp_path)
+    assert "checkpoint-000003.pt" not in files(tmp_path)
+    assert "weights.safetensors" not in files(tmp_path)
+
+
+def test_a_rate_far_too_high_diverges_with_advice(store: Store, tmp_path: Path) -> None:
+    """The real thing would not be caught, only the one the test above makes."""
+    scheme = Supervised(epochs=20, batch_size=16, lr=1e9)
+    with pytest.raises(DataError, match=r"lower scheme.lr \(1000000000.0\)"):
+        train(job(store, tmp_path, scheme=scheme), Place())
+
+
+def test_starts_from_the_given_weights(store: Store, tmp_path: Path) -> None:
+    """A warm start would be a cold one, or the reverse."""
+    frozen = Supervised(epochs=1, lr=1e-30, weight_decay=0)
+    first = train(job(store, tmp_path / "first", model=Mlp()), Place())
+    location = FileLocation(str(tmp_path / "first"), FileRecord(**first["weights"]))
+    fields = {"model": Mlp(), "scheme": frozen, "cycle": 2}
+    train(job(store, tmp_path / "warm", start_from=location, **fields), Place())
+    train(job(store, tmp_path / "cold", **fields), Place())
+    train(job(store, tmp_path / "cold3", **{**fields, "cycle": 3}), Place())
+
+    assert weights(tmp_path / "first") == weights(tmp_path / "warm")
+    assert weights(tmp_path / "cold") != weights(tmp_path / "warm")
+    assert weights(tmp_path / "cold") != weights(tmp_path / "cold3")
+
+
+def test_first_weights_depend_on_the_seed_alone(store: Store, tmp_path: Path) -> None:
+    """Strategies of one seed would start from different models and could not be compared."""
+    fields = {"scheme": Supervised(epochs=1, lr=1e-30, weight_decay=0), "model": Mlp(), "cycle": 0}
+    train(job(store, tmp_path / "a", **fields), Place())
+    train(job(store, tmp_path / "b", 40, strategy=Guessing(), **fields), Place())
+    train(job(store, tmp_path / "c", seed=1, **fields), Place())
+
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_weights_of_another_model_are_refused(store: Store, tmp_path: Path) -> None:
+    """A warm start would continue from some of the weights and random others."""
+    first = train(job(store, tmp_path / "first"), Place())
+    location = FileLocation(str(tmp_path / "first"), FileRecord(**first["weights"]))
+    with pytest.raises(UsageError):
+        train(job(store, tmp_path, model=SmallCnn(width=5), start_from=location), Place())
+
+
+def test_companion_is_trained_and_continues(store: Store, tmp_path: Path) -> None:
+    """Strategies that learn beside the model would score with random companions."""
+    frozen = Supervised(epochs=1, lr=1e-30, weight_decay=0)
+    one = train(job(store, tmp_path / "1", strategy=Guessing()), Place())
+    location = FileLocation(str(tmp_path / "1"), FileRecord(**one["companions"]["guess"]))
+    fields = {"strategy": Guessing(), "scheme": frozen}
+    two = train(job(store, tmp_path / "2", companions_from={"guess": location}, **fields), Place())
+    fresh = train(job(store, tmp_path / "3", **fields), Place())
+
+    assert one["companions"] == two["companions"]
+    assert one["companions"] != fresh["companions"]
+
+
+def test_global_randomness_is_left_alone(store: Store, tmp_path: Path) -> None:
+    """A training would change what the rest of the process draws."""
+    torch.manual_seed(3)
+    expected = torch.rand(5)
+    torch.manual_seed(3)
+    train(taught(store, tmp_path), Place())
+
+    assert torch.equal(expected, torch.rand(5))
+
+
+def test_threads_are_set_only_on_demand(store: Store, tmp_path: Path) -> None:
+    """A training inside somebody's process would take over its threads."""
+    before = torch.get_num_threads()
+    try:
+        train(job(store, tmp_path), Place())
+        assert before == torch.get_num_threads()
+        train(job(store, tmp_path), Place(threads=before + 1))
+        assert before + 1 == torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_length_in_steps(store: Store, tmp_path: Path) -> None:
+    """A scheme of 10 steps would train whole epochs."""
+    scheme = Supervised(steps=10, batch_size=16)
+    result = train(job(store, tmp_path, scheme=scheme), Place())
+
+    assert (result["steps"], result["epochs"], len(rows(tmp_path))) == (10, 3, 3)
+
+
+def test_epochs_can_be_followed_live(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long training would show nothing until its end."""
+    monkeypatch.setattr("rayal.cycle.train.LOG_SECONDS", 0)
+    seen = []
+    step = Average.after_step
+    monkeypatch.setattr(
+        Average,
+        "after_step",
+        lambda self, model: seen.append((tmp_path / "epochs.jsonl").exists()) or step(self, model),
+    )
+    train(taught(store, tmp_path), Place())
+
+    assert [False] * 4 + [True] * 20 == seen
+
+
+class Worker:
+    """A training of this file in a process of its own."""
+
+    def __init__(self, kind: str, store: Store, out: Path, seconds: float, rank: int) -> None:
+        arguments = [kind, store.url, str(out), str(seconds), str(rank)]
+        self.out = out
+        self.process = subprocess.Popen([sys.executable, "-W", "error", __file__, *arguments])
+
+    def kill_after(self, checkpoint: str) -> None:
+        while not (self.out / checkpoint).exists():
+            assert self.process.poll() is None, "ended before it could be killed"
+            time.sleep(0.01)
+        self.kill()
+
+    def kill(self) -> None:
+        self.process.kill()
+        assert -signal.SIGKILL == self.process.wait()
+
+    def end(self) -> int:
+        return self.process.wait(250)
+
+
+@pytest.fixture
+def start(store: Store) -> Iterator[Callable[..., Worker]]:
+    """Starts a worker; none outlives the test."""
+    workers: list[Worker] = []
+
+    def start(kind: str, out: Path, seconds: float = 0.0, rank: int = 0) -> Worker:
+        workers.append(Worker(kind, store, out, seconds, rank))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.kill()
+
+
+def start_pair(start: Callable[..., Worker], out: Path, seconds: float = 0.0) -> list[Worker]:
+    """Two workers of one training, who meet in a file that must be new."""
+    out.with_suffix(".pair").unlink(missing_ok=True)
+    return [start("shared", out, seconds, rank) for rank in range(2)]
+
+
+def test_killed_training_ends_the_same(
+    store: Store, tmp_path: Path, straight: Path, start: Callable[..., Worker]
+) -> None:
+    """SIGKILL in the middle of an epoch would change the weights at the end."""
+    start("taught", tmp_path, seconds=0.05).kill_after("checkpoint-000002.json")
+    assert "weights.safetensors" not in files(tmp_path)
+    train(taught(store, tmp_path), Place())
+
+    Folder(tmp_path).sweep()
+    assert_same_end(straight, tmp_path)
+
+
+def test_two_workers_train_as_one(
+    store: Store, tmp_path: Path, start: Callable[..., Worker]
+) -> None:
+    """Workers would weigh parts of a batch wrongly, or train different models."""
+    two = tmp_path / "two"
+    workers = start_pair(start, two)
+    train(shared(store, tmp_path / "one"), Place())
+
+    assert [0, 0] == [worker.end() for worker in workers]
+    networks = [build(Mlp(), 10, store.card.image, 0) for _ in range(2)]
+    for network, out in zip(networks, (tmp_path / "one", two), strict=True):
+        load_weights(network, weights(out))
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+    for mine, its in zip(rows(tmp_path / "one"), rows(two), strict=True):
+        assert mine["loss"] == pytest.approx(its["loss"], rel=1e-4)
+        assert mine["accuracy"] == pytest.approx(its["accuracy"])
+
+
+@pytest.mark.slow
+def test_two_killed_workers_end_the_same(tmp_path: Path, start: Callable[..., Worker]) -> None:
+    """A group that lost a worker would start again from different states."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    pair = start_pair(start, killed, seconds=0.05)
+    pair[1].kill_after("checkpoint-000002.json")
+    pair[0].kill()
+    for out in (whole, killed):
+        assert [0, 0] == [worker.end() for worker in start_pair(start, out)]
+
+    assert_same_end(whole, killed)
+
+
+@pytest.fixture
+def gpu() -> Iterator[Place]:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    yield Place(device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gpu_learns_what_the_cpu_learns(
+    store: Store, tmp_path: Path, gpu: Place, precision: str
+) -> None:
+    """A training on a GPU would see other batches, or lose its digits in bfloat16."""
+    scheme = Supervised(epochs=15, batch_size=32, lr=0.05, precision=precision)
+    results = {}
+    for name, place, memory in (("cpu", Place(), 2**30), ("gpu", gpu, 2**30), ("stream", gpu, 0)):
+        task = job(store, tmp_path / name, 400, scheme=scheme, resident_bytes=memory)
+        results[name] = train(task, place)["loss"]
+
+    assert results["gpu"] == pytest.approx(results["cpu"], abs=0.05)
+    assert results["stream"] == pytest.approx(results["cpu"], abs=0.05)
+
+
+@pytest.mark.gpu
+def test_gpu_continues_and_leaves_randomness_alone(
+    store: Store, tmp_path: Path, gpu: Place, stop_after: Callable[[int | None], None]
+) -> None:
+    """A restart on a GPU would leave state on the CPU, or reseed the process's GPU generator."""
+    torch.cuda.manual_seed(1)
+    expected = torch.rand(3, device="cuda")
+    torch.cuda.manual_seed(1)
+    stop_after(13)
+    with pytest.raises(Interrupted):
+        train(taught(store, tmp_path), gpu)
+    stop_after(None)
+    result = train(taught(store, tmp_path), gpu)
+
+    assert result["epochs"] == 6
+    assert torch.equal(expected, torch.rand(3, device="cuda"))
+
+
+def _work(kind: str, store: str, out: str, seconds: str, rank: str) -> None:
+    make = {"taught": taught, "shared": shared}[kind]
+    torch.set_num_threads(1)
+    if kind == "taught":
+        train(make(Store(store), out, float(seconds)), Place())
+        return
+    dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
+    train(make(Store(store), out, float(seconds)), Place(rank=int(rank), size=2))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    _work(*sys.argv[1:])

@@ -1,0 +1,69 @@
+"""The identity of files, and ids for images without any."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rayal.data.source import HASHED, Units, file_identity, numbered, quoted
+
+
+def test_identity_follows_the_content_not_the_clock(tmp_path: Path) -> None:
+    """A copied or touched data set must not be prepared again; a changed one must."""
+    file, copy = tmp_path / "a", tmp_path / "b"
+    file.write_bytes(b"content")
+    copy.write_bytes(b"content")
+    os.utime(copy, (0, 0))
+
+    assert file_identity(file) == file_identity(copy)
+
+    copy.write_bytes(b"Content")
+
+    assert file_identity(file) != file_identity(copy)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2 * HASHED, 2 * HASHED + 1, 3 * HASHED])
+def test_identity_sees_both_ends_and_the_length(tmp_path: Path, size: int) -> None:
+    """Parquet keeps its directory at the end, pickles and tars theirs at the beginning."""
+    file = tmp_path / "a"
+    seen, zeros = set(), bytes(size)
+    for content in (zeros, zeros + b"\0", b"\1" + zeros, zeros + b"\2"):
+        file.write_bytes(content)
+        seen.add(file_identity(file))
+
+    assert 4 == len(seen)
+
+
+def test_numbered_units_are_named_after_split_and_row() -> None:
+    """A position alone would name a pool image and a test image alike."""
+    units = numbered("train", [3, 1], [b"a", b"b"])
+
+    assert (["train-00000", "train-00001"], [3, 1]) == (units.ids, units.labels)
+
+
+def test_quoted_ids_are_short_and_harmless() -> None:
+    """An id of 10 kB or with terminal codes must not flood or rewrite the user's screen."""
+    assert r"'a\x1b[2J\n'" == quoted("a\x1b[2J\n")
+    assert 90 > len(quoted("x" * 10_000))
+
+
+@pytest.mark.parametrize("labels", [[3, 1, 2], np.array([3, 1, 2])])
+def test_the_first_units_have_their_labels(labels: Any) -> None:
+    """torchvision gives labels as lists or arrays; a list too long would be refused."""
+    units = Units(["a", "b", "c"], labels, []).first(2)
+
+    assert (["a", "b"], [3, 1]) == (units.ids, list(units.labels))
+    assert 3 == len(Units(["a", "b", "c"], labels, []).first(None).ids)
+
+
+def test_masks_are_counted_when_they_are_read() -> None:
+    """Like images: a file of masks is not read to take the first of them."""
+
+    class Untouched:
+        def __iter__(self) -> Iterator[bytes]:
+            raise AssertionError("a mask was read")
+
+    assert ["a"] == Units(["a", "b"], Untouched(), Untouched()).first(1).ids

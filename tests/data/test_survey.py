@@ -1,0 +1,71 @@
+"""What looking at every image tells."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rayal.data.images import Decoding
+from rayal.data.survey import Survey, look
+
+
+def noise(count: int, channels: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, channels, 5, 4), dtype=np.uint8)
+
+
+def png(height: int, width: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def surveyed(channels: int, size: tuple[int, int], **splits: list[object]) -> Survey:
+    survey = Survey((channels, *size))
+    for split, images in splits.items():
+        ids = [f"{split}-{row}" for row in range(len(images))]
+        survey.add(split, ids, [look(image, Decoding()) for image in images])  # type: ignore[arg-type]
+    return survey
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_statistics_are_those_of_the_pool(channels: int) -> None:
+    """Networks are fed (pixel - mean) / std; test images must have no part in it."""
+    images = noise(7, channels)
+    survey = Survey((channels, 5, 4))
+    for start in (0, 4):  # in two groups
+        looks = [look(image, Decoding()) for image in images[start : start + 4]]
+        survey.add("pool", [str(start + row) for row in range(len(looks))], looks)
+    survey.add("test", ["t"], [look(np.full_like(images[0], 255), Decoding())])
+    mean, std = survey.statistics()
+
+    assert pytest.approx(images.mean((0, 2, 3)) / 255, rel=1e-12) == mean
+    assert pytest.approx(images.std((0, 2, 3)) / 255, rel=1e-12) == std
+
+
+def test_a_constant_channel_has_std_1() -> None:
+    """Dividing by 0 would fill the network with NaN."""
+    survey = surveyed(1, (2, 2), pool=[np.full((1, 2, 2), 51, np.uint8)])
+
+    assert ((0.2,), (1.0,)) == survey.statistics()
+
+
+def test_duplicates_by_content() -> None:
+    """An image in pool and test makes accuracy a memory test; one twice in the pool costs twice."""
+    a, b, c = noise(3, 3)
+    survey = surveyed(3, (5, 4), pool=[a, b, a, a], test=[c, b, b])
+
+    assert {"pool": 2, "across": 2} == survey.duplicates
+
+
+def test_bad_images_are_named_and_not_counted() -> None:
+    """The card is where a user looks first when a run stops for bad images."""
+    survey = surveyed(3, (3, 4), pool=[png(3, 4), b"text", None, png(3, 4)], test=[b""])
+
+    assert {
+        "pool-1": "not an image in one of the formats BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP",
+        "pool-2": "no data (null)",
+        "test-0": "empty file",
+    } == survey.bad
+    assert {"3x4": 2} == dict(survey.sizes)
+    assert {"pool": 1, "across": 0} == survey.duplicates

@@ -1,0 +1,107 @@
+"""rayal/experiment/experiment.py: contradictions, columns of the scoring pass, identity."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from rayal.experiment.experiment import Budget, Compute, Experiment
+from rayal.parts import find
+
+FIELDS: dict[str, Any] = {
+    "name": "tiny",
+    "dataset": "digits",
+    "model": "small_cnn",
+    "strategy": "cod",
+    "budget": {"initial": 20, "per_cycle": 20, "total": 100},
+}
+
+
+def experiment(**changes: Any) -> Experiment:
+    return Experiment.model_validate(FIELDS | changes)
+
+
+def problems(**changes: Any) -> dict[tuple[str | int, ...], str]:
+    with pytest.raises(ValidationError) as caught:
+        experiment(**changes)
+    return {error["loc"]: error["msg"] for error in caught.value.errors()}
+
+
+def test_parts_can_be_given_as_objects() -> None:
+    """From Python an experiment is made of parts, not of dictionaries."""
+    strategy = find("strategies", "cod")(first_cycle="entropy")
+    x = experiment(strategy=strategy, budget=Budget(initial=20, per_cycle=20, total=100))
+
+    assert strategy == x.strategy
+    assert experiment(strategy={"name": "cod", "first_cycle": "entropy"}) == x
+
+
+def test_contradictions() -> None:
+    """What cannot work is refused before anything runs, under the key to change."""
+    assert {
+        ("budget", "initial"): "20 is more than budget.total, 10",
+        ("candidates",): "19 cannot fill budget.per_cycle, 20",
+        ("compute", "train_workers"): "2, but compute.engine local is one process; use ray",
+    } == problems(
+        budget={"initial": 20, "per_cycle": 20, "total": 10},
+        candidates=19,
+        compute={"engine": "local", "train_workers": 2},
+    )
+
+
+def test_a_strategy_for_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each strategy that cannot score this task is named, observers too, with those that can."""
+    monkeypatch.setattr(find("strategies", "cod"), "tasks", frozenset({"segmentation"}))
+
+    found = problems(observers=["entropy", "cod"])
+
+    assert {("strategy",), ("observers", 1)} == found.keys()
+    assert found["strategy",].startswith(
+        "'cod' supports segmentation, but the task is 'classification'; choose one of: "
+    )
+
+
+def test_boundaries_that_are_allowed() -> None:
+    """A run without cycles trains once; a last cycle may buy less than the others."""
+    one = experiment(budget={"initial": 20, "per_cycle": 20, "total": 20})
+    rest = experiment(budget={"initial": 20, "per_cycle": 30, "total": 100}, candidates=30)
+
+    assert one.budget.initial == one.budget.total
+    assert rest.candidates == rest.budget.per_cycle
+
+
+def test_columns_of_the_pass() -> None:
+    """Two strategies of one name must not write into one column."""
+    x = experiment(observers=["entropy", {"name": "cod", "first_cycle": "entropy"}, "cod"])
+
+    assert ["cod", "entropy", "cod#2", "cod#3"] == list(x.scored())
+    assert "entropy" == x.scored()["cod#2"].first_cycle
+
+
+def test_identity_is_what_decides_the_chosen_ids() -> None:
+    """A run continues with data elsewhere or more scorers, but not with another learning rate."""
+    x = experiment()
+    elsewhere = experiment(
+        dataset={"name": "digits", "root": "/elsewhere", "store": "/fast"},
+        compute=Compute(scorers=7, engine="local", max_failures=0),
+        tracking="none",
+    )
+
+    assert x.identity() == elsewhere.identity()
+    for change in (
+        {"seed": 1},
+        {"scheme": {"name": "supervised", "lr": 0.2}},
+        {"strategy": "margin"},
+        {"candidates": 50},
+        {"start": "cold"},
+        {"compute": Compute(train_workers=2)},
+    ):
+        assert x.identity() != experiment(**change).identity()
+
+
+def test_experiments_are_frozen() -> None:
+    """What the run folder recorded at the start must still be true at the end."""
+    x = experiment()
+
+    with pytest.raises(ValidationError, match="frozen"):
+        x.seed = 1

@@ -1,0 +1,89 @@
+"""Budgets that are not spent to the point: what is due, when it ends, and what a purchase buys."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rayal.labeling.budget import Budget
+from rayal.selection.greedy import buy
+from rayal.selection.scored import Scored, bought, spend
+from rayal.storage.ids import Ids
+
+COSTS = st.lists(st.integers(0, 9), max_size=12)
+BUDGETS = st.integers(-5, 40)
+
+
+def pool(costs: Sequence[float], overshoot: bool) -> Scored:
+    ids = Ids([f"unit-{i}" for i in range(len(costs))])
+    return Scored(ids, None, np.asarray(costs, float), overshoot=overshoot)
+
+
+def one_by_one(costs: Sequence[float], budget: float, overshoot: bool) -> int:
+    """How many units are bought, as one would do it at a counter."""
+    spent = 0.0
+    for number, cost in enumerate(costs):
+        if spent >= budget if overshoot else spent + cost > budget:
+            return number
+        spent += cost
+    return len(costs)
+
+
+def test_what_is_left_is_spent_later():
+    """Clicks that no image cost exactly would be lost in every cycle."""
+    budget = Budget(initial=50, per_cycle=30, total=130, unit="clicks")
+
+    assert [80, 110, 130, 130] == [budget.due(cycle) for cycle in range(4)]
+    assert [False, False, False, True] == [budget.is_spent(cycle, 20.0) for cycle in range(4)]
+    assert budget.is_spent(0, 130) and budget.is_spent(1, 131)
+
+
+@pytest.mark.parametrize(
+    ("initial", "per_cycle", "total", "cycles"),
+    [(20, 20, 60, 2), (20, 25, 60, 2), (60, 20, 60, 0), (20, 100, 21, 1), (1, 1, 7, 6)],
+)
+def test_as_many_cycles_as_purchases(initial, per_cycle, total, cycles):
+    """A run would train once more for nothing, or miss its last purchase, whatever was left."""
+    budget = Budget(initial=initial, per_cycle=per_cycle, total=total, unit="clicks")
+
+    for left in (0.0, 0.5, initial / 2):
+        spent, cycle = initial - left, 0
+        while not budget.is_spent(cycle, spent):
+            spent, cycle = budget.due(cycle) - left, cycle + 1
+        assert (cycles, total - left) == (cycle, spent)
+
+
+@settings(deadline=None)
+@given(COSTS, BUDGETS, st.booleans())
+def test_a_purchase_is_that_of_a_counter(costs, budget, overshoot):
+    """Images without regions cost nothing, and budgets may be exceeded before a cycle."""
+    units = pool(costs, overshoot)
+    order = np.random.default_rng(0).permutation(len(costs))
+    count = one_by_one([costs[i] for i in order], budget, overshoot)
+
+    assert count == bought(units.costs[order], budget, overshoot)
+    assert order[:count].tolist() == spend(units, order, budget).tolist()
+
+
+@settings(deadline=None)
+@given(COSTS, BUDGETS, st.booleans())
+def test_greedy_strategies_buy_as_all_others(costs, budget, overshoot):
+    """The same budget would buy a unit more with core-set than with entropy."""
+    units = pool(costs, overshoot)
+    order = np.random.default_rng(0).permutation(len(costs))
+
+    expected = spend(units, order, budget).tolist()
+    assert expected == buy(units, iter(order.tolist()), budget).tolist()
+
+
+def test_overshoot_by_hand():
+    """The unit at which the budget is exceeded is bought, the one after it is not."""
+    costs = np.array([3.0, 3.0, 3.0, 3.0])
+
+    assert [2, 2, 3] == [bought(costs, budget, overshoot=False) for budget in (6, 8.9, 9)]
+    assert [2, 3, 3] == [bought(costs, budget, overshoot=True) for budget in (6, 8.9, 9)]
+    assert [0, 1, 0, 0] == [
+        bought(costs, budget, overshoot) for budget in (0, 0.1) for overshoot in (True,)
+    ] + [bought(costs, budget, overshoot=False) for budget in (0, 0.1)]

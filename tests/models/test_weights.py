@@ -1,0 +1,169 @@
+"""Files of anybody: their tensors are found, and nothing in them runs."""
+
+import argparse
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from rayal.errors import StorageError, UsageError
+from rayal.models.weights import count_classes, parse, read
+from rayal.storage.folder import Folder
+
+WEIGHTS = {"conv.weight": torch.arange(8.0).reshape(2, 4), "fc.bias": torch.tensor([1.0, 2.0])}
+
+
+def saved(path: Path, content: Any) -> str:
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file(content, path)
+    else:
+        torch.save(content, path)
+    return str(path)
+
+
+def same(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> bool:
+    return expected.keys() == actual.keys() and all(
+        torch.equal(w, actual[name]) for name, w in expected.items()
+    )
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt", "pth", "bin", "ckpt"])
+def test_every_usual_kind_of_file_is_read(tmp_path: Path, suffix: str) -> None:
+    """A stranger's checkpoint could not be scored."""
+    assert same(WEIGHTS, read(saved(tmp_path / f"weights.{suffix}", WEIGHTS)))
+
+
+def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
+    """A renamed file would be called damaged."""
+    path = tmp_path / "weights.bin"
+    path.write_bytes(safetensors.torch.save(WEIGHTS))
+
+    assert same(WEIGHTS, read(str(path)))
+
+
+def test_files_of_old_torch_are_read(tmp_path: Path) -> None:
+    """Half of the checkpoints on the web are from before torch 1.6."""
+    path = tmp_path / "old.pth"
+    torch.save(WEIGHTS, path, _use_new_zipfile_serialization=False)
+
+    assert same(WEIGHTS, read(str(path)))
+
+
+def test_a_file_is_read_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights in a bucket, or beside the user, would have to be copied first."""
+    saved(tmp_path / "weights.pt", WEIGHTS)
+    Folder("memory://bucket/run").write("weights.pt", (tmp_path / "weights.pt").read_bytes())
+    monkeypatch.chdir(tmp_path)
+
+    assert same(WEIGHTS, read("memory://bucket/run/weights.pt"))
+    assert same(WEIGHTS, read("weights.pt"))
+    with pytest.raises(StorageError, match="absent.pt: there is no such file"):
+        read("memory://bucket/run/absent.pt")
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "net"])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module._orig_mod."])
+def test_containers_and_prefixes_are_taken_off(tmp_path: Path, key: str, prefix: str) -> None:
+    """What Lightning, DataParallel and torch.compile save would fit no network."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], momentum=0.9).state_dict()
+    inner = {prefix + name: w for name, w in WEIGHTS.items()}
+    content = {key: inner, "optimizer": optimizer, "epoch": 3, "best": torch.tensor(0.5)}
+
+    assert same(WEIGHTS, read(saved(tmp_path / "checkpoint.pt", content)))
+
+
+def test_a_prefix_of_some_names_stays(tmp_path: Path) -> None:
+    """A network with a part called `model` would lose it."""
+    weights = {"model.weight": torch.ones(2), "fc.weight": torch.ones(3)}
+
+    assert same(weights, read(saved(tmp_path / "weights.pt", weights)))
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ({"model": WEIGHTS, "ema": WEIGHTS}, r"holds 2 state dicts: model \(dict\), ema \(dict\);"),
+        ({"epoch": 3, "loss": torch.ones(1)}, r"no state dict .*: epoch \(int\), loss \(Tensor\);"),
+        ({}, "no state dict .*: it is empty"),
+        (torch.ones(2), "no state dict .*: it is a Tensor"),
+        ({f"key{n}": n for n in range(10)}, r"key7 \(int\) and 2 more"),
+    ],
+)
+def test_a_file_without_one_state_dict_says_what_it_holds(
+    tmp_path: Path, content: Any, message: str
+) -> None:
+    """The user would have to open the file to learn why it is refused."""
+    with pytest.raises(UsageError, match=message):
+        read(saved(tmp_path / "checkpoint.pt", content))
+
+
+class Intruder:
+    """What a malicious file holds: reading it with pickle creates `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "plain pickle"])
+def test_a_malicious_file_is_refused_and_its_code_not_run(tmp_path: Path, kind: str) -> None:
+    """Whoever provides a checkpoint could run any code here."""
+    mark, path = tmp_path / "mark", tmp_path / "weights.pt"
+    content = {"state_dict": WEIGHTS, "hook": Intruder(mark)}
+    if kind == "plain pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
+    with pytest.raises(UsageError, match="Python objects, which rayal never loads"):
+        read(str(path))
+
+    assert not mark.exists()
+    torch.load(path, weights_only=False) if kind != "plain pickle" else pickle.loads(
+        path.read_bytes()
+    )
+    assert mark.exists(), "the file was harmless, so that this test said nothing"
+
+
+def test_a_checkpoint_with_python_objects_says_the_way_out(tmp_path: Path) -> None:
+    """torchvision's own training script saves its arguments beside the weights."""
+    content = {"model": WEIGHTS, "args": argparse.Namespace(lr=0.1)}
+
+    with pytest.raises(UsageError, match=r"save the network's state_dict\(\) again"):
+        read(saved(tmp_path / "checkpoint.pth", content))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"PK\x03\x04 cut short", b"\x80\x02}q\x01", b"\x09" + bytes(7) + b"{"]
+)
+def test_a_damaged_file_is_a_usage_error(data: bytes) -> None:
+    """A download that broke off would end in a traceback."""
+    with pytest.raises(UsageError, match=r"^weights\.pt is damaged"):
+        parse(data, "weights.pt")
+
+
+@pytest.mark.parametrize(
+    "arch", ["resnet18", "mobilenet_v3_small", "alexnet", "convnext_tiny", "swin_t", "vit_b_32"]
+)
+def test_classes_are_counted(arch: str) -> None:
+    """The user would have to give their number; a file may hold its weights in any order."""
+    with torch.device("meta"):
+        weights = models.get_model(arch, num_classes=7).state_dict()
+
+    assert 7 == count_classes(weights, "a.pt")
+    assert 7 == count_classes(dict(sorted(weights.items())), "a.pt")
+    assert 7 == count_classes(dict(sorted(weights.items(), reverse=True)), "a.pt")
+
+
+def test_classes_that_cannot_be_counted_are_not_guessed() -> None:
+    """A hidden layer would be taken for the last one."""
+    with pytest.raises(
+        UsageError, match=r"a\.pt has no linear layer called classifier, fc, heads or"
+    ):
+        count_classes({"mlp.weight": torch.ones(3, 4), "fc.bias": torch.ones(3)}, "a.pt")

@@ -1,0 +1,541 @@
+"""A stage is done once and for ever, whatever is killed, paused, damaged or full."""
+
+import json
+import math
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+import rayal
+from rayal.errors import DataError, LabelsPending, LockedError, StorageError, UsageError
+from rayal.labeling.oracles.base import Label
+from rayal.runs.ledger import INITIAL, STAGES, Ledger, PoolState, stage_folder, write_labels
+from rayal.storage import lock
+from rayal.storage.folder import Folder
+
+IDENTITY = {"seed": 1, "scheme": {"name": "supervised", "lr": 0.1}, "observers": []}
+FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@pytest.fixture
+def disk() -> Iterator[Folder]:
+    """A run folder where syncing is cheap."""
+    with tempfile.TemporaryDirectory(dir=FAST_DISK) as place:
+        yield Folder(f"{place}/run")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+    """A run folder on an object store, with nobody else there to wait for."""
+    monkeypatch.setattr(lock, "SETTLE", 0.0)
+    folder = Folder(f"memory://{uuid.uuid4().hex}")
+    yield folder
+    folder.delete()
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def folder(request: pytest.FixtureRequest) -> Folder:
+    folder: Folder = request.getfixturevalue(request.param)
+    return folder
+
+
+def buy(ledger: Ledger, cycle: int, **values: int | None) -> None:
+    """Buy labels at 1.5 each, in cycle -1 the initial ones."""
+    answers = {unit: Label(value, 1.5) for unit, value in values.items()}
+    stage = (0, INITIAL) if cycle < 0 else (cycle, "label")
+    ledger.once(*stage, lambda out: write_labels(out, answers))
+
+
+def never(out: Folder) -> dict[str, Any]:
+    raise AssertionError("this stage is finished")
+
+
+def test_work_is_done_once(folder: Folder) -> None:
+    """A resumed run would train again, or forget what it had trained."""
+    with Ledger(folder, IDENTITY) as ledger:
+        made = ledger.once(0, "train", lambda out: {"steps": 3, "shape": (1, 2)})
+
+    with Ledger(folder, IDENTITY) as ledger:
+        assert {"steps": 3, "shape": [1, 2]} == made == ledger.once(0, "train", never)
+        assert made == ledger.result(0, "train")
+        assert [True, False] == [ledger.finished(0, stage) for stage in ("train", "score")]
+
+
+def test_done_says_who_and_when(folder: Folder) -> None:
+    """Nobody could tell which attempt made a result, or how long it took."""
+    with Ledger(folder, IDENTITY):
+        pass
+    with Ledger(folder, IDENTITY) as ledger:
+        ledger.once(2, "fit", lambda out: {})
+    done = folder.read_json("cycle-002/fit/done.json")
+
+    assert 2 == done["attempt"]
+    assert done["seconds"] >= 0
+    assert done["started"] <= done["finished"]
+    assert done["finished"].endswith("+00:00")
+
+
+def test_work_that_failed_runs_again_with_what_it_had(folder: Folder) -> None:
+    """A half-done stage would count as done, or lose its finished shards."""
+
+    def half(out: Folder) -> dict[str, Any]:
+        out.write("shard-0", b"whole")
+        raise LabelsPending("waiting for 1 of 2 labels")
+
+    with pytest.raises(LabelsPending), Ledger(folder, IDENTITY) as ledger:
+        ledger.once(0, "score", half)
+    with Ledger(folder, IDENTITY) as ledger:
+        assert not ledger.finished(0, "score")
+        result = ledger.once(0, "score", lambda out: {"found": out.read("shard-0").decode()})
+
+    assert {"found": "whole"} == result
+
+
+def test_state_by_hand(folder: Folder) -> None:
+    """The wrong units would be trained on, or the budget miscounted (L10)."""
+    with Ledger(folder, IDENTITY) as ledger:
+        assert PoolState(0, {}, {}, (), 0.0) == ledger.state()
+        buy(ledger, -1, z=3, a=1)
+        assert PoolState(0, {"z": 3, "a": 1}, {"z": -1, "a": -1}, (), 3.0) == ledger.state()
+        buy(ledger, 0, m=None, b=0)
+        buy(ledger, 1)
+        buy(ledger, 2, c=2, n=None)
+        state = ledger.state()
+
+    expected = PoolState(
+        cycle=3,
+        labels={"z": 3, "a": 1, "b": 0, "c": 2},
+        bought={"z": -1, "a": -1, "b": 0, "c": 2},
+        refused=("m", "n"),
+        spent=9.0,
+    )
+    assert expected == state
+    assert list("zabc") == list(state.labels)
+
+
+def test_costs_add_up_exactly(disk: Folder) -> None:
+    """Ten clicks of 0.1 would not reach a budget of 1 and one more cycle would be bought."""
+    with Ledger(disk, IDENTITY) as ledger:
+        tenths = {str(i): Label(0, 0.1) for i in range(10)}
+        ledger.once(0, INITIAL, lambda out: write_labels(out, tenths))
+
+        assert 1.0 == ledger.state().spent
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 1), (1, 3), (1, None), (None, 3), (None, None)])
+def test_a_unit_bought_twice_is_an_error(
+    disk: Folder, first: int | None, second: int | None
+) -> None:
+    """Money would be spent on a known label, which would then change silently (F08, G05)."""
+    with Ledger(disk, IDENTITY) as ledger:
+        buy(ledger, -1, a=first)
+        buy(ledger, 0, a=second)
+        with pytest.raises(StorageError, match="'a' was bought before; delete the folder .*label"):
+            ledger.state()
+
+
+@pytest.mark.parametrize(
+    "label", [Label("cat", 1.0), Label(1.5, 1.0), Label(1, math.nan), Label(1, -1.0)]
+)
+def test_answers_that_make_no_sense(disk: Folder, label: Label) -> None:
+    """A cost of nan would never reach the budget, and a run would not end (F01)."""
+    with pytest.raises(DataError, match="unit 'b': the (label|cost)"):
+        write_labels(disk, {"a": Label(0, 1.0), "b": label})
+
+    assert [] == disk.names()
+
+
+def test_another_experiment_is_refused(folder: Folder) -> None:
+    """A run would go on with other settings than it began with (A13)."""
+    with Ledger(folder, IDENTITY):
+        pass
+    changed = {"seed": 1, "scheme": {"name": "supervised", "lr": 0.05, "epochs": 3}}
+    with pytest.raises(LockedError) as caught, Ledger(folder, changed):
+        pass
+
+    assert (
+        f"{folder.url} holds another experiment (there -> here): scheme.lr: 0.1 -> 0.05,"
+        " scheme.epochs: (absent) -> 3, observers: [] -> (absent);"
+        " use another --out, or the values that are there"
+    ) == str(caught.value)
+
+    with Ledger(folder, IDENTITY):  # refused before anything was written, and unlocked
+        pass
+
+
+def test_identity_is_compared_as_json(disk: Folder) -> None:
+    """A tuple in the configuration would make every resume a changed experiment."""
+    for _ in range(2):
+        with Ledger(disk, {"milestones": (60, 80)}) as ledger:
+            assert 0 == ledger.state().cycle
+
+
+def test_a_newer_format_is_refused(folder: Folder) -> None:
+    """An old rayal would misread what a new one wrote (B10)."""
+    with Ledger(folder, IDENTITY):
+        pass
+    run = folder.read_sealed("run.json")
+    folder.write_sealed("run.json", {**run, "format": 99, "rayal": "9.9"})
+    with pytest.raises(
+        UsageError, match=f"made by rayal 9.9, this is {rayal.__version__}; upgrade"
+    ):
+        Ledger(folder, IDENTITY).__enter__()
+
+
+def test_the_second_driver_is_refused(disk: Folder) -> None:
+    """Two drivers would buy two different sets of labels."""
+    with Ledger(disk, IDENTITY), pytest.raises(LockedError, match=f"pid {os.getpid()}"):
+        Ledger(disk, {"other": 1}).__enter__()
+
+
+def test_a_replaced_driver_cannot_commit(folder: Folder) -> None:
+    """A driver that slept through its replacement would record over its results (J02)."""
+    first, second = Ledger(folder, IDENTITY), Ledger(folder, IDENTITY, break_lock=True)
+
+    def sleep_through_it(out: Folder) -> dict[str, Any]:
+        second.__enter__()
+        return {"by": "first"}
+
+    with first:
+        for work in (sleep_through_it, never):
+            with pytest.raises(LockedError, match="was taken over by"):
+                first.once(0, "train", work)
+        assert {"by": "second"} == second.once(0, "train", lambda out: {"by": "second"})
+    second.__exit__()
+
+
+def test_leftovers_are_swept_by_the_holder_only(disk: Folder) -> None:
+    """A refused driver would delete the file that the first one is writing (A15)."""
+    with Ledger(disk, IDENTITY):
+        leftover = disk.local / "cycle-000" / ".tmp-half"
+        leftover.parent.mkdir()
+        leftover.write_bytes(b"half")
+        with pytest.raises(LockedError):
+            Ledger(disk, IDENTITY).__enter__()
+        assert leftover.exists()
+    with Ledger(disk, IDENTITY):
+        assert not leftover.exists()
+
+
+def test_a_folder_that_is_no_run_is_not_swept(disk: Folder) -> None:
+    """`--out ~` would delete other programs' files."""
+    theirs = disk.local / "other" / ".tmp-theirs"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"")
+    with Ledger(disk, IDENTITY):
+        assert theirs.exists()
+
+
+@pytest.mark.parametrize("name", ["done.json", "labels.parquet", "identity.json", "run.json"])
+def test_damage_is_named(disk: Folder, name: str) -> None:
+    """A flipped bit would change a label, and nobody would ever know (B05)."""
+    with Ledger(disk, IDENTITY) as ledger:
+        buy(ledger, -1, a=1, b=2, c=None)
+        expected = ledger.state()
+    out = stage_folder(disk, 0, INITIAL)
+    file = (out if name in out.names() else disk).local / name
+    whole = file.read_bytes()
+    damaged = 0
+    for bit in range(3, 8 * len(whole), 61):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        try:
+            with Ledger(disk, IDENTITY) as ledger:
+                assert expected == ledger.state()  # white space flipped: the meaning is the same
+        except StorageError as error:
+            damaged += 1
+            assert f"/{name} is damaged" in str(error)
+            in_stage = f"or delete the folder {out.url} to do that stage again" in str(error)
+            assert in_stage == (name in out.names())
+
+    assert damaged > 5
+
+
+def test_a_missing_label_file_is_named(disk: Folder) -> None:
+    """Labels that were paid for would silently not count."""
+    with Ledger(disk, IDENTITY) as ledger:
+        buy(ledger, -1, a=1)
+        ledger.stage(0, INITIAL).remove("labels.parquet")
+        with pytest.raises(StorageError, match="labels.parquet: there is no such file.* or delete"):
+            ledger.state()
+        ledger.stage(0, INITIAL).delete()  # the way out
+        buy(ledger, -1, a=1)
+
+        assert {"a": 1} == ledger.state().labels
+
+
+@pytest.mark.parametrize("name", ["with space", "é文", "a#b", "100%25", "line\nbreak"])
+def test_run_folders_with_odd_names(disk: Folder, name: str) -> None:
+    """A path could not be used because of how it is spelled (B11)."""
+    for _ in range(2):
+        with Ledger(disk / name, IDENTITY) as ledger:
+            buy(ledger, -1, a=1)
+
+            assert {"a": 1} == ledger.state().labels
+
+
+def test_a_file_as_run_folder(disk: Folder) -> None:
+    """`--out curve.csv` would fail hours later, or with a traceback (B11)."""
+    disk.write("curve.csv", b"")
+    with pytest.raises(StorageError, match="a file is where a folder should be"):
+        Ledger(disk / "curve.csv", IDENTITY).__enter__()
+
+
+def test_full_disk(disk: Folder) -> None:
+    """A full disk would damage what was recorded, or lose it (B01)."""
+    many = {f"unit-{i}": Label(i % 10, 1.0) for i in range(1000)}
+    with Ledger(disk, IDENTITY) as ledger:
+        buy(ledger, -1, a=1)
+    before = [whole_files(disk)[name] for name in ("run.json", "cycle-000/initial/done.json")]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    try:
+        with (
+            pytest.raises(StorageError, match=r"labels.parquet: no space for \d{4,} bytes; free"),
+            Ledger(disk, IDENTITY) as ledger,
+        ):
+            ledger.once(0, "label", lambda out: write_labels(out, many))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert before == [whole_files(disk)[n] for n in ("run.json", "cycle-000/initial/done.json")]
+
+    with Ledger(disk, IDENTITY) as ledger:
+        ledger.once(0, "label", lambda out: write_labels(out, many))
+
+        assert 1001 == len(ledger.state().labels)
+
+
+def whole_files(folder: Folder) -> dict[str, bytes]:
+    """Path -> content of every file of a run."""
+    return {str(p.relative_to(folder.local)): p.read_bytes() for p in files_of(folder)}
+
+
+def files_of(folder: Folder) -> list[Path]:
+    return [path for path in Path(folder.url).rglob("*") if path.is_file()]
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Buying, refusing, failing and resuming in any order, against a model of plain lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = tempfile.mkdtemp(dir=FAST_DISK)
+        self.folder = Folder(self.place) / "run"
+        self.purchases: list[dict[str, Label]] = []
+        self.units = 0
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.place)
+
+    def answers(self, values: list[int | None]) -> dict[str, Label]:
+        first = self.units
+        return {f"unit {first + i}": Label(v, 0.5 + i) for i, v in enumerate(values)}
+
+    def next_stage(self) -> tuple[int, str]:
+        return (len(self.purchases) - 1, "label") if self.purchases else (0, INITIAL)
+
+    @rule(values=st.lists(st.none() | st.integers(0, 9), max_size=4))
+    def buy(self, values: list[int | None]) -> None:
+        answers = self.answers(values)
+        with Ledger(self.folder, IDENTITY) as ledger:
+            ledger.once(*self.next_stage(), lambda out: write_labels(out, answers))
+        self.purchases.append(answers)
+        self.units += len(answers)
+
+    @rule(values=st.lists(st.integers(0, 9), max_size=4))
+    def fail_before_the_commit(self, values: list[int | None]) -> None:
+        def work(out: Folder) -> dict[str, Any]:
+            write_labels(out, self.answers(values))
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), Ledger(self.folder, IDENTITY) as ledger:
+            ledger.once(*self.next_stage(), work)
+
+    @rule()
+    def buy_again_what_is_bought(self) -> None:
+        with Ledger(self.folder, IDENTITY) as ledger:
+            for cycle in range(-1, len(self.purchases) - 1):
+                ledger.once(max(cycle, 0), INITIAL if cycle < 0 else "label", never)
+
+    @invariant()
+    def state_is_what_was_bought(self) -> None:
+        state = Ledger(self.folder, IDENTITY).state()
+        bought = [
+            (unit, label, cycle)
+            for cycle, answers in enumerate(self.purchases, start=-1)
+            for unit, label in answers.items()
+        ]
+        labels = {unit: label.value for unit, label, _ in bought if label.value is not None}
+
+        assert list(labels.items()) == list(state.labels.items())
+        assert {unit: cycle for unit, _, cycle in bought if unit in labels} == state.bought
+        assert tuple(unit for unit, _, _ in bought if unit not in labels) == state.refused
+        assert math.fsum(label.cost for _, label, _ in bought) == state.spent
+        assert max(0, len(self.purchases) - 1) == state.cycle
+
+
+TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+
+
+DRIVER = """
+import os, signal, sys
+import pandas  # pyarrow would import it in every copy
+from rayal import lock
+from rayal.errors import LockedError
+from rayal.ledger import Ledger, write_labels
+from rayal.oracle import Label
+from rayal.storage import Folder
+
+lock.SETTLE = 0.01
+WRITING = os.O_WRONLY | os.O_RDWR
+
+def label(ledger, cycle, out):
+    state = ledger.state()
+    known = len(state.labels) + len(state.refused)
+    values = [known, None if cycle == 1 else 7, 5]
+    return write_labels(out, {f"unit-{known + i}": Label(v, 0.1) for i, v in enumerate(values)})
+
+def run(url, cycles):
+    with Ledger(Folder(url), {"seed": 1}) as ledger:
+        ledger.once(0, "initial", lambda out: label(ledger, 0, out))
+        while (cycle := ledger.state().cycle) < cycles:
+            ledger.once(cycle, "train", lambda out: {"attempt": ledger._lock.attempt})
+            ledger.once(cycle, "label", lambda out: label(ledger, cycle, out))
+
+def die_at(n, url):
+    def count(event, args):
+        nonlocal n
+        changes = event in ("os.rename", "os.mkdir", "os.remove") or (
+            event == "open" and (args[2] or 0) & WRITING)
+        if changes and str(args[0]).startswith(url):
+            n -= 1
+            if n == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+
+for line in sys.stdin:  # a process that has imported everything; each run is a copy of it
+    kill_at, cycles, url = line.rstrip("\\n").split(" ", 2)
+    child = os.fork()
+    if child == 0:
+        die_at(int(kill_at), url)
+        try:
+            run(url, int(cycles))
+            os._exit(0)
+        except LockedError:
+            os._exit(6)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Driver:
+    """Runs a small experiment in a process, killed before its n-th change of the file system."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-W", "ignore", "-c", DRIVER]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, folder: Folder, *, kill_at: int = 0, cycles: int = 2) -> int:
+        """The exit code; -9 where the kill came before the end."""
+        self.process.stdin.write(f"{kill_at} {cycles} {folder.url}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    driver = Driver()
+    yield driver
+    driver.close()
+
+
+def finished_stages(folder: Folder) -> dict[str, bytes]:
+    """Stage -> its done.json."""
+    return {
+        f"{cycle}/{stage}": (folder / cycle / stage).read("done.json")
+        for cycle in folder.names()
+        if cycle.startswith("cycle-")
+        for stage in (folder / cycle).names()
+        if (folder / cycle / stage).exists("done.json")
+    }
+
+
+def test_killed_at_every_change_of_the_disk(disk: Folder, driver: Driver) -> None:
+    """Some moment of a run would not survive a kill; each is killed twice (A01, A02, I1, I3)."""
+    golden = disk / "golden"
+    assert 0 == driver.run(golden)
+    expected = Ledger(golden, {"seed": 1}).state()
+    for n in range(1, 1000):
+        folder = disk / str(n)
+        if driver.run(folder, kill_at=n) == 0:
+            break
+        first = finished_stages(folder)
+        driver.run(folder, kill_at=3 + n % 11)
+        second = finished_stages(folder)
+
+        assert first.items() <= second.items()
+        assert 0 == driver.run(folder)
+        assert second.items() <= finished_stages(folder).items()
+        assert expected == Ledger(folder, {"seed": 1}).state()
+        assert 0 == driver.run(folder)  # nothing to do but to sweep
+        assert not [path for path in files_of(folder) if path.name.startswith(".tmp-")]
+
+    assert 40 < n < 999
+    assert 8 == len(expected.labels)
+    assert ("unit-7",) == expected.refused
+
+
+def test_three_drivers_and_random_kills(disk: Folder) -> None:
+    """Two drivers would each record their own result of a stage (J06)."""
+    cycles, seen, conflicts = 8, {}, []
+    guard = threading.Lock()
+
+    def fight(seed: int) -> None:
+        driver, rng = Driver(), random.Random(seed)
+        while f"cycle-{cycles - 1:03d}/label" not in finished_stages(disk):
+            if driver.run(disk, kill_at=rng.randint(1, 25), cycles=cycles) not in (0, 6, -9):
+                break
+            with guard:
+                for stage, done in finished_stages(disk).items():
+                    if seen.setdefault(stage, done) != done:
+                        conflicts.append(stage)
+        driver.close()
+
+    fighters = [threading.Thread(target=fight, args=[seed]) for seed in range(3)]
+    for fighter in fighters:
+        fighter.start()
+    for fighter in fighters:
+        fighter.join()
+    order = sorted(stage for stage in seen if not stage.endswith("initial"))
+    attempts = [json.loads(seen[stage])["attempt"] for stage in sorted(order, key=in_order)]
+
+    assert [] == conflicts
+    assert 1 + 2 * cycles == len(seen)
+    assert sorted(attempts) == attempts
+    assert len(set(attempts)) > 3
+
+
+def in_order(stage: str) -> tuple[str, int]:
+    cycle, name = stage.split("/")
+    return cycle, STAGES.index(name)

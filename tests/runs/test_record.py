@@ -1,0 +1,224 @@
+"""rayal.runs.record: a run folder can be read at any moment of the run, and after its death."""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rayal.errors import StorageError, UsageError
+from rayal.labeling.oracles.base import Label
+from rayal.runs.ledger import INITIAL, STAGES, Ledger, write_labels
+from rayal.runs.record import Record, find_records
+from rayal.storage import lock
+from rayal.storage.folder import Folder
+
+EXPERIMENT = {"name": "x", "budget": {"initial": 2, "per_cycle": 2, "total": 4}}
+
+
+@pytest.fixture(params=["local", "memory"])
+def run(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Folder]:
+    """The folder of a run that has not begun."""
+    monkeypatch.setattr(lock, "SETTLE", 0.0)
+    folder = Folder(tmp_path / "run" if request.param == "local" else f"memory://{uuid.uuid4()}")
+    folder.write("experiment.yaml", yaml.safe_dump(EXPERIMENT).encode())
+    yield folder
+    folder.delete()
+
+
+def evaluated(labels: int) -> dict[str, Any]:
+    """What an evaluate stage records."""
+    return {"accuracy": labels / 10, "per_class": [0.5], "labels": labels, "cost": float(labels)}
+
+
+def one_cycle(ledger: Ledger, cycle: int, chosen: list[str]) -> None:
+    """All stages of a cycle in which two more units are labeled, as the loop does them."""
+    ledger.once(cycle, "train", lambda out: {"epochs": 1})
+    ledger.once(cycle, "evaluate", lambda out: evaluated(2 * cycle + 2))
+    ledger.once(cycle, "select", lambda out: {"ids": chosen})
+    if chosen:
+        answers = {unit: Label(0, 1.0) for unit in chosen}
+        ledger.once(cycle, "label", lambda out: write_labels(out, answers))
+
+
+def test_rows_by_hand(run: Folder) -> None:
+    """Curves would show the wrong labels, or times of stages that were not done."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, ["a", "b"])
+        ledger.once(1, "train", lambda out: {})
+        ledger.once(1, "evaluate", lambda out: evaluated(4))
+    first, second = Record(run).cycles()
+    seconds = {key: first.pop(key) for key in [f"{stage}_seconds" for stage in STAGES]}
+
+    assert {"cycle": 0, "labels": 2, "cost": 2.0, "accuracy": 0.2} == first
+    assert ["fit_seconds", "score_seconds"] == [k for k, v in seconds.items() if v is None]
+    assert (1, 4, 0.4) == (second["cycle"], second["labels"], second["accuracy"])
+    assert second["train_seconds"] >= 0 and second["label_seconds"] is None
+
+
+def test_stage_now(run: Folder) -> None:
+    """`rayal status` would name the wrong stage, or none."""
+    seen = []
+    with Ledger(run, {}) as ledger:
+        record = Record(run)
+
+        def look(out: Folder) -> dict[str, Any]:
+            seen.append(record.stage_now())
+            return {}
+
+        ledger.once(0, INITIAL, look)
+        seen.append(record.stage_now())
+        ledger.once(0, "train", look)
+        ledger.once(1, "score", look)
+
+    assert [(0, INITIAL), None, (0, "train"), (1, "score")] == seen
+
+
+def test_a_crashed_run(run: Folder) -> None:
+    """A report about a crashed run would fail, or take half a stage for a result (M04)."""
+
+    def crash(out: Folder) -> dict[str, Any]:
+        out.write("epochs.jsonl", b'{"epoch": 0, "loss": 2.5}\n{"epoch": 1, "loss": 1.5}\n')
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, ["a", "b"])
+        ledger.once(1, "train", crash)
+    record = Record(run)
+
+    assert (1, "train") == record.stage_now()
+    assert [0] == [row["cycle"] for row in record.cycles()]
+    assert [2.5, 1.5] == [row["loss"] for row in record.epochs(1)]
+    assert [] == record.epochs(0)
+    assert record.result(1, "train") is None
+    assert not record.complete
+
+
+def test_complete_when_the_budget_is_spent(run: Folder) -> None:
+    """Unfinished runs would be ranked with finished ones, or finished ones left out."""
+    with Ledger(run, {}) as ledger:
+        record = Record(run)
+        states = [record.complete]
+        one_cycle(ledger, 0, ["a", "b"])
+        states.append(record.complete)
+        ledger.once(1, "train", lambda out: {})
+        states.append(record.complete)
+        ledger.once(1, "evaluate", lambda out: evaluated(4))
+        states.append(record.complete)
+
+    assert [False, False, False, True] == states
+
+
+def test_complete_when_no_unit_is_left(run: Folder) -> None:
+    """A run whose pool is smaller than its budget would look unfinished for ever."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, [])
+
+    assert Record(run).complete
+
+
+def test_heartbeat_age(run: Folder) -> None:
+    """`rayal status` could not tell a running run from a dead one."""
+    with Ledger(run, {}):
+        record = Record(run)
+        assert 0 <= record.heartbeat_age() < 5
+        holder = run.read_sealed("lock.json")
+        for age, expected in [(100, 100), (-100, 0)]:  # the second: a clock was set back
+            moment = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
+            run.write_sealed("lock.json", {**holder, "heartbeat": moment})
+            assert expected == pytest.approx(record.heartbeat_age(), abs=2)
+
+    assert record.heartbeat_age() is None
+
+
+def test_identity_of_a_run(run: Folder) -> None:
+    """A tracker would show a resumed run as a second one."""
+    ids = []
+    for _ in range(2):
+        with Ledger(run, {}):
+            ids.append(Record(run).run_id)
+
+    assert ids[0] == ids[1] != ""
+    assert EXPERIMENT == Record(run).experiment()
+
+
+def test_no_run(run: Folder) -> None:
+    """`rayal status typo` would end in a traceback."""
+    with pytest.raises(UsageError, match="absent is not a run folder"):
+        Record(run / "absent")
+
+
+@pytest.mark.parametrize("name", ["experiment.yaml", "cycle-000/train/epochs.jsonl"])
+def test_damaged_files_are_named(run: Folder, name: str) -> None:
+    """A report would end in a traceback, without the file's name."""
+    with Ledger(run, {}):
+        run.write(name, b'{"torn: ')
+    record = Record(run)
+    with pytest.raises(StorageError, match=f"{name} is damaged"):
+        record.experiment() if name == "experiment.yaml" else record.epochs(0)
+
+
+def test_finished_stages_are_read_once(run: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tracker that looks every few seconds would download the whole run each time."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, [])
+    record = Record(run)
+    rows = record.cycles()
+    monkeypatch.setattr(Folder, "read_sealed", lambda *_: pytest.fail("read again"))
+
+    assert rows == record.cycles()
+
+
+def test_reading_while_the_run_writes(run: Folder) -> None:
+    """A reader would see half a cycle (J05)."""
+    ended = threading.Event()
+
+    def write() -> None:
+        with Ledger(run, {}) as ledger:
+            for cycle in range(8):
+                one_cycle(ledger, cycle, [f"{cycle}-a", f"{cycle}-b"])
+        ended.set()
+
+    with Ledger(run, {}):
+        pass
+    writer = threading.Thread(target=write)
+    writer.start()
+    lengths = []
+    while not ended.is_set():
+        rows = Record(run).cycles()
+        assert [(c, 2 * c + 2) for c in range(len(rows))] == [
+            (row["cycle"], row["labels"]) for row in rows
+        ]
+        lengths.append(len(rows))
+    writer.join()
+
+    assert sorted(lengths) == lengths
+    assert 8 == len(Record(run).cycles())
+
+
+def test_a_run_that_begins_is_not_there_yet(tmp_path: Path) -> None:
+    """`rayal status` over a sweep would fail whenever a run has just begun, or could not (J05)."""
+    with Ledger(Folder(tmp_path / "begins"), {}), Ledger(Folder(tmp_path / "goes"), {}):
+        (tmp_path / "goes/experiment.yaml").write_text("name: x")
+        found = find_records([str(tmp_path)])
+
+    assert [str(tmp_path / "goes")] == [record.folder.url for record in found]
+    with pytest.raises(UsageError, match="no run folder is there"):
+        find_records([str(tmp_path / "begins")])
+
+
+def test_what_a_run_began_with(run: Folder) -> None:
+    """Runs that began with different units would be compared as pairs (L05)."""
+    answers = {"b": Label(1, 1.0), "a": Label(None, 1.0)}
+    with Ledger(run, {}) as ledger:
+        before = Record(run).initial()
+        ledger.once(0, INITIAL, lambda out: write_labels(out, answers))
+
+    assert frozenset() == before
+    assert {"a", "b"} == Record(run).initial()

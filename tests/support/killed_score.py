@@ -1,0 +1,37 @@
+"""A pool scoring that is killed: `python killed_score.py OUT SETTINGS_JSON POINT`.
+
+POINT is a pattern of a file in OUT, after whose writing the process sends itself SIGKILL, or a
+number of images after which it does.
+"""
+
+import json
+import os
+import signal
+import sys
+
+from killed_run import kill_after
+
+from rayal.workflows import run, score
+from rayal.workflows.score.settings import PoolScoring
+
+
+class Watch:
+    """Kills this process once so many images are scored."""
+
+    def __init__(self, point: str) -> None:
+        self.last = int(point) if point.isdigit() else None
+
+    def images(self, done: int, total: int) -> None:
+        if self.last is not None and done >= self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(out: str, fields: str, point: str) -> None:
+    kill_after(point, out)
+    settings = PoolScoring.model_validate(json.loads(fields))
+    with score.opened(settings, out) as opened:
+        opened.run(lambda: run.engine(settings.compute.for_engine()), Watch(point))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,279 @@
+"""rayal/workflows/plan/__init__.py: the plan says what the loop then does."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rich.console
+import torch
+
+import rayal.signals.batch
+from rayal.cycle.loop import run
+from rayal.data.datasets.base import Store
+from rayal.engine.local import LocalEngine
+from rayal.errors import UsageError
+from rayal.experiment.experiment import Experiment
+from rayal.parts import find
+from rayal.runs.ledger import Ledger
+from rayal.storage.folder import Folder, Json
+from rayal.workflows.plan import Plan, make
+from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
+from rayal.workflows.plan.probe import Probe
+from tests.support import scenes
+
+FIELDS: dict[str, Any] = {
+    "name": "tiny",
+    "dataset": "digits",
+    "model": {"name": "small_cnn", "width": 4},
+    "strategy": "cod",
+    "scheme": {"name": "supervised", "epochs": 2, "batch_size": 16},
+    "budget": {"initial": 20, "per_cycle": 20, "total": 50},
+    "compute": {"engine": "local", "device": "cpu", "score_batch": 64},
+}
+
+
+class Collected:
+    """A watcher that keeps the results of the stages."""
+
+    def __init__(self) -> None:
+        self.results: dict[tuple[int, str], Json] = {}
+
+    def stage(self, cycle: int, stage: str) -> None: ...
+
+    def shards(self, done: int, total: int) -> None: ...
+
+    def finished(self, cycle: int, stage: str, result: Json) -> None:
+        self.results[cycle, stage] = result
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Images of 8 x 8 pixels are too small to share among threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def store() -> Store:
+    return find("datasets", "digits")().open()
+
+
+def experiment(**changes: Any) -> Experiment:
+    return Experiment.model_validate(FIELDS | changes)
+
+
+def cycles(store: Store, **changes: Any) -> list[Cycle]:
+    return list(plan_cycles(experiment(**changes), store.card))
+
+
+def test_cycles_by_hand(store: Store) -> None:
+    """1,437 in the pool, 360 test images: 20 + 20 + the 10 that are left."""
+    assert [
+        Cycle(0, labels=20, steps=4, evaluated=360, scored=1417, passes=2, bought=20),
+        Cycle(1, labels=40, steps=6, evaluated=360, scored=1397, passes=1, bought=10),
+        Cycle(2, labels=50, steps=8, evaluated=360, scored=0, passes=0, bought=0),
+    ] == cycles(store)
+
+
+def test_passes(store: Store) -> None:
+    """The second forward of COD is what a plan is asked for: it doubles the cost of scoring."""
+
+    def passes(**changes: Any) -> list[int]:
+        return [cycle.passes for cycle in cycles(store, **changes)]
+
+    assert [2, 1, 0] == passes()  # then kept predictions
+    assert [2, 2, 0] == passes(candidates=100)  # other candidates in each cycle
+    assert [1, 1, 0] == passes(strategy="entropy", candidates=100)
+    assert [0, 0, 0] == passes(strategy="random")
+    assert [1, 1, 0] == passes(strategy="random", observers=["entropy", "margin"])
+    assert [2, 1, 0] == passes(strategy="random", observers=["cod"])
+    assert [1, 1, 0] == passes(strategy={"name": "cod", "first_cycle": "entropy"})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"candidates": 130, "observers": ["random"]},
+        {"strategy": "random", "scheme": {"name": "supervised", "steps": 3}},
+        {"budget": {"initial": 20, "per_cycle": 20, "total": 20}},
+    ],
+    ids=["cod", "candidates", "random", "no cycles"],
+)
+def test_the_loop_does_what_was_planned(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    """A plan that is not kept is worse than none: every number, against a run."""
+    x, watcher, batches = experiment(**changes), Collected(), list[int]()
+    forward = rayal.signals.batch.forward
+    monkeypatch.setattr(
+        rayal.signals.batch, "forward", lambda *given: batches.append(1) or forward(*given)
+    )
+    with Ledger(Folder(tmp_path / "run"), x.identity()) as ledger:
+        run(x, store, ledger, LocalEngine(x.compute), watcher)
+
+    planned = list(plan_cycles(x, store.card))
+    for cycle in planned:
+        done = {
+            stage: watcher.results.get((cycle.cycle, stage), {})
+            for stage in ("train", "evaluate", "score", "select")
+        }
+        assert cycle.steps == done["train"]["steps"]
+        assert cycle.labels == done["evaluate"]["labels"]
+        assert cycle.scored == done["score"].get("units", 0)
+        assert cycle.bought == len(done["select"].get("ids", []))
+    assert (len(planned), "train") not in watcher.results
+    shards = [shard.rows for shard in store.pool.shards(x.compute.shard_rows)]
+    assert 1 == len(shards)
+    assert sum(cycle.passes * -(-cycle.scored // 64) for cycle in planned) == len(batches)
+
+
+def paid(**changes: Any) -> Experiment:
+    fields = {"dataset": "camvid", "task": "segmentation", "model": "small_segmenter"}
+    return experiment(**{**fields, "oracle": "clicks", **changes})
+
+
+@pytest.mark.parametrize(
+    ("prices", "budget", "expected"),
+    [
+        (Prices(17.3, 17.3), (3000, 60, 3120), [(24, 0, 0)]),  # more clicks than the pool is worth
+        (Prices(30, 30), (300, 90, 480), [(10, 14, 3), (13, 11, 3), (16, 0, 0)]),
+        (Prices(30, 30), (310, 85, 480), [(10, 14, 3), (13, 11, 3), (16, 0, 0)]),
+        # too dear for one cycle: what is left over buys in the next
+        (Prices(300, 300), (600, 200, 1200), [(2, 22, 0), (2, 22, 1), (3, 21, 1), (4, 0, 0)]),
+    ],
+)
+def test_clicks_buy_as_many_images_as_there_are(store, prices, budget, expected):
+    """A plan would buy a negative number of images, or more than the pool has."""
+    fields = dict(zip(("initial", "per_cycle", "total"), budget, strict=True), unit="clicks")
+    card = store.card.model_copy(update={"pool": 24})
+    x = paid(strategy="entropy", budget=fields)
+    cycles = list(plan_cycles(x, card, prices))
+
+    assert expected == [(cycle.labels, cycle.scored, cycle.bought) for cycle in cycles]
+
+
+def test_the_unit_at_which_the_budget_is_exceeded_is_planned(store):
+    """A plan would refuse a run that can be made, for its one image too few."""
+    fields = {"initial": 500, "per_cycle": 300, "total": 800, "unit": "clicks", "overshoot": True}
+    card = store.card.model_copy(update={"pool": 24})
+    cycles = list(plan_cycles(paid(strategy="entropy", budget=fields), card, Prices(294, 294)))
+
+    found = [(cycle.labels, cycle.scored, cycle.bought) for cycle in cycles]
+    assert [(2, 22, 1), (3, 0, 0)] == found
+
+
+def test_clicks_buy_regions_of_many_images(store):
+    """Polygons would be planned as whole images: a tenth of those that are trained on."""
+    fields = {"initial": 300, "per_cycle": 60, "total": 420, "unit": "clicks"}
+    card = store.card.model_copy(update={"pool": 40})
+    cycles = list(plan_cycles(paid(strategy="random_polygon", budget=fields), card, Prices(30, 3)))
+
+    found = [(cycle.labels, cycle.scored, cycle.bought) for cycle in cycles]
+    assert [(10, 30, 20), (30, 30, 20), (40, 0, 0)] == found
+
+
+def test_disk_and_memory_by_hand(store: Store) -> None:
+    """Rows of 24 bytes, a float64 score and 10 kept float16: 52 bytes."""
+    plan = make(experiment(), store, probe=False)
+
+    assert (1417 + 1397) * (24 + 8 + 20) == plan.disk["scores"]
+    assert 50 * 64 == plan.memory["labeled images"]
+    assert 0 < plan.disk["weights"] - plan.memory["weights, gradients and optimizer"] < 3 * 2000
+    streamed = make(experiment(compute={"resident_bytes": 10}), store, probe=False)
+    assert 0 == streamed.memory["labeled images"]
+
+
+def test_disk_of_maps_by_hand(tmp_path: Path) -> None:
+    """A row holds the grid of an image, 6 x 8 places at output stride 4, and its size."""
+    dataset = {"name": "camvid", "root": str(scenes.write(tmp_path, pool=12, test=2))}
+    changes = {"dataset": dataset, "strategy": "random_image_entropy_polygon"}
+    x = paid(**changes, budget={"initial": 40, "per_cycle": 9, "total": 49, "unit": "clicks"})
+    plan = make(x, x.dataset.open(), probe=False)
+
+    assert plan.cycles[0].scored * (24 + 8 + 2 * (2 + 6 * 8)) == plan.disk["scores"] > 0
+
+
+def test_adam_needs_more_memory_than_momentum(store: Store) -> None:
+    """Two numbers of each weight in place of one, in memory and in every checkpoint."""
+    adam = FIELDS["scheme"] | {"optimizer": "adam"}
+    few, many = (make(experiment(**each), store, probe=False) for each in ({}, {"scheme": adam}))
+    what, files = "weights, gradients and optimizer", "checkpoints while training"
+
+    assert 4 * few.memory[what] == 3 * many.memory[what]
+    assert 3 * few.disk[files] == 2 * many.disk[files]
+
+
+def test_scores_on_disk_are_as_large_as_planned(store: Store, tmp_path: Path) -> None:
+    """A plan that promises too little fills the disk; compression may halve it."""
+    x = experiment(observers=["margin"])
+    with Ledger(Folder(tmp_path / "run"), x.identity()) as ledger:
+        run(x, store, ledger, LocalEngine(x.compute), Collected())
+
+    actual = sum(file.stat().st_size for file in tmp_path.rglob("shard-*.parquet"))
+
+    planned = make(x, store, probe=False).disk["scores"]
+    assert 0.3 * planned < actual < 1.1 * planned
+
+
+def test_probe(store: Store) -> None:
+    """The time comes from the real model and data; the largest and smallest batch are timed."""
+    x = experiment(budget={"initial": 10, "per_cycle": 20, "total": 50})
+
+    plan = make(x, store)
+
+    assert plan.probe is not None and plan.seconds is not None
+    assert "cpu" == plan.probe.device
+    assert [10, 16] == list(plan.probe.steps)
+    assert len(plan.cycles) == len(plan.seconds)
+    assert all(seconds > 0 for seconds in plan.seconds)
+    assert min(plan.probe.evaluate, *plan.probe.score, *plan.probe.steps.values()) > 0
+
+
+def test_step_time_between_the_timed_batches() -> None:
+    """Early cycles train on less than a batch."""
+    probe = Probe("cpu", {20: 1.0, 100: 3.0}, evaluate=1.0, score=(1.0, 1.0))
+
+    assert [1.0, 2.0, 3.0] == [probe.step(images) for images in (20, 60, 100)]
+    assert 5.0 == Probe("cpu", {16: 5.0}, 1.0, (1.0, 1.0)).step(16)
+
+
+def test_a_plan_reports_all_problems(store: Store) -> None:
+    """`rayal plan` is where contradictions are looked for."""
+    with pytest.raises(UsageError, match="2 problems"):
+        make(experiment(candidates=2000, budget=FIELDS["budget"] | {"total": 2000}), store)
+
+
+def test_a_plan_may_be_for_another_machine(store: Store) -> None:
+    """What this machine lacks is a warning: the plan may be for a cluster."""
+    plan = make(experiment(compute={"scorers": 10_000}), store, probe=False)
+
+    assert any("compute.scorers: takes 10000" in warning for warning in plan.warnings)
+
+
+def shown(plan: Plan) -> str:
+    file = io.StringIO()
+    rich.console.Console(file=file, width=100).print(plan.to_rich())
+    return file.getvalue()
+
+
+def test_the_plan_in_a_terminal(store: Store) -> None:
+    """One row per cycle, the totals and the warnings below."""
+    text = shown(make(experiment(), store, probe=False))
+
+    assert ["0", "20", "4", "360", "1,417", "2", "20"] == text.splitlines()[1].split()
+    assert "disk    " in text and "memory  " in text and "time" not in text
+    assert "warning: budget: the last cycle buys the 10 that are left, not 20" in text
+
+
+def test_the_plan_as_json(store: Store) -> None:
+    """For programs: everything that the table shows, in numbers."""
+    plan = json.loads(json.dumps(make(experiment(), store, probe=False).to_dict()))
+
+    assert {"cycle": 1, "labels": 40, "steps": 6, "bought": 10}.items() <= plan["cycles"][1].items()
+    assert plan["seconds"] is None

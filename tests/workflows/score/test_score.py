@@ -1,0 +1,598 @@
+"""`rayal score` as a whole: what it writes, what it refuses, and that it goes on where it was."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from scipy.stats import entropy
+from torch import nn
+
+from rayal import cli
+from rayal.cycle import shard_file
+from rayal.cycle.score import ScoreJob, ShardTask, pending
+from rayal.data.card import ImageSpec
+from rayal.data.images import Decoding
+from rayal.data.pool import census
+from rayal.engine import local
+from rayal.engine.local import LocalEngine
+from rayal.errors import DataError, LockedError, UsageError
+from rayal.models.architectures.small_cnn import SmallCnn
+from rayal.models.base import build, save_weights
+from rayal.models.card import ModelCard
+from rayal.report.status import status_rows, status_table
+from rayal.storage.folder import TEMPORARY, Folder, Json
+from rayal.strategies.core_set import CoreSet
+from rayal.strategies.entropy import Entropy
+from rayal.workflows import run
+from rayal.workflows import score as pool_scoring
+from rayal.workflows.score.settings import PoolCompute, PoolScoring
+from rayal.workflows.select import Request, select
+
+SIDE, CLASSES, UNITS = 8, ("cat", "dog", "owl"), 40
+IMAGE = ImageSpec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3)
+MODEL = SmallCnn(width=4, dropout=0.5)
+CARD = ModelCard(
+    model=MODEL, classes=CLASSES, image=IMAGE, decoding=Decoding(size=SIDE), precision="fp32"
+)
+KILLED = Path(__file__).parents[2] / "support" / "killed_score.py"
+
+
+class Watch:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, int]] = []
+
+    def images(self, done: int, total: int) -> None:
+        self.told.append((done, total))
+
+
+def network(seed: int = 1) -> nn.Module:
+    return build(MODEL, len(CLASSES), IMAGE, seed=seed)
+
+
+def picture(number: int) -> Image.Image:
+    noise = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    return Image.fromarray(noise)
+
+
+def png(number: int) -> bytes:
+    data = io.BytesIO()
+    picture(number).save(data, "PNG")
+    return data.getvalue()
+
+
+def write_pool(path: Path, images: list[bytes | None], group: int = 16) -> Path:
+    ids = [f"unit-{number:02d}" for number in range(len(images))]
+    table = pa.table({"id": ids, "image": pa.array(images, pa.binary())})
+    pq.write_table(table, path, row_group_size=group)
+    return path
+
+
+def write_weights(path: Path) -> Path:
+    path.write_bytes(save_weights(network(), CARD.metadata()))
+    return path
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return write_weights(tmp_path / "mine.safetensors")
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    return write_pool(tmp_path / "pool.parquet", [png(number) for number in range(UNITS)])
+
+
+def settings(weights: Path, pool: Path, **fields: object) -> PoolScoring:
+    compute = {"engine": "local", "device": "cpu", "shard_rows": 8}
+    return PoolScoring.model_validate(
+        {
+            "checkpoint": str(weights),
+            "pool": str(pool),
+            "strategies": ["entropy", "core_set"],
+            "batch": 8,
+            "compute": compute,
+            **fields,
+        }
+    )
+
+
+def score(x: PoolScoring, out: Path) -> dict:
+    with pool_scoring.opened(x, str(out)) as opened:
+        return opened.run(lambda: run.engine(x.compute.for_engine()), Watch())
+
+
+def killed(x: PoolScoring, out: Path, point: str) -> dict[str, int]:
+    """Scores in a process that is killed; the shards that it has written, and when."""
+    fields = json.dumps(x.model_dump(mode="json"))
+    command = [sys.executable, str(KILLED), str(out), fields, point]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert -signal.SIGKILL == ended.returncode, ended.stderr
+    return written(out)
+
+
+def written(out: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (out / "scores").glob("shard-*.parquet")}
+
+
+class Started(LocalEngine):
+    """Must not be asked for anything."""
+
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
+        yield pytest.fail("the engine has started")
+
+
+def rows(out: Path) -> dict[str, list]:
+    files = sorted((out / "scores").glob("shard-*.parquet"))
+    return pa.concat_tables([pq.read_table(file) for file in files]).sort_by("id").to_pydict()
+
+
+def by_hand(numbers: range, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Entropies and predicted classes without any of rayal's reading, decoding or batching."""
+    pixels = np.stack([np.asarray(picture(number)) for number in numbers]) / 255
+    images = torch.tensor((pixels - 0.5) / 0.25, dtype=torch.float32).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        logits = network(seed).eval()(images).logits.double().numpy()
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return entropy(probs, axis=1), logits.argmax(axis=1)
+
+
+def test_scores_are_those_of_a_plain_loop(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Another normalisation, a lost row or a class off by one would go unseen."""
+    result = score(settings(weights, pool), tmp_path / "out")
+    found, (entropies, classes) = rows(tmp_path / "out"), by_hand(range(UNITS))
+
+    assert [f"unit-{number:02d}" for number in range(UNITS)] == found["id"]
+    np.testing.assert_allclose(found["score.entropy"], entropies, rtol=1e-5)
+    assert classes.tolist() == found["predicted"]
+    assert (UNITS, 0, list(CLASSES)) == (result["units"], result["bad"], list(result["classes"]))
+    assert b"id,reason\r\n" == (tmp_path / "out" / "bad.csv").read_bytes()
+
+
+def test_a_finished_pass_starts_nothing(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """The same command again would score everything anew."""
+    x = settings(weights, pool)
+    first = score(x, tmp_path / "out")
+
+    with pool_scoring.opened(x, str(tmp_path / "out")) as opened:
+        assert opened.complete
+        assert first == opened.run(lambda: pytest.fail("an engine was opened"), Watch())
+
+
+@pytest.mark.parametrize("point", ["models/*", "scores/shard-00000.parquet", "scores/*-00003.*"])
+def test_a_killed_pass_goes_on(weights: Path, pool: Path, tmp_path: Path, point: str) -> None:
+    """Rows would be scored twice, lost, or by another batch size (A01)."""
+    x = settings(weights, pool, batch="auto")
+    done = killed(x, tmp_path / "killed", point)
+
+    score(x, tmp_path / "killed")
+    batch = json.loads((tmp_path / "killed/batch/done.json").read_text())["result"]["batch"]
+    score(settings(weights, pool, batch=batch), tmp_path / "whole")
+
+    assert rows(tmp_path / "whole") == rows(tmp_path / "killed")
+    assert done.items() <= written(tmp_path / "killed").items()
+
+
+def test_a_killed_pass_keeps_shards_with_bad_images(weights: Path, tmp_path: Path) -> None:
+    """Of a pool with a bad image in most shards nothing would ever be finished."""
+    images: list[bytes | None] = [png(number) for number in range(UNITS)]
+    images[3], images[11] = png(3)[:40], None
+    x = settings(weights, write_pool(tmp_path / "pool.parquet", images))
+    done = killed(x, tmp_path / "out", "scores/*-00003.*")
+    strict = x.model_copy(update={"max_bad": 1})
+    with pool_scoring.opened(strict, str(tmp_path / "out")) as opened:
+        with pytest.raises(DataError, match="2 images .* first is 'unit-03': .*; raise max_bad"):
+            opened.run(lambda: nullcontext(Started(x.compute.for_engine())), Watch())
+
+    result = score(x, tmp_path / "out")
+    assert 4 == len(done) and done.items() <= written(tmp_path / "out").items()
+    assert (UNITS, 2) == (result["units"], result["bad"])
+    bad = list(csv.reader((tmp_path / "out/bad.csv").read_text().splitlines()))
+    assert ["id", "unit-03", "unit-11"] == [row[0] for row in bad]
+
+
+def test_status_tells_how_far_a_pass_is(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Who scores for hours in one terminal would ask in another, and be told there is no run."""
+    x = settings(weights, pool)
+    done = killed(x, tmp_path / "a/out", "scores/*-00003.*")
+    said = {"run": str(tmp_path / "a/out"), "images": 8 * len(done), "of": UNITS}
+    (row,) = status_rows([str(tmp_path)])
+    assert said.items() <= row.items() and row["state"] == "running"  # a minute passes first
+    (tmp_path / "a/out/scores/shard-00000.parquet").write_bytes(b"damaged")
+    assert [8 * len(done) - 8] == [row["images"] for row in status_rows([str(tmp_path)])]
+
+    score(x, tmp_path / "a/out")
+    nothing = dict.fromkeys(["silent_seconds", "cycle", "stage", "labels", "metric", "value"])
+    ended = said | nothing | {"state": "complete", "images": UNITS}
+    rows = status_rows([str(tmp_path / "a/out")])
+    assert [ended] == rows and 0 < len(done) < 5
+    file = io.StringIO()
+    Console(file=file, width=200).print(status_table(rows))
+    assert f"complete {UNITS} of {UNITS} images" in " ".join(file.getvalue().split())
+
+
+def test_status_of_a_pass_that_has_just_begun(weights: Path, tmp_path: Path) -> None:
+    """Listing a large pool takes minutes, in which nothing is there to count."""
+    x = settings(weights, tmp_path / "absent")
+    with pytest.raises(UsageError, match="no pool"), pool_scoring.opened(x, str(tmp_path)):
+        pass
+
+    (row,) = status_rows([str(tmp_path)])
+    assert ("stopped", 0, 0) == (row["state"], row["images"], row["of"])
+    with pytest.raises(UsageError, match="no run folder is there or below"):
+        status_rows([str(tmp_path / "scores")])
+
+
+def test_images_that_were_missing_are_looked_for_again(weights: Path, tmp_path: Path) -> None:
+    """A disk that did not answer for a moment would cost its images for good (B14)."""
+    for number in range(UNITS):
+        (tmp_path / f"{number}.png").write_bytes(png(number))
+    paths = [f"{tmp_path}/{number}.png" for number in range(UNITS)]
+    paths[20] = "/dev/null"  # for ever bad
+    ids = [f"unit-{number:02d}" for number in range(UNITS)]
+    table = pa.table({"id": ids, "image": paths})
+    pq.write_table(table, tmp_path / "pool.parquet", row_group_size=8)
+    x = settings(weights, tmp_path / "pool.parquet")
+    (tmp_path / "3.png").rename(tmp_path / "gone")
+    done = killed(x, tmp_path / "out", "scores/*-00003.*")
+    (tmp_path / "gone").rename(tmp_path / "3.png")
+
+    assert 1 == score(x, tmp_path / "out")["bad"]
+    assert {"shard-00000.parquet"} == {
+        name for name, at in done.items() if written(tmp_path / "out")[name] != at
+    }
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_pass_on_ray_is_killed_and_goes_on(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """The shards of actors that outlive the driver would be lost, or those that do not be halves;
+    it goes on in one process, which takes the same."""
+    x = settings(weights, pool, batch=2)  # many shards: actors go on while the driver dies
+    local = x.compute.model_copy(update={"shard_rows": 2})
+    on_ray = local.model_copy(update={"engine": "ray", "scorers": 2})
+    done = killed(x.model_copy(update={"compute": on_ray}), tmp_path / "killed", "4")
+
+    x = x.model_copy(update={"compute": local})
+    score(x, tmp_path / "killed")
+    score(x, tmp_path / "whole")
+    assert 2 <= len(done) < UNITS // 2 and done.items() <= written(tmp_path / "killed").items()
+    for file in (tmp_path / "whole/scores").glob("shard-*.parquet"):
+        assert file.read_bytes() == (tmp_path / "killed/scores" / file.name).read_bytes()
+
+
+def test_another_question_needs_another_folder(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Two models' scores in one folder would be compared with each other."""
+    score(settings(weights, pool), tmp_path / "out")
+
+    with pytest.raises(LockedError, match="strategies"):
+        score(settings(weights, pool, strategies=["margin"]), tmp_path / "out")
+    weights.write_bytes(save_weights(network(seed=2), CARD.metadata()))
+    with pytest.raises(LockedError, match="weights"):
+        score(settings(weights, pool), tmp_path / "out")
+
+
+def test_a_pool_that_changed_is_refused(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Shards of two states of the pool would be mixed (E10)."""
+    x = settings(weights, pool)
+    with pool_scoring.opened(x, str(tmp_path / "out")):
+        pass
+    write_pool(pool, [png(number) for number in range(UNITS + 1)])
+
+    with pytest.raises(LockedError, match="40 units then, 41 now"):
+        score(x, tmp_path / "out")
+
+
+def test_bad_images_are_counted_with_their_reasons(weights: Path, tmp_path: Path) -> None:
+    """One damaged image would end a pass over millions, or vanish (E01, E16)."""
+    images = [png(number) for number in range(20)]
+    images[3], images[11] = images[3][:40], None
+    pool = write_pool(tmp_path / "pool.parquet", images)
+
+    result = score(settings(weights, pool), tmp_path / "out")
+
+    bad = list(csv.reader((tmp_path / "out/bad.csv").read_text().splitlines()))
+    assert (20, 2) == (result["units"], result["bad"])
+    assert ["id", "unit-03", "unit-11"] == [row[0] for row in bad]
+    assert "no data (null)" == bad[2][1]
+    assert None is rows(tmp_path / "out")["score.entropy"][3]
+    with pytest.raises(DataError, match="2 images cannot be decoded, more than max_bad 1"):
+        score(settings(weights, pool, max_bad=1), tmp_path / "strict")
+
+
+def test_a_pool_of_bad_images_is_no_success(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Photographs of the wrong size would be "done", with no score at all (E01)."""
+    card = CARD.model_copy(update={"decoding": Decoding()})
+    weights.write_bytes(save_weights(network(), card.metadata()))
+    large = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(large, "PNG")
+    few = write_pool(tmp_path / "few.parquet", [large.getvalue()] * 3)
+    many = write_pool(tmp_path / "many.parquet", [png(0), *[large.getvalue()] * 11])
+
+    with pytest.raises(DataError, match="no image can be decoded.*'unit-00'.*set decoding.size"):
+        score(settings(weights, few), tmp_path / "few")
+    with pytest.raises(DataError, match="11 images cannot be decoded, more than max_bad 10"):
+        score(settings(weights, many), tmp_path / "many")
+    assert not (tmp_path / "few/scores/done.json").exists()
+    fields = {"decoding": {"size": SIDE}}
+    assert 0 == score(settings(weights, few, **fields), tmp_path / "resized")["bad"]
+
+
+def test_bad_images_have_one_row_each_for_people(weights: Path, tmp_path: Path) -> None:
+    """A spreadsheet would run an id (F06), or see two rows."""
+    ids = ["=cmd", "a\rb", "c"]
+    table = pa.table({"id": ids, "image": pa.array([None, None, png(1)], pa.binary())})
+    pq.write_table(table, tmp_path / "pool.parquet")
+    score(settings(weights, tmp_path / "pool.parquet"), tmp_path / "out")
+
+    text = (tmp_path / "out/bad.csv").read_bytes().decode()
+    found = [row[0] for row in csv.reader(io.StringIO(text, newline=""))]
+    assert ["id", "'=cmd", "a\rb"] == found
+
+
+def test_large_encoded_images_make_small_shards(weights: Path, tmp_path: Path) -> None:
+    """A worker would hold gigabytes of photographs that the model sees as thumbnails."""
+    images = list[bytes | None]()
+    for noise in np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), np.uint8):
+        Image.fromarray(noise).save(data := io.BytesIO(), "PNG")  # 12 kB, decoded 192 bytes
+        images.append(data.getvalue())
+    pool = write_pool(tmp_path / "pool.parquet", images)
+    compute = {"engine": "local", "device": "cpu", "shard_bytes": 60_000}
+    score(settings(weights, pool, compute=compute, batch=2), tmp_path / "out")
+
+    files = sorted((tmp_path / "out/scores").glob("shard-*.parquet"))
+    assert {4} == {pq.read_metadata(file).num_rows for file in files}
+
+
+def test_files_of_a_killed_check_are_swept(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight bytes of every row would stay on a small system disk, after every kill."""
+    seen, check = list[Path](), census._Buckets.sorted
+
+    def look(buckets: Any) -> Any:
+        seen.extend((tmp_path / "out/pool").glob(f"{TEMPORARY}*"))
+        return check(buckets)
+
+    monkeypatch.setattr(census._Buckets, "sorted", look)
+    score(settings(weights, pool), tmp_path / "out")
+
+    assert 1 == len(seen) and not seen[0].exists()
+
+
+def test_a_shard_holds_whole_batches() -> None:
+    """A batch that is filled up takes as long as a full one: a third more work in a pool whose
+    shards are three batches and a bit."""
+    compute = PoolCompute()
+    small = PoolCompute(shard_rows=100)
+
+    assert 768 == pool_scoring.shard_rows(50_000, 192, compute, 256)
+    assert 1024 == pool_scoring.shard_rows(50_000, 192, compute, 1024)
+    assert 96 == pool_scoring.shard_rows(50_000, 192, small, 32)
+    assert 100 == pool_scoring.shard_rows(50_000, 192, small, 256)
+    assert 256 == pool_scoring.shard_rows(1, 192, compute)
+
+
+def test_row_groups_that_ray_reads_again_are_told(
+    weights: Path, pool: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file of one row group would be read once by every worker, and nobody would know why."""
+    x = settings(weights, pool)
+    on_ray = x.compute.model_copy(update={"engine": "ray"})
+    for compute, told in ((x.compute, False), (on_ray, True)):
+        with pool_scoring.opened(x.model_copy(update={"compute": compute}), f"{tmp_path}/o") as o:
+            o._tasks(8)
+        assert told == ("with that row_group_size" in caplog.text)
+
+
+def test_another_device_scores_anew(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Scores of a CPU and of a GPU differ in their last bits, and would be ranked together."""
+    x = settings(weights, pool)
+    done = killed(x, tmp_path / "out", "scores/*-00003.*")
+    place = LocalEngine(x.compute.for_engine())
+    place.device = "cpu:0"
+    with pool_scoring.opened(x, str(tmp_path / "out")) as opened:
+        opened.run(lambda: nullcontext(place), Watch())
+
+    after = written(tmp_path / "out")
+    assert done and not any(after[name] == at for name, at in done.items())
+
+
+def test_the_rate_is_that_of_scoring(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hour that a large pass takes to find what is done already would pass for slow scoring."""
+    now, found = [0.0], pool_scoring.pending
+
+    def slowly(*given: Any) -> Any:
+        now[0] += 3600
+        return found(*given)
+
+    monkeypatch.setattr(pool_scoring, "pending", slowly)
+    monkeypatch.setattr(pool_scoring, "monotonic", lambda: now[0])
+    assert 0 == score(settings(weights, pool), tmp_path / "out")["seconds"]
+
+
+def test_what_is_there_is_read_once(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going on with a million shards in a bucket would take twice the time."""
+    x, read, seen = settings(weights, pool), Folder.read, list[str]()
+    killed(x, tmp_path / "out", "scores/*-00003.*")
+
+    def noted(self: Folder, name: str, *given: Any) -> bytes:
+        seen.append(name)
+        return read(self, name, *given)
+
+    with pool_scoring.opened(x, str(tmp_path / "out")) as opened:
+        place = LocalEngine(x.compute.for_engine())
+        job = opened._job(place, opened.scores)
+        monkeypatch.setattr(Folder, "read", noted)
+        rest, there = pending(job, opened._tasks(8))
+
+    assert [4] == [task.shard.index for task in rest]
+    assert [0, 1, 2, 3] == [result["shard"] for result in there]
+    assert 4 == len(names := [name for name in seen if "shard" in name]) == len(set(names))
+
+
+def test_duplicate_ids_are_refused_before_any_work(weights: Path, tmp_path: Path) -> None:
+    """Which of the two would be labeled?"""
+    table = pa.table({"id": ["a", "b", "a"], "image": pa.array([png(0)] * 3, pa.binary())})
+    pq.write_table(table, tmp_path / "pool.parquet")
+
+    with pytest.raises(DataError, match="used more than once"):
+        score(settings(weights, tmp_path / "pool.parquet"), tmp_path / "out")
+    assert not (tmp_path / "out" / "scores").exists()
+
+
+def test_previous_and_members(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """COD against the same model is 0; against another it is not (methods, Sec. 1)."""
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(save_weights(network(seed=2), CARD.metadata()))
+    strategies = ["cod", "ensemble_entropy"]
+
+    same = {"previous": str(weights), "members": [str(weights)]}
+    score(settings(weights, pool, strategies=strategies, **same), tmp_path / "same")
+    apart = {"previous": str(other), "members": [str(other)]}
+    score(settings(weights, pool, strategies=strategies, **apart), tmp_path / "apart")
+
+    same_rows, apart_rows = rows(tmp_path / "same"), rows(tmp_path / "apart")
+    assert [0.0] * UNITS == same_rows["score.cod"]
+    np.testing.assert_allclose(
+        same_rows["score.ensemble_entropy"], by_hand(range(UNITS))[0], rtol=1e-5
+    )
+    assert min(apart_rows["score.cod"]) > 0
+    assert same_rows["score.ensemble_entropy"] != apart_rows["score.ensemble_entropy"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"strategies": ["cod"]}, "give its weights with --previous"),
+        ({"strategies": ["variation_ratio"]}, "give its other members with --member"),
+        ({"strategies": ["epmcm"]}, "class_statistics that was trained beside the model"),
+        ({"model": "resnet18"}, "says itself that it is .*; leave --model out"),
+        ({"decoding": {"size": 8, "channels": 1}}, "one value for each of 1 channels"),
+        ({"classes": ["a", "b"]}, "2 classes given, the model has"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(
+    weights: Path, pool: Path, tmp_path: Path, fields: dict, message: str
+) -> None:
+    """The cluster would start, and fail minutes later."""
+    with pytest.raises((UsageError, ValueError), match=message):
+        score(settings(weights, pool, **fields), tmp_path / "out")
+
+
+def test_anybodys_state_dict(pool: Path, tmp_path: Path) -> None:
+    """A stranger's own checkpoint would need a rayal run first."""
+    torch.save({"state_dict": network().state_dict()}, tmp_path / "mine.pth")
+    fields = {"decoding": {"size": SIDE}, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    told = {**fields, "model": MODEL.model_dump(mode="json")}
+
+    with pytest.raises(UsageError, match="give its architecture with --model"):
+        score(settings(tmp_path / "mine.pth", pool, **fields), tmp_path / "out")
+    result = score(settings(tmp_path / "mine.pth", pool, **told), tmp_path / "out")
+
+    assert ["class-0", "class-1", "class-2"] == list(result["classes"])
+    np.testing.assert_allclose(
+        rows(tmp_path / "out")["score.entropy"], by_hand(range(UNITS))[0], rtol=1e-5
+    )
+
+
+def test_the_chosen_batch_is_kept(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that goes on with another batch would differ in the last bits."""
+    x = settings(weights, pool, batch="auto")
+    with pool_scoring.opened(x, str(tmp_path / "out")):
+        pass
+    measured = {"batch": 3, "tried": []}  # a size that is never tried
+    Folder(tmp_path / "out/batch").write_sealed("done.json", {"result": measured})
+    monkeypatch.setattr(local, "fastest_batch", lambda *_: pytest.fail("measured again"))
+    score(x, tmp_path / "out")
+    score(settings(weights, pool, batch=3), tmp_path / "given")
+
+    assert [6, 6, 4] * 2 + [6, 2] == [len(shard) for shard in shards(tmp_path / "out")]
+    jobs = {
+        shard_file.job_of(shard) for name in ("out", "given") for shard in shards(tmp_path / name)
+    }
+    assert 1 == len(jobs)
+
+
+def test_the_fastest_batch_is_no_larger_than_a_shard(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten images would take as long as a thousand, most of them copies of the last."""
+    monkeypatch.setattr(local, "fastest_batch", lambda *_: {"batch": 1024})
+    tiny = write_pool(tmp_path / "tiny.parquet", [png(number) for number in range(5)])
+    for name, file, batch in (("out", pool, 8), ("tiny", tiny, 5)):
+        x = settings(weights, file, batch="auto")
+        score(x, tmp_path / name)
+        score(settings(weights, file, batch=batch), tmp_path / f"{name}-given")
+        both = [shards(tmp_path / each) for each in (name, f"{name}-given")]
+
+        assert 1 == len({shard_file.job_of(shard) for each in both for shard in each})
+
+
+def shards(out: Path) -> list[pa.Table]:
+    return [pq.read_table(file) for file in sorted((out / "scores").glob("shard-*.parquet"))]
+
+
+def test_select_reads_what_score_wrote(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """The two commands would not fit together."""
+    score(settings(weights, pool), tmp_path / "out")
+    found = select(str(tmp_path / "out"), Request(strategy=Entropy(), budget=5))
+    entropies, _ = by_hand(range(UNITS))
+
+    best = [f"unit-{number:02d}" for number in np.argsort(-entropies)[:5]]
+    assert best == found.ids
+    assert 5 == len(set(select(str(tmp_path / "out"), Request(strategy=CoreSet(), budget=5)).ids))
+
+
+def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """A folder of one's own images, from the shell."""
+    (tmp_path / "photos/deep").mkdir(parents=True)
+    for number in range(12):
+        folder = "deep/" if number % 2 else ""
+        picture(number).resize((20 + number, 14)).save(tmp_path / f"photos/{folder}{number}.jpg")
+
+    def rayal(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["rayal", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        assert code == ended.value.code, printed.err
+        return printed.err if code else printed.out
+
+    monkeypatch.chdir(tmp_path)
+    common = ("--checkpoint", str(weights), "--pool", "photos", "--strategies", "entropy, margin")
+    local = ("--set", "compute.engine=local", "--set", "batch=4", "--out", "out")
+    scored = rayal("score", *common, *local)
+    selected = rayal("select", "out", "--strategy", "margin", "--budget", "3", "--per-class", "2")
+
+    wrong = rayal("select", "out", "--strategy", "{name: margin, nope: 1}", "--budget", "3", code=2)
+    assert "--strategy: strategy.nope: there is no such key" in wrong and 1 == wrong.count("\n")
+    assert "12 in 1 shards" in scored and "entropy, margin" in scored
+    assert "3 units" in selected or "2 units" in selected
+    chosen = list(csv.DictReader((tmp_path / "selection.csv").read_text().splitlines()))
+    assert {row["id"] for row in chosen} <= {
+        path.relative_to(tmp_path / "photos").as_posix()
+        for path in (tmp_path / "photos").rglob("*.jpg")
+    }
+    assert Folder(tmp_path / "out").exists("score.yaml")
