@@ -39,7 +39,8 @@ from rayal.models.companions.class_statistics import (
 from rayal.randomness import torch_generator
 from rayal.report.curves import COLOURS, GREY
 from rayal.runs.ledger import stage_folder
-from rayal.storage.folder import FileLocation, FileRecord
+from rayal.runs.results import Trained
+from rayal.storage.folder import FileLocation
 
 DRAWS = (100, 1_000, 10_000, 100_000)
 PRINTED = {100: (0.85, 0.49), 1_000: (0.57, 0.34), 10_000: (0.35, 0.10), 100_000: (0.11, 0.07)}
@@ -56,8 +57,9 @@ def statistics_of(study: Study, cycle: int, network: nn.Module) -> ClassStatisti
             f"{study.url} kept no class statistics; analyse a run of scheme isda or strategy epmcm"
         )
     statistics = spec.build(network, len(study.store.card.classes), nn.Identity)
-    trained = study.record.result(cycle, "train") or {}
-    file = FileRecord(**trained["companions"][spec.name])
+    trained = study.record.result(cycle, Trained)
+    assert trained is not None, f"cycle {cycle} is evaluated"
+    file = trained.companions[spec.name]
     folder = stage_folder(study.record.folder, cycle, "train")
     load_weights(statistics, FileLocation(folder.url, file).read())
     return statistics

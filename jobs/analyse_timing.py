@@ -31,6 +31,7 @@ from analysis import Results, Row
 from rayal.errors import UsageError
 from rayal.runs.ledger import INITIAL, stage_folder
 from rayal.runs.record import Record, find_records
+from rayal.runs.results import Scored, Trained
 from rayal.storage.journal import read_done
 
 PARTS = ("train_s", "auxiliary_s", "score_s", "select_s")
@@ -45,20 +46,20 @@ def cycles(record: Record) -> Iterator[Row]:
     setting = _setting(record, x)
     for row in record.cycles():
         cycle = row["cycle"]
-        trained, scored = (record.result(cycle, stage) for stage in ("train", "score"))
+        trained, scored = record.result(cycle, Trained), record.result(cycle, Scored)
         if trained is None or scored is None or row["select_seconds"] is None:
             continue
-        companions = trained.get("companions", {})
+        companions = trained.companions
         yield {
             **setting,
             "seed": x["seed"],
             "cycle": cycle,
             "labels": row["labels"],
-            "candidates": scored["units"],
+            "candidates": scored.units,
             "companions": " ".join(companions),
-            "extra_mb": sum(file["bytes"] for file in companions.values()) / 1e6,
+            "extra_mb": sum(file.bytes for file in companions.values()) / 1e6,
             "train_s": row["train_seconds"],
-            "epochs_s": trained["seconds"],
+            "epochs_s": trained.seconds,
             "auxiliary_s": row["fit_seconds"],
             "score_s": row["score_seconds"],
             "select_s": row["select_seconds"],

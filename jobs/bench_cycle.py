@@ -27,6 +27,7 @@ from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import build
 from rayal.runs.record import Record
+from rayal.runs.results import Trained
 from rayal.signals.batch import entropy
 from rayal.training.augment import normalise
 from rayal.workflows import run
@@ -152,8 +153,8 @@ class Bench:
         """Seconds of the last run on Ray that were not the work itself: the training workers'
         start, and what passes and evaluations took longer than in one process."""
         here, there = self.last["local"].cycles(), self.last["ray"].cycles()
-        trained = [self.last["ray"].result(row["cycle"], "train") or {} for row in there]
-        fits = [row["train_seconds"] - t["seconds"] for row, t in zip(there, trained, strict=True)]
+        trained = [self.last["ray"].result(row["cycle"], Trained) for row in there]
+        fits = [row["train_seconds"] - t.seconds for row, t in zip(there, trained, strict=True)]
         later = {
             stage: sum(
                 slow[f"{stage}_seconds"] - fast[f"{stage}_seconds"]

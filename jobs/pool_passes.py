@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from rayal.cycle import shard_file
+from rayal.cycle.engine import Engine
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import build, save_weights
 from rayal.models.card import ModelCard
+from rayal.runs.events import Event, Observer
+from rayal.runs.results import Pass
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import run
 from rayal.workflows import score as pool_scoring
-from rayal.workflows.score import Engine, Watcher
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.select.finished_pass import FinishedPass
 
@@ -110,10 +112,10 @@ def scoring(folder: Path, rows: int, batch: int, compute: Json) -> PoolScoring:
     )
 
 
-def score(settings: PoolScoring, out: str, engine: Engine, watch: Watcher | None = None) -> str:
+def score(settings: PoolScoring, out: str, engine: Engine, observer: Observer | None = None) -> str:
     """What `rayal score` does once the cluster is there; the folder that it wrote."""
     with pool_scoring.opened(settings, out) as opened:
-        opened.run(lambda: nullcontext(engine), watch or Unwatched())
+        opened.run(lambda: nullcontext(engine), observer or Unwatched())
     return out
 
 
@@ -131,7 +133,7 @@ def column(out: str, name: str) -> NDArray[np.floating]:
 class Unwatched:
     """Nobody is told."""
 
-    def images(self, done: int, total: int) -> None:
+    def on(self, event: Event) -> None:
         pass
 
 
@@ -146,8 +148,10 @@ def write_scores(
     for start in range(0, units, SCORED):
         ids = [f"unit-{unit:010d}" for unit in range(start, min(start + SCORED, units))]
         data = shard_file.encode(ids, drawn(rng, len(ids)), {})
-        files.append(folder.write(f"shard-{start // SCORED:05d}.parquet", data)._asdict())
-    folder.write_sealed("done.json", {"result": {"columns": [name], "shards": files}})
+        files.append(folder.write(f"shard-{start // SCORED:05d}.parquet", data))
+    folder.write_sealed(
+        "done.json", {"result": Pass(units=units, columns=(name,), shards=tuple(files)).to_json()}
+    )
 
 
 def pass_work(settings: PoolScoring, warm: PoolScoring, scratch: str) -> Callable[[], float]:
@@ -172,9 +176,9 @@ class Workers:
     def __init__(self) -> None:
         self.megabytes, self._tenths = 0.0, -1
 
-    def images(self, done: int, total: int) -> None:
-        if 10 * done // total > self._tenths:
-            self._tenths = 10 * done // total
+    def on(self, event: Event) -> None:
+        if event.total and 10 * (event.done or 0) // event.total > self._tenths:
+            self._tenths = 10 * (event.done or 0) // event.total
             self.megabytes = max([self.megabytes, *_worker_peaks()])
 
 

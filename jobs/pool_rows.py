@@ -162,7 +162,7 @@ def select_work(folder: str, request: Request) -> Callable[[], list[str]]:
 
 def sort_work(folder: str, picks: int) -> Callable[[], list[str]]:
     """For `growth`."""
-    names = [file["name"] for file in FinishedPass(folder).result["shards"]]
+    names = [file.name for file in FinishedPass(folder).result.shards]
     return lambda: sorted_in_memory(Folder(folder), names, picks)
 
 
@@ -180,7 +180,7 @@ def costs(options: argparse.Namespace, rows: int = 10**6, files: int = 10**5) ->
         out = score(settings, str(folder / "out"), engine)
         pool, done = _opened(settings.pool, scratch), FinishedPass(out)
         most = pool_scoring.shard_rows(rows, math.prod(TINY.image.shape), settings.compute)
-        shards, records = pool.shards(most), done.result["shards"]
+        shards, records = pool.shards(most), done.result.shards
 
         def resume() -> None:
             (folder / "out/scores/done.json").unlink()

@@ -57,10 +57,7 @@ def run(each: Planned, out: Folder, address: str | None, break_lock: bool) -> No
     with sweep.opened(each.x, (out / each.folder).url, break_lock=break_lock) as opened:
         note(f"sweep  {opened.folder.url}")
         with SweepConsole(opened.total, opened.total - len(opened.todo)) as console:
-            opened.run(
-                lambda: cluster(address),
-                lambda trial, outcome: console.told(trial.folder, visible(outcome)),
-            )
+            opened.run(lambda: cluster(address), console)
 
 
 @contextmanager

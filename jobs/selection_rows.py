@@ -13,8 +13,9 @@ from racing import growth, race
 
 from rayal.cycle import shard_file
 from rayal.cycle.ranking import highest
+from rayal.runs.results import Pass
 from rayal.selection.scored import Scored, tie_secret
-from rayal.storage.folder import Folder, Json
+from rayal.storage.folder import Folder
 from rayal.strategies.badge import BADGE
 from rayal.strategies.core_set import CoreSet
 
@@ -145,7 +146,7 @@ def topk(options: argparse.Namespace, units: int = 10**7, picks: int = 10_000) -
     ]
 
 
-def select_work(folder: str, result: Json, picks: int) -> Callable[[], object]:
+def select_work(folder: str, result: Pass, picks: int) -> Callable[[], object]:
     """For `growth`: what the select stage does."""
 
     def work() -> list[str]:
@@ -157,17 +158,17 @@ def select_work(folder: str, result: Json, picks: int) -> Callable[[], object]:
     return work
 
 
-def sort_work(folder: str, result: Json, picks: int) -> Callable[[], object]:
+def sort_work(folder: str, result: Pass, picks: int) -> Callable[[], object]:
     """For `growth`."""
-    names = [file["name"] for file in result["shards"]]
+    names = [file.name for file in result.shards]
     return lambda: baselines.sorted_in_memory(Folder(folder), names, picks)
 
 
-def _scored(folder: Folder, units: int) -> Json:
+def _scored(folder: Folder, units: int) -> Pass:
     """Writes the shards of a pass with random scores; returns its result."""
     rng, files = np.random.default_rng(0), []
     for start in range(0, units, SHARD):
         ids = [f"unit-{unit:09d}" for unit in range(start, min(start + SHARD, units))]
         data = shard_file.encode(ids, {"score.entropy": rng.random(len(ids))}, {})
-        files.append(folder.write(f"shard-{start // SHARD:05d}.parquet", data)._asdict())
-    return {"columns": ["entropy"], "shards": files}
+        files.append(folder.write(f"shard-{start // SHARD:05d}.parquet", data))
+    return Pass(units=units, columns=("entropy",), shards=tuple(files))

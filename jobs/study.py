@@ -26,11 +26,13 @@ from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import build, restore
 from rayal.randomness import derive
-from rayal.runs.ledger import INITIAL, read_labels, stage_folder
+from rayal.runs.ledger import INITIAL, S, read_labels, stage_folder
 from rayal.runs.record import Record
+from rayal.runs.results import Chosen, Evaluated, Trained
+from rayal.runs.results import Scored as ScoredPass
 from rayal.selection.scored import Scored
 from rayal.signals.batch import SignalName
-from rayal.storage.folder import FileLocation, FileRecord, Folder
+from rayal.storage.folder import FileLocation, Folder
 from rayal.training.augment import normalise
 
 Compute = Callable[[Tensor, Tensor], Tensor]
@@ -69,8 +71,8 @@ class Study:
 
         Raises UsageError where there are none.
         """
-        selected = {c: self.record.result(c, "select") for c in self.trained}
-        cycles = [c for c, result in selected.items() if result and result["ids"]]
+        selected = {c: self.record.result(c, Chosen) for c in self.trained}
+        cycles = [c for c, result in selected.items() if result and result.ids]
         if not cycles:
             raise UsageError(
                 f"{self.url} has no finished scoring pass; analyse a run of two cycles"
@@ -80,16 +82,16 @@ class Study:
     def columns(self, cycle: int, keeps: Iterable[SignalName] = ()) -> dict[str, Scored]:
         """The candidates of a cycle's pass by strategy, all with the same M ids, sorted; with what
         the pass kept of these signals."""
-        result = self._result(cycle, "score")
+        result = self._result(cycle, ScoredPass)
         return shard_file.load(self._folder(cycle, "score"), result, keeps, self.labeled(cycle))
 
     def picks(self, cycle: int) -> list[str]:
         """The ids that the run chose in a cycle, best first."""
-        return list(self._result(cycle, "select")["ids"])
+        return list(self._result(cycle, Chosen).ids)
 
     def evaluated(self, cycle: int, metric: str) -> float:
         """What the run measured on the test split; UsageError where it has no such metric."""
-        metrics = self._result(cycle, "evaluate")
+        metrics = self._result(cycle, Evaluated).metrics
         if metric not in metrics:
             raise UsageError(f"{self.url} measured no {metric!r}; {parts.suggest(metric, metrics)}")
         return float(metrics[metric])
@@ -106,7 +108,7 @@ class Study:
 
     def network(self, cycle: int) -> nn.Module:
         """What a cycle's training ended with, frozen; of an ensemble the first one."""
-        file = FileRecord(**self._result(cycle, "train")["weights"])
+        file = self._result(cycle, Trained).weights
         weights = FileLocation(self._folder(cycle, "train").url, file)
         return self._placed(restore(self.x.model, *self._shape, weights.read()))
 
@@ -177,8 +179,10 @@ class Study:
     def _folder(self, cycle: int, stage: str) -> Folder:
         return stage_folder(self.record.folder, cycle, stage)
 
-    def _result(self, cycle: int, stage: str) -> dict[str, Any]:
-        result = self.record.result(cycle, stage)
+    def _result(self, cycle: int, kind: type[S]) -> S:
+        result = self.record.result(cycle, kind)
         if result is None:
-            raise UsageError(f"{self.url}: {stage} of cycle {cycle} is not finished; run it on")
+            raise UsageError(
+                f"{self.url}: {kind.stage} of cycle {cycle} is not finished; run it on"
+            )
         return result

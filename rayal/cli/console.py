@@ -17,9 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from rayal.cli.output import visible
 from rayal.errors import StorageError
+from rayal.runs.events import Event
 from rayal.runs.record import Record
-from rayal.storage.folder import Json
+from rayal.runs.results import Evaluated
 
 LINE_SECONDS = 30.0  # between lines of a long stage, without a terminal
 POLL_SECONDS = 1.0
@@ -42,10 +44,7 @@ class _Now:
 
 
 class Console:
-    """Shows what is in progress with the time left: a bar in a terminal, else a line now and then.
-
-    As a watcher of a scoring pass it counts images.
-    """
+    """Shows what is in progress with the time left: a bar in a terminal, else a line at times."""
 
     def __init__(self) -> None:
         self.terminal = Terminal(stderr=True, highlight=False)
@@ -80,11 +79,16 @@ class Console:
         self._thread.join()
         self.progress.stop()
 
-    def images(self, done: int, total: int) -> None:
-        """The scoring pass has come this far."""
-        if self.now is None:
-            self.begin("score", "images")
-        self.count(done, total)
+    def on(self, event: Event) -> None:
+        """Shows what an observer is told."""
+        if event.what == "begun":
+            self.end()
+            name = event.stage if event.cycle is None else f"cycle {event.cycle}  {event.stage}"
+            self.begin(name, event.unit or UNITS.get(event.stage, ""))
+        elif event.what == "further":
+            self.count(event.done or 0, event.total)
+        else:
+            self.end()
 
     def begin(self, what: str, unit: str) -> None:
         """Something long begins."""
@@ -129,19 +133,16 @@ class SweepConsole(Console):
     def __init__(self, total: int, ended: int) -> None:
         """`ended`: those that an earlier attempt has ended."""
         super().__init__()
-        self.total, self.ended = total, ended
         self.begin("sweep", "trials")
         self.count(ended, total)
 
-    def told(self, trial: str, outcome: str) -> None:
-        """A trial has ended so."""
-        self.ended = min(self.ended + 1, self.total)
-        self.count(self.ended, self.total)
-        self.line(f"{self.ended} of {self.total}  {trial}: {outcome}")
+    def on(self, event: Event) -> None:
+        self.count(event.done or 0, event.total)
+        self.line(visible(f"{event.done} of {event.total}  {event.note}"))
 
 
 class RunConsole(Console):
-    """A watcher of a run: the stage in progress, and a line per cycle."""
+    """Shows the stage of a run that is in progress, and a line per cycle."""
 
     def __init__(self, record: Record, headline: str, epochs: int | None) -> None:
         """`epochs` is the length of a training where it is counted in epochs."""
@@ -150,22 +151,13 @@ class RunConsole(Console):
         self.training: int | None = None
         """The cycle whose training is in progress."""
 
-    def stage(self, cycle: int, stage: str) -> None:
-        self.begin(f"cycle {cycle}  {stage}", UNITS.get(stage, ""))
-        self.training = cycle if stage == "train" else None
+    def on(self, event: Event) -> None:
+        super().on(event)
+        self.training = event.cycle if (event.what, event.stage) == ("begun", "train") else None
         self._refresh()
-
-    def shards(self, done: int, total: int) -> None:
-        if self.now is not None and self.now.total is None:
-            self.count(done - 1, total)
-        self.count(done, total)
-
-    def finished(self, cycle: int, stage: str, result: Json) -> None:
-        self.training = None
-        self.end()
-        if stage == "evaluate":
-            value = result[self.headline]
-            self.line(f"cycle {cycle}: {result['labels']} labels, {self.headline} {value:.4f}")
+        if isinstance(result := event.result, Evaluated):
+            value = result.metrics[self.headline]
+            self.line(f"cycle {event.cycle}: {result.labels} labels, {self.headline} {value:.4f}")
 
     def _refresh(self) -> None:
         if (cycle := self.training) is not None:

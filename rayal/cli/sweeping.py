@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -37,14 +37,9 @@ def sweep(
     x = configs.load_as(SweptExperiment, config, set, plugins)
     with sweeping.opened(x, out, break_lock=break_lock) as opened:
         url = opened.folder.url
-        left = opened.total - len(opened.listed) + len(opened.todo)
-        note(f"{'complete already' if not left else 'sweep'}  {url}")
-        with SweepConsole(opened.total, opened.total - left) as console:
-
-            def told(trial: Any, outcome: str) -> None:
-                console.told(trial.folder, visible(outcome))
-
-            found = opened.run(lambda: _cluster(address), told)
+        note(f"{'sweep' if opened.left else 'complete already'}  {url}")
+        with SweepConsole(opened.total, opened.total - opened.left) as console:
+            found = opened.run(lambda: _cluster(address), console)
     print_table(found.summary.to_rich())
     for line in found.lines():
         print(visible(line))

@@ -10,6 +10,7 @@ from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
 from rayal.data.datasets.base import Decoded
 from rayal.errors import UsageError
+from rayal.runs.results import FastestBatch
 from rayal.storage.folder import Json
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -19,8 +20,8 @@ SECONDS = 0.5
 """How long each size is measured, at least twice."""
 
 
-def fastest_batch(job: ScoreJob, device: str, limit: int) -> Json:
-    """`batch`, and what was measured of each size tried: images per second and bytes.
+def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
+    """The batch of this job that scores the most images per second.
 
     Larger sizes are tried while they fit `limit` bytes beside the models and twice in a row bring
     a gain. The choice is made once for a pass: scores depend on the batch in their last bits.
@@ -46,7 +47,7 @@ def fastest_batch(job: ScoreJob, device: str, limit: int) -> Json:
         raise UsageError(
             f"{SIZES[0]} images do not fit compute.batch_bytes, {limit}; raise it, or set batch"
         )
-    return {"batch": tried[best]["batch"], "tried": tried}
+    return FastestBatch(batch=tried[best]["batch"], tried=tuple(tried))
 
 
 def _measured(scorer: Scorer, size: int) -> tuple[float, int]:

@@ -1,15 +1,15 @@
 """The active-learning cycle: train, evaluate, score, select, label, until the budget is spent."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
+from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
 from rayal.cycle.offer import Market, of_images
-from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, divide, pending, summary
+from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, summary
 from rayal.cycle.select import choose
 from rayal.cycle.train import TrainJob
 from rayal.data.datasets.base import Store
@@ -17,77 +17,63 @@ from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.oracles.base import Label
 from rayal.randomness import unit_keys
-from rayal.runs.ledger import Ledger, PoolState, write_labels
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json, suggesting
+from rayal.runs.events import Event, Observer
+from rayal.runs.ledger import Ledger, PoolState, S, write_labels
+from rayal.runs.results import (
+    Chosen,
+    Evaluated,
+    File,
+    Initial,
+    Labeled,
+    Scored,
+    StageResult,
+    Trained,
+)
+from rayal.storage.folder import FileLocation, Folder, suggesting
 
 
-class Engine(Protocol):
-    """Where the work runs. Engines place and move work; what it computes is the same on all."""
-
-    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
-        """The place of a job in `jobs` and its result, as each is done; in any order."""
-
-    def evaluate(self, job: EvaluateJob) -> Json: ...
-
-    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
-        """The results of the tasks, in any order, each as soon as its file is there."""
-
-    def close(self) -> None:
-        """Lets go of what it holds between stages."""
-
-
-class Watcher(Protocol):
-    """Someone who is told what happens, and cannot change it."""
-
-    def stage(self, cycle: int, stage: str) -> None:
-        """A stage begins; stages that the ledger has already are not told."""
-
-    def shards(self, done: int, total: int) -> None:
-        """The scoring pass has come this far."""
-
-    def finished(self, cycle: int, stage: str, result: Json) -> None:
-        """A stage is in the ledger."""
-
-
-def run(x: Experiment, store: Store, ledger: Ledger, engine: Engine, watch: Watcher) -> PoolState:
+def run(
+    x: Experiment, store: Store, ledger: Ledger, engine: Engine, observer: Observer
+) -> PoolState:
     """Runs an experiment to its end, or continues it: a stage in the ledger is not run again.
 
     Returns the pool when the budget is spent or no candidate is left. Raises LabelsPending where
     the oracle waits for people; what the stages raise ends the run, and the same call continues it.
     """
-    steps = Steps(x, store, ledger, engine, watch)
-    steps.once(0, "initial", lambda out: steps.label(first_units(x, store), out))
+    steps = Steps(x, store, ledger, engine, observer)
+    steps.once(0, Initial, lambda out: steps.label(first_units(x, store), out))
     while True:
         pool = ledger.state()
         at = partial(steps.once, pool.cycle)
-        at("train", partial(steps.train, pool))
-        at("evaluate", partial(steps.evaluate, pool))
+        at(Trained, partial(steps.train, pool))
+        at(Evaluated, partial(steps.evaluate, pool))
         if x.budget.is_spent(pool.cycle, pool.spent):
             return pool
-        at("score", partial(steps.score, pool))
-        chosen = at("select", partial(steps.select, pool))
-        if not chosen["ids"] and (chosen.get("sold_out") or x.budget.is_last(pool.cycle)):
+        at(Scored, partial(steps.score, pool))
+        chosen = at(Chosen, partial(steps.select, pool))
+        if not chosen.ids and (chosen.sold_out or x.budget.is_last(pool.cycle)):
             return pool
-        at("label", partial(steps.label, chosen["ids"]))
+        at(Labeled, partial(steps.label, chosen.ids))
 
 
 class Steps:
     """What each stage of a cycle does: its job comes from the ledger and goes to the engine."""
 
     def __init__(
-        self, x: Experiment, store: Store, ledger: Ledger, engine: Engine, watch: Watcher
+        self, x: Experiment, store: Store, ledger: Ledger, engine: Engine, observer: Observer
     ) -> None:
-        self.x, self.store, self.ledger, self.engine, self.watch = x, store, ledger, engine, watch
+        self.x, self.store, self.ledger, self.engine = x, store, ledger, engine
+        self.observer = observer
 
-    def once(self, cycle: int, stage: str, work: Callable[[Folder], Json]) -> Json:
-        if self.ledger.finished(cycle, stage):
-            return self.ledger.result(cycle, stage)
-        self.watch.stage(cycle, stage)
-        result = self.ledger.once(cycle, stage, work)
-        self.watch.finished(cycle, stage, result)
+    def once(self, cycle: int, kind: type[S], work: Callable[[Folder], StageResult]) -> S:
+        if self.ledger.finished(cycle, kind.stage):
+            return self.ledger.result(cycle, kind)
+        self.observer.on(Event("begun", kind.stage, cycle))
+        result = self.ledger.once(cycle, kind, work)
+        self.observer.on(Event("ended", kind.stage, cycle, result=result))
         return result
 
-    def train(self, pool: PoolState, out: Folder) -> Json:
+    def train(self, pool: PoolState, out: Folder) -> Trained:
         """Trains every member of the ensemble, less those that an earlier attempt has finished."""
         jobs = self._train_jobs(pool, out)
         if len(jobs) == 1:
@@ -95,13 +81,15 @@ class Steps:
             return result
         folders = [Folder(job.out) for job in jobs]
         with suggesting("delete it to train that member again"):
-            results = [folder.read_sealed("trained.json", None) for folder in folders]
-        rest = [job for job in jobs if results[job.member] is None]
-        for place, result in self.engine.train(rest):
+            written = [folder.read_sealed("trained.json", None) for folder in folders]
+        done = {n: Trained.from_json(json) for n, json in enumerate(written) if json is not None}
+        rest = [job for job in jobs if job.member not in done]
+        for place, trained in self.engine.train(rest):
             member = rest[place].member
-            folders[member].write_sealed("trained.json", result)
-            results[member] = result
-        return {**results[0], "members": results[1:]}
+            folders[member].write_sealed("trained.json", trained.to_json())
+            done[member] = trained
+        first, *others = (done[job.member] for job in jobs)
+        return first.model_copy(update={"members": tuple(others)})
 
     def _train_jobs(self, pool: PoolState, out: Folder) -> list[TrainJob]:
         labels = of_images(pool.labels, self.store)
@@ -121,11 +109,12 @@ class Steps:
             for member in range(self.x.ensemble)
         ]
 
-    def evaluate(self, pool: PoolState, out: Folder) -> Json:
+    def evaluate(self, pool: PoolState, out: Folder) -> Evaluated:
         job = EvaluateJob(self.x, self.store.url, self._weights(pool.cycle))
-        return {**self.engine.evaluate(job), "labels": len(pool.labels), "cost": pool.spent}
+        metrics = self.engine.evaluate(job)
+        return Evaluated(metrics=metrics, labels=len(pool.labels), cost=pool.spent)
 
-    def score(self, pool: PoolState, out: Folder) -> Json:
+    def score(self, pool: PoolState, out: Folder) -> Scored:
         cycle = pool.cycle
         job = ScoreJob.of(
             self.x,
@@ -145,21 +134,26 @@ class Steps:
         todo, results = pending(job, tasks)
         tolerance = Tolerance(self.x.max_bad)
         tolerance.add(*results)
+        self._count(cycle, len(results), len(tasks))
         for result in self.engine.score(job, todo):
             results.append(result)
             tolerance.add(result)
-            self.watch.shards(len(results), len(tasks))
-        return {**summary(job, tasks, results), "bad": dict(bad_images(out, results))}
+            self._count(cycle, len(results), len(tasks))
+        bad = dict(bad_images(out, results))
+        return Scored(**dict(summary(job, tasks, results)), bad=bad)
 
-    def select(self, pool: PoolState, out: Folder) -> Json:
+    def _count(self, cycle: int, done: int, total: int) -> None:
+        self.observer.on(Event("further", Scored.stage, cycle, done, total, "shards"))
+
+    def select(self, pool: PoolState, out: Folder) -> Chosen:
         budget = self.x.budget.left(pool.cycle, pool.spent)
-        scored = self.ledger.result(pool.cycle, "score")
+        scored = self.ledger.result(pool.cycle, Scored)
         folder = self._folder(pool.cycle, "score")
         trained = {**self._companions(pool.cycle), "weights": self._weights(pool.cycle)}
         market = Market(self.x, self.store, {*pool.labels, *pool.refused})
         return choose(self.x, pool.cycle, budget, folder, scored, market, trained, out)
 
-    def label(self, ids: Sequence[str], out: Folder) -> Json:
+    def label(self, ids: Sequence[str], out: Folder) -> Labeled:
         answers = self.x.oracle.answer(self.store, ids, out)
         _check_answers(answers, ids)
         for unit, label in answers.items():
@@ -169,19 +163,18 @@ class Steps:
 
     def _weights(self, cycle: int, member: int = 0) -> FileLocation:
         """The weights that a cycle's training of this member ended with."""
-        return self._trained(cycle, member, lambda result: {"": result["weights"]})[""]
+        return self._trained(cycle, member, lambda trained: {"": trained.weights})[""]
 
     def _companions(self, cycle: int, member: int = 0) -> dict[str, FileLocation]:
-        return self._trained(cycle, member, lambda result: result["companions"])
+        return self._trained(cycle, member, lambda trained: trained.companions)
 
     def _trained(
-        self, cycle: int, member: int, records: Callable[[Json], Mapping[str, Json]]
+        self, cycle: int, member: int, files: Callable[[Trained], Mapping[str, File]]
     ) -> dict[str, FileLocation]:
         """Files that a cycle's training of one member wrote."""
-        result, folder = self.ledger.result(cycle, "train"), self._folder(cycle, "train")
-        files = records(result["members"][member - 1] if member else result)
-        place = _member_folder(folder, member).url
-        return {name: FileLocation(place, FileRecord(**file)) for name, file in files.items()}
+        trained = self.ledger.result(cycle, Trained).member(member)
+        out = _member_folder(self._folder(cycle, "train"), member).url
+        return {name: FileLocation(out, file) for name, file in files(trained).items()}
 
     def _folder(self, cycle: int, stage: str) -> Folder:
         return self.ledger.stage(cycle, stage)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from rayal.cycle.shard_file import shards
 from rayal.errors import DataError
+from rayal.runs.results import Pass
 from rayal.selection.scored import tie_keys
-from rayal.storage.folder import Folder, Json
+from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 
 BLOCK_BYTES = 2**27
@@ -107,7 +108,7 @@ def mark(rows: pa.Table) -> Mark:
 
 def highest(
     folder: Folder,
-    result: Json,
+    result: Pass,
     secrets: Mapping[str, int],
     count: int,
     eligible: Eligible | None = None,
@@ -126,7 +127,7 @@ def highest(
 
 def ranked(
     folder: Folder,
-    result: Json,
+    result: Pass,
     name: str,
     secret: int,
     count: int,

@@ -24,7 +24,8 @@ from rayal.data.tasks.base import Task
 from rayal.errors import DataError, StorageError
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.models.base import Model, Precision
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.runs.results import Pass, ScoredShard
+from rayal.storage.folder import FileLocation, Folder
 from rayal.strategies.base import Strategy
 
 SHARD_BYTES = 64 * 2**20  # of decoded images in one shard
@@ -155,7 +156,7 @@ def divide(pool: Split, candidates: Iterable[str], rows: int) -> list[ShardTask]
     return tasks
 
 
-def pending(job: ScoreJob, tasks: Sequence[ShardTask]) -> tuple[list[ShardTask], list[Json]]:
+def pending(job: ScoreJob, tasks: Sequence[ShardTask]) -> tuple[list[ShardTask], list[ScoredShard]]:
     """The tasks still to do, and the results of those whose file an earlier attempt left whole."""
     out = Folder(job.out)
     there = set(out.names())
@@ -163,30 +164,28 @@ def pending(job: ScoreJob, tasks: Sequence[ShardTask]) -> tuple[list[ShardTask],
     with ThreadPoolExecutor(AHEAD) as threads:
         found = threads.map(partial(_finished, job, out), begun)
     results = [result for result in found if result is not None]
-    done = {result["shard"] for result in results}
+    done = {result.shard for result in results}
     return [task for task in tasks if task.shard.index not in done], results
 
 
-def summary(job: ScoreJob, tasks: Sequence[ShardTask], results: Sequence[Json]) -> Json:
-    """The result of the stage. Asserts that every candidate was scored exactly once."""
-    results = sorted(results, key=lambda result: result["shard"])
-    assert [task.shard.index for task in tasks] == [r["shard"] for r in results], "lost a shard"
-    assert [task.rows for task in tasks] == [r["rows"] for r in results], "lost a row"
-    return {
-        "units": sum(result["rows"] for result in results),
-        "bad": sum(result["bad"] for result in results),
-        "columns": list(job.strategies),
-        "options": {name: each.model_dump(mode="json") for name, each in job.strategies.items()},
-        "shards": [result["file"] for result in results],
-    }
+def summary(job: ScoreJob, tasks: Sequence[ShardTask], results: Sequence[ScoredShard]) -> Pass:
+    """The result of the pass. Asserts that every candidate was scored exactly once."""
+    results = sorted(results, key=lambda result: result.shard)
+    assert [task.shard.index for task in tasks] == [r.shard for r in results], "lost a shard"
+    assert [task.rows for task in tasks] == [r.rows for r in results], "lost a row"
+    return Pass(
+        units=sum(result.rows for result in results),
+        columns=tuple(job.strategies),
+        options={name: each.model_dump(mode="json") for name, each in job.strategies.items()},
+        shards=tuple(result.file for result in results),
+    )
 
 
-def bad_images(out: Folder, results: Iterable[Json]) -> Iterator[tuple[str, str]]:
+def bad_images(out: Folder, results: Iterable[ScoredShard]) -> Iterator[tuple[str, str]]:
     """Id and reason of every image that could not be decoded, from the files that have some."""
-    for result in sorted(results, key=lambda result: result["shard"]):
-        if result["bad"]:
-            record = FileRecord(**result["file"])
-            table = shard_file.read(out, record.name, ["id", "status"], record)
+    for result in sorted(results, key=lambda result: result.shard):
+        if result.bad:
+            table = shard_file.read(out, result.file.name, ["id", "status"], result.file)
             failed = table.filter(pc.not_equal(table["status"], shard_file.OK))
             yield from zip(failed["id"].to_pylist(), failed["status"].to_pylist(), strict=True)
 
@@ -198,13 +197,12 @@ class Tolerance:
         self.max_bad, self.bad = max_bad, 0
         self._first: tuple[str, str] | None = None
 
-    def add(self, *results: Json) -> None:
+    def add(self, *results: ScoredShard) -> None:
         """Raises DataError once more images were bad than `max_bad`."""
         for result in results:
-            if result["bad"]:
-                self.bad += result["bad"]
-                first = tuple(result["first_bad"])  # which JSON has made a list
-                self._first = min(self._first or first, first)
+            self.bad += result.bad
+            if result.first_bad is not None:
+                self._first = min(self._first or result.first_bad, result.first_bad)
         if self._first is not None and self.bad > self.max_bad:
             unit, reason = self._first
             raise DataError(
@@ -213,7 +211,7 @@ class Tolerance:
             )
 
 
-def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> Json | None:
+def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> ScoredShard | None:
     """The result that wrote this file, or None where it is damaged, of another job, or without
     images that could not be read: they may be there now."""
     try:
@@ -230,11 +228,11 @@ def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> Json | None:
     bad = {row["id"]: row["status"] for row in failed}
     if any(reason.startswith(uri.LOST) for reason in bad.values()):
         return None
-    return {
-        "shard": task.shard.index,
-        "rows": len(ids),
-        "bad": len(bad),
-        "first_bad": min(bad.items(), default=None),
-        "file": record._asdict(),
-        "seconds": 0.0,
-    }
+    return ScoredShard(
+        shard=task.shard.index,
+        rows=len(ids),
+        bad=len(bad),
+        first_bad=min(bad.items(), default=None),
+        file=record,
+        seconds=0.0,
+    )

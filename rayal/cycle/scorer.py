@@ -22,8 +22,9 @@ from rayal.models.base import build, load_weights, placed, restore
 from rayal.models.companions.base import Companion, CompanionSpec
 from rayal.models.companions.teacher import Teacher
 from rayal.randomness import derive
+from rayal.runs.results import ScoredShard
 from rayal.signals.batch import Networks, Reference, SignalName, Signals, forward
-from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.storage.folder import FileLocation, Folder
 from rayal.strategies.base import Strategy
 from rayal.training.augment import normalise
 
@@ -59,7 +60,7 @@ class Scorer:
             return Decoded(ids, np.empty((len(ids), 0), np.uint8), {})
         return self.job.images.decode(rows)
 
-    def score(self, task: ShardTask, decoded: Decoded) -> Json:
+    def score(self, task: ShardTask, decoded: Decoded) -> ScoredShard:
         """Writes the task's file and says how much there is in it."""
         started = monotonic()
         _check_rows(task, decoded)
@@ -67,14 +68,14 @@ class Scorer:
         record = self.out.write(
             task.file, shard_file.encode(decoded.ids, columns, decoded.bad, self.job.digest)
         )
-        return {
-            "shard": task.shard.index,
-            "rows": task.rows,
-            "bad": len(decoded.bad),
-            "first_bad": min(decoded.bad.items(), default=None),
-            "file": record._asdict(),
-            "seconds": monotonic() - started,
-        }
+        return ScoredShard(
+            shard=task.shard.index,
+            rows=task.rows,
+            bad=len(decoded.bad),
+            first_bad=min(decoded.bad.items(), default=None),
+            file=record,
+            seconds=monotonic() - started,
+        )
 
     def columns(
         self, decoded: Decoded, cached: NDArray[np.floating] | None = None

@@ -16,9 +16,11 @@ from rayal.cycle.offer import Market
 from rayal.cycle.ranking import highest
 from rayal.experiment.experiment import Experiment
 from rayal.randomness import numpy_generator
+from rayal.runs.results import Chosen, Pass
+from rayal.runs.results import Scored as ScoredPass
 from rayal.selection.scored import Scored, ranking, tie_secret
 from rayal.storage import csv_file
-from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.storage.folder import FileLocation, Folder
 from rayal.storage.ids import Ids, Places
 from rayal.strategies._regions import RegionStrategy
 from rayal.strategies.base import Strategy
@@ -29,11 +31,11 @@ def choose(
     cycle: int,
     budget: float,
     scored: Folder,
-    result: Json,
+    result: ScoredPass,
     market: Market,
     trained: Mapping[str, FileLocation],
     out: Folder,
-) -> Json:
+) -> Chosen:
     """The ids to label next, best first, whether there was nothing left to choose from, and how far
     any two strategies agree.
 
@@ -68,22 +70,22 @@ def choose(
     values = repeat(None) if chosen.scores is None else chosen.scores
     ranks = zip(count(1), chosen.ids, values, strict=False)
     out.write("chosen.csv", csv_file.table(["rank", "id", "score"], ranks))
-    return {
-        "ids": chosen.ids,
-        "cost": chosen.cost,
-        "sold_out": not chosen.ids and _is_sold_out(x, result, pools.get(main), market),
-        "agreement": agreement(
+    return Chosen(
+        ids=tuple(chosen.ids),
+        cost=chosen.cost,
+        sold_out=not chosen.ids and _is_sold_out(x, result, pools.get(main), market),
+        agreement=agreement(
             {name: set(picks[name].ids) for name in strategies},
             {name for name, each in strategies.items() if isinstance(each, RegionStrategy)},
         ),
-    }
+    )
 
 
-def _is_sold_out(x: Experiment, result: Json, pool: Scored | None, market: Market) -> bool:
+def _is_sold_out(x: Experiment, result: ScoredPass, pool: Scored | None, market: Market) -> bool:
     """Whether nothing is left that a larger budget could buy; `pool` where it had to be loaded."""
     if pool is None:
         return True
-    drawn = len(pool.ids) + len(result.get("bad", ()))
+    drawn = len(pool.ids) + len(result.bad)
     if x.candidates is not None and drawn >= x.candidates:
         return False  # another cycle draws others
     if isinstance(x.strategy, RegionStrategy):
@@ -101,7 +103,7 @@ class Picks(NamedTuple):
 
 def _highest(
     folder: Folder,
-    result: Json,
+    result: Pass,
     rngs: Mapping[str, np.random.Generator],
     budget: float,
     labeled: Collection[str],

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rayal.errors import DataError, StorageError
+from rayal.runs.results import Pass
 from rayal.selection.scored import Scored
 from rayal.signals.batch import SignalName
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json, recorded, storage_errors
+from rayal.storage.folder import FileLocation, FileRecord, Folder, recorded, storage_errors
 from rayal.storage.ids import Ids, Places
 
 OK = "ok"
@@ -107,15 +108,14 @@ def job_of(table: pa.Table) -> str | None:
     return None if digest is None else digest.decode()
 
 
-def shards(folder: Folder, result: Json, columns: Sequence[str]) -> Iterator[pa.Table]:
+def shards(folder: Folder, result: Pass, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Columns of a finished pass, shard by shard; the units that could not be decoded are left out,
     as is a shard without any other. A column that no shard has is left out, too.
 
     Raises DataError for shards that differ in their columns.
     """
     first: pa.Schema | None = None
-    for file in result["shards"]:
-        record = FileRecord(**file)
+    for record in result.shards:
         rows = read_good(folder, record.name, columns, record)
         if not rows.num_rows:
             continue  # one of bad images has no scores
@@ -132,7 +132,7 @@ def shards(folder: Folder, result: Json, columns: Sequence[str]) -> Iterator[pa.
 
 def load(
     folder: Folder,
-    result: Json,
+    result: Pass,
     keeps: Collection[SignalName] = (),
     labeled: Collection[str] = (),
     trained: Mapping[str, FileLocation] | None = None,
@@ -145,7 +145,7 @@ def load(
     What was kept goes to the disk of the folder `scratch`, where there is one: it may not fit the
     memory. Raises DataError for shards that differ in their columns.
     """
-    names = result["columns"] if names is None else names
+    names = result.columns if names is None else names
     columns = {name: f"score.{name}" for name in names}
     tables = [*shards(folder, result, ["id", *columns.values()])]
     table = pa.concat_tables(tables) if tables else pa.table({"id": pa.array([], pa.string())})
@@ -173,7 +173,7 @@ def load(
 
 def _kept(
     folder: Folder,
-    result: Json,
+    result: Pass,
     keeps: Collection[SignalName],
     orders: Sequence[NDArray[np.intp]],
     scratch: Path | None,

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 import rayal
+from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
-from rayal.cycle.loop import Engine
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.datasets.base import Store
 from rayal.errors import LockedError
-from rayal.storage.folder import FileRecord, Folder, Json
+from rayal.runs.results import FastestBatch, ScoredShard, Trained
+from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import FILE, STALE, Lock, seconds_since
 
 SHARED = "shared.json"
@@ -33,9 +34,9 @@ class SharedTraining:
 
     def __init__(self, engine: Engine, kept: Folder) -> None:
         """`kept`: the folder of the sweep's shared trainings, the same for all its trials."""
-        self.engine, self.kept = engine, kept
+        self.engine, self.kept, self.device = engine, kept, engine.device
 
-    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         rest = []
         for place, job in enumerate(jobs):
             if job.cycle == 0:
@@ -48,13 +49,16 @@ class SharedTraining:
     def evaluate(self, job: EvaluateJob) -> Json:
         return self.engine.evaluate(job)
 
-    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         return self.engine.score(job, tasks)
+
+    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
+        return self.engine.fastest_batch(job, limit)
 
     def close(self) -> None:
         self.engine.close()
 
-    def _train_once(self, job: TrainJob) -> Json:
+    def _train_once(self, job: TrainJob) -> Trained:
         name = key(job)
         kept, out = self.kept / name, Folder(job.out)
         while not kept.exists(DONE):
@@ -70,16 +74,16 @@ class SharedTraining:
                 if not kept.exists(DONE):  # else another trial finished it while this one waited
                     trained = self._train(job)
                     _copy(out, kept, trained)
-                    kept.write_sealed(DONE, trained)  # last: it means that all files are there
+                    kept.write_sealed(DONE, trained.to_json())  # last: all files are there
                     return trained
             finally:
                 lock.release()
-        result: Json = kept.read_sealed(DONE)
+        result = Trained.from_json(kept.read_sealed(DONE))
         _copy(kept, out, result)
         out.write_json(SHARED, {"training": name})
         return result
 
-    def _train(self, job: TrainJob) -> Json:
+    def _train(self, job: TrainJob) -> Trained:
         ((_, result),) = self.engine.train([job])
         return result
 
@@ -106,10 +110,10 @@ def key(job: TrainJob) -> str:
     return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
 
 
-def _copy(source: Folder, target: Folder, result: Json) -> None:
+def _copy(source: Folder, target: Folder, result: Trained) -> None:
     """The files that a training's result names, checked, and its epochs."""
-    for file in (result["weights"], *result["companions"].values()):
-        target.write(file["name"], source.read(file["name"], FileRecord(**file)))
+    for file in (result.weights, *result.companions.values()):
+        target.write(file.name, source.read(file.name, file))
     target.write("epochs.jsonl", source.read("epochs.jsonl"))
 
 

@@ -25,7 +25,8 @@ from rayal.models.base import build, load_weights, placed, restore, save_weights
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import Companion
 from rayal.randomness import Key, derive
-from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.runs.results import Trained
+from rayal.storage.folder import FileLocation, Folder
 from rayal.training.base import Learner
 from rayal.training.checkpoint import Checkpoints
 from rayal.training.feed import Feed, UnlabeledFeed
@@ -71,7 +72,7 @@ class Place:
     """Torch threads of this process; null leaves them as they are."""
 
 
-def train(job: TrainJob, place: Place) -> Json:
+def train(job: TrainJob, place: Place) -> Trained | None:
     """Trains to the end; worker 0 writes the last weights and returns the stage's result.
 
     Raises DataError when the loss is no longer a number; the checkpoints then stay as they are.
@@ -88,7 +89,7 @@ def train(job: TrainJob, place: Place) -> Json:
             diary.write(learner)
     x = job.experiment
     card = ModelCard.of(x.model, store.card, x.scheme.precision, x.task)
-    return _finish(diary, feed, learner, card) if place.rank == 0 else {}
+    return _finish(diary, feed, learner, card) if place.rank == 0 else None
 
 
 class Diary:
@@ -227,21 +228,21 @@ def _seeded(device: torch.device, *key: Key) -> Iterator[None]:
         yield
 
 
-def _finish(diary: Diary, feed: Feed, learner: Learner, card: ModelCard) -> Json:
+def _finish(diary: Diary, feed: Feed, learner: Learner, card: ModelCard) -> Trained:
     """Writes the weights of the last epoch; the checkpoints have then done their work."""
     diary.write_rows()
     out = diary.out
     weights = out.write("weights.safetensors", save_weights(learner.model, card.metadata()))
     companions = {
-        name: out.write(f"companion-{name}.safetensors", save_weights(companion))._asdict()
+        name: out.write(f"companion-{name}.safetensors", save_weights(companion))
         for name, companion in learner.companions.items()
     }
     diary.checkpoints.clear()
-    return {
-        "weights": weights._asdict(),
-        "companions": companions,
-        "epochs": len(diary.rows),
-        "steps": feed.steps,
-        "loss": diary.rows[-1]["loss"],
-        "seconds": sum(row["seconds"] for row in diary.rows),
-    }
+    return Trained(
+        weights=weights,
+        companions=companions,
+        epochs=len(diary.rows),
+        steps=feed.steps,
+        loss=diary.rows[-1]["loss"],
+        seconds=sum(row["seconds"] for row in diary.rows),
+    )

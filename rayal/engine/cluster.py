@@ -22,6 +22,7 @@ from rayal.engine.train import TrainWorkers, packed, train_on
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
 from rayal.parts import allow_plugins, allowed_plugins
+from rayal.runs.results import FastestBatch, ScoredShard, Trained
 from rayal.storage.folder import Json
 
 QUIET = {
@@ -58,7 +59,7 @@ class RayEngine:
         nodes: list[Node] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self.nodes, self.compute = nodes, resolved(compute, nodes, cores)
         require(self.compute, nodes)
-        self.device = self.compute.device
+        self.device: str = self.compute.device
         self.chosen = compute.scorers is None
         """Whether the number of scoring actors was left to rayal."""
         self.at_once = _at_once(self.compute, nodes, cores)
@@ -66,7 +67,7 @@ class RayEngine:
         self.groups: list[TrainWorkers] = []
         self.storage = SharedStorage()
 
-    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         self.storage.check(jobs[0].out, [jobs[0].store])
         payloads = [packed(job) for job in jobs]  # told before any worker starts
         while len(self.groups) < min(len(jobs), self.at_once):
@@ -103,7 +104,7 @@ class RayEngine:
         }
         return metrics(job, [counts[shard.index] for shard in shards])
 
-    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         self.storage.check(job.out, [job.images.url] if isinstance(job.images, Split) else [])
         compute, scorers = self.compute, self.compute.scorers or 1
         if self.chosen and compute.device == "cpu" and not job.images.raw:
@@ -111,12 +112,14 @@ class RayEngine:
             compute = compute.model_copy(update={"scorers": min(scorers, half)})
         return score_on_ray(job, tasks, compute)
 
-    def fastest_batch(self, job: ScoreJob, limit: int) -> Json:
-        """Measured on one worker, as scoring actors are placed."""
+    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
+        """On one worker, placed as scoring actors are."""
         gpus = 1 if self.compute.device == "cuda" else 0
         remote = _fastest_batch.options(num_cpus=1, num_gpus=gpus)
         with ray_errors("measuring the batch size"):
-            found: Json = ray.get(remote.remote(job, self.compute.device, limit, allowed_plugins()))
+            found: FastestBatch = ray.get(
+                remote.remote(job, self.compute.device, limit, allowed_plugins())
+            )
         return found
 
 
@@ -129,7 +132,9 @@ def _evaluate(
 
 
 @ray.remote
-def _fastest_batch(job: ScoreJob, device: str, limit: int, plugins: tuple[str, ...]) -> Json:
+def _fastest_batch(
+    job: ScoreJob, device: str, limit: int, plugins: tuple[str, ...]
+) -> FastestBatch:
     allow_plugins(plugins)
     return fastest_batch(job, device, limit)
 

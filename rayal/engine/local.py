@@ -17,6 +17,7 @@ from rayal.data.datasets.base import Decoded
 from rayal.engine import machine
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
+from rayal.runs.results import FastestBatch, ScoredShard, Trained
 from rayal.storage.folder import Json
 
 AHEAD = 2
@@ -37,14 +38,16 @@ class LocalEngine:
         if self.threads is not None:  # before any work: the last bits depend on it
             torch.set_num_threads(self.threads)
 
-    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         for place, job in enumerate(jobs):
-            yield place, train(job, Place(device=self.device, threads=self.threads))
+            trained = train(job, Place(device=self.device, threads=self.threads))
+            assert trained is not None, "the only worker is worker 0"
+            yield place, trained
 
     def evaluate(self, job: EvaluateJob) -> Json:
         return metrics(job, evaluate(job, job.shards(), self.device))
 
-    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]:
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         if not tasks:
             return
         scorer = Scorer(job, self.device)
@@ -52,7 +55,7 @@ class LocalEngine:
             for task, decoded in shards:
                 yield scorer.score(task, decoded)
 
-    def fastest_batch(self, job: ScoreJob, limit: int) -> Json:
+    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
         return fastest_batch(job, self.device, limit)
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from rayal.data.pool import Images
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.experiment.experiment import Compute
 from rayal.parts import allow_plugins, allowed_plugins
+from rayal.runs.results import ScoredShard
 from rayal.storage.folder import Json
 
 NO_PROGRESS_SECONDS = 600  # a pass that stands still this long is stuck; Ray's default is 1800
@@ -31,7 +32,9 @@ BLOCKS = 2000
 """Most pieces that the list of shards is handed out in: each costs the driver memory and time."""
 
 
-def score_on_ray(job: ScoreJob, tasks: Sequence[ShardTask], compute: Compute) -> Iterator[Json]:
+def score_on_ray(
+    job: ScoreJob, tasks: Sequence[ShardTask], compute: Compute
+) -> Iterator[ScoredShard]:
     """The results of the tasks as their files appear, in any order.
 
     Raises what a worker raised, and ClusterError when workers keep dying.
@@ -61,7 +64,7 @@ def score_on_ray(job: ScoreJob, tasks: Sequence[ShardTask], compute: Compute) ->
         )
     with ray_errors("the scoring pass"):
         for row in results.iter_rows():
-            yield raised(json.loads(row["result"]))
+            yield ScoredShard.from_json(raised(json.loads(row["result"])))
 
 
 def _configure(context: DataContext) -> None:
@@ -140,10 +143,12 @@ class _ScoreActor:
         return pa.table({"result": [json.dumps(result)]})
 
     def _score(self, batch: pa.Table) -> Json:
+        """The result of the shard, or the error that its decoder described."""
         if self.scorer is None:  # not in __init__, where an error would look like a dead actor
             self.scorer = Scorer(self.job, self.device)
         task = _task(batch)
         if "decoded" not in batch.column_names:
-            return self.scorer.score(task, self.scorer.decode(self.scorer.read(task)))
+            decoded = self.scorer.decode(self.scorer.read(task))
+            return self.scorer.score(task, decoded).to_json()
         error: Json | None = json.loads(batch["error"][0].as_py())
-        return error or self.scorer.score(task, _unpacked(batch["decoded"][0]))
+        return error or self.scorer.score(task, _unpacked(batch["decoded"][0])).to_json()

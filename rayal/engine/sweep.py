@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from ray import tune
@@ -16,7 +16,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Repeater
 from ray.tune.search.repeater import TRIAL_INDEX
 
-from rayal.cycle.loop import Engine
+from rayal.cycle.engine import Engine
 from rayal.engine.cluster import RayEngine, placement
 from rayal.engine.failures import described, ray_errors
 from rayal.engine.local import LocalEngine
@@ -45,11 +45,9 @@ Work = Callable[[Assignment, StartEngine, Report], None]
 """Runs a trial to its end, on a worker; raises what a run raises."""
 
 
-class Watcher(Protocol):
-    """Who is told as trials end."""
-
-    def ended(self, trial: Assignment, error: Json | None) -> None:
-        """`error` as of `failures.described`; None where it is complete, or was stopped early."""
+Ended = Callable[[Assignment, Json | None], None]
+"""Is told as a trial ends: with its error as of `failures.described`, or None where it is complete
+or was stopped early."""
 
 
 def all_arms(sweep: Sweep) -> list[Json]:
@@ -61,13 +59,13 @@ class Trials:
     """Runs trials of a sweep on the cluster that this process has joined."""
 
     def __init__(
-        self, sweep: Sweep, compute: Compute, cores: int, work: Work, watch: Watcher
+        self, sweep: Sweep, compute: Compute, cores: int, work: Work, ended: Ended
     ) -> None:
         """`cores`: those that the cluster really has, as `connect` returns them.
 
         Raises ClusterError where there is no room for a single trial.
         """
-        self.sweep, self.watch = sweep, watch
+        self.sweep, self.ended = sweep, ended
         self.place = placement(compute, cores, sweep.cpus, sweep.gpus)
         engine = partial(_engine, compute, cores)
         self.work = partial(_work, work, engine, allowed_plugins())
@@ -131,7 +129,7 @@ class Trials:
                     storage_path=scratch,
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=self.sweep.max_failures),
-                    callbacks=[_Told(self.watch, assigned)],
+                    callbacks=[_TrialEnds(self.ended, assigned)],
                 ),
             )
             with ray_errors("the sweep"):
@@ -171,23 +169,23 @@ def _engine(compute: Compute, cores: int) -> Iterator[Engine]:
         yield engine
 
 
-class _Told(tune.Callback):
-    """Hands on what Tune tells."""
+class _TrialEnds(tune.Callback):
+    """Hands on what Tune tells of ended trials."""
 
-    def __init__(self, watch: Watcher, assigned: Callable[[Json], Assignment]) -> None:
-        self.watch, self.assigned = watch, assigned
+    def __init__(self, ended: Ended, assigned: Callable[[Json], Assignment]) -> None:
+        self.ended, self.assigned = ended, assigned
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Tune writes itself down with its callbacks, and would never read this one again."""
         return tune.Callback, ()
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-        self.watch.ended(self.assigned(trial.config), (trial.last_result or {}).get(ERROR))
+        self.ended(self.assigned(trial.config), (trial.last_result or {}).get(ERROR))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         message = "the process of the trial died too often; see its node's logs, or add memory"
         error = {"error": "ClusterError", "message": message}
-        self.watch.ended(self.assigned(trial.config), error)
+        self.ended(self.assigned(trial.config), error)
 
 
 def _listed(config: Json) -> Assignment:

@@ -30,6 +30,7 @@ from rayal.engine.failures import described, raised, ray_errors
 from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.parts import Component, allow_plugins, allowed_plugins
+from rayal.runs.results import Trained
 from rayal.storage.folder import Json
 
 LOOK_SECONDS = 1.0  # between looks at whether the group still lives
@@ -62,7 +63,7 @@ class TrainWorkers:
         self.thread = threading.Thread(target=self._hold, name="rayal-train", daemon=True)
         self.thread.start()
 
-    def train(self, payload: bytes) -> Json:
+    def train(self, payload: bytes) -> Trained:
         """Trains on all workers what `packed` made of a job; returns the stage's result.
 
         Raises what a worker raised, and ClusterError when workers died more often than allowed.
@@ -73,7 +74,7 @@ class TrainWorkers:
             pending, started = [self.desk.result.remote(self.number)], time.monotonic()
             while not ray.wait(pending, timeout=LOOK_SECONDS)[0]:
                 self._check(time.monotonic() - started)
-            return raised(ray.get(pending[0]))
+            return Trained.from_json(raised(ray.get(pending[0])))
 
     def _check(self, waited: float) -> None:
         if self.closed:
@@ -125,7 +126,7 @@ class TrainWorkers:
 
 def train_on(
     groups: Sequence[TrainWorkers], payloads: Sequence[bytes]
-) -> Iterator[tuple[int, Json]]:
+) -> Iterator[tuple[int, Trained]]:
     """Trains all on whichever group is free; yields the place of a payload and its result.
 
     Raises the first failure at once; other trainings end when their group is closed.
@@ -136,7 +137,7 @@ def train_on(
     for group in groups:
         free.put(group)
 
-    def train_one(payload: bytes) -> Json:
+    def train_one(payload: bytes) -> Trained:
         group = free.get()
         try:
             return group.train(payload)
@@ -257,6 +258,7 @@ def _train(order: Order, place: Place) -> Json:
     try:
         job, plugins = cloudpickle.loads(order.payload)
         allow_plugins(plugins)
-        return train(job, place)
+        trained = train(job, place)
+        return {} if trained is None else trained.to_json()
     except Exception as error:
         return described(error)

@@ -24,6 +24,7 @@ from rayal.report.palette import NO_CLASS
 from rayal.report.runs import Run
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
+from rayal.runs.results import Evaluated, Trained
 from rayal.storage import csv_file
 from rayal.storage.folder import Folder, located, storage_errors
 
@@ -83,7 +84,8 @@ def files(records: Iterable[Record]) -> dict[str, bytes]:
 def grids(record: Record) -> list[Grid]:
     """The metrics of a run that have a value per class, the headline's own first."""
     rows = record.cycles()
-    results = [record.result(row["cycle"], "evaluate") or {} for row in rows]
+    evaluated = (record.result(row["cycle"], Evaluated) for row in rows)
+    results = [each.metrics for each in evaluated if each is not None]
     names = {key for result in results for key in result if key.startswith(PREFIX)}
     if not names:
         return []
@@ -113,11 +115,11 @@ def _belongs(metric: str, headline: str) -> bool:
 
 def _classes(record: Record) -> tuple[str, ...] | None:
     """Their names as the first weights tell them; None where these were removed."""
-    trained = record.result(0, "train") or {}
-    if "weights" not in trained:
+    trained = record.result(0, Trained)
+    if trained is None:
         return None
     try:
-        head = _head(stage_folder(record.folder, 0, "train"), trained["weights"]["name"])
+        head = _head(stage_folder(record.folder, 0, "train"), trained.weights.name)
     except StorageError:
         return None
     card = read_model_card(head, record.folder.url)

@@ -27,8 +27,8 @@ from rayal.report import per_class
 from rayal.report.overlays import Row, draw, small_png
 from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
+from rayal.runs.results import Chosen, Labeled, Trained
 from rayal.signals.batch import entropy, forward
-from rayal.storage.folder import FileRecord
 from rayal.training.augment import normalise
 
 Answers = Mapping[str, tuple[LabelValue | None, float]]
@@ -117,7 +117,8 @@ def rows(record: Record, x: Experiment, store: Store, cycle: int, count: int) ->
 def _by_image(record: Record, store: Store, cycle: int, count: int) -> dict[str, list[str]]:
     """The first images that were chosen, each with its units, in order of rank."""
     images, found = set(store.pool.ids()), dict[str, list[str]]()
-    for unit in (record.result(cycle, "select") or {"ids": []})["ids"]:
+    chosen = record.result(cycle, Chosen)
+    for unit in () if chosen is None else chosen.ids:
         place = place_of(unit, images)
         assert place is not None, f"{unit} was chosen from this store"
         if place.image in found or len(found) < count:
@@ -127,7 +128,7 @@ def _by_image(record: Record, store: Store, cycle: int, count: int) -> dict[str,
 
 def _answers(record: Record, cycle: int) -> Answers:
     """Unit -> label and cost, of what a cycle bought; none while people still work on it."""
-    if record.result(cycle, "label") is None:
+    if record.result(cycle, Labeled) is None:
         return {}
     out = stage_folder(record.folder, cycle, "label")
     return {unit: (label, cost) for unit, label, cost in read_labels(out)}
@@ -147,9 +148,9 @@ def _note(x: Experiment, units: Sequence[str], answers: Answers) -> str:
 
 def _network(record: Record, x: Experiment, store: Store, cycle: int) -> nn.Module:
     """What the cycle chose with."""
-    trained = record.result(cycle, "train")
+    trained = record.result(cycle, Trained)
     assert trained is not None, f"cycle {cycle} has chosen without a model"
-    weights = FileRecord(**trained["weights"])
+    weights = trained.weights
     data = stage_folder(record.folder, cycle, "train").read(weights.name, weights)
     network = restore(x.model, len(store.card.classes), store.card.image, data)
     device = "cuda" if x.compute.device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -21,6 +21,7 @@ from rayal.labeling.budget import Budget
 from rayal.parts import find
 from rayal.report.statistics import Interval, PairedTest, aulc, holm, interval, paired_test
 from rayal.runs.record import Record
+from rayal.runs.results import Chosen
 from rayal.storage.folder import Json
 from rayal.storage.yaml_file import leaves
 
@@ -89,8 +90,8 @@ class Run:
 
 def _clicks(record: Record, budget: Budget, row: Json) -> int:
     """What a cycle's labels could cost, or did where nothing was left to buy."""
-    selected, before = record.result(row["cycle"], "select") or {}, row["cycle"] - 1
-    if selected.get("sold_out"):
+    chosen, before = record.result(row["cycle"], Chosen), row["cycle"] - 1
+    if chosen is not None and chosen.sold_out:
         return max(int(row["cost"]), budget.due(before - 1) + 1)  # to the right of the last cycle
     return budget.due(before)
 
@@ -109,8 +110,8 @@ def _shown(value: Any) -> str:
 def _agreement(record: Record) -> dict[tuple[str, str], float]:
     shares: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in record.cycles():
-        selected = record.result(row["cycle"], "select") or {}
-        for first, others in selected.get("agreement", {}).items():
+        chosen = record.result(row["cycle"], Chosen)
+        for first, others in ({} if chosen is None else chosen.agreement).items():
             for second, share in others.items():
                 shares[_plain(first), _plain(second)].append(share)
     return {pair: mean(values) for pair, values in shares.items()}

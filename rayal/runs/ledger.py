@@ -9,7 +9,7 @@ import io
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from rayal.data.masks import LabelValue
 from rayal.errors import DataError, StorageError
 from rayal.labeling.oracles.base import Label
-from rayal.storage.folder import FileRecord, Folder, Json, suggesting
-from rayal.storage.journal import Journal, is_done, read_done, way_out
+from rayal.runs.results import Initial, Labeled, StageResult, read_result
+from rayal.storage.folder import Folder, suggesting
+from rayal.storage.journal import Journal, is_done, way_out
 
-INITIAL = "initial"
+INITIAL = Initial.stage
 """The stage before the first cycle, kept in the folder of cycle 0."""
 STAGES = ("train", "evaluate", "fit", "score", "select", "label")
 """The stages of a cycle, in order."""
@@ -32,6 +33,8 @@ VALUES: dict[type, pa.DataType] = {
     str: pa.string(),
 }
 """What `value` is in `labels.parquet`, beside `id` and `cost`; a null is a refusal."""
+
+S = TypeVar("S", bound=StageResult)
 
 
 class PoolState(NamedTuple):
@@ -60,14 +63,15 @@ class Ledger(Journal):
         """Whether a stage has a result."""
         return is_done(self.stage(cycle, stage))
 
-    def result(self, cycle: int, stage: str) -> Json:
+    def result(self, cycle: int, kind: type[S]) -> S:
         """The result of a finished stage; StorageError where it is missing or damaged."""
-        result: Json = read_done(self.stage(cycle, stage))["result"]
-        return result
+        return read_result(kind, self.stage(cycle, kind.stage))
 
-    def once(self, cycle: int, stage: str, work: Callable[[Folder], Json]) -> Json:
+    def once(self, cycle: int, kind: type[S], work: Callable[[Folder], StageResult]) -> S:
         """The result of a stage; `work` makes it unless it is there, see `Journal.done_once`."""
-        return self.done_once(self.stage(cycle, stage), work)
+        out = self.stage(cycle, kind.stage)
+        self.done_once(out, lambda out: work(out).to_json())
+        return read_result(kind, out)
 
     def state(self) -> PoolState:
         """Every purchase replayed; StorageError where one is damaged or a unit is bought twice."""
@@ -102,7 +106,7 @@ def stage_folder(run: Folder, cycle: int, stage: str) -> Folder:
     return run / f"cycle-{cycle:03d}" / stage
 
 
-def write_labels(out: Folder, answers: Mapping[str, Label]) -> Json:
+def write_labels(out: Folder, answers: Mapping[str, Label]) -> Labeled:
     """Put answers into a label stage's folder; returns the result that the stage records.
 
     Raises DataError for a label that is neither class nor mask, or of another kind than the first,
@@ -125,17 +129,17 @@ def write_labels(out: Folder, answers: Mapping[str, Label]) -> Json:
     table = pa.table([list(answers), values, costs], schema=pa.schema(columns))
     data = io.BytesIO()
     pq.write_table(table, data, write_page_checksum=True)
-    return {
-        "file": out.write("labels.parquet", data.getvalue())._asdict(),
-        "labels": len(values) - values.count(None),
-        "refused": values.count(None),
-        "cost": math.fsum(costs),
-    }
+    return Labeled(
+        file=out.write("labels.parquet", data.getvalue()),
+        labels=len(values) - values.count(None),
+        refused=values.count(None),
+        cost=math.fsum(costs),
+    )
 
 
 def read_labels(out: Folder) -> Iterator[tuple[str, LabelValue | None, float]]:
     """Unit, label (None: refused) and cost of every answer in a label stage's folder."""
-    record = FileRecord(**read_done(out)["result"]["file"])
+    record = read_result(Labeled, out).file
     with suggesting(way_out(out)):
         data = io.BytesIO(out.read(record.name, record))
     columns = pq.ParquetFile(data).read(use_threads=False).to_pydict()

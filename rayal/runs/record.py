@@ -9,7 +9,8 @@ import yaml
 
 from rayal.errors import StorageError, UsageError
 from rayal.labeling.budget import Budget
-from rayal.runs.ledger import INITIAL, STAGES, read_labels, stage_folder
+from rayal.runs.ledger import INITIAL, STAGES, S, read_labels, stage_folder
+from rayal.runs.results import Chosen, Evaluated, Initial, checked_result
 from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import read_done
 from rayal.storage.lock import silence
@@ -67,14 +68,16 @@ class Record:
             ) from error
         return experiment
 
-    def result(self, cycle: int, stage: str) -> Json | None:
+    def result(self, cycle: int, kind: type[S]) -> S | None:
         """The result of a stage; None while it is not finished."""
-        done = self._read(cycle, stage)
-        return None if done is None else done["result"]
+        done = self._read(cycle, kind.stage)
+        if done is None:
+            return None
+        return checked_result(kind, done["result"], stage_folder(self.folder, cycle, kind.stage))
 
     def initial(self) -> frozenset[str]:
         """The units bought before the first training; none while they are not."""
-        if self.result(0, INITIAL) is None:
+        if self.result(0, Initial) is None:
             return frozenset()
         return frozenset(unit for unit, *_ in read_labels(stage_folder(self.folder, 0, INITIAL)))
 
@@ -85,9 +88,10 @@ class Record:
         """
         rows = []
         for cycle in range(self._cycles()):
-            evaluated = self.result(cycle, "evaluate")
+            evaluated = self.result(cycle, Evaluated)
             if evaluated is not None:
-                metrics = {k: v for k, v in evaluated.items() if isinstance(v, int | float)}
+                there = evaluated.to_json()
+                metrics = {k: v for k, v in there.items() if isinstance(v, int | float)}
                 rows.append({"cycle": cycle, **metrics, **self._seconds(cycle)})
         return rows
 
@@ -116,11 +120,11 @@ class Record:
         last = self._cycles() - 1
         if last < 0:
             return False
-        evaluated, selected = self.result(last, "evaluate"), self.result(last, "select")
+        evaluated, chosen = self.result(last, Evaluated), self.result(last, Chosen)
         budget = Budget(**self.experiment()["budget"])
-        if selected is not None:
-            return not selected["ids"] and (selected.get("sold_out") or budget.is_last(last))
-        return evaluated is not None and budget.is_spent(last, evaluated["cost"])
+        if chosen is not None:
+            return not chosen.ids and (chosen.sold_out or budget.is_last(last))
+        return evaluated is not None and budget.is_spent(last, evaluated.cost)
 
     def heartbeat_age(self) -> float | None:
         """Seconds since the driver's last sign of life; None when it ended in good order."""

@@ -1,4 +1,4 @@
-"""A run from beginning to end: checks, folder, lock, engine, watchers, loop."""
+"""A run from beginning to end: checks, folder, lock, engine, observers, loop."""
 
 import importlib.metadata
 import logging
@@ -7,13 +7,16 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
-from rayal.cycle.loop import Engine, Watcher, run
+from rayal.cycle.engine import Engine
+from rayal.cycle.loop import run
 from rayal.data.datasets.base import Store
 from rayal.experiment import config
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.report.views import write_views
+from rayal.runs.events import Event, Observer, Observers
 from rayal.runs.ledger import Ledger, PoolState
 from rayal.runs.record import Record
+from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import checks
@@ -57,7 +60,9 @@ class Session:
         self.record = Record(ledger.folder)
 
     def run(
-        self, engine: Callable[[], AbstractContextManager[Engine]], watchers: Sequence[Watcher] = ()
+        self,
+        engine: Callable[[], AbstractContextManager[Engine]],
+        observers: Sequence[Observer] = (),
     ) -> PoolState:
         """Runs to the end on what `engine` opens; a complete run opens nothing.
 
@@ -68,9 +73,9 @@ class Session:
                 return self.ledger.state()
             for warning in checks.warnings(self.x, self.store.card):
                 logger.warning("%s", warning)
-            watch = Watchers([*watchers, Views(self.record, background)])
+            told = Observers([*observers, Views(self.record), background])
             with engine() as opened_engine:
-                return run(self.x, self.store, self.ledger, opened_engine, watch)
+                return run(self.x, self.store, self.ledger, opened_engine, told)
 
 
 @contextmanager
@@ -92,43 +97,17 @@ def engine(compute: Compute, address: str | None = None) -> Iterator[Engine]:
 
 
 class Views:
-    """Keeps the files for people up to date: metrics, curve, tracker."""
+    """Keeps the files for people up to date: metrics and curve."""
 
-    def __init__(self, record: Record, background: Background) -> None:
-        self.record, self.background = record, background
+    def __init__(self, record: Record) -> None:
+        self.record = record
 
-    def stage(self, cycle: int, stage: str) -> None:
-        self.background.notify()
-
-    def shards(self, done: int, total: int) -> None:
-        pass
-
-    def finished(self, cycle: int, stage: str, result: Json) -> None:
-        if stage == "evaluate":
+    def on(self, event: Event) -> None:
+        if isinstance(event.result, Evaluated):
             try:
                 write_views(self.record)
             except Exception as error:  # the run does not depend on its pictures
                 logger.warning("the curve of %s is not drawn: %s", self.record.folder.url, error)
-        self.background.notify()
-
-
-class Watchers:
-    """Several watchers as one."""
-
-    def __init__(self, watchers: Sequence[Watcher]) -> None:
-        self.watchers = watchers
-
-    def stage(self, cycle: int, stage: str) -> None:
-        for watcher in self.watchers:
-            watcher.stage(cycle, stage)
-
-    def shards(self, done: int, total: int) -> None:
-        for watcher in self.watchers:
-            watcher.shards(done, total)
-
-    def finished(self, cycle: int, stage: str, result: Json) -> None:
-        for watcher in self.watchers:
-            watcher.finished(cycle, stage, result)
 
 
 def environment() -> Json:

@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from rayal import errors
-from rayal.cycle.loop import Engine
+from rayal.cycle.engine import Engine
 from rayal.cycle.shared_training import SHARED, SharedTraining
 from rayal.errors import RayalError
 from rayal.experiment import config
@@ -25,8 +25,10 @@ from rayal.experiment.sweep.trials import Assignment, Trial
 from rayal.report import curves, parallel, sweeps, tables
 from rayal.report.sweeps import Ranked, objective_so_far
 from rayal.report.tables import Summary
+from rayal.runs.events import Event, Observer
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
+from rayal.runs.results import Evaluated
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import Lock
 from rayal.workflows import checks
@@ -35,9 +37,6 @@ from rayal.workflows import run as session
 TRIALS, SHARED_TRAININGS, STOPPED = "trials", "shared", "stopped.json"
 
 logger = logging.getLogger(__name__)
-
-Told = Callable[[Trial, str], None]
-"""Is told when a trial has ended, and how, in words."""
 
 
 def default_folder(x: SweptExperiment) -> str:
@@ -123,31 +122,36 @@ class Sweeping:
         return self.x.sweep.samples * len(self.x.sweep.seeds) if searched else len(self.listed)
 
     @property
+    def left(self) -> int:
+        """How many trials have not ended; those of arms that a search has yet to propose too."""
+        return self.total - len(self.listed) + len(self.todo)
+
+    @property
     def todo(self) -> list[Trial]:
         """The known trials that have not ended."""
         stopped = self.stopped()
         return [t for t in self.listed if t.folder not in stopped and not self._complete(t)]
 
-    def run(self, cluster: Callable[[], AbstractContextManager[int]], told: Told) -> Found:
+    def run(self, cluster: Callable[[], AbstractContextManager[int]], observer: Observer) -> Found:
         """Runs what is left on what `cluster` opens, which says how many cores it has; a complete
         sweep opens nothing. Raises the first failure of a trial when all others have ended."""
         if self.todo or len(self.listed) < self.total:
             with cluster() as cores:
-                self._run(cores, told)
+                self._run(cores, observer)
         found = self.found()
         self._write(found)
         if self.failures:
             raise self._failure(found)
         return found
 
-    def _run(self, cores: int, told: Told) -> None:
+    def _run(self, cores: int, observer: Observer) -> None:
         from rayal.engine.sweep import Trials
 
         sweep = self.x.sweep
         work = partial(run_trial, self.fields, self.folder.url, sweep.objective)
         if not sweep.share_first_cycle:
             work = partial(work, shared=False)
-        runner = Trials(sweep, self.x.compute, cores, work, _Watch(self, told))
+        runner = Trials(sweep, self.x.compute, cores, work, _TrialEnds(self, observer).on_end)
         # With early stopping also those that are complete: they tell what the others must reach.
         todo = self.listed if sweep.early_stopping is not None else self.todo
         runner.run([Assignment(trial.arm, trial.experiment.seed) for trial in todo])
@@ -251,15 +255,19 @@ class Sweeping:
         return failure
 
 
-class _Watch:
-    """Translates what the engine tells into trials."""
+class _TrialEnds:
+    """Remembers each trial that ends, and tells it."""
 
-    def __init__(self, sweeping: Sweeping, told: Told) -> None:
-        self.sweeping, self.told = sweeping, told
+    def __init__(self, sweeping: Sweeping, observer: Observer) -> None:
+        self.sweeping, self.observer = sweeping, observer
+        self.done = sweeping.total - sweeping.left
 
-    def ended(self, assignment: Assignment, error: Json | None) -> None:
+    def on_end(self, assignment: Assignment, error: Json | None) -> None:
         trial = trials.of_arm(self.sweeping.fields, *assignment)
-        self.told(trial, self.sweeping.ended(trial, error))
+        note = f"{trial.folder}: {self.sweeping.ended(trial, error)}"
+        total = self.sweeping.total
+        self.done = min(self.done + 1, total)
+        self.observer.on(Event("ended", "trial", None, self.done, total, "trials", note=note))
 
 
 def run_trial(
@@ -292,7 +300,7 @@ def run_trial(
 
 
 class _Reports:
-    """Watches a run and tells its objective, with no training worker left: Ray Tune may end the
+    """Tells the objective of a run, with no training worker left: Ray Tune may end the
     trial there, and what it had reserved would stay reserved."""
 
     def __init__(
@@ -301,16 +309,11 @@ class _Reports:
         self.record, self.objective, self.report = record, objective, report
         self.engine: Any = None
 
-    def stage(self, cycle: int, stage: str) -> None:
-        pass
-
-    def shards(self, done: int, total: int) -> None:
-        pass
-
-    def finished(self, cycle: int, stage: str, result: Json) -> None:
-        if stage == "evaluate":
+    def on(self, event: Event) -> None:
+        if isinstance(event.result, Evaluated):
             self.engine.close()
-            self.report(cycle + 1, objective_of(self.record, self.objective))
+            assert event.cycle is not None, "a run's stages have a cycle"
+            self.report(event.cycle + 1, objective_of(self.record, self.objective))
 
 
 def objective_of(record: Record, objective: str, cycles: int | None = None) -> float:

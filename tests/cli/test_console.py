@@ -9,6 +9,8 @@ import pytest
 from rayal.cli import console
 from rayal.cli.console import RunConsole
 from rayal.errors import StorageError
+from rayal.runs.events import Event
+from rayal.runs.results import Evaluated
 
 LONG = "a_metric_with_a_name_that_no_narrow_terminal_has_room_for"
 
@@ -62,14 +64,15 @@ def until(condition):
 
 def a_cycle(watcher):
     """What the loop tells of one cycle."""
-    watcher.stage(0, "train")
-    watcher.finished(0, "train", {})
-    watcher.stage(0, "evaluate")
-    watcher.finished(0, "evaluate", {"labels": 20, LONG: 0.12345})
-    watcher.stage(0, "score")
-    watcher.shards(1, 2)
-    watcher.shards(2, 2)
-    watcher.finished(0, "score", {})
+    watcher.on(Event("begun", "train", 0))
+    watcher.on(Event("ended", "train", 0))
+    watcher.on(Event("begun", "evaluate", 0))
+    evaluated = Evaluated(metrics={LONG: 0.12345}, labels=20, cost=20.0)
+    watcher.on(Event("ended", "evaluate", 0, result=evaluated))
+    watcher.on(Event("begun", "score", 0))
+    watcher.on(Event("further", "score", 0, 1, 2, "shards"))
+    watcher.on(Event("further", "score", 0, 2, 2, "shards"))
+    watcher.on(Event("ended", "score", 0))
 
 
 @file
@@ -90,13 +93,14 @@ def test_a_line_now_and_then_in_a_long_stage(watch, monkeypatch):
     record = Epochs()
     watcher, stderr = watch(record)
     with watcher:
-        watcher.stage(1, "train")
+        watcher.on(Event("begun", "train", 1))
         record.done = 4
         until(lambda: " left" in stderr.getvalue())
-        watcher.stage(1, "score")
-        watcher.shards(18, 25)
+        watcher.on(Event("begun", "score", 1))
+        watcher.on(Event("further", "score", 1, 0, 25, "shards"))
+        watcher.on(Event("further", "score", 1, 18, 25, "shards"))
         until(lambda: "score, 18 of 25" in stderr.getvalue())
-        watcher.stage(1, "label")
+        watcher.on(Event("begun", "label", 1))
         until(lambda: "label" in stderr.getvalue())
     lines = stderr.getvalue().splitlines()
 
@@ -116,7 +120,7 @@ def test_an_earlier_attempt_does_not_count_as_pace(watch, monkeypatch):
     clock = iter([100.0, 100.0, 130.0])
     watcher, _ = watch(record, 30)
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    watcher.stage(0, "train")
+    watcher.on(Event("begun", "train", 0))
     before = console._status(watcher.now)
     watcher.count(25, 30)
 
@@ -130,16 +134,16 @@ def test_a_bar_in_a_terminal(watch):
     record = Epochs()
     watcher, stderr = watch(record)
     with watcher:
-        watcher.stage(0, "train")
+        watcher.on(Event("begun", "train", 0))
         record.done = 3
         until(lambda: re.search(r"cycle 0  train.* 3/10.*epochs", stderr.getvalue()))
-        watcher.finished(0, "train", {})
-        watcher.stage(0, "evaluate")
+        watcher.on(Event("ended", "train", 0))
+        watcher.on(Event("begun", "evaluate", 0))
         watcher.progress.refresh()
         evaluating = stderr.getvalue().split("evaluate")[-1]
         a_cycle(watcher)
-        watcher.stage(1, "score")
-        watcher.shards(2, 3)
+        watcher.on(Event("begun", "score", 1))
+        watcher.on(Event("further", "score", 1, 2, 3, "shards"))
         watcher.progress.refresh()
     shown = stderr.getvalue()
 
@@ -159,7 +163,7 @@ def test_terminals_that_want_less(watch, monkeypatch, name, value, colours, bar)
     monkeypatch.setenv(name, value)
     watcher, stderr = watch(Epochs())
     with watcher:
-        watcher.stage(0, "train")
+        watcher.on(Event("begun", "train", 0))
         watcher.progress.refresh()
         a_cycle(watcher)
     shown = stderr.getvalue()
@@ -175,7 +179,7 @@ def test_progress_never_stops_a_run(watch, capfd):
     record = Epochs()
     watcher, stderr = watch(record)
     with watcher:
-        watcher.stage(0, "train")
+        watcher.on(Event("begun", "train", 0))
         record.done = None
         time.sleep(0.05)
         record.done = 7

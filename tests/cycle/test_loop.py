@@ -10,11 +10,13 @@ from rayal.errors import DataError
 from rayal.labeling.oracles.base import Oracle
 from rayal.labeling.oracles.simulated import Simulated
 from rayal.runs.ledger import Ledger
+from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
+from tests.support.doubles import Silent
 
 
-class Told:
-    """A watcher that writes down what it hears."""
+class Told(Silent):
+    """Writes down what it hears."""
 
     def __init__(self):
         self.stages, self.passes = [], []
@@ -22,11 +24,11 @@ class Told:
     def stage(self, cycle, stage):
         self.stages.append((cycle, stage))
 
-    def shards(self, done, total):
+    def further(self, done, total):
         self.passes.append((done, total))
 
-    def finished(self, cycle, stage, result):
-        assert self.stages[-1] == (cycle, stage)
+    def ended(self, cycle, result):
+        assert self.stages[-1] == (cycle, result.stage)
 
 
 def go(x, folder):
@@ -34,7 +36,7 @@ def go(x, folder):
     told = Told()
     with Ledger(Folder(folder), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), told)
-        picks = [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+        picks = [ledger.result(cycle, Chosen).ids for cycle in range(pool.cycle)]
         return pool, picks, ledger.stage(pool.cycle, "train").read("weights.safetensors"), told
 
 
@@ -46,7 +48,7 @@ def test_buys_the_budget_cycle_by_cycle(tiny, tmp_path):
 
     assert [bought.count(cycle) for cycle in (-1, 0, 1)] == [20, 25, 15]
     assert (pool.cycle, pool.spent, len(pool.labels)) == (2, 60, 60)
-    assert [list(pool.labels)[20:45], list(pool.labels)[45:]] == picks
+    assert [tuple(pool.labels)[20:45], tuple(pool.labels)[45:]] == picks
     assert told.stages == [
         (0, "initial"),
         *(
@@ -57,7 +59,7 @@ def test_buys_the_budget_cycle_by_cycle(tiny, tmp_path):
         (2, "train"),
         (2, "evaluate"),
     ]
-    assert told.passes == [(done, 3) for done in (1, 2, 3)] * 2
+    assert told.passes == [(done, 3) for done in (0, 1, 2, 3)] * 2
 
 
 def test_labels_are_the_true_ones(tiny, tmp_path):
@@ -171,7 +173,7 @@ def test_observers_are_recorded_and_change_nothing(tiny, tmp_path):
     with Ledger(
         Folder(tmp_path / "observed"), tiny(observers=["entropy", "random", "cod"]).identity()
     ) as ledger:
-        agreement = ledger.result(1, "select")["agreement"]["cod"]
+        agreement = ledger.result(1, Chosen).agreement["cod"]
 
     assert picks == observed and weights == same
     assert agreement["cod#2"] == 1.0 and 0 <= agreement["random"] < agreement["cod#2"]

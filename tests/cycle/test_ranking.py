@@ -14,22 +14,24 @@ from hypothesis import strategies as st
 from rayal.cycle import ranking, shard_file
 from rayal.cycle.ranking import Highest, highest, mark, ranked
 from rayal.errors import DataError, StorageError
+from rayal.runs.results import Pass
 from rayal.selection.scored import Scored, take_highest, tie_secret
-from rayal.storage.folder import Folder, Json
+from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 
 SOME = st.lists(st.lists(st.sampled_from([-1.5, -0.0, 0.0, 0.25, 3.0, 1e300]), max_size=9))
 
 
-def written(folder: Folder, *shards: dict[str, float], bad: int = 0) -> Json:
+def written(folder: Folder, *shards: dict[str, float], bad: int = 0) -> Pass:
     """A pass of these scores by id; each shard has some units that could not be decoded."""
     files = []
     for number, units in enumerate(shards):
         columns = {"score.own": np.array([*units.values()], np.float64)}
         missing = {f"bad-{number}-{n}": "empty file" for n in range(bad)}
         data = shard_file.encode(list(units), columns if units else {}, missing)
-        files.append(folder.write(f"shard-{number:05d}.parquet", data)._asdict())
-    return {"columns": ["own"], "shards": files}
+        files.append(folder.write(f"shard-{number:05d}.parquet", data))
+    units = sum(map(len, shards)) + bad * len(shards)
+    return Pass(units=units, columns=("own",), shards=tuple(files))
 
 
 def named(shards: list[list[float]]) -> list[dict[str, float]]:
@@ -55,7 +57,9 @@ def test_the_highest_are_those_of_the_whole_pool(values, count, bad, random):
     expected = in_memory(shards, count, seed=3)
     with TemporaryDirectory() as path:
         result = written(Folder(path), *shards, bad=bad)
-        random.shuffle(result["shards"])
+        files = list(result.shards)
+        random.shuffle(files)
+        result = result.model_copy(update={"shards": tuple(files)})
         secret = tie_secret(np.random.default_rng(3))
         found = highest(Folder(path), result, {"own": secret}, count)["own"]
 
@@ -116,10 +120,10 @@ def test_asked_for_columns_belong_to_the_unit(tmp_path: Path) -> None:
                 {name: values[start : start + 25] for name, values in columns.items()},
                 {"z": "missing"},
             ),
-        )._asdict()
+        )
         for start in (0, 25)
     ]
-    result = {"columns": ["own"], "shards": files}
+    result = Pass(units=50, columns=("own",), shards=files)
     blocks = ranked(folder, result, "own", 1, 7, ["predicted", "keep.features"])
     rows = [row for block in blocks for row in block.to_pylist()]
 
@@ -170,7 +174,7 @@ def test_what_is_no_score_is_refused(tmp_path: Path, score: float | None) -> Non
     )
     pq.write_table(table, data := io.BytesIO())
     file = Folder(tmp_path).write("0.parquet", data.getvalue())
-    result = {"columns": ["own"], "shards": [file._asdict()]}
+    result = Pass(units=4, columns=("own",), shards=[file])
     with pytest.raises(DataError, match="the own score of unit 'b' is"):
         highest(Folder(tmp_path), result, {"own": 1}, 2)
 
@@ -186,7 +190,7 @@ def test_a_damaged_shard_is_noticed(tmp_path: Path) -> None:
     """A flipped bit would choose other units without a word (B05)."""
     folder = Folder(tmp_path)
     result = written(folder, {"a": 1.0, "b": 2.0})
-    name = result["shards"][0]["name"]
+    name = result.shards[0].name
     data = bytearray(folder.read(name))
     data[20] ^= 1
     (tmp_path / name).write_bytes(data)

@@ -13,8 +13,9 @@ from rayal.cycle.select import agreement, choose
 from rayal.errors import DataError
 from rayal.parts import build
 from rayal.randomness import numpy_generator
+from rayal.runs.results import Scored as ScoredPass
 from rayal.selection.scored import Scored
-from rayal.storage.folder import Folder, Json
+from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from rayal.workflows.select import Request, select
 
@@ -35,15 +36,15 @@ def columns(seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def written(folder: Folder, shards: int) -> Json:
+def written(folder: Folder, shards: int) -> ScoredPass:
     """A pass over all units, the labeled ones too, and an undecodable one in each shard."""
     order, files = np.random.default_rng(shards).permutation(UNITS), []
     for number, rows in enumerate(np.array_split(order, shards)):
         part = {name: values[rows] for name, values in columns().items()}
         data = shard_file.encode([IDS[n] for n in rows], part, {f"bad-{number}": "empty file"})
-        files.append(folder.write(f"shard-{number:05d}.parquet", data)._asdict())
-    result = {"columns": NAMES, "shards": files, "units": UNITS + shards}
-    folder.write_sealed("done.json", {"result": result})
+        files.append(folder.write(f"shard-{number:05d}.parquet", data))
+    result = ScoredPass(columns=NAMES, shards=files, units=UNITS + shards)
+    folder.write_sealed("done.json", {"result": result.to_json()})
     return result
 
 
@@ -83,10 +84,10 @@ def test_chooses_as_from_memory(
     found = choose(x, 2, 20, scored, result, market(x, LABELED), {}, out)
     expected = {name: in_memory(name, 20, 4, 2) for name in NAMES}
 
-    assert expected[first] == found["ids"] and 20.0 == found["cost"]
+    assert expected[first] == list(found.ids) and 20.0 == found.cost
     for other in others:
         shared = len({*expected[first]} & {*expected[other]}) / 20
-        assert shared == found["agreement"][first][other]
+        assert shared == found.agreement[first][other]
     assert ["chosen.csv"] == [path.name for path in (tmp_path / "select").iterdir()]
 
 
@@ -108,7 +109,7 @@ def test_select_picks_from_a_runs_pass_what_the_run_picks(
         labeled=str(tmp_path / "labeled.txt"),
     )
 
-    assert ran["ids"] == select(scored.url, request).ids
+    assert list(ran.ids) == select(scored.url, request).ids
 
 
 def test_images_are_not_compared_with_regions():
@@ -127,7 +128,7 @@ def test_nothing_is_left_behind_where_a_strategy_fails(
     part = columns()
     part["keep.features"][3] = np.inf
     file = folder.write("0.parquet", shard_file.encode(IDS, part, {}))
-    result = {"columns": ["core_set"], "shards": [file._asdict()]}
+    result = ScoredPass(columns=["core_set"], shards=[file], units=UNITS)
     x = tiny(strategy="core_set")
     with pytest.raises(DataError, match="features of unit 'unit-03'"):
         choose(x, 0, 5, folder, result, market(x, []), {}, Folder(tmp_path / "out"))

@@ -10,6 +10,7 @@ import pytest
 
 from rayal.cycle import shard_file
 from rayal.errors import DataError, StorageError
+from rayal.runs.results import Pass
 from rayal.storage.folder import Folder
 
 COLUMNS = {
@@ -24,17 +25,17 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
-def written(folder: Folder, *shards: bytes) -> dict[str, Any]:
+def written(folder: Folder, *shards: bytes) -> Pass:
     """The result of a pass with these shards."""
     files = [folder.write(f"{n}-{uuid.uuid4()}.parquet", data) for n, data in enumerate(shards)]
-    return {"columns": ["cod"], "shards": [file._asdict() for file in files]}
+    return Pass(units=2 * len(files), columns=("cod",), shards=tuple(files))
 
 
 @pytest.mark.parametrize("bad", [{}, {"z": "missing"}, {"z": "empty file", "a": "x" * 1000}])
 def test_what_is_written_comes_back(folder: Folder, bad: dict[str, str]) -> None:
     """With one image that cannot be decoded a shard could not be read at all (E01)."""
     result = written(folder, shard_file.encode(["m", "b"], COLUMNS, bad))
-    name = result["shards"][0]["name"]
+    name = result.shards[0].name
     whole, good = (
         shard_file.read(folder, name),
         shard_file.read_good(folder, name, ["id", *COLUMNS]),
@@ -86,7 +87,7 @@ def test_shards_that_do_not_fit_together(folder: Folder, other: dict[str, Any]) 
 def test_no_bit_of_a_shard_can_flip_unseen(folder: Folder) -> None:
     """A resumed pass would take a damaged shard for a whole one, or stop at it for ever (B05)."""
     data = shard_file.encode(["a", "b"], COLUMNS, {"z": "missing"})
-    name = written(folder, data)["shards"][0]["name"]
+    name = written(folder, data).shards[0].name
     whole, damaged = repr(shard_file.read(folder, name).to_pydict()), 0
     for place in range(len(data)):
         flipped = bytearray(data)
@@ -172,10 +173,8 @@ def test_no_space_for_what_is_kept(folder: Folder, tmp_path: Path, monkeypatch: 
 def test_only_the_strategies_asked_for_are_loaded(folder: Folder) -> None:
     """All columns of a wide pass would be in memory for one strategy that needs them."""
     columns = {"score.cod": np.ones(2), "score.b": np.zeros(2)}
-    result = {
-        **written(folder, shard_file.encode(["m", "b"], columns, {})),
-        "columns": ["cod", "b"],
-    }
+    result = written(folder, shard_file.encode(["m", "b"], columns, {}))
+    result = result.model_copy(update={"columns": ("cod", "b")})
 
     assert ["b"] == list(shard_file.load(folder, result, names=["b"]))
 
@@ -184,7 +183,7 @@ def test_only_the_strategies_asked_for_are_loaded(folder: Folder) -> None:
 def test_whole_numbers_come_back(folder: Folder, bad: dict[str, str]) -> None:
     """The predicted class of a shard with an undecodable image would be a float, or wrong."""
     columns = {"predicted": np.array([3, -1], np.int32), "score.cod": np.zeros(2)}
-    name = written(folder, shard_file.encode(["m", "b"], columns, bad))["shards"][0]["name"]
+    name = written(folder, shard_file.encode(["m", "b"], columns, bad)).shards[0].name
     good = shard_file.read_good(folder, name, ["predicted"])["predicted"]
 
     assert "int32" == str(good.type) and [3, -1] == good.to_pylist()

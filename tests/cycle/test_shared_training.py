@@ -10,6 +10,7 @@ from rayal.cycle.shared_training import SHARED, SharedTraining, key
 from rayal.cycle.train import TrainJob
 from rayal.engine.local import LocalEngine
 from rayal.runs.ledger import Ledger
+from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
 from tests.support.doubles import Silent
 
@@ -29,7 +30,7 @@ class Counting(LocalEngine):
 def finish(x, engine, out):
     with Ledger(Folder(out), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, engine, Silent())
-        chosen = [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+        chosen = [ledger.result(cycle, Chosen).ids for cycle in range(pool.cycle)]
         weights = [ledger.stage(c, "train").read("weights.safetensors") for c in range(pool.cycle)]
         return chosen, weights
 

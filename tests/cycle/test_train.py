@@ -30,7 +30,7 @@ from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import Model, Network, Outputs, build, load_weights
 from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
 from rayal.randomness import derive, torch_generator
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.strategies.base import Strategy
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Batch, Learner, TrainingScheme
@@ -262,13 +262,13 @@ def test_what_a_training_leaves(store: Store, tmp_path: Path) -> None:
     result = train(job(store, tmp_path), Place())
 
     assert ["epochs.jsonl", "weights.safetensors"] == files(tmp_path)
-    assert (result["epochs"], result["steps"]) == (4, 16)
-    assert result["seconds"] > 0
-    record = FileRecord(**result["weights"])
+    assert (result.epochs, result.steps) == (4, 16)
+    assert result.seconds > 0
+    record = result.weights
     assert weights(tmp_path) == FileLocation(str(tmp_path), record).read()
     assert [1, 2, 3, 4] == [row["epoch"] for row in rows(tmp_path)]
     assert [0.1, 0.1, 0.1, 0.01] == pytest.approx([row["lr"] for row in rows(tmp_path)])
-    assert result["loss"] == rows(tmp_path)[-1]["loss"] < rows(tmp_path)[0]["loss"]
+    assert result.loss == rows(tmp_path)[-1]["loss"] < rows(tmp_path)[0]["loss"]
     assert all(row["images_per_second"] > 0 for row in rows(tmp_path))
 
 
@@ -304,7 +304,7 @@ def test_agrees_with_a_plain_loop(store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [2, 5, 16, 17, 33])
 def test_any_number_of_images_trains(store: Store, tmp_path: Path, n: int) -> None:
     """A labeled set that leaves one image over would stop the run at batch norm."""
-    assert np.isfinite(train(job(store, tmp_path, n), Place())["loss"])
+    assert np.isfinite(train(job(store, tmp_path, n), Place()).loss)
 
 
 def test_one_image_is_refused(store: Store, tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_starts_from_the_given_weights(store: Store, tmp_path: Path) -> None:
     """A warm start would be a cold one, or the reverse."""
     frozen = Supervised(epochs=1, lr=1e-30, weight_decay=0)
     first = train(job(store, tmp_path / "first", model=Mlp()), Place())
-    location = FileLocation(str(tmp_path / "first"), FileRecord(**first["weights"]))
+    location = FileLocation(str(tmp_path / "first"), first.weights)
     fields = {"model": Mlp(), "scheme": frozen, "cycle": 2}
     train(job(store, tmp_path / "warm", start_from=location, **fields), Place())
     train(job(store, tmp_path / "cold", **fields), Place())
@@ -420,7 +420,7 @@ def test_first_weights_depend_on_the_seed_alone(store: Store, tmp_path: Path) ->
 def test_weights_of_another_model_are_refused(store: Store, tmp_path: Path) -> None:
     """A warm start would continue from some of the weights and random others."""
     first = train(job(store, tmp_path / "first"), Place())
-    location = FileLocation(str(tmp_path / "first"), FileRecord(**first["weights"]))
+    location = FileLocation(str(tmp_path / "first"), first.weights)
     with pytest.raises(UsageError):
         train(job(store, tmp_path, model=SmallCnn(width=5), start_from=location), Place())
 
@@ -429,13 +429,13 @@ def test_companion_is_trained_and_continues(store: Store, tmp_path: Path) -> Non
     """Strategies that learn beside the model would score with random companions."""
     frozen = Supervised(epochs=1, lr=1e-30, weight_decay=0)
     one = train(job(store, tmp_path / "1", strategy=Guessing()), Place())
-    location = FileLocation(str(tmp_path / "1"), FileRecord(**one["companions"]["guess"]))
+    location = FileLocation(str(tmp_path / "1"), one.companions["guess"])
     fields = {"strategy": Guessing(), "scheme": frozen}
     two = train(job(store, tmp_path / "2", companions_from={"guess": location}, **fields), Place())
     fresh = train(job(store, tmp_path / "3", **fields), Place())
 
-    assert one["companions"] == two["companions"]
-    assert one["companions"] != fresh["companions"]
+    assert one.companions == two.companions
+    assert one.companions != fresh.companions
 
 
 def test_global_randomness_is_left_alone(store: Store, tmp_path: Path) -> None:
@@ -465,7 +465,7 @@ def test_length_in_steps(store: Store, tmp_path: Path) -> None:
     scheme = Supervised(steps=10, batch_size=16)
     result = train(job(store, tmp_path, scheme=scheme), Place())
 
-    assert (result["steps"], result["epochs"], len(rows(tmp_path))) == (10, 3, 3)
+    assert (result.steps, result.epochs, len(rows(tmp_path))) == (10, 3, 3)
 
 
 def test_epochs_can_be_followed_live(
@@ -589,7 +589,7 @@ def test_gpu_learns_what_the_cpu_learns(
     results = {}
     for name, place, memory in (("cpu", Place(), 2**30), ("gpu", gpu, 2**30), ("stream", gpu, 0)):
         task = job(store, tmp_path / name, 400, scheme=scheme, resident_bytes=memory)
-        results[name] = train(task, place)["loss"]
+        results[name] = train(task, place).loss
 
     assert results["gpu"] == pytest.approx(results["cpu"], abs=0.05)
     assert results["stream"] == pytest.approx(results["cpu"], abs=0.05)
@@ -609,7 +609,7 @@ def test_gpu_continues_and_leaves_randomness_alone(
     stop_after(None)
     result = train(taught(store, tmp_path), gpu)
 
-    assert result["epochs"] == 6
+    assert result.epochs == 6
     assert torch.equal(expected, torch.rand(3, device="cuda"))
 
 

@@ -34,6 +34,7 @@ from rayal.errors import ClusterError, DataError, UsageError
 from rayal.experiment.experiment import Compute
 from rayal.models.base import build, save_weights
 from rayal.runs.ledger import Ledger
+from rayal.runs.results import Chosen
 from rayal.storage.folder import FileLocation, Folder
 from tests.support.doubles import Silent
 
@@ -44,7 +45,7 @@ def finish(x, engine, folder: Path):
     """Runs to the end; the chosen ids of every cycle and the last weights."""
     with Ledger(Folder(folder), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, engine, Silent())
-        chosen = [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+        chosen = [ledger.result(cycle, Chosen).ids for cycle in range(pool.cycle)]
         return chosen, ledger.stage(pool.cycle, "train").read("weights.safetensors")
 
 
@@ -59,9 +60,7 @@ def score(x, engine, folder: Path):
     tasks = divide(store.pool, store.pool.ids(), x.compute.shard_rows)
     todo, done = pending(job, tasks)
     result = summary(job, tasks, [*done, *engine.score(job, todo)])
-    tables = [
-        shard_file.read(out, f["name"], ["id", "status", "score.cod"]) for f in result["shards"]
-    ]
+    tables = [shard_file.read(out, f.name, ["id", "status", "score.cod"]) for f in result.shards]
     return pa.concat_tables(tables).sort_by("id").to_pydict(), result
 
 
@@ -130,7 +129,7 @@ def test_encoded_images_are_decoded_apart_from_the_actors(encoded, tmp_path):
     actual, result = score(encoded, on_ray(encoded, scorers=2), tmp_path / "ray")
 
     assert expected == actual
-    assert result["bad"] == 1
+    assert result.bad == 1
     assert actual["status"][7] != shard_file.OK and actual["score.cod"][7] is None
 
 
@@ -144,7 +143,7 @@ def test_a_killed_scoring_actor_is_replaced(tiny, tmp_path):
     actual, result = score(x, on_ray(x, scorers=2), tmp_path / "ray")
 
     assert marker.exists()
-    assert max(Counter(actual["id"]).values()) == 1 and result["units"] == 600
+    assert max(Counter(actual["id"]).values()) == 1 and result.units == 600
     assert expected == actual
 
 
@@ -270,7 +269,7 @@ def test_shards_in_any_order_are_the_same_scores(tiny, tmp_path):
     actual, result = score(x, on_ray(x, scorers=3), tmp_path / "ray")
 
     assert expected == actual
-    assert [f"shard-0000{n}.parquet" for n in range(3)] == [f["name"] for f in result["shards"]]
+    assert [f"shard-0000{n}.parquet" for n in range(3)] == [f.name for f in result.shards]
 
 
 def test_a_mistake_is_not_tried_again(tiny, tmp_path):

@@ -172,7 +172,7 @@ def test_any_number_of_actors_writes_the_same_files(small, tmp_path):
             members=tuple(members),
             companions=beside,
         )
-        assert summary(job, tasks, list(engine.score(job, tasks)))["units"] == 600
+        assert summary(job, tasks, list(engine.score(job, tasks))).units == 600
         return digests(out, out.iterdir())
 
     expected = scored(LocalEngine(x.compute), tmp_path / "local")

@@ -17,7 +17,9 @@ from rayal.report import per_class
 from rayal.report.per_class import PANELS, draw, files, grids, readable, table
 from rayal.runs.ledger import Ledger
 from rayal.runs.record import Record
+from rayal.runs.results import Evaluated, Trained
 from rayal.storage.folder import Folder
+from tests.support.doubles import trained
 
 IOUS = [[0.5, None, 0.1], [0.75, None, 0.3]]
 """Of three classes in two cycles; the second is nowhere."""
@@ -43,16 +45,15 @@ def new_run(tmp_path: Path) -> NewRun:
         with Ledger(folder, {"name": name}) as ledger:
             folder.write("experiment.yaml", yaml.safe_dump(x).encode())
             for cycle, ious in enumerate(IOUS):
-                ledger.once(cycle, "train", lambda out: train(out) if train else {})
+                ledger.once(cycle, Trained, lambda out: trained(1, train and train(out)))
                 result = {
                     "miou": 0.5,
                     "accuracy": 0.9,
                     "per_class_accuracy": [0.1, 0.2, 0.3],
                     "per_class_iou": ious,
-                    "labels": 2 + 2 * cycle,
-                    "cost": 31.0 + cycle,
                 }
-                ledger.once(cycle, "evaluate", lambda out, result=result: result)
+                found = Evaluated(metrics=result, labels=2 + 2 * cycle, cost=31.0 + cycle)
+                ledger.once(cycle, Evaluated, lambda out, found=found: found)
         return Record(folder)
 
     return build
@@ -158,7 +159,7 @@ def test_names_are_those_of_the_weights(new_run: NewRun, tiny: Callable[..., Any
     network = build(x.model, 3, card.image, seed=0)
     weights = save_weights(network, ModelCard.of(x.model, card, "fp32", x.task).metadata())
 
-    record = new_run(train=lambda out: {"weights": out.write("w.safetensors", weights)._asdict()})
+    record = new_run(train=lambda out: out.write("w.safetensors", weights))
     named = grids(record)[0]
     (removed := Path(record.folder.url) / "cycle-000" / "train" / "w.safetensors").unlink()
 
@@ -172,7 +173,7 @@ def test_names_are_those_of_the_weights(new_run: NewRun, tiny: Callable[..., Any
 def test_weights_that_are_something_else(new_run: NewRun) -> None:
     """A damaged file must not cost the report, nor all memory: it begins with its length."""
     junk = b"\xff" * 100
-    record = new_run(train=lambda out: {"weights": out.write("w.safetensors", junk)._asdict()})
+    record = new_run(train=lambda out: out.write("w.safetensors", junk))
 
     assert ("0", "1", "2") == grids(record)[0].classes
 

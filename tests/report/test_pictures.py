@@ -30,6 +30,7 @@ from rayal.report import pictures
 from rayal.report.pictures import files, rows
 from rayal.runs.ledger import Ledger, read_labels, stage_folder, write_labels
 from rayal.runs.record import Record
+from rayal.runs.results import Chosen, Labeled
 from rayal.storage.folder import Folder
 from rayal.workflows import run as session
 from tests.support import scenes
@@ -53,9 +54,9 @@ class Done(NamedTuple):
         return rows(self.record, self.x, self.store, 0, count)
 
     def chosen(self) -> list[str]:
-        result = self.record.result(0, "select")
+        result = self.record.result(0, Chosen)
         assert result is not None
-        return list(result["ids"])
+        return list(result.ids)
 
     def true_mask(self, image: str) -> np.ndarray:
         card = self.store.card
@@ -205,7 +206,7 @@ def test_answers_that_are_not_there(images: Done, tmp_path: Path) -> None:
     answers = {unit: Label(None, 1.0) for unit in images.chosen()}
     identity = images.record.folder.read_sealed("identity.json")
     with Ledger(Folder(tmp_path / "run"), identity) as ledger:
-        ledger.once(0, "label", lambda out: write_labels(out, answers))
+        ledger.once(0, Labeled, lambda out: write_labels(out, answers))
     assert {None} == {value for _, value, _ in read_labels(label)}
     (row,) = waiting._replace(record=Record(Folder(tmp_path / "run"))).rows(1)
 

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from rayal.errors import UsageError
 from rayal.report.runs import Group, Run, group
+from rayal.runs.results import Chosen
 
 
 def run(
@@ -31,7 +32,10 @@ def only(runs: list[Run]) -> Group:
     return found
 
 
-SELECTED = {0: {"agreement": {"cod": {"random": 0.2}}}, 1: {"agreement": {"cod": {"random": 0.4}}}}
+CHOSEN = {
+    cycle: Chosen(ids=(), agreement={"cod": {"random": share}})
+    for cycle, share in enumerate((0.2, 0.4))
+}
 
 
 def record(rows: list[dict[str, Any]], **changes: Any) -> Any:
@@ -48,7 +52,7 @@ def record(rows: list[dict[str, Any]], **changes: Any) -> Any:
         experiment=lambda: {**experiment, **changes},
         cycles=lambda: rows,
         initial=lambda: frozenset({"a"}),
-        result=lambda cycle, stage: SELECTED.get(cycle) if stage == "select" else None,
+        result=lambda cycle, kind: CHOSEN.get(cycle) if kind is Chosen else None,
         complete=False,
         folder=SimpleNamespace(url="/runs/x"),
     )

@@ -19,7 +19,9 @@ from rayal.report.runs import Run, group
 from rayal.report.tables import COLUMNS, Summary, summarise
 from rayal.runs.ledger import Ledger, write_labels
 from rayal.runs.record import find_records
+from rayal.runs.results import Evaluated, Initial, Trained
 from rayal.storage.folder import Folder
+from tests.support.doubles import evaluated, trained
 
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -181,12 +183,12 @@ def test_a_hundred_run_folders_of_a_thousand_classes(tmp_path: Path) -> None:
         first = Folder(place) / "000"
         with Ledger(first, {}) as ledger:
             answers = {f"unit-{n}": Label(n, 1.0) for n in range(10)}
-            ledger.once(0, "initial", lambda out: write_labels(out, answers))
+            ledger.once(0, Initial, lambda out: write_labels(out, answers))
             for cycle in range(5):
                 labels = 10 + 10 * cycle
-                found = {"accuracy": 0.1 * cycle, "nll": 1.0, "labels": labels, "cost": labels}
-                ledger.once(cycle, "train", lambda out: {})
-                ledger.once(cycle, "evaluate", lambda out, found=found: {**found, **classes})
+                found = evaluated(labels, accuracy=0.1 * cycle, nll=1.0, **classes)
+                ledger.once(cycle, Trained, lambda out: trained())
+                ledger.once(cycle, Evaluated, lambda out, found=found: found)
         for number in range(100):
             run, (strategy, seed) = Path(place, f"{number:03d}"), divmod(number, 10)
             if number:

@@ -13,7 +13,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -24,6 +23,7 @@ import rayal
 from rayal.errors import DataError, LabelsPending, LockedError, StorageError, UsageError
 from rayal.labeling.oracles.base import Label
 from rayal.runs.ledger import INITIAL, STAGES, Ledger, PoolState, stage_folder, write_labels
+from rayal.runs.results import Initial, Labeled, StageResult
 from rayal.storage import lock
 from rayal.storage.folder import Folder
 
@@ -56,22 +56,38 @@ def folder(request: pytest.FixtureRequest) -> Folder:
 def buy(ledger: Ledger, cycle: int, **values: int | None) -> None:
     """Buy labels at 1.5 each, in cycle -1 the initial ones."""
     answers = {unit: Label(value, 1.5) for unit, value in values.items()}
-    stage = (0, INITIAL) if cycle < 0 else (cycle, "label")
+    stage = (0, Initial) if cycle < 0 else (cycle, Labeled)
     ledger.once(*stage, lambda out: write_labels(out, answers))
 
 
-def never(out: Folder) -> dict[str, Any]:
+class Made(StageResult):
+    """What some stage results in."""
+
+    stage = "train"
+    by: str = ""
+    shape: tuple[int, ...] = ()
+
+
+class MadeLater(Made):
+    stage = "score"
+
+
+class MadeLast(Made):
+    stage = "fit"
+
+
+def never(out: Folder) -> StageResult:
     raise AssertionError("this stage is finished")
 
 
 def test_work_is_done_once(folder: Folder) -> None:
     """A resumed run would train again, or forget what it had trained."""
     with Ledger(folder, IDENTITY) as ledger:
-        made = ledger.once(0, "train", lambda out: {"steps": 3, "shape": (1, 2)})
+        made = ledger.once(0, Made, lambda out: Made(by="first", shape=(1, 2)))
 
     with Ledger(folder, IDENTITY) as ledger:
-        assert {"steps": 3, "shape": [1, 2]} == made == ledger.once(0, "train", never)
-        assert made == ledger.result(0, "train")
+        assert Made(by="first", shape=(1, 2)) == made == ledger.once(0, Made, never)
+        assert made == ledger.result(0, Made)
         assert [True, False] == [ledger.finished(0, stage) for stage in ("train", "score")]
 
 
@@ -80,7 +96,7 @@ def test_done_says_who_and_when(folder: Folder) -> None:
     with Ledger(folder, IDENTITY):
         pass
     with Ledger(folder, IDENTITY) as ledger:
-        ledger.once(2, "fit", lambda out: {})
+        ledger.once(2, MadeLast, lambda out: MadeLast())
     done = folder.read_json("cycle-002/fit/done.json")
 
     assert 2 == done["attempt"]
@@ -92,17 +108,17 @@ def test_done_says_who_and_when(folder: Folder) -> None:
 def test_work_that_failed_runs_again_with_what_it_had(folder: Folder) -> None:
     """A half-done stage would count as done, or lose its finished shards."""
 
-    def half(out: Folder) -> dict[str, Any]:
+    def half(out: Folder) -> StageResult:
         out.write("shard-0", b"whole")
         raise LabelsPending("waiting for 1 of 2 labels")
 
     with pytest.raises(LabelsPending), Ledger(folder, IDENTITY) as ledger:
-        ledger.once(0, "score", half)
+        ledger.once(0, MadeLater, half)
     with Ledger(folder, IDENTITY) as ledger:
         assert not ledger.finished(0, "score")
-        result = ledger.once(0, "score", lambda out: {"found": out.read("shard-0").decode()})
+        made = ledger.once(0, MadeLater, lambda out: MadeLater(by=out.read("shard-0").decode()))
 
-    assert {"found": "whole"} == result
+    assert "whole" == made.by
 
 
 def test_state_by_hand(folder: Folder) -> None:
@@ -131,7 +147,7 @@ def test_costs_add_up_exactly(disk: Folder) -> None:
     """Ten clicks of 0.1 would not reach a budget of 1 and one more cycle would be bought."""
     with Ledger(disk, IDENTITY) as ledger:
         tenths = {str(i): Label(0, 0.1) for i in range(10)}
-        ledger.once(0, INITIAL, lambda out: write_labels(out, tenths))
+        ledger.once(0, Initial, lambda out: write_labels(out, tenths))
 
         assert 1.0 == ledger.state().spent
 
@@ -206,15 +222,15 @@ def test_a_replaced_driver_cannot_commit(folder: Folder) -> None:
     """A driver that slept through its replacement would record over its results (J02)."""
     first, second = Ledger(folder, IDENTITY), Ledger(folder, IDENTITY, break_lock=True)
 
-    def sleep_through_it(out: Folder) -> dict[str, Any]:
+    def sleep_through_it(out: Folder) -> StageResult:
         second.__enter__()
-        return {"by": "first"}
+        return Made(by="first")
 
     with first:
         for work in (sleep_through_it, never):
             with pytest.raises(LockedError, match="was taken over by"):
-                first.once(0, "train", work)
-        assert {"by": "second"} == second.once(0, "train", lambda out: {"by": "second"})
+                first.once(0, Made, work)
+        assert "second" == second.once(0, Made, lambda out: Made(by="second")).by
     second.__exit__()
 
 
@@ -309,14 +325,14 @@ def test_full_disk(disk: Folder) -> None:
             pytest.raises(StorageError, match=r"labels.parquet: no space for \d{4,} bytes; free"),
             Ledger(disk, IDENTITY) as ledger,
         ):
-            ledger.once(0, "label", lambda out: write_labels(out, many))
+            ledger.once(0, Labeled, lambda out: write_labels(out, many))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     assert before == [whole_files(disk)[n] for n in ("run.json", "cycle-000/initial/done.json")]
 
     with Ledger(disk, IDENTITY) as ledger:
-        ledger.once(0, "label", lambda out: write_labels(out, many))
+        ledger.once(0, Labeled, lambda out: write_labels(out, many))
 
         assert 1001 == len(ledger.state().labels)
 
@@ -347,8 +363,8 @@ class LedgerMachine(RuleBasedStateMachine):
         first = self.units
         return {f"unit {first + i}": Label(v, 0.5 + i) for i, v in enumerate(values)}
 
-    def next_stage(self) -> tuple[int, str]:
-        return (len(self.purchases) - 1, "label") if self.purchases else (0, INITIAL)
+    def next_stage(self) -> tuple[int, type[Labeled]]:
+        return (len(self.purchases) - 1, Labeled) if self.purchases else (0, Initial)
 
     @rule(values=st.lists(st.none() | st.integers(0, 9), max_size=4))
     def buy(self, values: list[int | None]) -> None:
@@ -360,7 +376,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(values=st.lists(st.integers(0, 9), max_size=4))
     def fail_before_the_commit(self, values: list[int | None]) -> None:
-        def work(out: Folder) -> dict[str, Any]:
+        def work(out: Folder) -> StageResult:
             write_labels(out, self.answers(values))
             raise KeyboardInterrupt
 
@@ -371,7 +387,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def buy_again_what_is_bought(self) -> None:
         with Ledger(self.folder, IDENTITY) as ledger:
             for cycle in range(-1, len(self.purchases) - 1):
-                ledger.once(max(cycle, 0), INITIAL if cycle < 0 else "label", never)
+                ledger.once(max(cycle, 0), Initial if cycle < 0 else Labeled, never)
 
     @invariant()
     def state_is_what_was_bought(self) -> None:
@@ -397,11 +413,16 @@ TestLedgerMachine.settings = settings(max_examples=15, stateful_step_count=12, d
 DRIVER = """
 import os, signal, sys
 import pandas  # pyarrow would import it in every copy
-from rayal import lock
+from rayal.storage import lock
 from rayal.errors import LockedError
-from rayal.ledger import Ledger, write_labels
-from rayal.oracle import Label
-from rayal.storage import Folder
+from rayal.runs.ledger import Ledger, write_labels
+from rayal.labeling.oracles.base import Label
+from rayal.runs.results import Initial, Labeled, StageResult
+from rayal.storage.folder import Folder
+
+class Made(StageResult):
+    stage = "train"
+    attempt: int
 
 lock.SETTLE = 0.01
 WRITING = os.O_WRONLY | os.O_RDWR
@@ -414,10 +435,10 @@ def label(ledger, cycle, out):
 
 def run(url, cycles):
     with Ledger(Folder(url), {"seed": 1}) as ledger:
-        ledger.once(0, "initial", lambda out: label(ledger, 0, out))
+        ledger.once(0, Initial, lambda out: label(ledger, 0, out))
         while (cycle := ledger.state().cycle) < cycles:
-            ledger.once(cycle, "train", lambda out: {"attempt": ledger._lock.attempt})
-            ledger.once(cycle, "label", lambda out: label(ledger, cycle, out))
+            ledger.once(cycle, Made, lambda out: Made(attempt=ledger._lock.attempt))
+            ledger.once(cycle, Labeled, lambda out: label(ledger, cycle, out))
 
 def die_at(n, url):
     def count(event, args):

@@ -5,17 +5,18 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from rayal.errors import StorageError, UsageError
 from rayal.labeling.oracles.base import Label
-from rayal.runs.ledger import INITIAL, STAGES, Ledger, write_labels
+from rayal.runs.ledger import STAGES, Ledger, write_labels
 from rayal.runs.record import Record, find_records
+from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, StageResult, Trained
 from rayal.storage import lock
 from rayal.storage.folder import Folder
+from tests.support.doubles import evaluated, trained
 
 EXPERIMENT = {"name": "x", "budget": {"initial": 2, "per_cycle": 2, "total": 4}}
 
@@ -32,27 +33,27 @@ def run(
     folder.delete()
 
 
-def evaluated(labels: int) -> dict[str, Any]:
+def measured(labels: int) -> Evaluated:
     """What an evaluate stage records."""
-    return {"accuracy": labels / 10, "per_class": [0.5], "labels": labels, "cost": float(labels)}
+    return evaluated(labels, accuracy=labels / 10, per_class=[0.5])
 
 
 def one_cycle(ledger: Ledger, cycle: int, chosen: list[str]) -> None:
     """All stages of a cycle in which two more units are labeled, as the loop does them."""
-    ledger.once(cycle, "train", lambda out: {"epochs": 1})
-    ledger.once(cycle, "evaluate", lambda out: evaluated(2 * cycle + 2))
-    ledger.once(cycle, "select", lambda out: {"ids": chosen})
+    ledger.once(cycle, Trained, lambda out: trained())
+    ledger.once(cycle, Evaluated, lambda out: measured(2 * cycle + 2))
+    ledger.once(cycle, Chosen, lambda out: Chosen(ids=tuple(chosen)))
     if chosen:
         answers = {unit: Label(0, 1.0) for unit in chosen}
-        ledger.once(cycle, "label", lambda out: write_labels(out, answers))
+        ledger.once(cycle, Labeled, lambda out: write_labels(out, answers))
 
 
 def test_rows_by_hand(run: Folder) -> None:
     """Curves would show the wrong labels, or times of stages that were not done."""
     with Ledger(run, {}) as ledger:
         one_cycle(ledger, 0, ["a", "b"])
-        ledger.once(1, "train", lambda out: {})
-        ledger.once(1, "evaluate", lambda out: evaluated(4))
+        ledger.once(1, Trained, lambda out: trained())
+        ledger.once(1, Evaluated, lambda out: measured(4))
     first, second = Record(run).cycles()
     seconds = {key: first.pop(key) for key in [f"{stage}_seconds" for stage in STAGES]}
 
@@ -68,35 +69,37 @@ def test_stage_now(run: Folder) -> None:
     with Ledger(run, {}) as ledger:
         record = Record(run)
 
-        def look(out: Folder) -> dict[str, Any]:
+        def look(out: Folder) -> StageResult:
             seen.append(record.stage_now())
-            return {}
+            return trained()
 
-        ledger.once(0, INITIAL, look)
+        class Later(Trained):
+            stage = "score"
+
+        ledger.once(0, Trained, look)
         seen.append(record.stage_now())
-        ledger.once(0, "train", look)
-        ledger.once(1, "score", look)
+        ledger.once(1, Later, look)
 
-    assert [(0, INITIAL), None, (0, "train"), (1, "score")] == seen
+    assert [(0, "train"), None, (1, "score")] == seen
 
 
 def test_a_crashed_run(run: Folder) -> None:
     """A report about a crashed run would fail, or take half a stage for a result (M04)."""
 
-    def crash(out: Folder) -> dict[str, Any]:
+    def crash(out: Folder) -> StageResult:
         out.write("epochs.jsonl", b'{"epoch": 0, "loss": 2.5}\n{"epoch": 1, "loss": 1.5}\n')
         raise RuntimeError
 
     with pytest.raises(RuntimeError), Ledger(run, {}) as ledger:
         one_cycle(ledger, 0, ["a", "b"])
-        ledger.once(1, "train", crash)
+        ledger.once(1, Trained, crash)
     record = Record(run)
 
     assert (1, "train") == record.stage_now()
     assert [0] == [row["cycle"] for row in record.cycles()]
     assert [2.5, 1.5] == [row["loss"] for row in record.epochs(1)]
     assert [] == record.epochs(0)
-    assert record.result(1, "train") is None
+    assert record.result(1, Trained) is None
     assert not record.complete
 
 
@@ -107,9 +110,9 @@ def test_complete_when_the_budget_is_spent(run: Folder) -> None:
         states = [record.complete]
         one_cycle(ledger, 0, ["a", "b"])
         states.append(record.complete)
-        ledger.once(1, "train", lambda out: {})
+        ledger.once(1, Trained, lambda out: trained())
         states.append(record.complete)
-        ledger.once(1, "evaluate", lambda out: evaluated(4))
+        ledger.once(1, Evaluated, lambda out: measured(4))
         states.append(record.complete)
 
     assert [False, False, False, True] == states
@@ -218,7 +221,7 @@ def test_what_a_run_began_with(run: Folder) -> None:
     answers = {"b": Label(1, 1.0), "a": Label(None, 1.0)}
     with Ledger(run, {}) as ledger:
         before = Record(run).initial()
-        ledger.once(0, INITIAL, lambda out: write_labels(out, answers))
+        ledger.once(0, Initial, lambda out: write_labels(out, answers))
 
     assert frozenset() == before
     assert {"a", "b"} == Record(run).initial()

@@ -26,7 +26,7 @@ from rayal.storage.lock import Lock, seconds_since, utc_now
 HOLD = """
 import sys, time
 from rayal.errors import LockedError
-from rayal.lock import Lock
+from rayal.storage.lock import Lock
 from rayal.storage import Folder
 held = Lock(Folder(sys.argv[1]))
 started = float(sys.argv[2])

@@ -69,7 +69,7 @@ def test_a_kill_leaves_nothing_that_counts(tmp_path: Path) -> None:
     program = """
         import sys, time
         from pathlib import Path
-        from rayal.atomic import build_once
+        from rayal.storage.once import build_once
         from rayal.storage import Folder
         def write(out):
             (out / "done").write_text("")

@@ -22,6 +22,7 @@ from rayal.models.architectures.small_segmenter import SmallSegmenter
 from rayal.models.base import Outputs, build, load_weights, restore
 from rayal.models.companions.discriminator import Discriminator, DiscriminatorSpec, Judged
 from rayal.runs.ledger import Ledger
+from rayal.runs.results import Chosen
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.folder import Folder
 from rayal.strategies.d_score import DScore
@@ -190,7 +191,7 @@ def experiment(root: Path, **fields: Any) -> Experiment:
 def go(x: Experiment, folder: Path) -> list[list[str]]:
     with Ledger(Folder(folder), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), Silent())
-        return [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+        return [ledger.result(cycle, Chosen).ids for cycle in range(pool.cycle)]
 
 
 def test_a_run_asks_the_discriminator_that_its_training_left(

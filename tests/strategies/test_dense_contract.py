@@ -303,7 +303,7 @@ def picks(bench: Bench, rows: int, seed: int = 0) -> dict[str, list[str]]:
     """What every strategy chooses after a pass in shards of so many images."""
     job, oracle, store = bench.job(MODEL, f"shards of {rows}"), Clicks(tolerance=3), bench.store
     result = passed(bench, job, rows)
-    assert -(-UNITS // rows) == len(result["shards"])
+    assert -(-UNITS // rows) == len(result.shards)
     kept = {signal for strategy in job.strategies.values() for signal in strategy.kept()}
     labeled = store.pool.ids()[:LABELED]
     pools = shard_file.load(Folder(job.out), result, kept, labeled)

@@ -16,6 +16,7 @@ from rayal.engine.local import LocalEngine
 from rayal.models.base import load_weights, restore
 from rayal.models.companions.teacher import EmaTeacherSpec
 from rayal.runs.ledger import Ledger
+from rayal.runs.results import Chosen
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.folder import Folder
 from rayal.strategies.cod import COD
@@ -63,7 +64,7 @@ def test_asks_for_its_teacher() -> None:
 def go(x: Any, folder: Path) -> list[list[str]]:
     with Ledger(Folder(folder), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), Silent())
-        return [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+        return [ledger.result(cycle, Chosen).ids for cycle in range(pool.cycle)]
 
 
 def scores(folder: Path, cycle: int, column: str) -> dict[str, float]:

@@ -19,6 +19,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.models.base import Outputs, save_weights
 from rayal.models.companions.class_statistics import ClassStatistics
 from rayal.runs.record import Record
+from rayal.runs.results import Chosen
 from rayal.selection.greedy import tie_order
 from rayal.selection.scored import Scored
 from rayal.signals.batch import Networks, Signals
@@ -27,6 +28,7 @@ from rayal.storage.ids import Ids
 from rayal.strategies.epmcm import Epmcm
 from rayal.strategies.least_confidence import LeastConfidence
 from rayal.workflows import run
+from tests.support.doubles import Silent
 
 C, D, UNITS = 4, 6, 50
 both = pytest.mark.parametrize("covariance", ["diagonal", "full"])
@@ -255,8 +257,8 @@ class Interrupted(Exception):
     """What stops a run in these tests."""
 
 
-class Stop:
-    """A watcher that stops a run before a stage."""
+class Stop(Silent):
+    """Stops a run before a stage."""
 
     def __init__(self, cycle: int, stage: str) -> None:
         self.at = (cycle, stage)
@@ -265,17 +267,13 @@ class Stop:
         if (cycle, stage) == self.at:
             raise Interrupted
 
-    def shards(self, done: int, total: int) -> None: ...
-
-    def finished(self, cycle: int, stage: str, result: Any) -> None: ...
-
 
 def go(x: Experiment, out: Path, *watchers: Any) -> list[list[str]]:
     """Runs to the end; what the cycles chose."""
     with run.opened(x, str(out)) as opened:
         opened.run(lambda: nullcontext(LocalEngine(x.compute)), watchers)
     record = Record(Folder(out))
-    return [result["ids"] for c in range(9) if (result := record.result(c, "select"))]
+    return [list(result.ids) for c in range(9) if (result := record.result(c, Chosen))]
 
 
 def counted(out: Path) -> list[float]:

@@ -11,6 +11,7 @@ import sys
 
 from killed_run import kill_after
 
+from rayal.runs.events import Event
 from rayal.workflows import run, score
 from rayal.workflows.score.settings import PoolScoring
 
@@ -21,8 +22,8 @@ class Watch:
     def __init__(self, point: str) -> None:
         self.last = int(point) if point.isdigit() else None
 
-    def images(self, done: int, total: int) -> None:
-        if self.last is not None and done >= self.last:
+    def on(self, event: Event) -> None:
+        if self.last is not None and (event.done or 0) >= self.last:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -36,7 +36,7 @@ class Chaos(Silent):
         self.nodes, self.workers, self.out, self.asked = nodes, workers, out, asked
         self.did: list[str] = []
 
-    def shards(self, done: int, total: int) -> None:
+    def further(self, done: int, total: int) -> None:
         if done == 1 and "scoring" in self.asked:
             self.asked.remove("scoring")
             self.lose(1, "scoring")

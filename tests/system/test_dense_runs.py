@@ -19,6 +19,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.report.runs import Run
 from rayal.runs.ledger import Ledger, PoolState
 from rayal.runs.record import Record
+from rayal.runs.results import Chosen, Evaluated
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import run as session
 from tests.support import scenes
@@ -106,8 +107,8 @@ def go(x: Experiment, folder: Path) -> Done:
         cycles = range(pool.cycle)
         return Done(
             pool,
-            [ledger.result(cycle, "select") for cycle in cycles],
-            [ledger.result(cycle, "evaluate") for cycle in (*cycles, pool.cycle)],
+            [ledger.result(cycle, Chosen) for cycle in cycles],
+            [ledger.result(cycle, Evaluated) for cycle in (*cycles, pool.cycle)],
             ledger.stage(pool.cycle, "train").read("weights.safetensors"),
             engine.jobs,
         )
@@ -179,8 +180,8 @@ def test_every_strategy_of_images_is_observed_in_one_run(dense, tmp_path):
     done = go(observed, tmp_path)
 
     for picks in done.picks:
-        assert {*others} == picks["agreement"]["entropy"].keys()
-        assert 4 == len(set(picks["ids"])) == picks["cost"]
+        assert {*others} == picks.agreement["entropy"].keys()
+        assert 4 == len(set(picks.ids)) == picks.cost
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_a_run_repeats_itself_whatever_its_batches(dense, tmp_path, strategy, fi
     )
 
     assert first.picks == again.picks and first.weights == again.weights
-    assert set(first.picks[0]["ids"]) == set(divided.picks[0]["ids"])
+    assert set(first.picks[0].ids) == set(divided.picks[0].ids)
 
 
 def test_streamed_images_and_masks_teach_the_same(dense, tmp_path):
@@ -275,7 +276,7 @@ def test_whole_images_first_then_regions(polygons):
     assert set(units[-1]) <= images and 1 < len(units[-1])
     for cycle in (0, 1):
         chosen = [unit.rpartition("/")[0] for unit in units[cycle]]
-        assert done.picks[cycle]["ids"] == units[cycle]
+        assert list(done.picks[cycle].ids) == units[cycle]
         assert set(chosen) <= images - set(units[-1])
         assert len(set(chosen)) == min(len(chosen), len(images) - len(units[-1]))
 
@@ -325,7 +326,7 @@ def test_regions_are_bought_until_there_are_none(dense, tmp_path):
     assert 5 == len(done.jobs[-1].ids)
     spent = [row["cost"] for row in done.metrics]
     assert sorted({*spent}) == spent and everything == spent[-1]
-    assert [False] * (len(spent) - 1) == [pick["sold_out"] for pick in done.picks]
+    assert [False] * (len(spent) - 1) == [pick.sold_out for pick in done.picks]
     Folder(tmp_path).write("experiment.yaml", config.dump(x).encode())
     record = Record(Folder(tmp_path))
     curve = Run.read(record).points

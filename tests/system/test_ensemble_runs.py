@@ -14,6 +14,7 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import StorageError
 from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import Ledger
+from rayal.runs.results import Evaluated, Trained
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import plan
 from tests.support.doubles import Silent
@@ -39,7 +40,7 @@ class Recording(LocalEngine):
         self.jobs: list[TrainJob] = []
         self.cut_after = cut_after
 
-    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Json]]:
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         for place, job in enumerate(jobs):
             if len(self.jobs) == self.cut_after:
                 raise Cut
@@ -115,8 +116,8 @@ def test_the_first_member_is_the_model_of_a_run_without_an_ensemble(small, whole
 
     def first(run_folder: Path, x: Experiment) -> tuple[bytes, Json]:
         with Ledger(Folder(run_folder), x.identity()) as ledger:
-            train, metrics = ledger.result(0, "train"), ledger.result(0, "evaluate")
-        return train["weights"]["sha256"], metrics
+            train, metrics = ledger.result(0, Trained), ledger.result(0, Evaluated)
+        return train.weights.sha256, metrics
 
     assert first(tmp_path, alone) == first(folder, small())
 

@@ -8,6 +8,7 @@ import pytest
 
 from rayal.experiment.experiment import Experiment
 from rayal.runs.record import Record
+from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
 from rayal.workflows import run as session
 from tests.support.doubles import strategies_for
@@ -18,8 +19,8 @@ def chosen(x: Experiment, out: Path) -> list[list[str]]:
     with session.opened(x, str(out)) as opened:
         pool = opened.run(lambda: session.engine(x.compute))
     record = Record(Folder(out))
-    results = [record.result(cycle, "select") for cycle in range(pool.cycle)]
-    return [result["ids"] for result in results if result is not None]
+    results = [record.result(cycle, Chosen) for cycle in range(pool.cycle)]
+    return [result.ids for result in results if result is not None]
 
 
 @pytest.mark.parametrize("strategy", strategies_for("classification"))

@@ -50,8 +50,9 @@ from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.teacher import EmaTeacherSpec
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
-from rayal.runs.ledger import Ledger
+from rayal.runs.ledger import Ledger, S
 from rayal.runs.record import Record, find_records
+from rayal.runs.results import Chosen, Evaluated, Scored
 from rayal.signals.batch import SIGNAL_NAMES, Signals
 from rayal.storage import lock
 from rayal.storage.folder import Folder
@@ -113,16 +114,22 @@ def process_in(
     )
 
 
-def result(out: Path, cycle: int, stage: str) -> dict[str, Any]:
-    found: dict[str, Any] = Record(Folder(out)).result(cycle, stage) or {}
+def result(out: Path, cycle: int, kind: type[S]) -> S | None:
+    return Record(Folder(out)).result(cycle, kind)
+
+
+def scored(out: Path, cycle: int) -> Scored:
+    """A pass that is finished."""
+    found = result(out, cycle, Scored)
+    assert found is not None
     return found
 
 
 def chosen(out: Path) -> list[list[str]]:
     """The ids that every cycle chose."""
     record = Record(Folder(out))
-    found = (record.result(cycle, "select") for cycle in range(100))
-    return [done["ids"] for done in found if done is not None]
+    found = (record.result(cycle, Chosen) for cycle in range(100))
+    return [list(done.ids) for done in found if done is not None]
 
 
 def outcome(out: Path) -> dict[str, Any]:
@@ -415,8 +422,8 @@ def test_any_division_of_the_pool_chooses_the_same(
         monkeypatch.setattr(preparing, "GROUP_ROWS", group)
         out, dataset = tmp_path / str(group), {"store": str(tmp_path / f"stores-{group}")}
         go(sixty(tiny, group, dataset=dataset, strategy=strategy), out)
-        folder, done = Folder(out / "cycle-000/score"), result(out, 0, "score")
-        tables = [shard_file.read(folder, file["name"]) for file in done["shards"]]
+        folder, done = Folder(out / "cycle-000/score"), scored(out, 0)
+        tables = [shard_file.read(folder, file.name) for file in done.shards]
         columns = pa.concat_tables(tables).sort_by("id").select(["id", f"score.{strategy}"])
         found.append((chosen(out), columns.to_pydict()))
         shards.append(len(tables))
@@ -572,7 +579,7 @@ def test_a_hostile_pool(
     assert [20, 30, 30, 9] == [list(pool.bought.values()).count(cycle) for cycle in range(-1, 3)]
     assert chosen(tmp_path / "run")[0] == [row["id"] for row in csv.DictReader(io.StringIO(text))]
     for cycle in range(4):  # the last one has nothing but bad images
-        assert BAD.keys() == result(tmp_path / "run", cycle, "score")["bad"].keys()
+        assert BAD.keys() == scored(tmp_path / "run", cycle).bad.keys()
     assert Record(Folder(tmp_path / "run")).complete
 
 
@@ -625,7 +632,7 @@ def test_images_that_disappear(files: Experiment, tmp_path: Path) -> None:
 
     assert 80 == len(pool.labels) and not names & pool.labels.keys()
     for cycle in range(3):
-        bad = result(tmp_path / "run", cycle, "score")["bad"]
+        bad = scored(tmp_path / "run", cycle).bad
         assert {unit: f"missing: {files.dataset.root}/{unit}" for unit in sorted(names)} == bad
 
 
@@ -664,13 +671,13 @@ def test_images_that_come_back(files: Experiment, tmp_path: Path) -> None:
     pool = go(files, tmp_path / "run", vanish, At(1, "train", partial(move, hidden, gone)))
     go(files, tmp_path / "undisturbed")
     folder, scored = Folder(tmp_path / "run/cycle-001/score"), dict[str, float]()
-    for file in result(tmp_path / "run", 1, "score")["shards"]:
+    for file in scored(tmp_path / "run", 1).shards:
         table = shard_file.read(folder, file["name"]).to_pydict()
         scored |= zip(table["id"], table["score.cod"], strict=True)
 
     assert (80, 3) == (len(pool.labels), pool.cycle)
-    assert 5 == len(result(tmp_path / "run", 0, "score")["bad"])
-    assert {} == result(tmp_path / "run", 1, "score")["bad"]
+    assert 5 == len(scored(tmp_path / "run", 0).bad)
+    assert {} == scored(tmp_path / "run", 1).bad
     for path in gone:
         assert 0 < scored[str(path.relative_to(str(files.dataset.root)))] < 1
 
@@ -811,7 +818,7 @@ def test_no_strategy_chooses_by_what_is_no_number(
         go(x, tmp_path)
 
     assert 3 == stopped.value.exit_code
-    assert {} == result(tmp_path, 0, "score") == result(tmp_path, 0, "select")
+    assert result(tmp_path, 0, Scored) is None is result(tmp_path, 0, Chosen)
     assert not list(tmp_path.glob("cycle-000/score/*.parquet"))
 
 
@@ -874,7 +881,7 @@ def test_no_image_is_chosen_whatever_its_other_pixels(
     with pytest.raises(DataError, match="'train-011'.* lower (scheme.lr|learning rate)"):
         go(x, tmp_path)
 
-    assert {} == result(tmp_path, 0, "score") == result(tmp_path, 0, "select")
+    assert result(tmp_path, 0, Scored) is None is result(tmp_path, 0, Chosen)
 
 
 @pytest.mark.parametrize("count", [30, 100])
@@ -889,7 +896,7 @@ def test_many_outputs_that_are_no_numbers(
     with pytest.raises(DataError, match="'pool-0.* is .*nan"):
         go(x, tmp_path)
 
-    assert {} == result(tmp_path, 0, "score")
+    assert result(tmp_path, 0, Scored) is None
 
 
 def test_a_test_set_without_numbers(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
@@ -905,7 +912,7 @@ def test_a_test_set_without_numbers(tiny: Callable[..., Experiment], tmp_path: P
     with pytest.raises(DataError, match="outputs are not finite"):
         go(tiny(model=Lost(), compute=ONE_THREAD), tmp_path)
 
-    assert {} == result(tmp_path, 0, "evaluate")
+    assert result(tmp_path, 0, Evaluated) is None
 
 
 class Constant(Strategy):
@@ -943,8 +950,8 @@ def test_the_batch_size_moves_near_ties_only(
         compute = {**ONE_THREAD, "score_batch": batch}
         out = tmp_path / str(batch)
         stopped_at(tiny(strategy=strategy, compute=compute), out, 1, "train")
-        folder, done = Folder(out / "cycle-000/score"), result(out, 0, "score")
-        tables = [shard_file.read(folder, file["name"]) for file in done["shards"]]
+        folder, done = Folder(out / "cycle-000/score"), scored(out, 0)
+        tables = [shard_file.read(folder, file.name) for file in done.shards]
         column = pa.concat_tables(tables).sort_by("id")[f"score.{strategy}"].to_numpy()
         found[batch] = column, set(chosen(out)[0])
     column, picks = found[32]
@@ -997,9 +1004,9 @@ def test_a_second_process_is_refused(guessing: Experiment, process: Runs, tmp_pa
 TOGETHER = """
 import json, logging, os, sys, traceback
 from contextlib import nullcontext
-from rayal import session
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Experiment
+from rayal.experiment.experiment import Experiment
+from rayal.workflows import run as session
 import sklearn.datasets, sklearn.model_selection, torch._dynamo  # so that all arrive at one moment
 
 def run(out):

@@ -33,6 +33,7 @@ from rayal.workflows import sweep as sweeping
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.select import Request, select
 from tests.storage.test_lock import HOLD
+from tests.support.doubles import Silent
 from tests.support.killed_run import Runs
 
 s3fs = pytest.importorskip("s3fs")
@@ -374,9 +375,6 @@ def test_a_pool_in_a_bucket(
 ) -> None:
     """`rayal score` and `rayal select` would take other units than from a disk."""
 
-    class Watch:
-        def images(self, done: int, total: int) -> None: ...
-
     chosen = []
     for pool, out in zip(pools, (str(tmp_path / "scores"), folder.url), strict=True):
         x = PoolScoring.model_validate(
@@ -389,7 +387,7 @@ def test_a_pool_in_a_bucket(
             }
         )
         with score.opened(x, out) as opened:
-            opened.run(lambda x=x: session.engine(x.compute.for_engine()), Watch())
+            opened.run(lambda x=x: session.engine(x.compute.for_engine()), Silent())
         for strategy in ("entropy", "core_set"):
             request = Request.model_validate({"strategy": strategy, "budget": 20})
             chosen.append(select(out, request).ids)
@@ -419,7 +417,7 @@ def test_a_sweep_in_a_bucket(tiny: Callable[..., Any], folder: Folder) -> None:
                 lambda: session.engine(x.compute),
                 lambda cycle, value: None,
             )
-        found = sweep.run(lambda: nullcontext(2), lambda trial, told: None)
+        found = sweep.run(lambda: nullcontext(2), Silent())
 
     assert (2, 2) == (found.complete, found.trials)
     assert {"sweep.csv", "curves.png", "trials"} <= {*folder.names()}

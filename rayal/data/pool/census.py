@@ -17,7 +17,7 @@ from rayal.data.pool import Shard
 from rayal.data.pool.source import Pool
 from rayal.data.source import quoted
 from rayal.errors import DataError, StorageError
-from rayal.storage.folder import TEMPORARY, Folder, Json, storage_errors
+from rayal.storage.folder import TEMPORARY, FileRecord, Folder, storage_errors
 from rayal.storage.parquet import opened
 
 ROWS = 16384  # ids read at a time
@@ -64,7 +64,7 @@ def check_ids(pool: Pool, workplace: Path | None = None) -> None:
 
 
 def check_scored(
-    pool: Pool, shards: Sequence[Shard], folder: Folder, records: Sequence[Json]
+    pool: Pool, shards: Sequence[Shard], folder: Folder, records: Sequence[FileRecord]
 ) -> None:
     """Raises StorageError unless each shard's file in `folder` has the ids of its rows, once each.
 
@@ -78,7 +78,7 @@ def check_scored(
     todo = zip(shards, records, strict=True)
     with ThreadPoolExecutor(AHEAD) as threads:
         while some := list(islice(todo, AHEAD)):
-            files = [f"{folder.url}/{record['name']}" for _, record in some]
+            files = [f"{folder.url}/{record.name}" for _, record in some]
             for (shard, _), file, scored in zip(
                 some, files, threads.map(_scored, files), strict=True
             ):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
+from rayal.runs.results import Evaluated
 from rayal.storage.journal import read_done
 from rayal.storage.yaml_file import leaves
 
@@ -118,8 +119,8 @@ def _per_class(record: Record) -> Iterator[tuple[str, bytes]]:
     """`per_class_accuracy.csv` and so on: a row for each cycle, a column for each class."""
     tables: dict[str, list[list[Any]]] = {}
     for row in record.cycles():
-        result = record.result(row["cycle"], "evaluate") or {}
-        for name, values in result.items():
+        evaluated = record.result(row["cycle"], Evaluated)
+        for name, values in ({} if evaluated is None else evaluated.metrics).items():
             if isinstance(values, list):
                 header = ["labels", *range(len(values))]
                 tables.setdefault(name, [header]).append([row["labels"], *values])

@@ -9,6 +9,7 @@ from typing import Self
 
 from rayal.errors import LabelsPending
 from rayal.parts import Component
+from rayal.runs.events import Event
 from rayal.runs.record import Record
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Background:
 
         with Background(experiment.tracking, record) as background:
             ...                     # the loop
-            background.notify()     # after each stage
+            background.on(event)    # whatever happens
 
     A failure is logged once, with the command that sends the rest, and tried again at the next
     stage. Leaving the block sends the end of the run, within `patience` seconds.
@@ -63,9 +64,10 @@ class Background:
         self._thread = threading.Thread(target=self._run, name="rayal-tracker", daemon=True)
         self._thread.start()
 
-    def notify(self) -> None:
-        """There is something new. Returns at once; calls during a sync become one."""
-        self._news.set()
+    def on(self, event: Event) -> None:
+        """Something has happened. Returns at once; what happens during a sync becomes one."""
+        if event.what != "further":
+            self._news.set()
 
     def close(self, timeout: float, *, failed: bool = False) -> None:
         """Sync for the last time, for at most `timeout` seconds."""

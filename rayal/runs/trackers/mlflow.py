@@ -24,6 +24,7 @@ from pydantic import ConfigDict, Field, field_validator
 from rayal.errors import StorageError
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
+from rayal.runs.results import Chosen
 from rayal.runs.trackers import _view
 from rayal.runs.trackers.base import Tracker
 from rayal.storage.lock import SETTLE, STALE
@@ -283,7 +284,7 @@ def _send_artifacts(client: "MlflowClient", run: "Run", record: Record) -> None:
         client.set_tag(run_id, "rayal.files", json.dumps(digests))
     _send_analysis(client, run, record)
     for cycle in count(int(tags.get("rayal.selections", 0))):
-        if record.result(cycle, "select") is None:
+        if record.result(cycle, Chosen) is None:
             return
         chosen = stage_folder(record.folder, cycle, "select").read("chosen.csv")
         _upload(client, run_id, f"selections/cycle-{cycle:03d}.csv", chosen)

@@ -14,8 +14,9 @@ from rayal.cycle.scorer import Scorer
 from rayal.cycle.train import Place, TrainJob, train
 from rayal.data.datasets.base import Store
 from rayal.experiment.experiment import Experiment
+from rayal.runs.results import Trained
 from rayal.signals.batch import forward
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.storage.folder import FileLocation, Folder
 from rayal.training.augment import normalise
 
 CPU_BATCH = 64  # images in a timed pass: on a CPU the time per image hardly depends on it
@@ -56,19 +57,19 @@ def measure(x: Experiment, store: Store) -> Probe:
         evaluate, *score = _score_seconds(x, store, trained, Folder(folder), device)
         return Probe(
             device=device,
-            steps={size: result["seconds"] / result["steps"] for size, result in steps.items()},
+            steps={size: each.seconds / each.steps for size, each in steps.items()},
             evaluate=evaluate,
             score=(score[0], score[1]),
         )
 
 
-def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> Json:
+def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> Trained:
     """The result of a training with `size` images, of as many steps as there is time for."""
     good = (unit for unit in store.pool.ids() if unit not in store.card.bad)
     ids = tuple(unit for unit, _ in zip(good, range(size), strict=False))
     labels = store.labels("pool", ids)
 
-    def result(steps: int) -> Json:
+    def result(steps: int) -> Trained:
         length = {"steps": steps, "epochs": None, "schedule": "constant"}
         job = TrainJob(
             experiment=x.model_copy(update={"scheme": x.scheme.model_copy(update=length)}),
@@ -79,20 +80,19 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> J
             start_from=None,
             out=out,
         )
-        return train(job, Place(device=device))
+        trained = train(job, Place(device=device))
+        assert trained is not None, "the only worker is worker 0"
+        return trained
 
     first = result(1)  # warms up
-    return (
-        result(min(STEPS, int(SECONDS / first["seconds"]))) if first["seconds"] < SECONDS else first
-    )
+    return result(min(STEPS, int(SECONDS / first.seconds))) if first.seconds < SECONDS else first
 
 
 def _score_seconds(
-    x: Experiment, store: Store, trained: Json, folder: Folder, device: str
+    x: Experiment, store: Store, trained: Trained, folder: Folder, device: str
 ) -> tuple[float, float, float]:
     """One image through the model, through the scoring pass of cycle 0, and through later ones."""
-    weights, companions = trained["weights"], trained["companions"].items()
-    weights = FileLocation(folder.url, FileRecord(**weights))
+    weights = FileLocation(folder.url, trained.weights)
     shard = store.pool.shards(1)[0]
     ids = store.pool.read(shard)["id"].to_pylist()[: x.compute.score_batch]
     task = ShardTask(shard, ids)
@@ -102,7 +102,7 @@ def _score_seconds(
         store,
         weights=weights,
         members=(weights,) * (x.ensemble - 1),
-        companions={n: FileLocation(folder.url, FileRecord(**file)) for n, file in companions},
+        companions={n: FileLocation(folder.url, file) for n, file in trained.companions.items()},
     )
     out = (folder / "first").url
     first = score_job(cycle=0, out=out)

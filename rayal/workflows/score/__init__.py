@@ -10,15 +10,17 @@ OUT/bad.csv      id and reason of every image that could not be decoded
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
-from typing import Protocol
 
+from rayal.cycle.engine import Engine
 from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, pending, summary
 from rayal.data.pool import census
 from rayal.data.pool.source import Pool, open_pool
 from rayal.errors import DataError, LockedError
+from rayal.runs.events import Event, Observer
+from rayal.runs.results import FastestBatch, PoolScored, read_result
 from rayal.storage import csv_file, yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import Journal, is_done
@@ -31,23 +33,6 @@ among workers, and little is lost when one dies."""
 FEW = 256
 
 logger = logging.getLogger(__name__)
-
-
-class Engine(Protocol):
-    """Where the work runs."""
-
-    device: str
-    """cpu or cuda, never auto."""
-
-    def fastest_batch(self, job: ScoreJob, limit: int) -> Json: ...
-
-    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[Json]: ...
-
-
-class Watcher(Protocol):
-    """Someone who is told how far the pass has come, in images."""
-
-    def images(self, done: int, total: int) -> None: ...
 
 
 @contextmanager
@@ -77,12 +62,16 @@ class PoolPass:
         """Whether there is nothing left to do."""
         return is_done(self.scores)
 
-    def run(self, engine: Callable[[], AbstractContextManager[Engine]], watch: Watcher) -> Json:
+    def run(
+        self, engine: Callable[[], AbstractContextManager[Engine]], observer: Observer
+    ) -> PoolScored:
         """The result of the pass; a complete one opens no engine."""
-        if self.complete:
-            return self.journal.done_once(self.scores, lambda out: {})
-        with engine() as place:
-            return self.journal.done_once(self.scores, lambda out: self._scored(place, watch, out))
+        if not self.complete:
+            with engine() as place:
+                self.journal.done_once(
+                    self.scores, lambda out: self._scored(place, observer, out).to_json()
+                )
+        return read_result(PoolScored, self.scores)
 
     def _opened_pool(self) -> Pool:
         """The pool, checked once; LockedError where it is no longer the one that was begun with."""
@@ -109,34 +98,36 @@ class PoolPass:
             )
         return pool
 
-    def _scored(self, engine: Engine, watch: Watcher, out: Folder) -> Json:
+    def _scored(self, engine: Engine, observer: Observer, out: Folder) -> PoolScored:
         job = self._job(engine, out)
         tasks = self._tasks(job.batch)
         todo, results = pending(job, tasks)
         tolerance = Tolerance(self._max_bad)
         tolerance.add(*results)
-        before = done = sum(result["rows"] for result in results)
-        watch.images(done, self.pool.rows)
+        before = done = sum(result.rows for result in results)
+        observer.on(Event("begun", "score", unit="images"))
+        observer.on(Event("further", "score", None, done, self.pool.rows, "images"))
         started = monotonic()
         for result in engine.score(job, todo):
             results.append(result)
             tolerance.add(result)
-            done += result["rows"]
-            watch.images(done, self.pool.rows)
+            done += result.rows
+            observer.on(Event("further", "score", None, done, self.pool.rows, "images"))
         seconds = monotonic() - started
         total = summary(job, tasks, results)
-        if total["bad"] == total["units"]:
+        if tolerance.bad == total.units:
             unit, reason = next(bad_images(out, results))
             raise DataError(f"no image can be decoded; the first is {unit!r}: {reason}")
         shards = [task.shard for task in tasks]
-        census.check_scored(self.pool, shards, out, total["shards"])
+        census.check_scored(self.pool, shards, out, total.shards)
         self.folder.write("bad.csv", csv_file.table(["id", "reason"], bad_images(out, results)))
-        return {
-            **total,
-            "classes": self.models.card.classes,
-            "images_per_second": (done - before) / seconds if seconds else math.nan,
-            "seconds": seconds,
-        }
+        return PoolScored(
+            **dict(total),
+            bad=tolerance.bad,
+            classes=self.models.card.classes,
+            images_per_second=(done - before) / seconds if seconds else math.nan,
+            seconds=seconds,
+        )
 
     def _job(self, engine: Engine, out: Folder) -> ScoreJob:
         x, card, models = self.settings, self.models.card, self.folder / "models"
@@ -167,10 +158,10 @@ class PoolPass:
         asked, limit = self.settings.batch, self.settings.compute.batch_bytes
         if asked != "auto":
             return asked
-        measured = self.journal.done_once(
-            self.folder / "batch", lambda _: engine.fastest_batch(job, limit)
-        )
-        return min(int(measured["batch"]), self._shard_rows(), self.pool.rows)
+        out = self.folder / "batch"
+        self.journal.done_once(out, lambda _: engine.fastest_batch(job, limit).to_json())
+        measured = read_result(FastestBatch, out)
+        return min(measured.batch, self._shard_rows(), self.pool.rows)
 
     def _tasks(self, batch: int) -> list[ShardTask]:
         rows = self._shard_rows(batch)
@@ -203,11 +194,11 @@ def shard_rows(total: int, image: int, compute: PoolCompute, batch: int = 1) -> 
     return rows // batch * batch or rows
 
 
-def lines(result: Json, out: Folder) -> Iterator[str]:
+def lines(result: PoolScored, out: Folder) -> Iterator[str]:
     """What a user wants to know at the end."""
-    yield f"units    {result['units']:,} in {len(result['shards']):,} shards"
-    if result["bad"]:
-        yield f"bad      {result['bad']:,} cannot be decoded, see {out.url}/bad.csv"
-    yield f"rate     {result['images_per_second']:,.0f} images/s, {result['seconds']:,.0f} s"
-    yield f"columns  {', '.join(result['columns'])}"
+    yield f"units    {result.units:,} in {len(result.shards):,} shards"
+    if result.bad:
+        yield f"bad      {result.bad:,} cannot be decoded, see {out.url}/bad.csv"
+    yield f"rate     {result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s"
+    yield f"columns  {', '.join(result.columns)}"
     yield f"scores   {out.url}/scores"

@@ -83,7 +83,7 @@ def _check_columns(done: FinishedPass, r: Request, column: str) -> None:
     needed += [] if r.min_distance is None else [FEATURES]
     needed += [] if r.per_class is None else [PREDICTED]
     if missing := [column for column in needed if column not in there]:
-        names = ", ".join(done.result["columns"])
+        names = ", ".join(done.result.columns)
         raise UsageError(
             f"{done.folder.url} has no column {', '.join(dict.fromkeys(missing))}, its strategies"
             f" are {names}; " + _way_out(r, missing[0])

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from rayal.cycle import shard_file
 from rayal.errors import DataError, UsageError
-from rayal.storage.folder import FileRecord, Folder, Json
+from rayal.runs.results import Pass, checked_result
+from rayal.storage.folder import Folder, Json
 from rayal.storage.ids import Ids
 from rayal.storage.journal import read_done
 from rayal.strategies.base import Strategy
@@ -24,14 +25,14 @@ class FinishedPass:
                 f"{folder.url} holds no finished scores; give the --out of `rayal score`, or"
                 " cycle-000/score of a run"
             )
-        self.result: Json = read_done(self.folder)["result"] or {}
-        if not {"columns", "shards"} <= self.result.keys():
+        written = read_done(self.folder)["result"] or {}
+        if not {"columns", "shards"} <= written.keys():
             raise UsageError(f"{self.folder.url} is not a scoring pass; give the folder of one")
+        self.result = checked_result(Pass, written, self.folder)
 
     def columns(self) -> list[str]:
         """Those of the shards. Raises DataError where no unit could be decoded."""
-        for file in self.result["shards"]:
-            record = FileRecord(**file)
+        for record in self.result.shards:
             table = shard_file.read(self.folder, record.name, None, record)
             if shard_file.OK in table["status"].unique().to_pylist():
                 return list(table.schema.names)
@@ -41,8 +42,8 @@ class FinishedPass:
         """The name of its scores. Raises UsageError where the pass has none of such options; a
         strategy without any stands for the only one of its name."""
         asked = strategy.model_dump(mode="json")
-        bare = {column: {"name": column} for column in self.result["columns"]}
-        there: Json = self.result.get("options", bare)  # which older passes do not tell
+        bare = {column: {"name": column} for column in self.result.columns}
+        there: Json = self.result.options or bare
         same = [column for column, options in there.items() if options == asked]
         if not strategy.model_fields_set:
             named = [c for c, options in there.items() if options["name"] == asked["name"]]
@@ -58,8 +59,7 @@ class FinishedPass:
 
     def ids(self) -> Iterator[tuple[Ids, Ids]]:
         """Of each shard all ids, and those of its good units."""
-        for file in self.result["shards"]:
-            record = FileRecord(**file)
+        for record in self.result.shards:
             table = shard_file.read(self.folder, record.name, ["id", "status"], record)
             ids = Ids(table["id"])
             yield ids, ids[table["status"].to_numpy() == shard_file.OK]

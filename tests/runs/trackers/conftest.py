@@ -11,7 +11,9 @@ import yaml
 from rayal.labeling.oracles.base import Label
 from rayal.runs.ledger import Ledger, write_labels
 from rayal.runs.record import Record
+from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Scored, Trained
 from rayal.storage.folder import Folder, Json
+from tests.support.doubles import evaluated, trained
 
 EXPERIMENT = {
     "name": "digits-al",
@@ -38,7 +40,7 @@ class GrowingRun:
     def __enter__(self) -> "GrowingRun":
         self.ledger.__enter__()
         self.folder.write("experiment.yaml", yaml.safe_dump(self.experiment).encode())
-        self.ledger.once(0, "initial", lambda out: self._buy(out, -1))
+        self.ledger.once(0, Initial, lambda out: self._buy(out, -1))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,7 +61,7 @@ class GrowingRun:
 
     def train(self, cycle: int) -> None:
         self.epochs(cycle, EPOCHS)
-        self.ledger.once(cycle, "train", lambda out: {"epochs": EPOCHS})
+        self.ledger.once(cycle, Trained, lambda out: trained(EPOCHS))
 
     def evaluate(self, cycle: int, **metrics: object) -> None:
         labels = 2 + 2 * cycle
@@ -67,20 +69,19 @@ class GrowingRun:
             "accuracy": 0.5 + 0.1 * cycle,
             "nll": 1.0,
             "per_class_accuracy": [0.25, 0.75],
-            "labels": labels,
-            "cost": float(labels),
+            **metrics,
         }
-        self.ledger.once(cycle, "evaluate", lambda out: {**result, **metrics})
+        self.ledger.once(cycle, Evaluated, lambda out: evaluated(labels, **result))
         self.folder.write("curve.csv", b"cycle\n" + b"0\n" * (cycle + 1))
 
     def choose(self, cycle: int) -> None:
-        def select(out: Folder) -> Json:
+        def select(out: Folder) -> Chosen:
             out.write("chosen.csv", f"rank,id\n1,unit-{cycle}\n".encode())
-            return {"ids": [f"unit-{cycle}"]}
+            return Chosen(ids=(f"unit-{cycle}",))
 
-        self.ledger.once(cycle, "score", lambda out: {})
-        self.ledger.once(cycle, "select", select)
-        self.ledger.once(cycle, "label", lambda out: self._buy(out, cycle))
+        self.ledger.once(cycle, Scored, lambda out: Scored(units=1, columns=(), shards=()))
+        self.ledger.once(cycle, Chosen, select)
+        self.ledger.once(cycle, Labeled, lambda out: self._buy(out, cycle))
 
     def steps(self) -> Iterator[Callable[[], None]]:
         """The whole run, a stage at a time."""
@@ -95,7 +96,7 @@ class GrowingRun:
         for step in self.steps():
             step()
 
-    def _buy(self, out: Folder, cycle: int) -> Json:
+    def _buy(self, out: Folder, cycle: int) -> Labeled:
         return write_labels(out, {f"unit-{cycle}-{n}": Label(0, 1.0) for n in range(2)})
 
 

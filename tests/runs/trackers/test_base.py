@@ -9,6 +9,7 @@ import pytest
 
 from rayal.errors import LabelsPending, StorageError
 from rayal.runs.trackers.base import Background, Tracker
+from tests.support.doubles import NEWS
 
 RECORD: Any = SimpleNamespace(folder=SimpleNamespace(url="/runs/a"))
 NEVER = 3600.0
@@ -38,7 +39,7 @@ def test_syncs_after_a_stage_and_at_the_end() -> None:
     """Without the first a run shows up when it is over, without the second its end is missing."""
     tracker = Fake(calls=[])
     with Background(tracker, RECORD, every=NEVER) as background:
-        background.notify()
+        background.on(NEWS)
         until(lambda: len(tracker.calls) == 1)
 
     assert [False, False] == tracker.calls
@@ -58,10 +59,10 @@ def test_notices_during_a_sync_become_one() -> None:
     slow = threading.Event()
     tracker = Fake(calls=[], work=lambda: None if slow.wait(5) else None)
     with Background(tracker, RECORD, every=NEVER) as background:
-        background.notify()
+        background.on(NEWS)
         until(lambda: len(tracker.calls) == 1)
         for _ in range(1000):
-            background.notify()
+            background.on(NEWS)
         slow.set()
         until(lambda: len(tracker.calls) == 2)
 
@@ -101,11 +102,11 @@ def test_a_hanging_tracker_does_not_hold_the_run(caplog: pytest.LogCaptureFixtur
     forever = threading.Event()
     tracker = Fake(calls=[], work=lambda: None if forever.wait(30) else None)
     background = Background(tracker, RECORD, every=NEVER)
-    background.notify()
+    background.on(NEWS)
     until(lambda: len(tracker.calls) == 1)
     started = time.monotonic()
     for _ in range(1000):
-        background.notify()
+        background.on(NEWS)
     background.close(0.2)
     forever.set()
 
@@ -122,7 +123,7 @@ def test_the_last_sync_sees_the_end_of_the_run() -> None:
         slow.wait(5)
 
     background = Background(Fake(calls=[], work=look), RECORD, every=NEVER)
-    background.notify()
+    background.on(NEWS)
     until(lambda: len(seen) == 1)
     state[0] = "complete"
     threading.Timer(0.05, slow.set).start()

@@ -37,6 +37,7 @@ from tests.runs.trackers.serving import (
     server,
     shown,
 )
+from tests.support.doubles import NEWS, Silent
 
 # MLflow 3.17 meets SQLAlchemy 2.1
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -410,12 +411,12 @@ def test_server_that_dies_and_comes_back(
         with Background(tracker, run.record, every=0.5) as background:
             for step in steps[:6]:
                 step()
-                background.notify()
+                background.on(NEWS)
     with Background(tracker, run.record, every=0.2) as background:
         for step in steps[6:]:
             started = time.monotonic()
             step()
-            background.notify()
+            background.on(NEWS)
             assert time.monotonic() - started < 5
     with server(folder, port):
         tracker.sync(run.record)
@@ -487,8 +488,8 @@ def test_machines_that_begin_at_the_same_moment(
     }
 
 
-class Seen:
-    """A watcher that notes when each stage begins, and does something at one of them."""
+class Seen(Silent):
+    """Notes when each stage begins, and does something at one of them."""
 
     def __init__(self, at: tuple[int, str] = (-1, ""), act: Callable[[], None] | None = None):
         self.at, self.act, self.times = at, act, dict[tuple[int, str], float]()
@@ -498,10 +499,8 @@ class Seen:
         if (cycle, stage) == self.at and self.act is not None:
             self.act()
 
-    def shards(self, done: int, total: int) -> None: ...
-
-    def finished(self, cycle: int, stage: str, result: dict[str, Any]) -> None:
-        self.ended = time.monotonic()
+    def ended(self, cycle: int | None, result: Any) -> None:
+        self.end = time.monotonic()
 
 
 def go(x: Any, out: Path, seen: Seen | None = None) -> Record:
@@ -563,8 +562,8 @@ def test_a_run_outlives_its_server(
     ended = time.monotonic()
 
     assert record.complete
-    assert seen.ended - seen.times[1, "evaluate"] < 10  # without the server
-    assert ended - seen.ended < 25  # the last attempt to send the rest
+    assert seen.end - seen.times[1, "evaluate"] < 10  # without the server
+    assert ended - seen.end < 25  # the last attempt to send the rest
     assert f"rayal sync {record.folder.url}" in caplog.text
 
     with server(folder, port):
@@ -577,20 +576,18 @@ KILLED = """
 import json, os, signal, sys, time
 from contextlib import nullcontext
 from mlflow import MlflowClient
-from rayal import session
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Experiment
+from rayal.experiment.experiment import Experiment
+from rayal.workflows import run as session
 
 class Kill:
-    def stage(self, cycle, stage):
-        while (cycle, stage) == (1, "score"):
+    def on(self, event):
+        while (event.cycle, event.stage) == (1, "score"):
             client = MlflowClient(x.tracking.uri)
             runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
             if any(20 < run.data.metrics.get("labels", 0) for run in runs):
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(0.05)
-    def shards(self, done, total): ...
-    def finished(self, cycle, stage, result): ...
 
 x = Experiment.model_validate(json.loads(sys.argv[2]))
 with session.opened(x, sys.argv[1]) as opened:
@@ -670,8 +667,8 @@ def test_a_run_beside_a_broken_server(
 
     assert record.complete
     assert begun - started < 10
-    assert seen.ended - begun < 10
-    assert ended - seen.ended < 25
+    assert seen.end - begun < 10
+    assert ended - seen.end < 25
     assert f"rayal sync {record.folder.url}" in caplog.text
 
 

@@ -28,6 +28,7 @@ from tests.runs.trackers.serving import (
     server,
     shown,
 )
+from tests.support.doubles import NEWS
 
 pytestmark = [
     pytest.mark.slow,
@@ -230,11 +231,11 @@ def test_a_server_that_is_away(served: Served, run: Any, tmp_path: Path, caplog:
         background = Background(tracker, run.record, every=0.5)
         for step in steps[:3]:
             step()
-        background.notify()
+        background.on(NEWS)
         until(lambda: "accuracy" in points(tracker, run.record))
     for step in steps[3:8]:
         step()
-        background.notify()
+        background.on(NEWS)
     until(lambda: "the run goes on" in caplog.text)
     with away.there():
         for step in steps[8:]:

@@ -18,7 +18,7 @@ from rayal.data.datasets.base import ImageSpec
 from rayal.data.tasks.classification import Classification
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import Model, Network, Outputs, computing
-from rayal.storage.folder import FileLocation, FileRecord
+from rayal.storage.folder import FileLocation
 from rayal.training.base import Batch
 from rayal.training.schemes.isda import Isda, IsdaLearner
 
@@ -234,7 +234,7 @@ def test_strength_0_is_supervised_training(tmp_path: Path, covariance: str, prec
 def test_statistics_are_carried_on_unless_reset(tmp_path: Path, reset: bool, cycles: int) -> None:
     """A cycle would count the features of models long gone, or the official protocol forget."""
     first = train(job(tmp_path / "1", reset=reset), Place())
-    record = FileRecord(**first["companions"]["class_statistics"])
+    record = first.companions["class_statistics"]
     there = {"class_statistics": FileLocation(str(tmp_path / "1"), record)}
     train(job(tmp_path / "2", reset=reset, companions_from=there), Place())
 

@@ -34,6 +34,7 @@ from rayal.models.base import Model, Network, Outputs
 from rayal.models.companions.teacher import EmaTeacher, EmaTeacherSpec
 from rayal.parts import build
 from rayal.runs.ledger import Ledger
+from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
 from rayal.training.base import Batch, Learner, Unlabeled
 from rayal.training.schemes import tod
@@ -482,7 +483,7 @@ def go(x: Experiment, folder: Path) -> list[list[str]]:
     """What a run chooses, cycle by cycle."""
     with Ledger(Folder(folder), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), Silent())
-        return [ledger.result(cycle, "select")["ids"] for cycle in range(pool.cycle)]
+        return [ledger.result(cycle, Chosen).ids for cycle in range(pool.cycle)]
 
 
 @pytest.mark.parametrize(

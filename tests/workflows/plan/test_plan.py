@@ -18,11 +18,12 @@ from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.parts import find
 from rayal.runs.ledger import Ledger
-from rayal.storage.folder import Folder, Json
+from rayal.storage.folder import Folder
 from rayal.workflows.plan import Plan, make
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
 from rayal.workflows.plan.probe import Probe
 from tests.support import scenes
+from tests.support.doubles import Silent
 
 FIELDS: dict[str, Any] = {
     "name": "tiny",
@@ -35,18 +36,14 @@ FIELDS: dict[str, Any] = {
 }
 
 
-class Collected:
-    """A watcher that keeps the results of the stages."""
+class Collected(Silent):
+    """Keeps the results of the stages."""
 
     def __init__(self) -> None:
-        self.results: dict[tuple[int, str], Json] = {}
+        self.results: dict[tuple[int | None, str], Any] = {}
 
-    def stage(self, cycle: int, stage: str) -> None: ...
-
-    def shards(self, done: int, total: int) -> None: ...
-
-    def finished(self, cycle: int, stage: str, result: Json) -> None:
-        self.results[cycle, stage] = result
+    def ended(self, cycle: int | None, result: Any) -> None:
+        self.results[cycle, result.stage] = result
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -120,13 +117,13 @@ def test_the_loop_does_what_was_planned(
     planned = list(plan_cycles(x, store.card))
     for cycle in planned:
         done = {
-            stage: watcher.results.get((cycle.cycle, stage), {})
+            stage: watcher.results.get((cycle.cycle, stage))
             for stage in ("train", "evaluate", "score", "select")
         }
-        assert cycle.steps == done["train"]["steps"]
-        assert cycle.labels == done["evaluate"]["labels"]
-        assert cycle.scored == done["score"].get("units", 0)
-        assert cycle.bought == len(done["select"].get("ids", []))
+        assert cycle.steps == done["train"].steps
+        assert cycle.labels == done["evaluate"].labels
+        assert cycle.scored == (done["score"].units if done["score"] else 0)
+        assert cycle.bought == (len(done["select"].ids) if done["select"] else 0)
     assert (len(planned), "train") not in watcher.results
     shards = [shard.rows for shard in store.pool.shards(x.compute.shard_rows)]
     assert 1 == len(shards)

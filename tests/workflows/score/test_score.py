@@ -34,6 +34,7 @@ from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import build, save_weights
 from rayal.models.card import ModelCard
 from rayal.report.status import status_rows, status_table
+from rayal.runs.results import FastestBatch
 from rayal.storage.folder import TEMPORARY, Folder, Json
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
@@ -41,6 +42,7 @@ from rayal.workflows import run
 from rayal.workflows import score as pool_scoring
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
 from rayal.workflows.select import Request, select
+from tests.support.doubles import Silent
 
 SIDE, CLASSES, UNITS = 8, ("cat", "dog", "owl"), 40
 IMAGE = ImageSpec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -51,13 +53,13 @@ CARD = ModelCard(
 KILLED = Path(__file__).parents[2] / "support" / "killed_score.py"
 
 
-class Watch:
+class Watch(Silent):
     """Keeps what it is told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[int, int]] = []
 
-    def images(self, done: int, total: int) -> None:
+    def further(self, done: int, total: int) -> None:
         self.told.append((done, total))
 
 
@@ -160,7 +162,7 @@ def test_scores_are_those_of_a_plain_loop(weights: Path, pool: Path, tmp_path: P
     assert [f"unit-{number:02d}" for number in range(UNITS)] == found["id"]
     np.testing.assert_allclose(found["score.entropy"], entropies, rtol=1e-5)
     assert classes.tolist() == found["predicted"]
-    assert (UNITS, 0, list(CLASSES)) == (result["units"], result["bad"], list(result["classes"]))
+    assert (UNITS, 0, list(CLASSES)) == (result.units, result.bad, list(result.classes))
     assert b"id,reason\r\n" == (tmp_path / "out" / "bad.csv").read_bytes()
 
 
@@ -201,7 +203,7 @@ def test_a_killed_pass_keeps_shards_with_bad_images(weights: Path, tmp_path: Pat
 
     result = score(x, tmp_path / "out")
     assert 4 == len(done) and done.items() <= written(tmp_path / "out").items()
-    assert (UNITS, 2) == (result["units"], result["bad"])
+    assert (UNITS, 2) == (result.units, result.bad)
     bad = list(csv.reader((tmp_path / "out/bad.csv").read_text().splitlines()))
     assert ["id", "unit-03", "unit-11"] == [row[0] for row in bad]
 
@@ -252,7 +254,7 @@ def test_images_that_were_missing_are_looked_for_again(weights: Path, tmp_path: 
     done = killed(x, tmp_path / "out", "scores/*-00003.*")
     (tmp_path / "gone").rename(tmp_path / "3.png")
 
-    assert 1 == score(x, tmp_path / "out")["bad"]
+    assert 1 == score(x, tmp_path / "out").bad
     assert {"shard-00000.parquet"} == {
         name for name, at in done.items() if written(tmp_path / "out")[name] != at
     }
@@ -307,7 +309,7 @@ def test_bad_images_are_counted_with_their_reasons(weights: Path, tmp_path: Path
     result = score(settings(weights, pool), tmp_path / "out")
 
     bad = list(csv.reader((tmp_path / "out/bad.csv").read_text().splitlines()))
-    assert (20, 2) == (result["units"], result["bad"])
+    assert (20, 2) == (result.units, result.bad)
     assert ["id", "unit-03", "unit-11"] == [row[0] for row in bad]
     assert "no data (null)" == bad[2][1]
     assert None is rows(tmp_path / "out")["score.entropy"][3]
@@ -330,7 +332,7 @@ def test_a_pool_of_bad_images_is_no_success(weights: Path, pool: Path, tmp_path:
         score(settings(weights, many), tmp_path / "many")
     assert not (tmp_path / "few/scores/done.json").exists()
     fields = {"decoding": {"size": SIDE}}
-    assert 0 == score(settings(weights, few, **fields), tmp_path / "resized")["bad"]
+    assert 0 == score(settings(weights, few, **fields), tmp_path / "resized").bad
 
 
 def test_bad_images_have_one_row_each_for_people(weights: Path, tmp_path: Path) -> None:
@@ -425,7 +427,7 @@ def test_the_rate_is_that_of_scoring(
 
     monkeypatch.setattr(pool_scoring, "pending", slowly)
     monkeypatch.setattr(pool_scoring, "monotonic", lambda: now[0])
-    assert 0 == score(settings(weights, pool), tmp_path / "out")["seconds"]
+    assert 0 == score(settings(weights, pool), tmp_path / "out").seconds
 
 
 def test_what_is_there_is_read_once(
@@ -446,7 +448,7 @@ def test_what_is_there_is_read_once(
         rest, there = pending(job, opened._tasks(8))
 
     assert [4] == [task.shard.index for task in rest]
-    assert [0, 1, 2, 3] == [result["shard"] for result in there]
+    assert [0, 1, 2, 3] == [result.shard for result in there]
     assert 4 == len(names := [name for name in seen if "shard" in name]) == len(set(names))
 
 
@@ -509,7 +511,7 @@ def test_anybodys_state_dict(pool: Path, tmp_path: Path) -> None:
         score(settings(tmp_path / "mine.pth", pool, **fields), tmp_path / "out")
     result = score(settings(tmp_path / "mine.pth", pool, **told), tmp_path / "out")
 
-    assert ["class-0", "class-1", "class-2"] == list(result["classes"])
+    assert ["class-0", "class-1", "class-2"] == list(result.classes)
     np.testing.assert_allclose(
         rows(tmp_path / "out")["score.entropy"], by_hand(range(UNITS))[0], rtol=1e-5
     )
@@ -539,7 +541,7 @@ def test_the_fastest_batch_is_no_larger_than_a_shard(
     weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten images would take as long as a thousand, most of them copies of the last."""
-    monkeypatch.setattr(local, "fastest_batch", lambda *_: {"batch": 1024})
+    monkeypatch.setattr(local, "fastest_batch", lambda *_: FastestBatch(batch=1024))
     tiny = write_pool(tmp_path / "tiny.parquet", [png(number) for number in range(5)])
     for name, file, batch in (("out", pool, 8), ("tiny", tiny, 5)):
         x = settings(weights, file, batch="auto")

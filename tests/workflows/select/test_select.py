@@ -243,7 +243,7 @@ def _keep(folder: Folder, name: str, probs: dict[str, np.ndarray]) -> None:
         data = scores.encode(ids, columns, {f"bad-{file['name']}": "empty file"})
         files.append(folder.write(file["name"], data)._asdict())
     folder.remove("done.json")
-    folder.write_sealed("done.json", {"result": {"columns": [name], "shards": files}})
+    folder.write_sealed("done.json", {"result": {"columns": [name], "shards": files, "units": 1}})
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_the_options_decide_which_scores_are_taken(tmp_path: Path) -> None:
     options = {"bald": bald(20), "bald#2": bald(10)}
 
     def picked(there: list[str], strategy: Any) -> list[str]:
-        result = {"columns": there, "shards": [file._asdict()]}
+        result = {"columns": there, "shards": [file._asdict()], "units": 1}
         result["options"] = {column: options[column] for column in there}
         folder.write_sealed("done.json", {"result": result})
         request = Request(strategy=build("strategies", strategy), budget=1, per_class=None)
@@ -322,7 +322,7 @@ def test_columns_that_only_limits_need(tmp_path: Path) -> None:
     """A pass without features or classes would end in a KeyError."""
     folder = Folder(tmp_path)
     file = folder.write("0.parquet", scores.encode(["a"], {"score.entropy": np.ones(1)}, {}))
-    result = {"columns": ["entropy"], "shards": [file._asdict()]}
+    result = {"columns": ["entropy"], "shards": [file._asdict()], "units": 1}
     folder.write_sealed("done.json", {"result": result})
 
     with pytest.raises(UsageError, match="keep.features.* keeps features, such as core_set"):
@@ -345,7 +345,7 @@ def test_a_pass_of_nothing_but_bad_images(tmp_path: Path) -> None:
     """It would be said to lack the strategy."""
     folder = Folder(tmp_path)
     file = folder.write("0.parquet", scores.encode([], {}, {"a": "empty file"}))
-    result = {"columns": ["entropy"], "shards": [file._asdict()]}
+    result = {"columns": ["entropy"], "shards": [file._asdict()], "units": 1}
     folder.write_sealed("done.json", {"result": result})
     with pytest.raises(DataError, match="no unit that could be decoded"):
         select(folder.url, Request(strategy=ENTROPY, budget=3))
@@ -401,7 +401,7 @@ def _of(path: Path, ids: list[str]) -> str:
     folder = Folder(path / "pass")
     columns = {"score.entropy": np.ones(len(ids))}
     file = folder.write("0.parquet", scores.encode(ids, columns, {}))
-    result = {"columns": ["entropy"], "shards": [file._asdict()]}
+    result = {"columns": ["entropy"], "shards": [file._asdict()], "units": 1}
     folder.write_sealed("done.json", {"result": result})
     return folder.url
 

@@ -1,0 +1,36 @@
+"""The contract of an engine: where the work of runs and of passes over pools is done."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.score import ScoreJob, ShardTask
+from rayal.cycle.train import TrainJob
+from rayal.runs.results import FastestBatch, ScoredShard, Trained
+from rayal.storage.folder import Json
+
+
+class Engine(Protocol):
+    """Places and moves work; what the work computes is the same on all engines.
+
+    Every method raises ClusterError where a worker cannot be had or keeps dying, and what the work
+    itself raises as it was raised.
+    """
+
+    device: str
+    """What the work computes on: cpu or cuda, never auto."""
+
+    def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
+        """The place of a job in `jobs` and its result, as each is done; in any order."""
+
+    def evaluate(self, job: EvaluateJob) -> Json:
+        """The metrics by name, over the whole test split."""
+
+    def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
+        """The results of the tasks, in any order, each as soon as its file is there."""
+
+    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
+        """How many images to score at a time within `limit` bytes, measured on one worker."""
+
+    def close(self) -> None:
+        """Lets go of what it holds between stages."""

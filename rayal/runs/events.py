@@ -1,0 +1,57 @@
+"""What happens while rayal works, as observers are told: console, tracker, views, notebooks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from rayal.runs.results import StageResult
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something has begun, come further or ended: a stage of a run, a pass over a pool, a trial."""
+
+    what: Literal["begun", "further", "ended"]
+    stage: str
+    """`train` and so on of a run, `score` of a pool, `trial` of a sweep."""
+    cycle: int | None = None
+    """Of a run."""
+    done: int | None = None
+    """How many of `total` are done; those of earlier attempts count."""
+    total: int | None = None
+    unit: str = ""
+    """What is counted: shards of a run's pass, images of a pool's, trials of a sweep."""
+    result: StageResult | None = None
+    """Of a stage that has ended."""
+    note: str = ""
+    """How it ended, in words."""
+
+    def __str__(self) -> str:
+        """`cycle 1 score: 18 of 25 shards`, `cycle 1 score: ended`."""
+        name = self.stage if self.cycle is None else f"cycle {self.cycle} {self.stage}"
+        if self.note:
+            return f"{name}: {self.note}"
+        if self.what == "further":
+            return f"{name}: {self.done} of {self.total} {self.unit}"
+        return f"{name}: {self.what}"
+
+
+class Observer(Protocol):
+    """Someone who is told what happens, and cannot change it.
+
+    An error that an observer raises ends the work; the same command continues it.
+    """
+
+    def on(self, event: Event) -> None:
+        """Called in the order of events, on the thread that does the work."""
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self.observers = tuple(observers)
+
+    def on(self, event: Event) -> None:
+        for observer in self.observers:
+            observer.on(event)

@@ -1,0 +1,200 @@
+"""What each stage of a cycle results in, as the loop hands it on and as `done.json` keeps it.
+
+    initial, label  Labeled     train  Trained     evaluate  Evaluated
+    score           Scored      select  Chosen
+
+A result knows the name of its stage. This is the one place where results become JSON and back; the
+JSON is that of rayal 0.4.
+"""
+
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError
+
+from rayal.errors import StorageError
+from rayal.storage.folder import FileRecord, Folder, Json
+from rayal.storage.journal import read_done, way_out
+
+File = Annotated[FileRecord, PlainSerializer(FileRecord._asdict)]
+"""A file that a stage wrote into its folder."""
+
+
+class Result(BaseModel):
+    """What a piece of work results in: frozen, and the same after JSON."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    def to_json(self) -> Json:
+        """What `from_json` reads."""
+        return self.model_dump()
+
+    @classmethod
+    def from_json(cls, written: Json) -> Self:
+        """The result that was written. Raises ValidationError for JSON of anything else."""
+        return cls.model_validate(written)
+
+
+R = TypeVar("R", bound=Result)
+
+
+class StageResult(Result):
+    """What a stage of a run results in."""
+
+    stage: ClassVar[str]
+    """The stage's name, and that of its folder."""
+
+
+class Trained(StageResult):
+    """A model at the end of its training."""
+
+    stage: ClassVar[str] = "train"
+
+    weights: File
+    companions: dict[str, File] = {}
+    """What lives beside the model, by name."""
+    epochs: int
+    steps: int
+    loss: float
+    """Mean of the last epoch."""
+    seconds: float
+    """Of all epochs, those of earlier attempts too."""
+    members: tuple["Trained", ...] = ()
+    """The other models of an ensemble; their files lie in folders of their own."""
+
+    def member(self, number: int) -> "Trained":
+        """One model of the ensemble; 0 is this one."""
+        return self.members[number - 1] if number else self
+
+    def to_json(self) -> Json:
+        written = super().to_json()
+        if not self.members:
+            del written["members"]
+        return written
+
+
+class Evaluated(StageResult):
+    """What the test split says of a model."""
+
+    stage: ClassVar[str] = "evaluate"
+
+    metrics: dict[str, Any]
+    """By name: a number, or a list with one for each class (null where the class has no unit)."""
+    labels: int
+    """Images, or regions of images, that the model was trained on."""
+    cost: float
+    """Of all answers bought so far, in the budget's unit."""
+
+    def to_json(self) -> Json:
+        return {**self.metrics, "labels": self.labels, "cost": self.cost}
+
+    @classmethod
+    def from_json(cls, written: Json) -> Self:
+        metrics = {name: value for name, value in written.items() if name not in ("labels", "cost")}
+        return cls.model_validate({**written, "metrics": metrics})
+
+
+class Pass(Result):
+    """A finished scoring pass, over candidates of a run or over a pool."""
+
+    units: int
+    """How many ids have a row, those that could not be decoded included."""
+    columns: tuple[str, ...]
+    """The strategies that scored, by the name of their column."""
+    options: dict[str, Any] | None = None
+    """By column the strategy itself; None where an older rayal did not say."""
+    shards: tuple[File, ...]
+
+
+class Scored(Pass, StageResult):
+    """The scoring pass of one cycle."""
+
+    stage: ClassVar[str] = "score"
+
+    bad: dict[str, str] = {}
+    """Id -> reason, of every image that could not be decoded."""
+
+
+class PoolScored(Pass):
+    """The pass of `rayal score`."""
+
+    bad: int
+    """How many images could not be decoded."""
+    classes: tuple[str, ...]
+    images_per_second: float
+    """Of those that the attempt which finished scored itself."""
+    seconds: float
+    """Of that attempt."""
+
+
+class ScoredShard(Result):
+    """One shard of a scoring pass, as its worker tells it."""
+
+    shard: int
+    """Its number."""
+    rows: int
+    bad: int
+    """How many of the rows could not be decoded."""
+    first_bad: tuple[str, str] | None
+    """Id and reason of the first of them, in the order of ids."""
+    file: File
+    seconds: float
+
+
+class FastestBatch(Result):
+    """How many images a pass scores at a time, and what was measured to find out."""
+
+    batch: int
+    tried: tuple[dict[str, Any], ...] = ()
+    """Of each size: `batch`, `images_per_second`, and `bytes` beside the models."""
+
+
+class Chosen(StageResult):
+    """The units to label next."""
+
+    stage: ClassVar[str] = "select"
+
+    ids: tuple[str, ...]
+    """The best first."""
+    cost: float = 0.0
+    """What they will cost, in the budget's unit."""
+    sold_out: bool = False
+    """Whether nothing was chosen since nothing is left that a larger budget could buy."""
+    agreement: dict[str, dict[str, float]] = {}
+    """Strategy -> strategy -> share of units that both chose, 0 to 1."""
+
+
+class Labeled(StageResult):
+    """Answers bought; they lie in `file`."""
+
+    stage: ClassVar[str] = "label"
+
+    file: File
+    labels: int
+    refused: int
+    """How many units the oracle could not label."""
+    cost: float
+
+
+class Initial(Labeled):
+    """Answers bought before the first training."""
+
+    stage: ClassVar[str] = "initial"
+
+
+def read_result(kind: type[R], out: Folder) -> R:
+    """The result of the finished stage in this folder.
+
+    Raises StorageError where there is none, or it is damaged or of another kind.
+    """
+    return checked_result(kind, read_done(out)["result"], out)
+
+
+def checked_result(kind: type[R], written: Json, out: Folder) -> R:
+    """The result that was written in this folder; raises as `read_result`."""
+    try:
+        return kind.from_json(written)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise StorageError(
+            f"{out.url}/done.json is no {kind.__name__} ({reason}); {way_out(out)}"
+        ) from error
