@@ -29,7 +29,7 @@ from rayal.randomness import derive
 from rayal.runs.ledger import INITIAL, read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
+from rayal.signals.signal import SignalName
 from rayal.storage.folder import FileLocation, FileRecord, Folder
 from rayal.training.augment import normalise
 

@@ -22,12 +22,10 @@ from rayal.models.base import build, load_weights, placed, restore
 from rayal.models.companions.base import Companion, CompanionSpec
 from rayal.models.companions.teacher import Teacher
 from rayal.randomness import derive
-from rayal.signals.batch import Networks, Reference, SignalName, Signals, forward
+from rayal.signals.batch import Networks, Reference, Signals, forward
 from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.strategies.base import Strategy
 from rayal.training.augment import normalise
-
-NO_IMAGES: frozenset[SignalName] = frozenset({"noise"})
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -43,7 +41,7 @@ class Scorer:
     def reads_images(self) -> bool:
         """Whether any strategy looks at the images; where all are raw, random reads none."""
         job = self.job
-        looks = any((s.needs | s.kept()) - NO_IMAGES for s in job.strategies.values())
+        looks = any("pixels" in s.requires() for s in job.strategies.values())
         return looks or not job.images.raw or job.keeps_probs or job.keeps_predicted
 
     def read(self, task: ShardTask) -> pa.Table:
@@ -109,9 +107,7 @@ class Scorer:
         )
         columns: dict[str, Tensor] = {}
         for name, strategy in job.strategies.items():
-            view = signals.declared_by(
-                name, strategy.needs | strategy.kept(), strategy.reference(job.cycle)
-            )
+            view = signals.declared_by(name, strategy.signals(), strategy.reference(job.cycle))
             score = _score(name, strategy, view, job.task)
             if score is not None:
                 columns[f"score.{name}"] = score[: len(ids)].double()
@@ -168,7 +164,7 @@ class Scorer:
         strategies = job.strategies.values()
         specs = {spec.name: spec for strategy in strategies for spec in strategy.companions()}
         companions = {name: self._companion(spec, model) for name, spec in sorted(specs.items())}
-        ensemble = any("ensemble_log_probs" in s.needs | s.kept() for s in strategies)
+        ensemble = any("ensemble" in s.requires() for s in strategies)
         references = {s.reference(job.cycle) for s in strategies}
         if job.previous_scores is not None:
             references.discard("previous")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rayal.errors import DataError, StorageError
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
+from rayal.signals.signal import SignalName
 from rayal.storage.folder import FileLocation, FileRecord, Folder, Json, recorded, storage_errors
 from rayal.storage.ids import Ids, Places
 

@@ -175,7 +175,9 @@ class Experiment(Settings):
             yield f"chooses regions, and oracle {self.oracle.part_name()!r} knows none; use clicks"
         elif problem := strategy.unfit(self.task.part_name()):
             yield problem
-        if "ensemble_log_probs" in strategy.needs and self.ensemble < 2:
+        if "dense" in strategy.requires() and not self.task.dense:
+            yield "reads a signal of dense networks, which classify every pixel; use segmentation"
+        if "ensemble" in strategy.requires() and self.ensemble < 2:
             yield "needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
 
     def _different_companions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:

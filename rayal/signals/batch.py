@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,25 +22,7 @@ from rayal.models.dense_network import DenseNetwork
 from rayal.randomness import unit_keys, unit_uniforms
 from rayal.signals.dropout import UnitNoise, dropout_layers, unit_dropout
 from rayal.signals.gradients import entropy_gradient_norms
-
-SignalName = Literal[
-    "images",
-    "model",
-    "grid_logits",
-    "grid_entropy",
-    "logits",
-    "log_probs",
-    "probs",
-    "features",
-    "layers",
-    "previous_probs",
-    "gradient_norms",
-    "mc_log_probs",
-    "ensemble_log_probs",
-    "companion",
-    "noise",
-]
-SIGNAL_NAMES: frozenset[SignalName] = frozenset(get_args(SignalName))
+from rayal.signals.signal import SIGNAL_NAMES, SignalName
 
 Reference = Literal["previous", "initial", "random", "teacher"]
 """The other model of `previous_probs`: the last cycle's; this run's own weights before its first

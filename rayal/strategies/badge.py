@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rayal.selection.distances import BLOCK, Grid, Made, Numbers, Rows, check_finite
 from rayal.selection.greedy import buy, tie_order
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

@@ -11,8 +11,9 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
 from rayal.signals.committee import disagreement
+from rayal.signals.signal import SignalName
 from rayal.strategies._pixels import PixelStrategy
 
 

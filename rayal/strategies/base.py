@@ -11,7 +11,8 @@ from rayal.data.tasks.base import TaskName
 from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Component
 from rayal.selection.scored import Scored, take_highest
-from rayal.signals.batch import Reference, SignalName, Signals
+from rayal.signals.batch import Reference, Signals
+from rayal.signals.signal import Requirement, SignalName, required
 
 
 class Strategy(Component):
@@ -33,6 +34,14 @@ class Strategy(Component):
     def kept(self) -> frozenset[SignalName]:
         """`keeps`, less what this configuration does without."""
         return self.keeps
+
+    def signals(self) -> frozenset[SignalName]:
+        """All that it reads: `needs`, and what it keeps."""
+        return self.needs | self.kept()
+
+    def requires(self) -> frozenset[Requirement]:
+        """What these signals require."""
+        return required(self.signals())
 
     def files(self) -> dict[str, str]:
         """Field -> file that decides what is selected: a run is tied to its content."""

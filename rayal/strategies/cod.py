@@ -22,7 +22,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from rayal.signals.batch import Reference, SignalName, Signals, entropy
+from rayal.signals.batch import Reference, Signals, entropy
+from rayal.signals.signal import SignalName
 from rayal.strategies._pixels import PixelStrategy
 
 FirstCycle = Literal["smallest_vs_random_init", "largest_vs_init", "entropy", "random"]

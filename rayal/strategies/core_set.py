@@ -35,7 +35,7 @@ from rayal.selection.distances import (
 from rayal.selection.feature_file import features_of
 from rayal.selection.greedy import buy, tie_order
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

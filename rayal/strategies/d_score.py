@@ -16,7 +16,8 @@ from torch import Tensor
 from rayal.data.tasks.base import TaskName
 from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.discriminator import Discriminator, DiscriminatorSpec, Judged
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals, entropy
+from rayal.signals.batch import Signals, entropy
+from rayal.signals.signal import SignalName
 from rayal.strategies._pixels import PixelStrategy
 
 

@@ -47,7 +47,8 @@ from rayal.models.companions.class_statistics import (
 from rayal.selection.distances import check_finite
 from rayal.selection.greedy import tie_order
 from rayal.selection.scored import Scored, take_highest
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

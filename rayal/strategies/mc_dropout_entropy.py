@@ -11,8 +11,9 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals, entropy
+from rayal.signals.batch import Signals, entropy
 from rayal.signals.committee import mean_log_probs
+from rayal.signals.signal import SignalName
 from rayal.strategies._pixels import PixelStrategy
 
 

@@ -28,8 +28,9 @@ from torch.nn.functional import avg_pool2d
 from rayal.data.tasks.base import TaskName
 from rayal.selection.knapsack import most_valuable
 from rayal.selection.scored import Scored, ranking, take_highest
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
 from rayal.signals.committee import disagreement
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

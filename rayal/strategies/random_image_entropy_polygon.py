@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat
 
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
+from rayal.signals.signal import SignalName
 from rayal.strategies._regions import RegionStrategy
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ def warnings(x: Experiment, card: Card) -> Iterator[str]:
 
 
 def _asks_ensemble(x: Experiment) -> bool:
-    return any("ensemble_log_probs" in s.needs | s.kept() for s in x.scored().values())
+    return any("ensemble" in strategy.requires() for strategy in x.scored().values())
 
 
 def _looking_back(x: Experiment) -> str:
@@ -94,7 +94,7 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
     try:
         network = build(x.model, len(card.classes), card.image, seed=0)
         yield from dict.fromkeys(_misfits(x, card, network))
-        asking = [name for name, each in x.scored().items() if "mc_log_probs" in each.needs]
+        asking = [name for name, each in x.scored().items() if "dropout" in each.requires()]
         if asking and not dropout_layers(network):
             names = ", ".join(asking)
             yield f"model.dropout: is 0, but {names} needs some (0.5 in the literature)"

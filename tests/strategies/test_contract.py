@@ -8,7 +8,7 @@ import torch
 
 from rayal.parts import build, find
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SIGNAL_NAMES
+from rayal.signals.signal import SIGNAL_NAMES
 from rayal.storage.ids import Ids
 from rayal.strategies.base import Strategy
 from tests.support.doubles import strategies_for

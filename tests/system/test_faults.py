@@ -52,7 +52,8 @@ from rayal.report.status import status_rows
 from rayal.report.tables import summarise
 from rayal.runs.ledger import Ledger
 from rayal.runs.record import Record, find_records
-from rayal.signals.batch import SIGNAL_NAMES, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.signal import SIGNAL_NAMES
 from rayal.storage import lock
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy
@@ -1104,7 +1105,7 @@ def reachable(root: object) -> list[Any]:
 class Spy(Strategy):
     """Keeps everything that it can reach while scoring."""
 
-    needs = SIGNAL_NAMES
+    needs = SIGNAL_NAMES - {"grid_entropy"}  # a map, which a classifier does not have
 
     def reference(self, cycle: int) -> Any:
         return "previous" if cycle else "random"
@@ -1113,8 +1114,7 @@ class Spy(Strategy):
         return (EmaTeacherSpec(),)
 
     def score(self, s: Signals) -> Tensor:
-        of_classes = SIGNAL_NAMES - {"grid_entropy"}  # a map, which a classifier does not have
-        values = [getattr(s, name) for name in of_classes - {"mc_log_probs", "companion"}]
+        values = [getattr(s, name) for name in self.needs - {"mc_log_probs", "companion"}]
         values += [s.mc_log_probs(2), s.companion("teacher")]
         CAUGHT.append((list(s.ids), reachable([s, values])))
         return s.noise

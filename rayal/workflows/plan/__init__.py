@@ -14,6 +14,7 @@ from rayal.data.datasets.base import Card, Store
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import build, last_layer, save_weights
 from rayal.models.card import ModelCard
+from rayal.signals.signal import SIGNALS, Width
 from rayal.storage.folder import Json
 from rayal.strategies._regions import RegionStrategy
 from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
@@ -125,12 +126,9 @@ def _disk(
 ) -> dict[str, int]:
     about = ModelCard.of(x.model, card, x.scheme.precision, x.task).metadata()
     weights = len(save_weights(network, about))
-    kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
-    kept += ["probs"] if x.keeps_probs(0) else []
-    widths = {"features": feature_width(network), "noise": 1}
-    if "grid_entropy" in kept:
-        widths["grid_entropy"] = 2 + math.prod(_grid(network, card))
-    numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
+    kept = {signal for strategy in x.scored().values() for signal in strategy.kept()}
+    numbers = sum(_width(SIGNALS[signal].width, card, network) for signal in kept)
+    numbers += len(card.classes) if x.keeps_probs(0) else 0
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
     beside = sum(_companions(x, card, network).values())
     scans = _scans_labeled(x)
@@ -140,6 +138,15 @@ def _disk(
         "scores": row * rows,
         "checkpoints while training": CHECKPOINTS * (1 + MOMENTS[x.scheme.optimizer]) * weights,
     }
+
+
+def _width(width: Width, card: Card, network: nn.Module) -> int:
+    """How many numbers a pass keeps of a unit."""
+    if width == "features":
+        return feature_width(network)
+    if width == "grid":
+        return 2 + math.prod(_grid(network, card))
+    return 1 if width == "one" else len(card.classes)
 
 
 def _grid(network: nn.Module, card: Card) -> tuple[int, ...]:

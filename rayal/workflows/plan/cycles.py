@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 from rayal.data.card import Card
 from rayal.experiment.experiment import Experiment
-from rayal.signals.batch import SignalName
 from rayal.strategies._regions import RegionStrategy
 from rayal.training.feed import batch_ends
 
-MODEL_FREE: frozenset[SignalName] = frozenset({"images", "noise", "previous_probs"})
 ROUNDING = 1e-9  # of a sum of prices
 
 
@@ -83,9 +81,9 @@ def _passes(x: Experiment, cycle: int) -> int:
     """Networks that a candidate goes through. Where the whole pool is scored, the last cycle's
     predictions are kept and need no second pass."""
     strategies = x.scored().values()
-    signals = {signal for strategy in strategies for signal in strategy.needs | strategy.kept()}
+    requires = {each for strategy in strategies for each in strategy.requires()}
     references = {strategy.reference(cycle) for strategy in strategies} - {None}
     if x.candidates is None:
         references.discard("previous")
-    members = x.ensemble - 1 if "ensemble_log_probs" in signals else 0
-    return bool(signals - MODEL_FREE or x.keeps_probs(cycle)) + len(references) + members
+    members = x.ensemble - 1 if "ensemble" in requires else 0
+    return ("forward" in requires or x.keeps_probs(cycle)) + len(references) + members
