@@ -208,12 +208,12 @@ class Experiment(Settings):
                         " use its other settings, or a scheme that trains with it",
                     )
 
-    def companions(self) -> dict[str, CompanionSpec]:
-        """What lives beside the model, by name: the scheme's, then the strategies'."""
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        """What lives beside the model, each once: the scheme's, then the strategies'."""
         specs = list(self.scheme.companions())
         for _, strategy in self._strategies():
             specs += strategy.companions()
-        return {spec.name: spec for spec in specs}
+        return tuple({type(spec): spec for spec in specs}.values())
 
     def scored(self) -> dict[str, Strategy]:
         """Every strategy of the pass by column: the one that selects first, then observers."""

@@ -38,8 +38,7 @@ class DScore(Strategy):
 
     @torch.no_grad()
     def score(self, s: Signals) -> Tensor:
-        discriminator = s.companion(DiscriminatorSpec.name)
-        assert isinstance(discriminator, Discriminator)
+        discriminator = s.companion(DiscriminatorSpec)
         if s.valid is None:
             return -_judged(discriminator, s.probs, s.images)
         heights = s.valid.any(dim=2).sum(dim=1).tolist()

@@ -136,9 +136,7 @@ class Epmcm(Strategy):
 
 def _quadratic(s: Signals) -> Tensor:
     """Q, which holds for all units of a pass."""
-    statistics = s.companion(ClassStatisticsSpec.name)
-    assert isinstance(statistics, ClassStatistics)
-    return quadratic_terms(linear_weight(s.model).detach(), statistics)
+    return quadratic_terms(linear_weight(s.model).detach(), s.companion(ClassStatisticsSpec))
 
 
 def _log_mean_exp(scores: Tensor, valid: Tensor | None) -> Tensor:

@@ -105,7 +105,7 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
 def _misfits(x: Experiment, card: Card, network: nn.Module) -> Iterator[str]:
     """What the model cannot do with the windows that a training sees, and companions with those,
     with the whole images that strategies score, and with the network."""
-    image, window, beside = card.image, x.scheme.augment.window, x.companions().values()
+    image, window, beside = card.image, x.scheme.augment.window, x.companions()
     scored = [spec for strategy in x.scored().values() for spec in strategy.companions()]
     if window:
         height, width = window

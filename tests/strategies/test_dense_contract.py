@@ -163,7 +163,7 @@ def passes(bench: Bench, request: pytest.FixtureRequest) -> Passes:
 def states(scorer: Scorer) -> dict[str, torch.Tensor]:
     """All numbers that a pass predicts with; what is in train mode has another name."""
     x = scorer.networks
-    networks = [x.model, *x.members, *x.references.values(), *x.companions.values()]
+    networks = [x.model, *x.members, *x.references.values(), *x.companions]
     return {
         f"{number} {name} {network.training}": value
         for number, network in enumerate(networks)

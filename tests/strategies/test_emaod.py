@@ -154,7 +154,7 @@ def test_shares_the_teacher_of_tod(tiny: Any) -> None:
         scheme={"name": "tod", "teacher": teacher}, strategy={"name": "emaod", "teacher": teacher}
     )
 
-    assert {"teacher": EmaTeacherSpec(alpha=0.99, ramp=True)} == x.companions()
+    assert (EmaTeacherSpec(alpha=0.99, ramp=True),) == x.companions()
 
 
 SCHEMES = {

@@ -17,7 +17,8 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import Outputs, save_weights
-from rayal.models.companions.class_statistics import ClassStatistics
+from rayal.models.companions.base import Companions
+from rayal.models.companions.class_statistics import ClassStatistics, ClassStatisticsSpec
 from rayal.runs.record import Record
 from rayal.selection.greedy import tie_order
 from rayal.selection.scored import Scored
@@ -59,7 +60,8 @@ class Case:
         self.statistics.observe(Outputs(features, features, ()), torch.arange(seen) % C)
 
     def score(self, strategy: Any, rows: slice = slice(None)) -> Tensor:
-        networks = Networks(self.network, companions={"class_statistics": self.statistics})
+        beside = Companions([(ClassStatisticsSpec(), self.statistics)])
+        networks = Networks(self.network, companions=beside)
         signals = Signals([""] * UNITS, self.features[rows], networks)
         scores = strategy.score(signals.declared_by("it", strategy.needs, None))
         assert isinstance(scores, Tensor)
@@ -337,7 +339,7 @@ def test_scheme_and_strategy_share_one_estimate(tiny: Callable[..., Experiment])
         tiny, {**ISDA, "covariance": "full"}, strategy={"name": "epmcm", "covariance": "full"}
     )
 
-    assert list(x.companions()) == ["class_statistics"]
+    assert (ClassStatisticsSpec(covariance="full"),) == x.companions()
     for field, value in (("covariance", "full"), ("reset", False)):
         with pytest.raises(
             ValidationError, match="'epmcm' wants a class_statistics with .*'isda' has"

@@ -1115,7 +1115,7 @@ class Spy(Strategy):
 
     def score(self, s: Signals) -> Tensor:
         values = [getattr(s, name) for name in self.needs - {"mc_log_probs", "companion"}]
-        values += [s.mc_log_probs(2), s.companion("teacher")]
+        values += [s.mc_log_probs(2), s.companion(EmaTeacherSpec)]
         CAUGHT.append((list(s.ids), reachable([s, values])))
         return s.noise
 

@@ -193,9 +193,10 @@ def _memory(
 
 def _companions(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
     """Bytes of what lives beside the model, by name."""
+    classes = card.classes
     return {
-        name: len(save_weights(spec.build(network, len(card.classes), lambda: _network(x, card))))
-        for name, spec in x.companions().items()
+        spec.name: len(save_weights(spec.build(network, len(classes), lambda: _network(x, card))))
+        for spec in x.companions()
     }
 
 
