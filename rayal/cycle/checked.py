@@ -13,7 +13,7 @@ from rayal.errors import DataError, RayalError
 from rayal.labeling.regions import place_of
 from rayal.selection.scored import Scored
 from rayal.strategies._regions import RegionStrategy
-from rayal.strategies.base import Strategy
+from rayal.strategies.base import Select, Strategy
 
 
 def seen_by(strategy: Strategy, pool: Scored) -> Scored:
@@ -28,12 +28,12 @@ def seen_by(strategy: Strategy, pool: Scored) -> Scored:
 
 
 def positions(
-    strategy: Strategy, name: str, pool: Scored, budget: float, rng: np.random.Generator
+    select: Select, name: str, pool: Scored, budget: float, rng: np.random.Generator
 ) -> NDArray[np.intp]:
     """The positions in `pool` that a strategy selects. Raises DataError for what is no choice, or
     not within the budget."""
     with _blamed(name):
-        picks = np.asarray(strategy.select(pool, budget, rng))
+        picks = np.asarray(select(pool, budget, rng))
     if picks.ndim != 1 or not np.issubdtype(picks.dtype, np.integer):
         raise DataError(
             f"strategy {name!r} selected {picks.dtype} of shape {picks.shape}: "

@@ -21,7 +21,7 @@ from rayal.storage import csv_file
 from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.storage.ids import Ids, Places
 from rayal.strategies._regions import RegionStrategy
-from rayal.strategies.base import Strategy
+from rayal.strategies.base import Select, Strategy
 
 
 def choose(
@@ -59,10 +59,11 @@ def choose(
     if others:
         kept = {signal for each in others.values() for signal in each.kept()}
         place = scratch_folder(out)
-        pools = scores.load(scored, result, kept, labeled, trained, others, place)
+        pools = scores.load(scored, result, kept, labeled, others, place)
         for name, strategy in others.items():
             pool = replace(seen_by(strategy, pools[name]), overshoot=market.overshoot)
-            picks[name] = _of_one(strategy, name, pool, market, budget, rngs[name])
+            select = strategy.selector(trained)
+            picks[name] = _of_one(strategy, select, name, pool, market, budget, rngs[name])
     main = next(iter(strategies))
     chosen = picks[main]
     values = repeat(None) if chosen.scores is None else chosen.scores
@@ -118,6 +119,7 @@ def _highest(
 
 def _of_one(
     strategy: Strategy,
+    select: Select,
     name: str,
     pool: Scored,
     market: Market,
@@ -135,7 +137,7 @@ def _of_one(
         chosen = order[:count]
     else:
         pool = replace(pool, costs=market.costs(pool.ids))
-        chosen = checked.positions(strategy, name, pool, budget, rng)
+        chosen = checked.positions(select, name, pool, budget, rng)
         cost = float(pool.costs[chosen].sum())
     values = None if pool.scores is None else pool.scores[chosen].tolist()
     return Picks(list(pool.ids[chosen]), values, cost)

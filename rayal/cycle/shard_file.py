@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rayal.errors import DataError, StorageError
 from rayal.selection.scored import Scored
 from rayal.signals.signal import SignalName
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json, recorded, storage_errors
+from rayal.storage.folder import FileRecord, Folder, Json, recorded, storage_errors
 from rayal.storage.ids import Ids, Places
 
 OK = "ok"
@@ -135,12 +135,11 @@ def load(
     result: Json,
     keeps: Collection[SignalName] = (),
     labeled: Collection[str] = (),
-    trained: Mapping[str, FileLocation] | None = None,
     names: Collection[str] | None = None,
     scratch: Path | None = None,
 ) -> dict[str, Scored]:
     """The scores of these strategies in a finished pass, or of all, sorted by id, undecodable units
-    left out; what the pass kept of `labeled` units is apart. `trained` is handed on.
+    left out; what the pass kept of `labeled` units is apart.
 
     What was kept goes to the disk of the folder `scratch`, where there is one: it may not fit the
     memory. Raises DataError for shards that differ in their columns.
@@ -165,7 +164,6 @@ def load(
             {signal: of_pool for signal, (of_pool, _) in kept.items()},
             ids[seen],
             {signal: of_seen for signal, (_, of_seen) in kept.items()},
-            trained or {},
         )
         for name in names
     }

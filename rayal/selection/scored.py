@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal.randomness import derive, unit_keys
-from rayal.storage.folder import FileLocation
 from rayal.storage.ids import CHUNK, Ids
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ class Scored:
     """L, the labeled units, sorted; empty unless the strategy `scans_labeled`."""
     labeled: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     """As `kept`, L x width, of the labeled units."""
-    trained: Mapping[str, FileLocation] = field(default_factory=dict)
-    """What the scored model was trained to: its `weights`, and each companion by name."""
     regions: "Callable[[str], dict[int, Region]]" = field(default=lambda image: {})
     """By number the regions of an image that are not bought, for strategies that choose these."""
     overshoot: bool = False

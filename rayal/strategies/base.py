@@ -1,6 +1,6 @@
 """The contract of a strategy: what it needs to know, how it scores a batch, how it selects."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +13,10 @@ from rayal.parts import Component
 from rayal.selection.scored import Scored, take_highest
 from rayal.signals.batch import Reference, Signals
 from rayal.signals.signal import Requirement, SignalName, required
+from rayal.storage.folder import FileLocation
+
+Select = Callable[[Scored, float, np.random.Generator], NDArray[np.intp]]
+"""`Strategy.select`, or what stands in for it."""
 
 
 class Strategy(Component):
@@ -76,6 +80,14 @@ class Strategy(Component):
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         """Positions in `pool` to label, in order of preference, whose costs fit the budget."""
         return take_highest(pool, budget, rng)
+
+    def selector(self, trained: Mapping[str, FileLocation]) -> Select:
+        """What selects in a run: `select`, unless the choice takes more than what the pass kept.
+
+        `trained` are the files of the model that the pass asked: its `weights`, and each companion
+        by name.
+        """
+        return self.select
 
 
 def columns(strategies: Iterable[Strategy]) -> dict[str, Strategy]:

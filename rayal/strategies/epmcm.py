@@ -18,7 +18,7 @@ Differences, each between paper and code:
 The bound is loose, and heavy-tailed: expect least confidence, corrected by how much classes vary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -49,7 +49,8 @@ from rayal.selection.greedy import tie_order
 from rayal.selection.scored import Scored, take_highest
 from rayal.signals.batch import Signals
 from rayal.signals.signal import SignalName
-from rayal.strategies.base import Strategy
+from rayal.storage.folder import FileLocation
+from rayal.strategies.base import Select, Strategy
 
 
 class Epmcm(Strategy):
@@ -95,28 +96,37 @@ class Epmcm(Strategy):
     def ranks(self, one_price: bool = True) -> bool:
         return not self.update_while_scoring
 
+    def selector(self, trained: Mapping[str, FileLocation]) -> Select:
+        return partial(self._select_updating, trained) if self.update_while_scoring else self.select
+
     def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
         if self.update_while_scoring:
-            scores = np.empty(len(pool.ids))
-            order = tie_order(pool, rng)
-            for rows, values in self._updated(pool, order):
-                scores[rows] = values.numpy()
-            check_finite(pool.ids, scores[:, None], "scores")
-            pool = replace(pool, scores=scores)
-        return take_highest(pool, budget, rng)
-
-    def _updated(
-        self, pool: Scored, order: NDArray[np.intp]
-    ) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
-        """Positions and log-scores of one batch after another."""
-        if not len(order):
-            return
-        if "weights" not in pool.trained:
             raise UsageError(
                 "epmcm: update_while_scoring needs the trained model, which is not in the scores;"
                 " select in a run, or set it to false and score again"
             )
-        weights = safetensors.torch.load(pool.trained["weights"].read())
+        return super().select(pool, budget, rng)
+
+    def _select_updating(
+        self,
+        trained: Mapping[str, FileLocation],
+        pool: Scored,
+        budget: float,
+        rng: np.random.Generator,
+    ) -> NDArray[np.intp]:
+        scores = np.empty(len(pool.ids))
+        for rows, values in self._updated(trained, pool, tie_order(pool, rng)):
+            scores[rows] = values.numpy()
+        check_finite(pool.ids, scores[:, None], "scores")
+        return take_highest(replace(pool, scores=scores), budget, rng)
+
+    def _updated(
+        self, trained: Mapping[str, FileLocation], pool: Scored, order: NDArray[np.intp]
+    ) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+        """Positions and log-scores of one batch after another."""
+        if not len(order):
+            return
+        weights = safetensors.torch.load(trained["weights"].read())
         if not weights.keys() >= set(LAST_LAYER):
             raise UsageError(
                 "epmcm: update_while_scoring knows the last layer of rayal's own networks only;"
@@ -125,7 +135,7 @@ class Epmcm(Strategy):
         weight, bias = (weights[name] for name in LAST_LAYER)
         classes, width = weight.shape
         statistics = ClassStatistics(classes, width, self.covariance, self.reset)
-        load_weights(statistics, pool.trained[ClassStatisticsSpec.name].read())
+        load_weights(statistics, trained[ClassStatisticsSpec.name].read())
         for start in range(0, len(order), self.update_batch):
             rows = order[start : start + self.update_batch]
             features = torch.from_numpy(pool.kept["features"][rows]).float()

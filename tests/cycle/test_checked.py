@@ -91,7 +91,7 @@ def test_nothing_is_bought_once_the_budget_is_spent(budget, overshoot, good):
     pool = replace(POOL, costs=np.array([4.0, 5.0, 0.0]), overshoot=overshoot)
     rng, three = np.random.default_rng(0), Positions(units=(0, 1, 2))
     for select_any in (
-        partial(positions, three, "mine", pool, budget, rng),
+        partial(positions, three.select, "mine", pool, budget, rng),
         partial(select, ["a/0", "b/0"], budget, overshoot),
     ):
         if good:

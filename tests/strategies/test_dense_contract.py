@@ -318,7 +318,7 @@ def picks(bench: Bench, rows: int, seed: int = 0) -> dict[str, list[str]]:
         if isinstance(strategy, RegionStrategy):
             chosen[name] = strategy.select_regions(pool, 60, rng)
         else:
-            chosen[name] = list(pool.ids[positions(strategy, name, pool, 7, rng)])
+            chosen[name] = list(pool.ids[positions(strategy.select, name, pool, 7, rng)])
     return chosen
 
 
