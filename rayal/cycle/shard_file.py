@@ -160,10 +160,9 @@ def load(
         name: Scored(
             ids[pool],
             there[name].to_numpy()[pool] if name in there else None if tables else np.empty(0),
-            np.ones(len(pool)),
-            {signal: of_pool for signal, (of_pool, _) in kept.items()},
-            ids[seen],
-            {signal: of_seen for signal, (_, of_seen) in kept.items()},
+            kept={signal: of_pool for signal, (of_pool, _) in kept.items()},
+            labeled_ids=ids[seen],
+            labeled={signal: of_seen for signal, (_, of_seen) in kept.items()},
         )
         for name in names
     }

@@ -16,7 +16,6 @@ from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Component, Part, Settings, find, names
 from rayal.runs.trackers.base import Tracker
 from rayal.storage.folder import Folder
-from rayal.strategies._regions import RegionStrategy
 from rayal.strategies.base import Strategy, columns
 from rayal.training.base import TrainingScheme
 
@@ -171,9 +170,7 @@ class Experiment(Settings):
                 f"supports {', '.join(sorted(strategy.tasks))}, but the task is {task!r};"
                 f" choose one of: {', '.join(_fitting('strategies', task))}"
             )
-        elif isinstance(strategy, RegionStrategy) and not self.oracle.has_regions():
-            yield f"chooses regions, and oracle {self.oracle.part_name()!r} knows none; use clicks"
-        elif problem := strategy.unfit(self.task.part_name()):
+        elif problem := strategy.unfit(self.task, self.oracle):
             yield problem
         if "dense" in strategy.requires() and not self.task.dense:
             yield "reads a signal of dense networks, which classify every pixel; use segmentation"

@@ -14,7 +14,7 @@ from torch import Tensor
 from rayal.signals.batch import Signals
 from rayal.signals.committee import disagreement
 from rayal.signals.signal import SignalName
-from rayal.strategies._pixels import PixelStrategy
+from rayal.strategies.base import PixelStrategy
 
 
 class BALD(PixelStrategy):

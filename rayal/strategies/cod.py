@@ -24,7 +24,7 @@ from torch import Tensor
 
 from rayal.signals.batch import Reference, Signals, entropy
 from rayal.signals.signal import SignalName
-from rayal.strategies._pixels import PixelStrategy
+from rayal.strategies.base import PixelStrategy
 
 FirstCycle = Literal["smallest_vs_random_init", "largest_vs_init", "entropy", "random"]
 

@@ -15,7 +15,7 @@ from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.teacher import EmaTeacherSpec
 from rayal.signals.batch import Reference, Signals
 from rayal.signals.signal import SignalName
-from rayal.strategies._pixels import PixelStrategy
+from rayal.strategies.base import PixelStrategy
 from rayal.strategies.cod import output_discrepancy
 
 

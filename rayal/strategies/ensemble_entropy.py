@@ -13,7 +13,7 @@ from torch import Tensor
 from rayal.signals.batch import Signals, entropy
 from rayal.signals.committee import mean_entropy, mean_log_probs
 from rayal.signals.signal import SignalName
-from rayal.strategies._pixels import PixelStrategy
+from rayal.strategies.base import PixelStrategy
 
 
 class EnsembleEntropy(PixelStrategy):

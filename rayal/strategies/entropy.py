@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rayal.signals.batch import Signals, entropy
 from rayal.signals.signal import SignalName
-from rayal.strategies._pixels import PixelStrategy
+from rayal.strategies.base import PixelStrategy
 
 
 class Entropy(PixelStrategy):

@@ -18,7 +18,7 @@ Differences, each between paper and code:
 The bound is loose, and heavy-tailed: expect least confidence, corrected by how much classes vary.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -32,8 +32,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from rayal.data.pixels import on_grid
-from rayal.data.tasks.base import TaskName
+from rayal.data.tasks.base import Task, TaskName
 from rayal.errors import UsageError
+from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import LAST_LAYER, Outputs, load_weights
 from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.class_statistics import (
@@ -46,7 +47,7 @@ from rayal.models.companions.class_statistics import (
 )
 from rayal.selection.distances import check_finite
 from rayal.selection.greedy import tie_order
-from rayal.selection.scored import Scored, take_highest
+from rayal.selection.scored import Scored
 from rayal.signals.batch import Signals
 from rayal.signals.signal import SignalName
 from rayal.storage.folder import FileLocation
@@ -77,8 +78,8 @@ class Epmcm(Strategy):
     def kept(self) -> frozenset[SignalName]:
         return frozenset({"features"}) if self.update_while_scoring else frozenset()
 
-    def unfit(self, task: str) -> str | None:
-        if self.update_while_scoring and task == "segmentation":
+    def unfit(self, task: Task, oracle: Oracle) -> str | None:
+        if self.update_while_scoring and task.dense:
             return "cannot update_while_scoring on maps; set it to false"
         return None
 
@@ -99,7 +100,7 @@ class Epmcm(Strategy):
     def selector(self, trained: Mapping[str, FileLocation]) -> Select:
         return partial(self._select_updating, trained) if self.update_while_scoring else self.select
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
         if self.update_while_scoring:
             raise UsageError(
                 "epmcm: update_while_scoring needs the trained model, which is not in the scores;"
@@ -113,12 +114,12 @@ class Epmcm(Strategy):
         pool: Scored,
         budget: float,
         rng: np.random.Generator,
-    ) -> NDArray[np.intp]:
+    ) -> Sequence[str]:
         scores = np.empty(len(pool.ids))
         for rows, values in self._updated(trained, pool, tie_order(pool, rng)):
             scores[rows] = values.numpy()
         check_finite(pool.ids, scores[:, None], "scores")
-        return take_highest(replace(pool, scores=scores), budget, rng)
+        return super().select(replace(pool, scores=scores), budget, rng)
 
     def _updated(
         self, trained: Mapping[str, FileLocation], pool: Scored, order: NDArray[np.intp]

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from rayal.selection.scored import Scored, ranking, spend, take_highest
 from rayal.storage.ids import Ids
+from tests.support.doubles import priced
 
 
 def pool(scores, costs=None) -> Scored:
     ids = Ids([f"unit-{i}" for i in range(len(scores))])
-    costs = np.ones(len(scores)) if costs is None else np.asarray(costs, float)
-    return Scored(ids, np.asarray(scores, float), costs)
+    costs = np.ones(len(scores)) if costs is None else costs
+    return Scored(ids, np.asarray(scores, float), priced(ids, costs))
 
 
 def test_takes_the_highest_first():
@@ -59,7 +60,7 @@ def test_ties_do_not_depend_on_the_order_of_arrival(scores, random):
     units = pool(scores)
     order = list(range(len(scores)))
     random.shuffle(order)
-    shuffled = Scored(units.ids[order], units.scores[order], units.costs)
+    shuffled = Scored(units.ids[order], units.scores[order])
     ranked, again = (ranking(p.ids, p.scores, np.random.default_rng(5)) for p in (units, shuffled))
 
     assert list(units.ids[ranked]) == list(shuffled.ids[again])

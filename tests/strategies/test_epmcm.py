@@ -76,7 +76,7 @@ class Case:
         }
         ids = Ids([f"unit-{i:02d}" for i in range(UNITS)])[order]
         kept = {"features": self.features.numpy().astype(np.float16)[order]}
-        return Left(Scored(ids, None, np.ones(len(ids)), kept), trained)
+        return Left(Scored(ids, None, kept=kept), trained)
 
 
 class Left(NamedTuple):
@@ -153,7 +153,7 @@ def test_scoring_changes_nothing() -> None:
 
 def selected(strategy: Epmcm, left: Left, budget: float = UNITS, seed: int = 1) -> list[str]:
     select = strategy.selector(left.trained)
-    return list(left.pool.ids[select(left.pool, budget, np.random.default_rng(seed))])
+    return list(select(left.pool, budget, np.random.default_rng(seed)))
 
 
 def covariances(statistics: ClassStatistics, features: Tensor, labels: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ def test_official_mode_at_the_ends(tmp_path: Path) -> None:
     """An empty pool would crash; scores that are no numbers would choose by nonsense."""
     case = Case()
     pool, trained = case.left(tmp_path)
-    none = Left(replace(pool, ids=pool.ids[:0], costs=pool.costs[:0], kept={}), trained)
+    none = Left(replace(pool, ids=pool.ids[:0], kept={}), trained)
     case.statistics.covariances.fill_(torch.inf)
     (tmp_path / "diverged").mkdir()
 

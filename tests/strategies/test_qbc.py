@@ -16,7 +16,7 @@ from rayal.selection.scored import Scored, take_highest
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.ids import Ids
 from rayal.strategies.qbc import QBC, most_uncertain
-from tests.support.doubles import Says
+from tests.support.doubles import Says, priced
 
 
 def score(strategy: QBC, members: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -118,7 +118,12 @@ def test_sums_are_of_patches_side_by_side() -> None:
 
 def pool(scores: np.ndarray, costs: np.ndarray, overshoot: bool = False) -> Scored:
     ids = Ids([f"unit-{i}" for i in range(len(scores))])
-    return Scored(ids, scores, costs, overshoot=overshoot)
+    return Scored(ids, scores, priced(ids, costs), overshoot=overshoot)
+
+
+def chosen(units: Scored, budget: float, seed: int = 0) -> list[int]:
+    """Positions."""
+    return units.places(QBC().select(units, budget, rng(seed))).tolist()
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -132,9 +137,9 @@ def test_a_budget_buys_the_most_valuable_set() -> None:
     sets = (each for size in range(11) for each in combinations(range(10), size))
     affordable = [list(each) for each in sets if costs[list(each)].sum() <= 200]
     best = max(affordable, key=lambda each: scores[each].sum())
-    picks = QBC().select(pool(scores, costs), 200, rng())
+    picks = chosen(pool(scores, costs), 200)
 
-    assert best == sorted(picks.tolist())
+    assert best == sorted(picks)
     assert (np.diff(scores[picks]) <= 0).all()
     assert scores[picks].sum() > scores[take_highest(pool(scores, costs), 200, rng())].sum()
 
@@ -147,7 +152,7 @@ def test_equal_costs_are_the_highest(cost: float) -> None:
 
     for seed in range(3):
         expected = take_highest(units, 20 * cost, rng(seed))
-        assert expected.tolist() == QBC().select(units, 20 * cost, rng(seed)).tolist()
+        assert expected.tolist() == chosen(units, 20 * cost, seed)
 
 
 def test_the_order_of_the_pool_does_not_choose() -> None:
@@ -155,12 +160,10 @@ def test_the_order_of_the_pool_does_not_choose() -> None:
     scores = rng(6).integers(0, 3, 40).astype(float)
     costs = rng(7).integers(1, 5, 40).astype(float)
     units, order = pool(scores, costs), rng(8).permutation(40)
-    shuffled = Scored(units.ids[order], scores[order], costs[order])
+    shuffled = Scored(units.ids[order], scores[order], units.price)
 
     chosen = [
-        list(each.ids[QBC().select(each, 30, rng(seed))])
-        for seed in (0, 1)
-        for each in (units, shuffled)
+        list(QBC().select(each, 30, rng(seed))) for seed in (0, 1) for each in (units, shuffled)
     ]
     assert chosen[0] == chosen[1] and chosen[2] == chosen[3] and chosen[0] != chosen[2]
 
@@ -169,10 +172,10 @@ def test_overshoot_adds_the_best_that_is_left() -> None:
     """The budget would never be spent where no set of images costs exactly that."""
     scores, costs = np.array([3.0, 2.0, 1.0]), np.array([5.0, 4.0, 4.0])
 
-    assert [0] == QBC().select(pool(scores, costs), 7, rng()).tolist()
-    assert [0, 1] == QBC().select(pool(scores, costs, overshoot=True), 7, rng()).tolist()
-    assert [0] == QBC().select(pool(scores, costs, overshoot=True), 5, rng()).tolist()
-    assert [] == QBC().select(pool(scores, costs, overshoot=True), 0, rng()).tolist()
+    assert [0] == chosen(pool(scores, costs), 7)
+    assert [0, 1] == chosen(pool(scores, costs, overshoot=True), 7)
+    assert [0] == chosen(pool(scores, costs, overshoot=True), 5)
+    assert [] == chosen(pool(scores, costs, overshoot=True), 0)
 
 
 def test_images_of_one_price_are_chosen_without_loading_the_pool() -> None:

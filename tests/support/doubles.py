@@ -1,13 +1,16 @@
 """Stand-ins that many tests share: a watcher, a network and a companion of few lines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rayal.models.base import Outputs
 from rayal.models.companions.base import CompanionSpec, LearningCompanion
 from rayal.parts import find, names
+from rayal.selection.scored import Price
 
 
 class Silent:
@@ -56,3 +59,9 @@ class GuessSpec(CompanionSpec):
 def strategies_for(task: str) -> list[str]:
     """The names of the strategies that are defined for a task."""
     return [name for name in names("strategies") if task in find("strategies", name).tasks]
+
+
+def priced(ids: Sequence[str], costs: Sequence[float] | NDArray[np.floating]) -> Price:
+    """What each of these units costs."""
+    of = dict(zip(ids, costs, strict=True))
+    return lambda units: np.array([of[unit] for unit in units], float)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from rayal.cycle.offer import Market
 from rayal.data.datasets.base import Card, Store
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import build, last_layer, save_weights
 from rayal.models.card import ModelCard
 from rayal.signals.signal import SIGNALS, Width
 from rayal.storage.folder import Json
-from rayal.strategies._regions import RegionStrategy
 from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
 from rayal.workflows.plan.probe import Probe, measure
@@ -97,16 +97,12 @@ def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
 
 def _prices(x: Experiment, store: Store) -> Prices:
     """Of some images of the pool."""
-    if x.budget.unit == "samples":
-        return Prices()
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
     some = [ids[i] for i in np.linspace(0, len(ids) - 1, min(len(ids), PRICED)).astype(int)]
-    clicks = float(x.oracle.costs(store, some).sum())
-    image = max(1.0, clicks / len(some))
-    if not isinstance(x.strategy, RegionStrategy):
-        return Prices(image, image)
-    regions = sum(len(found) for found in x.oracle.regions(store, some).values())
-    return Prices(image, max(1.0, clicks / max(1, regions)))
+    market = Market(x, store, bought=())
+    cost, units = float(market.costs(some).sum()), list(x.strategy.units(some, market.regions))
+    image, unit = (max(1.0, cost / max(1, count)) for count in (len(some), len(units)))
+    return Prices(image, unit, parts=not set(some).issuperset(units))
 
 
 def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:

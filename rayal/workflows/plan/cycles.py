@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from rayal.data.card import Card
 from rayal.experiment.experiment import Experiment
-from rayal.strategies._regions import RegionStrategy
 from rayal.training.feed import batch_ends
 
 ROUNDING = 1e-9  # of a sum of prices
@@ -38,6 +37,8 @@ class Prices(NamedTuple):
     """For the images before the first training."""
     unit: float = 1.0
     """For what the strategy chooses: images too, or regions of these."""
+    parts: bool = False
+    """Whether what it chooses is a part of an image, the rest of which stays on offer."""
 
 
 ONE_EACH = Prices()
@@ -48,14 +49,13 @@ def plan_cycles(x: Experiment, card: Card, prices: Prices = ONE_EACH) -> Iterato
     which regions are bought, as if each region were of another one."""
     scheme, first = x.scheme, min(card.pool, _bought(x, x.budget.initial, prices.image))
     labels, spent, worth = first, first * prices.image, card.pool * prices.image
-    by_region = isinstance(x.strategy, RegionStrategy)
     for cycle in count():
         ends = batch_ends(labels, scheme.batch_size, x.compute.train_workers)
         done = x.budget.is_spent(cycle, spent)
-        unlabeled = card.pool - (first if by_region else labels)
+        unlabeled = card.pool - (first if prices.parts else labels)
         scored = 0 if done else min(x.candidates or unlabeled, unlabeled)
         left = _bought(x, min(x.budget.due(cycle), worth) - spent, prices.unit)
-        bought = 0 if done else left if by_region and scored else min(left, scored)
+        bought = 0 if done else left if prices.parts and scored else min(left, scored)
         yield Cycle(
             cycle=cycle,
             labels=labels,

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayal.cycle import shard_file
-from rayal.cycle.checked import positions, seen_by
+from rayal.cycle.checked import chosen, seen_by
 from rayal.cycle.ranking import keyed, ranked, scored
 from rayal.cycle.select import scratch_folder
 from rayal.errors import DataError, UsageError
@@ -141,13 +141,13 @@ def _own_select(
     pools = shard_file.load(done.folder, done.result, kept, labeled, [column], place)
     pool = seen_by(r.strategy, pools[column])
     if costs is not None:
-        pool = replace(pool, costs=costs.of(pool.ids))
-    chosen = positions(r.strategy.select, r.name, pool, r.budget, rng)
+        pool = replace(pool, price=costs.of)
+    units, cost = chosen(r.strategy, r.strategy.select, r.name, pool, r.budget, rng)
     return Selection(
-        list(pool.ids[chosen]),
-        None if pool.scores is None else pool.scores[chosen].tolist(),
-        [f"{r.name} pick {number}" for number in range(1, len(chosen) + 1)],
-        float(pool.costs[chosen].sum()),
+        units,
+        pool.scores_of(units),
+        [f"{r.name} pick {number}" for number in range(1, len(units) + 1)],
+        cost,
         {"labeled": len(labeled)},
     )
 
