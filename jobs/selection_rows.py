@@ -15,7 +15,7 @@ from rayal.cycle import shard_file
 from rayal.cycle.ranking import highest
 from rayal.selection.scored import Scored, tie_secret
 from rayal.storage.folder import Folder, Json
-from rayal.strategies.badge import BADGE
+from rayal.strategies.badge import Badge
 from rayal.strategies.base import Strategy
 from rayal.strategies.core_set import CoreSet
 
@@ -121,7 +121,7 @@ def dense_work(units: int, classes: int, width: int, picks: int) -> Callable[[],
 
 
 def _draw(pool: Scored, picks: int) -> NDArray[np.intp]:
-    return _positions(BADGE(), pool, picks)
+    return _positions(Badge(), pool, picks)
 
 
 def _positions(strategy: Strategy, pool: Scored, picks: int) -> NDArray[np.intp]:

@@ -31,7 +31,7 @@ from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 
-class BADGE(Strategy):
+class Badge(Strategy):
     """k-means++ seeding over (p - e_y) (x) a: unsure, and different from each other."""
 
     keeps: ClassVar[frozenset[SignalName]] = frozenset({"features", "probs"})

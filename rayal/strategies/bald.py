@@ -17,7 +17,7 @@ from rayal.signals.signal import SignalName
 from rayal.strategies.base import PixelStrategy
 
 
-class BALD(PixelStrategy):
+class Bald(PixelStrategy):
     """H(mean_t p_t) - mean_t H(p_t) over passes t with dropout on, in nats: 0 when all agree.
 
     However unsure they are; at most ln C.

@@ -29,7 +29,7 @@ from rayal.strategies.base import PixelStrategy
 FirstCycle = Literal["smallest_vs_random_init", "largest_vs_init", "entropy", "random"]
 
 
-class COD(PixelStrategy):
+class Cod(PixelStrategy):
     """1/2 sum_c (p_c - p'_c)^2 between the current and the last cycle's model: 0 to 1."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset(

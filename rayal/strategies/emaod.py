@@ -19,7 +19,7 @@ from rayal.strategies.base import PixelStrategy
 from rayal.strategies.cod import output_discrepancy
 
 
-class EMAOD(PixelStrategy):
+class Emaod(PixelStrategy):
     """1/2 sum_c (p_c - p~_c)^2 between the model and its moving average: 0 to 1.
 
     The average spans about 1 / (1 - alpha) updates: after a last phase at a low learning rate that

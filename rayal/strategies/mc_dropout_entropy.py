@@ -17,7 +17,7 @@ from rayal.signals.signal import SignalName
 from rayal.strategies.base import PixelStrategy
 
 
-class MCDropoutEntropy(PixelStrategy):
+class McDropoutEntropy(PixelStrategy):
     """H(mean_t p_t) over passes t with dropout on, in nats: 0 when certain, ln C when uniform."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"mc_log_probs"})

@@ -18,7 +18,7 @@ from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 
-class MCVariationRatio(Strategy):
+class McVariationRatio(Strategy):
     """1 - f/T, f of T passes with dropout predicting the most frequent class: 0 when unanimous."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"mc_log_probs"})

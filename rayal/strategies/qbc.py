@@ -34,7 +34,7 @@ from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 
-class QBC(Strategy):
+class Qbc(Strategy):
     """H(mean_t p_t) - mean_t H(p_t) over the members t, in nats: 0 when all agree, at most ln C.
 
     Of a dense task its sum over the pixels of the most uncertain patches.

@@ -39,7 +39,7 @@ from rayal.selection.scored import Scored, spend
 from rayal.strategies._features import OnFeatures
 
 
-class TypiClust(OnFeatures):
+class Typiclust(OnFeatures):
     """Units in dense places of the feature space, from as many clusters as there are labels."""
 
     max_clusters: int = Field(default=500, ge=1)

@@ -11,7 +11,7 @@ from rayal.errors import DataError
 from rayal.selection.scored import Scored
 from rayal.storage.ids import Ids
 from rayal.strategies import badge
-from rayal.strategies.badge import BADGE, Gradients, draw_far, errors
+from rayal.strategies.badge import Badge, Gradients, draw_far, errors
 from tests.support.doubles import priced
 
 
@@ -40,7 +40,7 @@ def pool_of(probs: np.ndarray, features: np.ndarray, costs: np.ndarray | None = 
 
 
 def select(pool: Scored, budget: float, seed: int = 0) -> list[int]:
-    return pool.places(BADGE().select(pool, budget, np.random.default_rng(seed))).tolist()
+    return pool.places(Badge().select(pool, budget, np.random.default_rng(seed))).tolist()
 
 
 def test_hand_values():

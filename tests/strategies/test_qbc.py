@@ -15,11 +15,11 @@ from torch import Tensor
 from rayal.selection.scored import Scored, take_highest
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.ids import Ids
-from rayal.strategies.qbc import QBC, most_uncertain
+from rayal.strategies.qbc import Qbc, most_uncertain
 from tests.support.doubles import Says, priced
 
 
-def score(strategy: QBC, members: Tensor, valid: Tensor | None = None) -> Tensor:
+def score(strategy: Qbc, members: Tensor, valid: Tensor | None = None) -> Tensor:
     """The scores of an ensemble whose members say these logits, S N C H W, at every pixel."""
     first, *others = (Says(logits).eval() for logits in members)
     ids = [f"unit-{i}" for i in range(members.shape[1])]
@@ -52,14 +52,14 @@ PICTURE = drawn(
 @pytest.mark.parametrize(("top", "pixels"), [(1, 3), (2, 4), (4, 6), (9, 6), (100, 6)])
 def test_patches_by_hand(top: int, pixels: int) -> None:
     """The value of an image is the sum over its most uncertain patches, edges included."""
-    found = score(QBC(patch=2, top=top), disputed(PICTURE))
+    found = score(Qbc(patch=2, top=top), disputed(PICTURE))
 
     assert [pixels * math.log(2)] == pytest.approx(found.tolist())
 
 
 def test_a_patch_larger_than_the_image_is_all_of_it() -> None:
     """Reduced images would have no score."""
-    assert [6 * math.log(2)] == pytest.approx(score(QBC(), disputed(PICTURE)).tolist())
+    assert [6 * math.log(2)] == pytest.approx(score(Qbc(), disputed(PICTURE)).tolist())
 
 
 def test_agrees_with_a_loop() -> None:
@@ -82,17 +82,17 @@ def test_agrees_with_a_loop() -> None:
             sums[patch] = sums.get(patch, 0.0) + divergence(n, y, x)
         expected.append(sum(sorted(sums.values())[-4:]))
 
-    assert expected == pytest.approx(score(QBC(patch=3, top=4), members).tolist(), rel=1e-5)
+    assert expected == pytest.approx(score(Qbc(patch=3, top=4), members).tolist(), rel=1e-5)
     two = members[:2]
     scipys = jensenshannon(*two.double().softmax(2).movedim(2, 0).numpy().swapaxes(0, 1)) ** 2
-    assert scipys.sum((1, 2)) == pytest.approx(score(QBC(), two).numpy(), rel=1e-5)
+    assert scipys.sum((1, 2)) == pytest.approx(score(Qbc(), two).numpy(), rel=1e-5)
 
 
 def test_members_that_agree_leave_nothing() -> None:
     """However unsure they are (methods, Sec. 20)."""
     one = torch.randn(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 
-    assert score(QBC(), one.expand(5, -1, -1, -1, -1)).abs().max() < 1e-12
+    assert score(Qbc(), one.expand(5, -1, -1, -1, -1)).abs().max() < 1e-12
 
 
 def test_filling_is_not_of_the_image() -> None:
@@ -101,7 +101,7 @@ def test_filling_is_not_of_the_image() -> None:
     valid = torch.zeros_like(whole)
     valid[0, :5, :5] = True
     valid[1, :2, :3] = True
-    strategy = QBC(patch=2, top=3)
+    strategy = Qbc(patch=2, top=3)
     padded = score(strategy, disputed(whole), valid)
 
     cut = [score(strategy, disputed(whole[:1, :h, :w])).item() for h, w in ((5, 5), (2, 3))]
@@ -123,7 +123,7 @@ def pool(scores: np.ndarray, costs: np.ndarray, overshoot: bool = False) -> Scor
 
 def chosen(units: Scored, budget: float, seed: int = 0) -> list[int]:
     """Positions."""
-    return units.places(QBC().select(units, budget, rng(seed))).tolist()
+    return units.places(Qbc().select(units, budget, rng(seed))).tolist()
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -163,7 +163,7 @@ def test_the_order_of_the_pool_does_not_choose() -> None:
     shuffled = Scored(units.ids[order], scores[order], units.price)
 
     chosen = [
-        list(QBC().select(each, 30, rng(seed))) for seed in (0, 1) for each in (units, shuffled)
+        list(Qbc().select(each, 30, rng(seed))) for seed in (0, 1) for each in (units, shuffled)
     ]
     assert chosen[0] == chosen[1] and chosen[2] == chosen[3] and chosen[0] != chosen[2]
 
@@ -180,4 +180,4 @@ def test_overshoot_adds_the_best_that_is_left() -> None:
 
 def test_images_of_one_price_are_chosen_without_loading_the_pool() -> None:
     """A pool of millions would have to fit the memory of the driver."""
-    assert QBC().ranks() and not QBC().ranks(one_price=False)
+    assert Qbc().ranks() and not Qbc().ranks(one_price=False)

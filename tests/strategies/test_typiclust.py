@@ -10,7 +10,7 @@ from rayal.selection.distances import Grid
 from rayal.selection.scored import Scored
 from rayal.storage.ids import Ids
 from rayal.strategies import typiclust
-from rayal.strategies.typiclust import TypiClust, k_means, mean_distances
+from rayal.strategies.typiclust import Typiclust, k_means, mean_distances
 from tests.support.doubles import priced
 
 
@@ -27,7 +27,7 @@ def pool_of(
 
 
 def select(pool: Scored, budget: float, seed: int = 0, **fields) -> list[int]:
-    strategy = TypiClust(**{"normalise": False, "neighbours": 2, **fields})
+    strategy = Typiclust(**{"normalise": False, "neighbours": 2, **fields})
     return pool.places(strategy.select(pool, budget, np.random.default_rng(seed))).tolist()
 
 
@@ -158,8 +158,8 @@ def test_features_come_from_a_file(tmp_path):
     named = pool_of(np.zeros((21, 2), np.float16))
     pool = Scored(named.ids, None, named.price)
 
-    assert TypiClust(features=str(path)).kept() == frozenset()
-    assert TypiClust().kept() == {"features"}
+    assert Typiclust(features=str(path)).kept() == frozenset()
+    assert Typiclust().kept() == {"features"}
     assert select(pool, 2, features=str(path)) == [middles[1], middles[0]]
 
 

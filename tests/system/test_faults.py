@@ -57,7 +57,7 @@ from rayal.signals.signal import SIGNAL_NAMES
 from rayal.storage import lock
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy
-from rayal.strategies.cod import COD
+from rayal.strategies.cod import Cod
 from rayal.workflows import run
 from tests.support import scenes
 from tests.support.doubles import GuessSpec, Silent, strategies_for
@@ -67,7 +67,7 @@ KILLED_RUN = Path(__file__).parents[1] / "support" / "killed_run.py"
 ONE_THREAD = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1, "checkpoint_seconds": 0}
 
 
-class Guessing(COD):
+class Guessing(Cod):
     """COD with a companion: a run with every kind of file."""
 
     def companions(self) -> tuple[CompanionSpec, ...]:
@@ -987,7 +987,7 @@ def test_scoring_twice_is_the_same(tiny: Callable[..., Experiment], tmp_path: Pa
 
 def test_a_second_process_is_refused(guessing: Experiment, process: Runs, tmp_path: Path) -> None:
     """Two drivers would write one run (J01)."""
-    x = guessing.model_copy(update={"strategy": COD()})
+    x = guessing.model_copy(update={"strategy": Cod()})
     with run.opened(x, str(tmp_path)):
         second = process(x, tmp_path)
 
