@@ -1,4 +1,4 @@
-"""What strategies select themselves, and what is refused; positions also in test_loop.py."""
+"""What strategies select themselves, and what is refused; also in test_loop.py."""
 
 from dataclasses import replace
 from functools import partial
