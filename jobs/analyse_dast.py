@@ -51,8 +51,9 @@ BLOCK = 2**22
 
 def statistics_of(study: Study, cycle: int, network: nn.Module) -> ClassStatistics:
     """What the features of a cycle's training were, by class."""
-    spec = study.x.companions().get(ClassStatisticsSpec.name)
-    if not isinstance(spec, ClassStatisticsSpec):
+    specs = (each for each in study.x.companions() if isinstance(each, ClassStatisticsSpec))
+    spec = next(specs, None)
+    if spec is None:
         raise UsageError(
             f"{study.url} kept no class statistics; analyse a run of scheme isda or strategy epmcm"
         )

@@ -27,7 +27,7 @@ from rayal.experiment import config
 from rayal.report.curves import COLOURS, DOTS, INK, LINES, PANEL
 from rayal.report.statistics import interval
 from rayal.runs.record import Record, find_records
-from rayal.runs.trackers.mlflow import MLflow
+from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage.folder import storage_errors
 
 Runs = Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")]
@@ -71,10 +71,10 @@ class Results:
         """Adds all files to each record's MLflow run, where it has one; says where."""
         for record in () if skip else records:
             own = config.resolved(record.experiment()).tracking
-            tracker = own if isinstance(own, MLflow) else None
+            tracker = own if isinstance(own, Mlflow) else None
             if uri is not None:
                 name = {"experiment": tracker.experiment} if tracker else {}
-                tracker = MLflow(uri=uri, **name)
+                tracker = Mlflow(uri=uri, **name)
             if tracker and tracker.log_artifacts(record, self.files):
                 print(f"{record.folder.url}  its MLflow run has the files in analysis/")
 

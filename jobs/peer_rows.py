@@ -20,7 +20,7 @@ from torch import Tensor
 from rayal.selection.distances import Rows
 from rayal.selection.scored import Scored, take_highest
 from rayal.signals.committee import disagreement
-from rayal.strategies.badge import BADGE
+from rayal.strategies.badge import Badge
 from rayal.strategies.base import Strategy
 from rayal.strategies.entropy import Entropy
 from rayal.strategies.margin import Margin
@@ -57,7 +57,7 @@ def activeml(runs: int, units: int, picks: int) -> list[Row]:
     ran = race(
         "peers, badge",
         runs,
-        rayal=lambda: BADGE().select(pool, picks, np.random.default_rng(0)),
+        rayal=lambda: pool.places(Badge().select(pool, picks, np.random.default_rng(0))),
         peer=partial(_query, "Badge", given, features, picks),
     )
     ours, theirs = (
@@ -95,7 +95,7 @@ def _highest(strategy: Strategy, pool: Scored, picks: int) -> NDArray[np.intp]:
     signals: Any = SimpleNamespace(probs=probs, log_probs=probs.log())
     values = strategy.score(signals)
     assert isinstance(values, Tensor)
-    scored = Scored(pool.ids, values.double().numpy(), pool.costs)
+    scored = Scored(pool.ids, values.double().numpy())
     return take_highest(scored, picks, np.random.default_rng(0))
 
 

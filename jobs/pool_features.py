@@ -72,7 +72,7 @@ def unscored(kept: Mapping[str, Rows], labeled: Mapping[str, Rows] | None = None
         Ids([f"{name}-{unit:06d}" for unit in range(number)])
         for name, number in (("unit", units), ("labeled", of_labeled))
     )
-    return Scored(ids, None, np.ones(units), kept, labeled_ids, labeled or {})
+    return Scored(ids, None, kept=kept, labeled_ids=labeled_ids, labeled=labeled or {})
 
 
 def _train(model: nn.Module, images: Tensor, labels: Tensor) -> None:

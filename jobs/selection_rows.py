@@ -16,7 +16,8 @@ from rayal.cycle.ranking import highest
 from rayal.runs.results import Pass
 from rayal.selection.scored import Scored, tie_secret
 from rayal.storage.folder import Folder
-from rayal.strategies.badge import BADGE
+from rayal.strategies.badge import Badge
+from rayal.strategies.base import Strategy
 from rayal.strategies.core_set import CoreSet
 
 SHARD = 100_000
@@ -32,7 +33,7 @@ def core_set(
     centres, points = features[:labeled], features[labeled:]
     pool = unscored({"features": points}, {"features": centres})
     sides: dict[str, Callable[[], object]] = {
-        "rayal": lambda: CoreSet().select(pool, picks, np.random.default_rng(0)),
+        "rayal": lambda: _positions(CoreSet(), pool, picks),
         "plain": lambda: baselines.plain_greedy(points, centres, picks),
     }
     if baselines.installed("lightly_mundig"):
@@ -121,7 +122,14 @@ def dense_work(units: int, classes: int, width: int, picks: int) -> Callable[[],
 
 
 def _draw(pool: Scored, picks: int) -> NDArray[np.intp]:
-    return BADGE().select(pool, picks, np.random.default_rng(0))
+    return _positions(Badge(), pool, picks)
+
+
+def _positions(strategy: Strategy, pool: Scored, picks: int) -> NDArray[np.intp]:
+    """Where in the pool the units are that it selects."""
+    places = pool.places(strategy.select(pool, picks, np.random.default_rng(0)))
+    assert places is not None
+    return places
 
 
 def topk(options: argparse.Namespace, units: int = 10**7, picks: int = 10_000) -> list[Row]:

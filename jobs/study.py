@@ -31,7 +31,7 @@ from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Evaluated, Trained
 from rayal.runs.results import Scored as ScoredPass
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
+from rayal.signals.signal import SignalName
 from rayal.storage.folder import FileLocation, Folder
 from rayal.training.augment import normalise
 

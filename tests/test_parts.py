@@ -1,6 +1,7 @@
 """rayal/parts.py: finding parts by file name, building them, plugins, paths."""
 
 import sys
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,18 @@ from pydantic import Field, ValidationError
 
 from rayal import parts
 from rayal.errors import UsageError
-from rayal.parts import Component, Location, Part, Settings, Written, build, find, names, suggest
+from rayal.parts import (
+    PACKAGES,
+    Component,
+    Location,
+    Part,
+    Settings,
+    Written,
+    build,
+    find,
+    names,
+    suggest,
+)
 
 PLUGIN = """
 from rayal.parts import Component
@@ -47,6 +59,19 @@ def test_a_file_is_a_part() -> None:
     assert "simulated" in names("oracles")
     assert "Simulated" == find("oracles", "simulated").__name__
     assert "simulated" == find("oracles", "simulated").part_name()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in PACKAGES for name in names(kind)]
+)
+def test_a_class_is_called_like_its_file(kind: str, name: str) -> None:
+    """Whoever knows a part from YAML could not guess its import: `mc_dropout_entropy` is
+    `McDropoutEntropy`, and `none`, which is no name for a class, is `NoneTracker`."""
+    words = [word.capitalize() for word in name.split("_")]
+    contract = find(kind, name).__mro__[1].__name__
+    expected = "".join(words)
+
+    assert (expected + contract if iskeyword(expected) else expected) == find(kind, name).__name__
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,18 @@
 """What strategies with a `select` of their own choose, checked: a user's own strategy may be wrong,
 and must not be able to spend the budget on nonsense."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayal.cycle.offer import Market
 from rayal.errors import DataError, RayalError
 from rayal.labeling.regions import place_of
 from rayal.selection.scored import Scored
-from rayal.strategies._regions import RegionStrategy
-from rayal.strategies.base import Strategy
+from rayal.storage.ids import Ids, Places
+from rayal.strategies.base import Select, Strategy
 
 
 def seen_by(strategy: Strategy, pool: Scored) -> Scored:
@@ -27,58 +26,40 @@ def seen_by(strategy: Strategy, pool: Scored) -> Scored:
     )
 
 
-def positions(
-    strategy: Strategy, name: str, pool: Scored, budget: float, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """The positions in `pool` that a strategy selects. Raises DataError for what is no choice, or
-    not within the budget."""
-    with _blamed(name):
-        picks = np.asarray(strategy.select(pool, budget, rng))
-    if picks.ndim != 1 or not np.issubdtype(picks.dtype, np.integer):
-        raise DataError(
-            f"strategy {name!r} selected {picks.dtype} of shape {picks.shape}: "
-            "select returns one position per unit"
-        )
-    if len(picks) and (picks.min() < 0 or picks.max() >= len(pool.ids)):
-        raise DataError(f"strategy {name!r} selected a position outside 0..{len(pool.ids) - 1}")
-    if len(np.unique(picks)) < len(picks):
-        raise DataError(f"strategy {name!r} selected a unit twice")
-    _check_spent(name, pool.costs[picks], budget, pool.overshoot)
-    least = min(len(pool.ids), int(budget // pool.costs.max(initial=1.0)))
-    if len(picks) < least:  # nothing selected would pass for the end of the pool
-        raise DataError(
-            f"strategy {name!r} selected {len(picks)} units, the budget buys {least} or more"
-        )
-    return picks
-
-
-def regions(
-    strategy: RegionStrategy,
+def chosen(
+    strategy: Strategy,
+    select: Select,
     name: str,
     pool: Scored,
-    market: Market,
     budget: float,
     rng: np.random.Generator,
 ) -> tuple[list[str], float]:
-    """The regions that a strategy selects, as units, and what they cost; raises as `positions`."""
+    """The units that a strategy selects, and what they cost. Raises DataError for what is not on
+    offer, or not within the budget."""
     with _blamed(name):
-        units = list(strategy.select_regions(pool, budget, rng))
+        units = list(select(pool, budget, rng))
     if wrong := [unit for unit in units if not isinstance(unit, str)]:
         raise DataError(
-            f"strategy {name!r} selected {wrong[0]!r:.80}: select_regions returns units such as"
-            " 'street/0'"
+            f"strategy {name!r} selected {wrong[0]!r:.80}: select returns units, of images their"
+            " ids: pool.ids[positions]"
         )
     if len(set(units)) < len(units):
-        raise DataError(f"strategy {name!r} selected a region twice")
-    offered, costs = set(pool.ids), list[float]()
-    for unit in units:
-        place = place_of(unit, offered)
-        left = {} if place is None else market.regions(place.image)
-        if place is None or place.number not in left:
-            raise DataError(f"strategy {name!r} selected {unit!r}, which is no region on offer")
-        costs.append(left[place.number].clicks)
-    _check_spent(name, np.array(costs), budget, pool.overshoot)
-    return units, float(sum(costs))
+        raise DataError(f"strategy {name!r} selected a unit twice")
+    _check_on_offer(strategy, name, pool, units)
+    costs = pool.price(Ids(units))
+    _check_spent(name, costs, budget, pool.overshoot)
+    _check_enough(strategy, name, pool, costs, budget)
+    return units, float(costs.sum())
+
+
+def _check_on_offer(strategy: Strategy, name: str, pool: Scored, units: Sequence[str]) -> None:
+    named = Places(Ids({each for unit in units for each in (unit, unit.rpartition("/")[0])}))
+    images = set(pool.ids[named.has(pool.ids)])  # of all of them, these may be meant
+    places = [place_of(unit, images) for unit in units]
+    meant = dict.fromkeys(place.image for place in places if place is not None)
+    offered = set(strategy.units(meant, pool.regions))
+    if wrong := [unit for unit in units if unit not in offered]:
+        raise DataError(f"strategy {name!r} selected {wrong[0]!r}, which is not on offer")
 
 
 def _check_spent(name: str, costs: NDArray[np.float64], budget: float, overshoot: bool) -> None:
@@ -92,6 +73,21 @@ def _check_spent(name: str, costs: NDArray[np.float64], budget: float, overshoot
         over = len(spent) > 0 and spent[-1] > budget
     if over:
         raise DataError(f"strategy {name!r} spent {spent[-1]:g} of {budget:g}")
+
+
+def _check_enough(
+    strategy: Strategy, name: str, pool: Scored, costs: NDArray[np.float64], budget: float
+) -> None:
+    """Raises DataError where fewer were bought than the budget is for, were all units as dear as
+    the dearest: nothing selected would pass for the end of the pool."""
+    if len(costs) >= budget // costs.max(initial=1.0):
+        return  # the others need not be priced
+    offered = Ids(strategy.units(pool.ids, pool.regions))
+    least = min(len(offered), int(budget // pool.price(offered).max(initial=1.0)))
+    if len(costs) < least:
+        raise DataError(
+            f"strategy {name!r} selected {len(costs)} units, the budget buys {least} or more"
+        )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +15,7 @@ from rayal.data.masks import LabelValue
 from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import Place, place_of
-from rayal.selection.scored import bought
+from rayal.selection.scored import Scored, bought
 
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
@@ -37,6 +38,10 @@ class Market:
     def costs(self, units: Sequence[str]) -> NDArray[np.float64]:
         """What each unit costs."""
         return np.ones(len(units)) if self.one_price else self.oracle.costs(self.store, units)
+
+    def offered(self, pool: Scored) -> Scored:
+        """The candidates with what they, and what is left of them, cost."""
+        return replace(pool, price=self.costs, regions=self.regions, overshoot=self.overshoot)
 
     def affordable(self, units: Sequence[str], budget: float) -> tuple[int, float]:
         """How many of these units, bought one after the other, the budget is for, and their cost.

@@ -1,9 +1,8 @@
 """The worker of the scoring pass: opens a job's models once, then scores shard after shard."""
 
-from collections.abc import Mapping
 from functools import partial
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,16 +18,14 @@ from rayal.data.pool import Images
 from rayal.data.tasks.base import Task
 from rayal.errors import DataError, RayalError, StorageError, UsageError
 from rayal.models.base import build, load_weights, placed, restore
-from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.companions.base import Companion, Companions, CompanionSpec
 from rayal.models.companions.teacher import Teacher
 from rayal.randomness import derive
 from rayal.runs.results import ScoredShard
-from rayal.signals.batch import Networks, Reference, SignalName, Signals, forward
+from rayal.signals.batch import Networks, Reference, Signals, forward
 from rayal.storage.folder import FileLocation, Folder
 from rayal.strategies.base import Strategy
 from rayal.training.augment import normalise
-
-NO_IMAGES: frozenset[SignalName] = frozenset({"noise"})
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -44,7 +41,7 @@ class Scorer:
     def reads_images(self) -> bool:
         """Whether any strategy looks at the images; where all are raw, random reads none."""
         job = self.job
-        looks = any((s.needs | s.kept()) - NO_IMAGES for s in job.strategies.values())
+        looks = any("pixels" in s.requires() for s in job.strategies.values())
         return looks or not job.images.raw or job.keeps_probs or job.keeps_predicted
 
     def read(self, task: ShardTask) -> pa.Table:
@@ -110,9 +107,7 @@ class Scorer:
         )
         columns: dict[str, Tensor] = {}
         for name, strategy in job.strategies.items():
-            view = signals.declared_by(
-                name, strategy.needs | strategy.kept(), strategy.reference(job.cycle)
-            )
+            view = signals.declared_by(name, strategy.signals(), strategy.reference(job.cycle))
             score = _score(name, strategy, view, job.task)
             if score is not None:
                 columns[f"score.{name}"] = score[: len(ids)].double()
@@ -155,7 +150,7 @@ class Scorer:
 
     def _previous_probs(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
         """What the last cycle's model says, N C, as a pass keeps it."""
-        job, model, parts = self.job, self._reference("previous", {}), []
+        job, model, parts = self.job, self._reference("previous", Companions()), []
         for start in range(0, len(images), job.batch):
             batch = images[start : start + job.batch]
             filled = torch.from_numpy(_filled(batch, job.batch - len(batch))).to(self.device)
@@ -167,9 +162,9 @@ class Scorer:
     def _networks(self) -> Networks:
         job, model = self.job, self._restored(self.job.weights)
         strategies = job.strategies.values()
-        specs = {spec.name: spec for strategy in strategies for spec in strategy.companions()}
-        companions = {name: self._companion(spec, model) for name, spec in sorted(specs.items())}
-        ensemble = any("ensemble_log_probs" in s.needs | s.kept() for s in strategies)
+        specs = {type(spec): spec for strategy in strategies for spec in strategy.companions()}
+        companions = Companions((spec, self._companion(spec, model)) for spec in specs.values())
+        ensemble = any("ensemble" in s.requires() for s in strategies)
         references = {s.reference(job.cycle) for s in strategies}
         if job.previous_scores is not None:
             references.discard("previous")
@@ -189,10 +184,11 @@ class Scorer:
         load_weights(companion, self.job.companions[spec.name].read())
         return companion.to(self.device).eval()
 
-    def _reference(self, name: Reference, companions: Mapping[str, Companion]) -> nn.Module:
+    def _reference(self, name: Reference, companions: Companions) -> nn.Module:
         job = self.job
         if name == "teacher":
-            return cast(Teacher, companions["teacher"]).network
+            (teacher,) = (each for each in companions if isinstance(each, Teacher))
+            return teacher.network
         if name == "previous":
             assert job.previous is not None, "cycle 0 has no previous model"
             return self._restored(job.previous)

@@ -1,7 +1,6 @@
 """The select stage: what the strategy chooses, and what its observers would have chosen."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from itertools import count, repeat
 from pathlib import Path
 from tempfile import gettempdir
@@ -22,8 +21,7 @@ from rayal.selection.scored import Scored, ranking, tie_secret
 from rayal.storage import csv_file
 from rayal.storage.folder import FileLocation, Folder
 from rayal.storage.ids import Ids, Places
-from rayal.strategies._regions import RegionStrategy
-from rayal.strategies.base import Strategy
+from rayal.strategies.base import Select, Strategy
 
 
 def choose(
@@ -61,10 +59,11 @@ def choose(
     if others:
         kept = {signal for each in others.values() for signal in each.kept()}
         place = scratch_folder(out)
-        pools = scores.load(scored, result, kept, labeled, trained, others, place)
+        pools = scores.load(scored, result, kept, labeled, others, place)
         for name, strategy in others.items():
-            pool = replace(seen_by(strategy, pools[name]), overshoot=market.overshoot)
-            picks[name] = _of_one(strategy, name, pool, market, budget, rngs[name])
+            pool = market.offered(seen_by(strategy, pools[name]))
+            select = strategy.selector(trained)
+            picks[name] = _of_one(strategy, select, name, pool, market, budget, rngs[name])
     main = next(iter(strategies))
     chosen = picks[main]
     values = repeat(None) if chosen.scores is None else chosen.scores
@@ -76,7 +75,7 @@ def choose(
         sold_out=not chosen.ids and _is_sold_out(x, result, pools.get(main), market),
         agreement=agreement(
             {name: set(picks[name].ids) for name in strategies},
-            {name for name, each in strategies.items() if isinstance(each, RegionStrategy)},
+            {name for name, pool in pools.items() if pool.places(picks[name].ids) is None},
         ),
     )
 
@@ -88,9 +87,7 @@ def _is_sold_out(x: Experiment, result: ScoredPass, pool: Scored | None, market:
     drawn = len(pool.ids) + len(result.bad)
     if x.candidates is not None and drawn >= x.candidates:
         return False  # another cycle draws others
-    if isinstance(x.strategy, RegionStrategy):
-        return not any(market.regions(image) for image in pool.ids)
-    return len(pool.ids) == 0
+    return not any(True for _ in x.strategy.units(pool.ids, market.regions))
 
 
 class Picks(NamedTuple):
@@ -120,6 +117,7 @@ def _highest(
 
 def _of_one(
     strategy: Strategy,
+    select: Select,
     name: str,
     pool: Scored,
     market: Market,
@@ -127,20 +125,13 @@ def _of_one(
     rng: np.random.Generator,
 ) -> Picks:
     """What a strategy chooses that does not only rank, or where units differ in cost."""
-    if isinstance(strategy, RegionStrategy):
-        pool = replace(pool, regions=market.regions)
-        units, cost = checked.regions(strategy, name, pool, market, budget, rng)
-        return Picks(units, None, cost)
     if strategy.ranks(market.one_price) and pool.scores is not None:
         order = ranking(pool.ids, pool.scores, rng)
         count, cost = market.affordable(pool.ids[order], budget)
-        chosen = order[:count]
+        units = list(pool.ids[order[:count]])
     else:
-        pool = replace(pool, costs=market.costs(pool.ids))
-        chosen = checked.positions(strategy, name, pool, budget, rng)
-        cost = float(pool.costs[chosen].sum())
-    values = None if pool.scores is None else pool.scores[chosen].tolist()
-    return Picks(list(pool.ids[chosen]), values, cost)
+        units, cost = checked.chosen(strategy, select, name, pool, budget, rng)
+    return Picks(units, pool.scores_of(units), cost)
 
 
 def scratch_folder(out: Folder | None) -> Path:

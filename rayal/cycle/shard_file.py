@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from rayal.errors import DataError, StorageError
 from rayal.runs.results import Pass
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
-from rayal.storage.folder import FileLocation, FileRecord, Folder, recorded, storage_errors
+from rayal.signals.signal import SignalName
+from rayal.storage.folder import FileRecord, Folder, recorded, storage_errors
 from rayal.storage.ids import Ids, Places
 
 OK = "ok"
@@ -135,12 +135,11 @@ def load(
     result: Pass,
     keeps: Collection[SignalName] = (),
     labeled: Collection[str] = (),
-    trained: Mapping[str, FileLocation] | None = None,
     names: Collection[str] | None = None,
     scratch: Path | None = None,
 ) -> dict[str, Scored]:
     """The scores of these strategies in a finished pass, or of all, sorted by id, undecodable units
-    left out; what the pass kept of `labeled` units is apart. `trained` is handed on.
+    left out; what the pass kept of `labeled` units is apart.
 
     What was kept goes to the disk of the folder `scratch`, where there is one: it may not fit the
     memory. Raises DataError for shards that differ in their columns.
@@ -161,11 +160,9 @@ def load(
         name: Scored(
             ids[pool],
             there[name].to_numpy()[pool] if name in there else None if tables else np.empty(0),
-            np.ones(len(pool)),
-            {signal: of_pool for signal, (of_pool, _) in kept.items()},
-            ids[seen],
-            {signal: of_seen for signal, (_, of_seen) in kept.items()},
-            trained or {},
+            kept={signal: of_pool for signal, (of_pool, _) in kept.items()},
+            labeled_ids=ids[seen],
+            labeled={signal: of_seen for signal, (_, of_seen) in kept.items()},
         )
         for name in names
     }

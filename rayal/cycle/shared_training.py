@@ -93,8 +93,8 @@ def key(job: TrainJob) -> str:
     x = job.experiment
     identity = x.identity()
     companions = {
-        n: [type(spec).__qualname__, spec.model_dump(mode="json")]
-        for n, spec in x.companions().items()
+        spec.name: [type(spec).__qualname__, spec.model_dump(mode="json")]
+        for spec in x.companions()
     }
     determines: dict[str, Any] = {
         "data": Store(job.store).card.fingerprint,

@@ -23,7 +23,7 @@ from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import build, load_weights, placed, restore, save_weights
 from rayal.models.card import ModelCard
-from rayal.models.companions.base import Companion
+from rayal.models.companions.base import Companions
 from rayal.randomness import Key, derive
 from rayal.runs.results import Trained
 from rayal.storage.folder import FileLocation, Folder
@@ -170,16 +170,17 @@ def _learner(job: TrainJob, place: Place, store: Store) -> Learner:
         model = build(x.model, *shape, seed=derive(*job.key, "init"))
     else:
         model = restore(x.model, *shape, job.start_from.read())
-    companions: dict[str, Companion] = {}
-    for name, spec in x.companions().items():
-        seed = derive(*job.key, "companion", name)
+    built = []
+    for spec in x.companions():
+        seed = derive(*job.key, "companion", spec.name)
         with _seeded(device, seed):
             companion = spec.build(model, shape[0], partial(fresh, seed=seed))
-        if name in job.companions_from:
-            load_weights(companion, job.companions_from[name].read())
-        companions[name] = placed(companion, device, x.scheme.precision)
+        if spec.name in job.companions_from:
+            load_weights(companion, job.companions_from[spec.name].read())
+        built.append((spec, placed(companion, device, x.scheme.precision)))
     model = placed(model, device, x.scheme.precision)
-    for companion in companions.values():
+    companions = Companions(built)
+    for companion in companions:
         companion.begin(model)
     return x.scheme.start(model, x.task, companions, job.cycle)
 
@@ -235,7 +236,7 @@ def _finish(diary: Diary, feed: Feed, learner: Learner, card: ModelCard) -> Trai
     weights = out.write("weights.safetensors", save_weights(learner.model, card.metadata()))
     companions = {
         name: out.write(f"companion-{name}.safetensors", save_weights(companion))
-        for name, companion in learner.companions.items()
+        for name, companion in learner.companions.named().items()
     }
     diary.checkpoints.clear()
     return Trained(

@@ -16,7 +16,6 @@ from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Component, Part, Settings, find, names
 from rayal.runs.trackers.base import Tracker
 from rayal.storage.folder import Folder
-from rayal.strategies._regions import RegionStrategy
 from rayal.strategies.base import Strategy, columns
 from rayal.training.base import TrainingScheme
 
@@ -171,11 +170,11 @@ class Experiment(Settings):
                 f"supports {', '.join(sorted(strategy.tasks))}, but the task is {task!r};"
                 f" choose one of: {', '.join(_fitting('strategies', task))}"
             )
-        elif isinstance(strategy, RegionStrategy) and not self.oracle.has_regions():
-            yield f"chooses regions, and oracle {self.oracle.part_name()!r} knows none; use clicks"
-        elif problem := strategy.unfit(self.task.part_name()):
+        elif problem := strategy.unfit(self.task, self.oracle):
             yield problem
-        if "ensemble_log_probs" in strategy.needs and self.ensemble < 2:
+        if "dense" in strategy.requires() and not self.task.dense:
+            yield "reads a signal of dense networks, which classify every pixel; use segmentation"
+        if "ensemble" in strategy.requires() and self.ensemble < 2:
             yield "needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
 
     def _different_companions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -206,12 +205,12 @@ class Experiment(Settings):
                         " use its other settings, or a scheme that trains with it",
                     )
 
-    def companions(self) -> dict[str, CompanionSpec]:
-        """What lives beside the model, by name: the scheme's, then the strategies'."""
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        """What lives beside the model, each once: the scheme's, then the strategies'."""
         specs = list(self.scheme.companions())
         for _, strategy in self._strategies():
             specs += strategy.companions()
-        return {spec.name: spec for spec in specs}
+        return tuple({type(spec): spec for spec in specs}.values())
 
     def scored(self) -> dict[str, Strategy]:
         """Every strategy of the pass by column: the one that selects first, then observers."""

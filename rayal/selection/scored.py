@@ -1,18 +1,37 @@
 """From scores to a choice: exact and deterministic, whatever the order the scores came in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rayal.errors import UsageError
 from rayal.randomness import derive, unit_keys
-from rayal.storage.folder import FileLocation
-from rayal.storage.ids import CHUNK, Ids
+from rayal.storage.ids import CHUNK, Ids, Places
 
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
+
+Price = Callable[[Ids], NDArray[np.float64]]
+"""What each of these units costs, in the budget's unit."""
+Regions = Callable[[str], "Mapping[int, Region]"]
+"""The regions of an image, by number."""
+
+
+def one_each(units: Ids) -> NDArray[np.float64]:
+    """The price where every unit costs 1."""
+    return np.ones(len(units))
+
+
+def unknown_regions(image: str) -> "Mapping[int, Region]":
+    """Raises UsageError: there is no oracle to ask."""
+    raise UsageError(
+        f"the regions of image {image!r} are known to the oracle of a run alone; choose regions in"
+        " a run"
+    )
 
 
 @dataclass(frozen=True)
@@ -21,7 +40,7 @@ class Scored:
 
     ids: Ids  # M
     scores: NDArray[np.float64] | None  # M, higher = label sooner; None for strategies without
-    costs: NDArray[np.float64]  # M, in the budget's unit
+    price: Price = one_each
     kept: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     """By signal name, M x width, float16: what the strategy's `kept` names. They may lie in a file:
     a copy of all of them may not fit the memory."""
@@ -29,12 +48,30 @@ class Scored:
     """L, the labeled units, sorted; empty unless the strategy `scans_labeled`."""
     labeled: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     """As `kept`, L x width, of the labeled units."""
-    trained: Mapping[str, FileLocation] = field(default_factory=dict)
-    """What the scored model was trained to: its `weights`, and each companion by name."""
-    regions: "Callable[[str], dict[int, Region]]" = field(default=lambda image: {})
-    """By number the regions of an image that are not bought, for strategies that choose these."""
+    regions: Regions = unknown_regions
+    """Of an image those that are not bought, for strategies that choose these."""
     overshoot: bool = False
     """Whether the unit at which the budget would be exceeded is still bought."""
+
+    @cached_property
+    def costs(self) -> NDArray[np.float64]:
+        """M, of the candidates, in the budget's unit; asked for once they are read."""
+        return self.price(self.ids)
+
+    def places(self, units: Sequence[str]) -> NDArray[np.intp] | None:
+        """The positions of these units; None where one is a region of a candidate."""
+        order = Places(Ids(units)).of(self.ids)
+        there = np.flatnonzero(order >= 0)
+        if len(there) < len(units):
+            return None
+        places = np.empty(len(units), np.intp)
+        places[order[there]] = there
+        return places
+
+    def scores_of(self, units: Sequence[str]) -> list[float] | None:
+        """Theirs; None for regions, and where the strategy gives no scores."""
+        places = self.places(units)
+        return None if places is None or self.scores is None else self.scores[places].tolist()
 
 
 def take_highest(pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:

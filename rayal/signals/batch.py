@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,35 +17,18 @@ from torch import Tensor, nn
 from rayal.data.pixels import on_grid, upsampled
 from rayal.errors import UsageError
 from rayal.models.base import Network, Outputs, Precision, Staged, computing
-from rayal.models.companions.base import Companion
+from rayal.models.companions.base import Companion, Companions, Makes
 from rayal.models.dense_network import DenseNetwork
 from rayal.randomness import unit_keys, unit_uniforms
 from rayal.signals.dropout import UnitNoise, dropout_layers, unit_dropout
 from rayal.signals.gradients import entropy_gradient_norms
-
-SignalName = Literal[
-    "images",
-    "model",
-    "grid_logits",
-    "grid_entropy",
-    "logits",
-    "log_probs",
-    "probs",
-    "features",
-    "layers",
-    "previous_probs",
-    "gradient_norms",
-    "mc_log_probs",
-    "ensemble_log_probs",
-    "companion",
-    "noise",
-]
-SIGNAL_NAMES: frozenset[SignalName] = frozenset(get_args(SignalName))
+from rayal.signals.signal import SIGNAL_NAMES, SignalName
 
 Reference = Literal["previous", "initial", "random", "teacher"]
 """The other model of `previous_probs`: the last cycle's; this run's own weights before its first
 training; a network of random weights that was never trained; or the teacher beside the model."""
 
+C = TypeVar("C", bound=Companion)
 T = TypeVar("T")
 
 
@@ -57,7 +40,7 @@ class Networks:
     references: Mapping[Reference, nn.Module] = field(default_factory=dict)
     members: Sequence[nn.Module] = ()
     """The ensemble's other members."""
-    companions: Mapping[str, Companion] = field(default_factory=dict)
+    companions: Companions = field(default_factory=Companions)
     seed: int = 0
     cycle: int = 0
     precision: Precision = "fp32"
@@ -169,9 +152,9 @@ class Signals:
         """S N C *: log softmax of each member's logits, the model's own first."""
         return self._declared("ensemble_log_probs", self._ensemble_log_probs)
 
-    def companion(self, name: str) -> Companion:
-        """What lived beside the model in training, in eval mode."""
-        return self._declared("companion", lambda: self._networks.companions[name])
+    def companion(self, spec: type[Makes[C]]) -> C:
+        """What a spec of this type put beside the model in training, in eval mode."""
+        return self._declared("companion", lambda: self._networks.companions.of(spec))
 
     def constant(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
         """The same for every batch of the pass: computed at its first use on each worker."""

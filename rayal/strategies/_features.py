@@ -11,7 +11,7 @@ from rayal.parts import Location
 from rayal.selection import feature_file
 from rayal.selection.distances import Made, Numbers, Rows, unit_length
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
+from rayal.signals.signal import SignalName
 from rayal.storage.ids import Ids
 from rayal.strategies.base import Strategy
 

@@ -17,7 +17,7 @@ Differences:
 - D^2 is brought up to date for many picks at once; `draw_far` says why the draws are still exact.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -27,23 +27,23 @@ from numpy.typing import NDArray
 from rayal.selection.distances import BLOCK, Grid, Made, Numbers, Rows, check_finite
 from rayal.selection.greedy import buy, tie_order
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 
-class BADGE(Strategy):
+class Badge(Strategy):
     """k-means++ seeding over (p - e_y) (x) a: unsure, and different from each other."""
 
     keeps: ClassVar[frozenset[SignalName]] = frozenset({"features", "probs"})
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
         if not len(pool.ids):
-            return np.empty(0, dtype=np.intp)
+            return []
         probs, features = pool.kept["probs"], pool.kept["features"]
         check_finite(pool.ids, probs, "probabilities")
         check_finite(pool.ids, features, "features")
         order = tie_order(pool, rng)
-        return buy(pool, draw_far(Gradients(probs, features), order, rng), budget)
+        return pool.ids[buy(pool, draw_far(Gradients(probs, features), order, rng), budget)]
 
 
 class Gradients:

@@ -11,12 +11,13 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
 from rayal.signals.committee import disagreement
-from rayal.strategies._pixels import PixelStrategy
+from rayal.signals.signal import SignalName
+from rayal.strategies.base import PixelStrategy
 
 
-class BALD(PixelStrategy):
+class Bald(PixelStrategy):
     """H(mean_t p_t) - mean_t H(p_t) over passes t with dropout on, in nats: 0 when all agree.
 
     However unsure they are; at most ln C.

@@ -1,17 +1,35 @@
-"""The contract of a strategy: what it needs to know, how it scores a batch, how it selects."""
+"""The contract of a strategy: what it needs to know, how it scores a batch, how it selects.
 
-from collections.abc import Collection, Iterable
-from typing import ClassVar
+A strategy subclasses `Strategy`; `PixelStrategy` where it has one number for each prediction, so
+that it is for pixels too; or `RegionStrategy`, where it chooses regions in place of images.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import model_validator
 from torch import Tensor
 
-from rayal.data.tasks.base import TaskName
+from rayal.data.pixels import Pixels, per_image
+from rayal.data.tasks.base import Task, TaskName
+from rayal.errors import UsageError
+from rayal.labeling.oracles.base import Oracle
+from rayal.labeling.regions import region_id, region_of
 from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Component
-from rayal.selection.scored import Scored, take_highest
-from rayal.signals.batch import Reference, SignalName, Signals
+from rayal.selection.greedy import tie_order
+from rayal.selection.scored import Regions, Scored, take_highest
+from rayal.signals.batch import Reference, Signals
+from rayal.signals.signal import Requirement, SignalName, required
+from rayal.storage.folder import FileLocation
+
+if TYPE_CHECKING:
+    from rayal.labeling.clicks import Region
+
+Select = Callable[[Scored, float, np.random.Generator], Sequence[str]]
+"""`Strategy.select`, or what stands in for it."""
 
 
 class Strategy(Component):
@@ -34,16 +52,24 @@ class Strategy(Component):
         """`keeps`, less what this configuration does without."""
         return self.keeps
 
+    def signals(self) -> frozenset[SignalName]:
+        """All that it reads: `needs`, and what it keeps."""
+        return self.needs | self.kept()
+
+    def requires(self) -> frozenset[Requirement]:
+        """What these signals require."""
+        return required(self.signals())
+
     def files(self) -> dict[str, str]:
         """Field -> file that decides what is selected: a run is tied to its content."""
         return {}
 
-    def unfit(self, task: str) -> str | None:
+    def unfit(self, task: Task, oracle: Oracle) -> str | None:
         """None, or why it cannot be used as it is configured, although `tasks` holds the task."""
         return None
 
     def check(self, ids: Collection[str]) -> None:
-        """Raises what is wrong for these units whatever the model: asked before any training."""
+        """Raises what is wrong for these images whatever the model: asked before any training."""
 
     def reference(self, cycle: int) -> Reference | None:
         """The model behind `previous_probs` in this cycle; None where it reads none."""
@@ -64,9 +90,125 @@ class Strategy(Component):
         """
         return type(self).select is Strategy.select
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Positions in `pool` to label, in order of preference, whose costs fit the budget."""
-        return take_highest(pool, budget, rng)
+    def units(self, images: Iterable[str], regions: Regions) -> Iterable[str]:
+        """All units that it can choose of these images: here the images themselves."""
+        return images
+
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
+        """Units to label, in order of preference, whose costs fit the budget."""
+        return pool.ids[take_highest(pool, budget, rng)]
+
+    def selector(self, trained: Mapping[str, FileLocation]) -> Select:
+        """What selects in a run: `select`, unless the choice takes more than what the pass kept.
+
+        `trained` are the files of the model that the pass asked: its `weights`, and each companion
+        by name.
+        """
+        return self.select
+
+
+class PixelStrategy(Strategy):
+    """Ranks images by one number for each prediction; of a dense task, by those of its pixels.
+
+    Mittal et al., "Parting with Illusions about Deep Active Learning" (2019), found the number of
+    pixels whose entropy is above 0.6 better than mean and maximum; the unit of 0.6 is not stated,
+    nats presumably. A number of pixels is larger in larger images.
+    """
+
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
+
+    pixels: Pixels = "mean"
+    """What an image's score is in a dense task: the `mean` over its pixels, the `max`, or how many
+    are `above` the threshold."""
+    threshold: float | None = None
+    """Of `above` only, in the unit of the strategy's own numbers: for entropies the paper's 0.6."""
+
+    @model_validator(mode="after")
+    def _known_threshold(self) -> Self:
+        if self.pixels == "above" and self.threshold is None:
+            raise ValueError("pixels: above needs a threshold; 0.6 for entropies in the literature")
+        if self.pixels != "above" and self.threshold is not None:
+            raise ValueError(
+                f"threshold {self.threshold:g} counts nothing with pixels: {self.pixels}; set"
+                " pixels to above, or threshold to null"
+            )
+        return self
+
+    @abstractmethod
+    def values(self, s: Signals) -> Tensor:
+        """N or N H W, higher = label sooner."""
+
+    def score(self, s: Signals) -> Tensor:
+        return per_image(self.values(s), s.valid, self.pixels, self.threshold or 0.0)
+
+
+class RegionStrategy(Strategy):
+    """One region of each image, image by image in random order, until the budget is spent.
+
+    An image has its next turn when all others have had theirs.
+
+    Source: Mittal et al., "Parting with Illusions about Deep Active Learning" (2019), polygon-level
+    labeling: images at random, and of each of them one region, whose polygon is bought and paid for
+    by its clicks; the rest of the image is ignored. As in the paper, the choice knows where the
+    true regions are, which only a simulation can.
+    """
+
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"segmentation"})
+
+    @abstractmethod
+    def best(
+        self,
+        pool: Scored,
+        place: int,
+        regions: "Mapping[int, Region]",
+        rng: np.random.Generator,
+    ) -> int:
+        """The number of the region to buy among those left of the image at this place of `pool`."""
+
+    def unfit(self, task: Task, oracle: Oracle) -> str | None:
+        if oracle.has_regions():
+            return None
+        return f"chooses regions, and oracle {oracle.part_name()!r} knows none; use clicks"
+
+    def check(self, ids: Collection[str]) -> None:
+        known = set(ids)
+        for image in ids:
+            if place := region_of(image, known):
+                raise UsageError(
+                    f"image {image!r} has the name of region {place.number} of image"
+                    f" {place.image!r}; rename one of them to buy regions"
+                )
+
+    def score(self, s: Signals) -> None:
+        """Regions are compared where they are known: on the driver."""
+
+    def units(self, images: Iterable[str], regions: Regions) -> Iterable[str]:
+        return (region_id(image, number) for image in images for number in regions(image))
+
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> list[str]:
+        order, taken = tie_order(pool, rng).tolist(), dict[int, set[int]]()
+        chosen, spent = list[str](), 0.0
+        while order:
+            again = []
+            for place in order:
+                image = pool.ids[place]
+                left = {
+                    number: region
+                    for number, region in pool.regions(image).items()
+                    if number not in taken.get(place, ())
+                }
+                if not left:
+                    continue
+                number = self.best(pool, place, left, rng)
+                cost = left[number].clicks
+                if spent >= budget if pool.overshoot else spent + cost > budget:
+                    return chosen
+                chosen.append(region_id(image, number))
+                spent += cost
+                taken.setdefault(place, set()).add(number)
+                again.append(place)
+            order = again
+        return chosen
 
 
 def columns(strategies: Iterable[Strategy]) -> dict[str, Strategy]:

@@ -22,13 +22,14 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from rayal.signals.batch import Reference, SignalName, Signals, entropy
-from rayal.strategies._pixels import PixelStrategy
+from rayal.signals.batch import Reference, Signals, entropy
+from rayal.signals.signal import SignalName
+from rayal.strategies.base import PixelStrategy
 
 FirstCycle = Literal["smallest_vs_random_init", "largest_vs_init", "entropy", "random"]
 
 
-class COD(PixelStrategy):
+class Cod(PixelStrategy):
     """1/2 sum_c (p_c - p'_c)^2 between the current and the last cycle's model: 0 to 1."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset(

@@ -14,7 +14,7 @@ Every pick is the one that comparing all units with all centres would give; most
 never made (see `farthest_first`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -35,7 +35,7 @@ from rayal.selection.distances import (
 from rayal.selection.feature_file import features_of
 from rayal.selection.greedy import buy, tie_order
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 
@@ -48,12 +48,12 @@ class CoreSet(Strategy):
     normalise: bool = False
     """Scale each feature vector to length 1 first, which the reference does not."""
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
         features, labeled = features_of(pool, None)
         if self.normalise:
             features, labeled = Made(features, unit_length), Made(labeled, unit_length)
         order = tie_order(pool, rng)
-        return buy(pool, farthest_first(features, order, labeled), budget)
+        return pool.ids[buy(pool, farthest_first(features, order, labeled), budget)]
 
 
 def farthest_first(

@@ -16,7 +16,8 @@ from torch import Tensor
 from rayal.data.tasks.base import TaskName
 from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.discriminator import Discriminator, DiscriminatorSpec, Judged
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 
@@ -37,8 +38,7 @@ class DScore(Strategy):
 
     @torch.no_grad()
     def score(self, s: Signals) -> Tensor:
-        discriminator = s.companion(DiscriminatorSpec.name)
-        assert isinstance(discriminator, Discriminator)
+        discriminator = s.companion(DiscriminatorSpec)
         if s.valid is None:
             return -_judged(discriminator, s.probs, s.images)
         heights = s.valid.any(dim=2).sum(dim=1).tolist()

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.teacher import EmaTeacherSpec
-from rayal.signals.batch import Reference, SignalName, Signals
-from rayal.strategies._pixels import PixelStrategy
+from rayal.signals.batch import Reference, Signals
+from rayal.signals.signal import SignalName
+from rayal.strategies.base import PixelStrategy
 from rayal.strategies.cod import output_discrepancy
 
 
-class EMAOD(PixelStrategy):
+class Emaod(PixelStrategy):
     """1/2 sum_c (p_c - p~_c)^2 between the model and its moving average: 0 to 1.
 
     The average spans about 1 / (1 - alpha) updates: after a last phase at a low learning rate that

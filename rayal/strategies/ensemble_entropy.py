@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals, entropy
+from rayal.signals.batch import Signals, entropy
 from rayal.signals.committee import mean_entropy, mean_log_probs
-from rayal.strategies._pixels import PixelStrategy
+from rayal.signals.signal import SignalName
+from rayal.strategies.base import PixelStrategy
 
 
 class EnsembleEntropy(PixelStrategy):

@@ -4,8 +4,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals, entropy
-from rayal.strategies._pixels import PixelStrategy
+from rayal.signals.batch import Signals, entropy
+from rayal.signals.signal import SignalName
+from rayal.strategies.base import PixelStrategy
 
 
 class Entropy(PixelStrategy):

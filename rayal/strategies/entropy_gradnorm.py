@@ -22,7 +22,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from rayal.data.tasks.base import TaskName
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

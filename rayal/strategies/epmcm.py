@@ -18,7 +18,7 @@ Differences, each between paper and code:
 The bound is loose, and heavy-tailed: expect least confidence, corrected by how much classes vary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -32,8 +32,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from rayal.data.pixels import on_grid
-from rayal.data.tasks.base import TaskName
+from rayal.data.tasks.base import Task, TaskName
 from rayal.errors import UsageError
+from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import LAST_LAYER, Outputs, load_weights
 from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.class_statistics import (
@@ -46,9 +47,11 @@ from rayal.models.companions.class_statistics import (
 )
 from rayal.selection.distances import check_finite
 from rayal.selection.greedy import tie_order
-from rayal.selection.scored import Scored, take_highest
-from rayal.signals.batch import SignalName, Signals
-from rayal.strategies.base import Strategy
+from rayal.selection.scored import Scored
+from rayal.signals.batch import Signals
+from rayal.signals.signal import SignalName
+from rayal.storage.folder import FileLocation
+from rayal.strategies.base import Select, Strategy
 
 
 class Epmcm(Strategy):
@@ -75,8 +78,8 @@ class Epmcm(Strategy):
     def kept(self) -> frozenset[SignalName]:
         return frozenset({"features"}) if self.update_while_scoring else frozenset()
 
-    def unfit(self, task: str) -> str | None:
-        if self.update_while_scoring and task == "segmentation":
+    def unfit(self, task: Task, oracle: Oracle) -> str | None:
+        if self.update_while_scoring and task.dense:
             return "cannot update_while_scoring on maps; set it to false"
         return None
 
@@ -94,28 +97,37 @@ class Epmcm(Strategy):
     def ranks(self, one_price: bool = True) -> bool:
         return not self.update_while_scoring
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
-        if self.update_while_scoring:
-            scores = np.empty(len(pool.ids))
-            order = tie_order(pool, rng)
-            for rows, values in self._updated(pool, order):
-                scores[rows] = values.numpy()
-            check_finite(pool.ids, scores[:, None], "scores")
-            pool = replace(pool, scores=scores)
-        return take_highest(pool, budget, rng)
+    def selector(self, trained: Mapping[str, FileLocation]) -> Select:
+        return partial(self._select_updating, trained) if self.update_while_scoring else self.select
 
-    def _updated(
-        self, pool: Scored, order: NDArray[np.intp]
-    ) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
-        """Positions and log-scores of one batch after another."""
-        if not len(order):
-            return
-        if "weights" not in pool.trained:
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
+        if self.update_while_scoring:
             raise UsageError(
                 "epmcm: update_while_scoring needs the trained model, which is not in the scores;"
                 " select in a run, or set it to false and score again"
             )
-        weights = safetensors.torch.load(pool.trained["weights"].read())
+        return super().select(pool, budget, rng)
+
+    def _select_updating(
+        self,
+        trained: Mapping[str, FileLocation],
+        pool: Scored,
+        budget: float,
+        rng: np.random.Generator,
+    ) -> Sequence[str]:
+        scores = np.empty(len(pool.ids))
+        for rows, values in self._updated(trained, pool, tie_order(pool, rng)):
+            scores[rows] = values.numpy()
+        check_finite(pool.ids, scores[:, None], "scores")
+        return super().select(replace(pool, scores=scores), budget, rng)
+
+    def _updated(
+        self, trained: Mapping[str, FileLocation], pool: Scored, order: NDArray[np.intp]
+    ) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+        """Positions and log-scores of one batch after another."""
+        if not len(order):
+            return
+        weights = safetensors.torch.load(trained["weights"].read())
         if not weights.keys() >= set(LAST_LAYER):
             raise UsageError(
                 "epmcm: update_while_scoring knows the last layer of rayal's own networks only;"
@@ -124,7 +136,7 @@ class Epmcm(Strategy):
         weight, bias = (weights[name] for name in LAST_LAYER)
         classes, width = weight.shape
         statistics = ClassStatistics(classes, width, self.covariance, self.reset)
-        load_weights(statistics, pool.trained[ClassStatisticsSpec.name].read())
+        load_weights(statistics, trained[ClassStatisticsSpec.name].read())
         for start in range(0, len(order), self.update_batch):
             rows = order[start : start + self.update_batch]
             features = torch.from_numpy(pool.kept["features"][rows]).float()
@@ -135,9 +147,7 @@ class Epmcm(Strategy):
 
 def _quadratic(s: Signals) -> Tensor:
     """Q, which holds for all units of a pass."""
-    statistics = s.companion(ClassStatisticsSpec.name)
-    assert isinstance(statistics, ClassStatistics)
-    return quadratic_terms(linear_weight(s.model).detach(), statistics)
+    return quadratic_terms(linear_weight(s.model).detach(), s.companion(ClassStatisticsSpec))
 
 
 def _log_mean_exp(scores: Tensor, valid: Tensor | None) -> Tensor:

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
 from rayal.signals.gradients import PerUnitGradients, last_layer_norms
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

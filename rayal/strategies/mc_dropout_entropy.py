@@ -11,12 +11,13 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals, entropy
+from rayal.signals.batch import Signals, entropy
 from rayal.signals.committee import mean_log_probs
-from rayal.strategies._pixels import PixelStrategy
+from rayal.signals.signal import SignalName
+from rayal.strategies.base import PixelStrategy
 
 
-class MCDropoutEntropy(PixelStrategy):
+class McDropoutEntropy(PixelStrategy):
     """H(mean_t p_t) over passes t with dropout on, in nats: 0 when certain, ln C when uniform."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"mc_log_probs"})

@@ -12,12 +12,13 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
 from rayal.signals.committee import TieBreak, variation_ratio
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 
-class MCVariationRatio(Strategy):
+class McVariationRatio(Strategy):
     """1 - f/T, f of T passes with dropout predicting the most frequent class: 0 when unanimous."""
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"mc_log_probs"})

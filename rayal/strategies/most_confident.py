@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

@@ -14,7 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

@@ -14,7 +14,7 @@ Memory: 20 bytes for each pair of units within the radius while the graph is bui
 few blocks of features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -39,13 +39,13 @@ class ProbCover(OnFeatures):
     """Of a ball, a Euclidean distance. 0.75 is for CIFAR-10 with normalised SimCLR features; the
     paper takes the largest at which 95 % of the balls hold one class, by clusters for classes."""
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
         order = tie_order(pool, rng)
         points, labeled = self.rows(pool, order)
         grid = Grid.of(points, labeled)
         balls = _Balls(points, grid, self.radius)
         covered = reached(points, labeled, grid, self.radius)
-        return buy(pool, (int(order[i]) for i in balls.greedy_cover(covered)), budget)
+        return pool.ids[buy(pool, (int(order[i]) for i in balls.greedy_cover(covered)), budget)]
 
 
 def reached(points: Rows, centres: Rows, grid: Grid, radius: float) -> NDArray[np.bool_]:

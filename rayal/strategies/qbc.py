@@ -17,23 +17,24 @@ Differences, and what the paper leaves open:
 For classification an image has one divergence.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import PositiveInt
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from rayal.data.tasks.base import TaskName
 from rayal.selection.knapsack import most_valuable
-from rayal.selection.scored import Scored, ranking, take_highest
-from rayal.signals.batch import SignalName, Signals
+from rayal.selection.scored import Scored, ranking
+from rayal.signals.batch import Signals
 from rayal.signals.committee import disagreement
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 
-class QBC(Strategy):
+class Qbc(Strategy):
     """H(mean_t p_t) - mean_t H(p_t) over the members t, in nats: 0 when all agree, at most ln C.
 
     Of a dense task its sum over the pixels of the most uncertain patches.
@@ -57,16 +58,16 @@ class QBC(Strategy):
     def ranks(self, one_price: bool = True) -> bool:
         return one_price  # else a knapsack is filled
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
         assert pool.scores is not None
         if (pool.costs == 1).all():
-            return take_highest(pool, budget, rng)
+            return super().select(pool, budget, rng)
         order = ranking(pool.ids, pool.scores, rng)
         found = most_valuable(pool.scores[order], pool.costs[order], budget)
         if pool.overshoot and pool.costs[order[found]].sum() < budget:
             rest = np.setdiff1d(np.arange(len(order)), found)
             found = np.concatenate([found, rest[:1]])  # the best that is left exceeds it
-        return order[found]
+        return pool.ids[order[found]]
 
 
 def most_uncertain(values: Tensor, side: int, top: int) -> Tensor:

@@ -7,6 +7,7 @@ Difference: the area is counted on the logit grid, where networks predict, and n
 pixels: what is kept of an image for the choice is then small.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat
 
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SignalName
-from rayal.strategies._regions import RegionStrategy
+from rayal.signals.signal import SignalName
+from rayal.strategies.base import RegionStrategy
 
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
@@ -32,7 +33,7 @@ class RandomImageEntropyPolygon(RegionStrategy):
         self,
         pool: Scored,
         place: int,
-        regions: "dict[int, Region]",
+        regions: "Mapping[int, Region]",
         rng: np.random.Generator,
     ) -> int:
         uncertain = grid_of(pool.kept["grid_entropy"][place]) > self.threshold

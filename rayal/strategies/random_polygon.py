@@ -1,12 +1,13 @@
 """Random polygons of random images (Mittal et al., "Parting with Illusions about Deep Active
 Learning", 2019), the baseline of polygon-level labeling."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rayal.selection.scored import Scored
-from rayal.strategies._regions import RegionStrategy
+from rayal.strategies.base import RegionStrategy
 
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
@@ -19,7 +20,7 @@ class RandomPolygon(RegionStrategy):
         self,
         pool: Scored,
         place: int,
-        regions: "dict[int, Region]",
+        regions: "Mapping[int, Region]",
         rng: np.random.Generator,
     ) -> int:
         numbers = sorted(regions)

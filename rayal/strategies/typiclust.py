@@ -24,7 +24,7 @@ Memory: the features of all units in float32, as k-means wants them.
 
 import heapq
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Literal
 
@@ -39,7 +39,7 @@ from rayal.selection.scored import Scored, spend
 from rayal.strategies._features import OnFeatures
 
 
-class TypiClust(OnFeatures):
+class Typiclust(OnFeatures):
     """Units in dense places of the feature space, from as many clusters as there are labels."""
 
     max_clusters: int = Field(default=500, ge=1)
@@ -51,16 +51,16 @@ class TypiClust(OnFeatures):
     distance: Literal["euclidean", "squared"] = "euclidean"
     """What typicality takes the mean of: the paper's, or the official code's."""
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
         order = tie_order(pool, rng)
         count = len(spend(pool, order, budget))
         if not count:
-            return order[:0]
+            return []
         points, labeled = self.rows(pool, order)
         rows = together(points, labeled)
         clusters = k_means(rows, min(len(labeled) + count, self.max_clusters), rng)
         picks = self._pick(rows[: len(order)], clusters[: len(order)], clusters[len(order) :])
-        return buy(pool, (int(order[i]) for i in picks), budget)
+        return pool.ids[buy(pool, (int(order[i]) for i in picks), budget)]
 
     def _pick(
         self, rows: Numbers, clusters: NDArray[np.intp], of_labeled: NDArray[np.intp]

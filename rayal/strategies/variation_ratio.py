@@ -13,8 +13,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rayal.signals.batch import SignalName, Signals
+from rayal.signals.batch import Signals
 from rayal.signals.committee import TieBreak, variation_ratio
+from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
 

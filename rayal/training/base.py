@@ -8,7 +8,6 @@ weights; an *epoch* is one pass over the labeled set, however many steps that ta
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -19,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rayal.data.tasks.base import Task, TaskName
 from rayal.models.base import Outputs, computing
-from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
+from rayal.models.companions.base import Companions, CompanionSpec, LearningCompanion
 from rayal.parts import Component
 from rayal.training.augment import Augment
 
@@ -143,9 +142,7 @@ class TrainingScheme(Component):
         return None
 
     @abstractmethod
-    def start(
-        self, model: nn.Module, task: Task, companions: Mapping[str, Companion], cycle: int
-    ) -> "Learner":
+    def start(self, model: nn.Module, task: Task, companions: Companions, cycle: int) -> "Learner":
         """A learner of this scheme around `model`; all are already on their device."""
 
 
@@ -161,7 +158,7 @@ class Learner:
         scheme: TrainingScheme,
         model: nn.Module,
         task: Task,
-        companions: Mapping[str, Companion],
+        companions: Companions,
     ) -> None:
         self.scheme, self.task, self.companions = scheme, task, companions
         self.model = model.train()
@@ -169,13 +166,13 @@ class Learner:
         self.network = distributed(model)
         """What a forward pass goes through: the model, or the model shared by all workers."""
         self._noted: dict[str, Tensor] = {}
-        learning = [c.train() for c in companions.values() if isinstance(c, LearningCompanion)]
+        learning = [c.train() for c in companions if isinstance(c, LearningCompanion)]
         self._companion_losses = [distributed(companion) for companion in learning]
         self.optimizer = self._optimizer()
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Of all that is trained; a group's `scale` multiplies the scheme's learning rate."""
-        x, parts = self.scheme, [(self.model, 1.0), *((c, 1.0) for c in self.companions.values())]
+        x, parts = self.scheme, [(self.model, 1.0), *((c, 1.0) for c in self.companions)]
         if x.last_layer_lr != 1:
             parts.insert(0, (self.model.classifier, x.last_layer_lr))  # type: ignore[arg-type]
         groups, seen = list[dict[str, Any]](), set[Tensor]()
@@ -205,7 +202,7 @@ class Learner:
         torch.autograd.backward(loss * batch.weight)
         self.optimizer.step()
         share_buffers(self.model)
-        for companion in self.companions.values():
+        for companion in self.companions:
             companion.after_step(self.model)
         return {"loss": loss.detach(), **self._noted}
 
@@ -219,7 +216,7 @@ class Learner:
         All workers have to call it in every step.
         """
         outputs = outputs._replace(logits=outputs.logits.float())
-        for companion in self.companions.values():
+        for companion in self.companions:
             companion.observe(outputs, batch.labels)
         per_unit = self.per_unit_loss(outputs, batch)
         self.note(accuracy=self.task.accuracy(outputs.logits, batch.labels))
@@ -266,14 +263,16 @@ class Learner:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "companions": {name: each.state_dict() for name, each in self.companions.items()},
+            "companions": {
+                name: each.state_dict() for name, each in self.companions.named().items()
+            },
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a `state_dict` of the same scheme, model and companions."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for name, companion in self.companions.items():
+        for name, companion in self.companions.named().items():
             companion.load_state_dict(state["companions"][name])
 
 

@@ -65,7 +65,7 @@ def warnings(x: Experiment, card: Card) -> Iterator[str]:
 
 
 def _asks_ensemble(x: Experiment) -> bool:
-    return any("ensemble_log_probs" in s.needs | s.kept() for s in x.scored().values())
+    return any("ensemble" in strategy.requires() for strategy in x.scored().values())
 
 
 def _looking_back(x: Experiment) -> str:
@@ -94,7 +94,7 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
     try:
         network = build(x.model, len(card.classes), card.image, seed=0)
         yield from dict.fromkeys(_misfits(x, card, network))
-        asking = [name for name, each in x.scored().items() if "mc_log_probs" in each.needs]
+        asking = [name for name, each in x.scored().items() if "dropout" in each.requires()]
         if asking and not dropout_layers(network):
             names = ", ".join(asking)
             yield f"model.dropout: is 0, but {names} needs some (0.5 in the literature)"
@@ -105,7 +105,7 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
 def _misfits(x: Experiment, card: Card, network: nn.Module) -> Iterator[str]:
     """What the model cannot do with the windows that a training sees, and companions with those,
     with the whole images that strategies score, and with the network."""
-    image, window, beside = card.image, x.scheme.augment.window, x.companions().values()
+    image, window, beside = card.image, x.scheme.augment.window, x.companions()
     scored = [spec for strategy in x.scored().values() for spec in strategy.companions()]
     if window:
         height, width = window

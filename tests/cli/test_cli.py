@@ -22,7 +22,7 @@ from rayal.cli import runs, work
 from rayal.errors import StorageError, UsageError
 from rayal.experiment import config
 from rayal.runs.ledger import Ledger
-from rayal.runs.trackers.none import NoTracker
+from rayal.runs.trackers.none import NoneTracker
 from rayal.storage.folder import Folder
 from rayal.workflows import run as session
 
@@ -215,7 +215,9 @@ def test_a_report(rayal, finished, tmp_path, format):
 def test_sync_sends_every_run_below(rayal, finished, monkeypatch):
     """What a server missed while it was away could not be sent."""
     sent = []
-    monkeypatch.setattr(NoTracker, "sync", lambda self, record, **_: sent.append(record.folder.url))
+    monkeypatch.setattr(
+        NoneTracker, "sync", lambda self, record, **_: sent.append(record.folder.url)
+    )
     ended = rayal("sync", finished[0].parent)
 
     assert (ended.code, ended.err) == (0, "")
@@ -412,7 +414,7 @@ def test_tracking_that_fails_is_an_error_of_sync(rayal, finished, monkeypatch):
     def fail(*_, **__):
         raise StorageError("MLflow at http://127.0.0.1:1 failed")
 
-    monkeypatch.setattr(NoTracker, "sync", fail)
+    monkeypatch.setattr(NoneTracker, "sync", fail)
 
     assert rayal("sync", finished[0])[::2] == (4, "rayal: MLflow at http://127.0.0.1:1 failed\n")
 

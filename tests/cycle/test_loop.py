@@ -1,5 +1,7 @@
 """The cycle: what is bought when, and what must not depend on anything but the seed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -206,22 +208,25 @@ def crooked(monkeypatch):
     """A strategy whose select returns what the test says."""
     from rayal.strategies.entropy import Entropy
 
-    return lambda picks: monkeypatch.setattr(Entropy, "select", lambda *_: picks)
+    def select(picks: Any) -> None:
+        monkeypatch.setattr(Entropy, "select", lambda _, pool, *__: picks(pool.ids))
+
+    return select
 
 
 @pytest.mark.parametrize(
     ("picks", "message"),
     [
-        ([0, 0], "selected a unit twice"),
-        ([5, 100_000], "a position outside 0"),
-        ([0.5, 1.0], "one position per unit"),
-        (list(range(21)), "spent 21 of 20"),
-        (list(range(3)), "selected 3 units, the budget buys 20 or more"),
-        (np.empty(0, int), "selected 0 units"),
-        ([-1, 2], "a position outside 0"),
-        (["digit-0001"], "one position per unit"),
-        ([[1], [2, 3]], "raised ValueError in select"),
-        (None, "one position per unit"),
+        (lambda ids: [ids[0], ids[0]], "selected a unit twice"),
+        (lambda ids: [ids[0], "absent"], "selected 'absent', which is not on offer"),
+        (lambda ids: [f"{ids[0]}/0"], "selected 'digit-.*/0', which is not on offer"),
+        (lambda ids: np.arange(3), "select returns units, of images their ids"),
+        (lambda ids: ids[:21], "spent 21 of 20"),
+        (lambda ids: ids[:3], "selected 3 units, the budget buys 20 or more"),
+        (lambda ids: [], "selected 0 units"),
+        (lambda ids: [ids[:2], ids[2]], "selected Ids.*: select returns units"),
+        (lambda ids: ids[100_000], "raised IndexError in select"),
+        (lambda ids: None, "raised TypeError in select"),
     ],
 )
 def test_a_wrong_selection_is_refused(tiny, tmp_path, crooked, picks, message):

@@ -101,7 +101,7 @@ def test_what_is_affordable_is_what_spending_buys(x, store, monkeypatch, oversho
     market = Market(x.model_copy(update={"budget": Budget(**fields)}), store, ())
     costs = market.costs(ids)
     for budget in (0, costs[0], costs[0] + 1, *np.cumsum(costs), costs.sum() + 1):
-        pool = Scored(Ids(ids), None, costs, overshoot=overshoot)
+        pool = Scored(Ids(ids), None, market.costs, overshoot=overshoot)
         expected = spend(pool, np.arange(len(ids)), budget)
         assert (len(expected), costs[expected].sum()) == market.affordable(ids, budget)
 

@@ -62,13 +62,12 @@ def in_memory(name: str, budget: float, seed: int, cycle: int) -> list[str]:
     pool = Scored(
         Ids(IDS[n] for n in rows),
         None if own is None else own[rows],
-        np.ones(len(rows)),
-        {signal: of[f"keep.{signal}"][rows] for signal in strategy.kept()},
-        Ids(LABELED if strategy.scans_labeled else []),
-        {s: of[f"keep.{s}"][seen] for s in strategy.kept() if strategy.scans_labeled},
+        kept={signal: of[f"keep.{signal}"][rows] for signal in strategy.kept()},
+        labeled_ids=Ids(LABELED if strategy.scans_labeled else []),
+        labeled={s: of[f"keep.{s}"][seen] for s in strategy.kept() if strategy.scans_labeled},
     )
     rng = numpy_generator(seed, cycle, "select", name)
-    return list(pool.ids[strategy.select(pool, budget, rng)])
+    return list(strategy.select(pool, budget, rng))
 
 
 @pytest.mark.parametrize("shards", [1, 5])

@@ -130,7 +130,7 @@ class Pupil(Learner):
     """The average is pulled towards the model, and the model towards the average's answers."""
 
     def loss(self, batch: Batch) -> Tensor:
-        average = self.companions["average"].network
+        average = self.companions.of(AverageSpec).network
         pairs = zip(average.parameters(), self.model.parameters(), strict=True)
         pull = sum((mean - value).square().sum() for mean, value in pairs)
         self.note(pull=pull)

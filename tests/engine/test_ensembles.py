@@ -151,8 +151,10 @@ def test_any_number_of_actors_writes_the_same_files(small, tmp_path):
         for name, network in networks.items()
     )
     companions = {
-        name: spec.build(networks["0.safetensors"], shape[0], lambda: build(x.model, *shape, 3))
-        for name, spec in x.companions().items()
+        spec.name: spec.build(
+            networks["0.safetensors"], shape[0], lambda: build(x.model, *shape, 3)
+        )
+        for spec in x.companions()
     }
     beside = {
         name: FileLocation(folder.url, folder.write(name, save_weights(companion)))

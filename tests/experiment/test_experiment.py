@@ -61,6 +61,22 @@ def test_a_strategy_for_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("signal", "problem"),
+    [
+        ("grid_entropy", "'cod' reads a signal of dense networks, which classify every pixel"),
+        ("ensemble_log_probs", "'cod' needs an ensemble"),
+        ("grid", "Value error, there is no signal 'grid'"),
+    ],
+)
+def test_what_a_signal_requires(monkeypatch: pytest.MonkeyPatch, signal: str, problem: str) -> None:
+    """It would be missed in the first pass, after a training."""
+    monkeypatch.setattr(find("strategies", "cod"), "needs", frozenset({signal}))
+    (found,) = problems().values()
+
+    assert problem == found.split(";")[0]
+
+
 def test_boundaries_that_are_allowed() -> None:
     """A run without cycles trains once; a last cycle may buy less than the others."""
     one = experiment(budget={"initial": 20, "per_cycle": 20, "total": 20})

@@ -16,7 +16,7 @@ sys.path.insert(0, str(JOBS))  # as for `python jobs/x.py`, so that programs fin
 
 from mlflow import MlflowClient  # noqa: E402
 
-from rayal.runs.trackers.mlflow import MLflow  # noqa: E402
+from rayal.runs.trackers.mlflow import Mlflow  # noqa: E402
 from rayal.workflows import run as session  # noqa: E402
 
 Rows = list[dict[str, str]]
@@ -40,12 +40,12 @@ def finished(
 
 
 @pytest.fixture(scope="session")
-def tracker(tmp_path_factory: pytest.TempPathFactory) -> MLflow:
-    return MLflow(uri=f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}")
+def tracker(tmp_path_factory: pytest.TempPathFactory) -> Mlflow:
+    return Mlflow(uri=f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}")
 
 
 @pytest.fixture(scope="session")
-def runs(finished: Callable[..., str], tracker: MLflow) -> list[str]:
+def runs(finished: Callable[..., str], tracker: Mlflow) -> list[str]:
     """Folders of two seeds of cod, with observers; passes 0 to 2, four trainings."""
     fields = {
         "observers": ["entropy", "least_confidence"],
@@ -94,7 +94,7 @@ def assert_drawn() -> Callable[[Path], None]:
 
 
 @pytest.fixture
-def artifacts(tracker: MLflow) -> Callable[[str], set[str]]:
+def artifacts(tracker: Mlflow) -> Callable[[str], set[str]]:
     """What MLflow has of the analyses of a run folder."""
 
     def listed(run_id: str) -> set[str]:

@@ -10,7 +10,7 @@ from analysis import Results, Study, alike, correlations, highest, opened
 
 from rayal.errors import UsageError
 from rayal.runs.record import Record
-from rayal.runs.trackers.mlflow import MLflow
+from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage.folder import Folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -124,7 +124,7 @@ def test_nothing_is_made_for_a_run_that_mlflow_does_not_have(study, tracker, tmp
     results.text("a.md", "a")
     uri = f"sqlite:///{tmp_path / 'absent.db'}"
     results.send([study.record], uri, skip=False)
-    elsewhere = MLflow(uri=tracker.uri, experiment="elsewhere")
+    elsewhere = Mlflow(uri=tracker.uri, experiment="elsewhere")
 
     assert not elsewhere.log_artifacts(study.record, results.files)
     assert not (tmp_path / "absent.db").exists()

@@ -11,6 +11,7 @@ from rayal.labeling.budget import Budget
 from rayal.selection.greedy import buy
 from rayal.selection.scored import Scored, bought, spend
 from rayal.storage.ids import Ids
+from tests.support.doubles import priced
 
 COSTS = st.lists(st.integers(0, 9), max_size=12)
 BUDGETS = st.integers(-5, 40)
@@ -18,7 +19,7 @@ BUDGETS = st.integers(-5, 40)
 
 def pool(costs: Sequence[float], overshoot: bool) -> Scored:
     ids = Ids([f"unit-{i}" for i in range(len(costs))])
-    return Scored(ids, None, np.asarray(costs, float), overshoot=overshoot)
+    return Scored(ids, None, priced(ids, costs), overshoot=overshoot)
 
 
 def one_by_one(costs: Sequence[float], budget: float, overshoot: bool) -> int:

@@ -8,6 +8,7 @@ import pytest
 from rayal.selection.greedy import buy, tie_order
 from rayal.selection.scored import Scored, spend
 from rayal.storage.ids import Ids
+from tests.support.doubles import priced
 
 
 @pytest.mark.parametrize("budget", [0.0, 1.0, 2.5, 7.3, 1e9])
@@ -17,7 +18,8 @@ def test_buys_what_spend_buys(budget):
     order = np.random.default_rng(1).permutation(30)
 
     for overshoot in (False, True):
-        pool = Scored(Ids([f"unit-{i:02d}" for i in range(30)]), None, costs, overshoot=overshoot)
+        ids = Ids([f"unit-{i:02d}" for i in range(30)])
+        pool = Scored(ids, None, priced(ids, costs), overshoot=overshoot)
 
         assert buy(pool, iter(order), budget).tolist() == spend(pool, order, budget).tolist()
 
@@ -31,7 +33,7 @@ def test_asks_for_no_pick_beyond_the_first_that_it_cannot_buy():
             asked.append(pick)
             yield pick
 
-    pool = Scored(Ids([f"unit-{i:02d}" for i in range(100)]), None, np.ones(100))
+    pool = Scored(Ids([f"unit-{i:02d}" for i in range(100)]), None)
 
     assert buy(pool, picks(), 3).tolist() == [0, 1, 2]
     assert asked == [0, 1, 2, 3]
@@ -43,7 +45,7 @@ def test_tie_order_is_of_ids_and_seed():
     back = np.arange(50)[::-1]
 
     def ordered(named: np.ndarray, seed: int) -> list[str]:
-        pool = Scored(named, None, np.ones(50))
+        pool = Scored(named, None)
         return list(named[tie_order(pool, np.random.default_rng(seed))])
 
     assert ordered(ids, 0) == ordered(ids[back], 0)

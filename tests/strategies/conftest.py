@@ -7,7 +7,8 @@ import torch
 
 from rayal.data.datasets.base import ImageSpec
 from rayal.models.base import build
-from rayal.models.companions.class_statistics import ClassStatistics
+from rayal.models.companions.base import Companions
+from rayal.models.companions.class_statistics import ClassStatistics, ClassStatisticsSpec
 from rayal.parts import build as build_part
 from rayal.signals.batch import Networks, Signals
 from rayal.strategies.base import Strategy
@@ -30,7 +31,7 @@ class Bench:
         statistics = ClassStatistics(CLASSES, 32, "diagonal", reset=True)
         outputs = self.networks[0](torch.randn(UNITS, 3, 16, 16))
         statistics.observe(outputs, torch.arange(UNITS) % CLASSES)
-        self.companions = {"class_statistics": statistics}
+        self.companions = Companions([(ClassStatisticsSpec(), statistics)])
 
     def signals(self, rows: Sequence[int], *, cycle: int, seed: int = 0) -> Signals:
         current, previous, random = self.networks

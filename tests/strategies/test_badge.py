@@ -11,7 +11,8 @@ from rayal.errors import DataError
 from rayal.selection.scored import Scored
 from rayal.storage.ids import Ids
 from rayal.strategies import badge
-from rayal.strategies.badge import BADGE, Gradients, draw_far, errors
+from rayal.strategies.badge import Badge, Gradients, draw_far, errors
+from tests.support.doubles import priced
 
 
 def units(n: int, classes: int = 5, width: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -35,11 +36,11 @@ def steps_squared(gradients: Gradients) -> float:
 def pool_of(probs: np.ndarray, features: np.ndarray, costs: np.ndarray | None = None) -> Scored:
     ids = Ids([f"unit-{i}" for i in range(len(probs))])
     costs = np.ones(len(probs)) if costs is None else costs
-    return Scored(ids, None, costs, {"probs": probs, "features": features})
+    return Scored(ids, None, priced(ids, costs), {"probs": probs, "features": features})
 
 
 def select(pool: Scored, budget: float, seed: int = 0) -> list[int]:
-    return BADGE().select(pool, budget, np.random.default_rng(seed)).tolist()
+    return pool.places(Badge().select(pool, budget, np.random.default_rng(seed))).tolist()
 
 
 def test_hand_values():
@@ -176,7 +177,7 @@ def test_does_not_depend_on_the_order_of_the_pool():
     probs, features = units(80, seed=7)
     pool, back = pool_of(probs, features), np.random.default_rng(8).permutation(80)
     kept = {"probs": probs[back], "features": features[back]}
-    shuffled = Scored(pool.ids[back], None, pool.costs, kept)
+    shuffled = Scored(pool.ids[back], None, kept=kept)
 
     assert list(pool.ids[select(pool, 30)]) == list(shuffled.ids[select(shuffled, 30)])
 

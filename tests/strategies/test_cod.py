@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from rayal.signals.batch import Networks, Signals, entropy
-from rayal.strategies.cod import COD, output_discrepancy
+from rayal.strategies.cod import Cod, output_discrepancy
 from tests.support.doubles import Says
 
 
-def score(strategy: COD, now: Tensor, reference: nn.Module | Tensor | None, cycle: int) -> Tensor:
+def score(strategy: Cod, now: Tensor, reference: nn.Module | Tensor | None, cycle: int) -> Tensor:
     name = strategy.reference(cycle)
     ids = [f"unit-{i}" for i in range(len(now))]
     kept = reference if isinstance(reference, Tensor) else None
@@ -45,8 +45,8 @@ def test_compares_probabilities_not_logits():
     """A constant added to all logits changes no prediction, so it must not change COD."""
     generator = torch.Generator().manual_seed(1)
     now, before = (torch.randn(10, 4, generator=generator) for _ in range(2))
-    plain = score(COD(), now, Says(before).eval(), cycle=1)
-    shifted = score(COD(), now, Says(before + 7).eval(), cycle=1)
+    plain = score(Cod(), now, Says(before).eval(), cycle=1)
+    shifted = score(Cod(), now, Says(before + 7).eval(), cycle=1)
 
     torch.testing.assert_close(plain, shifted)
 
@@ -58,7 +58,7 @@ def test_later_cycles_agree_with_a_loop():
     p, q = now.double().softmax(1), before.double().softmax(1)
     expected = [sum((p[i, c] - q[i, c]).item() ** 2 for c in range(4)) / 2 for i in range(10)]
 
-    assert score(COD(), now, Says(before).eval(), cycle=3).tolist() == pytest.approx(
+    assert score(Cod(), now, Says(before).eval(), cycle=3).tolist() == pytest.approx(
         expected, abs=1e-6
     )
 
@@ -67,8 +67,8 @@ def test_kept_probabilities_stand_for_the_previous_model():
     """Reading the last pass instead of predicting again would change the choice."""
     generator = torch.Generator().manual_seed(3)
     now, before = (torch.randn(10, 4, generator=generator) for _ in range(2))
-    predicted = score(COD(), now, Says(before).eval(), cycle=1)
-    read = score(COD(), now, before.softmax(1).half(), cycle=1)
+    predicted = score(Cod(), now, Says(before).eval(), cycle=1)
+    read = score(Cod(), now, before.softmax(1).half(), cycle=1)
 
     torch.testing.assert_close(read, predicted, atol=1e-3, rtol=0)
 
@@ -87,7 +87,7 @@ CONFIDENT_MEDIUM_UNIFORM = torch.tensor([[9.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0,
 def test_first_cycle_rules(rule, reference, expected):
     """The biggest trap of the method: an untrained network is nearly uniform, so the largest
     distance to it is the most confident unit and the smallest the least."""
-    strategy = COD(first_cycle=rule)
+    strategy = Cod(first_cycle=rule)
     untrained = Says(torch.zeros(3, 3)).eval()
 
     assert strategy.reference(0) == reference
@@ -99,9 +99,9 @@ def test_first_cycle_entropy_and_random_ask_no_second_model():
     now = CONFIDENT_MEDIUM_UNIFORM
 
     torch.testing.assert_close(
-        score(COD(first_cycle="entropy"), now, None, cycle=0), entropy(now.log_softmax(1))
+        score(Cod(first_cycle="entropy"), now, None, cycle=0), entropy(now.log_softmax(1))
     )
-    random = score(COD(first_cycle="random"), now, None, cycle=0)
+    random = score(Cod(first_cycle="random"), now, None, cycle=0)
     assert ((random >= 0) & (random < 1)).all()
 
 
@@ -110,7 +110,7 @@ def test_first_cycle_entropy_and_random_ask_no_second_model():
 )
 def test_every_rule_is_gone_after_the_first_cycle(rule):
     """The smallest-first direction would leak into later cycles."""
-    strategy = COD(first_cycle=rule)
+    strategy = Cod(first_cycle=rule)
     moved = torch.tensor([[5.0, 0.0], [5.0, 0.0]])
     before = torch.tensor([[5.0, 0.0], [0.0, 5.0]])
 

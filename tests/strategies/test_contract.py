@@ -8,7 +8,7 @@ import torch
 
 from rayal.parts import build, find
 from rayal.selection.scored import Scored
-from rayal.signals.batch import SIGNAL_NAMES
+from rayal.signals.signal import SIGNAL_NAMES
 from rayal.storage.ids import Ids
 from rayal.strategies.base import Strategy
 from tests.support.doubles import strategies_for
@@ -29,7 +29,11 @@ def scored(scores: np.ndarray, order: np.ndarray | slice = slice(None)) -> Score
     known = Ids([f"known-{i}" for i in range(4)])
     kept = {name: rows[order] for name, rows in signals_of(scores).items()}
     return Scored(
-        ids[order], scores[order], np.ones(len(scores)), kept, known, signals_of(np.arange(4) / 7)
+        ids[order],
+        scores[order],
+        kept=kept,
+        labeled_ids=known,
+        labeled=signals_of(np.arange(4) / 7),
     )
 
 
@@ -43,7 +47,7 @@ def signals_of(scores: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def chosen(strategy: Strategy, pool: Scored, budget: float, seed: int = 0) -> list[str]:
-    return list(pool.ids[strategy.select(pool, budget, np.random.default_rng(seed))])
+    return list(strategy.select(pool, budget, np.random.default_rng(seed)))
 
 
 def test_declares_what_exists(strategy):

@@ -11,13 +11,16 @@ from rayal.selection.scored import Scored
 from rayal.storage.ids import Ids
 from rayal.strategies import core_set
 from rayal.strategies.core_set import CoreSet, farthest_first
+from tests.support.doubles import priced
 
 
 def pool_of(features: np.ndarray, labeled: np.ndarray, costs: np.ndarray | None = None) -> Scored:
     ids = Ids([f"unit-{i}" for i in range(len(features))])
     labeled_ids = Ids([f"labeled-{i}" for i in range(len(labeled))])
     costs = np.ones(len(features)) if costs is None else costs
-    return Scored(ids, None, costs, {"features": features}, labeled_ids, {"features": labeled})
+    return Scored(
+        ids, None, priced(ids, costs), {"features": features}, labeled_ids, {"features": labeled}
+    )
 
 
 def column(*values: float) -> np.ndarray:
@@ -25,7 +28,7 @@ def column(*values: float) -> np.ndarray:
 
 
 def select(pool: Scored, budget: float, seed: int = 0, **fields) -> list[int]:
-    return CoreSet(**fields).select(pool, budget, np.random.default_rng(seed)).tolist()
+    return pool.places(CoreSet(**fields).select(pool, budget, np.random.default_rng(seed))).tolist()
 
 
 def test_hand_case():
@@ -151,7 +154,7 @@ def test_does_not_depend_on_the_order_of_the_pool():
     pool = pool_of(values, values[:3])
     back = np.random.default_rng(4).permutation(60)
     shuffled = Scored(
-        pool.ids[back], None, pool.costs, {"features": values[back]}, pool.labeled_ids, pool.labeled
+        pool.ids[back], None, pool.price, {"features": values[back]}, pool.labeled_ids, pool.labeled
     )
 
     assert list(pool.ids[select(pool, 30)]) == list(shuffled.ids[select(shuffled, 30)])

@@ -20,6 +20,7 @@ from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
 from rayal.models.architectures.small_segmenter import SmallSegmenter
 from rayal.models.base import Outputs, build, load_weights, restore
+from rayal.models.companions.base import Companions
 from rayal.models.companions.discriminator import Discriminator, DiscriminatorSpec, Judged
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
@@ -49,7 +50,7 @@ def score(
     made: Discriminator, images: Tensor = IMAGES, valid: Tensor | None = None, model: Any = MODEL
 ) -> Tensor:
     strategy = DScore(discriminator=DiscriminatorSpec(width=4))
-    networks = Networks(model, companions={"discriminator": made})
+    networks = Networks(model, companions=Companions([(DiscriminatorSpec(), made)]))
     signals = Signals([f"unit-{i}" for i in range(len(images))], images, networks, valid=valid)
     return strategy.score(signals.declared_by("d_score", strategy.needs, None))
 
@@ -241,7 +242,7 @@ def test_watches_a_run_of_the_scheme(root: Path) -> None:
     """It could be compared with random images only in a run of its own."""
     x = experiment(root, strategy="random", observers=[experiment(root).strategy])
 
-    assert {"discriminator": DiscriminatorSpec(width=4)} == x.companions()
+    assert (DiscriminatorSpec(width=4),) == x.companions()
 
 
 def test_is_for_maps_alone(tiny: Any) -> None:

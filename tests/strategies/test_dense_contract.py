@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -16,7 +17,8 @@ import torch
 from torch import nn
 
 from rayal.cycle import shard_file
-from rayal.cycle.checked import positions, seen_by
+from rayal.cycle.checked import chosen as units_of
+from rayal.cycle.checked import seen_by
 from rayal.cycle.score import ScoreJob, divide, summary
 from rayal.cycle.scorer import Scorer
 from rayal.data import prepare
@@ -34,10 +36,10 @@ from rayal.models.base import Model, build, save_weights
 from rayal.models.dense_network import DenseNetwork
 from rayal.parts import build as build_part
 from rayal.parts import find
+from rayal.selection.scored import one_each
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.folder import FileLocation, Folder, Json
-from rayal.strategies._regions import RegionStrategy
-from rayal.strategies.base import Strategy
+from rayal.strategies.base import RegionStrategy, Strategy
 from tests.support import scenes
 from tests.support.doubles import strategies_for
 
@@ -163,7 +165,7 @@ def passes(bench: Bench, request: pytest.FixtureRequest) -> Passes:
 def states(scorer: Scorer) -> dict[str, torch.Tensor]:
     """All numbers that a pass predicts with; what is in train mode has another name."""
     x = scorer.networks
-    networks = [x.model, *x.members, *x.references.values(), *x.companions.values()]
+    networks = [x.model, *x.members, *x.references.values(), *x.companions]
     return {
         f"{number} {name} {network.training}": value
         for number, network in enumerate(networks)
@@ -315,10 +317,10 @@ def picks(bench: Bench, rows: int, seed: int = 0) -> dict[str, list[str]]:
     for name, strategy in job.strategies.items():
         pool = seen_by(strategy, replace(pools[name], regions=regions))
         rng = np.random.default_rng(seed)
-        if isinstance(strategy, RegionStrategy):
-            chosen[name] = strategy.select_regions(pool, 60, rng)
-        else:
-            chosen[name] = list(pool.ids[positions(strategy, name, pool, 7, rng)])
+        price = partial(oracle.costs, store) if isinstance(strategy, RegionStrategy) else one_each
+        budget = 60 if isinstance(strategy, RegionStrategy) else 7
+        offered = replace(pool, price=price)
+        chosen[name], _ = units_of(strategy, strategy.select, name, offered, budget, rng)
     return chosen
 
 

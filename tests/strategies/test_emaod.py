@@ -19,8 +19,8 @@ from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.folder import Folder
-from rayal.strategies.cod import COD
-from rayal.strategies.emaod import EMAOD
+from rayal.strategies.cod import Cod
+from rayal.strategies.emaod import Emaod
 from rayal.training.augment import normalise
 from tests.support.doubles import Says, Silent
 
@@ -28,7 +28,7 @@ COMPUTE = {"engine": "local", "shard_rows": 256}
 SCHEME = {"epochs": 4, "batch_size": 16, "lr": 0.05}
 
 
-def score(strategy: EMAOD | COD, now: Tensor, other: Tensor, cycle: int) -> Tensor:
+def score(strategy: Emaod | Cod, now: Tensor, other: Tensor, cycle: int) -> Tensor:
     name = strategy.reference(cycle)
     assert name is not None
     ids = [f"unit-{i}" for i in range(len(now))]
@@ -43,19 +43,19 @@ def test_hand_values(cycle: int) -> None:
     now = torch.tensor([[40.0, 0.0], [40.0, 0.0], [0.0, 0.0]])
     average = torch.tensor([[40.0, 0.0], [0.0, 40.0], [40.0, 0.0]])
 
-    assert [0.0, 1.0, 0.25] == pytest.approx(score(EMAOD(), now, average, cycle).tolist())
+    assert [0.0, 1.0, 0.25] == pytest.approx(score(Emaod(), now, average, cycle).tolist())
 
 
 def test_is_cod_with_another_model() -> None:
     """The two would differ in more than whom they compare with."""
     now, other = torch.randn(2, 20, 5, generator=torch.Generator().manual_seed(0))
 
-    assert torch.equal(score(COD(), now, other, 1), score(EMAOD(), now, other, 1))
+    assert torch.equal(score(Cod(), now, other, 1), score(Emaod(), now, other, 1))
 
 
 def test_asks_for_its_teacher() -> None:
     """It would compare with the last cycle's model, or with an average of another span."""
-    strategy = EMAOD.model_validate({"teacher": {"alpha": 0.9}})
+    strategy = Emaod.model_validate({"teacher": {"alpha": 0.9}})
 
     assert ["teacher", "teacher"] == [strategy.reference(cycle) for cycle in (0, 1)]
     assert (EmaTeacherSpec(alpha=0.9),) == strategy.companions()
@@ -155,7 +155,7 @@ def test_shares_the_teacher_of_tod(tiny: Any) -> None:
         scheme={"name": "tod", "teacher": teacher}, strategy={"name": "emaod", "teacher": teacher}
     )
 
-    assert {"teacher": EmaTeacherSpec(alpha=0.99, ramp=True)} == x.companions()
+    assert (EmaTeacherSpec(alpha=0.99, ramp=True),) == x.companions()
 
 
 SCHEMES = {

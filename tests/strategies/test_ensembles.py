@@ -67,9 +67,10 @@ def test_ties_are_broken_by_the_seed():
     members = voting(*[(0, 0, 1)] * 300)
     scores = score("variation_ratio", members).double().numpy()
     ids = Ids([f"unit-{i}" for i in range(300)])
-    pool, strategy = Scored(ids, scores, np.ones(300)), build("strategies", "variation_ratio")
+    pool, strategy = Scored(ids, scores), build("strategies", "variation_ratio")
     picks = [
-        strategy.select(pool, 60, np.random.default_rng(seed)) for seed in (0, 0, *range(1, 40))
+        pool.places(strategy.select(pool, 60, np.random.default_rng(seed)))
+        for seed in (0, 0, *range(1, 40))
     ]
 
     assert np.array_equal(picks[0], picks[1])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import Outputs, save_weights
-from rayal.models.companions.class_statistics import ClassStatistics
+from rayal.models.companions.base import Companions
+from rayal.models.companions.class_statistics import ClassStatistics, ClassStatisticsSpec
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.selection.greedy import tie_order
@@ -61,14 +62,15 @@ class Case:
         self.statistics.observe(Outputs(features, features, ()), torch.arange(seen) % C)
 
     def score(self, strategy: Any, rows: slice = slice(None)) -> Tensor:
-        networks = Networks(self.network, companions={"class_statistics": self.statistics})
+        beside = Companions([(ClassStatisticsSpec(), self.statistics)])
+        networks = Networks(self.network, companions=beside)
         signals = Signals([""] * UNITS, self.features[rows], networks)
         scores = strategy.score(signals.declared_by("it", strategy.needs, None))
         assert isinstance(scores, Tensor)
         return scores
 
-    def pool(self, folder: Path, order: Any = slice(None)) -> Scored:
-        """What is left of the pass for `select`."""
+    def left(self, folder: Path, order: Any = slice(None)) -> "Left":
+        """What is left for the selection."""
         files = {"weights": self.network, "class_statistics": self.statistics}
         trained = {
             name: FileLocation(str(folder), Folder(folder).write(name, save_weights(module)))
@@ -76,7 +78,14 @@ class Case:
         }
         ids = Ids([f"unit-{i:02d}" for i in range(UNITS)])[order]
         kept = {"features": self.features.numpy().astype(np.float16)[order]}
-        return Scored(ids, None, np.ones(len(ids)), kept, trained=trained)
+        return Left(Scored(ids, None, kept=kept), trained)
+
+
+class Left(NamedTuple):
+    """What there is after a pass."""
+
+    pool: Scored
+    trained: dict[str, FileLocation]
 
 
 def by_definition(z: Tensor, weight: Tensor, covariances: Tensor) -> float:
@@ -144,8 +153,9 @@ def test_scoring_changes_nothing() -> None:
 # The official way: candidates change the statistics.
 
 
-def selected(strategy: Epmcm, pool: Scored, budget: float = UNITS) -> list[str]:
-    return list(pool.ids[strategy.select(pool, budget, np.random.default_rng(1))])
+def selected(strategy: Epmcm, left: Left, budget: float = UNITS, seed: int = 1) -> list[str]:
+    select = strategy.selector(left.trained)
+    return list(select(left.pool, budget, np.random.default_rng(seed)))
 
 
 def covariances(statistics: ClassStatistics, features: Tensor, labels: Tensor) -> Tensor:
@@ -165,8 +175,8 @@ def test_official_scores_agree_with_the_definition(tmp_path: Path) -> None:
     """It would not be what the official code does: every batch, with its predicted classes, goes
     into the statistics before it is scored, in a random order."""
     case = Case("full", seen=20)
-    pool = case.pool(tmp_path)
-    order = tie_order(pool, np.random.default_rng(1))
+    left = case.left(tmp_path)
+    order = tie_order(left.pool, np.random.default_rng(1))
     weight = case.network.classifier.weight.detach().double()
     logits = case.network(case.features).logits.detach()
     scores = np.zeros(UNITS)
@@ -177,17 +187,16 @@ def test_official_scores_agree_with_the_definition(tmp_path: Path) -> None:
             scores[unit] = by_definition(logits[unit].double(), weight, now)
     strategy = OFFICIAL.model_copy(update={"covariance": "full"})
 
-    assert selected(strategy, pool) == list(pool.ids[np.argsort(-scores, kind="stable")])
+    assert selected(strategy, left) == list(left.pool.ids[np.argsort(-scores, kind="stable")])
 
 
 def test_official_scores_depend_on_the_statistics_and_the_batches(tmp_path: Path) -> None:
     """The update would not take place; the seed decides which units come before which."""
-    pool = Case(seen=20).pool(tmp_path)
-    picks = selected(OFFICIAL, pool)
-    other = OFFICIAL.select(pool, UNITS, np.random.default_rng(2))
+    left = Case(seen=20).left(tmp_path)
+    picks = selected(OFFICIAL, left)
 
-    assert selected(OFFICIAL, pool) == picks != list(pool.ids[other])
-    assert selected(OFFICIAL.model_copy(update={"update_batch": 3}), pool) != picks
+    assert selected(OFFICIAL, left) == picks != selected(OFFICIAL, left, seed=2)
+    assert selected(OFFICIAL.model_copy(update={"update_batch": 3}), left) != picks
 
 
 @both
@@ -197,37 +206,37 @@ def test_statistics_of_many_are_not_changed_by_few(covariance: str, tmp_path: Pa
     case.statistics.counts.mul_(1e9)
     strategy = OFFICIAL.model_copy(update={"covariance": covariance})
     expected = case.score(Epmcm(covariance=covariance)).argsort(descending=True)
-    pool = case.pool(tmp_path)
+    left = case.left(tmp_path)
 
-    assert selected(strategy, pool) == list(pool.ids[expected.numpy()])
+    assert selected(strategy, left) == list(left.pool.ids[expected.numpy()])
 
 
 def test_official_picks_do_not_depend_on_the_order_of_the_pool(tmp_path: Path) -> None:
     """Another number of shards would select other units."""
     case = Case(seen=20)
-    shuffled = case.pool(tmp_path, np.random.default_rng(3).permutation(UNITS))
+    shuffled = case.left(tmp_path, np.random.default_rng(3).permutation(UNITS))
 
-    assert selected(OFFICIAL, case.pool(tmp_path), 20) == selected(OFFICIAL, shuffled, 20)
+    assert selected(OFFICIAL, case.left(tmp_path), 20) == selected(OFFICIAL, shuffled, 20)
 
 
 def test_official_mode_at_the_ends(tmp_path: Path) -> None:
     """An empty pool would crash; scores that are no numbers would choose by nonsense."""
     case = Case()
-    pool = case.pool(tmp_path)
-    none = replace(pool, ids=pool.ids[:0], costs=pool.costs[:0], kept={})
+    pool, trained = case.left(tmp_path)
+    none = Left(replace(pool, ids=pool.ids[:0], kept={}), trained)
     case.statistics.covariances.fill_(torch.inf)
     (tmp_path / "diverged").mkdir()
 
     assert selected(OFFICIAL, none) == []
     with pytest.raises(DataError, match=r"the scores of unit 'unit-\d\d' are not all finite"):
-        selected(OFFICIAL, case.pool(tmp_path / "diverged"))
+        selected(OFFICIAL, case.left(tmp_path / "diverged"))
 
 
 def test_official_mode_says_that_it_needs_the_model(tmp_path: Path) -> None:
     """`rayal select`, which has the scores alone, would end in a KeyError."""
-    pool = replace(Case().pool(tmp_path), trained={})
+    pool = Case().left(tmp_path).pool
     with pytest.raises(UsageError, match="update_while_scoring needs the trained model"):
-        selected(OFFICIAL, pool)
+        OFFICIAL.select(pool, 1, np.random.default_rng(1))
 
 
 def test_only_the_official_mode_needs_the_pool_in_memory() -> None:
@@ -335,7 +344,7 @@ def test_scheme_and_strategy_share_one_estimate(tiny: Callable[..., Experiment])
         tiny, {**ISDA, "covariance": "full"}, strategy={"name": "epmcm", "covariance": "full"}
     )
 
-    assert list(x.companions()) == ["class_statistics"]
+    assert (ClassStatisticsSpec(covariance="full"),) == x.companions()
     for field, value in (("covariance", "full"), ("reset", False)):
         with pytest.raises(
             ValidationError, match="'epmcm' wants a class_statistics with .*'isda' has"

@@ -8,7 +8,7 @@ from torch import Tensor
 from rayal.data.pixels import valid_pixels
 from rayal.parts import build, find, names
 from rayal.signals.batch import Networks, Signals
-from rayal.strategies._pixels import PixelStrategy
+from rayal.strategies.base import PixelStrategy
 from tests.support.doubles import Says
 
 PIXEL_STRATEGIES = [

@@ -9,6 +9,7 @@ from rayal.selection.scored import Scored
 from rayal.storage.ids import Ids
 from rayal.strategies import prob_cover
 from rayal.strategies.prob_cover import ProbCover
+from tests.support.doubles import priced
 
 
 def pool_of(
@@ -18,7 +19,9 @@ def pool_of(
     ids = Ids([f"unit-{i}" for i in range(len(features))])
     labeled_ids = Ids([f"labeled-{i}" for i in range(len(labeled))])
     costs = np.ones(len(features)) if costs is None else costs
-    return Scored(ids, None, costs, {"features": features}, labeled_ids, {"features": labeled})
+    return Scored(
+        ids, None, priced(ids, costs), {"features": features}, labeled_ids, {"features": labeled}
+    )
 
 
 def column(*values: float) -> np.ndarray:
@@ -27,7 +30,7 @@ def column(*values: float) -> np.ndarray:
 
 def select(pool: Scored, budget: float, radius: float, seed: int = 0, **fields) -> list[int]:
     strategy = ProbCover(radius=radius, **{"normalise": False, **fields})
-    return strategy.select(pool, budget, np.random.default_rng(seed)).tolist()
+    return pool.places(strategy.select(pool, budget, np.random.default_rng(seed))).tolist()
 
 
 def test_hand_case():
@@ -89,7 +92,8 @@ def test_once_all_is_covered_the_rest_is_seeded():
 def test_normalise_is_the_default():
     """The radius of the paper is for features of length 1."""
     points = np.array([[1, 0], [60, 0], [900, 0], [0, 5]], dtype=np.float16)
-    first = ProbCover(radius=0.5).select(pool_of(points), 2, np.random.default_rng(0)).tolist()
+    pool = pool_of(points)
+    first = pool.places(ProbCover(radius=0.5).select(pool, 2, np.random.default_rng(0))).tolist()
 
     assert first[0] in {0, 1, 2} and first[1] == 3
 
@@ -98,7 +102,7 @@ def test_does_not_depend_on_the_order_of_the_pool():
     """Another number of shards would select other units."""
     points = np.random.default_rng(1).integers(0, 9, (80, 2)).astype(np.float16)
     pool, back = pool_of(points), np.random.default_rng(2).permutation(80)
-    shuffled = Scored(pool.ids[back], None, pool.costs, {"features": points[back]})
+    shuffled = Scored(pool.ids[back], None, pool.price, {"features": points[back]})
 
     ours, theirs = (each.ids[select(each, 40, 2.0)] for each in (pool, shuffled))
     assert list(ours) == list(theirs)
@@ -122,10 +126,10 @@ def test_features_come_from_a_file(tmp_path):
     np.savez(path, ids=np.array(ids), features=column(0, 1, 2, 9, 1))
     strategy = ProbCover(radius=1.0, normalise=False, features=str(path))
     named = pool_of(column(0, 0, 0, 0), column(0))
-    pool = Scored(named.ids, None, named.costs, {}, named.labeled_ids, {})
+    pool = Scored(named.ids, None, named.price, {}, named.labeled_ids, {})
 
     assert strategy.kept() == frozenset() and ProbCover().kept() == {"features"}
-    assert strategy.select(pool, 1, np.random.default_rng(0)).tolist() == [3]
+    assert pool.places(strategy.select(pool, 1, np.random.default_rng(0))).tolist() == [3]
 
 
 def test_stops_at_the_first_pick_that_the_budget_does_not_buy():

@@ -15,11 +15,11 @@ from torch import Tensor
 from rayal.selection.scored import Scored, take_highest
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.ids import Ids
-from rayal.strategies.qbc import QBC, most_uncertain
-from tests.support.doubles import Says
+from rayal.strategies.qbc import Qbc, most_uncertain
+from tests.support.doubles import Says, priced
 
 
-def score(strategy: QBC, members: Tensor, valid: Tensor | None = None) -> Tensor:
+def score(strategy: Qbc, members: Tensor, valid: Tensor | None = None) -> Tensor:
     """The scores of an ensemble whose members say these logits, S N C H W, at every pixel."""
     first, *others = (Says(logits).eval() for logits in members)
     ids = [f"unit-{i}" for i in range(members.shape[1])]
@@ -52,14 +52,14 @@ PICTURE = drawn(
 @pytest.mark.parametrize(("top", "pixels"), [(1, 3), (2, 4), (4, 6), (9, 6), (100, 6)])
 def test_patches_by_hand(top: int, pixels: int) -> None:
     """The value of an image is the sum over its most uncertain patches, edges included."""
-    found = score(QBC(patch=2, top=top), disputed(PICTURE))
+    found = score(Qbc(patch=2, top=top), disputed(PICTURE))
 
     assert [pixels * math.log(2)] == pytest.approx(found.tolist())
 
 
 def test_a_patch_larger_than_the_image_is_all_of_it() -> None:
     """Reduced images would have no score."""
-    assert [6 * math.log(2)] == pytest.approx(score(QBC(), disputed(PICTURE)).tolist())
+    assert [6 * math.log(2)] == pytest.approx(score(Qbc(), disputed(PICTURE)).tolist())
 
 
 def test_agrees_with_a_loop() -> None:
@@ -82,17 +82,17 @@ def test_agrees_with_a_loop() -> None:
             sums[patch] = sums.get(patch, 0.0) + divergence(n, y, x)
         expected.append(sum(sorted(sums.values())[-4:]))
 
-    assert expected == pytest.approx(score(QBC(patch=3, top=4), members).tolist(), rel=1e-5)
+    assert expected == pytest.approx(score(Qbc(patch=3, top=4), members).tolist(), rel=1e-5)
     two = members[:2]
     scipys = jensenshannon(*two.double().softmax(2).movedim(2, 0).numpy().swapaxes(0, 1)) ** 2
-    assert scipys.sum((1, 2)) == pytest.approx(score(QBC(), two).numpy(), rel=1e-5)
+    assert scipys.sum((1, 2)) == pytest.approx(score(Qbc(), two).numpy(), rel=1e-5)
 
 
 def test_members_that_agree_leave_nothing() -> None:
     """However unsure they are (methods, Sec. 20)."""
     one = torch.randn(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 
-    assert score(QBC(), one.expand(5, -1, -1, -1, -1)).abs().max() < 1e-12
+    assert score(Qbc(), one.expand(5, -1, -1, -1, -1)).abs().max() < 1e-12
 
 
 def test_filling_is_not_of_the_image() -> None:
@@ -101,7 +101,7 @@ def test_filling_is_not_of_the_image() -> None:
     valid = torch.zeros_like(whole)
     valid[0, :5, :5] = True
     valid[1, :2, :3] = True
-    strategy = QBC(patch=2, top=3)
+    strategy = Qbc(patch=2, top=3)
     padded = score(strategy, disputed(whole), valid)
 
     cut = [score(strategy, disputed(whole[:1, :h, :w])).item() for h, w in ((5, 5), (2, 3))]
@@ -118,7 +118,12 @@ def test_sums_are_of_patches_side_by_side() -> None:
 
 def pool(scores: np.ndarray, costs: np.ndarray, overshoot: bool = False) -> Scored:
     ids = Ids([f"unit-{i}" for i in range(len(scores))])
-    return Scored(ids, scores, costs, overshoot=overshoot)
+    return Scored(ids, scores, priced(ids, costs), overshoot=overshoot)
+
+
+def chosen(units: Scored, budget: float, seed: int = 0) -> list[int]:
+    """Positions."""
+    return units.places(Qbc().select(units, budget, rng(seed))).tolist()
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -132,9 +137,9 @@ def test_a_budget_buys_the_most_valuable_set() -> None:
     sets = (each for size in range(11) for each in combinations(range(10), size))
     affordable = [list(each) for each in sets if costs[list(each)].sum() <= 200]
     best = max(affordable, key=lambda each: scores[each].sum())
-    picks = QBC().select(pool(scores, costs), 200, rng())
+    picks = chosen(pool(scores, costs), 200)
 
-    assert best == sorted(picks.tolist())
+    assert best == sorted(picks)
     assert (np.diff(scores[picks]) <= 0).all()
     assert scores[picks].sum() > scores[take_highest(pool(scores, costs), 200, rng())].sum()
 
@@ -147,7 +152,7 @@ def test_equal_costs_are_the_highest(cost: float) -> None:
 
     for seed in range(3):
         expected = take_highest(units, 20 * cost, rng(seed))
-        assert expected.tolist() == QBC().select(units, 20 * cost, rng(seed)).tolist()
+        assert expected.tolist() == chosen(units, 20 * cost, seed)
 
 
 def test_the_order_of_the_pool_does_not_choose() -> None:
@@ -155,12 +160,10 @@ def test_the_order_of_the_pool_does_not_choose() -> None:
     scores = rng(6).integers(0, 3, 40).astype(float)
     costs = rng(7).integers(1, 5, 40).astype(float)
     units, order = pool(scores, costs), rng(8).permutation(40)
-    shuffled = Scored(units.ids[order], scores[order], costs[order])
+    shuffled = Scored(units.ids[order], scores[order], units.price)
 
     chosen = [
-        list(each.ids[QBC().select(each, 30, rng(seed))])
-        for seed in (0, 1)
-        for each in (units, shuffled)
+        list(Qbc().select(each, 30, rng(seed))) for seed in (0, 1) for each in (units, shuffled)
     ]
     assert chosen[0] == chosen[1] and chosen[2] == chosen[3] and chosen[0] != chosen[2]
 
@@ -169,12 +172,12 @@ def test_overshoot_adds_the_best_that_is_left() -> None:
     """The budget would never be spent where no set of images costs exactly that."""
     scores, costs = np.array([3.0, 2.0, 1.0]), np.array([5.0, 4.0, 4.0])
 
-    assert [0] == QBC().select(pool(scores, costs), 7, rng()).tolist()
-    assert [0, 1] == QBC().select(pool(scores, costs, overshoot=True), 7, rng()).tolist()
-    assert [0] == QBC().select(pool(scores, costs, overshoot=True), 5, rng()).tolist()
-    assert [] == QBC().select(pool(scores, costs, overshoot=True), 0, rng()).tolist()
+    assert [0] == chosen(pool(scores, costs), 7)
+    assert [0, 1] == chosen(pool(scores, costs, overshoot=True), 7)
+    assert [0] == chosen(pool(scores, costs, overshoot=True), 5)
+    assert [] == chosen(pool(scores, costs, overshoot=True), 0)
 
 
 def test_images_of_one_price_are_chosen_without_loading_the_pool() -> None:
     """A pool of millions would have to fit the memory of the driver."""
-    assert QBC().ranks() and not QBC().ranks(one_price=False)
+    assert Qbc().ranks() and not Qbc().ranks(one_price=False)

@@ -27,12 +27,12 @@ def pool(*maps: np.ndarray, regions: dict[int, Region]) -> Scored:
     rows = [np.concatenate([each.shape, each.ravel()]) for each in maps]
     ids = Ids([f"image-{i}" for i in range(len(maps))])
     kept = {"grid_entropy": np.array(rows).astype(np.float16)}
-    return Scored(ids, None, np.ones(len(maps)), kept, regions=lambda image: regions)
+    return Scored(ids, None, kept=kept, regions=lambda image: regions)
 
 
 def chosen(units: Scored, budget: float = 4, seed: int = 0, **options) -> list[str]:
     strategy = RandomImageEntropyPolygon(**options)
-    return strategy.select_regions(units, budget, np.random.default_rng(seed))
+    return strategy.select(units, budget, np.random.default_rng(seed))
 
 
 HALVES = {0: rectangle(0, 0, 12, 16), 1: rectangle(12, 0, 24, 16)}

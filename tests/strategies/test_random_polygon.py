@@ -30,12 +30,12 @@ def market(clicks: Sequence[Sequence[int]]) -> Callable[[str], dict[int, Region]
 
 def pool(clicks: Sequence[Sequence[int]], overshoot: bool = False) -> Scored:
     ids = Ids([f"image-{i}" for i in range(len(clicks))])
-    return Scored(ids, None, np.ones(len(ids)), regions=market(clicks), overshoot=overshoot)
+    return Scored(ids, None, regions=market(clicks), overshoot=overshoot)
 
 
 def choose(units: Scored, budget: float, seed: int = 0) -> tuple[list[str], float]:
     """The units, and what they cost."""
-    chosen = RandomPolygon().select_regions(units, budget, np.random.default_rng(seed))
+    chosen = RandomPolygon().select(units, budget, np.random.default_rng(seed))
     places = [place_of(unit, units.ids) for unit in chosen]
     costs = [units.regions(at.image)[at.number or 0].clicks for at in places if at is not None]
     return chosen, sum(costs)
@@ -107,7 +107,7 @@ def test_the_choice_is_of_ids_and_seed():
     """Another number of shards, or a second run, would buy others."""
     clicks = drawn_clicks(15)
     units, order = pool(clicks), np.random.default_rng(2).permutation(15)
-    shuffled = Scored(units.ids[order], None, units.costs, regions=units.regions)
+    shuffled = Scored(units.ids[order], None, regions=units.regions)
 
     assert choose(units, 60) == choose(units, 60) == choose(shuffled, 60) != choose(units, 60, 1)
 
@@ -115,7 +115,7 @@ def test_the_choice_is_of_ids_and_seed():
 def test_only_regions_that_are_left_are_chosen():
     """A region would be bought twice."""
     left = {0: region(4), 3: region(2)}
-    units = Scored(Ids(["a"]), None, np.ones(1), regions=lambda image: dict(left))
+    units = Scored(Ids(["a"]), None, regions=lambda image: dict(left))
 
     assert {"a/0", "a/3"} == set(choose(units, 100)[0])
     assert 6 == choose(units, 100)[1]
@@ -126,5 +126,5 @@ def test_a_ranking_of_images_is_not_what_it_gives():
     strategy = RandomPolygon()
 
     assert not strategy.ranks() and strategy.tasks == {"segmentation"}
-    with pytest.raises(UsageError, match="'random_polygon' chooses regions, .* use it in a run"):
-        strategy.select(pool([[2]]), 1, np.random.default_rng(0))
+    with pytest.raises(UsageError, match="regions of image 'a' are known to the oracle of a run"):
+        strategy.select(Scored(Ids(["a"]), None), 1, np.random.default_rng(0))

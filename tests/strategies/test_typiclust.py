@@ -10,7 +10,8 @@ from rayal.selection.distances import Grid
 from rayal.selection.scored import Scored
 from rayal.storage.ids import Ids
 from rayal.strategies import typiclust
-from rayal.strategies.typiclust import TypiClust, k_means, mean_distances
+from rayal.strategies.typiclust import Typiclust, k_means, mean_distances
+from tests.support.doubles import priced
 
 
 def pool_of(
@@ -20,12 +21,14 @@ def pool_of(
     ids = Ids([f"unit-{i}" for i in range(len(features))])
     labeled_ids = Ids([f"labeled-{i}" for i in range(len(labeled))])
     costs = np.ones(len(features)) if costs is None else costs
-    return Scored(ids, None, costs, {"features": features}, labeled_ids, {"features": labeled})
+    return Scored(
+        ids, None, priced(ids, costs), {"features": features}, labeled_ids, {"features": labeled}
+    )
 
 
 def select(pool: Scored, budget: float, seed: int = 0, **fields) -> list[int]:
-    strategy = TypiClust(**{"normalise": False, "neighbours": 2, **fields})
-    return strategy.select(pool, budget, np.random.default_rng(seed)).tolist()
+    strategy = Typiclust(**{"normalise": False, "neighbours": 2, **fields})
+    return pool.places(strategy.select(pool, budget, np.random.default_rng(seed))).tolist()
 
 
 def blobs(*sizes: int) -> tuple[np.ndarray, list[int]]:
@@ -142,7 +145,7 @@ def test_does_not_depend_on_the_order_of_the_pool():
     """Another number of shards would select other units."""
     values = np.random.default_rng(2).standard_normal((80, 4)).astype(np.float16)
     pool, back = pool_of(values), np.random.default_rng(3).permutation(80)
-    shuffled = Scored(pool.ids[back], None, pool.costs, {"features": values[back]})
+    shuffled = Scored(pool.ids[back], None, pool.price, {"features": values[back]})
 
     assert list(pool.ids[select(pool, 20)]) == list(shuffled.ids[select(shuffled, 20)])
 
@@ -153,10 +156,10 @@ def test_features_come_from_a_file(tmp_path):
     path = tmp_path / "simclr.npz"
     np.savez(path, ids=np.array([f"unit-{i}" for i in range(21)]), features=values)
     named = pool_of(np.zeros((21, 2), np.float16))
-    pool = Scored(named.ids, None, named.costs)
+    pool = Scored(named.ids, None, named.price)
 
-    assert TypiClust(features=str(path)).kept() == frozenset()
-    assert TypiClust().kept() == {"features"}
+    assert Typiclust(features=str(path)).kept() == frozenset()
+    assert Typiclust().kept() == {"features"}
     assert select(pool, 2, features=str(path)) == [middles[1], middles[0]]
 
 

@@ -1,8 +1,10 @@
 """Stand-ins that many tests share: a watcher, a network and a companion of few lines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rayal.models.base import Outputs
@@ -10,6 +12,7 @@ from rayal.models.companions.base import CompanionSpec, LearningCompanion
 from rayal.parts import find, names
 from rayal.runs.events import Event
 from rayal.runs.results import Evaluated, Trained
+from rayal.selection.scored import Price
 from rayal.storage.folder import FileRecord, recorded
 
 
@@ -82,3 +85,9 @@ class GuessSpec(CompanionSpec):
 def strategies_for(task: str) -> list[str]:
     """The names of the strategies that are defined for a task."""
     return [name for name in names("strategies") if task in find("strategies", name).tasks]
+
+
+def priced(ids: Sequence[str], costs: Sequence[float] | NDArray[np.floating]) -> Price:
+    """What each of these units costs."""
+    of = dict(zip(ids, costs, strict=True))
+    return lambda units: np.array([of[unit] for unit in units], float)

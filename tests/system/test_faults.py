@@ -53,11 +53,12 @@ from rayal.report.tables import summarise
 from rayal.runs.ledger import Ledger, S
 from rayal.runs.record import Record, find_records
 from rayal.runs.results import Chosen, Evaluated, Scored
-from rayal.signals.batch import SIGNAL_NAMES, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.signal import SIGNAL_NAMES
 from rayal.storage import lock
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy
-from rayal.strategies.cod import COD
+from rayal.strategies.cod import Cod
 from rayal.workflows import run
 from tests.support import scenes
 from tests.support.doubles import GuessSpec, Silent, strategies_for
@@ -67,7 +68,7 @@ KILLED_RUN = Path(__file__).parents[1] / "support" / "killed_run.py"
 ONE_THREAD = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1, "checkpoint_seconds": 0}
 
 
-class Guessing(COD):
+class Guessing(Cod):
     """COD with a companion: a run with every kind of file."""
 
     def companions(self) -> tuple[CompanionSpec, ...]:
@@ -993,7 +994,7 @@ def test_scoring_twice_is_the_same(tiny: Callable[..., Experiment], tmp_path: Pa
 
 def test_a_second_process_is_refused(guessing: Experiment, process: Runs, tmp_path: Path) -> None:
     """Two drivers would write one run (J01)."""
-    x = guessing.model_copy(update={"strategy": COD()})
+    x = guessing.model_copy(update={"strategy": Cod()})
     with run.opened(x, str(tmp_path)):
         second = process(x, tmp_path)
 
@@ -1111,7 +1112,7 @@ def reachable(root: object) -> list[Any]:
 class Spy(Strategy):
     """Keeps everything that it can reach while scoring."""
 
-    needs = SIGNAL_NAMES
+    needs = SIGNAL_NAMES - {"grid_entropy"}  # a map, which a classifier does not have
 
     def reference(self, cycle: int) -> Any:
         return "previous" if cycle else "random"
@@ -1120,9 +1121,8 @@ class Spy(Strategy):
         return (EmaTeacherSpec(),)
 
     def score(self, s: Signals) -> Tensor:
-        of_classes = SIGNAL_NAMES - {"grid_entropy"}  # a map, which a classifier does not have
-        values = [getattr(s, name) for name in of_classes - {"mc_log_probs", "companion"}]
-        values += [s.mc_log_probs(2), s.companion("teacher")]
+        values = [getattr(s, name) for name in self.needs - {"mc_log_probs", "companion"}]
+        values += [s.mc_log_probs(2), s.companion(EmaTeacherSpec)]
         CAUGHT.append((list(s.ids), reachable([s, values])))
         return s.noise
 

@@ -344,9 +344,9 @@ def test_tracking_a_run_in_a_bucket(finished: Record, tmp_path: Path) -> None:
     """`rayal sync s3://...` would send nothing."""
     from mlflow import MlflowClient
 
-    from rayal.runs.trackers.mlflow import MLflow
+    from rayal.runs.trackers.mlflow import Mlflow
 
-    tracker = MLflow(uri=f"sqlite:///{tmp_path}/mlflow.db")
+    tracker = Mlflow(uri=f"sqlite:///{tmp_path}/mlflow.db")
     tracker.sync(finished)
     client, experiment = tracker._open()
     (run,) = client.search_runs([experiment], f"tags.`rayal.run` = '{finished.run_id}'")

@@ -20,10 +20,11 @@ from rayal.data.pixels import upsampled
 from rayal.data.tasks.classification import Classification
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.models.base import Outputs
-from rayal.models.companions.base import Companion, LearningCompanion
+from rayal.models.companions.base import Companion, Companions, LearningCompanion
 from rayal.parts import build
 from rayal.training.base import Batch, Learner, TrainingScheme
 from rayal.training.schemes.supervised import Supervised
+from tests.support.doubles import GuessSpec
 
 IMAGES = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.0]])
 LABELS = torch.tensor([0, 1, 1])
@@ -79,7 +80,7 @@ def batch(step: int = 0, steps: int = 10, weight: float = 1.0) -> Batch:
 def learner(
     companion: Companion | None = None, model: type[nn.Module] = Linear, **fields: object
 ) -> Learner:
-    companions = {} if companion is None else {"guess": companion}
+    companions = Companions([] if companion is None else [(GuessSpec(), companion)])
     return Supervised.model_validate(fields).start(model(), Classification(), companions, 0)
 
 
@@ -317,8 +318,8 @@ def test_state_continues_bit_equal() -> None:
 
     assert straight.model.state_dict().keys() == resumed.model.state_dict().keys()
     for expected, actual in zip(
-        [*straight.model.parameters(), *straight.companions["guess"].parameters()],
-        [*resumed.model.parameters(), *resumed.companions["guess"].parameters()],
+        [*straight.model.parameters(), *straight.companions.of(GuessSpec).parameters()],
+        [*resumed.model.parameters(), *resumed.companions.of(GuessSpec).parameters()],
         strict=True,
     ):
         assert torch.equal(expected, actual)

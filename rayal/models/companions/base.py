@@ -6,11 +6,12 @@ there once. A companion is saved with the weights, continued by a warm start, an
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar, Protocol, TypeVar, cast
 
 from torch import Tensor, nn
 
+from rayal.errors import UsageError
 from rayal.models.base import Outputs
 from rayal.parts import Settings
 
@@ -44,10 +45,11 @@ class LearningCompanion(Companion, ABC):
 
 
 class CompanionSpec(Settings, ABC):
-    """What a companion is made of: two specs of one name that are equal ask for the same one."""
+    """What a companion is made of: two specs that are equal ask for the same one."""
 
     name: ClassVar[str]
-    """What it is called in `Learner.companions`, `Signals.companion` and the run folder."""
+    """What it is called in the run folder and in messages; rayal finds it by the type of its spec.
+    """
     changes_training: ClassVar[bool] = False
     """Whether the model learns otherwise with it than without: then no observer may ask for it."""
 
@@ -65,3 +67,42 @@ class CompanionSpec(Settings, ABC):
     def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> Companion:
         """A companion for `model`, on the CPU, drawn from torch's global generator; `fresh` makes
         another network of the same architecture, with random weights: the same at every call."""
+
+
+C = TypeVar("C", bound=Companion)
+C_co = TypeVar("C_co", bound=Companion, covariant=True)
+
+
+class Makes(Protocol[C_co]):
+    """A `CompanionSpec` of companions of this class."""
+
+    def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> C_co: ...
+
+
+class Companions:
+    """What lives beside one model, in order; each is found by the type of its spec."""
+
+    def __init__(self, built: Iterable[tuple[CompanionSpec, Companion]] = ()) -> None:
+        self._built = {type(spec): (spec.name, companion) for spec, companion in built}
+
+    def __iter__(self) -> Iterator[Companion]:
+        return (companion for _, companion in self._built.values())
+
+    def of(self, spec: type[Makes[C]]) -> C:
+        """The companion that a spec of this type made. Raises UsageError where there is none."""
+        found = self.get(spec)
+        if found is None:
+            raise UsageError(
+                f"no companion of a {spec.__name__} lives beside this model; whoever reads it has"
+                " to ask for it in `companions`"
+            )
+        return found
+
+    def get(self, spec: type[Makes[C]]) -> C | None:
+        """As `of`; None where there is none."""
+        _, companion = self._built.get(cast(type[CompanionSpec], spec), ("", None))
+        return cast(C | None, companion)
+
+    def named(self) -> dict[str, Companion]:
+        """By the names that their files have."""
+        return dict(self._built.values())

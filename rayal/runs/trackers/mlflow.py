@@ -47,7 +47,7 @@ ENVIRONMENT = {
 """MLflow has no arguments for these. What the user has set stays."""
 
 
-class MLflow(Tracker):
+class Mlflow(Tracker):
     """A local database, or a server; user and password come from MLFLOW_TRACKING_USERNAME and
     MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) in the environment, never from a file."""
 

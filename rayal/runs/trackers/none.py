@@ -4,7 +4,7 @@ from rayal.runs.record import Record
 from rayal.runs.trackers.base import Tracker
 
 
-class NoTracker(Tracker):
+class NoneTracker(Tracker):
     """No server; `rayal status` and `rayal report` read the run folder."""
 
     def sync(self, record: Record, *, failed: bool = False) -> None:

@@ -3,7 +3,7 @@
 B labeled and Bu unlabeled images of a batch on this worker, C classes, D pooled features.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rayal.data.tasks.base import Task
 from rayal.models.base import Outputs, last_layer
-from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.companions.base import Companion, Companions, CompanionSpec
 from rayal.models.companions.teacher import Teacher
 from rayal.training.base import Batch, Learner, TrainingScheme, distributed
 
@@ -49,13 +49,12 @@ class ConsistencyLearner(Learner):
         scheme: Consistency,
         model: nn.Module,
         task: Task,
-        companions: Mapping[str, Companion],
+        companions: Companions,
+        teacher: Teacher,
     ) -> None:
         super().__init__(scheme, model, task, companions)
         self.consistency = scheme
-        teacher, head = companions["teacher"], companions.get(ConsistencyHeadSpec.name)
-        assert isinstance(teacher, Teacher)
-        self.teacher = teacher
+        self.teacher, head = teacher, companions.get(ConsistencyHeadSpec)
         self.head = distributed(head) if head is not None else None
 
     def loss(self, batch: Batch) -> Tensor:

@@ -5,13 +5,12 @@ Source: Huang et al., "Semi-Supervised Active Learning with Temporal Output Disc
 than the moving average of `tod`. Maps of logits are compared as there.
 """
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import nn
 
 from rayal.data.tasks.base import Task
-from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.companions.teacher import FrozenTeacherSpec
 from rayal.training.base import Learner, Unlabeled
 from rayal.training.schemes._consistency import Consistency, ConsistencyLearner
@@ -32,8 +31,8 @@ class CyclicOd(Consistency):
     def unlabeled(self, cycle: int) -> Unlabeled | None:
         return Unlabeled(self.unlabeled_batch_size) if cycle > 0 else None
 
-    def start(
-        self, model: nn.Module, task: Task, companions: Mapping[str, Companion], cycle: int
-    ) -> Learner:
-        learner = ConsistencyLearner if cycle > 0 else Learner
-        return learner(self, model, task, companions)
+    def start(self, model: nn.Module, task: Task, companions: Companions, cycle: int) -> Learner:
+        if cycle == 0:
+            return Learner(self, model, task, companions)
+        teacher = companions.of(FrozenTeacherSpec)
+        return ConsistencyLearner(self, model, task, companions, teacher)

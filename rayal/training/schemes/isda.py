@@ -26,7 +26,6 @@ DAST-AL's protocol, with its defaults and crop 4 and flip as augmentation:
     candidates: 10000
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import NonNegativeFloat
@@ -35,9 +34,8 @@ from torch import Tensor, nn
 from rayal.data.pixels import on_grid
 from rayal.data.tasks.base import Task
 from rayal.models.base import Outputs
-from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.companions.class_statistics import (
-    ClassStatistics,
     ClassStatisticsSpec,
     Covariance,
     isda_logits,
@@ -72,23 +70,17 @@ class Isda(TrainingScheme):
             return self.strength * step / steps
         return self.strength * (step * self.length // steps) / self.length
 
-    def start(
-        self, model: nn.Module, task: Task, companions: Mapping[str, Companion], cycle: int
-    ) -> Learner:
+    def start(self, model: nn.Module, task: Task, companions: Companions, cycle: int) -> Learner:
         return IsdaLearner(self, model, task, companions)
 
 
 class IsdaLearner(Learner):
     """Supervised training on augmented logits; the accuracy is that of the plain ones."""
 
-    def __init__(
-        self, scheme: Isda, model: nn.Module, task: Task, companions: Mapping[str, Companion]
-    ) -> None:
+    def __init__(self, scheme: Isda, model: nn.Module, task: Task, companions: Companions) -> None:
         super().__init__(scheme, model, task, companions)
         self.isda = scheme
-        statistics = companions[ClassStatisticsSpec.name]
-        assert isinstance(statistics, ClassStatistics)
-        self.statistics = statistics
+        self.statistics = companions.of(ClassStatisticsSpec)
 
     def per_unit_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         quadratic = quadratic_terms(linear_weight(self.model), self.statistics)

@@ -36,7 +36,6 @@ The protocol of Parting on VOC, with its defaults (official: 40000 steps, no fli
     strategy: d_score
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -49,8 +48,8 @@ from torch.optim import Adam
 from rayal.data.pixels import upsampled
 from rayal.data.tasks.base import Task, TaskName
 from rayal.models.base import computing
-from rayal.models.companions.base import Companion, CompanionSpec
-from rayal.models.companions.discriminator import Discriminator, DiscriminatorSpec, Judged, one_hot
+from rayal.models.companions.base import Companions, CompanionSpec
+from rayal.models.companions.discriminator import DiscriminatorSpec, Judged, one_hot
 from rayal.training.base import (
     POLY_POWER,
     Batch,
@@ -94,9 +93,7 @@ class S4gan(TrainingScheme):
     def unlabeled(self, cycle: int) -> Unlabeled:
         return Unlabeled(self.unlabeled_batch_size)
 
-    def start(
-        self, model: nn.Module, task: Task, companions: Mapping[str, Companion], cycle: int
-    ) -> Learner:
+    def start(self, model: nn.Module, task: Task, companions: Companions, cycle: int) -> Learner:
         return S4ganLearner(self, model, task, companions)
 
 
@@ -110,13 +107,10 @@ class Shown(NamedTuple):
 class S4ganLearner(Learner):
     """The model's step, then the discriminator's."""
 
-    def __init__(
-        self, scheme: S4gan, model: nn.Module, task: Task, companions: Mapping[str, Companion]
-    ) -> None:
+    def __init__(self, scheme: S4gan, model: nn.Module, task: Task, companions: Companions) -> None:
         super().__init__(scheme, model, task, companions)
         self.s4gan = scheme
-        discriminator = companions[DiscriminatorSpec.name]
-        assert isinstance(discriminator, Discriminator)
+        discriminator = companions.of(DiscriminatorSpec)
         self.discriminator = discriminator.train()
         """What judges for the model: no worker waits for another there."""
         with discriminator.learning():

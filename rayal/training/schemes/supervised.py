@@ -1,11 +1,9 @@
 """Supervised training: the task's loss on the labeled images and nothing else."""
 
-from collections.abc import Mapping
-
 from torch import nn
 
 from rayal.data.tasks.base import Task
-from rayal.models.companions.base import Companion
+from rayal.models.companions.base import Companions
 from rayal.training.base import Learner, TrainingScheme
 
 
@@ -16,7 +14,5 @@ class Supervised(TrainingScheme):
     papers on CIFAR: 200 epochs, batches of 128, learning rate 0.1 divided by 10 at epoch 160.
     """
 
-    def start(
-        self, model: nn.Module, task: Task, companions: Mapping[str, Companion], cycle: int
-    ) -> Learner:
+    def start(self, model: nn.Module, task: Task, companions: Companions, cycle: int) -> Learner:
         return Learner(self, model, task, companions)

@@ -26,13 +26,12 @@ What is left of a difference: the official code draws the unlabeled images of a 
 of the steps before; here each is seen once before any is seen again.
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
 from torch import nn
 
 from rayal.data.tasks.base import Task
-from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.companions.teacher import EmaTeacherSpec
 from rayal.training.base import Learner, Unlabeled
 from rayal.training.schemes._consistency import Consistency, ConsistencyLearner
@@ -57,7 +56,6 @@ class Tod(Consistency):
         fixed = cycle == 0 and self.cycle0_unlabeled == "fixed"
         return Unlabeled(self.unlabeled_batch_size, fixed=fixed)
 
-    def start(
-        self, model: nn.Module, task: Task, companions: Mapping[str, Companion], cycle: int
-    ) -> Learner:
-        return ConsistencyLearner(self, model, task, companions)
+    def start(self, model: nn.Module, task: Task, companions: Companions, cycle: int) -> Learner:
+        teacher = companions.of(EmaTeacherSpec)
+        return ConsistencyLearner(self, model, task, companions, teacher)

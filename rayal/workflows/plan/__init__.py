@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from rayal.cycle.offer import Market
 from rayal.data.datasets.base import Card, Store
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import build, last_layer, save_weights
 from rayal.models.card import ModelCard
+from rayal.signals.signal import SIGNALS, Width
 from rayal.storage.folder import Json
-from rayal.strategies._regions import RegionStrategy
 from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
 from rayal.workflows.plan.probe import Probe, measure
@@ -96,16 +97,12 @@ def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
 
 def _prices(x: Experiment, store: Store) -> Prices:
     """Of some images of the pool."""
-    if x.budget.unit == "samples":
-        return Prices()
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
     some = [ids[i] for i in np.linspace(0, len(ids) - 1, min(len(ids), PRICED)).astype(int)]
-    clicks = float(x.oracle.costs(store, some).sum())
-    image = max(1.0, clicks / len(some))
-    if not isinstance(x.strategy, RegionStrategy):
-        return Prices(image, image)
-    regions = sum(len(found) for found in x.oracle.regions(store, some).values())
-    return Prices(image, max(1.0, clicks / max(1, regions)))
+    market = Market(x, store, bought=())
+    cost, units = float(market.costs(some).sum()), list(x.strategy.units(some, market.regions))
+    image, unit = (max(1.0, cost / max(1, count)) for count in (len(some), len(units)))
+    return Prices(image, unit, parts=not set(some).issuperset(units))
 
 
 def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
@@ -125,12 +122,9 @@ def _disk(
 ) -> dict[str, int]:
     about = ModelCard.of(x.model, card, x.scheme.precision, x.task).metadata()
     weights = len(save_weights(network, about))
-    kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
-    kept += ["probs"] if x.keeps_probs(0) else []
-    widths = {"features": feature_width(network), "noise": 1}
-    if "grid_entropy" in kept:
-        widths["grid_entropy"] = 2 + math.prod(_grid(network, card))
-    numbers = sum(widths.get(signal, len(card.classes)) for signal in kept)
+    kept = {signal for strategy in x.scored().values() for signal in strategy.kept()}
+    numbers = sum(_width(SIGNALS[signal].width, card, network) for signal in kept)
+    numbers += len(card.classes) if x.keeps_probs(0) else 0
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
     beside = sum(_companions(x, card, network).values())
     scans = _scans_labeled(x)
@@ -140,6 +134,15 @@ def _disk(
         "scores": row * rows,
         "checkpoints while training": CHECKPOINTS * (1 + MOMENTS[x.scheme.optimizer]) * weights,
     }
+
+
+def _width(width: Width, card: Card, network: nn.Module) -> int:
+    """How many numbers a pass keeps of a unit."""
+    if width == "features":
+        return feature_width(network)
+    if width == "grid":
+        return 2 + math.prod(_grid(network, card))
+    return 1 if width == "one" else len(card.classes)
 
 
 def _grid(network: nn.Module, card: Card) -> tuple[int, ...]:
@@ -186,9 +189,10 @@ def _memory(
 
 def _companions(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
     """Bytes of what lives beside the model, by name."""
+    classes = card.classes
     return {
-        name: len(save_weights(spec.build(network, len(card.classes), lambda: _network(x, card))))
-        for name, spec in x.companions().items()
+        spec.name: len(save_weights(spec.build(network, len(classes), lambda: _network(x, card))))
+        for spec in x.companions()
     }
 
 

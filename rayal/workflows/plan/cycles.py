@@ -7,11 +7,8 @@ from typing import NamedTuple
 
 from rayal.data.card import Card
 from rayal.experiment.experiment import Experiment
-from rayal.signals.batch import SignalName
-from rayal.strategies._regions import RegionStrategy
 from rayal.training.feed import batch_ends
 
-MODEL_FREE: frozenset[SignalName] = frozenset({"images", "noise", "previous_probs"})
 ROUNDING = 1e-9  # of a sum of prices
 
 
@@ -40,6 +37,8 @@ class Prices(NamedTuple):
     """For the images before the first training."""
     unit: float = 1.0
     """For what the strategy chooses: images too, or regions of these."""
+    parts: bool = False
+    """Whether what it chooses is a part of an image, the rest of which stays on offer."""
 
 
 ONE_EACH = Prices()
@@ -50,14 +49,13 @@ def plan_cycles(x: Experiment, card: Card, prices: Prices = ONE_EACH) -> Iterato
     which regions are bought, as if each region were of another one."""
     scheme, first = x.scheme, min(card.pool, _bought(x, x.budget.initial, prices.image))
     labels, spent, worth = first, first * prices.image, card.pool * prices.image
-    by_region = isinstance(x.strategy, RegionStrategy)
     for cycle in count():
         ends = batch_ends(labels, scheme.batch_size, x.compute.train_workers)
         done = x.budget.is_spent(cycle, spent)
-        unlabeled = card.pool - (first if by_region else labels)
+        unlabeled = card.pool - (first if prices.parts else labels)
         scored = 0 if done else min(x.candidates or unlabeled, unlabeled)
         left = _bought(x, min(x.budget.due(cycle), worth) - spent, prices.unit)
-        bought = 0 if done else left if by_region and scored else min(left, scored)
+        bought = 0 if done else left if prices.parts and scored else min(left, scored)
         yield Cycle(
             cycle=cycle,
             labels=labels,
@@ -83,9 +81,9 @@ def _passes(x: Experiment, cycle: int) -> int:
     """Networks that a candidate goes through. Where the whole pool is scored, the last cycle's
     predictions are kept and need no second pass."""
     strategies = x.scored().values()
-    signals = {signal for strategy in strategies for signal in strategy.needs | strategy.kept()}
+    requires = {each for strategy in strategies for each in strategy.requires()}
     references = {strategy.reference(cycle) for strategy in strategies} - {None}
     if x.candidates is None:
         references.discard("previous")
-    members = x.ensemble - 1 if "ensemble_log_probs" in signals else 0
-    return bool(signals - MODEL_FREE or x.keeps_probs(cycle)) + len(references) + members
+    members = x.ensemble - 1 if "ensemble" in requires else 0
+    return ("forward" in requires or x.keeps_probs(cycle)) + len(references) + members

@@ -230,6 +230,6 @@ def _check_strategies(settings: PoolScoring, card: ModelCard, network: nn.Module
     for name, strategy in settings.columns().items():
         if task not in strategy.tasks:
             raise UsageError(f"strategy {name!r} is for {', '.join(strategy.tasks)}, not {task}")
-    asking = [name for name, each in settings.columns().items() if "mc_log_probs" in each.needs]
+    asking = [name for name, each in settings.columns().items() if "dropout" in each.requires()]
     if asking and not dropout_layers(network):
         raise UsageError(f"{', '.join(asking)} needs a model with dropout; this one has none")

@@ -6,7 +6,7 @@ that ranks is streamed; for one with its own `select` what the pass kept lies in
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayal.cycle import shard_file
-from rayal.cycle.checked import positions, seen_by
+from rayal.cycle.checked import chosen, seen_by
 from rayal.cycle.ranking import keyed, ranked, scored
 from rayal.cycle.select import scratch_folder
 from rayal.errors import DataError, UsageError
 from rayal.randomness import numpy_generator
 from rayal.selection.distances import Numbers, check_finite
 from rayal.selection.scored import tie_secret
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
 from rayal.workflows.select.finished_pass import FinishedPass
 from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
@@ -37,17 +37,11 @@ FEW = 2**16
 """Units that are ranked at first where each has a cost of its own."""
 
 
-def select(
-    url: str,
-    request: Request,
-    beside: Folder | None = None,
-    trained: Mapping[str, FileLocation] | None = None,
-) -> Selection:
+def select(url: str, request: Request, beside: Folder | None = None) -> Selection:
     """The units of the finished pass at `url` that the request asks for.
 
-    `beside` is a folder in which large files may lie meanwhile; `trained` are the files of the
-    model that was asked. Raises UsageError where the pass lacks what the strategy needs, DataError
-    where a file does not fit the pass.
+    `beside` is a folder in which large files may lie meanwhile. Raises UsageError where the pass
+    lacks what the strategy needs, DataError where a file does not fit the pass.
     """
     r = request
     done = FinishedPass(url)
@@ -59,7 +53,7 @@ def select(
     _check_files(done, r, labeled, costs, groups)
     rng = numpy_generator(r.seed, r.cycle, "select", r.name)
     if not r.ranks:
-        return _own_select(done, r, column, labeled, costs, rng, beside, trained)
+        return _own_select(done, r, column, labeled, costs, rng, beside)
     return _walked(done, r, column, Places(labeled), costs, groups, rng)
 
 
@@ -142,19 +136,18 @@ def _own_select(
     costs: PerUnit[np.float64] | None,
     rng: np.random.Generator,
     beside: Folder | None,
-    trained: Mapping[str, FileLocation] | None,
 ) -> Selection:
     kept, place = r.strategy.kept(), scratch_folder(beside)
-    pools = shard_file.load(done.folder, done.result, kept, labeled, trained, [column], place)
+    pools = shard_file.load(done.folder, done.result, kept, labeled, [column], place)
     pool = seen_by(r.strategy, pools[column])
     if costs is not None:
-        pool = replace(pool, costs=costs.of(pool.ids))
-    chosen = positions(r.strategy, r.name, pool, r.budget, rng)
+        pool = replace(pool, price=costs.of)
+    units, cost = chosen(r.strategy, r.strategy.select, r.name, pool, r.budget, rng)
     return Selection(
-        list(pool.ids[chosen]),
-        None if pool.scores is None else pool.scores[chosen].tolist(),
-        [f"{r.name} pick {number}" for number in range(1, len(chosen) + 1)],
-        float(pool.costs[chosen].sum()),
+        units,
+        pool.scores_of(units),
+        [f"{r.name} pick {number}" for number in range(1, len(units) + 1)],
+        cost,
         {"labeled": len(labeled)},
     )
 

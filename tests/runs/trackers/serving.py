@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from rayal.runs.record import Record
-from rayal.runs.trackers.mlflow import MLflow
+from rayal.runs.trackers.mlflow import Mlflow
 
 Points = dict[str, list[tuple[int, float]]]
 
@@ -102,14 +102,14 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def shown(tracker: MLflow, record: Record) -> Run:
+def shown(tracker: Mlflow, record: Record) -> Run:
     """The MLflow run of a run folder."""
     client, experiment_id = tracker._open()
     (run,) = client.search_runs([experiment_id], f"tags.`rayal.run` = '{record.run_id}'")
     return run
 
 
-def points(tracker: MLflow, record: Record) -> Points:
+def points(tracker: Mlflow, record: Record) -> Points:
     """All that MLflow has of each metric, in order; NaN as a word, to compare."""
     client, run = MlflowClient(tracker.uri), shown(tracker, record)
     return {
@@ -118,7 +118,7 @@ def points(tracker: MLflow, record: Record) -> Points:
     }
 
 
-def artifact(tracker: MLflow, record: Record, path: str, into: Path) -> str:
+def artifact(tracker: Mlflow, record: Record, path: str, into: Path) -> str:
     run_id = shown(tracker, record).info.run_id
     return Path(MlflowClient(tracker.uri).download_artifacts(run_id, path, str(into))).read_text()
 

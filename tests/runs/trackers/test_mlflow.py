@@ -25,7 +25,7 @@ from rayal.errors import StorageError
 from rayal.runs.record import Record
 from rayal.runs.trackers import mlflow as module
 from rayal.runs.trackers.base import Background
-from rayal.runs.trackers.mlflow import MLflow
+from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage.folder import Folder
 from rayal.workflows import run as session
 from tests.runs.trackers.serving import (
@@ -55,17 +55,17 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One database for all tests: a new one takes seconds."""
     uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-    MLflow(uri=uri).prepare()
+    Mlflow(uri=uri).prepare()
     return uri
 
 
 @pytest.fixture
-def tracker(database: str, request: pytest.FixtureRequest) -> MLflow:
+def tracker(database: str, request: pytest.FixtureRequest) -> Mlflow:
     """An MLflow experiment of the test's own."""
-    return MLflow(uri=database, experiment=request.node.name)
+    return Mlflow(uri=database, experiment=request.node.name)
 
 
-def test_a_whole_run(tracker: MLflow, run: Any) -> None:
+def test_a_whole_run(tracker: Mlflow, run: Any) -> None:
     """The hand case: steps are labels for cycles, and epochs through all cycles for training."""
     run.finish()
     tracker.sync(run.record)
@@ -82,7 +82,7 @@ def test_a_whole_run(tracker: MLflow, run: Any) -> None:
     )
 
 
-def test_runs_of_one_name_share_a_parent(tracker: MLflow, new_run: NewRun) -> None:
+def test_runs_of_one_name_share_a_parent(tracker: Mlflow, new_run: NewRun) -> None:
     """Seeds and strategies of one question would lie scattered among all others."""
     records = [new_run(f"seed-{seed}", seed=seed).record for seed in range(3)]
     for record in records:
@@ -92,7 +92,7 @@ def test_runs_of_one_name_share_a_parent(tracker: MLflow, new_run: NewRun) -> No
     assert "digits-al" == MlflowClient(tracker.uri).get_run(parent).data.tags["rayal.parent"]
 
 
-def test_after_every_stage_as_well_as_once(tracker: MLflow, new_run: NewRun) -> None:
+def test_after_every_stage_as_well_as_once(tracker: Mlflow, new_run: NewRun) -> None:
     """What is shown must not depend on how often, or when, it was sent."""
     often, once = new_run("often"), new_run("once")
     for step in often.steps():
@@ -112,7 +112,7 @@ def test_after_every_stage_as_well_as_once(tracker: MLflow, new_run: NewRun) -> 
 
 
 def test_an_answer_that_got_lost(
-    tracker: MLflow, run: Any, monkeypatch: pytest.MonkeyPatch
+    tracker: Mlflow, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server has the batch, the client does not know: kill -9, a time-out, a retry."""
     run.finish()
@@ -135,7 +135,7 @@ def test_an_answer_that_got_lost(
     assert 9 == len(points(tracker, run.record)["train/loss"])
 
 
-def test_values_that_are_not_numbers(tracker: MLflow, run: Any) -> None:
+def test_values_that_are_not_numbers(tracker: Mlflow, run: Any) -> None:
     """A diverged metric must show as such, and not stop what follows."""
     run.train(0)
     run.evaluate(0, nll=float("nan"), margin=float("inf"))
@@ -146,7 +146,7 @@ def test_values_that_are_not_numbers(tracker: MLflow, run: Any) -> None:
     assert [2] == [step for step, _ in points(tracker, run.record)["margin"]]
 
 
-def test_a_resumed_run_is_the_same_run(tracker: MLflow, new_run: NewRun) -> None:
+def test_a_resumed_run_is_the_same_run(tracker: Mlflow, new_run: NewRun) -> None:
     """Every restart would leave a half run behind."""
     run, told = new_run(), []
     for failed in (False, True, False):
@@ -178,7 +178,7 @@ def test_status_of_a_run_without_a_driver(
     assert after == module._status(run.record, False, before)
 
 
-def test_artifacts(tracker: MLflow, run: Any, tmp_path: Path) -> None:
+def test_artifacts(tracker: Mlflow, run: Any, tmp_path: Path) -> None:
     """Tables and figures are what people open; a changed one must replace the old one."""
     for step in run.steps():
         step()
@@ -194,7 +194,7 @@ def test_artifacts(tracker: MLflow, run: Any, tmp_path: Path) -> None:
 
 
 def test_pictures_that_were_drawn_afterwards(
-    tracker: MLflow, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tracker: Mlflow, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`rayal report --pictures` puts them into the run folder; new ones replace old ones, once."""
     run.finish()
@@ -213,7 +213,7 @@ def test_pictures_that_were_drawn_afterwards(
 
 
 def test_what_is_there_is_not_sent_again(
-    tracker: MLflow, run: Any, monkeypatch: pytest.MonkeyPatch
+    tracker: Mlflow, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each look at a training would send the whole run."""
     run.finish()
@@ -231,7 +231,7 @@ def test_what_is_there_is_not_sent_again(
 
 
 def test_broken_artifact_store_keeps_metrics(
-    tracker: MLflow, run: Any, monkeypatch: pytest.MonkeyPatch
+    tracker: Mlflow, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk on the server must not cost the curves, and is made up for later."""
 
@@ -250,7 +250,7 @@ def test_broken_artifact_store_keeps_metrics(
     assert "2" == shown(tracker, run.record).data.tags["rayal.selections"]
 
 
-def test_a_thousand_classes(tracker: MLflow, run: Any) -> None:
+def test_a_thousand_classes(tracker: Mlflow, run: Any) -> None:
     """A chart per class brings the MLflow page down."""
     run.train(0)
     run.evaluate(0, per_class_accuracy=[0.5] * 1000, per_class_f1=[0.5] * 1000)
@@ -259,7 +259,7 @@ def test_a_thousand_classes(tracker: MLflow, run: Any) -> None:
     assert len(shown(tracker, run.record).data.metrics) < 20
 
 
-def test_deleted_experiment(tracker: MLflow, run: Any) -> None:
+def test_deleted_experiment(tracker: Mlflow, run: Any) -> None:
     """MLflow neither finds nor creates it; only the id gets it back."""
     client, experiment_id = tracker._open()
     client.delete_experiment(experiment_id)
@@ -268,7 +268,7 @@ def test_deleted_experiment(tracker: MLflow, run: Any) -> None:
         tracker.sync(run.record)
 
 
-def test_a_changed_parameter_does_not_stop_the_run(tracker: MLflow, new_run: NewRun) -> None:
+def test_a_changed_parameter_does_not_stop_the_run(tracker: Mlflow, new_run: NewRun) -> None:
     """A run may be resumed with more workers; MLflow refuses a second value."""
     run = new_run(compute={"scorers": 1})
     tracker.sync(run.record)
@@ -280,7 +280,7 @@ def test_a_changed_parameter_does_not_stop_the_run(tracker: MLflow, new_run: New
     assert ("1", "cpu") == (params["compute.scorers"], params["compute.device"])
 
 
-def test_address_does_not_leak_into_other_processes(tracker: MLflow, run: Any) -> None:
+def test_address_does_not_leak_into_other_processes(tracker: Mlflow, run: Any) -> None:
     """Ray workers inherit the environment; their own use of MLflow would write into our runs."""
     tracker.sync(run.record)
 
@@ -293,16 +293,16 @@ def test_default_is_a_database_in_the_current_folder(
     """Trials work in other folders; a relative path would give each its own database."""
     monkeypatch.chdir(tmp_path)
 
-    assert f"sqlite:///{tmp_path}/mlflow.db" == MLflow().uri == MLflow(uri=None).uri
-    assert f"sqlite:///{tmp_path}/a/b.db" == MLflow(uri="sqlite:///a/b.db").uri
-    assert (tmp_path / "mlartifacts").as_uri() == MLflow()._artifacts()
+    assert f"sqlite:///{tmp_path}/mlflow.db" == Mlflow().uri == Mlflow(uri=None).uri
+    assert f"sqlite:///{tmp_path}/a/b.db" == Mlflow(uri="sqlite:///a/b.db").uri
+    assert (tmp_path / "mlartifacts").as_uri() == Mlflow()._artifacts()
 
 
 @pytest.mark.parametrize("uri", ["file:./mlruns", "./mlruns", "postgresql://me:secret@db/x"])
 def test_stores_that_are_refused(uri: str) -> None:
     """MLflow fails on file stores only when the first metric is written."""
     with pytest.raises(ValidationError, match="neither sqlite:///FILE nor http") as caught:
-        MLflow(uri=uri)
+        Mlflow(uri=uri)
 
     assert "migrate" in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -312,7 +312,7 @@ def test_stores_that_are_refused(uri: str) -> None:
 def test_passwords_in_addresses_are_refused(user: str) -> None:
     """They would be saved in every run folder and shown in every message."""
     with pytest.raises(ValidationError, match="MLFLOW_TRACKING_PASSWORD") as caught:
-        MLflow(uri=f"http://{user}@host:5000")
+        Mlflow(uri=f"http://{user}@host:5000")
 
     assert "secret" not in str(caught.value)
 
@@ -323,9 +323,9 @@ def test_unreachable_server(caplog: pytest.LogCaptureFixture) -> None:
         closed.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
         started = time.monotonic()
-        MLflow(uri=uri).prepare()
+        Mlflow(uri=uri).prepare()
         with pytest.raises(StorageError, match="Connection refused"):
-            MLflow(uri=uri, required=True).prepare()
+            Mlflow(uri=uri, required=True).prepare()
 
         assert time.monotonic() - started < 10
     assert "the run goes on" in caplog.text
@@ -339,7 +339,7 @@ def test_silent_server(monkeypatch: pytest.MonkeyPatch) -> None:
         silent.listen()
         started = time.monotonic()
         with pytest.raises(StorageError, match="timed out"):
-            MLflow(uri=f"http://127.0.0.1:{silent.getsockname()[1]}", required=True).prepare()
+            Mlflow(uri=f"http://127.0.0.1:{silent.getsockname()[1]}", required=True).prepare()
 
         assert time.monotonic() - started < 10
 
@@ -359,7 +359,7 @@ def test_rejected_password_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> No
     with HTTPServer(("127.0.0.1", 0), Refuse) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with pytest.raises(StorageError, match="401") as caught:
-            MLflow(uri=f"http://127.0.0.1:{server.server_port}", required=True).prepare()
+            Mlflow(uri=f"http://127.0.0.1:{server.server_port}", required=True).prepare()
         server.shutdown()
 
     assert "secret" not in str(caught.value)
@@ -375,7 +375,7 @@ def test_unusable_databases(tmp_path: Path) -> None:
 
     for name, message in (("damaged", "not a database"), ("newer", "from a later MLflow")):
         with pytest.raises(StorageError, match=message):
-            MLflow(uri=f"sqlite:///{tmp_path}/{name}.db", required=True).prepare()
+            Mlflow(uri=f"sqlite:///{tmp_path}/{name}.db", required=True).prepare()
 
 
 @pytest.mark.slow
@@ -394,7 +394,7 @@ def test_many_processes_on_a_new_database(tmp_path: Path) -> None:
 
 
 def _prepare(uri: str) -> None:
-    MLflow(uri=uri, required=True).prepare()
+    Mlflow(uri=uri, required=True).prepare()
 
 
 @pytest.mark.slow
@@ -405,7 +405,7 @@ def test_server_that_dies_and_comes_back(
     port = free_port()
     folder = tmp_path / "server"
     folder.mkdir()
-    tracker, steps = MLflow(uri=f"http://127.0.0.1:{port}"), list(run.steps())
+    tracker, steps = Mlflow(uri=f"http://127.0.0.1:{port}"), list(run.steps())
     with server(folder, port):
         tracker.prepare()
         with Background(tracker, run.record, every=0.5) as background:
@@ -432,13 +432,13 @@ def test_server_that_dies_and_comes_back(
     assert "rank,id\n1,unit-1\n" == text
 
 
-def parents(tracker: MLflow, name: str) -> list[Run]:
+def parents(tracker: Mlflow, name: str) -> list[Run]:
     """The runs that hold all runs of a name together."""
     client, experiment_id = tracker._open()
     return list(client.search_runs([experiment_id], f"tags.`rayal.parent` = '{name}'"))
 
 
-def test_what_a_sweep_found(tracker: MLflow, run: Any, tmp_path: Path) -> None:
+def test_what_a_sweep_found(tracker: Mlflow, run: Any, tmp_path: Path) -> None:
     """Its best arm, tables and figures would not be where all its trials are, or not replace those
     of the time before."""
     tracker.summarise("digits-al", {"sweep.csv": b"old", "a.png": b"x"}, {"rayal.best_arm": "cod"})
@@ -457,16 +457,16 @@ def test_what_a_sweep_found(tracker: MLflow, run: Any, tmp_path: Path) -> None:
 
 def test_a_summary_for_a_dead_server() -> None:
     """A sweep of days would end in a traceback of the client."""
-    tracker = MLflow(uri=f"http://127.0.0.1:{free_port()}")
+    tracker = Mlflow(uri=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(StorageError, match="Connection refused"):
         tracker.summarise("digits-al", {"sweep.csv": b""}, {})
 
 
 def test_machines_that_begin_at_the_same_moment(
-    tracker: MLflow, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+    tracker: Mlflow, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trials on several machines, which share no lock, would each make a parent of their own."""
-    monkeypatch.setattr(MLflow, "_alone", lambda self: nullcontext())
+    monkeypatch.setattr(Mlflow, "_alone", lambda self: nullcontext())
     barrier, create = threading.Barrier(3), MlflowClient.create_run
 
     def together(self: MlflowClient, *args: Any, **kwargs: Any) -> Run:
@@ -525,7 +525,7 @@ def expected_points(record: Record) -> dict[str, list[int]]:
     return {"accuracy": labels, "nll": labels, "train/loss": list(range(1, epochs + 1))}
 
 
-def assert_complete_and_once(tracker: MLflow, record: Record) -> None:
+def assert_complete_and_once(tracker: Mlflow, record: Record) -> None:
     found = points(tracker, record)
     steps = {key: [step for step, _ in values] for key, values in found.items()}
 
@@ -596,7 +596,7 @@ with session.opened(x, sys.argv[1]) as opened:
 
 
 def test_a_killed_run_is_one_mlflow_run(
-    tiny: Callable[..., Any], tracker: MLflow, tmp_path: Path
+    tiny: Callable[..., Any], tracker: Mlflow, tmp_path: Path
 ) -> None:
     """After kill -9 a run would be RUNNING for ever, start a second one when it is resumed, or log
     its steps again (D04, D05, A01)."""
@@ -674,12 +674,12 @@ def test_a_run_beside_a_broken_server(
 
 def test_a_run_without_a_place_for_its_database(tiny: Callable[..., Any], tmp_path: Path) -> None:
     """Where nothing can be tracked the run would stop, though its own disk is well (B01)."""
-    nowhere = MLflow(uri="sqlite:////dev/full/mlflow.db")
+    nowhere = Mlflow(uri="sqlite:////dev/full/mlflow.db")
 
     assert go(tiny(tracking=nowhere.model_dump()), tmp_path).complete
 
 
-def test_fifty_cycles_of_a_thousand_classes(tracker: MLflow, run: Any, tmp_path: Path) -> None:
+def test_fifty_cycles_of_a_thousand_classes(tracker: Mlflow, run: Any, tmp_path: Path) -> None:
     """Charts by the thousand bring the MLflow page down, and a request per class the run (D11)."""
     for cycle in range(50):
         run.train(cycle)

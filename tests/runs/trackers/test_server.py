@@ -17,7 +17,7 @@ from rayal.errors import StorageError
 from rayal.runs.record import Record
 from rayal.runs.trackers import mlflow as module
 from rayal.runs.trackers.base import Background
-from rayal.runs.trackers.mlflow import MLflow
+from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage.folder import Folder
 from tests.runs.trackers.serving import (
     artifact,
@@ -98,7 +98,7 @@ def copied(record: Record, into: Path, count: int) -> list[Path]:
 def _sync(uri: str, experiment: str, folder: Path, locks: str) -> None:
     """A process of a trial; others with the same `locks` are on the same machine."""
     tempfile.tempdir = locks
-    MLflow(uri=uri, experiment=experiment).sync(Record(Folder(folder)))
+    Mlflow(uri=uri, experiment=experiment).sync(Record(Folder(folder)))
 
 
 @pytest.mark.parametrize("machines", [1, PROCESSES])
@@ -106,7 +106,7 @@ def test_eight_trials_at_a_time(running: Served, run: Any, tmp_path: Path, machi
     """Trials that begin together would make parents or runs twice, or lose points."""
     run.finish()
     folders = copied(run.record, tmp_path / "copies", PROCESSES)
-    tracker = MLflow(uri=running.url, experiment=f"eight on {machines}")
+    tracker = Mlflow(uri=running.url, experiment=f"eight on {machines}")
     tracker.prepare()
     context = get_context("forkserver")
     context.set_forkserver_preload(["mlflow.tracking", module.__name__])
@@ -147,7 +147,7 @@ def test_fifty_cycles_of_a_thousand_classes(running: Served, run: Any, tmp_path:
     for cycle in range(50):
         run.train(cycle)
         run.evaluate(cycle, per_class_accuracy=[cycle / 50] * 1000)
-    tracker = MLflow(uri=running.url, experiment="thousand classes")
+    tracker = Mlflow(uri=running.url, experiment="thousand classes")
     started = time.monotonic()
     tracker.sync(run.record)
     took = time.monotonic() - started
@@ -161,7 +161,7 @@ def test_fifty_cycles_of_a_thousand_classes(running: Served, run: Any, tmp_path:
 
 def test_a_summary_in_postgres(running: Served, run: Any, tmp_path: Path) -> None:
     """What a sweep found would be shown by a local database only."""
-    tracker = MLflow(uri=running.url, experiment="summary")
+    tracker = Mlflow(uri=running.url, experiment="summary")
     tracker.summarise("digits-al", {"sweep.csv": b"old"}, {"rayal.best_arm": "cod"})
     tracker.sync(run.record)
     tracker.summarise("digits-al", {"sweep.csv": b"new"}, {"rayal.best_arm": "epmcm"})
@@ -205,7 +205,7 @@ def test_user_and_password(
     run.finish()
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correct horse battery")
-    tracker = MLflow(uri=guarded, required=True)
+    tracker = Mlflow(uri=guarded, required=True)
     tracker.prepare()
     tracker.sync(run.record)
     found = points(tracker, run.record)
@@ -225,7 +225,7 @@ def test_user_and_password(
 def test_a_server_that_is_away(served: Served, run: Any, tmp_path: Path, caplog: Any) -> None:
     """A minute without the server would leave a gap in the curves for ever (D02)."""
     away = Served(tmp_path, served.database)
-    tracker, steps = MLflow(uri=away.url, experiment="away"), list(run.steps())
+    tracker, steps = Mlflow(uri=away.url, experiment="away"), list(run.steps())
     with away.there():
         tracker.prepare()
         background = Background(tracker, run.record, every=0.5)

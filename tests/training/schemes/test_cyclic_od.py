@@ -15,10 +15,12 @@ from rayal.data.tasks.classification import Classification
 from rayal.engine.local import LocalEngine
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import build
-from rayal.models.companions.teacher import FrozenTeacherSpec, Teacher
+from rayal.models.companions.base import Companions
+from rayal.models.companions.teacher import FrozenTeacherSpec
 from rayal.runs.ledger import Ledger
 from rayal.storage.folder import Folder
 from rayal.training.base import Batch, Learner, Unlabeled
+from rayal.training.schemes._consistency import ConsistencyHeadSpec
 from rayal.training.schemes.cyclic_od import CyclicOd
 from rayal.training.schemes.tod import Tod
 from tests.support.doubles import Silent
@@ -35,8 +37,10 @@ def cnn(seed: int) -> nn.Module:
 
 def learner(cycle: int, **fields: Any) -> Learner:
     scheme, model = CyclicOd.model_validate({"lr": 0.05, **fields}), cnn(1)
-    companions = {s.name: s.build(model, 3, lambda: cnn(2)) for s in scheme.companions()}
-    for companion in companions.values():
+    companions = Companions(
+        (spec, spec.build(model, 3, lambda: cnn(2))) for spec in scheme.companions()
+    )
+    for companion in companions:
         companion.begin(model)
     return scheme.start(model, Classification(), companions, cycle)
 
@@ -50,8 +54,7 @@ def test_teacher_is_the_model_of_the_beginning_for_all_the_training() -> None:
     made = learner(cycle=1)
     before = {name: value.clone() for name, value in made.model.state_dict().items()}
     losses = [made.step(batch(step))["consistency"] for step in range(4)]
-    teacher = made.companions["teacher"]
-    assert isinstance(teacher, Teacher)
+    teacher = made.companions.of(FrozenTeacherSpec)
 
     for name, value in teacher.network.state_dict().items():
         assert torch.equal(before[name], value), name
@@ -78,9 +81,16 @@ def test_the_objective_is_tods_with_another_teacher(fields: dict[str, Any]) -> N
     made = learner(cycle=1, **fields)
     loss = made.loss(batch(0))
     other = Tod.model_validate(fields)
-    companions = {s.name: s.build(cnn(1), 3, lambda: cnn(2)) for s in other.companions()}
-    for name in set(companions) - {"teacher"}:
-        companions[name] = made.companions[name]
+    head = made.companions.get(ConsistencyHeadSpec)
+    companions = Companions(
+        (
+            spec,
+            head
+            if head and spec == ConsistencyHeadSpec()
+            else spec.build(cnn(1), 3, lambda: cnn(2)),
+        )
+        for spec in other.companions()
+    )
 
     expected = other.start(cnn(1), Classification(), companions, 1).loss(batch(0))
     torch.testing.assert_close(loss, expected)

@@ -18,6 +18,7 @@ from rayal.data.datasets.base import ImageSpec
 from rayal.data.tasks.classification import Classification
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import Model, Network, Outputs, computing
+from rayal.models.companions.base import Companions
 from rayal.storage.folder import FileLocation
 from rayal.training.base import Batch
 from rayal.training.schemes.isda import Isda, IsdaLearner
@@ -53,7 +54,7 @@ class Linear(nn.Module):
 def learner(scheme: Isda, weight: Tensor) -> IsdaLearner:
     network = Linear(weight)
     (spec,) = scheme.companions()
-    companions = {spec.name: spec.build(network, len(weight), nn.Identity)}
+    companions = Companions([(spec, spec.build(network, len(weight), nn.Identity))])
     started = scheme.start(network, Classification(), companions, 0)
     assert isinstance(started, IsdaLearner)
     return started

@@ -34,6 +34,7 @@ from rayal.data.pixels import upsampled
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import Model, Outputs
+from rayal.models.companions.base import Companions
 from rayal.models.companions.discriminator import Discriminator, Judged, one_hot
 from rayal.models.dense_network import DenseNetwork
 from rayal.parts import build
@@ -83,7 +84,7 @@ def learner(scripted: dict[float, float] | None = None, **fields: Any) -> S4ganL
     if scripted is not None:
         companion.__class__ = Scripted
         companion.says = scripted
-    made = scheme.start(model, Segmentation(), {"discriminator": companion}, 0)
+    made = scheme.start(model, Segmentation(), Companions([(spec, companion)]), 0)
     assert isinstance(made, S4ganLearner)
     return made
 

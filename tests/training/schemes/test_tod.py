@@ -31,7 +31,8 @@ from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import Model, Network, Outputs
-from rayal.models.companions.teacher import EmaTeacher, EmaTeacherSpec
+from rayal.models.companions.base import Companions
+from rayal.models.companions.teacher import EmaTeacherSpec
 from rayal.parts import build
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
@@ -39,7 +40,6 @@ from rayal.storage.folder import Folder
 from rayal.training.base import Batch, Learner, Unlabeled
 from rayal.training.schemes import tod
 from rayal.training.schemes._consistency import (
-    ConsistencyHead,
     ConsistencyHeadSpec,
     ConsistencyLearner,
 )
@@ -98,16 +98,13 @@ def learner(
     scheme = Tod.model_validate({"weight": 1.0, "lr": 0.1, "weight_decay": 0.0, **fields})
     network = Pointwise if dense else Linear
     model, classes = network(student), len(student)
-    companions = {
-        spec.name: spec.build(model, classes, lambda: network(taught))
-        for spec in scheme.companions()
-    }
-    held = companions["teacher"]
-    assert isinstance(held, EmaTeacher)
+    companions = Companions(
+        (spec, spec.build(model, classes, lambda: network(taught))) for spec in scheme.companions()
+    )
+    held = companions.of(EmaTeacherSpec)
     held.network.load_state_dict(network(taught).state_dict())
     if scheme.heads == 2:
-        second = companions["consistency_head"]
-        assert isinstance(second, ConsistencyHead)
+        second = companions.of(ConsistencyHeadSpec)
         second.linear.load_state_dict(
             {"weight": network(head).classifier.weight, "bias": torch.zeros(classes)}
         )
@@ -226,7 +223,7 @@ def test_gradients_reach_both_heads_and_never_the_teacher() -> None:
     assert [[-2.0, 4.0]] == second.grad.tolist()
     made = learner(heads=2, use_labeled=True)
     made.pull(made.model(UNLABELED), UNLABELED).backward()
-    for part in (made.model, made.companions["consistency_head"]):
+    for part in (made.model, made.companions.of(ConsistencyHeadSpec)):
         assert all(p.grad.abs().sum() > 0 for p in part.parameters())
     assert all(p.grad is None for p in made.teacher.parameters())
 
@@ -246,7 +243,7 @@ def test_student_moves_to_the_teacher_and_the_teacher_after_it() -> None:
 def test_second_head_is_trained_with_the_model() -> None:
     """It would stay random, and the student be pulled to noise."""
     made = learner(heads=2)
-    head = made.companions["consistency_head"]
+    head = made.companions.of(ConsistencyHeadSpec)
     before = [p.clone() for p in head.parameters()]
     made.step(batch())
 
@@ -281,7 +278,8 @@ def test_unlabeled_images_pass_by_themselves() -> None:
     spec = ImageSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
     scheme = Tod()
     model = SmallCnn(width=4).network(3, spec)
-    companions = {"teacher": EmaTeacherSpec().build(model, 3, lambda: model)}
+    spec = EmaTeacherSpec()
+    companions = Companions([(spec, spec.build(model, 3, lambda: model))])
     made = scheme.start(model, Classification(), companions, 0)
     seen: list[int] = []
     model.blocks[0].register_forward_hook(lambda _, args, out: seen.append(len(args[0])))

@@ -169,7 +169,9 @@ def test_clicks_buy_regions_of_many_images(store):
     """Polygons would be planned as whole images: a tenth of those that are trained on."""
     fields = {"initial": 300, "per_cycle": 60, "total": 420, "unit": "clicks"}
     card = store.card.model_copy(update={"pool": 40})
-    cycles = list(plan_cycles(paid(strategy="random_polygon", budget=fields), card, Prices(30, 3)))
+    cycles = list(
+        plan_cycles(paid(strategy="random_polygon", budget=fields), card, Prices(30, 3, parts=True))
+    )
 
     found = [(cycle.labels, cycle.scored, cycle.bought) for cycle in cycles]
     assert [(10, 30, 20), (30, 30, 20), (40, 0, 0)] == found

@@ -29,6 +29,7 @@ from rayal.storage.folder import Folder, Json
 from rayal.storage.ids import Ids
 from rayal.workflows.select import Request, select, write
 from rayal.workflows.select.selection import Selection
+from tests.support.doubles import priced
 
 ENTROPY = build("strategies", "entropy")
 
@@ -204,14 +205,14 @@ def test_strategies_that_select_themselves_know_labels_and_costs(tmp_path: Path,
     known = scores.Scored(
         Ids(good),
         None,
-        pool.costs[rows],
+        priced(good, pool.costs[rows]),
         {s: kept[s][rows] for s in strategy.kept()},
         Ids(pool.labeled if scans else []),
         {s: kept[s][seen] for s in strategy.kept()} if scans else {},
     )
     chosen = strategy.select(known, 9.5, numpy_generator(3, 0, "select", name))
 
-    assert list(known.ids[chosen]) == picked[0].ids == picked[1].ids
+    assert list(chosen) == picked[0].ids == picked[1].ids
     assert [f"{name} pick {n + 1}" for n in range(len(chosen))] == picked[0].reasons
     assert None is picked[0].scores and 8 < picked[0].spent <= 9.5
     assert {"labeled": len(pool.labeled)} == picked[0].passed_over

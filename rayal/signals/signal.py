@@ -1,0 +1,81 @@
+"""The signals there are, and what each requires: of an experiment, of a pass, of a plan.
+
+N images of a batch, C classes, D features; h w is the grid on which dense networks predict.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, get_args
+
+from rayal.errors import UsageError
+from rayal.parts import suggest
+
+SignalName = Literal[
+    "images",
+    "model",
+    "grid_logits",
+    "grid_entropy",
+    "logits",
+    "log_probs",
+    "probs",
+    "features",
+    "layers",
+    "previous_probs",
+    "gradient_norms",
+    "mc_log_probs",
+    "ensemble_log_probs",
+    "companion",
+    "noise",
+]
+SIGNAL_NAMES: frozenset[SignalName] = frozenset(get_args(SignalName))
+
+Requirement = Literal["pixels", "forward", "reference", "ensemble", "dropout", "dense", "companion"]
+"""`pixels`: the images are read and decoded. `forward`: the model sees them. `reference`: so does
+the strategy's other model. `ensemble`: so do the other members, of which there are some. `dropout`:
+the model has layers that drop something. `dense`: the model predicts on a grid. `companion`: one
+was trained beside the model."""
+
+Width = Literal["one", "classes", "features", "grid"]
+"""How many numbers a unit has: 1, C, D, or 2 + h w."""
+
+
+class Signal(NamedTuple):
+    """What a strategy may read under this name; `Signals` computes it."""
+
+    name: SignalName
+    requires: frozenset[Requirement]
+    width: Width = "classes"
+    """Of a row that a pass keeps of it."""
+
+
+def _signal(name: SignalName, *requires: Requirement, width: Width = "classes") -> Signal:
+    return Signal(name, frozenset(requires), width)
+
+
+SIGNALS: dict[SignalName, Signal] = {
+    signal.name: signal
+    for signal in (
+        _signal("images", "pixels"),
+        _signal("model", "pixels", "forward"),
+        _signal("grid_logits", "pixels", "forward"),
+        _signal("grid_entropy", "pixels", "forward", "dense", width="grid"),
+        _signal("logits", "pixels", "forward"),
+        _signal("log_probs", "pixels", "forward"),
+        _signal("probs", "pixels", "forward"),
+        _signal("features", "pixels", "forward", width="features"),
+        _signal("layers", "pixels", "forward"),
+        _signal("previous_probs", "pixels", "reference"),
+        _signal("gradient_norms", "pixels", "forward"),
+        _signal("mc_log_probs", "pixels", "forward", "dropout"),
+        _signal("ensemble_log_probs", "pixels", "forward", "ensemble"),
+        _signal("companion", "companion"),
+        _signal("noise", width="one"),
+    )
+}
+
+
+def required(names: Iterable[SignalName]) -> frozenset[Requirement]:
+    """What these signals require together. Raises UsageError for a name that is none."""
+    names = frozenset(names)
+    if unknown := sorted(names - SIGNAL_NAMES):
+        raise UsageError(f"there is no signal {unknown[0]!r}; {suggest(unknown[0], SIGNALS)}")
+    return frozenset().union(*(SIGNALS[name].requires for name in names))
