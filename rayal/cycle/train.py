@@ -15,12 +15,12 @@ from time import monotonic
 
 import torch
 from torch import Tensor
-from torch import distributed as dist
 
 from rayal.data.datasets.base import Store
 from rayal.data.masks import LabelValue
 from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
+from rayal.models import parallel
 from rayal.models.base import build, load_weights, placed, restore, save_weights
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import Companion
@@ -62,7 +62,7 @@ class TrainJob:
 
 @dataclass(frozen=True)
 class Place:
-    """Where this worker runs. The caller initialises torch.distributed where `size` is above 1."""
+    """Where this worker runs. The caller brings the workers together where `size` is above 1."""
 
     rank: int = 0
     size: int = 1
@@ -210,9 +210,7 @@ def _over_all_workers(images: int, sums: dict[str, Tensor]) -> tuple[int, dict[s
     """Images of the epoch on all workers, and the means over them of what was summed."""
     totals = torch.stack(list(sums.values()))
     totals = torch.cat([totals, totals.new_tensor([images])])
-    if dist.is_initialized():
-        dist.all_reduce(totals)
-    *values, images = totals.tolist()
+    *values, images = parallel.total(totals).tolist()
     return int(images), {name: value / images for name, value in zip(sums, values, strict=True)}
 
 

@@ -6,7 +6,6 @@ weights; an *epoch* is one pass over the labeled set, however many steps that ta
 """
 
 import math
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -14,10 +13,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from rayal.data.tasks.base import Task, TaskName
+from rayal.models import parallel
 from rayal.models.base import Outputs, computing
 from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
 from rayal.parts import Component
@@ -166,11 +164,11 @@ class Learner:
         self.scheme, self.task, self.companions = scheme, task, companions
         self.model = model.train()
         """The network that evaluation and scoring use."""
-        self.network = distributed(model)
+        self.network = parallel.averaging(model)
         """What a forward pass goes through: the model, or the model shared by all workers."""
         self._noted: dict[str, Tensor] = {}
         learning = [c.train() for c in companions.values() if isinstance(c, LearningCompanion)]
-        self._companion_losses = [distributed(companion) for companion in learning]
+        self._companion_losses = [parallel.averaging(companion) for companion in learning]
         self.optimizer = self._optimizer()
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -204,7 +202,7 @@ class Learner:
         self.optimizer.zero_grad()
         torch.autograd.backward(loss * batch.weight)
         self.optimizer.step()
-        share_buffers(self.model)
+        parallel.share_buffers(self.model)
         for companion in self.companions.values():
             companion.after_step(self.model)
         return {"loss": loss.detach(), **self._noted}
@@ -240,11 +238,10 @@ class Learner:
         weights = self.task.weights(batch.labels)
         if weights is None:
             return per_unit.mean()
-        total = weights.sum()
-        if workers() > 1:
-            dist.all_reduce(total)  # parts of equal size may hold unequal numbers of labels
+        # parts of equal size may hold unequal numbers of labels
+        total = parallel.total(weights.sum())
         share = (per_unit * weights).sum() / torch.where(total > 0, total, 1.0)
-        return share * (workers() / batch.weight)
+        return share * (parallel.workers() / batch.weight)
 
     def note(self, **values: Tensor) -> None:
         """Adds scalars to what this step returns."""
@@ -275,40 +272,6 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         for name, companion in self.companions.items():
             companion.load_state_dict(state["companions"][name])
-
-
-def distributed(module: nn.Module) -> nn.Module:
-    """The module with its gradients averaged over all workers of this training, if there are any.
-
-    Batch norm normalises each worker's part by itself. DDP's own copying of buffers is off: it
-    would overwrite them between two forward passes of one step; see `share_buffers`.
-    """
-    if workers() == 1:
-        return module
-    with warnings.catch_warnings():
-        # what torch 2.15 asks for instead is not there before
-        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
-        return DistributedDataParallel(module, broadcast_buffers=False)
-
-
-def share_buffers(module: nn.Module) -> None:
-    """Gives all workers worker 0's floating-point buffers, the running statistics, in one message.
-
-    Counters are the same everywhere.
-    """
-    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-    if workers() == 1 or not buffers:
-        return
-    flat = torch.cat([buffer.flatten() for buffer in buffers])
-    dist.broadcast(flat, src=0)
-    sizes = [buffer.numel() for buffer in buffers]
-    for buffer, values in zip(buffers, torch.split(flat, sizes), strict=True):
-        buffer.copy_(values.view_as(buffer))
-
-
-def workers() -> int:
-    """Processes that train this model together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def _length(given: dict[str, Any]) -> int:

@@ -11,10 +11,11 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
 from rayal.data.tasks.base import Task
+from rayal.models import parallel
 from rayal.models.base import Outputs, last_layer
 from rayal.models.companions.base import Companion, CompanionSpec
 from rayal.models.companions.teacher import Teacher
-from rayal.training.base import Batch, Learner, TrainingScheme, distributed
+from rayal.training.base import Batch, Learner, TrainingScheme
 
 
 class Consistency(TrainingScheme):
@@ -56,7 +57,7 @@ class ConsistencyLearner(Learner):
         teacher, head = companions["teacher"], companions.get(ConsistencyHeadSpec.name)
         assert isinstance(teacher, Teacher)
         self.teacher = teacher
-        self.head = distributed(head) if head is not None else None
+        self.head = parallel.averaging(head) if head is not None else None
 
     def loss(self, batch: Batch) -> Tensor:
         outputs = self.network(batch.images)
