@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from rayal.data.datasets.base import ImageSpec
-from rayal.data.tasks.base import TaskName
+from rayal.data.tasks.base import ForTasks
 from rayal.errors import UsageError
 from rayal.models import weights as foreign_weights
-from rayal.parts import Component, Location
+from rayal.parts import Location
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Outputs(NamedTuple):
     layers: tuple[Tensor, ...]  # per block: N C_l H_l W_l
 
 
-class Model(Component):
+class Model(ForTasks):
     """An architecture and its options; `build` makes a network of it.
 
     A network is an `nn.Module` that returns `Outputs`, with two attributes: `layer_channels`, the
@@ -46,8 +46,7 @@ class Model(Component):
     1x1 convolution in a `DenseNetwork`.
     """
 
-    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
-    """What its logits are for: one prediction per image, or one per position."""
+    kind: ClassVar[str] = "models"
 
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {}
     """What weights are called in torchvision's file, or the authors' -> here, by prefix; empty if

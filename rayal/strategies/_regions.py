@@ -7,14 +7,15 @@ regions are, which only a simulation can.
 """
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayal.data.tasks.base import TaskName
+from rayal.data.tasks.base import Task, TaskName
 from rayal.errors import UsageError
+from rayal.labeling.oracles.base import Oracle
 from rayal.labeling.regions import region_id, region_of
 from rayal.selection.greedy import tie_order
 from rayal.selection.scored import Scored
@@ -54,6 +55,11 @@ class RegionStrategy(Strategy):
             f"strategy {self.part_name()!r} chooses regions, which only the oracle of a run knows;"
             " use it in a run"
         )
+
+    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+        yield from super().contradictions(task, oracle, ensemble)
+        if not oracle.has_regions():
+            yield f"chooses regions, and oracle {oracle.part_name()!r} knows none; use clicks"
 
     def check(self, ids: Collection[str]) -> None:
         known = set(ids)

@@ -1,32 +1,31 @@
 """The contract of a strategy: what it needs to know, how it scores a batch, how it selects."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rayal.data.tasks.base import TaskName
+from rayal.data.tasks.base import ForTasks, Task
+from rayal.labeling.oracles.base import Oracle
 from rayal.models.companions.base import CompanionSpec
-from rayal.parts import Component
 from rayal.selection.scored import Scored, take_highest
 from rayal.signals.batch import Reference, SignalName, Signals
 
 
-class Strategy(Component):
+class Strategy(ForTasks):
     """One way to decide which units are labeled next; its fields are its hyperparameters.
 
     `score` runs on the workers, batch by batch; `select` runs once on the driver. Both are pure:
     the same batch, seed and cycle give the same answer wherever they run.
     """
 
+    kind: ClassVar[str] = "strategies"
     needs: ClassVar[frozenset[SignalName]] = frozenset()
     """Signals that `score` reads; reading another one is an error."""
     keeps: ClassVar[frozenset[SignalName]] = frozenset()
     """Signals that `select` reads: one small row per unit, stored by the pass."""
-    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
-    """Tasks it is defined for."""
     scans_labeled: ClassVar[bool] = False
     """Whether `select` reads what the pass keeps of the labeled units too."""
 
@@ -38,9 +37,11 @@ class Strategy(Component):
         """Field -> file that decides what is selected: a run is tied to its content."""
         return {}
 
-    def unfit(self, task: str) -> str | None:
-        """None, or why it cannot be used as it is configured, although `tasks` holds the task."""
-        return None
+    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+        """Why it cannot be used as it is configured, on a task that it supports, beside this oracle
+        and with so many models; each goes on from the strategy's name."""
+        if "ensemble_log_probs" in self.needs and ensemble < 2:
+            yield "needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
 
     def check(self, ids: Collection[str]) -> None:
         """Raises what is wrong for these units whatever the model: asked before any training."""

@@ -32,8 +32,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from rayal.data.pixels import on_grid
-from rayal.data.tasks.base import TaskName
+from rayal.data.tasks.base import Task, TaskName
 from rayal.errors import UsageError
+from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import LAST_LAYER, Outputs, load_weights
 from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.class_statistics import (
@@ -75,10 +76,10 @@ class Epmcm(Strategy):
     def kept(self) -> frozenset[SignalName]:
         return frozenset({"features"}) if self.update_while_scoring else frozenset()
 
-    def unfit(self, task: str) -> str | None:
-        if self.update_while_scoring and task == "segmentation":
-            return "cannot update_while_scoring on maps; set it to false"
-        return None
+    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+        yield from super().contradictions(task, oracle, ensemble)
+        if self.update_while_scoring and task.dense:
+            yield "cannot update_while_scoring on maps; set it to false"
 
     def companions(self) -> tuple[CompanionSpec, ...]:
         return (ClassStatisticsSpec(covariance=self.covariance, reset=self.reset),)

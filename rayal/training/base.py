@@ -7,18 +7,18 @@ weights; an *epoch* is one pass over the labeled set, however many steps that ta
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from rayal.data.tasks.base import Task, TaskName
+from rayal.data.tasks.base import ForTasks, Task, TaskName
 from rayal.models import parallel
 from rayal.models.base import Outputs, computing
 from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
-from rayal.parts import Component
+from rayal.parts import Contradiction
 from rayal.training.augment import Augment
 
 POLY_POWER = 0.9
@@ -54,11 +54,11 @@ class Unlabeled(NamedTuple):
     """Every step sees the same images, each time augmented anew."""
 
 
-class TrainingScheme(Component):
+class TrainingScheme(ForTasks):
     """The numbers every scheme shares: length, optimizer, schedule and augmentation."""
 
+    kind: ClassVar[str] = "schemes"
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
-    """Tasks it is defined for."""
     requires_warm: ClassVar[bool] = False
     """Whether it makes sense only where each cycle continues from the last one's weights."""
 
@@ -139,6 +139,26 @@ class TrainingScheme(Component):
     def unlabeled(self, cycle: int) -> Unlabeled | None:
         """What it sees of the unlabeled pool in this cycle; None for nothing."""
         return None
+
+    def contradictions(self, task: Task, start: str, workers: int) -> Iterator[Contradiction]:
+        """What cannot work with this task, start of each cycle and number of training workers."""
+        if task.dense and (self.augment.crop or self.augment.policy):
+            yield Contradiction(
+                ("scheme", "augment"),
+                "crop and policy cannot move masks; use window and scale, and no policy",
+            )
+        if self.requires_warm and start == "cold":
+            yield Contradiction(
+                ("start",),
+                f"scheme {self.part_name()!r} continues from the last cycle; use warm",
+            )
+        size = wanted.batch_size if (wanted := self.unlabeled(1)) else None
+        if size is not None and (size % workers or size < 2 * workers):
+            yield Contradiction(
+                ("compute", "train_workers"),
+                f"{workers} cannot share an unlabeled batch of {size} equally, two images or more"
+                " each",
+            )
 
     @abstractmethod
     def start(
