@@ -25,7 +25,7 @@ from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.runs.record import Record
 from rayal.signals.batch import entropy
 from rayal.training.augment import normalise

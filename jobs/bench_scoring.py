@@ -27,7 +27,8 @@ from rayal.cycle.score import ScoreJob, divide
 from rayal.engine import cluster
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import build, save_weights
+from rayal.models.build import build
+from rayal.models.weights import save_weights
 from rayal.signals.batch import entropy, forward
 from rayal.storage.folder import FileLocation, Folder
 from rayal.training.augment import normalise

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
 
 from rayal.errors import UsageError
-from rayal.models.base import LAST_LAYER
+from rayal.models.network import LAST_LAYER
 from rayal.signals.gradients import gradient_norms
 
 Loss = Callable[[Tensor, Tensor], Tensor]

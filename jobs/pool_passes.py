@@ -18,8 +18,8 @@ from rayal.cycle import shard_file
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import build, save_weights
 from rayal.models.card import ModelCard
+from rayal.models.trained_model import TrainedModel
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import run
 from rayal.workflows import score as pool_scoring
@@ -41,8 +41,7 @@ TINY = ModelCard(
 
 
 def write_model(card: ModelCard, folder: Path) -> None:
-    network = build(card.model, len(card.classes), card.image, seed=1)
-    (folder / MODEL).write_bytes(save_weights(network, card.metadata()))
+    (folder / MODEL).write_bytes(TrainedModel.of(card, card.untrained(seed=1)).data())
 
 
 def write_photos(folder: Path, count: int, source: Path | None) -> None:

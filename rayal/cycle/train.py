@@ -21,9 +21,12 @@ from rayal.data.masks import LabelValue
 from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
 from rayal.models import parallel
-from rayal.models.base import build, load_weights, placed, restore, save_weights
+from rayal.models.build import build
 from rayal.models.card import ModelCard
-from rayal.models.companions.base import Companion
+from rayal.models.companions.base import Companion, file_name
+from rayal.models.network import placed
+from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive
 from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.training.base import Learner
@@ -86,8 +89,7 @@ def train(job: TrainJob, place: Place) -> Json:
         diary.rows.append(_epoch(job, place, feed, learner, epoch))
         if place.rank == 0:
             diary.write(learner)
-    x = job.experiment
-    card = ModelCard.of(x.model, store.card, x.scheme.precision, x.task)
+    card = job.experiment.card_for(store.card)
     return _finish(diary, feed, learner, card) if place.rank == 0 else {}
 
 
@@ -163,17 +165,16 @@ def _unlabeled(job: TrainJob, place: Place, store: Store) -> UnlabeledFeed | Non
 
 def _learner(job: TrainJob, place: Place, store: Store) -> Learner:
     x, card, device = job.experiment, store.card, torch.device(place.device)
-    shape = (len(card.classes), card.image)
-    fresh = partial(build, x.model.model_copy(update={"pretrained": None}), *shape)
+    about, classes = x.card_for(card), len(card.classes)
     if job.start_from is None:
-        model = build(x.model, *shape, seed=derive(*job.key, "init"))
+        model = build(x.model, classes, card.image, seed=derive(*job.key, "init"))
     else:
-        model = restore(x.model, *shape, job.start_from.read())
+        model = TrainedModel.read(job.start_from, about).network()
     companions: dict[str, Companion] = {}
     for name, spec in x.companions().items():
         seed = derive(*job.key, "companion", name)
         with _seeded(device, seed):
-            companion = spec.build(model, shape[0], partial(fresh, seed=seed))
+            companion = spec.build(model, classes, partial(about.untrained, seed))
         if name in job.companions_from:
             load_weights(companion, job.companions_from[name].read())
         companions[name] = placed(companion, device, x.scheme.precision)
@@ -229,9 +230,9 @@ def _finish(diary: Diary, feed: Feed, learner: Learner, card: ModelCard) -> Json
     """Writes the weights of the last epoch; the checkpoints have then done their work."""
     diary.write_rows()
     out = diary.out
-    weights = out.write("weights.safetensors", save_weights(learner.model, card.metadata()))
+    weights = TrainedModel.of(card, learner.model).write(out)
     companions = {
-        name: out.write(f"companion-{name}.safetensors", save_weights(companion))._asdict()
+        name: out.write(file_name(name), save_weights(companion))._asdict()
         for name, companion in learner.companions.items()
     }
     diary.checkpoints.clear()

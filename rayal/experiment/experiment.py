@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from rayal.data.datasets.base import Dataset
+from rayal.data.datasets.base import Card, Dataset
 from rayal.data.tasks.base import Task
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import Model
+from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Component, Contradiction, Part, Settings
 from rayal.runs.trackers.base import Tracker
@@ -176,6 +177,10 @@ class Experiment(Settings):
         for _, strategy in self._strategies():
             specs += strategy.companions()
         return {spec.name: spec for spec in specs}
+
+    def card_for(self, store: Card) -> ModelCard:
+        """What the models that it trains on this prepared dataset say of themselves."""
+        return ModelCard.of(self.model, store, self.scheme.precision, self.task)
 
     def scored(self) -> dict[str, Strategy]:
         """Every strategy of the pass by column: the one that selects first, then observers."""

@@ -22,13 +22,14 @@ from rayal.errors import DataError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import place_of
-from rayal.models.base import placed, restore
+from rayal.models.network import placed
+from rayal.models.trained_model import TrainedModel
 from rayal.report import per_class
 from rayal.report.overlays import Row, draw, small_png
 from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.signals.batch import entropy, forward
-from rayal.storage.folder import FileRecord
+from rayal.storage.folder import FileLocation, FileRecord
 from rayal.training.augment import normalise
 
 Answers = Mapping[str, tuple[LabelValue | None, float]]
@@ -149,9 +150,9 @@ def _network(record: Record, x: Experiment, store: Store, cycle: int) -> nn.Modu
     """What the cycle chose with."""
     trained = record.result(cycle, "train")
     assert trained is not None, f"cycle {cycle} has chosen without a model"
-    weights = FileRecord(**trained["weights"])
-    data = stage_folder(record.folder, cycle, "train").read(weights.name, weights)
-    network = restore(x.model, len(store.card.classes), store.card.image, data)
+    folder = stage_folder(record.folder, cycle, "train")
+    weights = FileLocation(folder.url, FileRecord(**trained["weights"]))
+    network = TrainedModel.read(weights, x.card_for(store.card)).network()
     device = "cuda" if x.compute.device != "cpu" and torch.cuda.is_available() else "cpu"
     return placed(network, device, x.scheme.precision).eval()
 

@@ -24,7 +24,6 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from pydantic import PositiveInt
@@ -35,7 +34,7 @@ from rayal.data.pixels import on_grid
 from rayal.data.tasks.base import Task, TaskName
 from rayal.errors import UsageError
 from rayal.labeling.oracles.base import Oracle
-from rayal.models.base import LAST_LAYER, Outputs, load_weights
+from rayal.models.base import Outputs
 from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.class_statistics import (
     ClassStatistics,
@@ -45,6 +44,8 @@ from rayal.models.companions.class_statistics import (
     linear_weight,
     quadratic_terms,
 )
+from rayal.models.network import LAST_LAYER
+from rayal.models.weights import decoded, load_weights
 from rayal.selection.distances import check_finite
 from rayal.selection.greedy import tie_order
 from rayal.selection.scored import Scored, take_highest
@@ -116,7 +117,7 @@ class Epmcm(Strategy):
                 "epmcm: update_while_scoring needs the trained model, which is not in the scores;"
                 " select in a run, or set it to false and score again"
             )
-        weights = safetensors.torch.load(pool.trained["weights"].read())
+        weights = decoded(pool.trained["weights"].read(), "the trained model")
         if not weights.keys() >= set(LAST_LAYER):
             raise UsageError(
                 "epmcm: update_while_scoring knows the last layer of rayal's own networks only;"

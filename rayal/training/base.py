@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from rayal.data.tasks.base import ForTasks, Task, TaskName
 from rayal.models import parallel
-from rayal.models.base import Outputs, computing
+from rayal.models.base import Outputs
 from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
+from rayal.models.network import computing
 from rayal.parts import Contradiction
 from rayal.training.augment import Augment
 

@@ -11,7 +11,7 @@ from torch import nn
 from rayal.data.datasets.base import Card, Store
 from rayal.errors import DataError, StorageError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.models.companions.base import CompanionSpec
 from rayal.signals.dropout import dropout_layers
 from rayal.training.feed import batch_ends
@@ -132,8 +132,7 @@ def _small_window(window: tuple[int, int], reason: str) -> str:
 
 def _unbuildable(x: Experiment, card: Card, network: nn.Module, spec: CompanionSpec) -> str | None:
     """None, or why a companion cannot be made for this network."""
-    untrained = x.model.model_copy(update={"pretrained": None})
-    fresh = partial(build, untrained, len(card.classes), card.image, seed=0)
+    fresh = x.card_for(card).untrained
     with torch.random.fork_rng(devices=[]):
         return next(_refusal(partial(spec.build, network, len(card.classes), fresh)), None)
 

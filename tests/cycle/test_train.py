@@ -27,8 +27,11 @@ from rayal.data.tasks.base import Task
 from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Budget, Compute, Experiment
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import Model, Network, Outputs, build, load_weights
+from rayal.models.base import Model, Outputs
+from rayal.models.build import build
 from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
+from rayal.models.network import Network
+from rayal.models.weights import load_weights
 from rayal.randomness import derive, torch_generator
 from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
 from rayal.strategies.base import Strategy

@@ -9,7 +9,7 @@ from analysis import Study
 from torch.nn import functional as F
 
 from rayal.data.datasets.base import ImageSpec
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.parts import build as build_part
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 
 from rayal.data.datasets.base import ImageSpec
 from rayal.errors import UsageError
-from rayal.models.base import LAST_LAYER, Outputs, build
+from rayal.models.base import Outputs
+from rayal.models.build import build
+from rayal.models.network import LAST_LAYER
 from rayal.parts import build as build_part
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rayal.data.datasets.base import ImageSpec
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.models.companions.class_statistics import ClassStatistics
 from rayal.parts import build as build_part
 from rayal.signals.batch import Networks, Signals

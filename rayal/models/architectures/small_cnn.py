@@ -4,7 +4,8 @@ from pydantic import Field
 from torch import nn
 
 from rayal.data.datasets.base import ImageSpec
-from rayal.models.base import Model, Network, global_pool
+from rayal.models.base import Model
+from rayal.models.network import Network, global_pool
 
 
 class SmallCnn(Model):

@@ -27,8 +27,9 @@ from rayal.data.masks import IGNORE
 from rayal.data.pixels import on_grid
 from rayal.errors import UsageError
 from rayal.models import parallel
-from rayal.models.base import Outputs, last_layer
+from rayal.models.base import Outputs
 from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.network import last_layer
 
 Covariance = Literal["diagonal", "full"]
 

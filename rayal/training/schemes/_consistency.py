@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from rayal.data.tasks.base import Task
 from rayal.models import parallel
-from rayal.models.base import Outputs, last_layer
+from rayal.models.base import Outputs
 from rayal.models.companions.base import Companion, CompanionSpec
 from rayal.models.companions.teacher import Teacher
+from rayal.models.network import last_layer
 from rayal.training.base import Batch, Learner, TrainingScheme
 
 

@@ -48,9 +48,9 @@ from torch.optim import Adam
 from rayal.data.pixels import upsampled
 from rayal.data.tasks.base import Task, TaskName
 from rayal.models import parallel
-from rayal.models.base import computing
 from rayal.models.companions.base import Companion, CompanionSpec
 from rayal.models.companions.discriminator import Discriminator, DiscriminatorSpec, Judged, one_hot
+from rayal.models.network import computing
 from rayal.training.base import POLY_POWER, Batch, Learner, TrainingScheme, Unlabeled
 
 

@@ -12,8 +12,10 @@ from torch import nn
 
 from rayal.data.datasets.base import Card, Store
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import build, last_layer, save_weights
-from rayal.models.card import ModelCard
+from rayal.models.build import build
+from rayal.models.network import last_layer
+from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import save_weights
 from rayal.storage.folder import Json
 from rayal.strategies._regions import RegionStrategy
 from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
@@ -123,8 +125,7 @@ def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
 def _disk(
     x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
 ) -> dict[str, int]:
-    about = ModelCard.of(x.model, card, x.scheme.precision, x.task).metadata()
-    weights = len(save_weights(network, about))
+    weights = len(TrainedModel.of(x.card_for(card), network).data())
     kept = [*{signal for strategy in x.scored().values() for signal in strategy.kept()}]
     kept += ["probs"] if x.keeps_probs(0) else []
     widths = {"features": feature_width(network), "noise": 1}

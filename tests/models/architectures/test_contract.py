@@ -8,7 +8,8 @@ from torch import nn
 
 from rayal.data.datasets.base import ImageSpec
 from rayal.errors import UsageError
-from rayal.models.base import Model, build
+from rayal.models.base import Model
+from rayal.models.build import build
 from rayal.parts import find, names
 
 NARROW: dict[str, dict[str, object]] = {

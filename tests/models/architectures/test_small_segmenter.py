@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from rayal.data.datasets.base import ImageSpec
 from rayal.models.architectures.small_segmenter import SmallSegmenter
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.signals.batch import entropy
 from rayal.signals.gradients import entropy_gradient_norms
 

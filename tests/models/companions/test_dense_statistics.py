@@ -12,7 +12,8 @@ from rayal.data.masks import IGNORE
 from rayal.data.pixels import valid_pixels
 from rayal.errors import UsageError
 from rayal.models.architectures.small_segmenter import SmallSegmenter
-from rayal.models.base import Outputs, build
+from rayal.models.base import Outputs
+from rayal.models.build import build
 from rayal.models.companions.class_statistics import (
     ClassStatistics,
     ClassStatisticsSpec,

@@ -12,13 +12,13 @@ from rayal.data.masks import IGNORE
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.errors import UsageError
 from rayal.models.architectures.small_segmenter import SmallSegmenter
-from rayal.models.base import load_weights, save_weights
 from rayal.models.companions.discriminator import (
     Discriminator,
     DiscriminatorSpec,
     one_hot,
     unit_range,
 )
+from rayal.models.weights import load_weights, save_weights
 from rayal.parts import find, names
 from rayal.training.base import Learner
 from rayal.training.schemes.supervised import Supervised

@@ -14,7 +14,8 @@ from torchvision.models.resnet import BasicBlock
 
 from rayal.data.datasets.base import ImageSpec
 from rayal.errors import UsageError
-from rayal.models.base import Model, Outputs, build
+from rayal.models.base import Model, Outputs
+from rayal.models.build import build
 from rayal.parts import find, names
 from rayal.signals.gradients import (
     PerUnitGradients,

@@ -14,7 +14,7 @@ from rayal.data.datasets.base import ImageSpec
 from rayal.data.tasks.classification import Classification
 from rayal.engine.local import LocalEngine
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.models.companions.teacher import FrozenTeacherSpec, Teacher
 from rayal.runs.ledger import Ledger
 from rayal.storage.folder import Folder

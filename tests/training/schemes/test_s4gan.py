@@ -35,7 +35,7 @@ from rayal.data.tasks.segmentation import Segmentation
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import Model, Outputs
 from rayal.models.companions.discriminator import Discriminator, Judged, one_hot
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.network import DenseNetwork
 from rayal.parts import build
 from rayal.training.base import Batch, Unlabeled
 from rayal.training.schemes import s4gan

@@ -30,8 +30,9 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import Model, Network, Outputs
+from rayal.models.base import Model, Outputs
 from rayal.models.companions.teacher import EmaTeacher, EmaTeacherSpec
+from rayal.models.network import Network
 from rayal.parts import build
 from rayal.runs.ledger import Ledger
 from rayal.storage.folder import Folder
