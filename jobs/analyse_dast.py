@@ -29,13 +29,13 @@ from analysis import Results, Row, Study
 from torch import Tensor, nn
 
 from rayal.errors import UsageError
-from rayal.models.base import load_weights
 from rayal.models.companions.class_statistics import (
     ClassStatistics,
     ClassStatisticsSpec,
     epmcm_log_scores,
     quadratic_terms,
 )
+from rayal.models.weights import load_weights
 from rayal.randomness import torch_generator
 from rayal.report.curves import COLOURS, GREY
 from rayal.runs.ledger import stage_folder

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from rayal.report.curves import GREY
 from rayal.signals.batch import entropy
-from rayal.signals.gradients import PerUnitGradients
+from rayal.signals.gradients.norms import PerUnitGradients
 
 Norm = Literal["global", "sum"]
 Values = NDArray[np.float64]

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from rayal.data.card import SplitName
 from rayal.errors import UsageError
-from rayal.models.base import LAST_LAYER
+from rayal.models.network import LAST_LAYER
 from rayal.signals.batch import entropy
 
 Layers = Literal["all", "last"]

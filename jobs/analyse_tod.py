@@ -36,7 +36,7 @@ from study import Study
 from torch import Tensor
 
 from rayal.report.curves import COLOURS, GREY
-from rayal.signals.gradients import gradient_norms
+from rayal.signals.gradients.norms import gradient_norms
 from rayal.strategies.cod import output_discrepancy
 
 BINS = 20

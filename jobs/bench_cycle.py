@@ -20,12 +20,12 @@ import torch
 from benchmark import Row, alternate, median_ratio, write
 from torch.nn import functional
 
-from rayal.data.datasets.base import Store
+from rayal.data.store import Store
 from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.runs.record import Record
 from rayal.runs.results import Trained
 from rayal.signals.batch import entropy

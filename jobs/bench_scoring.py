@@ -22,12 +22,13 @@ import pyarrow.parquet as pq
 import torch
 from benchmark import Row, alternate, median_ratio, write
 
-from rayal.cycle.loop import Engine
+from rayal.cycle.engine import Engine
 from rayal.cycle.score import ScoreJob, divide
 from rayal.engine import cluster
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import build, save_weights
+from rayal.models.build import build
+from rayal.models.trained_model import TrainedModel
 from rayal.signals.batch import entropy, forward
 from rayal.storage.folder import FileLocation, Folder
 from rayal.training.augment import normalise
@@ -185,9 +186,8 @@ class Bench:
 
     def _save(self, seed: int) -> FileLocation:
         out = Folder(self.folder / f"weights-{seed}")
-        return FileLocation(
-            out.url, out.write("weights.safetensors", save_weights(self._network(seed)))
-        )
+        card = self.experiment("entropy").card_for(self.store.card)
+        return FileLocation(out.url, TrainedModel.of(card, self._network(seed)).write(out))
 
 
 def _write_pool(folder: Path, units: int) -> None:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
 
 from rayal.errors import UsageError
-from rayal.models.base import LAST_LAYER
-from rayal.signals.gradients import gradient_norms
+from rayal.models.network import LAST_LAYER
+from rayal.signals.gradients.norms import gradient_norms
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits N C and true labels N -> N."""

@@ -29,8 +29,8 @@ from rayal.engine import cluster
 from rayal.engine.local import LocalEngine
 from rayal.models.architectures.resnet18 import Resnet18
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import restore
 from rayal.models.card import ModelCard
+from rayal.models.trained_model import TrainedModel
 from rayal.signals.batch import entropy, forward
 from rayal.training.augment import normalise
 from rayal.workflows.score.settings import IMAGENET, PoolScoring
@@ -95,7 +95,7 @@ class BareScorer:
 
     def __init__(self, card: ModelCard, weights: bytes) -> None:
         self.card = card
-        self.model = restore(card.model, len(card.classes), card.image, weights).eval()
+        self.model = TrainedModel.parse(weights, MODEL, card).network().eval()
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
         images = normalise(torch.as_tensor(batch["image"]), self.card.image)

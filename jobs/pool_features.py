@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.models.architectures.resnet18 import Resnet18
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.selection.distances import Rows
 from rayal.selection.scored import Scored
 from rayal.signals.batch import forward

@@ -19,8 +19,8 @@ from rayal.cycle.engine import Engine
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import build, save_weights
 from rayal.models.card import ModelCard
+from rayal.models.trained_model import TrainedModel
 from rayal.runs.events import Event, Observer
 from rayal.runs.results import Pass
 from rayal.storage.folder import Folder, Json
@@ -43,8 +43,7 @@ TINY = ModelCard(
 
 
 def write_model(card: ModelCard, folder: Path) -> None:
-    network = build(card.model, len(card.classes), card.image, seed=1)
-    (folder / MODEL).write_bytes(save_weights(network, card.metadata()))
+    (folder / MODEL).write_bytes(TrainedModel.of(card, card.untrained(seed=1)).data())
 
 
 def write_photos(folder: Path, count: int, source: Path | None) -> None:

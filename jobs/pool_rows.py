@@ -41,8 +41,9 @@ from rayal.strategies.entropy import Entropy
 from rayal.workflows import run as session
 from rayal.workflows import score as pool_scoring
 from rayal.workflows.score.settings import PoolCompute
-from rayal.workflows.select import Request, select
+from rayal.workflows.select import select
 from rayal.workflows.select.finished_pass import FinishedPass
+from rayal.workflows.select.request import Request
 
 
 def memory(

@@ -15,8 +15,8 @@ from racing import race
 from statistics_pass import StatisticsPass, column
 
 from rayal.models.architectures.resnet18 import Resnet18
-from rayal.models.base import build
-from rayal.signals.gradients import entropy_gradient_norms
+from rayal.models.build import build
+from rayal.signals.gradients.norms import entropy_gradient_norms
 
 SIX = ["random", "entropy", "margin", "cod", "epmcm", "entropy_gradnorm"]
 

@@ -12,8 +12,8 @@ from rayal.cycle import shard_file
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import save_weights
 from rayal.models.companions.class_statistics import ClassStatisticsSpec
+from rayal.models.weights import save_weights
 from rayal.signals.batch import forward
 from rayal.storage.folder import FileLocation, Folder, Json
 

@@ -9,7 +9,6 @@ run's precision; images are the deterministic ones that scoring and evaluation s
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +19,11 @@ from rayal import parts
 from rayal.cycle import shard_file
 from rayal.cycle.score import divide, shard_rows
 from rayal.data.card import SplitName
-from rayal.data.datasets.base import Store
+from rayal.data.store import Store
 from rayal.errors import DataError, UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import build, restore
+from rayal.models.trained_model import TrainedModel
 from rayal.randomness import derive
 from rayal.runs.ledger import INITIAL, S, read_labels, stage_folder
 from rayal.runs.record import Record
@@ -53,6 +52,7 @@ class Study:
                 " per image; give runs of task classification"
             )
         self.store: Store = self.x.dataset.open()
+        self.card = self.x.card_for(self.store.card)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if record.folder.read_sealed("identity.json")["data"] != self.store.card.fingerprint:
             raise UsageError(
@@ -110,15 +110,13 @@ class Study:
         """What a cycle's training ended with, frozen; of an ensemble the first one."""
         file = self._result(cycle, Trained).weights
         weights = FileLocation(self._folder(cycle, "train").url, file)
-        return self._placed(restore(self.x.model, *self._shape, weights.read()))
+        return self._placed(TrainedModel.read(weights, self.card).network())
 
     def previous(self, cycle: int) -> nn.Module:
         """The last cycle's network; for cycle 0 the untrained one that COD compares with there."""
         if cycle > 0:
             return self.network(cycle - 1)
-        model = self.x.model.model_copy(update={"pretrained": None})
-        seed = derive(self.x.seed, 0, "reference")
-        return self._placed(build(model, *self._shape, seed=seed))
+        return self._placed(self.card.untrained(derive(self.x.seed, 0, "reference")))
 
     def truth(self, ids: Sequence[str], split: SplitName = "pool") -> Tensor:
         """The hidden labels of these units, N, on the CPU."""
@@ -171,10 +169,6 @@ class Study:
     @cached_property
     def _labels(self) -> dict[SplitName, dict[str, int]]:
         return {"pool": self.store.labels("pool"), "test": self.store.labels("test")}
-
-    @property
-    def _shape(self) -> tuple[int, Any]:
-        return len(self.store.card.classes), self.store.card.image
 
     def _folder(self, cycle: int, stage: str) -> Folder:
         return stage_folder(self.record.folder, cycle, stage)

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import ModuleType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -80,6 +80,15 @@ class Component(Settings):
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
         return {"name": self.part_name(), **handler(self)}
+
+
+class Contradiction(NamedTuple):
+    """What cannot work, whatever the data: parts say it of themselves and the choices they get."""
+
+    key: tuple[str | int, ...]
+    """The field of the experiment to change, by where it stands: `("budget", "initial")`."""
+    problem: str
+    """What is wrong with it and the way out."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
-from rayal.data.datasets.base import Decoded
+from rayal.data.pool import Decoded
 from rayal.errors import UsageError
 from rayal.runs.results import FastestBatch
 from rayal.storage.folder import Json
@@ -52,7 +52,7 @@ def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
 
 def _measured(scorer: Scorer, size: int) -> tuple[float, int]:
     """Images per second, and bytes beside the models, of batches of grey noise."""
-    shape = (size, *scorer.job.image.shape)
+    shape = (size, *scorer.job.card.image.shape)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     decoded = Decoded([str(number) for number in range(size)], images, {})
     before = _peak(scorer.device, reset=True)

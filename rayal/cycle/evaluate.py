@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from rayal.cycle.score import shard_rows
-from rayal.data.datasets.base import Shard, Store
+from rayal.data.pool import Shard
+from rayal.data.store import Store
 from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import placed, restore
+from rayal.models.network import placed
+from rayal.models.trained_model import TrainedModel
 from rayal.signals.batch import forward
 from rayal.storage.folder import FileLocation, Json
 from rayal.training.augment import normalise
@@ -42,7 +44,7 @@ def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Cou
     """
     x, store = job.experiment, Store(job.store)
     num_classes, spec = len(store.card.classes), store.card.image
-    network = restore(x.model, num_classes, spec, job.weights.read())
+    network = TrainedModel.read(job.weights, x.card_for(store.card)).network()
     network = placed(network, device, x.scheme.precision).eval()
     counts = []
     for shard in shards:

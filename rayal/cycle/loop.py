@@ -12,7 +12,7 @@ from rayal.cycle.offer import Market, of_images
 from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, summary
 from rayal.cycle.select import choose
 from rayal.cycle.train import TrainJob
-from rayal.data.datasets.base import Store
+from rayal.data.store import Store
 from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.oracles.base import Label

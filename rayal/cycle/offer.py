@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal.data import masks
-from rayal.data.datasets.base import Store
 from rayal.data.masks import LabelValue
+from rayal.data.store import Store
 from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import Place, place_of

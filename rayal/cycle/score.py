@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 
 from rayal.cycle import shard_file
 from rayal.data import uri
-from rayal.data.datasets.base import Card, ImageSpec, Shard, Split, Store
-from rayal.data.pool import Images
-from rayal.data.tasks.base import Task
+from rayal.data.card import Card
+from rayal.data.pool import Images, Shard
+from rayal.data.store import Split, Store
 from rayal.errors import DataError, StorageError
 from rayal.experiment.experiment import Compute, Experiment
-from rayal.models.base import Model, Precision
+from rayal.models.base import Model
+from rayal.models.card import ModelCard
 from rayal.runs.results import Pass, ScoredShard
 from rayal.storage.folder import FileLocation, Folder
 from rayal.strategies.base import Strategy
@@ -54,10 +55,10 @@ class ScoreJob:
 
     strategies: Mapping[str, Strategy]
     """By the name of their column."""
-    task: Task
+    card: ModelCard
+    """Of all the weights."""
     model: Model
-    classes: int
-    image: ImageSpec
+    """The card's, with the `pretrained` weights that a run's first training began from."""
     images: Images
     """Where the rows of shards are read."""
     data: str
@@ -66,7 +67,6 @@ class ScoreJob:
     out: str
     seed: int = 0
     cycle: int = 0
-    precision: Precision = "fp32"
     batch: int = 256
     previous: FileLocation | None = None
     """Weights at the end of the last cycle; None in cycle 0."""
@@ -101,17 +101,14 @@ class ScoreJob:
         cycle's, is read where that kept its predictions."""
         return cls(
             strategies=x.scored(),
-            task=x.task,
+            card=x.card_for(store.card),
             model=x.model,
-            classes=len(store.card.classes),
-            image=store.card.image,
             images=store.pool,
             data=store.card.fingerprint,
             weights=weights,
             out=out,
             seed=x.seed,
             cycle=cycle,
-            precision=x.scheme.precision,
             batch=x.compute.score_batch,
             previous=previous,
             previous_scores=previous_scores if x.keeps_probs(cycle - 1) else None,
@@ -127,14 +124,15 @@ class ScoreJob:
     @property
     def digest(self) -> str:
         """Of everything that decides a unit's scores: a shard of another job is not reused."""
+        card = self.card
         companions = (file for _, file in sorted(self.companions.items()))
         weights = (self.weights, self.previous, *self.members, *companions)
         decisive = {
             "weights": [file and file.record.sha256 for file in weights],
             "strategies": [each.model_dump(mode="json") for each in self.strategies.values()],
             "model": self.model.model_dump(mode="json"),
-            "images": [self.data, self.classes, self.image.model_dump(mode="json")],
-            "key": [self.seed, self.cycle, self.precision, self.batch, self.device],
+            "images": [self.data, len(card.classes), card.image.model_dump(mode="json")],
+            "key": [self.seed, self.cycle, card.precision, self.batch, self.device],
             "columns": [*self.strategies, self.keeps_probs, self.keeps_predicted],
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,5 @@
 """The worker of the scoring pass: opens a job's models once, then scores shard after shard."""
 
-from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -12,14 +11,16 @@ from torch import Tensor, nn
 
 from rayal.cycle import shard_file
 from rayal.cycle.score import ScoreJob, ShardTask
-from rayal.data.datasets.base import Decoded, ImageSpec
 from rayal.data.pixels import valid_pixels
-from rayal.data.pool import Images
+from rayal.data.pool import Decoded, Images
 from rayal.data.tasks.base import Task
 from rayal.errors import DataError, RayalError, StorageError, UsageError
-from rayal.models.base import build, load_weights, placed, restore
+from rayal.models.build import build
 from rayal.models.companions.base import Companion, Companions, CompanionSpec
 from rayal.models.companions.teacher import Teacher
+from rayal.models.network import placed
+from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import load_weights
 from rayal.randomness import derive
 from rayal.runs.results import ScoredShard
 from rayal.signals.batch import Networks, Reference, Signals, forward
@@ -108,7 +109,7 @@ class Scorer:
         columns: dict[str, Tensor] = {}
         for name, strategy in job.strategies.items():
             view = signals.declared_by(name, strategy.signals(), strategy.reference(job.cycle))
-            score = _score(name, strategy, view, job.task)
+            score = _score(name, strategy, view, job.card.task)
             if score is not None:
                 columns[f"score.{name}"] = score[: len(ids)].double()
             for signal in sorted(strategy.kept()):  # sets have another order in every process
@@ -128,7 +129,7 @@ class Scorer:
     ) -> Signals:
         batch = torch.from_numpy(images).to(self.device)
         if self.reads_images():
-            batch = normalise(batch, self.job.image)
+            batch = normalise(batch, self.job.card.image)
         kept_probs = None if cached is None else torch.from_numpy(cached).to(self.device)
         valid = None
         if sizes is not None:
@@ -154,7 +155,7 @@ class Scorer:
         for start in range(0, len(images), job.batch):
             batch = images[start : start + job.batch]
             filled = torch.from_numpy(_filled(batch, job.batch - len(batch))).to(self.device)
-            outputs = forward(model, normalise(filled, job.image), job.precision)
+            outputs = forward(model, normalise(filled, job.card.image), job.card.precision)
             probs = outputs.logits[: len(batch)].float().log_softmax(dim=1).exp()
             parts.append(probs.half().cpu().numpy())
         return np.concatenate(parts)
@@ -175,12 +176,12 @@ class Scorer:
             companions=companions,
             seed=job.seed,
             cycle=job.cycle,
-            precision=job.precision,
+            precision=job.card.precision,
         )
 
     def _companion(self, spec: CompanionSpec, model: nn.Module) -> Companion:
         with torch.random.fork_rng(devices=[]):
-            companion = spec.build(model, self.job.classes, partial(self._untrained, seed=0))
+            companion = spec.build(model, len(self.job.card.classes), self.job.card.untrained)
         load_weights(companion, self.job.companions[spec.name].read())
         return companion.to(self.device).eval()
 
@@ -193,23 +194,15 @@ class Scorer:
             assert job.previous is not None, "cycle 0 has no previous model"
             return self._restored(job.previous)
         if name == "initial":
-            return self._placed(build(job.model, *self._shape, seed=derive(job.seed, 0, "init")))
-        return self._placed(self._untrained(derive(job.seed, 0, "reference")))
-
-    def _untrained(self, seed: int) -> nn.Module:
-        model = self.job.model.model_copy(update={"pretrained": None})
-        return build(model, *self._shape, seed=seed)
+            seed, classes = derive(job.seed, 0, "init"), len(job.card.classes)
+            return self._placed(build(job.model, classes, job.card.image, seed))
+        return self._placed(job.card.untrained(derive(job.seed, 0, "reference")))
 
     def _restored(self, weights: FileLocation) -> nn.Module:
-        return self._placed(restore(self.job.model, *self._shape, weights.read()))
+        return self._placed(TrainedModel.read(weights, self.job.card).network())
 
     def _placed(self, network: nn.Module) -> nn.Module:
-        return placed(network, self.device, self.job.precision).eval()
-
-    @property
-    def _shape(self) -> tuple[int, ImageSpec]:
-        """What a network has to fit: classes and images."""
-        return self.job.classes, self.job.image
+        return placed(network, self.device, self.job.card.precision).eval()
 
 
 def read(images: Images, task: ShardTask) -> pa.Table:

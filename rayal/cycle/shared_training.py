@@ -17,7 +17,7 @@ from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
-from rayal.data.datasets.base import Store
+from rayal.data.store import Store
 from rayal.errors import LockedError
 from rayal.runs.results import FastestBatch, ScoredShard, Trained
 from rayal.storage.folder import Folder, Json

@@ -15,15 +15,18 @@ from time import monotonic
 
 import torch
 from torch import Tensor
-from torch import distributed as dist
 
-from rayal.data.datasets.base import Store
 from rayal.data.masks import LabelValue
+from rayal.data.store import Store
 from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import build, load_weights, placed, restore, save_weights
+from rayal.models import parallel
+from rayal.models.build import build
 from rayal.models.card import ModelCard
-from rayal.models.companions.base import Companions
+from rayal.models.companions.base import Companions, file_name
+from rayal.models.network import placed
+from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive
 from rayal.runs.results import Trained
 from rayal.storage.folder import FileLocation, Folder
@@ -63,7 +66,7 @@ class TrainJob:
 
 @dataclass(frozen=True)
 class Place:
-    """Where this worker runs. The caller initialises torch.distributed where `size` is above 1."""
+    """Where this worker runs. The caller brings the workers together where `size` is above 1."""
 
     rank: int = 0
     size: int = 1
@@ -87,8 +90,7 @@ def train(job: TrainJob, place: Place) -> Trained | None:
         diary.rows.append(_epoch(job, place, feed, learner, epoch))
         if place.rank == 0:
             diary.write(learner)
-    x = job.experiment
-    card = ModelCard.of(x.model, store.card, x.scheme.precision, x.task)
+    card = job.experiment.card_for(store.card)
     return _finish(diary, feed, learner, card) if place.rank == 0 else None
 
 
@@ -164,17 +166,16 @@ def _unlabeled(job: TrainJob, place: Place, store: Store) -> UnlabeledFeed | Non
 
 def _learner(job: TrainJob, place: Place, store: Store) -> Learner:
     x, card, device = job.experiment, store.card, torch.device(place.device)
-    shape = (len(card.classes), card.image)
-    fresh = partial(build, x.model.model_copy(update={"pretrained": None}), *shape)
+    about, classes = x.card_for(card), len(card.classes)
     if job.start_from is None:
-        model = build(x.model, *shape, seed=derive(*job.key, "init"))
+        model = build(x.model, classes, card.image, seed=derive(*job.key, "init"))
     else:
-        model = restore(x.model, *shape, job.start_from.read())
+        model = TrainedModel.read(job.start_from, about).network()
     built = []
     for spec in x.companions():
         seed = derive(*job.key, "companion", spec.name)
         with _seeded(device, seed):
-            companion = spec.build(model, shape[0], partial(fresh, seed=seed))
+            companion = spec.build(model, classes, partial(about.untrained, seed))
         if spec.name in job.companions_from:
             load_weights(companion, job.companions_from[spec.name].read())
         built.append((spec, placed(companion, device, x.scheme.precision)))
@@ -212,9 +213,7 @@ def _over_all_workers(images: int, sums: dict[str, Tensor]) -> tuple[int, dict[s
     """Images of the epoch on all workers, and the means over them of what was summed."""
     totals = torch.stack(list(sums.values()))
     totals = torch.cat([totals, totals.new_tensor([images])])
-    if dist.is_initialized():
-        dist.all_reduce(totals)
-    *values, images = totals.tolist()
+    *values, images = parallel.total(totals).tolist()
     return int(images), {name: value / images for name, value in zip(sums, values, strict=True)}
 
 
@@ -233,9 +232,9 @@ def _finish(diary: Diary, feed: Feed, learner: Learner, card: ModelCard) -> Trai
     """Writes the weights of the last epoch; the checkpoints have then done their work."""
     diary.write_rows()
     out = diary.out
-    weights = out.write("weights.safetensors", save_weights(learner.model, card.metadata()))
+    weights = TrainedModel.of(card, learner.model).write(out)
     companions = {
-        name: out.write(f"companion-{name}.safetensors", save_weights(companion))
+        name: out.write(file_name(name), save_weights(companion))
         for name, companion in learner.companions.named().items()
     }
     diary.checkpoints.clear()

@@ -13,7 +13,8 @@ from rayal.cycle.batch_size import fastest_batch
 from rayal.cycle.evaluate import Counts, EvaluateJob, evaluate, metrics
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
-from rayal.data.datasets.base import Shard, Split
+from rayal.data.pool import Shard
+from rayal.data.store import Split
 from rayal.engine import machine
 from rayal.engine.failures import ray_errors
 from rayal.engine.score import score_on_ray

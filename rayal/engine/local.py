@@ -13,7 +13,7 @@ from rayal.cycle.evaluate import EvaluateJob, evaluate, metrics
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.scorer import Scorer
 from rayal.cycle.train import Place, TrainJob, train
-from rayal.data.datasets.base import Decoded
+from rayal.data.pool import Decoded
 from rayal.engine import machine
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute

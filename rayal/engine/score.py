@@ -18,8 +18,7 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.scorer import Scorer, read
-from rayal.data.datasets.base import Decoded, Shard
-from rayal.data.pool import Images
+from rayal.data.pool import Decoded, Images, Shard
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.experiment.experiment import Compute
 from rayal.parts import allow_plugins, allowed_plugins

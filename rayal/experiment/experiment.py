@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import Model
+from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec
-from rayal.parts import Component, Part, Settings, find, names
+from rayal.parts import Component, Contradiction, Part, Settings
 from rayal.runs.trackers.base import Tracker
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy, columns
@@ -43,6 +45,14 @@ class Compute(Settings):
     """Least time between two checkpoints inside one training."""
     max_failures: NonNegativeInt = 3
     """Times that a training or a scoring pass is started again after a worker died."""
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """What one process cannot do."""
+        if self.engine == "local" and self.train_workers > 1:
+            yield Contradiction(
+                ("compute", "train_workers"),
+                f"{self.train_workers}, but compute.engine local is one process; use ray",
+            )
 
 
 class Experiment(Settings):
@@ -89,95 +99,47 @@ class Experiment(Settings):
             raise ValidationError.from_exception_data("Experiment", problems)
         return self
 
-    def _contradictions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Key and problem of what cannot work whatever the data."""
-        budget = self.budget
-        if budget.initial > budget.total:
-            yield (
-                ("budget", "initial"),
-                f"{budget.initial} is more than budget.total, {budget.total}",
-            )
-        even = budget.unit == "samples"
-        if even and self.candidates is not None and self.candidates < budget.per_cycle:
-            yield (
-                ("candidates",),
-                f"{self.candidates} cannot fill budget.per_cycle, {budget.per_cycle}",
-            )
-        if budget.unit != self.oracle.unit:
-            yield (
-                ("budget", "unit"),
-                f"{budget.unit}, but oracle {self.oracle.part_name()!r} counts costs in"
-                f" {self.oracle.unit}; give both the same",
-            )
-        augment = self.scheme.augment
-        if self.task.dense and (augment.crop or augment.policy):
-            yield (
-                ("scheme", "augment"),
-                "crop and policy cannot move masks; use window and scale, and no policy",
-            )
-        if self.compute.engine == "local" and self.compute.train_workers > 1:
-            yield (
-                ("compute", "train_workers"),
-                f"{self.compute.train_workers}, but compute.engine local is one process; use ray",
-            )
-        if budget.balanced and type(self.oracle).known_classes is Oracle.known_classes:
-            yield (
-                ("budget", "balanced"),
-                f"oracle {self.oracle.part_name()!r} does not know classes beforehand; set it to"
-                " false, or oracle to simulated",
-            )
-        if self.scheme.requires_warm and self.start == "cold":
-            yield (
-                ("start",),
-                f"scheme {self.scheme.part_name()!r} continues from the last cycle; use warm",
-            )
-        parallel, unlabeled = self.compute.train_workers, self.scheme.unlabeled(1)
-        if unlabeled and (unlabeled.batch_size % parallel or unlabeled.batch_size < 2 * parallel):
-            yield (
-                ("compute", "train_workers"),
-                f"{parallel} cannot share an unlabeled batch of {unlabeled.batch_size} equally, two"
-                " images or more each",
-            )
-        task = self.task.part_name()
-        for part in ("dataset", "model", "scheme"):
-            fits = getattr(self, part).tasks
-            if task not in fits:
-                yield (
-                    (part,),
-                    f"{getattr(self, part).part_name()!r} is for {', '.join(sorted(fits))}, but the"
-                    f" task is {task!r}; choose one of: {', '.join(_fitting(f'{part}s', task))}",
-                )
-        for key, strategy in self._strategies():
-            for problem in self._unfit(strategy):
-                yield key, f"{strategy.part_name()!r} {problem}"
-            for spec in strategy.companions() if key != ("strategy",) else ():
-                if spec.changes_training:
-                    yield (
-                        key,
-                        f"{strategy.part_name()!r} trains a {spec.name} with the model, which only"
-                        " the strategy that selects may; observe it in a run of its own",
-                    )
+    def _contradictions(self) -> Iterator[Contradiction]:
+        """What cannot work whatever the data, as the parts say it of themselves."""
+        yield from self.budget.contradictions(self.candidates)
+        yield from self.oracle.contradictions(self.budget)
+        yield from self.compute.contradictions()
+        workers = self.compute.train_workers
+        yield from self.scheme.contradictions(self.task, self.start, workers)
+        for key, part in (
+            ("dataset", self.dataset),
+            ("model", self.model),
+            ("scheme", self.scheme),
+        ):
+            if problem := part.misplaced(self.task):
+                yield Contradiction((key,), problem)
+        for where, strategy in self._strategies():
+            if problem := strategy.misplaced(self.task):
+                yield Contradiction(where, problem)
+                continue
+            for why in strategy.contradictions(self.task, self.oracle, self.ensemble):
+                yield Contradiction(where, f"{strategy.part_name()!r} {why}")
+        yield from self._changing_observers()
         yield from self._different_companions()
+        yield from self._idle_companions()
 
     def _strategies(self) -> list[tuple[tuple[str | int, ...], Strategy]]:
         observers = [(("observers", i), each) for i, each in enumerate(self.observers)]
         return [(("strategy",), self.strategy), *observers]
 
-    def _unfit(self, strategy: Strategy) -> Iterator[str]:
-        task = self.task.part_name()
-        if task not in strategy.tasks:
-            yield (
-                f"supports {', '.join(sorted(strategy.tasks))}, but the task is {task!r};"
-                f" choose one of: {', '.join(_fitting('strategies', task))}"
-            )
-        elif problem := strategy.unfit(self.task, self.oracle):
-            yield problem
-        if "dense" in strategy.requires() and not self.task.dense:
-            yield "reads a signal of dense networks, which classify every pixel; use segmentation"
-        if "ensemble" in strategy.requires() and self.ensemble < 2:
-            yield "needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
+    def _changing_observers(self) -> Iterator[Contradiction]:
+        """What is only recorded must not change what the model learns."""
+        _, *observers = self._strategies()
+        for key, strategy in observers:
+            for spec in strategy.companions():
+                if spec.changes_training:
+                    yield Contradiction(
+                        key,
+                        f"{strategy.part_name()!r} trains a {spec.name} with the model, which only"
+                        " the strategy that selects may; observe it in a run of its own",
+                    )
 
-    def _different_companions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def _different_companions(self) -> Iterator[Contradiction]:
         """Two that ask for one companion must mean the same one."""
         owners: dict[str, tuple[Component, CompanionSpec]] = {
             spec.name: (self.scheme, spec) for spec in self.scheme.companions()
@@ -186,19 +148,24 @@ class Experiment(Settings):
             for spec in strategy.companions():
                 owner, there = owners.setdefault(spec.name, (strategy, spec))
                 if type(spec) is not type(there):
-                    yield (
+                    yield Contradiction(
                         key,
                         f"{strategy.part_name()!r} cannot be used beside {owner.part_name()!r},"
                         f" whose {spec.name} is another; use another strategy or scheme",
                     )
                 elif spec != there:
-                    yield (
+                    yield Contradiction(
                         key,
                         f"{strategy.part_name()!r} wants a {spec.name} with {spec!r}, but"
                         f" {owner.part_name()!r} has one with {there!r}; give both the same",
                     )
+
+    def _idle_companions(self) -> Iterator[Contradiction]:
+        """One that only a scheme fills has to be the scheme's."""
+        for key, strategy in self._strategies():
+            for spec in strategy.companions():
                 if spec.filled_by_scheme and spec not in self.scheme.companions():
-                    yield (
+                    yield Contradiction(
                         key,
                         f"{strategy.part_name()!r} wants a {spec.name} that scheme"
                         f" {self.scheme.part_name()!r} never uses, so that it would learn nothing;"
@@ -211,6 +178,10 @@ class Experiment(Settings):
         for _, strategy in self._strategies():
             specs += strategy.companions()
         return tuple({type(spec): spec for spec in specs}.values())
+
+    def card_for(self, store: Card) -> ModelCard:
+        """What the models that it trains on this prepared dataset say of themselves."""
+        return ModelCard.of(self.model, store, self.scheme.precision, self.task)
 
     def scored(self) -> dict[str, Strategy]:
         """Every strategy of the pass by column: the one that selects first, then observers."""
@@ -244,11 +215,6 @@ class Experiment(Settings):
         for same in ("device", "train_workers", "score_batch", "shard_rows"):
             fields[f"compute.{same}"] = compute[same]
         return fields
-
-
-def _fitting(folder: str, task: str) -> list[str]:
-    """The parts of a folder that are for a task."""
-    return [name for name in names(folder) if task in find(folder, name).tasks]
 
 
 def _content(location: str) -> str:

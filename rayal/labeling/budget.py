@@ -1,10 +1,13 @@
 """How many labels are bought, and when."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import PositiveInt
 
-from rayal.parts import Settings
+from rayal.data.card import Card
+from rayal.errors import UsageError
+from rayal.parts import Contradiction, Settings
 
 CostUnit = Literal["samples", "clicks"]
 
@@ -26,6 +29,24 @@ class Budget(Settings):
     overshoot: bool = False
     """Where units differ in cost: buy the one, too, at which the budget is exceeded; else it, and
     all after it, are left."""
+
+    def contradictions(self, candidates: int | None) -> Iterator[Contradiction]:
+        """What cannot work with so many candidates in each cycle; None: the whole pool."""
+        if self.initial > self.total:
+            yield Contradiction(
+                ("budget", "initial"), f"{self.initial} is more than budget.total, {self.total}"
+            )
+        if self.unit == "samples" and candidates is not None and candidates < self.per_cycle:
+            yield Contradiction(
+                ("candidates",), f"{candidates} cannot fill budget.per_cycle, {self.per_cycle}"
+            )
+
+    def check(self, card: Card) -> None:
+        """Raises UsageError where the pool has less than `total` to buy."""
+        if self.unit == "samples" and self.total > card.pool:
+            raise UsageError(
+                f"budget.total: {self.total} is more than the {card.pool} images of the pool"
+            )
 
     def due(self, cycle: int) -> int:
         """What may be spent in all by the end of this cycle's purchase."""

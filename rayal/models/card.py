@@ -4,16 +4,23 @@ import json
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import nn
 
 from rayal.data.card import Card, ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.tasks.base import Task
 from rayal.errors import UsageError
 from rayal.models.base import Model, Precision
+from rayal.models.build import build
 from rayal.parts import Part
+from rayal.storage.folder import Folder, located, storage_errors
 
 METADATA = "rayal"
 """Key of a safetensors file's metadata under which the card lies, as JSON."""
+SIZE = 8
+"""Bytes at the start of a safetensors file: how long its header is."""
+MOST = 100_000_000
+"""Bytes of a header at most, by the format."""
 
 
 class ModelCard(BaseModel):
@@ -43,27 +50,47 @@ class ModelCard(BaseModel):
             task=task,
         )
 
+    @classmethod
+    def read(cls, folder: Folder, name: str) -> "ModelCard | None":
+        """As `parse`, of a file whose weights are left where they are; raises StorageError where
+        there is no such file."""
+        place = f"{folder.url}/{name}"
+        with storage_errors(place):
+            files, path = located(place)
+            size = int.from_bytes(files.cat_file(path, 0, SIZE), "little")
+            head = files.cat_file(path, 0, SIZE + min(size, MOST))
+        return cls.parse(head, place)
+
+    @classmethod
+    def parse(cls, data: bytes, source: str) -> "ModelCard | None":
+        """The card in the bytes of a safetensors file; None in a file that is not rayal's.
+
+        Raises UsageError, with the `source`, for a card that this rayal does not understand.
+        """
+        size = int.from_bytes(data[:SIZE], "little")
+        try:
+            header = json.loads(data[SIZE : SIZE + size])
+            text = header.get("__metadata__", {}).get(METADATA)
+        except (ValueError, AttributeError):
+            return None
+        if text is None:
+            return None
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise UsageError(
+                f"{source} was written by another rayal, whose model this one cannot read: {error}"
+            ) from error
+
     def metadata(self) -> dict[str, str]:
-        """What `save_weights` puts into the file."""
+        """What a file says beside its weights."""
         return {METADATA: self.model_dump_json()}
 
+    def untrained(self, seed: int = 0) -> nn.Module:
+        """A network that the weights fit, on the CPU, its own random and decided by `seed` alone.
 
-def read_model_card(data: bytes, source: str) -> ModelCard | None:
-    """The card in the bytes of a safetensors file; None in a file that is not rayal's.
-
-    Raises UsageError for a card that this rayal does not understand.
-    """
-    size = int.from_bytes(data[:8], "little")
-    try:
-        header = json.loads(data[8 : 8 + size])
-        text = header.get("__metadata__", {}).get(METADATA)
-    except (ValueError, AttributeError):
-        return None
-    if text is None:
-        return None
-    try:
-        return ModelCard.model_validate_json(text)
-    except ValidationError as error:
-        raise UsageError(
-            f"{source} was written by another rayal, whose model this one cannot read: {error}"
-        ) from error
+        A `pretrained` file is not read. Raises UsageError for images that the architecture does not
+        accept.
+        """
+        model = self.model.model_copy(update={"pretrained": None})
+        return build(model, len(self.classes), self.image, seed)

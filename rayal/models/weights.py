@@ -1,4 +1,8 @@
-"""The weights in anybody's file: tensors by name, read without running what the file holds."""
+"""Weights as files: tensors by name, read without running what a file holds, and put into a module.
+
+Only here safetensors are made and read. What a file of a network says of itself beside its weights
+is in card.py.
+"""
 
 import io
 from collections.abc import Mapping
@@ -6,7 +10,8 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
 from rayal.errors import UsageError
 from rayal.storage.folder import Folder
@@ -16,6 +21,67 @@ WRAPPERS = ("module.", "model.", "_orig_mod.")
 
 HEADS = ("classifier", "fc", "heads", "head")
 """What the last layer's name begins with in torchvision's networks and in rayal's."""
+
+
+def save_weights(module: nn.Module) -> bytes:
+    """All parameters and buffers, as safetensors."""
+    return encoded(state(module))
+
+
+def load_weights(module: nn.Module, data: bytes) -> None:
+    """Put what `save_weights` returned into a module of the same shape, on whatever device.
+
+    Raises UsageError if a weight is absent, not known or of another shape; nothing is loaded then.
+    """
+    put(module, decoded(data, "the weights"), "the weights")
+
+
+def state(module: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by name, as they can be saved; they go on changing with it."""
+    return {name: value.detach().contiguous() for name, value in module.state_dict().items()}
+
+
+def encoded(weights: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Tensors by name, as safetensors; the bytes depend on nothing else."""
+    return safetensors.torch.save(dict(weights), metadata)
+
+
+def decoded(data: bytes, source: str) -> dict[str, Tensor]:
+    """The tensors of safetensors; raises UsageError, with the `source`, where these are none."""
+    try:
+        return safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise UsageError(
+            f"{source}: these {len(data)} bytes are no safetensors weights: {error}"
+        ) from error
+
+
+def put(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load all weights, or raise UsageError with the first 3 that do not fit and load none."""
+    if found := misfits(module, weights):
+        raise UsageError(
+            f"{source} do not fit this network in {len(found)} weights: {'; '.join(found[:3])}; "
+            "give the file's own architecture and options, or other weights"
+        )
+    own = module.state_dict()  # with the versions of its layers, which files do not keep
+    own.update(weights)
+    module.load_state_dict(own)
+
+
+def misfits(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """The weights whose shapes in the module and in the file differ."""
+    own = module.state_dict()
+    return [
+        f"{name} ({_shape(own.get(name))} in the network, {_shape(weights.get(name))} in the file)"
+        for name in [*own, *(name for name in weights if name not in own)]
+        if _shape(own.get(name)) != _shape(weights.get(name))
+        # Files older than torch 0.4.1, some of torchvision's among them, do not count batches.
+        and not (name not in weights and name.endswith(".num_batches_tracked"))
+    ]
+
+
+def _shape(weight: Tensor | None) -> str:
+    return "absent" if weight is None else "x".join(map(str, weight.shape)) or "a number"
 
 
 def read(location: str) -> dict[str, Tensor]:

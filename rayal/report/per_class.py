@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rayal.errors import StorageError
-from rayal.models.card import read_model_card
+from rayal.models.card import ModelCard
 from rayal.report.curves import DOTS, GREY, INK, encoded
 from rayal.report.palette import NO_CLASS
 from rayal.report.runs import Run
@@ -26,7 +26,6 @@ from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated, Trained
 from rayal.storage import csv_file
-from rayal.storage.folder import Folder, located, storage_errors
 
 PREFIX = "per_class_"
 ACRONYMS = {"iou": "IoU"}
@@ -43,8 +42,6 @@ BAR, BAR_HEIGHT = 0.8, 2.6
 """Width of the colour bar with its numbers, and its height at most, in inches."""
 LEAST, SIGNS = 5, 14
 """Cells of a panel at least, so that its title has room; signs of a title in an inch."""
-MOST = 100_000_000
-"""Bytes of what a safetensors file says of itself, by its format."""
 COLOURS, DARK = "YlGnBu", 0.55
 """Of cells, and from which value on they are dark."""
 
@@ -119,21 +116,11 @@ def _classes(record: Record) -> tuple[str, ...] | None:
     if trained is None:
         return None
     try:
-        head = _head(stage_folder(record.folder, 0, "train"), trained.weights.name)
+        folder = stage_folder(record.folder, 0, "train")
+        card = ModelCard.read(folder, trained.weights.name)
     except StorageError:
         return None
-    card = read_model_card(head, record.folder.url)
     return None if card is None else card.classes
-
-
-def _head(folder: Folder, name: str) -> bytes:
-    """The part of a safetensors file that comes before the numbers."""
-    place = f"{folder.url}/{name}"
-    with storage_errors(place):
-        fs, path = located(place)
-        size = int.from_bytes(fs.cat_file(path, 0, 8), "little")
-        head: bytes = fs.cat_file(path, 0, 8 + min(size, MOST))
-    return head
 
 
 def table(grids: Iterable[Grid]) -> bytes:

@@ -15,20 +15,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rayal.cycle.offer import of_images
-from rayal.data.datasets.base import Decoded, Store
 from rayal.data.masks import IGNORE, LabelValue, Mask
 from rayal.data.pixels import upsampled
+from rayal.data.pool import Decoded
+from rayal.data.store import Store
 from rayal.errors import DataError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import place_of
-from rayal.models.base import placed, restore
+from rayal.models.network import placed
+from rayal.models.trained_model import TrainedModel
 from rayal.report import per_class
 from rayal.report.overlays import Row, draw, small_png
 from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Labeled, Trained
 from rayal.signals.batch import entropy, forward
+from rayal.storage.folder import FileLocation
 from rayal.training.augment import normalise
 
 Answers = Mapping[str, tuple[LabelValue | None, float]]
@@ -150,9 +153,9 @@ def _network(record: Record, x: Experiment, store: Store, cycle: int) -> nn.Modu
     """What the cycle chose with."""
     trained = record.result(cycle, Trained)
     assert trained is not None, f"cycle {cycle} has chosen without a model"
-    weights = trained.weights
-    data = stage_folder(record.folder, cycle, "train").read(weights.name, weights)
-    network = restore(x.model, len(store.card.classes), store.card.image, data)
+    folder = stage_folder(record.folder, cycle, "train")
+    weights = FileLocation(folder.url, trained.weights)
+    network = TrainedModel.read(weights, x.card_for(store.card)).network()
     device = "cuda" if x.compute.device != "cpu" and torch.cuda.is_available() else "cpu"
     return placed(network, device, x.scheme.precision).eval()
 

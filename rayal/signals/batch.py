@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from rayal.data.pixels import on_grid, upsampled
 from rayal.errors import UsageError
-from rayal.models.base import Network, Outputs, Precision, Staged, computing
+from rayal.models.base import Outputs, Precision
 from rayal.models.companions.base import Companion, Companions, Makes
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.network import DenseNetwork, Network, Staged, computing
 from rayal.randomness import unit_keys, unit_uniforms
 from rayal.signals.dropout import UnitNoise, dropout_layers, unit_dropout
-from rayal.signals.gradients import entropy_gradient_norms
+from rayal.signals.gradients.norms import entropy_gradient_norms
 from rayal.signals.signal import SIGNAL_NAMES, SignalName
 
 Reference = Literal["previous", "initial", "random", "teacher"]

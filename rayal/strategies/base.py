@@ -5,7 +5,7 @@ that it is for pixels too; or `RegionStrategy`, where it chooses regions in plac
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -13,12 +13,11 @@ from pydantic import model_validator
 from torch import Tensor
 
 from rayal.data.pixels import Pixels, per_image
-from rayal.data.tasks.base import Task, TaskName
+from rayal.data.tasks.base import ForTasks, Task, TaskName
 from rayal.errors import UsageError
 from rayal.labeling.oracles.base import Oracle
 from rayal.labeling.regions import region_id, region_of
 from rayal.models.companions.base import CompanionSpec
-from rayal.parts import Component
 from rayal.selection.greedy import tie_order
 from rayal.selection.scored import Regions, Scored, take_highest
 from rayal.signals.batch import Reference, Signals
@@ -32,19 +31,18 @@ Select = Callable[[Scored, float, np.random.Generator], Sequence[str]]
 """`Strategy.select`, or what stands in for it."""
 
 
-class Strategy(Component):
+class Strategy(ForTasks):
     """One way to decide which units are labeled next; its fields are its hyperparameters.
 
     `score` runs on the workers, batch by batch; `select` runs once on the driver. Both are pure:
     the same batch, seed and cycle give the same answer wherever they run.
     """
 
+    kind: ClassVar[str] = "strategies"
     needs: ClassVar[frozenset[SignalName]] = frozenset()
     """Signals that `score` reads; reading another one is an error."""
     keeps: ClassVar[frozenset[SignalName]] = frozenset()
     """Signals that `select` reads: one small row per unit, stored by the pass."""
-    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
-    """Tasks it is defined for."""
     scans_labeled: ClassVar[bool] = False
     """Whether `select` reads what the pass keeps of the labeled units too."""
 
@@ -64,9 +62,13 @@ class Strategy(Component):
         """Field -> file that decides what is selected: a run is tied to its content."""
         return {}
 
-    def unfit(self, task: Task, oracle: Oracle) -> str | None:
-        """None, or why it cannot be used as it is configured, although `tasks` holds the task."""
-        return None
+    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+        """Why it cannot be used as it is configured, on a task that it supports, beside this oracle
+        and with so many models; each goes on from the strategy's name."""
+        if "dense" in self.requires() and not task.dense:
+            yield "reads a signal of dense networks, which classify every pixel; use segmentation"
+        if "ensemble" in self.requires() and ensemble < 2:
+            yield "needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
 
     def check(self, ids: Collection[str]) -> None:
         """Raises what is wrong for these images whatever the model: asked before any training."""
@@ -165,10 +167,10 @@ class RegionStrategy(Strategy):
     ) -> int:
         """The number of the region to buy among those left of the image at this place of `pool`."""
 
-    def unfit(self, task: Task, oracle: Oracle) -> str | None:
-        if oracle.has_regions():
-            return None
-        return f"chooses regions, and oracle {oracle.part_name()!r} knows none; use clicks"
+    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+        yield from super().contradictions(task, oracle, ensemble)
+        if not oracle.has_regions():
+            yield f"chooses regions, and oracle {oracle.part_name()!r} knows none; use clicks"
 
     def check(self, ids: Collection[str]) -> None:
         known = set(ids)

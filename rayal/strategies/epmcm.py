@@ -24,7 +24,6 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from pydantic import PositiveInt
@@ -35,7 +34,7 @@ from rayal.data.pixels import on_grid
 from rayal.data.tasks.base import Task, TaskName
 from rayal.errors import UsageError
 from rayal.labeling.oracles.base import Oracle
-from rayal.models.base import LAST_LAYER, Outputs, load_weights
+from rayal.models.base import Outputs
 from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.class_statistics import (
     ClassStatistics,
@@ -45,6 +44,8 @@ from rayal.models.companions.class_statistics import (
     linear_weight,
     quadratic_terms,
 )
+from rayal.models.network import LAST_LAYER
+from rayal.models.weights import decoded, load_weights
 from rayal.selection.distances import check_finite
 from rayal.selection.greedy import tie_order
 from rayal.selection.scored import Scored
@@ -78,10 +79,10 @@ class Epmcm(Strategy):
     def kept(self) -> frozenset[SignalName]:
         return frozenset({"features"}) if self.update_while_scoring else frozenset()
 
-    def unfit(self, task: Task, oracle: Oracle) -> str | None:
+    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+        yield from super().contradictions(task, oracle, ensemble)
         if self.update_while_scoring and task.dense:
-            return "cannot update_while_scoring on maps; set it to false"
-        return None
+            yield "cannot update_while_scoring on maps; set it to false"
 
     def companions(self) -> tuple[CompanionSpec, ...]:
         return (ClassStatisticsSpec(covariance=self.covariance, reset=self.reset),)
@@ -127,7 +128,7 @@ class Epmcm(Strategy):
         """Positions and log-scores of one batch after another."""
         if not len(order):
             return
-        weights = safetensors.torch.load(trained["weights"].read())
+        weights = decoded(trained["weights"].read(), "the trained model")
         if not weights.keys() >= set(LAST_LAYER):
             raise UsageError(
                 "epmcm: update_while_scoring knows the last layer of rayal's own networks only;"

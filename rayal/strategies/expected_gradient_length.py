@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rayal.signals.batch import Signals
-from rayal.signals.gradients import PerUnitGradients, last_layer_norms
+from rayal.signals.gradients.norms import PerUnitGradients, last_layer_norms
 from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.masks import IGNORE
 from rayal.errors import UsageError
 from rayal.training.windows import WINDOW_DRAWS, Window, cut_out, windows

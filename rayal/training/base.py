@@ -6,20 +6,20 @@ weights; an *epoch* is one pass over the labeled set, however many steps that ta
 """
 
 import math
-import warnings
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
-from rayal.data.tasks.base import Task, TaskName
-from rayal.models.base import Outputs, computing
+from rayal.data.tasks.base import ForTasks, Task, TaskName
+from rayal.models import parallel
+from rayal.models.base import Outputs
 from rayal.models.companions.base import Companions, CompanionSpec, LearningCompanion
-from rayal.parts import Component
+from rayal.models.network import computing
+from rayal.parts import Contradiction
 from rayal.training.augment import Augment
 
 POLY_POWER = 0.9
@@ -55,11 +55,11 @@ class Unlabeled(NamedTuple):
     """Every step sees the same images, each time augmented anew."""
 
 
-class TrainingScheme(Component):
+class TrainingScheme(ForTasks):
     """The numbers every scheme shares: length, optimizer, schedule and augmentation."""
 
+    kind: ClassVar[str] = "schemes"
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
-    """Tasks it is defined for."""
     requires_warm: ClassVar[bool] = False
     """Whether it makes sense only where each cycle continues from the last one's weights."""
 
@@ -141,6 +141,26 @@ class TrainingScheme(Component):
         """What it sees of the unlabeled pool in this cycle; None for nothing."""
         return None
 
+    def contradictions(self, task: Task, start: str, workers: int) -> Iterator[Contradiction]:
+        """What cannot work with this task, start of each cycle and number of training workers."""
+        if task.dense and (self.augment.crop or self.augment.policy):
+            yield Contradiction(
+                ("scheme", "augment"),
+                "crop and policy cannot move masks; use window and scale, and no policy",
+            )
+        if self.requires_warm and start == "cold":
+            yield Contradiction(
+                ("start",),
+                f"scheme {self.part_name()!r} continues from the last cycle; use warm",
+            )
+        size = wanted.batch_size if (wanted := self.unlabeled(1)) else None
+        if size is not None and (size % workers or size < 2 * workers):
+            yield Contradiction(
+                ("compute", "train_workers"),
+                f"{workers} cannot share an unlabeled batch of {size} equally, two images or more"
+                " each",
+            )
+
     @abstractmethod
     def start(self, model: nn.Module, task: Task, companions: Companions, cycle: int) -> "Learner":
         """A learner of this scheme around `model`; all are already on their device."""
@@ -163,11 +183,11 @@ class Learner:
         self.scheme, self.task, self.companions = scheme, task, companions
         self.model = model.train()
         """The network that evaluation and scoring use."""
-        self.network = distributed(model)
+        self.network = parallel.averaging(model)
         """What a forward pass goes through: the model, or the model shared by all workers."""
         self._noted: dict[str, Tensor] = {}
         learning = [c.train() for c in companions if isinstance(c, LearningCompanion)]
-        self._companion_losses = [distributed(companion) for companion in learning]
+        self._companion_losses = [parallel.averaging(companion) for companion in learning]
         self.optimizer = self._optimizer()
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -201,7 +221,7 @@ class Learner:
         self.optimizer.zero_grad()
         torch.autograd.backward(loss * batch.weight)
         self.optimizer.step()
-        share_buffers(self.model)
+        parallel.share_buffers(self.model)
         for companion in self.companions:
             companion.after_step(self.model)
         return {"loss": loss.detach(), **self._noted}
@@ -237,11 +257,10 @@ class Learner:
         weights = self.task.weights(batch.labels)
         if weights is None:
             return per_unit.mean()
-        total = weights.sum()
-        if workers() > 1:
-            dist.all_reduce(total)  # parts of equal size may hold unequal numbers of labels
+        # parts of equal size may hold unequal numbers of labels
+        total = parallel.total(weights.sum())
         share = (per_unit * weights).sum() / torch.where(total > 0, total, 1.0)
-        return share * (workers() / batch.weight)
+        return share * (parallel.workers() / batch.weight)
 
     def note(self, **values: Tensor) -> None:
         """Adds scalars to what this step returns."""
@@ -274,40 +293,6 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         for name, companion in self.companions.named().items():
             companion.load_state_dict(state["companions"][name])
-
-
-def distributed(module: nn.Module) -> nn.Module:
-    """The module with its gradients averaged over all workers of this training, if there are any.
-
-    Batch norm normalises each worker's part by itself. DDP's own copying of buffers is off: it
-    would overwrite them between two forward passes of one step; see `share_buffers`.
-    """
-    if workers() == 1:
-        return module
-    with warnings.catch_warnings():
-        # what torch 2.15 asks for instead is not there before
-        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
-        return DistributedDataParallel(module, broadcast_buffers=False)
-
-
-def share_buffers(module: nn.Module) -> None:
-    """Gives all workers worker 0's floating-point buffers, the running statistics, in one message.
-
-    Counters are the same everywhere.
-    """
-    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-    if workers() == 1 or not buffers:
-        return
-    flat = torch.cat([buffer.flatten() for buffer in buffers])
-    dist.broadcast(flat, src=0)
-    sizes = [buffer.numel() for buffer in buffers]
-    for buffer, values in zip(buffers, torch.split(flat, sizes), strict=True):
-        buffer.copy_(values.view_as(buffer))
-
-
-def workers() -> int:
-    """Processes that train this model together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def _length(given: dict[str, Any]) -> int:

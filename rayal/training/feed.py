@@ -11,7 +11,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import DataError, UsageError
 from rayal.randomness import Key, torch_generator
 from rayal.training.augment import Augment, normalise

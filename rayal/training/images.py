@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rayal.data.datasets.base import Card, ImageSpec, Split
+from rayal.data.card import Card, ImageSpec
 from rayal.data.masks import LabelValue
+from rayal.data.store import Split
 from rayal.data.tasks.base import Task
 from rayal.errors import DataError, StorageError
 

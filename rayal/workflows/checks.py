@@ -1,17 +1,18 @@
 """What makes a run impossible on its data and machine, all at once, before anything starts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from rayal.data.datasets.base import Card, Store
+from rayal.data.card import Card
+from rayal.data.store import Store
 from rayal.errors import DataError, StorageError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.models.companions.base import CompanionSpec
 from rayal.signals.dropout import dropout_layers
 from rayal.training.feed import batch_ends
@@ -74,23 +75,18 @@ def _looking_back(x: Experiment) -> str:
 
 
 def _impossible(x: Experiment, card: Card) -> Iterator[str]:
-    pool = f"the {card.pool} images of the pool"
-    counted = x.budget.unit == "samples"
-    if counted and x.budget.total > card.pool:
-        yield f"budget.total: {x.budget.total} is more than {pool}"
+    yield from _refusal(partial(x.budget.check, card))
     if x.candidates is not None and x.candidates > card.pool:
-        yield f"candidates: {x.candidates} is more than {pool}; null scores all of them"
+        yield (
+            f"candidates: {x.candidates} is more than the {card.pool} images of the pool; null"
+            " scores all of them"
+        )
     if len(card.bad) > x.max_bad:
         yield f"max_bad: {x.max_bad} is less than the {len(card.bad)} images that are undecodable"
-    try:
-        first = x.budget.initial if counted else x.scheme.batch_size
-        batch_ends(first, x.scheme.batch_size, x.compute.train_workers)
-    except DataError as error:
-        yield str(error)
-    try:
-        x.oracle.check(card)
-    except UsageError as error:
-        yield str(error)
+    size = x.scheme.batch_size
+    first = x.budget.initial if x.budget.unit == "samples" else size
+    yield from _refusal(partial(batch_ends, first, size, x.compute.train_workers))
+    yield from _refusal(partial(x.oracle.check, card))
     try:
         network = build(x.model, len(card.classes), card.image, seed=0)
         yield from dict.fromkeys(_misfits(x, card, network))
@@ -99,6 +95,14 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
             names = ", ".join(asking)
             yield f"model.dropout: is 0, but {names} needs some (0.5 in the literature)"
     except (UsageError, StorageError) as error:
+        yield str(error)
+
+
+def _refusal(check: Callable[[], object]) -> Iterator[str]:
+    """What a check raises, if anything."""
+    try:
+        check()
+    except (UsageError, DataError) as error:
         yield str(error)
 
 
@@ -129,14 +133,9 @@ def _small_window(window: tuple[int, int], reason: str) -> str:
 
 def _unbuildable(x: Experiment, card: Card, network: nn.Module, spec: CompanionSpec) -> str | None:
     """None, or why a companion cannot be made for this network."""
-    untrained = x.model.model_copy(update={"pretrained": None})
-    fresh = partial(build, untrained, len(card.classes), card.image, seed=0)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            spec.build(network, len(card.classes), fresh)
-    except UsageError as error:
-        return str(error)
-    return None
+    fresh = x.card_for(card).untrained
+    with torch.random.fork_rng(devices=[]):
+        return next(_refusal(partial(spec.build, network, len(card.classes), fresh)), None)
 
 
 def _askers(x: Experiment, spec: CompanionSpec) -> Iterator[str]:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 
 from rayal.cycle.engine import Engine
 from rayal.cycle.loop import run
-from rayal.data.datasets.base import Store
+from rayal.data.store import Store
 from rayal.experiment import config
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.report.views import write_views

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rayal.data.datasets.base import Card, ImageSpec
+from rayal.data.card import Card, ImageSpec
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.workflows import checks
 from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.run import default_folder

@@ -8,10 +8,10 @@ import pytest
 
 from rayal.cycle import offer as market_module
 from rayal.cycle.offer import Market, of_images
-from rayal.data.datasets.base import Store
 from rayal.data.datasets.camvid import Camvid
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, decode, encode
+from rayal.data.store import Store
 from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget

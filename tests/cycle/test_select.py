@@ -17,7 +17,8 @@ from rayal.runs.results import Scored as ScoredPass
 from rayal.selection.scored import Scored
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
-from rayal.workflows.select import Request, select
+from rayal.workflows.select import select
+from rayal.workflows.select.request import Request
 
 NAMES = ["core_set", "entropy", "badge", "margin", "prob_cover"]
 UNITS, WIDTH, CLASSES = 90, 4, 3

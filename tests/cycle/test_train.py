@@ -21,14 +21,19 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from rayal.cycle.train import Place, TrainJob, train
-from rayal.data.datasets.base import ImageSpec, Store
+from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
+from rayal.data.store import Store
 from rayal.data.tasks.base import Task
 from rayal.errors import DataError, UsageError
-from rayal.experiment.experiment import Budget, Compute, Experiment
+from rayal.experiment.experiment import Compute, Experiment
+from rayal.labeling.budget import Budget
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import Model, Network, Outputs, build, load_weights
+from rayal.models.base import Model, Outputs
+from rayal.models.build import build
 from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
+from rayal.models.network import Network
+from rayal.models.weights import load_weights
 from rayal.randomness import derive, torch_generator
 from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.strategies.base import Strategy

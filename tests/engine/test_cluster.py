@@ -32,7 +32,8 @@ from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.errors import ClusterError, DataError, UsageError
 from rayal.experiment.experiment import Compute
-from rayal.models.base import build, save_weights
+from rayal.models.build import build
+from rayal.models.weights import save_weights
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
 from rayal.storage.folder import FileLocation, Folder

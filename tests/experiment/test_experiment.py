@@ -1,12 +1,18 @@
 """rayal/experiment/experiment.py: contradictions, columns of the scoring pass, identity."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from rayal.experiment.experiment import Budget, Compute, Experiment
-from rayal.parts import find
+from rayal.data.tasks.base import Task
+from rayal.experiment.experiment import Compute, Experiment
+from rayal.labeling.budget import Budget
+from rayal.labeling.oracles.base import Oracle
+from rayal.parts import Contradiction, find
+from rayal.strategies.entropy import Entropy
+from rayal.training.schemes.supervised import Supervised
 
 FIELDS: dict[str, Any] = {
     "name": "tiny",
@@ -121,3 +127,79 @@ def test_experiments_are_frozen() -> None:
 
     with pytest.raises(ValidationError, match="frozen"):
         x.seed = 1
+
+
+class Picky(Supervised):
+    """A scheme of a user that cannot do everything."""
+
+    def contradictions(self, task: Task, start: str, workers: int) -> Iterator[Contradiction]:
+        yield from super().contradictions(task, start, workers)
+        if start == "warm":
+            yield Contradiction(("start",), "picky forgets; use cold")
+
+
+class Proud(Entropy):
+    """A strategy of a user that works with ensembles alone."""
+
+    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+        if ensemble == 1:
+            yield "wants company; set `ensemble`"
+
+
+def test_parts_answer_for_themselves() -> None:
+    """What a user's own part cannot do would be found in the middle of a run."""
+    assert {
+        ("start",): "picky forgets; use cold",
+        ("observers", 0): f"{Proud.part_name()!r} wants company; set `ensemble`",
+    } == problems(scheme=Picky(), observers=[Proud()])
+    assert isinstance(experiment(scheme=Picky(), start="cold").scheme, Picky)
+
+
+def test_the_schemes_contradictions() -> None:
+    """Masks would stay where their images move, a cold start be a warm one's scheme, or workers
+    wait for each other over an unlabeled batch."""
+    cyclic = {"name": "cyclic_od", "unlabeled_batch_size": 5}
+    found = problems(
+        scheme=cyclic, start="cold", compute={"train_workers": 2}, observers=["variation_ratio"]
+    )
+
+    assert {
+        ("start",): "scheme 'cyclic_od' continues from the last cycle; use warm",
+        ("compute", "train_workers"): (
+            "2 cannot share an unlabeled batch of 5 equally, two images or more each"
+        ),
+        ("observers", 0): (
+            "'variation_ratio' needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
+        ),
+    } == found
+
+
+def test_the_oracles_contradictions() -> None:
+    """A run would count clicks as labels, or fail when its first units are drawn."""
+    budget = {**FIELDS["budget"], "unit": "clicks", "balanced": True}
+
+    assert {
+        ("budget", "unit"): (
+            "clicks, but oracle 'simulated' counts costs in samples; give both the same"
+        )
+    } == problems(budget=budget)
+    assert (
+        "oracle 'clicks' does not know classes beforehand; set it to false, or oracle to simulated"
+        == problems(budget=budget, oracle="clicks")["budget", "balanced"]
+    )
+
+
+def test_parts_of_another_task() -> None:
+    """Each part that cannot do the task is named once, however much else is wrong with it."""
+    found = problems(task="segmentation", strategy="random_polygon")
+    other = problems(strategy="random_polygon")
+
+    assert {("dataset",), ("model",), ("strategy",)} == found.keys()
+    assert found["model",].startswith(
+        "'small_cnn' supports classification, but the task is 'segmentation'; choose one of: dee"
+    )
+    assert (
+        "'random_polygon' chooses regions, and oracle 'simulated' knows none; use clicks"
+        == found["strategy",]
+    )
+    assert other["strategy",].startswith("'random_polygon' supports segmentation, but the task")

@@ -8,8 +8,8 @@ from analyse_gradnorm import expected_length, measures, overlaps
 from analysis import Study
 from torch.nn import functional as F
 
-from rayal.data.datasets.base import ImageSpec
-from rayal.models.base import build
+from rayal.data.card import ImageSpec
+from rayal.models.build import build
 from rayal.parts import build as build_part
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder

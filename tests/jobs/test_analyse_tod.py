@@ -10,7 +10,7 @@ from torch import nn
 
 from rayal.models.base import Outputs
 from rayal.runs.record import Record
-from rayal.signals.gradients import gradient_norms
+from rayal.signals.gradients.norms import gradient_norms
 from rayal.storage.folder import Folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")

@@ -10,9 +10,11 @@ from influence import Slopes, conjugate_gradient, last_layer_curvature
 from torch import nn
 from torch.nn import functional as F
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
-from rayal.models.base import LAST_LAYER, Outputs, build
+from rayal.models.base import Outputs
+from rayal.models.build import build
+from rayal.models.network import LAST_LAYER
 from rayal.parts import build as build_part
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder

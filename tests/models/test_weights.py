@@ -1,4 +1,4 @@
-"""Files of anybody: their tensors are found, and nothing in them runs."""
+"""Weights as files, ours and anybody's: tensors are found and fit, and nothing in a file runs."""
 
 import argparse
 import pickle
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torchvision import models
 
 from rayal.errors import StorageError, UsageError
-from rayal.models.weights import count_classes, parse, read
+from rayal.models.weights import count_classes, load_weights, parse, read, save_weights
 from rayal.storage.folder import Folder
+from tests.support.networks import equal, small
 
 WEIGHTS = {"conv.weight": torch.arange(8.0).reshape(2, 4), "fc.bias": torch.tensor([1.0, 2.0])}
 
@@ -167,3 +168,42 @@ def test_classes_that_cannot_be_counted_are_not_guessed() -> None:
         UsageError, match=r"a\.pt has no linear layer called classifier, fc, heads or"
     ):
         count_classes({"mlp.weight": torch.ones(3, 4), "fc.bias": torch.ones(3)}, "a.pt")
+
+
+def test_saved_bytes_depend_on_the_weights_alone() -> None:
+    """A stage that runs again would leave a file with another checksum."""
+    channels_last = small().to(memory_format=torch.channels_last)
+
+    assert save_weights(small()) == save_weights(channels_last)
+
+
+def test_weights_of_another_width_are_refused_and_change_nothing() -> None:
+    """Half of a model would be replaced, or torch would list hundreds of names."""
+    network, untouched = small(), small()
+
+    with pytest.raises(UsageError) as caught:
+        load_weights(network, save_weights(small(width=8)))
+
+    message = str(caught.value)
+    first = "blocks.0.1.weight (4x1x3x3 in the network, 8x1x3x3 in the file)"
+    assert first in message
+    assert 3 == message.count("in the file)")
+    assert equal(untouched, network)
+
+
+def test_absent_and_unknown_weights_are_refused() -> None:
+    """A network would keep random weights where the file has none."""
+    weights = small().state_dict()
+    weights["extra"] = weights.pop("classifier.bias")
+
+    with pytest.raises(UsageError) as caught:
+        load_weights(small(), safetensors.torch.save(weights))
+
+    assert "classifier.bias (3 in the network, absent in the file)" in str(caught.value)
+    assert "extra (absent in the network, 3 in the file)" in str(caught.value)
+
+
+def test_bytes_that_are_no_weights_are_refused() -> None:
+    """A damaged file would end in a traceback of the safetensors package."""
+    with pytest.raises(UsageError, match="these 5 bytes are no safetensors weights"):
+        load_weights(small(), b"hello")

@@ -151,13 +151,13 @@ def test_a_run_that_has_only_begun(new_run: NewRun, tmp_path: Path) -> None:
 
 def test_names_are_those_of_the_weights(new_run: NewRun, tiny: Callable[..., Any]) -> None:
     """Class 7 says nothing; without the weights there is only the number."""
-    from rayal.models.base import build, save_weights
-    from rayal.models.card import ModelCard
+    from rayal.models.build import build
+    from rayal.models.trained_model import TrainedModel
 
     x = tiny()
     card = x.dataset.open().card.model_copy(update={"classes": ("sky", "a$b$", "road")})
     network = build(x.model, 3, card.image, seed=0)
-    weights = save_weights(network, ModelCard.of(x.model, card, "fp32", x.task).metadata())
+    weights = TrainedModel.of(x.card_for(card), network).data()
 
     record = new_run(train=lambda out: out.write("w.safetensors", weights))
     named = grids(record)[0]

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from PIL import Image
 from typer.testing import CliRunner
 
-from rayal.cli import app
-from rayal.data.datasets.base import Store
+from rayal.cli.options import app
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, decode
+from rayal.data.store import Store
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, StorageError
 from rayal.experiment.experiment import Experiment
@@ -25,7 +25,7 @@ from rayal.labeling.clicks import ClickModel, approximate, paint
 from rayal.labeling.oracles.base import Label, Oracle
 from rayal.labeling.oracles.clicks import Clicks
 from rayal.labeling.oracles.simulated import Simulated
-from rayal.models.base import restore
+from rayal.models.trained_model import TrainedModel
 from rayal.report import pictures
 from rayal.report.pictures import files, rows
 from rayal.runs.ledger import Ledger, read_labels, stage_folder, write_labels
@@ -126,7 +126,7 @@ def test_the_prediction_is_that_of_the_model_that_chose(images: Done) -> None:
     """Another cycle's weights would show what nobody asked."""
     card, record = images.store.card, images.record
     data = stage_folder(record.folder, 0, "train").read("weights.safetensors")
-    network = restore(images.x.model, len(card.classes), card.image, data).eval()
+    network = TrainedModel.parse(data, "cycle 0").network().eval()
     (row, *_) = images.rows(1)
     whole = images.store.pool.decode(images.store.pool.take([row.image])).images / 255.0
     mean, std = (np.array(each)[:, None, None] for each in (card.image.mean, card.image.std))

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from rayal.errors import UsageError
-from rayal.models.base import Outputs, Staged
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.base import Outputs
+from rayal.models.network import DenseNetwork, Staged
 from rayal.signals.batch import Networks, Signals
 from rayal.signals.signal import SIGNAL_NAMES, SIGNALS, required
 

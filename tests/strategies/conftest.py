@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from rayal.data.datasets.base import ImageSpec
-from rayal.models.base import build
+from rayal.data.card import ImageSpec
+from rayal.models.build import build
 from rayal.models.companions.base import Companions
 from rayal.models.companions.class_statistics import ClassStatistics, ClassStatisticsSpec
 from rayal.parts import build as build_part

@@ -14,14 +14,17 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from rayal.cycle.loop import run
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.pixels import upsampled, valid_pixels
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
 from rayal.models.architectures.small_segmenter import SmallSegmenter
-from rayal.models.base import Outputs, build, load_weights, restore
+from rayal.models.base import Outputs
+from rayal.models.build import build
 from rayal.models.companions.base import Companions
 from rayal.models.companions.discriminator import Discriminator, DiscriminatorSpec, Judged
+from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import load_weights
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
 from rayal.signals.batch import Networks, Signals
@@ -217,7 +220,7 @@ def by_hand(x: Experiment, folder: Path) -> dict[str, float]:
     decoded = store.pool.decode(store.pool.take(store.pool.ids()))
     images = normalise(torch.from_numpy(decoded.images), store.card.image)
     weights = (folder / "weights.safetensors").read_bytes()
-    model = restore(x.model, 11, store.card.image, weights).eval()
+    model = TrainedModel.parse(weights, str(folder)).network().eval()
     made = DiscriminatorSpec(width=4).build(model, 11, lambda: model).eval()
     load_weights(made, (folder / "companion-discriminator.safetensors").read_bytes())
     with torch.no_grad():

@@ -22,18 +22,20 @@ from rayal.cycle.checked import seen_by
 from rayal.cycle.score import ScoreJob, divide, summary
 from rayal.cycle.scorer import Scorer
 from rayal.data import prepare
-from rayal.data.datasets.base import Decoded, ImageSpec, Store
+from rayal.data.card import ImageSpec
 from rayal.data.datasets.camvid import Camvid
-from rayal.data.store import LABEL_FILES
+from rayal.data.pool import Decoded
+from rayal.data.store import LABEL_FILES, Store
 from rayal.data.tasks.base import TaskName
-from rayal.data.tasks.segmentation import Segmentation
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Compute
 from rayal.labeling.clicks import Region
 from rayal.labeling.oracles.clicks import Clicks
 from rayal.models.architectures.small_segmenter import SmallSegmenter
-from rayal.models.base import Model, build, save_weights
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.base import Model
+from rayal.models.build import build
+from rayal.models.network import DenseNetwork
+from rayal.models.weights import save_weights
 from rayal.parts import build as build_part
 from rayal.parts import find
 from rayal.selection.scored import one_each
@@ -41,7 +43,7 @@ from rayal.signals.batch import Networks, Signals
 from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.strategies.base import RegionStrategy, Strategy
 from tests.support import scenes
-from tests.support.doubles import strategies_for
+from tests.support.doubles import card_of, strategies_for
 
 STRATEGIES = strategies_for("segmentation")
 KINDS = {name: find("strategies", name) for name in STRATEGIES}
@@ -89,10 +91,8 @@ class Bench(NamedTuple):
             companion.observe(networks[0](images), classes.view(8, *card.image.shape[1:]))
         return ScoreJob(
             strategies=strategies,
-            task=Segmentation(),
+            card=card_of(model, *shape),
             model=model,
-            classes=shape[0],
-            image=card.image,
             images=self.store.pool,
             data=card.fingerprint,
             weights=first,
@@ -242,8 +242,9 @@ def on_canvas(decoded: Decoded, height: int, width: int) -> Decoded:
 def canvas_pair(bench: Bench, model: Model, height: int, width: int) -> tuple[Columns, Columns]:
     """The columns of images as they are, and on a canvas."""
     job, decoded = bench.job(model, "unused"), bench.decoded()
-    spec = job.image.model_copy(update={"height": height, "width": width})
-    padded = Scorer(replace(job, image=spec), "cpu").columns(on_canvas(decoded, height, width))
+    spec = job.card.image.model_copy(update={"height": height, "width": width})
+    card = job.card.model_copy(update={"image": spec})
+    padded = Scorer(replace(job, card=card), "cpu").columns(on_canvas(decoded, height, width))
     return Scorer(job, "cpu").columns(decoded), padded
 
 

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from rayal.cycle.loop import run
-from rayal.data.datasets.base import Store
+from rayal.data.store import Store
 from rayal.engine.local import LocalEngine
-from rayal.models.base import load_weights, restore
 from rayal.models.companions.teacher import EmaTeacherSpec
+from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import load_weights
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
 from rayal.signals.batch import Networks, Signals
@@ -96,7 +97,7 @@ def test_scores_are_those_of_the_saved_teacher(tiny: Any, tmp_path: Path, name: 
 def by_hand(x: Any, store: Store, train: Path, ids: list[str]) -> list[float]:
     """The scores of these units, from the files that a training left."""
     image = store.card.image
-    model = restore(x.model, 10, image, (train / "weights.safetensors").read_bytes())
+    model = TrainedModel.parse((train / "weights.safetensors").read_bytes(), str(train)).network()
     companion = x.strategy.teacher.build(model, 10, lambda: model)
     load_weights(companion, (train / "companion-teacher.safetensors").read_bytes())
     decoded = store.pool.decode(store.pool.take(ids))

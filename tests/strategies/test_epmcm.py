@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import Outputs, save_weights
+from rayal.models.base import Outputs
 from rayal.models.companions.base import Companions
 from rayal.models.companions.class_statistics import ClassStatistics, ClassStatisticsSpec
+from rayal.models.weights import save_weights
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.selection.greedy import tie_order

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import rayal.signals.batch
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import Network, Outputs, build
+from rayal.models.base import Outputs
+from rayal.models.build import build
+from rayal.models.network import Network
 from rayal.parts import build as build_part
 from rayal.signals.batch import Networks, Signals
 from rayal.strategies.base import Strategy

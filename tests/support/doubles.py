@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rayal.models.base import Outputs
+from rayal.data.card import ImageSpec
+from rayal.data.images import Decoding
+from rayal.models.base import Model, Outputs
+from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec, LearningCompanion
 from rayal.parts import find, names
 from rayal.runs.events import Event
@@ -80,6 +83,13 @@ class GuessSpec(CompanionSpec):
 
     def build(self, model: Any, classes: int, fresh: Callable[[], nn.Module]) -> Guess:
         return Guess(model.layer_channels[-1])
+
+
+def card_of(model: Model, classes: int, image: ImageSpec) -> ModelCard:
+    """What a trained model of so many classes says of itself."""
+    names = tuple(f"class-{number}" for number in range(classes))
+    task = find("tasks", min(model.tasks))()
+    return ModelCard(model=model, classes=names, image=image, decoding=Decoding(), task=task)
 
 
 def strategies_for(task: str) -> list[str]:

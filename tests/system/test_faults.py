@@ -35,7 +35,8 @@ from rayal.cycle import shard_file
 from rayal.cycle.loop import first_units
 from rayal.cycle.train import TrainJob
 from rayal.data import prepare as preparing
-from rayal.data.datasets.base import Dataset, Split, Store
+from rayal.data.datasets.base import Dataset
+from rayal.data.store import Split, Store
 from rayal.data.tasks.base import TaskName
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, LockedError, StorageError, UsageError

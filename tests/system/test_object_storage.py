@@ -31,7 +31,8 @@ from rayal.workflows import run as session
 from rayal.workflows import score
 from rayal.workflows import sweep as sweeping
 from rayal.workflows.score.settings import PoolScoring
-from rayal.workflows.select import Request, select
+from rayal.workflows.select import select
+from rayal.workflows.select.request import Request
 from tests.storage.test_lock import HOLD
 from tests.support.doubles import Silent
 from tests.support.killed_run import Runs

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision.transforms import autoaugment as reference
 from torchvision.transforms.v2 import functional as F
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.training.augment import Augment, normalise
 from rayal.training.policy import OPERATIONS, SIGNED

@@ -16,7 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from rayal.data.datasets.base import Dataset, Decoded, ImageSpec, Source, Split, Store, Units
+from rayal.data.card import ImageSpec
+from rayal.data.datasets.base import Dataset
+from rayal.data.pool import Decoded
+from rayal.data.source import Source, Units
+from rayal.data.store import Split, Store
 from rayal.errors import DataError, StorageError, UsageError
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Batch

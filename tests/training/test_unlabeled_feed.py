@@ -12,8 +12,9 @@ from torch import Tensor
 
 from rayal.cycle import train
 from rayal.cycle.train import Place, TrainJob
-from rayal.data.datasets.base import ImageSpec, Store
+from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
+from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Unlabeled

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from rayal.data.datasets.base import Card, ImageSpec
+from rayal.data.card import Card, ImageSpec
 from rayal.errors import UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment

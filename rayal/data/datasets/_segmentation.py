@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from rayal.data.datasets.base import EncodedDataset, Source, Units
+from rayal.data.datasets.base import EncodedDataset
 from rayal.data.listing import Addresses
 from rayal.data.masks import MaskDecoding
+from rayal.data.source import Source, Units
 from rayal.data.tasks.base import TaskName
 from rayal.errors import DataError
 

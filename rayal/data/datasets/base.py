@@ -18,9 +18,9 @@ from rayal.data.pool import Decoded, Shard
 from rayal.data.prepare import prepare
 from rayal.data.source import Keep, Source, Units, file_identity, numbered
 from rayal.data.store import Split, Store
-from rayal.data.tasks.base import TaskName
+from rayal.data.tasks.base import ForTasks
 from rayal.errors import DataError, StorageError, UsageError
-from rayal.parts import Component, Location
+from rayal.parts import Location
 from rayal.storage.folder import Folder, Json
 from rayal.storage.once import alone, build_once
 
@@ -47,16 +47,15 @@ def cache() -> Path:
     return Path(os.environ.get("RAYAL_CACHE") or "~/.cache/rayal").expanduser().absolute()
 
 
-class Dataset(Component):
+class Dataset(ForTasks):
     """Images and labels of a pool and a test split.
 
     A dataset says which files hold the originals and what is in them; `open` does the rest, once.
     """
 
+    kind: ClassVar[str] = "datasets"
     layout: ClassVar[str] = "its files"
     """What `root` should hold, for messages."""
-    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
-    """What its labels are for."""
 
     root: Location | None = None
     """Folder that holds the original files; null: <cache>/data/<name>."""

@@ -6,8 +6,9 @@ from typing import ClassVar
 from pydantic import NonNegativeInt, PositiveInt
 from torchvision import datasets
 
-from rayal.data.datasets.base import EncodedDataset, Source
+from rayal.data.datasets.base import EncodedDataset
 from rayal.data.listing import class_folder, list_images, units_of
+from rayal.data.source import Source
 from rayal.randomness import numpy_generator
 
 FOLDER = "caltech101/101_ObjectCategories"

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rayal.data.datasets._segmentation import Names, Pair, SegmentationDataset, keyed, paired
-from rayal.data.datasets.base import Source, Units
 from rayal.data.listing import list_images
 from rayal.data.masks import IGNORE, MaskDecoding
+from rayal.data.source import Source, Units
 from rayal.errors import DataError, UsageError
 from rayal.storage.parquet import footers, is_binary, is_text, opened
 

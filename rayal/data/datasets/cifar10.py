@@ -5,7 +5,8 @@ from typing import ClassVar
 import numpy as np
 from torchvision import datasets
 
-from rayal.data.datasets.base import Dataset, Source, Units, numbered
+from rayal.data.datasets.base import Dataset
+from rayal.data.source import Source, Units, numbered
 from rayal.errors import DataError
 
 

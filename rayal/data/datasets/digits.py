@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from rayal.data.datasets.base import Dataset, Source, Units
+from rayal.data.datasets.base import Dataset
+from rayal.data.source import Source, Units
 
 SPLIT_SEED = 0
 TEST = 360

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torchvision import datasets
 
-from rayal.data.datasets.base import Dataset, Source, Units, numbered
+from rayal.data.datasets.base import Dataset
+from rayal.data.source import Source, Units, numbered
 from rayal.errors import DataError
 
 PREFIX = {"train": "train", "test": "t10k"}

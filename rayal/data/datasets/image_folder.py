@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rayal.data.datasets.base import EncodedDataset, Source
+from rayal.data.datasets.base import EncodedDataset
 from rayal.data.listing import class_folder, common_classes, units_of, walk_images
+from rayal.data.source import Source
 
 
 class ImageFolder(EncodedDataset):

@@ -11,8 +11,8 @@ import pyarrow as pa
 from pydantic import Field, TypeAdapter, ValidationError
 
 from rayal.data import uri
-from rayal.data.datasets.base import EncodedDataset, Source, Units
-from rayal.data.source import AnyImage, quoted, row_id
+from rayal.data.datasets.base import EncodedDataset
+from rayal.data.source import AnyImage, Source, Units, quoted, row_id
 from rayal.errors import DataError, UsageError
 from rayal.storage.parquet import footers, is_binary, is_tensor, is_text, opened
 

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from torchvision import datasets
 
-from rayal.data.datasets.base import Dataset, Source, Units, numbered
+from rayal.data.datasets.base import Dataset
+from rayal.data.source import Source, Units, numbered
 from rayal.errors import DataError
 
 

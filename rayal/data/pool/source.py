@@ -15,12 +15,13 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from rayal.data.card import CARD, ImageSpec
-from rayal.data.datasets.base import Dataset, Store
+from rayal.data.datasets.base import Dataset
 from rayal.data.images import Decoding
 from rayal.data.pool import Images, Shard, cut
 from rayal.data.pool.files import ParquetImages
 from rayal.data.pool.folder import GROUP_ROWS, LISTING, PARQUET, list_folder, parquet_files
 from rayal.data.source import quoted
+from rayal.data.store import Store
 from rayal.errors import DataError, UsageError
 from rayal.parts import find, names
 from rayal.storage.folder import Folder, Json, located, storage_errors

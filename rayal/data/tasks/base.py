@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rayal.data.card import Card
 from rayal.data.masks import LabelValue
-from rayal.parts import Component
+from rayal.parts import Component, find, names
 
 TaskName = Literal["classification", "segmentation"]
 
@@ -76,3 +76,23 @@ class Task(Component):
     @abstractmethod
     def evaluator(self, num_classes: int) -> Evaluator:
         """A fresh evaluator."""
+
+
+class ForTasks(Component):
+    """A part that is of use for some tasks only."""
+
+    kind: ClassVar[str]
+    """What `parts.find` calls parts of this contract."""
+    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
+    """Tasks it is defined for."""
+
+    def misplaced(self, task: Task) -> str | None:
+        """None, or that it is not for this task, and which parts of its kind are."""
+        name = task.part_name()
+        if name in self.tasks:
+            return None
+        fitting = [part for part in names(self.kind) if name in find(self.kind, part).tasks]
+        return (
+            f"{self.part_name()!r} supports {', '.join(sorted(self.tasks))}, but the task is"
+            f" {name!r}; choose one of: {', '.join(fitting)}"
+        )

@@ -1,17 +1,18 @@
 """The contract of an oracle: who answers with labels, and what each answer costs."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayal.data.datasets.base import Card, Store
+from rayal.data.card import Card
 from rayal.data.masks import LabelValue
+from rayal.data.store import Store
 from rayal.errors import UsageError
-from rayal.labeling.budget import CostUnit
-from rayal.parts import Component
+from rayal.labeling.budget import Budget, CostUnit
+from rayal.parts import Component, Contradiction
 from rayal.storage.folder import Folder
 
 if TYPE_CHECKING:
@@ -42,6 +43,17 @@ class Oracle(Component):
         `out` is the folder of the stage, for what an oracle exchanges with people.
         """
 
+    def contradictions(self, budget: Budget) -> Iterator[Contradiction]:
+        """What of a budget it cannot serve."""
+        if budget.unit != self.unit:
+            yield Contradiction(
+                ("budget", "unit"),
+                f"{budget.unit}, but oracle {self.part_name()!r} counts costs in {self.unit}; give"
+                " both the same",
+            )
+        if budget.balanced and not self.knows_classes():
+            yield Contradiction(("budget", "balanced"), self._unknown_classes())
+
     def check(self, card: Card) -> None:
         """Raises UsageError where its options do not fit the dataset, before anything is asked."""
 
@@ -50,9 +62,16 @@ class Oracle(Component):
 
         Raises UsageError, as people cannot know; an oracle that can overrides this.
         """
-        raise UsageError(
-            f"budget.balanced: oracle {self.part_name()!r} does not know classes beforehand;"
-            " set it to false, or oracle to simulated"
+        raise UsageError(f"budget.balanced: {self._unknown_classes()}")
+
+    def knows_classes(self) -> bool:
+        """Whether it can be asked for `known_classes`."""
+        return type(self).known_classes is not Oracle.known_classes
+
+    def _unknown_classes(self) -> str:
+        return (
+            f"oracle {self.part_name()!r} does not know classes beforehand; set it to false, or"
+            " oracle to simulated"
         )
 
     def costs(self, store: Store, ids: Sequence[str]) -> NDArray[np.float64]:

@@ -15,9 +15,10 @@ from typing import ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayal.data.datasets.base import Card, Store
+from rayal.data.card import Card
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, BadMask, Mask, decode, encode
+from rayal.data.store import Store
 from rayal.errors import DataError, UsageError
 from rayal.labeling.budget import CostUnit
 from rayal.labeling.clicks import ClickModel, Region, approximate, paint

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from rayal.data.datasets.base import Store
+from rayal.data.store import Store
 from rayal.errors import UsageError
 from rayal.labeling.oracles.base import Label, Oracle
 from rayal.storage.folder import Folder

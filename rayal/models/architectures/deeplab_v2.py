@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torchvision.models import resnet101
 from torchvision.models.resnet import Bottleneck
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.tasks.base import TaskName
 from rayal.models.architectures._resnet import TRUNK
 from rayal.models.base import Model
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.network import DenseNetwork
 
 DILATIONS = (6, 12, 18, 24)
 """Of the convolutions in ASPP-L, the larger of the paper's two heads."""

@@ -7,11 +7,11 @@ from pydantic import Field
 from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50, deeplabv3_resnet101
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.tasks.base import TaskName
 from rayal.models.architectures._resnet import TRUNK
 from rayal.models.base import Model
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.network import DenseNetwork
 
 BUILDERS = {"resnet50": deeplabv3_resnet50, "resnet101": deeplabv3_resnet101}
 

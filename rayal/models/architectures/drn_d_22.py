@@ -6,10 +6,10 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.tasks.base import TaskName
 from rayal.models.base import Model
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.network import DenseNetwork
 
 
 def _prefixes() -> dict[str, str]:

@@ -7,9 +7,10 @@ from pydantic import Field
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.models.architectures._resnet import TRUNK
-from rayal.models.base import Model, Network, global_pool, is_small
+from rayal.models.base import Model
+from rayal.models.network import Network, global_pool, is_small
 
 
 class Resnet18(Model):

@@ -5,10 +5,10 @@ from typing import ClassVar
 from pydantic import Field
 from torch import nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.tasks.base import TaskName
 from rayal.models.base import Model
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.network import DenseNetwork
 
 BLOCKS = ((1, 2, 1), (2, 2, 1), (2, 1, 3), (4, 1, 1))
 """Of each block: its channels as a multiple of the width, stride and dilation."""

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torchvision import models
 from torchvision.models import SwinTransformer, VisionTransformer
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.base import Model, Outputs
 from rayal.parts import suggest

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from rayal.data.datasets.base import ImageSpec
-from rayal.models.base import Model, Network, global_pool, is_small
+from rayal.data.card import ImageSpec
+from rayal.models.base import Model
+from rayal.models.network import Network, global_pool, is_small
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the convolutions, by stage; a max-pool ends each stage."""

@@ -5,8 +5,9 @@ from typing import Self
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from rayal.data.datasets.base import ImageSpec
-from rayal.models.base import Model, Network, global_pool
+from rayal.data.card import ImageSpec
+from rayal.models.base import Model
+from rayal.models.network import Network, global_pool
 
 
 class WideResnet(Model):

@@ -16,6 +16,11 @@ from rayal.models.base import Outputs
 from rayal.parts import Settings
 
 
+def file_name(companion: str) -> str:
+    """What the file of a companion's weights is called, beside that of the model's."""
+    return f"companion-{companion}.safetensors"
+
+
 class Companion(nn.Module):
     """A module beside the model. Its trainable parameters are updated with the model's, as a group
     of their own, which for SGD is the same as an optimizer of their own."""

@@ -22,13 +22,14 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from rayal.data.masks import IGNORE
 from rayal.data.pixels import on_grid
 from rayal.errors import UsageError
-from rayal.models.base import Outputs, last_layer
+from rayal.models import parallel
+from rayal.models.base import Outputs
 from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.network import last_layer
 
 Covariance = Literal["diagonal", "full"]
 
@@ -71,7 +72,7 @@ class ClassStatistics(Companion):
         Every worker must call it as often, with its part of the batch, and ends with the same bits.
         The sizes of the parts are then waited for; a single worker waits for nothing on its device.
         """
-        features, labels = of_all_workers(*positions(outputs, labels))
+        features, labels = parallel.rows(*positions(outputs, labels))
         with torch.autocast(features.device.type, enabled=False):
             self._merge(features.to(self.means.dtype), labels)
 
@@ -142,29 +143,6 @@ def linear_weight(model: nn.Module) -> Tensor:
             " classes have no covariance there; use a model whose last layer is a 1x1 convolution"
         )
     return last.weight.flatten(1)
-
-
-def of_all_workers(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The batch (B D and B) of all workers together, in the order of their ranks, on each."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return features, labels
-    own = torch.tensor([len(labels)], device=labels.device)
-    sizes = _stacked(own).flatten().tolist()
-    padding = max(sizes) - len(labels)
-    features = _stacked(nn.functional.pad(features, (0, 0, 0, padding)))
-    labels = _stacked(nn.functional.pad(labels, (0, padding)))
-    whole = [
-        torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-        for parts in (features, labels)
-    ]
-    return whole[0], whole[1]
-
-
-def _stacked(tensor: Tensor) -> Tensor:
-    """A tensor of the same shape on all workers, stacked by rank."""
-    parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, tensor.contiguous())
-    return torch.stack(parts)
 
 
 def quadratic_terms(weight: Tensor, statistics: ClassStatistics) -> Tensor:

@@ -11,10 +11,12 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
 from rayal.data.tasks.base import Task
-from rayal.models.base import Outputs, last_layer
+from rayal.models import parallel
+from rayal.models.base import Outputs
 from rayal.models.companions.base import Companion, Companions, CompanionSpec
 from rayal.models.companions.teacher import Teacher
-from rayal.training.base import Batch, Learner, TrainingScheme, distributed
+from rayal.models.network import last_layer
+from rayal.training.base import Batch, Learner, TrainingScheme
 
 
 class Consistency(TrainingScheme):
@@ -55,7 +57,7 @@ class ConsistencyLearner(Learner):
         super().__init__(scheme, model, task, companions)
         self.consistency = scheme
         self.teacher, head = teacher, companions.get(ConsistencyHeadSpec)
-        self.head = distributed(head) if head is not None else None
+        self.head = parallel.averaging(head) if head is not None else None
 
     def loss(self, batch: Batch) -> Tensor:
         outputs = self.network(batch.images)

@@ -41,24 +41,16 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.optim import Adam
 
 from rayal.data.pixels import upsampled
 from rayal.data.tasks.base import Task, TaskName
-from rayal.models.base import computing
+from rayal.models import parallel
 from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.companions.discriminator import DiscriminatorSpec, Judged, one_hot
-from rayal.training.base import (
-    POLY_POWER,
-    Batch,
-    Learner,
-    TrainingScheme,
-    Unlabeled,
-    distributed,
-    workers,
-)
+from rayal.models.network import computing
+from rayal.training.base import POLY_POWER, Batch, Learner, TrainingScheme, Unlabeled
 
 
 class S4gan(TrainingScheme):
@@ -114,7 +106,7 @@ class S4ganLearner(Learner):
         self.discriminator = discriminator.train()
         """What judges for the model: no worker waits for another there."""
         with discriminator.learning():
-            self.judge = distributed(discriminator)
+            self.judge = parallel.averaging(discriminator)
         self.discriminator_optimizer = Adam(
             discriminator.parameters(), lr=scheme.discriminator_lr, betas=(0.9, 0.99)
         )
@@ -155,11 +147,11 @@ class S4ganLearner(Learner):
         if batch.step == 0:
             passing = torch.zeros_like(passing)
         losses = cross_entropy(logits, logits.detach().argmax(dim=1), reduction="none")
-        share = mean_over_workers(passing.mean())
+        share = parallel.mean(passing.mean())
         self.note(passed=share)
         # of no image at all it is 0, without gradient
         mean = (losses.mean(dim=(1, 2)) * passing).mean() / torch.where(share > 0, share, 1.0)
-        return mean_over_workers(mean)
+        return parallel.mean(mean)
 
     def teach(self, shown: Shown, batch: Batch) -> dict[str, Tensor]:
         """One update of the discriminator; returns its loss and how often it is right."""
@@ -195,20 +187,10 @@ def feature_distance(true: Judged, predicted: Judged, weight: float = 1.0) -> Te
     A scalar, with gradient to the predicted ones. `weight` is `Batch.weight`, of the true ones.
     """
     means = (true.features.mean(dim=0).detach() * weight, predicted.features.mean(dim=0))
-    one, other = (mean_over_workers(mean) for mean in means)  # D
+    one, other = (parallel.mean(mean) for mean in means)  # D
     return (one - other).abs().mean()
 
 
 def cross_entropy_to(logits: Tensor, truth: float) -> Tensor:
     """Mean binary cross-entropy of logits N with one truth for all."""
     return binary_cross_entropy_with_logits(logits, torch.full_like(logits, truth))
-
-
-def mean_over_workers(value: Tensor) -> Tensor:
-    """The mean of all workers' values, with the gradient of this worker's own: the mean of these
-    gradients, which the model's weights get, is that of the mean."""
-    if workers() == 1:
-        return value
-    total = value.detach().clone()
-    dist.all_reduce(total)
-    return value + (total / workers() - value.detach())

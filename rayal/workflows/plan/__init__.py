@@ -11,10 +11,13 @@ import torch
 from torch import nn
 
 from rayal.cycle.offer import Market
-from rayal.data.datasets.base import Card, Store
+from rayal.data.card import Card
+from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import build, last_layer, save_weights
-from rayal.models.card import ModelCard
+from rayal.models.build import build
+from rayal.models.network import last_layer
+from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import save_weights
 from rayal.signals.signal import SIGNALS, Width
 from rayal.storage.folder import Json
 from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
@@ -120,8 +123,7 @@ def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
 def _disk(
     x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
 ) -> dict[str, int]:
-    about = ModelCard.of(x.model, card, x.scheme.precision, x.task).metadata()
-    weights = len(save_weights(network, about))
+    weights = len(TrainedModel.of(x.card_for(card), network).data())
     kept = {signal for strategy in x.scored().values() for signal in strategy.kept()}
     numbers = sum(_width(SIGNALS[signal].width, card, network) for signal in kept)
     numbers += len(card.classes) if x.keeps_probs(0) else 0

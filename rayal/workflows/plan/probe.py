@@ -12,7 +12,7 @@ import torch
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.scorer import Scorer
 from rayal.cycle.train import Place, TrainJob, train
-from rayal.data.datasets.base import Store
+from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.runs.results import Trained
 from rayal.signals.batch import forward

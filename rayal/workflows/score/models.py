@@ -12,27 +12,32 @@ from torch import nn
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.errors import UsageError
-from rayal.models import weights as foreign_weights
-from rayal.models.base import restore, restore_exactly, save_weights
-from rayal.models.card import ModelCard, read_model_card
+from rayal.models import weights
+from rayal.models.card import ModelCard
+from rayal.models.companions.base import file_name
+from rayal.models.trained_model import WEIGHTS, TrainedModel
 from rayal.parts import find
 from rayal.runs.record import Record
 from rayal.signals.dropout import dropout_layers
 from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
 from rayal.workflows.score.settings import IMAGENET, PoolScoring
 
-WEIGHTS, SUFFIXES = "weights.safetensors", (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 @dataclass
 class PoolModels:
-    """Files of weights, each of which says itself what it is."""
+    """Models of one card, and what lives beside the first."""
 
-    card: ModelCard
-    weights: bytes
-    previous: bytes | None = None
-    members: list[bytes] = field(default_factory=list)
+    model: TrainedModel
+    previous: TrainedModel | None = None
+    members: list[TrainedModel] = field(default_factory=list)
     companions: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def card(self) -> ModelCard:
+        """What all of them are."""
+        return self.model.card
 
     def digests(self) -> Json:
         """What of them decides the scores: the content, by role."""
@@ -43,13 +48,13 @@ class PoolModels:
         return {role: out.write(role, data)._asdict() for role, data in self._files()}
 
     def _files(self) -> Iterator[tuple[str, bytes]]:
-        yield WEIGHTS, self.weights
+        yield WEIGHTS, self.model.data()
         if self.previous is not None:
-            yield "previous.safetensors", self.previous
-        for number, data in enumerate(self.members, 1):
-            yield f"member-{number:03d}.safetensors", data
+            yield "previous.safetensors", self.previous.data()
+        for number, member in enumerate(self.members, 1):
+            yield f"member-{number:03d}.safetensors", member.data()
         for name, data in self.companions.items():
-            yield f"companion-{name}.safetensors", data
+            yield file_name(name), data
 
 
 @dataclass(frozen=True)
@@ -85,17 +90,17 @@ def read_models(settings: PoolScoring) -> PoolModels:
     not fit the others, or lacks what a strategy asks.
     """
     folder, name = _file(settings.checkpoint)
-    data = folder.read(name)
-    card, network = _opened(settings, data, f"{folder.url}/{name}")
+    first = _opened(settings, folder.read(name), f"{folder.url}/{name}")
+    card = _adapted(settings, first.card)
+    network = first.described(card).network()
     _check_strategies(settings, card, network)
 
-    def other(location: str) -> bytes:
+    def other(location: str) -> TrainedModel:
         place, file = _file(location)
-        return _like(card, place.read(file), f"{place.url}/{file}")
+        return _like(first, card, place.read(file), f"{place.url}/{file}")
 
     return PoolModels(
-        card=card,
-        weights=save_weights(network, card.metadata()),
+        model=TrainedModel.of(card, network),
         previous=None if settings.previous is None else other(settings.previous),
         members=[other(location) for location in settings.members],
         companions={name: _companion(folder, name) for name in _companions(settings)},
@@ -138,22 +143,21 @@ def _file(location: str) -> tuple[Folder, str]:
     return folder, WEIGHTS
 
 
-def _opened(settings: PoolScoring, data: bytes, source: str) -> tuple[ModelCard, nn.Module]:
-    card = read_model_card(data, source)
+def _opened(settings: PoolScoring, data: bytes, source: str) -> TrainedModel:
+    """The model of a file, with the card that it has or that the settings give."""
+    card = ModelCard.parse(data, source)
     if card is not None:
         if settings.model not in (None, card.model):
             raise UsageError(f"{source} says itself that it is {card.model!r}; leave --model out")
-        card = _adapted(settings, card)
-        return card, restore(card.model, len(card.classes), card.image, data)
+        return TrainedModel.parse(data, source, card)
     if settings.model is None:
         raise UsageError(
             f"{source} does not say what it is; give its architecture with --model, for example"
             " --model '{name: torchvision, arch: resnet50}'"
         )
-    weights = foreign_weights.parse(data, source)
-    card = _described(settings, foreign_weights.count_classes(weights, source))
-    network = restore_exactly(card.model, len(card.classes), card.image, weights, source)
-    return card, network
+    state = weights.parse(data, source)
+    card = _described(settings, weights.count_classes(state, source))
+    return TrainedModel.adopted(card, state, source)
 
 
 def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
@@ -194,20 +198,15 @@ def _described(settings: PoolScoring, classes: int) -> ModelCard:
     )
 
 
-def _like(card: ModelCard, data: bytes, source: str) -> bytes:
-    """Weights of another model of the same kind, as a file that says so."""
-    own = read_model_card(data, source)
-    if own is not None and (own.model, own.classes) != (card.model, card.classes):
-        raise UsageError(
-            f"{source} is {own.model!r} for {len(own.classes)} classes, --checkpoint is"
-            f" {card.model!r} for {len(card.classes)}; one pass compares models of one kind"
-        )
-    if own is not None:
-        network = restore(card.model, len(card.classes), card.image, data)
-    else:
-        weights = foreign_weights.parse(data, source)
-        network = restore_exactly(card.model, len(card.classes), card.image, weights, source)
-    return save_weights(network, card.metadata())
+def _like(first: TrainedModel, card: ModelCard, data: bytes, source: str) -> TrainedModel:
+    """Another model of the same kind, with the card that the pass gives to all."""
+    own = ModelCard.parse(data, source)
+    if own is None:
+        return TrainedModel.adopted(card, weights.parse(data, source), source)
+    other = TrainedModel.parse(data, source, own)
+    if difference := first.like(other):
+        raise UsageError(f"{difference}; one pass compares models of one kind")
+    return TrainedModel.of(card, other.described(card).network())  # every weight fits
 
 
 def _companions(settings: PoolScoring) -> list[str]:
@@ -216,7 +215,7 @@ def _companions(settings: PoolScoring) -> list[str]:
 
 
 def _companion(folder: Folder, name: str) -> bytes:
-    file = f"companion-{name}.safetensors"
+    file = file_name(name)
     if not folder.exists(file):
         raise UsageError(
             f"a strategy asks the {name} that was trained beside the model, but there is no"

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from rayal.data.datasets.base import Dataset, EncodedDataset, Source, numbered
+from rayal.data.datasets.base import Dataset, EncodedDataset
 from rayal.data.datasets.base import cache as default_cache
+from rayal.data.source import Source, numbered
 from rayal.errors import DataError, StorageError, UsageError
 
 

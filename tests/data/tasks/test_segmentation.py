@@ -8,8 +8,7 @@ from sklearn.metrics import jaccard_score
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from rayal.data.card import Card
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import Card, ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, MaskDecoding, encode
 from rayal.data.tasks.segmentation import Segmentation

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
-from rayal.models.base import Model, build
+from rayal.models.base import Model
+from rayal.models.build import build
 from rayal.parts import find, names
 
 NARROW: dict[str, dict[str, object]] = {

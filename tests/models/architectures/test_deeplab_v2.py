@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet101
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.models.architectures.deeplab_v2 import DeeplabV2, SummedConvolutions
-from rayal.models.base import build
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.build import build
+from rayal.models.network import DenseNetwork
 
 IMAGE = ImageSpec(channels=3, height=64, width=64, mean=(0.5,) * 3, std=(0.25,) * 3)
 

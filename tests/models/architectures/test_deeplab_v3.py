@@ -15,9 +15,11 @@ from torchvision.models.segmentation import (
     deeplabv3_resnet50,
 )
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.models.architectures.deeplab_v3 import DeeplabV3
-from rayal.models.base import build, restore_exactly
+from rayal.models.build import build
+from rayal.models.trained_model import TrainedModel
+from tests.support.doubles import card_of
 
 IMAGE = ImageSpec(channels=3, height=64, width=64, mean=(0.5,) * 3, std=(0.25,) * 3)
 AUXILIARY = 9 * 1024 * 256 + 2 * 256 + 257 * 21
@@ -57,7 +59,8 @@ def test_size_is_torchvisions_without_the_auxiliary(backbone: Any, expected: int
 
 def test_torchvisions_file_gives_torchvisions_map(theirs: Any) -> None:
     """A stranger's checkpoint would be refused, or give other predictions."""
-    ours = restore_exactly(DeeplabV3(), 7, IMAGE, theirs.state_dict(), "coco.pth").eval()
+    card = card_of(DeeplabV3(), 7, IMAGE)
+    ours = TrainedModel.adopted(card, theirs.state_dict(), "coco.pth").network().eval()
     with torch.no_grad():
         expected = theirs(images())["out"]
         logits = ours(images()).logits

@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
-from rayal.models.base import Model, build, last_layer, restore, save_weights
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.base import Model
+from rayal.models.build import build
+from rayal.models.network import DenseNetwork, last_layer
+from rayal.models.trained_model import TrainedModel
 from rayal.parts import find, names
+from tests.support.doubles import card_of
 
 OUTPUT_STRIDE = {"small_segmenter": 4, "drn_d_22": 8, "deeplab_v2": 8, "deeplab_v3": 8}
 LINEAR = {"small_segmenter", "drn_d_22", "deeplab_v3"}
@@ -140,7 +143,8 @@ def test_seed_alone_decides_the_weights_and_they_survive_saving(name: str) -> No
 
     assert equal(first, again)
     assert not equal(first, network(name))
-    assert equal(first, restore(part(name), 5, spec(), save_weights(first)))
+    saved = TrainedModel.of(card_of(part(name), 5, spec()), first).data()
+    assert equal(first, TrainedModel.parse(saved, "saved").network())
 
 
 @pytest.mark.parametrize("channels", [1, 4])

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.models.architectures.drn_d_22 import DrnD22
-from rayal.models.base import build, restore_exactly
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.build import build
+from rayal.models.network import DenseNetwork
+from rayal.models.trained_model import TrainedModel
+from tests.support.doubles import card_of
 
 IMAGE = ImageSpec(channels=3, height=64, width=64, mean=(0.5,) * 3, std=(0.25,) * 3)
 
@@ -147,7 +149,8 @@ def test_the_authors_segmentation_file_fits() -> None:
         for name, weight in weights.items()
     }
     theirs["up.weight"] = torch.ones(19, 1, 16, 16)
-    network = restore_exactly(DrnD22(), 19, IMAGE, theirs, "drn_d_22_cityscapes.pth").eval()
+    card = card_of(DrnD22(), 19, IMAGE)
+    network = TrainedModel.adopted(card, theirs, "drn_d_22_cityscapes.pth").network().eval()
     with torch.no_grad():
         expected, actual = forward(weights, images()), network(images()).logits
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torchvision
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.models.architectures.resnet18 import Resnet18
-from rayal.models.base import build
+from rayal.models.build import build
 
 
 def spec(size: int) -> ImageSpec:

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import build
+from rayal.models.build import build
 
 
 def spec(size: int, channels: int = 1) -> ImageSpec:

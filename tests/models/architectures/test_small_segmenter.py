@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.models.architectures.small_segmenter import SmallSegmenter
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.signals.batch import entropy
-from rayal.signals.gradients import entropy_gradient_norms
+from rayal.signals.gradients.norms import entropy_gradient_norms
 
 IMAGE = ImageSpec(channels=3, height=64, width=64, mean=(0.5,) * 3, std=(0.25,) * 3)
 

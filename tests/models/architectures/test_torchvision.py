@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchvision import models
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.architectures.torchvision import Torchvision
-from rayal.models.base import build, load_weights, restore_exactly, save_weights
+from rayal.models.build import build
+from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import load_weights, save_weights
 from rayal.signals.batch import entropy
 from rayal.signals.dropout import UnitNoise, unit_dropout
-from rayal.signals.gradients import entropy_gradient_norms
+from rayal.signals.gradients.norms import entropy_gradient_norms
+from tests.support.doubles import card_of
 
 
 def spec(size: int = 64, width: int | None = None, channels: int = 3) -> ImageSpec:
@@ -48,6 +51,11 @@ STAGES = {
 """One of each family that is cheap enough -> the channels of its stages."""
 
 
+def adopted(arch: str, weights: dict[str, Tensor]) -> nn.Module:
+    card = card_of(Torchvision(arch=arch), 5, spec())
+    return TrainedModel.adopted(card, weights, "a.pth").network()
+
+
 @pytest.mark.parametrize("arch", STAGES)
 def test_a_file_of_torchvision_gives_its_numbers(arch: str) -> None:
     """A stranger's checkpoint would be refused, or scored by another function."""
@@ -55,7 +63,7 @@ def test_a_file_of_torchvision_gives_its_numbers(arch: str) -> None:
         torch.manual_seed(1)
         theirs = models.get_model(arch, num_classes=5).eval()
     weights = theirs.state_dict()
-    ours: Any = restore_exactly(Torchvision(arch=arch), 5, spec(), weights, "a.pth").eval()
+    ours: Any = adopted(arch, weights).eval()
     copies: list[Tensor] = []
     for block in ours.blocks:
         block.register_forward_hook(lambda _, __, output: copies.append(output.clone()))
@@ -86,9 +94,7 @@ def test_own_files_come_back() -> None:
     nn.init.ones_(trained.classifier.bias)
     data = save_weights(trained)
     load_weights(other, data)
-    again = restore_exactly(
-        Torchvision(arch="mobilenet_v3_small"), 5, spec(), trained.state_dict(), "own"
-    )
+    again = adopted("mobilenet_v3_small", trained.state_dict())
 
     assert all("net." in name for name in trained.state_dict())
     assert torch.equal(trained(images()).logits, other(images()).logits)
@@ -113,7 +119,7 @@ def test_other_classes_are_named() -> None:
     theirs = models.get_model("mobilenet_v3_small", num_classes=7).state_dict()
 
     with pytest.raises(UsageError, match=r"a\.pth is for 7 classes, not for 5"):
-        restore_exactly(Torchvision(arch="mobilenet_v3_small"), 5, spec(), theirs, "a.pth")
+        adopted("mobilenet_v3_small", theirs)
 
 
 @pytest.mark.parametrize(

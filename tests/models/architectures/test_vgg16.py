@@ -8,10 +8,10 @@ import torch
 import torchvision
 from torch import nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.architectures.vgg16 import Vgg16
-from rayal.models.base import build
+from rayal.models.build import build
 
 
 def spec(size: int) -> ImageSpec:

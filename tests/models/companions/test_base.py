@@ -3,10 +3,10 @@
 import pytest
 from torch import nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.models.companions.base import Companions
 from rayal.models.companions.class_statistics import ClassStatisticsSpec
 from rayal.models.companions.teacher import EmaTeacherSpec, FrozenTeacherSpec, Teacher

@@ -10,7 +10,7 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 from torch.nn.functional import cross_entropy
 
-from rayal.models.base import Outputs, computing, load_weights, save_weights
+from rayal.models.base import Outputs
 from rayal.models.companions import class_statistics
 from rayal.models.companions.class_statistics import (
     ClassStatistics,
@@ -19,6 +19,8 @@ from rayal.models.companions.class_statistics import (
     isda_logits,
     quadratic_terms,
 )
+from rayal.models.network import computing
+from rayal.models.weights import load_weights, save_weights
 
 C, D = 7, 5
 both = pytest.mark.parametrize("covariance", ["diagonal", "full"])

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.masks import IGNORE
 from rayal.data.pixels import valid_pixels
 from rayal.errors import UsageError
 from rayal.models.architectures.small_segmenter import SmallSegmenter
-from rayal.models.base import Outputs, build
+from rayal.models.base import Outputs
+from rayal.models.build import build
 from rayal.models.companions.class_statistics import (
     ClassStatistics,
     ClassStatisticsSpec,

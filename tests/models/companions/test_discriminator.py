@@ -7,18 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.masks import IGNORE
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.errors import UsageError
 from rayal.models.architectures.small_segmenter import SmallSegmenter
-from rayal.models.base import load_weights, save_weights
 from rayal.models.companions.discriminator import (
     Discriminator,
     DiscriminatorSpec,
     one_hot,
     unit_range,
 )
+from rayal.models.weights import load_weights, save_weights
 from rayal.parts import find, names
 from rayal.training.base import Learner
 from rayal.training.schemes.supervised import Supervised

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import Outputs, build, load_weights, save_weights
+from rayal.models.base import Outputs
+from rayal.models.build import build
 from rayal.models.companions.teacher import (
     EmaTeacher,
     EmaTeacherSpec,
@@ -17,6 +18,7 @@ from rayal.models.companions.teacher import (
     FrozenTeacherSpec,
     Teacher,
 )
+from rayal.models.weights import load_weights, save_weights
 
 SPEC = ImageSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
 OFFICIAL = EmaTeacherSpec(ramp=True, start="random", batch_norm="own")

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.pixels import valid_pixels
 from rayal.models.architectures.small_segmenter import SmallSegmenter
-from rayal.models.base import build
-from rayal.signals.gradients import entropy_gradient_norms
+from rayal.models.build import build
+from rayal.signals.gradients.norms import entropy_gradient_norms
 
 SIZE = 16, 22
 

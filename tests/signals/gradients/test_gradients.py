@@ -12,19 +12,20 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
-from rayal.models.base import Model, Outputs, build
+from rayal.models.base import Model, Outputs
+from rayal.models.build import build
 from rayal.parts import find, names
-from rayal.signals.gradients import (
+from rayal.signals.gradients import layers as gradient_layers
+from rayal.signals.gradients import norms as gradient_norms_module
+from rayal.signals.gradients.convolution import Convolution, Planes
+from rayal.signals.gradients.norms import (
     PerUnitGradients,
     entropy_gradient_norms,
     gradient_norms,
     last_layer_norms,
 )
-from rayal.signals.gradients import layers as gradient_layers
-from rayal.signals.gradients import norms as gradient_norms_module
-from rayal.signals.gradients.convolution import Convolution, Planes
 from rayal.signals.gradients.outer_products import OuterProducts
 
 Loss = Callable[[Tensor], Tensor]

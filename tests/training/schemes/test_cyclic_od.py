@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rayal.cycle.loop import run
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.tasks.classification import Classification
 from rayal.engine.local import LocalEngine
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import build
+from rayal.models.build import build
 from rayal.models.companions.base import Companions
 from rayal.models.companions.teacher import FrozenTeacherSpec
 from rayal.runs.ledger import Ledger

@@ -14,11 +14,12 @@ from torch import multiprocessing as mp
 from torch.nn.functional import cross_entropy
 
 from rayal.cycle.train import Place, TrainJob, train
-from rayal.data.datasets.base import ImageSpec
+from rayal.data.card import ImageSpec
 from rayal.data.tasks.classification import Classification
 from rayal.experiment.experiment import Experiment
-from rayal.models.base import Model, Network, Outputs, computing
+from rayal.models.base import Model, Outputs
 from rayal.models.companions.base import Companions
+from rayal.models.network import Network, computing
 from rayal.storage.folder import FileLocation
 from rayal.training.base import Batch
 from rayal.training.schemes.isda import Isda, IsdaLearner

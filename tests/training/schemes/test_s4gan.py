@@ -27,16 +27,17 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from rayal.cycle.train import Place, TrainJob, train
-from rayal.data.datasets.base import ImageSpec, Store
+from rayal.data.card import ImageSpec
 from rayal.data.datasets.camvid import Camvid
 from rayal.data.masks import IGNORE
 from rayal.data.pixels import upsampled
+from rayal.data.store import Store
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import Model, Outputs
 from rayal.models.companions.base import Companions
 from rayal.models.companions.discriminator import Discriminator, Judged, one_hot
-from rayal.models.dense_network import DenseNetwork
+from rayal.models.network import DenseNetwork
 from rayal.parts import build
 from rayal.training.base import Batch, Unlabeled
 from rayal.training.schemes import s4gan

@@ -21,18 +21,20 @@ from torch import distributed as dist
 
 from rayal.cycle.loop import run
 from rayal.cycle.train import Place, TrainJob, train
-from rayal.data.datasets.base import ImageSpec, Store
+from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
 from rayal.data.masks import IGNORE
+from rayal.data.store import Store
 from rayal.data.tasks.classification import Classification
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.engine.local import LocalEngine
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import Model, Network, Outputs
+from rayal.models.base import Model, Outputs
 from rayal.models.companions.base import Companions
 from rayal.models.companions.teacher import EmaTeacherSpec
+from rayal.models.network import Network
 from rayal.parts import build
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen

@@ -12,7 +12,7 @@ import torch
 
 import rayal.signals.batch
 from rayal.cycle.loop import run
-from rayal.data.datasets.base import Store
+from rayal.data.store import Store
 from rayal.engine.local import LocalEngine
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment

@@ -31,8 +31,8 @@ from rayal.engine import local
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, LockedError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import build, save_weights
 from rayal.models.card import ModelCard
+from rayal.models.trained_model import TrainedModel
 from rayal.report.status import status_rows, status_table
 from rayal.runs.results import FastestBatch
 from rayal.storage.folder import TEMPORARY, Folder, Json
@@ -41,7 +41,8 @@ from rayal.strategies.entropy import Entropy
 from rayal.workflows import run
 from rayal.workflows import score as pool_scoring
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
-from rayal.workflows.select import Request, select
+from rayal.workflows.select import select
+from rayal.workflows.select.request import Request
 from tests.support.doubles import Silent
 
 SIDE, CLASSES, UNITS = 8, ("cat", "dog", "owl"), 40
@@ -64,7 +65,7 @@ class Watch(Silent):
 
 
 def network(seed: int = 1) -> nn.Module:
-    return build(MODEL, len(CLASSES), IMAGE, seed=seed)
+    return CARD.untrained(seed)
 
 
 def picture(number: int) -> Image.Image:
@@ -86,7 +87,7 @@ def write_pool(path: Path, images: list[bytes | None], group: int = 16) -> Path:
 
 
 def write_weights(path: Path) -> Path:
-    path.write_bytes(save_weights(network(), CARD.metadata()))
+    path.write_bytes(TrainedModel.of(CARD, network()).data())
     return path
 
 
@@ -284,7 +285,7 @@ def test_another_question_needs_another_folder(weights: Path, pool: Path, tmp_pa
 
     with pytest.raises(LockedError, match="strategies"):
         score(settings(weights, pool, strategies=["margin"]), tmp_path / "out")
-    weights.write_bytes(save_weights(network(seed=2), CARD.metadata()))
+    weights.write_bytes(TrainedModel.of(CARD, network(seed=2)).data())
     with pytest.raises(LockedError, match="weights"):
         score(settings(weights, pool), tmp_path / "out")
 
@@ -320,7 +321,7 @@ def test_bad_images_are_counted_with_their_reasons(weights: Path, tmp_path: Path
 def test_a_pool_of_bad_images_is_no_success(weights: Path, pool: Path, tmp_path: Path) -> None:
     """Photographs of the wrong size would be "done", with no score at all (E01)."""
     card = CARD.model_copy(update={"decoding": Decoding()})
-    weights.write_bytes(save_weights(network(), card.metadata()))
+    weights.write_bytes(TrainedModel.of(card, network()).data())
     large = io.BytesIO()
     Image.new("RGB", (9, 9)).save(large, "PNG")
     few = write_pool(tmp_path / "few.parquet", [large.getvalue()] * 3)
@@ -465,7 +466,7 @@ def test_duplicate_ids_are_refused_before_any_work(weights: Path, tmp_path: Path
 def test_previous_and_members(weights: Path, pool: Path, tmp_path: Path) -> None:
     """COD against the same model is 0; against another it is not (methods, Sec. 1)."""
     other = tmp_path / "other.safetensors"
-    other.write_bytes(save_weights(network(seed=2), CARD.metadata()))
+    other.write_bytes(TrainedModel.of(CARD, network(seed=2)).data())
     strategies = ["cod", "ensemble_entropy"]
 
     same = {"previous": str(weights), "members": [str(weights)]}

@@ -27,7 +27,8 @@ from rayal.randomness import numpy_generator
 from rayal.selection.scored import ranking as in_memory
 from rayal.storage.folder import Folder, Json
 from rayal.storage.ids import Ids
-from rayal.workflows.select import Request, select, write
+from rayal.workflows.select import select, write
+from rayal.workflows.select.request import Request
 from rayal.workflows.select.selection import Selection
 from tests.support.doubles import priced
 

@@ -1,12 +1,74 @@
-"""The shape of dense networks: what they return, by hand, and how they start."""
+"""The shapes of networks: what they return, by hand, and how they start."""
+
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
 
 import rayal.signals.batch
-from rayal.models.dense_network import DenseNetwork
+from rayal.data.card import ImageSpec
+from rayal.models.base import Model
+from rayal.models.build import build
+from rayal.models.network import DenseNetwork, Network, last_layer
 from rayal.signals.batch import Networks, Signals
+from tests.support.networks import DIGITS, small
+
+
+class Doubling(Model):
+    """One weight, so that an output can be computed by hand."""
+
+    def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
+        block = nn.Conv2d(1, 1, kernel_size=1, bias=False)
+        classifier = nn.Linear(4, num_classes)
+        network = Network(
+            blocks=[block], layer_channels=[1], head=nn.Flatten(), classifier=classifier
+        )
+        nn.init.constant_(block.weight, 2)
+        nn.init.constant_(classifier.weight, 1)
+        nn.init.constant_(classifier.bias, 0.5)
+        return network
+
+
+def test_outputs_by_hand() -> None:
+    """Strategies would read features or block outputs of the wrong place."""
+    image = DIGITS.model_copy(update={"height": 2, "width": 2})
+    network = build(Doubling(), 1, image, seed=0)
+
+    outputs = network(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+
+    assert [[20.5]] == outputs.logits.tolist()
+    assert [[2.0, 4.0, 6.0, 8.0]] == outputs.features.tolist()
+    assert [[[[[2.0, 4.0], [6.0, 8.0]]]]] == [layer.tolist() for layer in outputs.layers]
+
+
+def test_dropout_acts_on_the_logits_alone() -> None:
+    """MC-dropout would have nothing to draw, or features would differ from forward to forward."""
+    network = small(dropout=0.5).eval()
+    cast(Any, network).dropout.train()
+    images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    first, second = network(images), network(images)
+
+    assert torch.equal(first.features, second.features)
+    assert not torch.equal(first.logits, second.logits)
+
+
+@pytest.mark.parametrize(
+    ("layer", "linear"),
+    [
+        (nn.Linear(4, 3), True),
+        (nn.Conv2d(4, 3, kernel_size=1, bias=False), True),
+        (nn.Conv2d(4, 3, kernel_size=3), False),
+        (nn.Conv2d(6, 3, kernel_size=1, groups=3), False),
+        (nn.Sequential(nn.Linear(4, 3)), False),
+    ],
+)
+def test_only_a_linear_map_per_position_is_a_last_layer(layer: nn.Module, linear: bool) -> None:
+    """A strategy would take a weight for C D that is no such matrix."""
+    network = nn.Module()
+    network.classifier = layer
+
+    assert last_layer(network) is (layer if linear else None)
 
 
 def doubling(dropout: float = 0.0) -> DenseNetwork:
@@ -53,7 +115,7 @@ def test_a_pass_with_dropout_is_the_last_layer_again(monkeypatch) -> None:
     assert 1 == len(calls) and not torch.equal(expected[0], expected[1])
 
 
-def test_outputs_by_hand() -> None:
+def test_dense_outputs_by_hand() -> None:
     """Strategies would read features or block outputs of the wrong place."""
     outputs = doubling()(torch.tensor([[[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]]))
 
@@ -63,7 +125,7 @@ def test_outputs_by_hand() -> None:
     assert [[[[10.0, 12.0]]]] == outputs.layers[1].tolist()
 
 
-def test_dropout_acts_on_the_logits_alone() -> None:
+def test_dropout_of_dense_networks_acts_on_the_logits_alone() -> None:
     """MC-dropout would have nothing to draw, or features would differ from forward to forward."""
     network, images = doubling(dropout=0.5).train(), torch.ones(1, 1, 16, 16)
     outputs = network(images)

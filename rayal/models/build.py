@@ -1,0 +1,121 @@
+"""A network of a model: its weights random, decided by a seed, and then those of somebody's file.
+
+C classes.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rayal.data.card import ImageSpec
+from rayal.errors import UsageError
+from rayal.models import weights as files
+from rayal.models.base import Model
+
+logger = logging.getLogger(__name__)
+
+
+def build(model: Model, num_classes: int, image: ImageSpec, seed: int) -> nn.Module:
+    """A network on the CPU: random weights decided by `seed` alone, then the pretrained ones.
+
+    Torch's global generators are left as they were. Raises UsageError for images that the
+    architecture does not accept and for pretrained weights that do not fit.
+    """
+    if reason := model.accepts(image):
+        raise UsageError(f"model {model.part_name()!r}: {reason}")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
+        network = model.network(num_classes, image)
+    if model.pretrained:
+        _load_pretrained(network, model.pretrained, model)
+    return network
+
+
+def load_whole(
+    network: nn.Module, weights: Mapping[str, Tensor], model: Model, source: str
+) -> None:
+    """Loads the weights of a file, `source`, by torchvision's names or rayal's, the last layer's
+    too.
+
+    Raises UsageError with the first that do not fit and, where the classes are all the difference,
+    their number in the file.
+    """
+    renamed, last = _in_own_names(network, weights, model), _last_weights(network)
+    classes, own = _num_classes(renamed, last), _num_classes(last, last)
+    if classes not in (None, own) and not files.misfits(network, renamed | last):
+        raise UsageError(f"{source} is for {classes} classes, not for {own}")
+    files.put(network, renamed, source)
+
+
+def _load_pretrained(network: nn.Module, location: str, model: Model) -> None:
+    """Start from a file, which may be for other classes, or of the trunk alone.
+
+    A last layer that differs in the number of classes alone, or that is absent, keeps its random
+    weights, with a warning; so do absent `heads`. Any other difference raises UsageError.
+    """
+    weights = _in_own_names(network, files.read(location), model)
+    last = _last_weights(network)
+    classes, own = _num_classes(weights, last), _num_classes(last, last)
+    if classes is not None and classes != own:
+        logger.warning(
+            "%s is for %s classes, this network for %s: its last layer stays random",
+            *(location, classes, own),
+        )
+        weights |= last
+    absent = _absent(network, weights, [tuple(last), *model.heads])
+    if absent and not files.misfits(network, weights | absent):
+        logger.warning(
+            "%s has no head: %d weights of this network, from %s on, stay random",
+            *(location, len(absent), next(iter(absent))),
+        )
+        weights |= absent
+    files.put(network, weights, location)
+
+
+def _absent(
+    network: nn.Module, weights: Mapping[str, Tensor], parts: Sequence[str | tuple[str, ...]]
+) -> dict[str, Tensor]:
+    """The network's weights of those parts, by prefix, of which there is nothing in `weights`."""
+    state = network.state_dict()
+    missing = tuple(part for part in parts if not any(name.startswith(part) for name in weights))
+    return {n: w for n, w in state.items() if any(n.startswith(part) for part in missing)}
+
+
+def _last_weights(network: nn.Module) -> dict[str, Tensor]:
+    """The weights of the last layer, by their names in the network."""
+    last = network.classifier
+    assert isinstance(last, nn.Module)
+    (path,) = (name for name, module in network.named_modules() if module is last)
+    return {f"{path}.{name}": value for name, value in last.state_dict().items()}
+
+
+def _num_classes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor]) -> int | None:
+    """C of a layer among the weights that differs from `last` in C at most; None if none does."""
+    theirs = {name: weights[name].shape for name in last if name in weights}
+    sizes = {shape[:1] for shape in theirs.values()}
+    if len(sizes) != 1 or any(theirs.get(name, [])[1:] != w.shape[1:] for name, w in last.items()):
+        return None
+    return sizes.pop()[0]
+
+
+def _in_own_names(
+    network: nn.Module, weights: Mapping[str, Tensor], model: Model
+) -> dict[str, Tensor]:
+    """Weights with torchvision's names or the network's own, by its own; without `left_out`."""
+    own = network.state_dict().keys()
+    renamed: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if name in own:
+            renamed[name] = weight
+        elif not name.startswith(model.left_out):
+            renamed[_rename(name, model.torchvision_prefixes)] = weight
+    return renamed
+
+
+def _rename(name: str, prefixes: Mapping[str, str]) -> str:
+    for theirs, ours in prefixes.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name

@@ -1,0 +1,179 @@
+"""rayal/models/parallel.py: each function on two real processes, and on one."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch import multiprocessing as mp
+
+import rayal
+from rayal.models import parallel
+
+ROOT = Path(rayal.__file__).parent
+
+
+class Normed(nn.Module):
+    """A weight to learn, a running mean, and a counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        self.register_buffer("mean", torch.zeros(2))
+        self.register_buffer("count", torch.tensor(7))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return (rows * self.weight).sum()
+
+
+def own(rank: int) -> Tensor:
+    return torch.tensor([1.0, 2.0]) * (rank + 1)
+
+
+def total(rank: int) -> Any:
+    value = own(rank)
+    return parallel.total(value), value
+
+
+def mean(rank: int) -> Any:
+    weight = torch.ones(2, requires_grad=True)
+    found = parallel.mean(weight * own(rank))
+    found.sum().backward()
+    return found.detach(), weight.grad
+
+
+def first(rank: int) -> Any:
+    value = torch.tensor([rank + 3])
+    return parallel.first(value), value
+
+
+def rows(rank: int) -> Any:
+    """Worker 0 has one row, worker 1 three; then worker 1 alone has any."""
+    uneven = range(1) if rank == 0 else range(1, 4)
+    alone = range(0) if rank == 0 else range(2)
+    return [
+        parallel.rows(
+            torch.tensor([[n, -n] for n in numbers], dtype=torch.float32).view(-1, 2),
+            torch.tensor([*numbers], dtype=torch.uint8),
+        )
+        for numbers in (uneven, alone)
+    ]
+
+
+def averaging(rank: int) -> Any:
+    module = Normed()
+    wrapped = parallel.averaging(module)
+    wrapped(own(rank)).backward()
+    return module.weight.grad, wrapped is module
+
+
+def share_buffers(rank: int) -> Any:
+    module = Normed()
+    module.mean += rank + 1
+    module.count += rank
+    parallel.share_buffers(module)
+    return module.mean, int(module.count)
+
+
+CASES: list[Callable[[int], Any]] = [total, mean, first, rows, averaging, share_buffers]
+
+
+def _worker(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/pair", rank=rank, world_size=2)
+    found = {case.__name__: case(rank) for case in CASES} | {"workers": parallel.workers()}
+    torch.save(found, f"{folder}/{rank}")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two workers found, by function."""
+    folder = tmp_path_factory.mktemp("pair")
+    mp.spawn(_worker, (str(folder),), nprocs=2)
+    return [torch.load(folder / str(rank)) for rank in range(2)]
+
+
+def said(pair: list[dict[str, Any]], case: str) -> list[Any]:
+    return [found[case] for found in pair]
+
+
+def test_workers_are_counted(pair: list[dict[str, Any]]) -> None:
+    """A worker would train as if it were alone, and all would become different models."""
+    assert [2, 2] == said(pair, "workers")
+    assert 1 == parallel.workers()
+
+
+def test_total_is_of_all_workers(pair: list[dict[str, Any]]) -> None:
+    """A mean over labeled pixels would be that of one worker's, or the value itself be changed."""
+    for rank, (found, value) in enumerate(said(pair, "total")):
+        assert [3.0, 6.0] == found.tolist()
+        assert torch.equal(own(rank), value)
+    alone = torch.ones(2, requires_grad=True)
+    assert torch.equal(alone, parallel.total(alone)) and not parallel.total(alone).requires_grad
+
+
+def test_mean_keeps_the_gradient_of_its_worker(pair: list[dict[str, Any]]) -> None:
+    """An objective on means over the whole batch would have no gradient, or that of half of it."""
+    for rank, (found, gradient) in enumerate(said(pair, "mean")):
+        assert [1.5, 3.0] == found.tolist()
+        assert torch.equal(own(rank), gradient)
+    found, gradient = mean(0)
+    assert torch.equal(own(0), found) and torch.equal(own(0), gradient)
+
+
+def test_only_the_first_worker_decides(pair: list[dict[str, Any]]) -> None:
+    """Workers would go on from different epochs, or the asked value be overwritten."""
+    assert [3, 3] == [int(found) for found, _ in said(pair, "first")]
+    assert [3, 4] == [int(value) for _, value in said(pair, "first")]
+    assert 8 == int(parallel.first(torch.tensor(8)))
+
+
+def test_rows_of_unequal_workers_come_in_order(pair: list[dict[str, Any]]) -> None:
+    """Class statistics would hold padding, or labels beside the features of other images."""
+    for uneven, alone in said(pair, "rows"):
+        for numbers, (floats, labels) in (([0, 1, 2, 3], uneven), ([0, 1], alone)):
+            assert [[n, -n] for n in numbers] == floats.tolist()
+            assert numbers == labels.tolist() and labels.dtype == torch.uint8
+    (whole, _), _ = rows(1)
+    assert [[1, -1], [2, -2], [3, -3]] == whole.tolist()
+
+
+def test_gradients_are_averaged(pair: list[dict[str, Any]]) -> None:
+    """Two workers would train two models."""
+    for gradient, unwrapped in said(pair, "averaging"):
+        assert [1.5, 3.0] == gradient.tolist()
+        assert not unwrapped
+    gradient, unwrapped = averaging(1)
+    assert torch.equal(own(1), gradient) and unwrapped
+
+
+def test_buffers_become_those_of_the_first_worker(pair: list[dict[str, Any]]) -> None:
+    """Each worker would normalise by statistics of its own, and the file hold one of them."""
+    assert [[1.0, 1.0]] * 2 == [values.tolist() for values, _ in said(pair, "share_buffers")]
+    assert [7, 8] == [count for _, count in said(pair, "share_buffers")]
+    assert [2.0, 2.0] == share_buffers(1)[0].tolist()
+
+
+def speaks(file: Path) -> bool:
+    """Whether a file names torch's own ways for processes to talk, however it imports them."""
+    ours = {"distributed", "DistributedDataParallel"}
+    return any(
+        (isinstance(node, ast.alias) and node.name.split(".")[-1] in ours)
+        or (isinstance(node, ast.alias) and node.name.startswith("torch.distributed"))
+        or (isinstance(node, ast.ImportFrom) and "torch.distributed" in (node.module or ""))
+        or (isinstance(node, ast.Attribute) and node.attr in ours)
+        for node in ast.walk(ast.parse(file.read_text()))
+    )
+
+
+def test_no_other_module_talks_to_workers() -> None:
+    """A scheme would have to know how workers meet, and a single process of it be a special case
+    in many places."""
+    assert ["models/parallel.py"] == [
+        str(file.relative_to(ROOT)) for file in sorted(ROOT.rglob("*.py")) if speaks(file)
+    ]
