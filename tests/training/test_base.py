@@ -6,6 +6,7 @@ Run as a program, this file is one of two workers that take such steps together.
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ from rayal.parts import build
 from rayal.training.base import Batch, Learner, TrainingScheme
 from rayal.training.schemes.supervised import Supervised
 from tests.support.doubles import GuessSpec
+
+ROOT = Path(__file__).parents[2]
 
 IMAGES = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.0]])
 LABELS = torch.tensor([0, 1, 1])
@@ -399,7 +402,7 @@ def outcome(average: str, shares: list[int], rank: int = 0, size: int = 1) -> di
     task = Segmentation.model_validate({"average": average})
     model = Grid()
     start = [p.detach().clone() for p in model.parameters()]
-    one = Supervised.model_validate(fields).start(model, task, {}, 0)
+    one = Supervised.model_validate(fields).start(model, task, Companions(), 0)
     images, labels = (part.tensor_split(size)[rank] for part in scenes(shares))
     values = one.step(Batch(images, labels, 0, 10, weight=len(images) * size / 5))
     gradients = [old - new.detach() for old, new in zip(start, model.parameters(), strict=True)]
@@ -410,8 +413,8 @@ def outcome(average: str, shares: list[int], rank: int = 0, size: int = 1) -> di
 def pair(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
     """What each of two workers says of every case."""
     out = tmp_path_factory.mktemp("pair") / "out"
-    command = [sys.executable, "-W", "error", __file__, str(out)]
-    partners = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
+    command = [sys.executable, "-W", "error", "-m", "tests.training.test_base", str(out)]
+    partners = [subprocess.Popen([*command, str(rank)], cwd=ROOT) for rank in range(2)]
     assert [0, 0] == [partner.wait(250) for partner in partners]
     return [torch.load(f"{out}.{rank}") for rank in range(2)]
 

@@ -12,6 +12,7 @@ from rayal.data.masks import IGNORE
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.errors import UsageError
 from rayal.models.architectures.small_segmenter import SmallSegmenter
+from rayal.models.companions.base import Companions
 from rayal.models.companions.discriminator import (
     Discriminator,
     DiscriminatorSpec,
@@ -192,7 +193,10 @@ def test_the_models_optimizer_does_not_hold_it() -> None:
     made = discriminator()
     model = SmallSegmenter(width=4).network(CLASSES, SPEC)
     learner = Learner(
-        Supervised(steps=3, batch_size=2), model, Segmentation(), {"discriminator": made}
+        Supervised(steps=3, batch_size=2),
+        model,
+        Segmentation(),
+        Companions([(DiscriminatorSpec(), made)]),
     )
     held = {id(p) for group in learner.optimizer.param_groups for p in group["params"]}
 
