@@ -5,7 +5,6 @@ killed process, a server that was down and a second `rayal sync` lead to the sam
 name their ids; `mlflow.set_*` would leak the address into the processes that Ray starts.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -13,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -26,6 +25,7 @@ from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.trackers import _view
 from rayal.runs.trackers.base import Tracker
+from rayal.storage.file_lock import alone
 from rayal.storage.lock import SETTLE, STALE
 
 if TYPE_CHECKING:
@@ -166,18 +166,12 @@ class MLflow(Tracker):
         """Where artifacts go: beside a local database; a server decides itself."""
         return self._database.with_name("mlartifacts").as_uri() if self._database else None
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> AbstractContextManager[None]:
         """One process of this machine at a time: two would make the same thing twice."""
         if self._database is not None:
-            path = self._database.with_name(f"{self._database.name}.lock")
-            path.parent.mkdir(parents=True, exist_ok=True)
-        else:
-            name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
-            path = Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock"
-        with open(path, "a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            return alone(self._database.with_name(f"{self._database.name}.lock"))
+        name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+        return alone(Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
