@@ -4,7 +4,6 @@ Analyses read run folders after the fact and never steer a run; what they read i
 hidden labels of the pool among it.
 """
 
-import csv
 import io
 import os
 import sys
@@ -28,6 +27,7 @@ from rayal.report.curves import COLOURS, DOTS, INK, LINES, PANEL
 from rayal.report.statistics import interval
 from rayal.runs.record import Record, find_records
 from rayal.runs.trackers.mlflow import MLflow
+from rayal.storage import csv_file
 from rayal.storage.folder import storage_errors
 
 Runs = Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")]
@@ -52,7 +52,7 @@ class Results:
 
     def table(self, name: str, rows: Sequence[Row], shown: Sequence[Row] | None = None) -> None:
         """Writes `<name>.csv`; prints the same rows, or those `shown` in their place."""
-        self._write(f"{name}.csv", _csv(rows).encode())
+        self._write(f"{name}.csv", csv_file.dump_records(rows).encode())
         print(f"{name}\n{markdown(rows if shown is None else shown)}\n")
 
     def figure(self, name: str, figure: Figure) -> None:
@@ -178,11 +178,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -123,7 +123,7 @@ def report(
         case "table":
             print_table(summary.to_rich())
         case "csv":
-            print(summary.to_csv(), end="")
+            print(summary.to_csv().replace("\r\n", "\n"), end="")  # the terminal's line ends
         case "markdown":
             print(summary.to_markdown(), end="")
         case "json":

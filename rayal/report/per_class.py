@@ -76,7 +76,7 @@ def files(records: Iterable[Record]) -> dict[str, bytes]:
     made = {}
     for metric, each in found.items():
         made[f"{metric}.png"] = encoded(draw(each), "png")
-        made[f"{metric}.csv"] = table(each)
+        made[f"{metric}.csv"] = table(each).encode()
     return made
 
 
@@ -134,7 +134,7 @@ def _head(folder: Folder, name: str) -> bytes:
     return head
 
 
-def table(grids: Iterable[Grid]) -> bytes:
+def table(grids: Iterable[Grid]) -> str:
     """A row for each run, cycle and class, as CSV; a value that is not defined is left empty."""
     header = ["run", "name", "dataset", "strategy", "scheme", "seed"]
     header += ["cycle", "labels", "cost", "class"]
@@ -155,7 +155,7 @@ def table(grids: Iterable[Grid]) -> bytes:
             for number, name in enumerate(grid.classes):
                 value = float(grid.values[number, at])
                 rows.append([*when, name, value if math.isfinite(value) else None])
-    return csv_file.table([*header, metric], rows)
+    return csv_file.dump([*header, metric], rows)
 
 
 def draw(grids: Sequence[Grid]) -> Figure:

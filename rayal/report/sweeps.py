@@ -1,7 +1,5 @@
 """What a sweep found: a row per trial, and its arms from best to worst."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +8,7 @@ from rayal.parts import find
 from rayal.report.runs import Arm, Group, Run, varied
 from rayal.report.statistics import Interval, aulc, interval
 from rayal.runs.record import Record
+from rayal.storage import csv_file
 
 PARTS = ("strategy", "scheme")
 ABSENT = "–"
@@ -65,25 +64,13 @@ def to_csv(records: Sequence[Record], objective: str) -> str:
     objective, seconds of all stages."""
     trials = [(record, Run.read(record)) for record in records]
     varied_keys = keys([run for _, run in trials])
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "folder",
-            *varied_keys,
-            "seed",
-            "complete",
-            "labels",
-            "metric",
-            "value",
-            objective,
-            "seconds",
-        ]
-    )
+    header = ["folder", *varied_keys, "seed", "complete"]
+    header += ["labels", "metric", "value", objective, "seconds"]
+    rows = list[list[Any]]()
     for record, run in trials:
         points = {at: run.points[at] for at in run.measured}
         last = max(points, default=None)
-        writer.writerow(
+        rows.append(
             [
                 run.url,
                 *(setting(run, key) for key in varied_keys),
@@ -96,7 +83,7 @@ def to_csv(records: Sequence[Record], objective: str) -> str:
                 round(_seconds(record), 1),
             ]
         )
-    return text.getvalue()
+    return csv_file.dump(header, rows)
 
 
 def keys(runs: Sequence[Run]) -> list[str]:

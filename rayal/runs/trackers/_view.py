@@ -1,7 +1,5 @@
 """What a tracker shows of a run folder: parameters, points, files. Knows no tracker."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
+from rayal.storage import csv_file
 from rayal.storage.journal import read_done
 from rayal.storage.yaml_file import leaves
 
@@ -124,9 +123,7 @@ def _per_class(record: Record) -> Iterator[tuple[str, bytes]]:
                 header = ["labels", *range(len(values))]
                 tables.setdefault(name, [header]).append([row["labels"], *values])
     for name, rows in tables.items():
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        yield f"{name}.csv", text.getvalue().encode()
+        yield f"{name}.csv", csv_file.dump(rows[0], rows[1:]).encode()
 
 
 def _milliseconds(moment: str) -> int:

@@ -130,7 +130,8 @@ class PoolPass:
             raise DataError(f"no image can be decoded; the first is {unit!r}: {reason}")
         shards = [task.shard for task in tasks]
         census.check_scored(self.pool, shards, out, total["shards"])
-        self.folder.write("bad.csv", csv_file.table(["id", "reason"], bad_images(out, results)))
+        bad = csv_file.dump(["id", "reason"], bad_images(out, results))
+        self.folder.write("bad.csv", bad.encode())
         return {
             **total,
             "classes": self.models.card.classes,
