@@ -11,9 +11,10 @@ import subprocess
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import translate
 from pathlib import Path
 from typing import Any
+
+from pathspec import GitIgnoreSpec
 
 import rayal
 from rayal.errors import UsageError
@@ -25,28 +26,55 @@ MAX_BYTES = 100 * 2**20  # Ray's job server refuses larger requests, after all h
 MAX_FILES = 20_000  # more is a home folder, or a data set of many images
 LARGEST = 5  # entries that a message names
 
-ANYWHERE = (
-    *(
-        ".git",
-        ".hg",
-        ".svn",
-        ".venv",
-        "venv",
-        "node_modules",
-        "__pycache__",
-        "*.pyc",
-        ".*_cache",
-        ".cache",
-    ),
-    *("mlruns", "mlflow.db*", "wandb", ".ipynb_checkpoints", "*.egg-info"),
-    *("*.safetensors", "*.pt", "*.pth", "*.ckpt", "*.npy", "*.npz", "*.parquet"),
-    *(".env", ".env.*", ".netrc", ".ssh", ".aws", ".kube", "auth_token", "*.pem", "*.key"),
-    *("id_rsa*", "id_ed25519*", ".git-credentials", ".pypirc", "*credentials.json"),
-)
-"""Files and folders that never travel, wherever they are: history, environments, caches, results,
-weights and data, and where secrets are usually kept."""
-AT_THE_TOP = ("data", "runs", "report")
-"""The same, but only at the top: further down such a name is more likely a module."""
+STAYS = """
+.git
+.hg
+.svn
+.venv
+venv
+node_modules
+__pycache__
+*.pyc
+.*_cache
+.cache
+
+mlruns
+mlflow.db*
+wandb
+.ipynb_checkpoints
+*.egg-info
+
+*.safetensors
+*.pt
+*.pth
+*.ckpt
+*.npy
+*.npz
+*.parquet
+
+.env
+.env.*
+.netrc
+.ssh
+.aws
+.kube
+auth_token
+*.pem
+*.key
+id_rsa*
+id_ed25519*
+.git-credentials
+.pypirc
+*credentials.json
+
+/data
+/runs
+/report
+"""
+"""What never travels, as a .gitignore would say it: history, environments, caches, results, weights
+and data, and where secrets are usually kept. The last ones only at the top: further down such a
+name is more likely a module."""
+_SPEC = GitIgnoreSpec.from_lines(STAYS.splitlines())
 
 PASSWORD = re.compile(r"://[^/\s:]*:[^/\s]*@")
 SECRET = re.compile(r"(TOKEN|PASSWORD|PASSWD|SECRET|KEY|CREDENTIAL)S?(_|$)", re.IGNORECASE)
@@ -166,8 +194,7 @@ def _below(folder: Path, at: str = "") -> Iterator[str]:
 
 
 def _stays(name: str) -> bool:
-    parts = name.split("/")
-    return any(map(_ANYWHERE.fullmatch, parts)) or bool(_AT_THE_TOP.fullmatch(parts[0]))
+    return _SPEC.match_file(name)
 
 
 def _refuse_large(folder: Path, found: Mapping[str, Path]) -> None:
@@ -194,10 +221,3 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name)  # of 1980, whenever it is packed
     entry.compress_type = zipfile.ZIP_DEFLATED
     return entry
-
-
-def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(translate, patterns)))
-
-
-_ANYWHERE, _AT_THE_TOP = _any_of(ANYWHERE), _any_of(AT_THE_TOP)
