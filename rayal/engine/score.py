@@ -22,7 +22,6 @@ from rayal.data.datasets.base import Decoded, Shard
 from rayal.data.pool import Images
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.experiment.experiment import Compute
-from rayal.parts import allow_plugins, allowed_plugins
 from rayal.storage.folder import Json
 
 NO_PROGRESS_SECONDS = 600  # a pass that stands still this long is stuck; Ray's default is 1800
@@ -51,7 +50,7 @@ def score_on_ray(job: ScoreJob, tasks: Sequence[ShardTask], compute: Compute) ->
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         results = shards.map_batches(
             _ScoreActor,
-            fn_constructor_args=(job, compute.device, allowed_plugins()),
+            fn_constructor_args=(job, compute.device),
             batch_size=1,
             batch_format="pyarrow",
             compute=pool,
@@ -127,8 +126,7 @@ def _unpacked(packed: pa.StructScalar) -> Decoded:
 class _ScoreActor:
     """Holds the job's models; scores one shard a call."""
 
-    def __init__(self, job: ScoreJob, device: str, plugins: tuple[str, ...]) -> None:
-        allow_plugins(plugins)
+    def __init__(self, job: ScoreJob, device: str) -> None:
         self.job, self.device = job, device
         self.scorer: Scorer | None = None
 

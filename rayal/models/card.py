@@ -11,6 +11,7 @@ from rayal.data.tasks.base import Task
 from rayal.errors import UsageError
 from rayal.models.base import Model, Precision
 from rayal.parts import Part
+from rayal.plugins import NO_PLUGINS, Plugins
 
 METADATA = "rayal"
 """Key of a safetensors file's metadata under which the card lies, as JSON."""
@@ -48,7 +49,7 @@ class ModelCard(BaseModel):
         return {METADATA: self.model_dump_json()}
 
 
-def read_model_card(data: bytes, source: str) -> ModelCard | None:
+def read_model_card(data: bytes, source: str, plugins: Plugins = NO_PLUGINS) -> ModelCard | None:
     """The card in the bytes of a safetensors file; None in a file that is not rayal's.
 
     Raises UsageError for a card that this rayal does not understand.
@@ -62,7 +63,7 @@ def read_model_card(data: bytes, source: str) -> ModelCard | None:
     if text is None:
         return None
     try:
-        return ModelCard.model_validate_json(text)
+        return ModelCard.model_validate_json(text, context=plugins)
     except ValidationError as error:
         raise UsageError(
             f"{source} was written by another rayal, whose model this one cannot read: {error}"

@@ -120,7 +120,7 @@ def _classes(record: Record) -> tuple[str, ...] | None:
         head = _head(stage_folder(record.folder, 0, "train"), trained["weights"]["name"])
     except StorageError:
         return None
-    card = read_model_card(head, record.folder.url)
+    card = read_model_card(head, record.folder.url, record.plugins)
     return None if card is None else card.classes
 
 

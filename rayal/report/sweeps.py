@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rayal.parts import find
 from rayal.report.runs import Arm, Group, Run, varied
 from rayal.report.statistics import Interval, aulc, interval
 from rayal.runs.record import Record
@@ -50,13 +49,6 @@ def objective_so_far(points: Mapping[int, float], objective: str) -> float:
     labels = sorted(points)
     values = [points[at] for at in labels]
     return values[-1] if objective == "final" or len(labels) < 2 else aulc(labels, values)
-
-
-def headline(record: Record) -> str:
-    """The metric of a run's task."""
-    task: Any = find("tasks", record.experiment()["task"]["name"])
-    name: str = task.headline
-    return name
 
 
 def to_csv(records: Sequence[Record], objective: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rayal import cli, parts
+from rayal import cli
 from rayal.cli.jobs import LogLines
 from rayal.engine import jobs, submit
 from rayal.engine.submit import Work
@@ -61,7 +61,6 @@ def rayal(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "TOKEN_FILE", tmp_path / "no-token")
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(parts, "_allowed_plugins", set())
     for name in (jobs.ADDRESS, "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

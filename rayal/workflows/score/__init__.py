@@ -19,6 +19,7 @@ from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, pendin
 from rayal.data.pool import census
 from rayal.data.pool.source import Pool, open_pool
 from rayal.errors import DataError, LockedError
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage import csv_file, yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import Journal, is_done
@@ -51,12 +52,14 @@ class Watcher(Protocol):
 
 
 @contextmanager
-def opened(settings: PoolScoring, out: str, *, break_lock: bool = False) -> Iterator["PoolPass"]:
+def opened(
+    settings: PoolScoring, out: str, *, break_lock: bool = False, plugins: Plugins = NO_PLUGINS
+) -> Iterator["PoolPass"]:
     """The pass in folder `out`, new or continued, locked while the block lasts.
 
     Everything that can be refused is refused here, before an engine starts.
     """
-    models = read_models(settings)
+    models = read_models(settings, plugins)
     folder = Folder(out)
     identity = {"score": settings.decisive(), "weights": models.digests()}
     with Journal(folder, identity, break_lock=break_lock) as journal:

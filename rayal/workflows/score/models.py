@@ -16,6 +16,7 @@ from rayal.models import weights as foreign_weights
 from rayal.models.base import restore, restore_exactly, save_weights
 from rayal.models.card import ModelCard, read_model_card
 from rayal.parts import find
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.record import Record
 from rayal.signals.dropout import dropout_layers
 from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
@@ -78,7 +79,7 @@ class Placed:
         )
 
 
-def read_models(settings: PoolScoring) -> PoolModels:
+def read_models(settings: PoolScoring, plugins: Plugins = NO_PLUGINS) -> PoolModels:
     """All models that the settings name.
 
     Raises StorageError for a file that cannot be read, UsageError for one that is no weights, does
@@ -86,12 +87,12 @@ def read_models(settings: PoolScoring) -> PoolModels:
     """
     folder, name = _file(settings.checkpoint)
     data = folder.read(name)
-    card, network = _opened(settings, data, f"{folder.url}/{name}")
+    card, network = _opened(settings, data, f"{folder.url}/{name}", plugins)
     _check_strategies(settings, card, network)
 
     def other(location: str) -> bytes:
         place, file = _file(location)
-        return _like(card, place.read(file), f"{place.url}/{file}")
+        return _like(card, place.read(file), f"{place.url}/{file}", plugins)
 
     return PoolModels(
         card=card,
@@ -138,8 +139,10 @@ def _file(location: str) -> tuple[Folder, str]:
     return folder, WEIGHTS
 
 
-def _opened(settings: PoolScoring, data: bytes, source: str) -> tuple[ModelCard, nn.Module]:
-    card = read_model_card(data, source)
+def _opened(
+    settings: PoolScoring, data: bytes, source: str, plugins: Plugins
+) -> tuple[ModelCard, nn.Module]:
+    card = read_model_card(data, source, plugins)
     if card is not None:
         if settings.model not in (None, card.model):
             raise UsageError(f"{source} says itself that it is {card.model!r}; leave --model out")
@@ -194,9 +197,9 @@ def _described(settings: PoolScoring, classes: int) -> ModelCard:
     )
 
 
-def _like(card: ModelCard, data: bytes, source: str) -> bytes:
+def _like(card: ModelCard, data: bytes, source: str, plugins: Plugins) -> bytes:
     """Weights of another model of the same kind, as a file that says so."""
-    own = read_model_card(data, source)
+    own = read_model_card(data, source, plugins)
     if own is not None and (own.model, own.classes) != (card.model, card.classes):
         raise UsageError(
             f"{source} is {own.model!r} for {len(own.classes)} classes, --checkpoint is"
