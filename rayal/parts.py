@@ -7,7 +7,6 @@ the run folder records and what does the work are one object.
 import importlib
 import os
 import pkgutil
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,6 +26,7 @@ from pydantic import (
 from pydantic import GetCoreSchemaHandler as SchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from rayal import secrets
 from rayal.errors import UsageError
 from rayal.plugins import NO_PLUGINS, Plugins
 
@@ -123,9 +123,9 @@ def _absolute(value: Any) -> Any:
     if not isinstance(value, str) or not value:
         return value
     if "://" in value:
-        if re.match(r"[^/]*://[^/@]*:[^/]*@", value):
+        if secrets.holds(value):
             raise ValueError(
-                "holds a password, which every run folder would show; leave it to the environment"
+                "holds a secret, which every run folder would show; leave it to the environment"
                 " or the configuration of the storage"
             )
         return value
@@ -135,7 +135,7 @@ def _absolute(value: Any) -> Any:
 
 Location = Annotated[str, Field(min_length=1), BeforeValidator(_absolute)]
 """A path or URL. A relative path in a file starts from that file's folder; on the command line and
-in Python, from the current one. The experiment holds it absolute. A URL holds no password."""
+in Python, from the current one. The experiment holds it absolute. A URL holds no secret."""
 
 
 def names(kind: str) -> list[str]:

@@ -183,7 +183,7 @@ def test_passwords_in_locations_are_refused(user: str) -> None:
     class Data(Settings):
         root: Location
 
-    with pytest.raises(ValidationError, match="holds a password"):
+    with pytest.raises(ValidationError, match="holds a secret"):
         Data(root=f"sftp://{user}@host/x")
 
     for url in ("hdfs://me@host:9000/x", "s3://bucket/a:b@c", "https://host:80/x"):

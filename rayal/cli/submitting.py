@@ -165,7 +165,7 @@ def _send(
     from rayal.engine import submit as submitted
 
     variables = {"PYTHONUNBUFFERED": "1", **upload.environment(env)}
-    upload.refuse_passwords({**fields, "--out": work.folder})
+    upload.refuse_secrets({**fields, "--out": work.folder})
     project = upload.files(working_dir)
     client = jobs.connect(url, insecure=insecure)
     if jobs.is_local(url):  # a head of this machine, started by this Python or another

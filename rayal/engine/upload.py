@@ -17,6 +17,7 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 import rayal
+from rayal import secrets
 from rayal.errors import UsageError
 from rayal.storage.folder import storage_errors
 
@@ -76,10 +77,6 @@ and data, and where secrets are usually kept. The last ones only at the top: fur
 name is more likely a module."""
 _SPEC = GitIgnoreSpec.from_lines(STAYS.splitlines())
 
-PASSWORD = re.compile(r"://[^/\s:]*:[^/\s]*@")
-SECRET = re.compile(r"(TOKEN|PASSWORD|PASSWD|SECRET|KEY|CREDENTIAL)S?(_|$)", re.IGNORECASE)
-"""In the name of a variable. `TOKENIZERS_PARALLELISM` is none, and a path to a secret is none."""
-
 
 def files(folder: Path) -> dict[str, Path]:
     """Name in the archive -> file, for the files of a folder that a job may take along.
@@ -134,21 +131,21 @@ def environment(assignments: Sequence[str]) -> dict[str, str]:
         name, equals, value = assignment.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
             problems.append(f"--env {name}: expected NAME=value")
-        elif SECRET.search(name) and not name.upper().endswith(("_PATH", "_FILE")):
+        elif secrets.named(name):
             problems.append(f"--env {name}: {_way_out('looks like a secret')}")
-        elif PASSWORD.search(value):
-            problems.append(f"--env {name}: {_way_out('holds a password')}")
+        elif secrets.holds(value):
+            problems.append(f"--env {name}: {_way_out('holds a secret')}")
         variables[name] = value
     if problems:
         raise UsageError.of(problems, where="--env")
     return variables
 
 
-def refuse_passwords(fields: Mapping[str, Any]) -> None:
-    """Raises UsageError with the keys of all addresses that hold a password."""
-    held = [key for key, value in leaves(fields) if PASSWORD.search(str(value))]
+def refuse_secrets(fields: Mapping[str, Any]) -> None:
+    """Raises UsageError with the keys of all texts that hold a secret."""
+    held = [key for key, value in leaves(fields) if secrets.holds(str(value))]
     if held:
-        problems = [f"{key}: {_way_out('holds a password')}" for key in held]
+        problems = [f"{key}: {_way_out('holds a secret')}" for key in held]
         raise UsageError.of(problems, where="what would be sent")
 
 

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from rayal.errors import UsageError
 from rayal.parts import Part, find, names, suggest
 from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.secrets import hidden
 from rayal.storage import yaml_file
 from rayal.storage.yaml_file import Key, Node, Origin
 
@@ -151,7 +152,7 @@ def _advice(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Pl
             return error["msg"]
     value = json.dumps(error["input"], ensure_ascii=False, default=repr)
     _, should, rule = error["msg"].partition("should ")  # "Input should be greater than 0"
-    return f"{should}{rule or error['msg']}, got {value:.80}"
+    return f"{should}{rule or error['msg']}, got {hidden(value):.80}"
 
 
 def _model_at(

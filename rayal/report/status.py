@@ -9,6 +9,7 @@ from rayal.errors import UsageError
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.pass_record import PassRecord
 from rayal.runs.record import Record
+from rayal.secrets import hidden
 from rayal.storage.folder import Folder
 
 STALE_SECONDS = 60.0
@@ -41,7 +42,7 @@ def status_table(rows: Iterable[dict[str, Any]]) -> Table:
     for column in ("run", "state", "cycle", "stage", "labels", "metric"):
         table.add_column(column, justify="right" if column in ("cycle", "labels") else "left")
     for row in rows:
-        run = row["run"] if row["run"].isprintable() else repr(row["run"])
+        run = hidden(row["run"] if row["run"].isprintable() else repr(row["run"]))
         silence = row["silent_seconds"]
         state = row["state"] if silence is None else f"{row['state']}, silent for {silence:.0f} s"
         table.add_row(run, state, *(_of_pass(row) if "images" in row else _of_run(row)))

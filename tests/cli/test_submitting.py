@@ -185,10 +185,10 @@ def test_elsewhere_paths_are_named(
     [
         (["--set", "scheme.lr=fast", "--set", "seed=-1"], "2 problems"),
         (["--env", "MLFLOW_TRACKING_TOKEN=s3cret"], "MLFLOW_TRACKING_TOKEN: looks like a secret"),
-        (["--out", "s3://key:s3cret@bucket/runs"], "--out: holds a password"),
+        (["--out", "s3://key:s3cret@bucket/runs"], "--out: holds a secret"),
         (["--working-dir", "absent"], "absent: there is no such folder"),
         (["--address", "ray://head:10001"], "is not the address of a job server"),
-        (["--address", "http://me:s3cret@head:8265"], "holds a user or a password"),
+        (["--address", "http://me:s3cret@head:8265"], "holds a user or a secret"),
         (["--address", "http://head.invalid:8265", "--out", "/x"], "there is no token to send"),
     ],
 )

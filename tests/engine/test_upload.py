@@ -234,12 +234,12 @@ def test_secrets_are_not_variables_of_a_job(assignment: str) -> None:
 
 def test_addresses_with_a_password_are_refused() -> None:
     """A password in a configuration would be readable in the job's folder (C08)."""
-    upload.refuse_passwords({"root": "s3://bucket/a:b@c", "port": "http://host:80/x"})
+    upload.refuse_secrets({"root": "s3://bucket/a:b@c", "port": "http://host:80/x"})
     fields = {"a": [{"b": "http://me:s3cret@host"}], "--out": "s3://key:s3cret@bucket/x"}
     with pytest.raises(UsageError) as told:
-        upload.refuse_passwords(fields)
+        upload.refuse_secrets(fields)
 
     assert "2 problems" in str(told.value)
-    assert "a.0.b: holds a password" in str(told.value)
-    assert "--out: holds a password" in str(told.value)
+    assert "a.0.b: holds a secret" in str(told.value)
+    assert "--out: holds a secret" in str(told.value)
     assert "s3cret" not in str(told.value)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
+from rayal.secrets import hidden
 from rayal.storage import csv_file
 from rayal.storage.journal import read_done
 from rayal.storage.yaml_file import leaves
@@ -45,7 +46,7 @@ def flat(x: Mapping[str, Any]) -> dict[str, str]:
     Without lists of mappings and long values, and with at most MAX_PARAMS entries.
     """
     texts = (
-        (plain(key), redact(value if isinstance(value, str) else json.dumps(value)))
+        (plain(key), hidden(value if isinstance(value, str) else json.dumps(value)))
         for key, value in leaves(x)
         if not (isinstance(value, list) and any(isinstance(v, list | dict) for v in value))
     )
@@ -85,7 +86,7 @@ def epoch_points(record: Record) -> Iterator[list[Point]]:
 
 def files(record: Record) -> Iterator[tuple[str, bytes]]:
     """Name and content of what describes the whole run so far."""
-    yield "experiment.yaml", redact(record.folder.read("experiment.yaml").decode()).encode()
+    yield "experiment.yaml", hidden(record.folder.read("experiment.yaml").decode()).encode()
     for name in record.folder.names():
         if name.endswith(FIGURES):
             yield name, record.folder.read(name)
@@ -106,11 +107,6 @@ def created(record: Record) -> int:
 def plain(name: str) -> str:
     """A name of letters, digits and `_-. :/`, which every tracker accepts."""
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250]
-
-
-def redact(text: str) -> str:
-    """The text without the user and password of any address in it."""
-    return re.sub(r"://[^/\s]*@", "://***@", text)
 
 
 def _per_class(record: Record) -> Iterator[tuple[str, bytes]]:

@@ -25,6 +25,7 @@ from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.trackers import _view
 from rayal.runs.trackers.base import Tracker
+from rayal.secrets import hidden
 from rayal.storage.file_lock import alone
 from rayal.storage.lock import SETTLE, STALE
 
@@ -75,9 +76,9 @@ class MLflow(Tracker):
                 " refuses file stores (mlflow migrate-filestore makes a database of one), and any"
                 " other database needs a server: mlflow server --backend-store-uri ..."
             )
-        if "@" in uri:
+        if hidden(uri) != uri:
             raise ValueError(
-                "holds a user or password, which every run folder would show; set the environment"
+                "holds a user or a secret, which every run folder would show; set the environment"
                 " variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
             )
         return uri.rstrip("/")
@@ -184,7 +185,7 @@ class MLflow(Tracker):
         except StorageError:
             raise
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-            reason = _view.redact(_root(error)).strip().split("\n")[0]
+            reason = hidden(_root(error)).strip().split("\n")[0]
             way_out = "check tracking.uri, or start it"
             if re.search(r"\b(401|403)\b", reason):
                 way_out = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN"
@@ -209,7 +210,7 @@ def _run_of(client: "MlflowClient", experiment_id: str, record: Record) -> "Run"
         start_time=_view.created(record),
         tags={
             "rayal.run": record.run_id,
-            "rayal.folder": _view.redact(record.folder.url),
+            "rayal.folder": hidden(record.folder.url),
             "mlflow.parentRunId": parent.info.run_id,
         },
         run_name=f"{x['strategy']['name']} {x['scheme']['name']} seed {x['seed']}",
