@@ -30,7 +30,7 @@ from analysis import Results, Row
 
 from rayal.errors import UsageError
 from rayal.runs.ledger import INITIAL, stage_folder
-from rayal.runs.record import Record, find_records
+from rayal.runs.record import Record
 from rayal.runs.results import Scored, Trained
 from rayal.storage.journal import read_done
 
@@ -117,8 +117,7 @@ def main(
     plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """Seconds of training, scoring and selection, by strategy, from run folders."""
-    analysis.allow(plugins)
-    records, results = find_records(runs), Results(out)
+    records, results = analysis.records(runs, plugins), Results(out)
     rows = [row for record in records for row in cycles(record) if cycle in (None, row["cycle"])]
     if not rows:
         raise UsageError("no run has a finished selection here; name other runs, or another cycle")

@@ -4,7 +4,6 @@ Analyses read run folders after the fact and never steer a run; what they read i
 hidden labels of the pool among it.
 """
 
-import csv
 import io
 import os
 import sys
@@ -21,13 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from study import Study as Study
 
-from rayal import parts
 from rayal.errors import RayalError, UsageError
 from rayal.experiment import config
+from rayal.plugins import Plugins as Allowed
 from rayal.report.curves import COLOURS, DOTS, INK, LINES, PANEL
 from rayal.report.statistics import interval
 from rayal.runs.record import Record, find_records
 from rayal.runs.trackers.mlflow import Mlflow
+from rayal.storage import csv_file
 from rayal.storage.folder import storage_errors
 
 Runs = Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")]
@@ -52,7 +52,7 @@ class Results:
 
     def table(self, name: str, rows: Sequence[Row], shown: Sequence[Row] | None = None) -> None:
         """Writes `<name>.csv`; prints the same rows, or those `shown` in their place."""
-        self._write(f"{name}.csv", _csv(rows).encode())
+        self._write(f"{name}.csv", csv_file.dump_records(rows).encode())
         print(f"{name}\n{markdown(rows if shown is None else shown)}\n")
 
     def figure(self, name: str, figure: Figure) -> None:
@@ -70,7 +70,7 @@ class Results:
     def send(self, records: Sequence[Record], uri: str | None, skip: bool) -> None:
         """Adds all files to each record's MLflow run, where it has one; says where."""
         for record in () if skip else records:
-            own = config.resolved(record.experiment()).tracking
+            own = config.resolved(record.experiment(), record.plugins).tracking
             tracker = own if isinstance(own, Mlflow) else None
             if uri is not None:
                 name = {"experiment": tracker.experiment} if tracker else {}
@@ -85,17 +85,17 @@ class Results:
         self.files.append(self.out / name)
 
 
-def allow(plugins: Sequence[str]) -> None:
-    """Accept parts of these packages, which may lie in the current folder."""
-    parts.allow_plugins(plugins)
-    if plugins:
+def records(places: Sequence[str], packages: Sequence[str] = ()) -> list[Record]:
+    """The run folders at these places, whose parts may be of these packages, which may lie in the
+    current folder; raises UsageError where there is no run."""
+    if packages:
         sys.path.append(os.getcwd())
+    return find_records(places, Allowed(packages))
 
 
-def opened(places: Sequence[str], plugins: Sequence[str] = ()) -> list[Study]:
-    """The runs at these places; raises UsageError where there is none."""
-    allow(plugins)
-    return [Study(record) for record in find_records(places)]
+def opened(places: Sequence[str], packages: Sequence[str] = ()) -> list[Study]:
+    """As `records`, opened."""
+    return [Study(record) for record in records(places, packages)]
 
 
 def alike(studies: Sequence[Study]) -> None:
@@ -178,11 +178,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -4,8 +4,6 @@ Everything is in percent of test images. Nothing is interpolated: a number of ou
 count where runs were evaluated, one of the paper's where it prints or logs one.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import NamedTuple
@@ -17,6 +15,7 @@ from rayal.report.curves import COLOURS, INK
 from rayal.report.runs import Run
 from rayal.report.statistics import Interval, interval
 from rayal.report.tables import RATES
+from rayal.storage import csv_file
 
 MISSING = "–"
 MARKERS = ("D", "s", "^")
@@ -129,12 +128,8 @@ def markdown(rows: Sequence[Row]) -> str:
 def to_csv(rows: Sequence[Row]) -> str:
     """The same unrounded; what is missing is empty."""
     header = "method called labels paper paper_std approximate source ours half_interval n"
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*header.split(), "difference", "inside"])
-    for row in rows:
-        writer.writerow([*row[:-1], *(row.ours or (None, None, 0)), row.difference, row.inside])
-    return text.getvalue()
+    cells = [[*r[:-1], *(r.ours or (None, None, 0)), r.difference, r.inside] for r in rows]
+    return csv_file.dump([*header.split(), "difference", "inside"], cells)
 
 
 def figure(title: str, results: Sequence[Result]) -> Figure | None:

@@ -45,7 +45,7 @@ class Study:
         """Raises UsageError where labels are masks, and where the images are no longer those that
         the run saw."""
         self.record, self.url = record, record.folder.url
-        self.x: Experiment = config.resolved(record.experiment())
+        self.x: Experiment = config.resolved(record.experiment(), record.plugins)
         if self.x.task.dense:
             raise UsageError(
                 f"{self.url} has task {self.x.task.part_name()!r}, but analyses look at one label"

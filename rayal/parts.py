@@ -7,11 +7,9 @@ the run folder records and what does the work are one object.
 import importlib
 import os
 import pkgutil
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
@@ -28,7 +26,9 @@ from pydantic import (
 from pydantic import GetCoreSchemaHandler as SchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from rayal import secrets
 from rayal.errors import UsageError
+from rayal.plugins import NO_PLUGINS, Plugins
 
 PACKAGES = {
     "datasets": "rayal.data.datasets",
@@ -40,8 +40,6 @@ PACKAGES = {
     "trackers": "rayal.runs.trackers",
 }
 """Kind of part -> the package that holds its files, one part each."""
-
-_allowed_plugins: set[str] = set()
 
 
 class Settings(BaseModel):
@@ -96,6 +94,7 @@ class Part:
     """Marks a field that holds a part: `strategy: Annotated[Strategy, Part("strategies")]`.
 
     The field takes an instance, a bare name or {name: ..., field: value}, and is saved as the last.
+    Names of plugins are taken where the validation's context are `Plugins` with their package.
     """
 
     kind: str
@@ -103,8 +102,11 @@ class Part:
     def __get_pydantic_core_schema__(
         self, contract: type[Component], handler: SchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            partial(build, self.kind),
+        def built(value: Any, info: ValidationInfo) -> Any:
+            return build(self.kind, value, info.context or NO_PLUGINS)
+
+        return core_schema.with_info_before_validator_function(
+            built,
             handler(contract),
             # "any": with the fields of the part itself, not only those of its contract
             serialization=core_schema.simple_ser_schema("any"),
@@ -130,9 +132,9 @@ def _absolute(value: Any) -> Any:
     if not isinstance(value, str) or not value:
         return value
     if "://" in value:
-        if re.match(r"[^/]*://[^/@]*:[^/]*@", value):
+        if secrets.holds(value):
             raise ValueError(
-                "holds a password, which every run folder would show; leave it to the environment"
+                "holds a secret, which every run folder would show; leave it to the environment"
                 " or the configuration of the storage"
             )
         return value
@@ -142,17 +144,7 @@ def _absolute(value: Any) -> Any:
 
 Location = Annotated[str, Field(min_length=1), BeforeValidator(_absolute)]
 """A path or URL. A relative path in a file starts from that file's folder; on the command line and
-in Python, from the current one. The experiment holds it absolute. A URL holds no password."""
-
-
-def allow_plugins(packages: Iterable[str]) -> None:
-    """Accept parts from these packages, named on the command line (never by a file)."""
-    _allowed_plugins.update(packages)
-
-
-def allowed_plugins() -> tuple[str, ...]:
-    """The packages accepted so far, for engines to hand to their workers."""
-    return tuple(sorted(_allowed_plugins))
+in Python, from the current one. The experiment holds it absolute. A URL holds no secret."""
 
 
 def names(kind: str) -> list[str]:
@@ -162,13 +154,13 @@ def names(kind: str) -> list[str]:
     return sorted(name for name in found if name != "base" and name[0] != "_")
 
 
-def find(kind: str, name: str) -> type[Any]:
-    """The part class in the file `<name>.py` of its kind, or in an allowed plugin `pkg.module`.
+def find(kind: str, name: str, plugins: Plugins = NO_PLUGINS) -> type[Any]:
+    """The part class in the file `<name>.py` of its kind, or in the module `pkg.module` of plugins.
 
     Raises UsageError for a name that is not there, with the nearest one that is.
     """
     if "." in name:
-        return _only_component(_import_plugin(name), kind)
+        return _only_component(plugins.module(name), kind)
     known = names(kind)
     if name not in known:
         raise UsageError(f"there is no {name!r} in {kind}; {suggest(name, known)}")
@@ -183,7 +175,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"choose one of: {', '.join(known)}" if known else "it takes none"
 
 
-def build(kind: str, value: Any) -> Any:
+def build(kind: str, value: Any, plugins: Plugins = NO_PLUGINS) -> Any:
     """A part from its configuration: an instance, a bare name, or {name: ..., field: value}."""
     if isinstance(value, Component):
         return value
@@ -192,19 +184,7 @@ def build(kind: str, value: Any) -> Any:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise UsageError(f"expected a name or {{name: ..., ...}} from {kind}, got {value!r}")
     fields = {key: item for key, item in value.items() if key != "name"}
-    return find(kind, value["name"]).model_validate(fields)
-
-
-def _import_plugin(name: str) -> ModuleType:
-    package = name.split(".", 1)[0]
-    if package not in _allowed_plugins:
-        raise UsageError(
-            f"{name!r} is code outside rayal; allow it on the command line: --plugins {package}"
-        )
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UsageError(f"plugin {name!r} cannot be imported: {error}") from error
+    return find(kind, value["name"], plugins).model_validate(fields, context=plugins)
 
 
 def _only_component(module: ModuleType, kind: str) -> type[Component]:

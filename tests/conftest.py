@@ -65,6 +65,7 @@ def drawn(undrawn: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny(cache: Path, undrawn: None) -> Callable[..., Any]:
     """Builds experiments of three cycles that take seconds; keyword arguments replace fields."""
     from rayal.experiment.experiment import Experiment
+    from rayal.plugins import Plugins
 
     def build(**fields: Any) -> Experiment:
         return Experiment.model_validate(
@@ -78,7 +79,8 @@ def tiny(cache: Path, undrawn: None) -> Callable[..., Any]:
                 "compute": {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1},
                 "tracking": "none",
                 **fields,
-            }
+            },
+            context=Plugins(["faulty"]),  # of tests/support/plugins
         )
 
     return build

@@ -8,7 +8,6 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from rayal import parts
 from rayal.errors import UsageError
 from rayal.parts import (
     PACKAGES,
@@ -22,12 +21,21 @@ from rayal.parts import (
     names,
     suggest,
 )
+from rayal.plugins import Plugins
 
 PLUGIN = """
 from rayal.parts import Component
 
 class Mine(Component):
     k: int = 1
+"""
+
+NEST = """
+from typing import Annotated
+from rayal.parts import Component, Part
+
+class Nest(Component):
+    inner: Annotated[Component, Part("oracles")]
 """
 
 
@@ -40,15 +48,15 @@ class Holder(Settings):
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A user's own part in the package `my_pkg`, which is not allowed yet."""
+    """A user's own part in the package `my_pkg`."""
     package = tmp_path / "my_pkg"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "mine.py").write_text(PLUGIN)
+    (package / "nest.py").write_text(NEST)
     (package / "two.py").write_text(PLUGIN + "class Other(Component): ...\n")
     (package / "broken.py").write_text("import there_is_no_such_module\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(parts, "_allowed_plugins", set())
     yield "my_pkg"
     for name in [name for name in sys.modules if name.split(".")[0] == "my_pkg"]:
         del sys.modules[name]
@@ -99,24 +107,37 @@ def test_plugins_need_permission(plugin: str) -> None:
         build("oracles", "my_pkg.mine")
     assert "my_pkg.mine" not in sys.modules
 
-    parts.allow_plugins([plugin])
+    mine = {"name": "my_pkg.mine", "k": 2}
 
-    assert {"name": "my_pkg.mine", "k": 2} == build(
-        "oracles", {"name": "my_pkg.mine", "k": 2}
-    ).model_dump()
-    assert ("my_pkg",) == parts.allowed_plugins()
+    assert mine == build("oracles", mine, Plugins([plugin])).model_dump()
+    with pytest.raises(UsageError, match="--plugins my_pkg"):  # allowed there, not for ever
+        build("oracles", mine)
+
+
+def test_plugins_of_a_validation(plugin: str) -> None:
+    """A part inside another one, or in a list, could not be named; or a file could allow itself."""
+    mine, nest = {"name": "my_pkg.mine", "k": 2}, {"name": "my_pkg.nest", "inner": "my_pkg.mine"}
+    fields = {"oracle": nest, "many": [mine]}
+    holder = Holder.model_validate(fields, context=Plugins([plugin]))
+
+    assert (mine,) == holder.model_dump()["many"]
+    assert {"name": "my_pkg.mine", "k": 1} == holder.model_dump()["oracle"]["inner"]
+    assert holder == Holder(**dict(holder))  # what is built needs no permission
+    for wrong in ({"oracle": nest}, {"many": [mine]}):
+        with pytest.raises(ValidationError, match="--plugins my_pkg"):
+            Holder(**wrong)
 
 
 def test_plugins_that_cannot_be_used(plugin: str) -> None:
     """The message must say which of the user's modules is wrong, and how."""
-    parts.allow_plugins([plugin])
+    plugins = Plugins([plugin])
 
     with pytest.raises(UsageError, match="my_pkg.two must hold one part .*: Mine, Other"):
-        find("oracles", "my_pkg.two")
+        find("oracles", "my_pkg.two", plugins)
     with pytest.raises(UsageError, match="'my_pkg.broken' cannot be imported: .*no_such_module"):
-        find("oracles", "my_pkg.broken")
+        find("oracles", "my_pkg.broken", plugins)
     with pytest.raises(UsageError, match="'my_pkg.absent' cannot be imported"):
-        find("oracles", "my_pkg.absent")
+        find("oracles", "my_pkg.absent", plugins)
 
 
 def test_a_field_takes_and_saves_a_part() -> None:
@@ -187,7 +208,7 @@ def test_passwords_in_locations_are_refused(user: str) -> None:
     class Data(Settings):
         root: Location
 
-    with pytest.raises(ValidationError, match="holds a password"):
+    with pytest.raises(ValidationError, match="holds a secret"):
         Data(root=f"sftp://{user}@host/x")
 
     for url in ("hdfs://me@host:9000/x", "s3://bucket/a:b@c", "https://host:80/x"):

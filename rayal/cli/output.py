@@ -5,6 +5,8 @@ import sys
 import traceback
 from typing import Any
 
+from rayal.secrets import hidden
+
 
 def note(text: str) -> None:
     """A line for the user, apart from the output."""
@@ -12,7 +14,8 @@ def note(text: str) -> None:
 
 
 def visible(text: str) -> str:
-    """The text with the control characters, that a name may hold, escaped."""
+    """The text without secrets, and with the control characters, that a name may hold, escaped."""
+    text = hidden(text)
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
@@ -30,7 +33,7 @@ def print_table(renderable: Any) -> None:
 def print_json(value: Any) -> None:
     import json
 
-    print(json.dumps(value, indent=1))
+    print(hidden(json.dumps(value, indent=1)))
 
 
 class Lines(logging.Handler):

@@ -19,8 +19,9 @@ from rayal.cli.options import (
     app,
 )
 from rayal.cli.output import note, print_json, print_table, visible
-from rayal.cli.work import allow, engine
+from rayal.cli.work import allowed, engine
 from rayal.errors import UsageError
+from rayal.plugins import Plugins as Allowed
 
 if TYPE_CHECKING:
     from rayal.runs.record import Record
@@ -40,8 +41,8 @@ def run(
     from rayal.report.status import cycle_table
     from rayal.workflows import run as session
 
-    x = _experiment(config, set, plugins)
-    with session.opened(x, out, break_lock=break_lock) as opened:
+    x, named = _experiment(config, set, plugins)
+    with session.opened(x, out, break_lock=break_lock, plugins=named) as opened:
         record = opened.record
         url = record.folder.url
         note(f"{'complete already' if record.complete else 'run folder'}  {url}")
@@ -64,7 +65,7 @@ def plan(
     """What a run will do and what it costs; every problem at once."""
     from rayal.workflows import plan as plans
 
-    x = _experiment(config, set, plugins)
+    x, _ = _experiment(config, set, plugins)
     made = plans.make(x, x.dataset.open(), probe=probe)
     print_json(made.to_dict()) if json else print_table(made.to_rich())
 
@@ -90,8 +91,7 @@ def status(
         return show_jobs(runs, address, insecure, json)
     if not runs:
         raise UsageError("give run folders, or --address for the jobs of a cluster")
-    allow(plugins)
-    rows = status_rows(runs)
+    rows = status_rows(runs, allowed(plugins))
     print_json(rows) if json else print_table(status_table(rows))
 
 
@@ -116,14 +116,13 @@ def report(
     from rayal.runs.record import find_records
     from rayal.storage.folder import storage_errors
 
-    allow(plugins)
-    records = find_records(runs)
+    records = find_records(runs, allowed(plugins))
     summary = tables.summarise(records)
     match format:
         case "table":
             print_table(summary.to_rich())
         case "csv":
-            print(summary.to_csv(), end="")
+            print(summary.to_csv().replace("\r\n", "\n"), end="")  # the terminal's line ends
         case "markdown":
             print(summary.to_markdown(), end="")
         case "json":
@@ -157,9 +156,8 @@ def sync(runs: Runs, plugins: Plugins = []) -> None:  # noqa: B006
     from rayal.experiment import config
     from rayal.runs.record import find_records
 
-    allow(plugins)
-    for record in find_records(runs):
-        tracking = config.resolved(record.experiment()).tracking
+    for record in find_records(runs, allowed(plugins)):
+        tracking = config.resolved(record.experiment(), record.plugins).tracking
         tracking.sync(record)
         where = tracking.address() or "no tracker"
         print(visible(f"{record.folder.url}  in step with {where}"))
@@ -186,11 +184,11 @@ for _kind in ("strategies", "schemes", "models", "datasets"):
     _list_verb(_kind)
 
 
-def _experiment(path: Path, overrides: list[str], plugins: list[str]) -> Any:
+def _experiment(path: Path, overrides: list[str], packages: list[str]) -> tuple[Any, Allowed]:
     from rayal.experiment import config
 
-    allow(plugins)
-    return config.load(path, overrides)
+    plugins = allowed(packages)
+    return config.load(path, overrides, plugins), plugins
 
 
 def _first_line(part: type) -> str:

@@ -7,7 +7,8 @@ import typer
 
 from rayal.cli.options import Address, BreakLock, Overrides, Plugins, app
 from rayal.cli.output import note, visible
-from rayal.cli.work import allow, engine
+from rayal.cli.work import allowed, engine
+from rayal.plugins import Plugins as Allowed
 
 
 @app.command()
@@ -47,7 +48,7 @@ def score(
     from rayal.cli.console import Console
     from rayal.workflows import score as pool_scoring
 
-    allow(plugins)
+    named = allowed(plugins)
     x = settings(
         {
             "checkpoint": checkpoint,
@@ -58,8 +59,9 @@ def score(
             "model": None if model is None else written(model, "--model"),
         },
         set,
+        named,
     )
-    with pool_scoring.opened(x, out, break_lock=break_lock) as opened:
+    with pool_scoring.opened(x, out, break_lock=break_lock, plugins=named) as opened:
         note(f"{'complete already' if opened.complete else 'scores'}  {opened.scores.url}")
         with Console() as console:
             start = partial(engine, x.compute.for_engine(), address)
@@ -97,7 +99,6 @@ def select(
     from rayal.experiment import config
     from rayal.workflows import select as selecting
 
-    allow(plugins)
     options = {
         "strategy": written(strategy, "--strategy"),
         "budget": budget,
@@ -109,19 +110,19 @@ def select(
         "per_group": per_group,
         "min_distance": min_distance,
     }
-    request = config.from_options(_given(options), [], selecting.Request)
+    request = config.from_options(_given(options), [], selecting.Request, allowed(plugins))
     found = selecting.select(scores, request, beside=selecting.beside(out))
     selecting.write(found, out)
     for line in (*found.lines(), f"selection    {out}.csv  {out}.parquet"):
         print(visible(line))
 
 
-def settings(options: dict[str, Any], overrides: list[str]) -> Any:
+def settings(options: dict[str, Any], overrides: list[str], plugins: Allowed) -> Any:
     """A pool scoring from the options of the command."""
     from rayal.experiment import config
     from rayal.workflows.score.settings import PoolScoring
 
-    return config.from_options(_given(options), overrides, PoolScoring)
+    return config.from_options(_given(options), overrides, PoolScoring, plugins)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import typer
 from rayal.cli.jobs import Insecure, Server, follow, how
 from rayal.cli.options import BreakLock, Config, Out, Overrides, Plugins, app
 from rayal.cli.output import note
-from rayal.cli.work import allow
+from rayal.cli.work import allowed
 from rayal.errors import UsageError
 
 EXPERIMENT = "rayal-experiment.yaml"
@@ -55,8 +55,7 @@ def submit_run(
     from rayal.experiment import config as configs
     from rayal.workflows import run
 
-    allow(plugins)
-    x, url = configs.load(config, set), jobs.server(address)
+    x, url = configs.load(config, set, allowed(plugins)), jobs.server(address)
     words = (x.name, x.strategy.part_name(), x.scheme.part_name(), f"seed{x.seed}")
     folder = _place(run.default_folder(x) if out is None else out, url)
     work = _of_file("run", x, words, folder, _same(plugins, break_lock))
@@ -84,10 +83,10 @@ def submit_sweep(
     from rayal.experiment.sweep.settings import SweptExperiment
     from rayal.workflows import sweep
 
-    allow(plugins)
-    x, url = configs.load_as(SweptExperiment, config, set), jobs.server(address)
+    named = allowed(plugins)
+    x, url = configs.load_as(SweptExperiment, config, set, named), jobs.server(address)
     if x.sweep.search != "optuna":  # which makes them as it goes
-        trials.of_arms(x, all_arms(x.sweep))
+        trials.of_arms(x, all_arms(x.sweep), named)
     folder = _place(sweep.default_folder(x) if out is None else out, url)
     work = _of_file("sweep", x, (x.name, "sweep"), folder, _same(plugins, break_lock))
     _send(work, x.model_dump(mode="json"), url, insecure, env, working_dir, detach)
@@ -116,7 +115,6 @@ def submit_score(
     from rayal.engine import jobs
     from rayal.engine.submit import Work, job_id
 
-    allow(plugins)
     options = {
         "checkpoint": checkpoint,
         "pool": pool,
@@ -125,7 +123,7 @@ def submit_score(
         "members": member,
         "model": None if model is None else scoring.written(model, "--model"),
     }
-    x, url = scoring.settings(options, set), jobs.server(address)
+    x, url = scoring.settings(options, set, allowed(plugins)), jobs.server(address)
     folder = _place(out, url)
     fields = {**_given(x), "pool": _pool(x.pool)}
     words = ("score", *x.columns())
@@ -167,7 +165,7 @@ def _send(
     from rayal.engine import submit as submitted
 
     variables = {"PYTHONUNBUFFERED": "1", **upload.environment(env)}
-    upload.refuse_passwords({**fields, "--out": work.folder})
+    upload.refuse_secrets({**fields, "--out": work.folder})
     project = upload.files(working_dir)
     client = jobs.connect(url, insecure=insecure)
     if jobs.is_local(url):  # a head of this machine, started by this Python or another

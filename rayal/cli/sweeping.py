@@ -9,7 +9,7 @@ import typer
 
 from rayal.cli.options import Address, BreakLock, Out, Overrides, Plugins, app
 from rayal.cli.output import note, print_table, visible
-from rayal.cli.work import catch_signals
+from rayal.cli.work import allowed, catch_signals
 
 Config = Annotated[Path, typer.Argument(help="The experiment, a YAML file with a block `sweep:`.")]
 
@@ -34,8 +34,9 @@ def sweep(
     from rayal.experiment.sweep.settings import SweptExperiment
     from rayal.workflows import sweep as sweeping
 
-    x = configs.load_as(SweptExperiment, config, set, plugins)
-    with sweeping.opened(x, out, break_lock=break_lock) as opened:
+    named = allowed(plugins)
+    x = configs.load_as(SweptExperiment, config, set, named)
+    with sweeping.opened(x, out, break_lock=break_lock, plugins=named) as opened:
         url = opened.folder.url
         note(f"{'sweep' if opened.left else 'complete already'}  {url}")
         with SweepConsole(opened.total, opened.total - opened.left) as console:

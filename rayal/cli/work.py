@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rayal.plugins import Plugins
+
 INTERRUPTED = 130
 AGAIN_SECONDS = 0.5
 """Signals this close together are one: `timeout` and some launchers send each of them twice."""
@@ -36,13 +38,11 @@ def _interrupt(*_: object) -> None:
         os._exit(INTERRUPTED)
 
 
-def allow(plugins: list[str]) -> None:
-    """Accept parts of these packages, which may lie in the working directory."""
-    if plugins:
-        from rayal import parts
-
-        parts.allow_plugins(plugins)
+def allowed(packages: list[str]) -> Plugins:
+    """These packages as plugins; they may lie in the working directory."""
+    if packages:
         sys.path.append(os.getcwd())  # last: a file there never stands in for an installed package
+    return Plugins(packages)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def choose(
     chosen = picks[main]
     values = repeat(None) if chosen.scores is None else chosen.scores
     ranks = zip(count(1), chosen.ids, values, strict=False)
-    out.write("chosen.csv", csv_file.table(["rank", "id", "score"], ranks))
+    out.write("chosen.csv", csv_file.dump(["rank", "id", "score"], ranks).encode())
     return Chosen(
         ids=tuple(chosen.ids),
         cost=chosen.cost,

@@ -5,6 +5,7 @@ import stat
 
 from rayal.data.images import BadImage
 from rayal.errors import DataError
+from rayal.secrets import hidden
 from rayal.storage.folder import located
 
 STORAGES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss", "hdfs")
@@ -23,7 +24,9 @@ def checked(uri: str) -> str:
     if os.path.isabs(uri) or (protocol in STORAGES and "::" not in uri):
         return uri
     accepted = ", ".join(f"{name}://" for name in STORAGES)
-    raise DataError(f"image address {uri[:200]!r} is refused; use an absolute path or {accepted}")
+    raise DataError(
+        f"image address {hidden(uri)[:200]!r} is refused; use an absolute path or {accepted}"
+    )
 
 
 def read(uri: str) -> bytes:
@@ -41,16 +44,16 @@ def read(uri: str) -> bytes:
         _check(uri, info["type"] == "file", info["size"] or 0)
         data: bytes = fs.cat_file(path)
     except FileNotFoundError as error:
-        raise BadImage(f"missing: {uri}") from error
+        raise BadImage(f"missing: {hidden(uri)}") from error
     except BadImage:  # which is a ValueError
         raise
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
-        raise BadImage(f"unreadable: {uri}: {error}") from error
+        raise BadImage(hidden(f"unreadable: {uri}: {error}")) from error
     return data
 
 
 def _check(uri: str, regular: bool, size: int) -> None:
     if not regular:
-        raise BadImage(f"no regular file: {uri}")
+        raise BadImage(f"no regular file: {hidden(uri)}")
     if size > MAX_BYTES:
-        raise BadImage(f"{size} bytes, more than {MAX_BYTES}: {uri}")
+        raise BadImage(f"{size} bytes, more than {MAX_BYTES}: {hidden(uri)}")

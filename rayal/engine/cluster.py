@@ -22,7 +22,6 @@ from rayal.engine.shared_storage import SharedStorage
 from rayal.engine.train import TrainWorkers, packed, train_on
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
-from rayal.parts import allow_plugins, allowed_plugins
 from rayal.runs.results import FastestBatch, ScoredShard, Trained
 from rayal.storage.folder import Json
 
@@ -94,10 +93,9 @@ class RayEngine:
             num_gpus=1 if self.compute.device == "cuda" else 0,
             scheduling_strategy="SPREAD",
         )
-        plugins, device = allowed_plugins(), self.compute.device
         parts = [shards[first::workers] for first in range(workers)]
         with ray_errors("evaluation"):
-            done = ray.get([remote.remote(job, part, device, plugins) for part in parts])
+            done = ray.get([remote.remote(job, part, self.compute.device) for part in parts])
         counts = {
             shard.index: count
             for part, counted in zip(parts, done, strict=True)
@@ -118,25 +116,17 @@ class RayEngine:
         gpus = 1 if self.compute.device == "cuda" else 0
         remote = _fastest_batch.options(num_cpus=1, num_gpus=gpus)
         with ray_errors("measuring the batch size"):
-            found: FastestBatch = ray.get(
-                remote.remote(job, self.compute.device, limit, allowed_plugins())
-            )
+            found: FastestBatch = ray.get(remote.remote(job, self.compute.device, limit))
         return found
 
 
 @ray.remote
-def _evaluate(
-    job: EvaluateJob, shards: Sequence[Shard], device: str, plugins: tuple[str, ...]
-) -> list[Counts]:
-    allow_plugins(plugins)
+def _evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Counts]:
     return evaluate(job, shards, device)
 
 
 @ray.remote
-def _fastest_batch(
-    job: ScoreJob, device: str, limit: int, plugins: tuple[str, ...]
-) -> FastestBatch:
-    allow_plugins(plugins)
+def _fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
     return fastest_batch(job, device, limit)
 
 

@@ -14,6 +14,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from rayal.errors import ClusterError, RayalError, UsageError
+from rayal.secrets import hidden
 
 ADDRESS = "RAY_API_SERVER_ADDRESS"
 """The variable that Ray's own commands take the address from, too."""
@@ -39,9 +40,9 @@ def server(address: str | None) -> str:
     """
     text = address or os.environ.get(ADDRESS) or DEFAULT
     url = urlsplit(text if "://" in text else f"http://{text}")
-    if "@" in url.netloc:
+    if hidden(url.geturl()) != url.geturl():
         raise UsageError(
-            "--address holds a user or a password; a cluster asks for a token, which is in a file"
+            "--address holds a user or a secret; a cluster asks for a token, which is in a file"
             " that RAY_AUTH_TOKEN_PATH names"
         )
     try:

@@ -21,7 +21,6 @@ from rayal.cycle.scorer import Scorer, read
 from rayal.data.pool import Decoded, Images, Shard
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.experiment.experiment import Compute
-from rayal.parts import allow_plugins, allowed_plugins
 from rayal.runs.results import ScoredShard
 from rayal.storage.folder import Json
 
@@ -53,7 +52,7 @@ def score_on_ray(
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         results = shards.map_batches(
             _ScoreActor,
-            fn_constructor_args=(job, compute.device, allowed_plugins()),
+            fn_constructor_args=(job, compute.device),
             batch_size=1,
             batch_format="pyarrow",
             compute=pool,
@@ -129,8 +128,7 @@ def _unpacked(packed: pa.StructScalar) -> Decoded:
 class _ScoreActor:
     """Holds the job's models; scores one shard a call."""
 
-    def __init__(self, job: ScoreJob, device: str, plugins: tuple[str, ...]) -> None:
-        allow_plugins(plugins)
+    def __init__(self, job: ScoreJob, device: str) -> None:
         self.job, self.device = job, device
         self.scorer: Scorer | None = None
 

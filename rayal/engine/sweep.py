@@ -25,7 +25,6 @@ from rayal.experiment.experiment import Compute
 from rayal.experiment.sweep.settings import Sweep
 from rayal.experiment.sweep.space import Place, arms, joined, split
 from rayal.experiment.sweep.trials import Assignment
-from rayal.parts import allow_plugins, allowed_plugins
 from rayal.randomness import derive
 from rayal.storage.folder import Json
 
@@ -68,7 +67,7 @@ class Trials:
         self.sweep, self.ended = sweep, ended
         self.place = placement(compute, cores, sweep.cpus, sweep.gpus)
         engine = partial(_engine, compute, cores)
-        self.work = partial(_work, work, engine, allowed_plugins())
+        self.work = partial(_work, work, engine)
 
     def run(self, todo: Sequence[Assignment]) -> None:
         """These trials, some at a time, in this order."""
@@ -149,12 +148,9 @@ def _trial(
         tune.report({CYCLE: 0, OBJECTIVE: float("nan"), ERROR: error})
 
 
-def _work(
-    work: Work, engine: StartEngine, plugins: Sequence[str], trial: Assignment, report: Report
-) -> Json | None:
+def _work(work: Work, engine: StartEngine, trial: Assignment, report: Report) -> Json | None:
     """Runs a trial; returns its error, if any, described."""
     try:
-        allow_plugins(plugins)
         work(trial, engine, report)
     except Exception as error:
         return described(error)

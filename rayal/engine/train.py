@@ -29,7 +29,7 @@ from rayal.cycle.train import Place, TrainJob, train
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
-from rayal.parts import Component, allow_plugins, allowed_plugins
+from rayal.parts import Component
 from rayal.runs.results import Trained
 from rayal.storage.folder import Json
 
@@ -46,7 +46,7 @@ class Order(NamedTuple):
 
     number: int
     payload: bytes
-    """The pickled TrainJob and plugins: only the workers import what it needs."""
+    """The pickled TrainJob: only the workers import what it needs."""
 
 
 class TrainWorkers:
@@ -156,7 +156,7 @@ def train_on(
 def packed(job: TrainJob) -> bytes:
     """The payload of an order. Raises UsageError for a part that cannot travel."""
     try:
-        payload: bytes = cloudpickle.dumps((job, allowed_plugins()))
+        payload: bytes = cloudpickle.dumps(job)
     except (TypeError, pickle.PicklingError) as error:
         raise UsageError(
             f"{_stuck(job.experiment)} cannot be sent to workers: {error}; make it where it is"
@@ -256,9 +256,7 @@ def _work(config: dict[str, Any]) -> None:
 
 def _train(order: Order, place: Place) -> Json:
     try:
-        job, plugins = cloudpickle.loads(order.payload)
-        allow_plugins(plugins)
-        trained = train(job, place)
+        trained = train(cloudpickle.loads(order.payload), place)
         return {} if trained is None else trained.to_json()
     except Exception as error:
         return described(error)

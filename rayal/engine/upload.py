@@ -11,11 +11,13 @@ import subprocess
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
+from pathspec import GitIgnoreSpec
+
 import rayal
+from rayal import secrets
 from rayal.errors import UsageError
 from rayal.storage.folder import storage_errors
 
@@ -25,32 +27,55 @@ MAX_BYTES = 100 * 2**20  # Ray's job server refuses larger requests, after all h
 MAX_FILES = 20_000  # more is a home folder, or a data set of many images
 LARGEST = 5  # entries that a message names
 
-ANYWHERE = (
-    *(
-        ".git",
-        ".hg",
-        ".svn",
-        ".venv",
-        "venv",
-        "node_modules",
-        "__pycache__",
-        "*.pyc",
-        ".*_cache",
-        ".cache",
-    ),
-    *("mlruns", "mlflow.db*", "wandb", ".ipynb_checkpoints", "*.egg-info"),
-    *("*.safetensors", "*.pt", "*.pth", "*.ckpt", "*.npy", "*.npz", "*.parquet"),
-    *(".env", ".env.*", ".netrc", ".ssh", ".aws", ".kube", "auth_token", "*.pem", "*.key"),
-    *("id_rsa*", "id_ed25519*", ".git-credentials", ".pypirc", "*credentials.json"),
-)
-"""Files and folders that never travel, wherever they are: history, environments, caches, results,
-weights and data, and where secrets are usually kept."""
-AT_THE_TOP = ("data", "runs", "report")
-"""The same, but only at the top: further down such a name is more likely a module."""
+STAYS = """
+.git
+.hg
+.svn
+.venv
+venv
+node_modules
+__pycache__
+*.pyc
+.*_cache
+.cache
 
-PASSWORD = re.compile(r"://[^/\s:]*:[^/\s]*@")
-SECRET = re.compile(r"(TOKEN|PASSWORD|PASSWD|SECRET|KEY|CREDENTIAL)S?(_|$)", re.IGNORECASE)
-"""In the name of a variable. `TOKENIZERS_PARALLELISM` is none, and a path to a secret is none."""
+mlruns
+mlflow.db*
+wandb
+.ipynb_checkpoints
+*.egg-info
+
+*.safetensors
+*.pt
+*.pth
+*.ckpt
+*.npy
+*.npz
+*.parquet
+
+.env
+.env.*
+.netrc
+.ssh
+.aws
+.kube
+auth_token
+*.pem
+*.key
+id_rsa*
+id_ed25519*
+.git-credentials
+.pypirc
+*credentials.json
+
+/data
+/runs
+/report
+"""
+"""What never travels, as a .gitignore would say it: history, environments, caches, results, weights
+and data, and where secrets are usually kept. The last ones only at the top: further down such a
+name is more likely a module."""
+_SPEC = GitIgnoreSpec.from_lines(STAYS.splitlines())
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -106,21 +131,21 @@ def environment(assignments: Sequence[str]) -> dict[str, str]:
         name, equals, value = assignment.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
             problems.append(f"--env {name}: expected NAME=value")
-        elif SECRET.search(name) and not name.upper().endswith(("_PATH", "_FILE")):
+        elif secrets.named(name):
             problems.append(f"--env {name}: {_way_out('looks like a secret')}")
-        elif PASSWORD.search(value):
-            problems.append(f"--env {name}: {_way_out('holds a password')}")
+        elif secrets.holds(value):
+            problems.append(f"--env {name}: {_way_out('holds a secret')}")
         variables[name] = value
     if problems:
         raise UsageError.of(problems, where="--env")
     return variables
 
 
-def refuse_passwords(fields: Mapping[str, Any]) -> None:
-    """Raises UsageError with the keys of all addresses that hold a password."""
-    held = [key for key, value in leaves(fields) if PASSWORD.search(str(value))]
+def refuse_secrets(fields: Mapping[str, Any]) -> None:
+    """Raises UsageError with the keys of all texts that hold a secret."""
+    held = [key for key, value in leaves(fields) if secrets.holds(str(value))]
     if held:
-        problems = [f"{key}: {_way_out('holds a password')}" for key in held]
+        problems = [f"{key}: {_way_out('holds a secret')}" for key in held]
         raise UsageError.of(problems, where="what would be sent")
 
 
@@ -166,8 +191,7 @@ def _below(folder: Path, at: str = "") -> Iterator[str]:
 
 
 def _stays(name: str) -> bool:
-    parts = name.split("/")
-    return any(map(_ANYWHERE.fullmatch, parts)) or bool(_AT_THE_TOP.fullmatch(parts[0]))
+    return _SPEC.match_file(name)
 
 
 def _refuse_large(folder: Path, found: Mapping[str, Path]) -> None:
@@ -194,10 +218,3 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name)  # of 1980, whenever it is packed
     entry.compress_type = zipfile.ZIP_DEFLATED
     return entry
-
-
-def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(translate, patterns)))
-
-
-_ANYWHERE, _AT_THE_TOP = _any_of(ANYWHERE), _any_of(AT_THE_TOP)

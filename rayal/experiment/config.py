@@ -15,7 +15,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from rayal.errors import UsageError
-from rayal.parts import Part, allow_plugins, find, names, suggest
+from rayal.parts import Part, find, names, suggest
+from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.secrets import hidden
 from rayal.storage import yaml_file
 from rayal.storage.yaml_file import Key, Node, Origin
 
@@ -28,12 +30,11 @@ CONSEQUENCE = "default_factory_not_called"  # a default that depends on a field 
 
 
 def load(
-    path: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str] = ()
+    path: str | Path, overrides: Iterable[str] = (), plugins: Plugins = NO_PLUGINS
 ) -> "Experiment":
     """The experiment in a file, changed by `a.b=value` overrides; of one key, the last wins.
 
-    `plugins` are packages whose parts may be named. Raises UsageError with all problems, each with
-    its place, key, value and what is allowed.
+    Raises UsageError with all problems, each with its place, key, value and what is allowed.
     """
     from rayal.experiment.experiment import Experiment
 
@@ -41,17 +42,24 @@ def load(
 
 
 def load_as(
-    model: type[M], path: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str] = ()
+    model: type[M],
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    plugins: Plugins = NO_PLUGINS,
 ) -> M:
     """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
-    allow_plugins(plugins)
     node = yaml_file.read(path, on=_default_parts(model))
     for assignment in overrides:
         node = yaml_file.override(node, assignment)
-    return _validated(node, model)
+    return _validated(node, model, plugins)
 
 
-def from_options(options: Mapping[str, Any], overrides: Iterable[str], model: type[M]) -> M:
+def from_options(
+    options: Mapping[str, Any],
+    overrides: Iterable[str],
+    model: type[M],
+    plugins: Plugins = NO_PLUGINS,
+) -> M:
     """Settings from the options of a command, changed by `a.b=value` overrides; errors as `load`'s.
 
     A value may be a `Node`, where it was written as YAML.
@@ -64,7 +72,7 @@ def from_options(options: Mapping[str, Any], overrides: Iterable[str], model: ty
     node = Node(fields, origin)
     for assignment in overrides:
         node = yaml_file.override(node, assignment)
-    return _validated(node, model)
+    return _validated(node, model, plugins)
 
 
 def dump(experiment: "Experiment") -> str:
@@ -72,30 +80,35 @@ def dump(experiment: "Experiment") -> str:
     return yaml_file.dump(experiment.model_dump(mode="json"))
 
 
-def resolved(fields: Mapping[str, Any]) -> "Experiment":
+def resolved(fields: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> "Experiment":
     """The experiment that `dump` described, as a run folder recorded it."""
     from rayal.experiment.experiment import Experiment
 
     text = yaml_file.dump(dict(fields))
-    return _validated(yaml_file.parse(text, "experiment.yaml", Path.cwd()), Experiment)
+    return _validated(yaml_file.parse(text, "experiment.yaml", Path.cwd()), Experiment, plugins)
 
 
-def changed(fields: Mapping[str, Any], over: Mapping[str, Any], source: str) -> "Experiment":
+def changed(
+    fields: Mapping[str, Any],
+    over: Mapping[str, Any],
+    source: str,
+    plugins: Plugins = NO_PLUGINS,
+) -> "Experiment":
     """The experiment with these fields and `over` merged on top as in a file; `source` names both
     in messages."""
     from rayal.experiment.experiment import Experiment
 
     node = yaml_file.merge(yaml_file.given(fields, source), yaml_file.given(over, source))
-    return _validated(node, Experiment)
+    return _validated(node, Experiment, plugins)
 
 
-def _validated(node: Node, model: type[M]) -> M:
+def _validated(node: Node, model: type[M], plugins: Plugins) -> M:
     try:
-        return model.model_validate(node.plain())
+        return model.model_validate(node.plain(), context=plugins)
     except ValidationError as error:
         details = [item for item in error.errors() if item["type"] != CONSEQUENCE]
         details.sort(key=lambda item: node.at(item["loc"]).origin[:2])
-        problems = [_describe(item, node, model) for item in details]
+        problems = [_describe(item, node, model, plugins) for item in details]
         raise UsageError.of(problems, where=node.origin.source) from error
 
 
@@ -112,23 +125,23 @@ def _default_parts(model: type[BaseModel]) -> Node:
     )
 
 
-def _describe(error: ErrorDetails, node: Node, model: type[BaseModel]) -> str:
+def _describe(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Plugins) -> str:
     """One problem: where it is written, its key, and what to do."""
     keys = error["loc"]
-    advice = _advice(error, node, model)
+    advice = _advice(error, node, model, plugins)
     return ": ".join([str(node.at(keys).origin), *filter(None, [".".join(map(str, keys))]), advice])
 
 
-def _advice(error: ErrorDetails, node: Node, model: type[BaseModel]) -> str:
+def _advice(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Plugins) -> str:
     *parents, key = error["loc"] or ("",)
     match error["type"]:
         case "extra_forbidden" if error["loc"] == ("sweep",):
             return "is for `rayal sweep` and `rayal submit sweep` only"
         case "extra_forbidden":
-            known = _model_at(parents, node, model).model_fields
+            known = _model_at(parents, node, model, plugins).model_fields
             return f"there is no such key; {suggest(str(key), known)}"
         case "missing" if isinstance(key, str):
-            held = _held(_model_at(parents, node, model).model_fields[key])
+            held = _held(_model_at(parents, node, model, plugins).model_fields[key])
             choices = (
                 f"; choose one of: {', '.join(names(held.kind))}" if isinstance(held, Part) else ""
             )
@@ -139,17 +152,19 @@ def _advice(error: ErrorDetails, node: Node, model: type[BaseModel]) -> str:
             return error["msg"]
     value = json.dumps(error["input"], ensure_ascii=False, default=repr)
     _, should, rule = error["msg"].partition("should ")  # "Input should be greater than 0"
-    return f"{should}{rule or error['msg']}, got {value:.80}"
+    return f"{should}{rule or error['msg']}, got {hidden(value):.80}"
 
 
-def _model_at(keys: Sequence[Key], node: Node, model: type[BaseModel]) -> type[BaseModel]:
+def _model_at(
+    keys: Sequence[Key], node: Node, model: type[BaseModel], plugins: Plugins
+) -> type[BaseModel]:
     """The model that the mapping under these keys is read with."""
     held: Part | type[BaseModel] | None = None
     for key in keys:
         node = node.at([key])
         held = _held(model.model_fields[key]) if isinstance(key, str) else held
         if isinstance(held, Part) and isinstance(node.value, dict):
-            model = find(held.kind, str(node.value["name"].value))
+            model = find(held.kind, str(node.value["name"].value), plugins)
         elif isinstance(held, type):
             model = held
     return model

@@ -13,6 +13,7 @@ from rayal.errors import UsageError
 from rayal.models.base import Model, Precision
 from rayal.models.build import build
 from rayal.parts import Part
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage.folder import Folder, located, storage_errors
 
 METADATA = "rayal"
@@ -51,7 +52,7 @@ class ModelCard(BaseModel):
         )
 
     @classmethod
-    def read(cls, folder: Folder, name: str) -> "ModelCard | None":
+    def read(cls, folder: Folder, name: str, plugins: Plugins = NO_PLUGINS) -> "ModelCard | None":
         """As `parse`, of a file whose weights are left where they are; raises StorageError where
         there is no such file."""
         place = f"{folder.url}/{name}"
@@ -59,10 +60,10 @@ class ModelCard(BaseModel):
             files, path = located(place)
             size = int.from_bytes(files.cat_file(path, 0, SIZE), "little")
             head = files.cat_file(path, 0, SIZE + min(size, MOST))
-        return cls.parse(head, place)
+        return cls.parse(head, place, plugins)
 
     @classmethod
-    def parse(cls, data: bytes, source: str) -> "ModelCard | None":
+    def parse(cls, data: bytes, source: str, plugins: Plugins = NO_PLUGINS) -> "ModelCard | None":
         """The card in the bytes of a safetensors file; None in a file that is not rayal's.
 
         Raises UsageError, with the `source`, for a card that this rayal does not understand.
@@ -76,7 +77,7 @@ class ModelCard(BaseModel):
         if text is None:
             return None
         try:
-            return cls.model_validate_json(text)
+            return cls.model_validate_json(text, context=plugins)
         except ValidationError as error:
             raise UsageError(
                 f"{source} was written by another rayal, whose model this one cannot read: {error}"

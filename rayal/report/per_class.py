@@ -74,7 +74,7 @@ def files(records: Iterable[Record]) -> dict[str, bytes]:
     made = {}
     for metric, each in found.items():
         made[f"{metric}.png"] = encoded(draw(each), "png")
-        made[f"{metric}.csv"] = table(each)
+        made[f"{metric}.csv"] = table(each).encode()
     return made
 
 
@@ -117,13 +117,13 @@ def _classes(record: Record) -> tuple[str, ...] | None:
         return None
     try:
         folder = stage_folder(record.folder, 0, "train")
-        card = ModelCard.read(folder, trained.weights.name)
+        card = ModelCard.read(folder, trained.weights.name, record.plugins)
     except StorageError:
         return None
     return None if card is None else card.classes
 
 
-def table(grids: Iterable[Grid]) -> bytes:
+def table(grids: Iterable[Grid]) -> str:
     """A row for each run, cycle and class, as CSV; a value that is not defined is left empty."""
     header = ["run", "name", "dataset", "strategy", "scheme", "seed"]
     header += ["cycle", "labels", "cost", "class"]
@@ -144,7 +144,7 @@ def table(grids: Iterable[Grid]) -> bytes:
             for number, name in enumerate(grid.classes):
                 value = float(grid.values[number, at])
                 rows.append([*when, name, value if math.isfinite(value) else None])
-    return csv_file.table([*header, metric], rows)
+    return csv_file.dump([*header, metric], rows)
 
 
 def draw(grids: Sequence[Grid]) -> Figure:

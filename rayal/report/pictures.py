@@ -50,7 +50,7 @@ def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
     Raises DataError where the dataset is not the run's.
     """
     yield from per_class.files([record]).items()
-    x = config.resolved(record.experiment())
+    x = config.resolved(record.experiment(), record.plugins)
     if not x.task.dense:
         logger.warning(
             "%s: task %s has no prediction per pixel to draw; only its results per class are drawn",

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, Self
 
 from rayal.errors import UsageError
 from rayal.labeling.budget import Budget
-from rayal.parts import find
 from rayal.report.statistics import Interval, PairedTest, aulc, holm, interval, paired_test
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen
@@ -67,17 +66,16 @@ class Run:
     def read(cls, record: Record) -> Self:
         """The run in a folder, also while it is still going or after it crashed."""
         x = record.experiment()
-        task: Any = find("tasks", x["task"]["name"])
         clicks = x.get("budget", {}).get("unit") == "clicks"
         spent = partial(_clicks, record, Budget(**x["budget"])) if clicks else itemgetter("labels")
-        points = {spent(row): row.get(task.headline, math.nan) for row in record.cycles()}
+        points = {spent(row): row.get(record.headline, math.nan) for row in record.cycles()}
         return cls(
             name=_plain(x["name"]),
             dataset=_plain(x["dataset"]["name"]),
             strategy=_plain(x["strategy"]["name"]),
             scheme=_plain(x["scheme"]["name"]),
             seed=x["seed"],
-            metric=task.headline,
+            metric=record.headline,
             points={at: y if math.isfinite(y) else math.nan for at, y in points.items()},
             complete=record.complete,
             url=record.folder.url,

@@ -6,16 +6,17 @@ from typing import Any
 from rich.table import Table
 
 from rayal.errors import UsageError
-from rayal.parts import find
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.pass_record import PassRecord
 from rayal.runs.record import Record
+from rayal.secrets import hidden
 from rayal.storage.folder import Folder
 
 STALE_SECONDS = 60.0
 """A driver refreshes its lock every few seconds; silent for this long, it is dead or paused."""
 
 
-def status_rows(places: Iterable[str]) -> list[dict[str, Any]]:
+def status_rows(places: Iterable[str], plugins: Plugins = NO_PLUGINS) -> list[dict[str, Any]]:
     """A row for each run at or below these places (folder, state, cycle, stage, labels, headline
     metric), and for each pass of `rayal score` (folder, state, images).
 
@@ -24,7 +25,7 @@ def status_rows(places: Iterable[str]) -> list[dict[str, Any]]:
     rows = []
     for place in places:
         folder = Folder(place)
-        inside = [_row(record) for record in Record.below(folder)]
+        inside = [_row(record) for record in Record.below(folder, plugins)]
         inside += [_pass_row(record) for record in PassRecord.below(folder)]
         if not inside:
             raise UsageError(
@@ -41,7 +42,7 @@ def status_table(rows: Iterable[dict[str, Any]]) -> Table:
     for column in ("run", "state", "cycle", "stage", "labels", "metric"):
         table.add_column(column, justify="right" if column in ("cycle", "labels") else "left")
     for row in rows:
-        run = row["run"] if row["run"].isprintable() else repr(row["run"])
+        run = hidden(row["run"] if row["run"].isprintable() else repr(row["run"]))
         silence = row["silent_seconds"]
         state = row["state"] if silence is None else f"{row['state']}, silent for {silence:.0f} s"
         table.add_row(run, state, *(_of_pass(row) if "images" in row else _of_run(row)))
@@ -89,8 +90,7 @@ def _row(record: Record) -> dict[str, Any]:
     if now is not None:
         row |= {"cycle": now[0], "stage": now[1]}
     if cycles:
-        headline = find("tasks", record.experiment()["task"]["name"]).headline
-        row |= {"metric": headline, "value": cycles[-1][headline]}
+        row |= {"metric": record.headline, "value": cycles[-1][record.headline]}
     return row
 
 

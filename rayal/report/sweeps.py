@@ -1,15 +1,13 @@
 """What a sweep found: a row per trial, and its arms from best to worst."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rayal.parts import find
 from rayal.report.runs import Arm, Group, Run, varied
 from rayal.report.statistics import Interval, aulc, interval
 from rayal.runs.record import Record
+from rayal.storage import csv_file
 
 PARTS = ("strategy", "scheme")
 ABSENT = "–"
@@ -53,37 +51,18 @@ def objective_so_far(points: Mapping[int, float], objective: str) -> float:
     return values[-1] if objective == "final" or len(labels) < 2 else aulc(labels, values)
 
 
-def headline(record: Record) -> str:
-    """The metric of a run's task."""
-    task: Any = find("tasks", record.experiment()["task"]["name"])
-    name: str = task.headline
-    return name
-
-
 def to_csv(records: Sequence[Record], objective: str) -> str:
     """A row per trial: folder, strategy, scheme, what is varied, seed, state, labels, metric,
     objective, seconds of all stages."""
     trials = [(record, Run.read(record)) for record in records]
     varied_keys = keys([run for _, run in trials])
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "folder",
-            *varied_keys,
-            "seed",
-            "complete",
-            "labels",
-            "metric",
-            "value",
-            objective,
-            "seconds",
-        ]
-    )
+    header = ["folder", *varied_keys, "seed", "complete"]
+    header += ["labels", "metric", "value", objective, "seconds"]
+    rows = list[list[Any]]()
     for record, run in trials:
         points = {at: run.points[at] for at in run.measured}
         last = max(points, default=None)
-        writer.writerow(
+        rows.append(
             [
                 run.url,
                 *(setting(run, key) for key in varied_keys),
@@ -96,7 +75,7 @@ def to_csv(records: Sequence[Record], objective: str) -> str:
                 round(_seconds(record), 1),
             ]
         )
-    return text.getvalue()
+    return csv_file.dump(header, rows)
 
 
 def keys(runs: Sequence[Run]) -> list[str]:

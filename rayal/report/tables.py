@@ -4,8 +4,6 @@
 for a terminal, as Markdown, CSV and JSON.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import numpy as np
 from rayal.report.runs import BASELINE, Arm, Group, Run, group
 from rayal.report.statistics import Interval, interval
 from rayal.runs.record import Record
+from rayal.storage import csv_file
 
 RATES = frozenset({"accuracy", "miou"})
 """Metrics in [0, 1] that people read in percent; files keep the fraction."""
@@ -83,18 +82,16 @@ class Summary:
 
     def to_csv(self) -> str:
         """One row per arm and label count, unrounded; mean is empty where seeds are missing."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         header = "name dataset metric strategy scheme settings labels n mean half_interval"
-        writer.writerow(header.split())
+        rows = list[list[Any]]()
         for g in self.groups:
             for arm in g.arms:
                 for at in arm.labels:
                     point = arm.at(at)
                     mean, half = (point.mean, point.half) if point else (None, None)
                     key = (g.name, g.dataset, g.metric, arm.strategy, arm.scheme, arm.settings)
-                    writer.writerow([*key, at, len(arm.values(at)), mean, half])
-        return text.getvalue()
+                    rows.append([*key, at, len(arm.values(at)), mean, half])
+        return csv_file.dump(header.split(), rows)
 
     def to_json(self) -> str:
         """Everything, unrounded, the area of every run included."""

@@ -1,11 +1,10 @@
 """The files of a run folder that are for people: rewritten from the finished stages, never read."""
 
-import csv
-import io
 import json
 
 from rayal.report.curves import draw_run
 from rayal.runs.record import Record
+from rayal.storage import csv_file
 
 
 def write_views(record: Record) -> None:
@@ -13,9 +12,5 @@ def write_views(record: Record) -> None:
     rows = record.cycles()
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     record.folder.write("metrics.jsonl", lines.encode())
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    record.folder.write("curve.csv", text.getvalue().encode())
+    record.folder.write("curve.csv", csv_file.dump_records(rows).encode())
     record.folder.write("curve.png", draw_run(record))

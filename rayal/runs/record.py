@@ -9,6 +9,8 @@ import yaml
 
 from rayal.errors import StorageError, UsageError
 from rayal.labeling.budget import Budget
+from rayal.parts import find
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.ledger import INITIAL, STAGES, S, read_labels, stage_folder
 from rayal.runs.results import Chosen, Evaluated, Initial, checked_result
 from rayal.storage.folder import Folder, Json
@@ -16,14 +18,14 @@ from rayal.storage.journal import read_done
 from rayal.storage.lock import silence
 
 
-def find_records(places: Iterable[str]) -> list["Record"]:
+def find_records(places: Iterable[str], plugins: Plugins = NO_PLUGINS) -> list["Record"]:
     """The runs at these places: each a run folder, or a folder with run folders below it.
 
     Raises UsageError for a place without a run.
     """
     found = []
     for place in places:
-        inside = list(Record.below(Folder(place)))
+        inside = list(Record.below(Folder(place), plugins))
         if not inside:
             raise UsageError(f"{place}: no run folder is there or below; a run holds a run.json")
         found += inside
@@ -36,22 +38,22 @@ class Record:
     Every method may raise StorageError, where a file cannot be read or is damaged.
     """
 
-    def __init__(self, folder: Folder) -> None:
-        """Raises UsageError where there is no run."""
+    def __init__(self, folder: Folder, plugins: Plugins = NO_PLUGINS) -> None:
+        """Its parts may be of these plugins. Raises UsageError where there is no run."""
         if not folder.exists("run.json"):
             raise UsageError(f"{folder.url} is not a run folder: it holds no run.json")
-        self.folder = folder
+        self.folder, self.plugins = folder, plugins
         self._done: dict[tuple[int, str], Json] = {}  # a finished stage never changes
 
     @classmethod
-    def below(cls, folder: Folder) -> Iterator["Record"]:
+    def below(cls, folder: Folder, plugins: Plugins = NO_PLUGINS) -> Iterator["Record"]:
         """The runs in this folder or in folders in it."""
         if folder.exists("run.json"):
             if folder.exists("experiment.yaml"):  # else it began this moment: nothing to tell yet
-                yield cls(folder)
+                yield cls(folder, plugins)
             return
         for name in folder.folders():
-            yield from cls.below(folder / name)
+            yield from cls.below(folder / name, plugins)
 
     @cached_property
     def run_id(self) -> str:
@@ -67,6 +69,13 @@ class Record:
                 f"{self.folder.url}/experiment.yaml is damaged ({error}); restore it from a copy"
             ) from error
         return experiment
+
+    @cached_property
+    def headline(self) -> str:
+        """The metric that its task is judged by."""
+        task: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
+        name: str = task.headline
+        return name
 
     def result(self, cycle: int, kind: type[S]) -> S | None:
         """The result of a stage; None while it is not finished."""

@@ -7,7 +7,6 @@ process is killed.
 """
 
 import errno
-import fcntl
 import logging
 import os
 import socket
@@ -15,9 +14,12 @@ import threading
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import IO
+from pathlib import Path
+
+from filelock import BaseFileLock, Timeout
 
 from rayal.errors import LockedError, StorageError
+from rayal.storage.file_lock import file_lock
 from rayal.storage.folder import Folder, Json, storage_errors, suggesting
 
 FILE = "lock.json"
@@ -60,7 +62,7 @@ class Lock:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._me: Json = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid()}
-        self._handle: IO[bytes] | None = None
+        self._flock: BaseFileLock | None = None
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="rayal-heartbeat", daemon=True)
 
@@ -71,16 +73,16 @@ class Lock:
         """
         try:
             if self._folder.local is not None:
-                self._flock(break_lock)
+                self._take_flock(break_lock)
             holder = self._holder()
             if not (break_lock or self._has_ended(holder)):
                 raise self._refusal(holder)
             self._claim(holder)
-            if break_lock or self._handle is None:  # without flock the last one to claim wins
+            if break_lock or self._flock is None:  # without flock the last one to claim wins
                 time.sleep(SETTLE)
                 self.check()
         except BaseException:
-            self._unflock()
+            self._drop_flock()
             raise
         self._heart.start()
 
@@ -106,30 +108,30 @@ class Lock:
         except (LockedError, StorageError) as error:  # never hides the error that ends the run
             logger.warning("lock not released: %s", error)
         finally:
-            self._unflock()
+            self._drop_flock()
 
-    def _flock(self, break_lock: bool) -> None:
+    def _take_flock(self, break_lock: bool) -> None:
         self._folder.make()
         if break_lock:
             self._folder.write("lock", b"")  # a new file; the old one keeps its lock, but no name
         with storage_errors(f"{self._folder.url}/lock"):
-            self._handle = open(f"{self._folder.local}/lock", "ab")
+            flock = file_lock(Path(f"{self._folder.local}/lock"))
             try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock.acquire(blocking=False)
+                self._flock = flock
                 return
-            except BlockingIOError:
+            except Timeout:
                 time.sleep(SETTLE)
             except OSError as error:
                 if error.errno not in NO_FLOCK:
                     raise
-                self._unflock()
                 return
         raise self._refusal(self._holder())
 
-    def _unflock(self) -> None:
-        if self._handle is not None:
-            self._handle.close()
-            self._handle = None
+    def _drop_flock(self) -> None:
+        if self._flock is not None:
+            self._flock.release()
+            self._flock = None
 
     def _holder(self) -> Json | None:
         """Whoever claimed the folder last, if anyone ever did."""
@@ -160,7 +162,7 @@ class Lock:
             return True
         if holder["host"] != self._me["host"]:
             return False  # whether a process of another machine lives cannot be seen from here
-        return self._handle is not None or (_is_stale(holder) and _is_gone(holder["pid"]))
+        return self._flock is not None or (_is_stale(holder) and _is_gone(holder["pid"]))
 
     def _refusal(self, holder: Json | None) -> LockedError:
         way_out = "wait until it ends, or stop it"

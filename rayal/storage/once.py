@@ -1,6 +1,5 @@
 """A folder made once: by one process at a time, whole or absent whatever kills it."""
 
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,20 +9,8 @@ from tempfile import TemporaryDirectory
 from fsspec.core import url_to_fs
 
 from rayal.errors import StorageError
+from rayal.storage.file_lock import alone
 from rayal.storage.folder import TEMPORARY, Folder
-
-
-@contextmanager
-def alone(workplace: Path, name: str) -> Iterator[None]:
-    """Wait until no other process is in here under this name; a killed one lets go at once."""
-    try:
-        workplace.mkdir(parents=True, exist_ok=True)
-        handle = open(workplace / f".lock-{name}", "w")
-    except OSError as error:
-        raise StorageError(f"{workplace} cannot be written: {error}; choose another") from error
-    with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def build_once(folder: Folder, last: str, write: Callable[[Path], object], workplace: Path) -> None:
@@ -35,7 +22,7 @@ def build_once(folder: Folder, last: str, write: Callable[[Path], object], workp
     if folder.exists(last):
         return
     name = folder.url.rsplit("/", 1)[-1]
-    with alone(workplace, name):
+    with alone(workplace / f".lock-{name}"):
         if folder.exists(last):  # made by another process meanwhile
             return
         try:

@@ -12,6 +12,7 @@ from rayal.cycle.loop import run
 from rayal.data.store import Store
 from rayal.experiment import config
 from rayal.experiment.experiment import Compute, Experiment
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.views import write_views
 from rayal.runs.events import Event, Observer, Observers
 from rayal.runs.ledger import Ledger, PoolState
@@ -33,7 +34,11 @@ def default_folder(x: Experiment) -> str:
 
 @contextmanager
 def opened(
-    x: Experiment, out: str | None = None, *, break_lock: bool = False
+    x: Experiment,
+    out: str | None = None,
+    *,
+    break_lock: bool = False,
+    plugins: Plugins = NO_PLUGINS,
 ) -> Iterator["Session"]:
     """The experiment's run in folder `out`, new or continued, locked while the block lasts.
 
@@ -49,15 +54,14 @@ def opened(
     with Ledger(folder, identity, break_lock=break_lock) as ledger:
         folder.write("experiment.yaml", config.dump(x).encode())
         folder.write_json("environment.json", environment())
-        yield Session(x, store, ledger)
+        yield Session(x, store, Record(folder, plugins), ledger)
 
 
 class Session:
     """A run that this process may write."""
 
-    def __init__(self, x: Experiment, store: Store, ledger: Ledger) -> None:
-        self.x, self.store, self.ledger = x, store, ledger
-        self.record = Record(ledger.folder)
+    def __init__(self, x: Experiment, store: Store, record: Record, ledger: Ledger) -> None:
+        self.x, self.store, self.record, self.ledger = x, store, record, ledger
 
     def run(
         self,

@@ -22,6 +22,7 @@ from rayal.experiment import config
 from rayal.experiment.sweep import trials
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment, Trial
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report import curves, parallel, sweeps, tables
 from rayal.report.sweeps import Ranked, objective_so_far
 from rayal.report.tables import Summary
@@ -46,13 +47,17 @@ def default_folder(x: SweptExperiment) -> str:
 
 @contextmanager
 def opened(
-    x: SweptExperiment, out: str | None = None, *, break_lock: bool = False
+    x: SweptExperiment,
+    out: str | None = None,
+    *,
+    break_lock: bool = False,
+    plugins: Plugins = NO_PLUGINS,
 ) -> Iterator["Sweeping"]:
     """The sweep in folder `out`, new or continued, locked while the block lasts.
 
     Every arm that can be refused is refused here, before a cluster starts.
     """
-    found = Sweeping(x, Folder(default_folder(x) if out is None else out))
+    found = Sweeping(x, Folder(default_folder(x) if out is None else out), plugins)
     found.check()
     x.tracking.prepare()
     lock = Lock(found.folder)
@@ -97,8 +102,9 @@ class Found(NamedTuple):
 class Sweeping:
     """A sweep that this process may run."""
 
-    def __init__(self, x: SweptExperiment, folder: Folder) -> None:
-        self.x, self.folder, self.fields = x, folder, trials.base(x)
+    def __init__(self, x: SweptExperiment, folder: Folder, plugins: Plugins = NO_PLUGINS) -> None:
+        self.x, self.folder, self.plugins = x, folder, plugins
+        self.fields = trials.base(x)
         self.failures: list[tuple[Trial, Json]] = []
         self.listed: list[Trial] = []
         """Trials that are known from the beginning: of all arms, unless they are searched."""
@@ -109,7 +115,7 @@ class Sweeping:
 
         searched = self.x.sweep.search == "optuna"
         arms = [trial.arm for trial in self._known()] if searched else all_arms(self.x.sweep)
-        self.listed = trials.of_arms(self.x, arms)
+        self.listed = trials.of_arms(self.x, arms, self.plugins)
         for trial in self.listed[: len(arms)]:
             store = trial.experiment.dataset.open()
             checks.check(trial.experiment, store.card)
@@ -148,7 +154,9 @@ class Sweeping:
         from rayal.engine.sweep import Trials
 
         sweep = self.x.sweep
-        work = partial(run_trial, self.fields, self.folder.url, sweep.objective)
+        work = partial(
+            run_trial, self.fields, self.folder.url, sweep.objective, plugins=self.plugins
+        )
         if not sweep.share_first_cycle:
             work = partial(work, shared=False)
         runner = Trials(sweep, self.x.compute, cores, work, _TrialEnds(self, observer).on_end)
@@ -161,15 +169,19 @@ class Sweeping:
             known = [(arm, value) for arm, value in values if value is not None]
             runner.search(known, sweep.samples - len(arms))
 
+    def trial(self, assignment: Assignment) -> Trial:
+        """What a worker is asked to run, as an experiment with its folder."""
+        return trials.of_arm(self.fields, *assignment, self.plugins)
+
     def ended(self, trial: Trial, error: Json | None) -> str:
         """Remembers how a trial ended, and says it."""
         if error is not None:
             self.failures.append((trial, error))
             return f"failed: {error['message']}"
-        record = Record(self._place(trial))
+        record = self._record(trial)
         if not record.complete:
             self.folder.write_json(STOPPED, {"trials": sorted(self.stopped() | {trial.folder})})
-        metric, last = sweeps.headline(record), record.cycles()[-1]
+        metric, last = record.headline, record.cycles()[-1]
         said = f"{metric} {last[metric]:.4f} with {last['labels']} labels"
         return said if record.complete else f"stopped early, {said}"
 
@@ -196,7 +208,7 @@ class Sweeping:
         """The trials that have begun."""
         place = self.folder / TRIALS
         begun = [name for name in place.folders() if (place / name).exists("experiment.yaml")]
-        return [Record(place / name) for name in begun]
+        return [Record(place / name, self.plugins) for name in begun]
 
     def _write(self, found: Found) -> None:
         objective, records = self.x.sweep.objective, self.records()
@@ -229,18 +241,20 @@ class Sweeping:
             arm = record.folder.read_sealed("arm.json", default=None)
             if arm is not None:
                 arms.setdefault(trials.mark(arm["arm"]), arm["arm"])
-        return [trials.of_arm(self.fields, arm, seeds[0]) for arm in arms.values()]
+        return [self.trial(Assignment(arm, seeds[0])) for arm in arms.values()]
 
     def _objective(self, arm: Json) -> float | None:
         """Mean over the seeds; None for an arm of which a trial has failed."""
-        made = [trials.of_arm(self.fields, arm, seed) for seed in self.x.sweep.seeds]
+        made = [self.trial(Assignment(arm, seed)) for seed in self.x.sweep.seeds]
         if not all(map(self._complete, made)):
             return None
-        return mean(objective_of(Record(self._place(t)), self.x.sweep.objective) for t in made)
+        return mean(objective_of(self._record(t), self.x.sweep.objective) for t in made)
 
     def _complete(self, trial: Trial) -> bool:
-        place = self._place(trial)
-        return place.exists("experiment.yaml") and Record(place).complete
+        return self._place(trial).exists("experiment.yaml") and self._record(trial).complete
+
+    def _record(self, trial: Trial) -> Record:
+        return Record(self._place(trial), self.plugins)
 
     def _place(self, trial: Trial) -> Folder:
         return self.folder / TRIALS / trial.folder
@@ -263,7 +277,7 @@ class _TrialEnds:
         self.done = sweeping.total - sweeping.left
 
     def on_end(self, assignment: Assignment, error: Json | None) -> None:
-        trial = trials.of_arm(self.sweeping.fields, *assignment)
+        trial = self.sweeping.trial(assignment)
         note = f"{trial.folder}: {self.sweeping.ended(trial, error)}"
         total = self.sweeping.total
         self.done = min(self.done + 1, total)
@@ -279,10 +293,12 @@ def run_trial(
     report: Callable[[int, float], None],
     *,
     shared: bool = True,
+    plugins: Plugins = NO_PLUGINS,
 ) -> None:
     """Runs one trial on a worker, or goes on with it; tells its objective after every cycle."""
-    trial, sweep = trials.of_arm(fields, *assignment), Folder(out)
-    with session.opened(trial.experiment, (sweep / TRIALS / trial.folder).url) as run:
+    trial, sweep = trials.of_arm(fields, *assignment, plugins), Folder(out)
+    place = (sweep / TRIALS / trial.folder).url
+    with session.opened(trial.experiment, place, plugins=plugins) as run:
         record = run.record
         record.folder.write_sealed("arm.json", {"arm": trial.arm})
         for cycle in range(len(record.cycles())):
@@ -318,6 +334,5 @@ class _Reports:
 
 def objective_of(record: Record, objective: str, cycles: int | None = None) -> float:
     """Of a run so far, or of its first cycles."""
-    headline = sweeps.headline(record)
     rows = record.cycles()[:cycles]
-    return objective_so_far({row["labels"]: row[headline] for row in rows}, objective)
+    return objective_so_far({row["labels"]: row[record.headline] for row in rows}, objective)

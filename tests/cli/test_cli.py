@@ -45,7 +45,6 @@ def rayal(monkeypatch, capsys, tmp_path):
     """The command in this process, in an empty folder; what it does to the process is undone."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(PLUGINS)])
-    monkeypatch.setattr(parts, "_allowed_plugins", set())
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     loggers = [logging.getLogger(name) for name in ("rayal", "py.warnings")]
     states = [(logger.level, logger.handlers, logger.propagate) for logger in loggers]
@@ -453,7 +452,6 @@ def test_a_users_own_strategy_needs_permission(rayal, waiting, tmp_path):
     gate.unlink()
     refused = rayal(*(word for word in command if word not in ("--plugins", "faulty")), "out")
     allowed = rayal(*command, tmp_path / "run")
-    parts._allowed_plugins.clear()
 
     assert refused.code == 2
     assert "'faulty.waits' is code outside rayal; allow it on the command line" in refused.err

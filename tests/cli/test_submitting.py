@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rayal import cli, parts
+from rayal import cli
 from rayal.cli.jobs import LogLines
 from rayal.engine import jobs, submit
 from rayal.engine.submit import Work
@@ -61,7 +61,6 @@ def rayal(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "TOKEN_FILE", tmp_path / "no-token")
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(parts, "_allowed_plugins", set())
     for name in (jobs.ADDRESS, "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -186,10 +185,10 @@ def test_elsewhere_paths_are_named(
     [
         (["--set", "scheme.lr=fast", "--set", "seed=-1"], "2 problems"),
         (["--env", "MLFLOW_TRACKING_TOKEN=s3cret"], "MLFLOW_TRACKING_TOKEN: looks like a secret"),
-        (["--out", "s3://key:s3cret@bucket/runs"], "--out: holds a password"),
+        (["--out", "s3://key:s3cret@bucket/runs"], "--out: holds a secret"),
         (["--working-dir", "absent"], "absent: there is no such folder"),
         (["--address", "ray://head:10001"], "is not the address of a job server"),
-        (["--address", "http://me:s3cret@head:8265"], "holds a user or a password"),
+        (["--address", "http://me:s3cret@head:8265"], "holds a user or a secret"),
         (["--address", "http://head.invalid:8265", "--out", "/x"], "there is no token to send"),
     ],
 )

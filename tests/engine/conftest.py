@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from rayal import parts
-
 PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
 
 
@@ -19,7 +17,6 @@ def ray_cluster(cache: Path) -> Iterator[None]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("PYTHONPATH", str(PLUGINS))
         patch.syspath_prepend(str(PLUGINS))
-        parts.allow_plugins(["faulty"])
         cluster.connect(None, cores=8)
         yield
         cluster.disconnect()

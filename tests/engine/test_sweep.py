@@ -7,6 +7,7 @@ import pytest
 
 from rayal.errors import DataError
 from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.plugins import Plugins
 from rayal.runs.record import Record
 from rayal.workflows import sweep as sweeping
 
@@ -33,7 +34,7 @@ def run(x, out):
         yield 2
 
     told = []
-    with sweeping.opened(x, str(out)) as opened:
+    with sweeping.opened(x, str(out), plugins=Plugins(["faulty"])) as opened:
         found = opened.run(joined, lambda trial, outcome: told.append((trial.folder, outcome)))
     return found, told
 

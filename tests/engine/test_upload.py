@@ -49,6 +49,53 @@ def test_code_travels_and_the_rest_stays(project: Path) -> None:
     assert sorted(CODE) == sorted(upload.files(project))
 
 
+ODD = (
+    *("data.py", "sub/data/x.py", "data/x", "runs.py", "a/report/x.md", "report/x.md", "Data/x"),
+    *("a.pt/x", "a.PT", "[x].pt", "x.pt ", "back\\slash.pt", ".pem", "é.pem", "new\nline.key"),
+    *(
+        ".envrc",
+        ".env.d/x",
+        "a/.env",
+        "id_rsa.pub",
+        "xid_rsa",
+        "credentials.json",
+        "mycredentials.json",
+    ),
+    *(
+        "a/.git/c",
+        ".gitx",
+        "a/x.egg-info/y",
+        "egg-info",
+        "_cache/x",
+        ".x_cache/y",
+        "._cache",
+        ".cache/x",
+    ),
+    *("mlflow.dbx", "mlflow.d", "MLRUNS/x", "a/mlruns/b", "venv.py", "venvs/x", "!x.npy", "#x.npz"),
+)
+
+
+def test_patterns_mean_what_git_says(tmp_path: Path) -> None:
+    """What looks like a line of .gitignore would keep another file back, or send a key."""
+    for name in ODD:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    sent = upload.files(tmp_path)
+    other = tmp_path.with_name("other")
+    subprocess.run(["git", "init", "--quiet", other], check=True)
+    (other / ".gitignore").write_text(upload.STAYS)
+    asked = subprocess.run(
+        ["git", "-C", other, "check-ignore", "--no-index", "--stdin", "-z"],
+        input="\0".join(ODD),
+        capture_output=True,
+        text=True,
+    )
+    ignored = asked.stdout.split("\0")
+
+    assert 10 < len(ignored) < len(ODD) - 10
+    assert sorted(set(ODD) - set(ignored)) == sorted(sent)
+
+
 def test_git_says_what_belongs_to_a_project(project: Path) -> None:
     """What the user told git to ignore would travel; a new file that is not added yet would not."""
     shutil.rmtree(project / ".git")
@@ -187,12 +234,12 @@ def test_secrets_are_not_variables_of_a_job(assignment: str) -> None:
 
 def test_addresses_with_a_password_are_refused() -> None:
     """A password in a configuration would be readable in the job's folder (C08)."""
-    upload.refuse_passwords({"root": "s3://bucket/a:b@c", "port": "http://host:80/x"})
+    upload.refuse_secrets({"root": "s3://bucket/a:b@c", "port": "http://host:80/x"})
     fields = {"a": [{"b": "http://me:s3cret@host"}], "--out": "s3://key:s3cret@bucket/x"}
     with pytest.raises(UsageError) as told:
-        upload.refuse_passwords(fields)
+        upload.refuse_secrets(fields)
 
     assert "2 problems" in str(told.value)
-    assert "a.0.b: holds a password" in str(told.value)
-    assert "--out: holds a password" in str(told.value)
+    assert "a.0.b: holds a secret" in str(told.value)
+    assert "--out: holds a secret" in str(told.value)
     assert "s3cret" not in str(told.value)

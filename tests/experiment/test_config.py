@@ -201,8 +201,18 @@ def test_a_password_is_not_repeated(minimal: Path) -> None:
         )
     )
 
-    assert "y.yaml:2: dataset.store: holds a password" in line
+    assert "y.yaml:2: dataset.store: holds a secret" in line
     assert "hunter2" not in line
+
+
+def test_a_password_of_any_signs_is_not_repeated(minimal: Path) -> None:
+    """A / in it would end what a pattern takes for the password, and show the rest (B12)."""
+    for value in ("http://me:hun/ter2@host", "ftp://me:hun/ter2@host", "[http://me:hun/ter2@host]"):
+        with pytest.raises(UsageError) as told:
+            config.load(minimal, [f"tracking.uri={value}", f"dataset.root={value}"])
+
+        assert "tracking.uri" in str(told.value) and "dataset.root" in str(told.value)
+        assert "ter2" not in str(told.value)
 
 
 def test_relative_paths_start_from_the_file(minimal: Path) -> None:

@@ -111,7 +111,7 @@ def test_the_headline_comes_first(new_run: NewRun, task: str, first: str) -> Non
 def test_the_table_by_hand(new_run: NewRun) -> None:
     """Whoever plots it otherwise needs every number, with the run that it is from."""
     record = new_run()
-    rows = list(csv.DictReader(io.StringIO(table(grids(record)[:1]).decode())))
+    rows = list(csv.DictReader(io.StringIO(table(grids(record)[:1]))))
 
     assert 6 == len(rows)
     assert {
@@ -137,7 +137,7 @@ def test_many_runs(new_run: NewRun) -> None:
 
     assert PANELS == sum(bool(ax.get_title(loc="left")) for ax in figure.axes)
     assert f"{PANELS} of {PANELS + 1} runs" in figure.get_supxlabel()
-    assert PANELS + 1 == len({row.split(b",")[0] for row in table(found).splitlines()[1:]})
+    assert PANELS + 1 == len({row.split(",")[0] for row in table(found).splitlines()[1:]})
 
 
 def test_a_run_that_has_only_begun(new_run: NewRun, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ import sys, time
 from rayal.errors import LockedError
 from rayal.storage.lock import Lock
 from rayal.storage import Folder
+from rayal.storage.folder import Folder
+from rayal.storage.lock import Lock
 held = Lock(Folder(sys.argv[1]))
 started = float(sys.argv[2])
 while time.time() < started:

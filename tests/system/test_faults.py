@@ -1009,6 +1009,9 @@ from contextlib import nullcontext
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
 from rayal.workflows import run as session
+from rayal.workflows import run as session
+from rayal.engine.local import LocalEngine
+from rayal.experiment.experiment import Experiment
 import sklearn.datasets, sklearn.model_selection, torch._dynamo  # so that all arrive at one moment
 
 def run(out):

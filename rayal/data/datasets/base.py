@@ -21,8 +21,9 @@ from rayal.data.store import Split, Store
 from rayal.data.tasks.base import ForTasks
 from rayal.errors import DataError, StorageError, UsageError
 from rayal.parts import Location
+from rayal.storage.file_lock import alone
 from rayal.storage.folder import Folder, Json
-from rayal.storage.once import alone, build_once
+from rayal.storage.once import build_once
 
 __all__ = [  # one door to what parts and engines need to know about data
     "Card",
@@ -119,7 +120,7 @@ class Dataset(ForTasks):
         stores = Folder(self.store or cache() / "stores")
         workplace = stores.local or cache() / "stores"
         if self.download and not self._is_there():
-            with alone(workplace, f"download-{self.part_name()}"):
+            with alone(Path(workplace) / f".lock-download-{self.part_name()}"):
                 self._download()
         files, fingerprint = self._identified()
         folder = stores / f"{self.part_name()}-{fingerprint[:16]}"

@@ -10,6 +10,7 @@ from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.parts import suggest
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage.folder import Json
 from rayal.storage.yaml_file import leaves
 
@@ -34,7 +35,7 @@ class Trial(NamedTuple):
     """Its name among the trials: strategy, scheme, a mark of the arm, seed."""
 
 
-def of_arms(x: SweptExperiment, arms: Sequence[Json]) -> list[Trial]:
+def of_arms(x: SweptExperiment, arms: Sequence[Json], plugins: Plugins = NO_PLUGINS) -> list[Trial]:
     """A trial per seed and arm, seed by seed, so that pairs come early.
 
     Raises UsageError with everything that is wrong in any arm.
@@ -45,7 +46,7 @@ def of_arms(x: SweptExperiment, arms: Sequence[Json]) -> list[Trial]:
     fields = base(x)
     for arm in arms:
         try:
-            made.append([of_arm(fields, arm, seed) for seed in x.sweep.seeds])
+            made.append([of_arm(fields, arm, seed, plugins) for seed in x.sweep.seeds])
         except UsageError as error:
             problems.append(f"{described(arm)}: {error}")
     if problems:
@@ -59,9 +60,9 @@ def base(x: SweptExperiment) -> Json:
     return x.model_dump(mode="json", exclude={"sweep"})
 
 
-def of_arm(fields: Json, arm: Json, seed: int) -> Trial:
+def of_arm(fields: Json, arm: Json, seed: int, plugins: Plugins = NO_PLUGINS) -> Trial:
     """The trial of an arm with this seed."""
-    experiment = config.changed(fields, {**arm, "seed": seed}, "sweep.space")
+    experiment = config.changed(fields, {**arm, "seed": seed}, "sweep.space", plugins)
     strategy, scheme = experiment.strategy.part_name(), experiment.scheme.part_name()
     return Trial(arm, experiment, f"{strategy}-{scheme}-{mark(arm)}-seed{seed}")
 

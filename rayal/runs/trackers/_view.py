@@ -1,7 +1,5 @@
 """What a tracker shows of a run folder: parameters, points, files. Knows no tracker."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +9,8 @@ from typing import Any, NamedTuple
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
+from rayal.secrets import hidden
+from rayal.storage import csv_file
 from rayal.storage.journal import read_done
 from rayal.storage.yaml_file import leaves
 
@@ -47,7 +47,7 @@ def flat(x: Mapping[str, Any]) -> dict[str, str]:
     Without lists of mappings and long values, and with at most MAX_PARAMS entries.
     """
     texts = (
-        (plain(key), redact(value if isinstance(value, str) else json.dumps(value)))
+        (plain(key), hidden(value if isinstance(value, str) else json.dumps(value)))
         for key, value in leaves(x)
         if not (isinstance(value, list) and any(isinstance(v, list | dict) for v in value))
     )
@@ -87,7 +87,7 @@ def epoch_points(record: Record) -> Iterator[list[Point]]:
 
 def files(record: Record) -> Iterator[tuple[str, bytes]]:
     """Name and content of what describes the whole run so far."""
-    yield "experiment.yaml", redact(record.folder.read("experiment.yaml").decode()).encode()
+    yield "experiment.yaml", hidden(record.folder.read("experiment.yaml").decode()).encode()
     for name in record.folder.names():
         if name.endswith(FIGURES):
             yield name, record.folder.read(name)
@@ -110,11 +110,6 @@ def plain(name: str) -> str:
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250]
 
 
-def redact(text: str) -> str:
-    """The text without the user and password of any address in it."""
-    return re.sub(r"://[^/\s]*@", "://***@", text)
-
-
 def _per_class(record: Record) -> Iterator[tuple[str, bytes]]:
     """`per_class_accuracy.csv` and so on: a row for each cycle, a column for each class."""
     tables: dict[str, list[list[Any]]] = {}
@@ -125,9 +120,7 @@ def _per_class(record: Record) -> Iterator[tuple[str, bytes]]:
                 header = ["labels", *range(len(values))]
                 tables.setdefault(name, [header]).append([row["labels"], *values])
     for name, rows in tables.items():
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        yield f"{name}.csv", text.getvalue().encode()
+        yield f"{name}.csv", csv_file.dump(rows[0], rows[1:]).encode()
 
 
 def _milliseconds(moment: str) -> int:

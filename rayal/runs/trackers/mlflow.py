@@ -5,7 +5,6 @@ killed process, a server that was down and a second `rayal sync` lead to the sam
 name their ids; `mlflow.set_*` would leak the address into the processes that Ray starts.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -13,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -27,6 +26,8 @@ from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.runs.trackers import _view
 from rayal.runs.trackers.base import Tracker
+from rayal.secrets import hidden
+from rayal.storage.file_lock import alone
 from rayal.storage.lock import SETTLE, STALE
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ class Mlflow(Tracker):
                 " refuses file stores (mlflow migrate-filestore makes a database of one), and any"
                 " other database needs a server: mlflow server --backend-store-uri ..."
             )
-        if "@" in uri:
+        if hidden(uri) != uri:
             raise ValueError(
-                "holds a user or password, which every run folder would show; set the environment"
+                "holds a user or a secret, which every run folder would show; set the environment"
                 " variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
             )
         return uri.rstrip("/")
@@ -167,18 +168,12 @@ class Mlflow(Tracker):
         """Where artifacts go: beside a local database; a server decides itself."""
         return self._database.with_name("mlartifacts").as_uri() if self._database else None
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> AbstractContextManager[None]:
         """One process of this machine at a time: two would make the same thing twice."""
         if self._database is not None:
-            path = self._database.with_name(f"{self._database.name}.lock")
-            path.parent.mkdir(parents=True, exist_ok=True)
-        else:
-            name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
-            path = Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock"
-        with open(path, "a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            return alone(self._database.with_name(f"{self._database.name}.lock"))
+        name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+        return alone(Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -191,7 +186,7 @@ class Mlflow(Tracker):
         except StorageError:
             raise
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-            reason = _view.redact(_root(error)).strip().split("\n")[0]
+            reason = hidden(_root(error)).strip().split("\n")[0]
             way_out = "check tracking.uri, or start it"
             if re.search(r"\b(401|403)\b", reason):
                 way_out = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN"
@@ -216,7 +211,7 @@ def _run_of(client: "MlflowClient", experiment_id: str, record: Record) -> "Run"
         start_time=_view.created(record),
         tags={
             "rayal.run": record.run_id,
-            "rayal.folder": _view.redact(record.folder.url),
+            "rayal.folder": hidden(record.folder.url),
             "mlflow.parentRunId": parent.info.run_id,
         },
         run_name=f"{x['strategy']['name']} {x['scheme']['name']} seed {x['seed']}",

@@ -19,6 +19,7 @@ from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, pendin
 from rayal.data.pool import census
 from rayal.data.pool.source import Pool, open_pool
 from rayal.errors import DataError, LockedError
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
 from rayal.runs.results import FastestBatch, PoolScored, read_result
 from rayal.storage import csv_file, yaml_file
@@ -36,12 +37,14 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened(settings: PoolScoring, out: str, *, break_lock: bool = False) -> Iterator["PoolPass"]:
+def opened(
+    settings: PoolScoring, out: str, *, break_lock: bool = False, plugins: Plugins = NO_PLUGINS
+) -> Iterator["PoolPass"]:
     """The pass in folder `out`, new or continued, locked while the block lasts.
 
     Everything that can be refused is refused here, before an engine starts.
     """
-    models = read_models(settings)
+    models = read_models(settings, plugins)
     folder = Folder(out)
     identity = {"score": settings.decisive(), "weights": models.digests()}
     with Journal(folder, identity, break_lock=break_lock) as journal:
@@ -120,7 +123,8 @@ class PoolPass:
             raise DataError(f"no image can be decoded; the first is {unit!r}: {reason}")
         shards = [task.shard for task in tasks]
         census.check_scored(self.pool, shards, out, total.shards)
-        self.folder.write("bad.csv", csv_file.table(["id", "reason"], bad_images(out, results)))
+        bad = csv_file.dump(["id", "reason"], bad_images(out, results))
+        self.folder.write("bad.csv", bad.encode())
         return PoolScored(
             **dict(total),
             bad=tolerance.bad,

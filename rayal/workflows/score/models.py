@@ -17,6 +17,7 @@ from rayal.models.card import ModelCard
 from rayal.models.companions.base import file_name
 from rayal.models.trained_model import WEIGHTS, TrainedModel
 from rayal.parts import find
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.record import Record
 from rayal.signals.dropout import dropout_layers
 from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
@@ -83,21 +84,21 @@ class Placed:
         )
 
 
-def read_models(settings: PoolScoring) -> PoolModels:
+def read_models(settings: PoolScoring, plugins: Plugins = NO_PLUGINS) -> PoolModels:
     """All models that the settings name.
 
     Raises StorageError for a file that cannot be read, UsageError for one that is no weights, does
     not fit the others, or lacks what a strategy asks.
     """
     folder, name = _file(settings.checkpoint)
-    first = _opened(settings, folder.read(name), f"{folder.url}/{name}")
+    first = _opened(settings, folder.read(name), f"{folder.url}/{name}", plugins)
     card = _adapted(settings, first.card)
     network = first.described(card).network()
     _check_strategies(settings, card, network)
 
     def other(location: str) -> TrainedModel:
         place, file = _file(location)
-        return _like(first, card, place.read(file), f"{place.url}/{file}")
+        return _like(first, card, place.read(file), f"{place.url}/{file}", plugins)
 
     return PoolModels(
         model=TrainedModel.of(card, network),
@@ -143,9 +144,9 @@ def _file(location: str) -> tuple[Folder, str]:
     return folder, WEIGHTS
 
 
-def _opened(settings: PoolScoring, data: bytes, source: str) -> TrainedModel:
+def _opened(settings: PoolScoring, data: bytes, source: str, plugins: Plugins) -> TrainedModel:
     """The model of a file, with the card that it has or that the settings give."""
-    card = ModelCard.parse(data, source)
+    card = ModelCard.parse(data, source, plugins)
     if card is not None:
         if settings.model not in (None, card.model):
             raise UsageError(f"{source} says itself that it is {card.model!r}; leave --model out")
@@ -198,9 +199,11 @@ def _described(settings: PoolScoring, classes: int) -> ModelCard:
     )
 
 
-def _like(first: TrainedModel, card: ModelCard, data: bytes, source: str) -> TrainedModel:
+def _like(
+    first: TrainedModel, card: ModelCard, data: bytes, source: str, plugins: Plugins
+) -> TrainedModel:
     """Another model of the same kind, with the card that the pass gives to all."""
-    own = ModelCard.parse(data, source)
+    own = ModelCard.parse(data, source, plugins)
     if own is None:
         return TrainedModel.adopted(card, weights.parse(data, source), source)
     other = TrainedModel.parse(data, source, own)

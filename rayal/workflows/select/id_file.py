@@ -2,8 +2,7 @@
 
 `.txt` has an id a line; `.csv`, with commas and a header, and `.parquet` have a column `id`, and
 where it is asked for `cost` or `group`. All are UTF-8; a byte order mark and Windows line ends are
-no part of an id. In a .csv, an apostrophe before = + - @ ' tab or carriage return is the escape
-that `Selection.csv` writes, and no part either.
+no part of an id. A .csv that rayal wrote gives the very ids that it was written from.
 """
 
 import os
@@ -13,12 +12,11 @@ from typing import Generic, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rayal.errors import DataError
-from rayal.storage.csv_file import FORMULA
+from rayal.storage import csv_file
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
 
@@ -87,7 +85,7 @@ def _table(location: str, columns: list[str]) -> pa.Table:
     path = location if "://" in location else os.path.abspath(os.path.expanduser(location))
     folder, _, name = path.rpartition("/")
     kind = name.rpartition(".")[2].lower()
-    readers = {"csv": _csv, "parquet": _parquet} | ({} if columns else {"txt": _txt})
+    readers = {"csv": csv_file.parse, "parquet": _parquet} | ({} if columns else {"txt": _txt})
     if kind not in readers:
         known = " or ".join(f".{each}" for each in readers)
         raise DataError(f"{location} is no {known} file; give the ids in one of these")
@@ -113,19 +111,6 @@ def _table(location: str, columns: list[str]) -> pa.Table:
 def _txt(data: bytes) -> pa.Table:
     lines = (line.removesuffix("\r") for line in data.decode("utf-8-sig").split("\n"))
     return pa.table({"id": pa.array([line for line in lines if line], pa.string())})
-
-
-def _csv(data: bytes) -> pa.Table:
-    """No value is guessed: an id such as 0017 stays what it is."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    text = pa.csv.ParseOptions(newlines_in_values=True)
-    header = pa.csv.open_csv(pa.BufferReader(data), parse_options=text).schema.names
-    kinds = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
-    table = pa.csv.read_csv(pa.BufferReader(data), parse_options=text, convert_options=kinds)
-    if header.count("id") == 1:
-        ids = pc.replace_substring_regex(table["id"], f"\\A'([{FORMULA}])", r"\1")
-        table = table.set_column(header.index("id"), "id", ids)
-    return table
 
 
 def _parquet(data: bytes) -> pa.Table:

@@ -48,7 +48,7 @@ class Selection:
     def csv(self) -> bytes:
         """The table for people; `parquet` has the ids as they are."""
         header, table = ["rank", "id", "score", "reason"], self.table().to_pydict()
-        return csv_file.table(header, zip(*table.values(), strict=True))
+        return csv_file.dump(header, zip(*table.values(), strict=True)).encode()
 
     def parquet(self) -> bytes:
         """The table for programs."""

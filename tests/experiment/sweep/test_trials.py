@@ -8,6 +8,7 @@ from rayal.errors import UsageError
 from rayal.experiment import config
 from rayal.experiment.sweep import trials
 from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.plugins import Plugins
 
 BASE = """
 name: s
@@ -51,6 +52,18 @@ def test_folders_are_told_apart_and_found_again(swept) -> None:
     assert len(set(folders)) == 4
     assert folders == [trial.folder for trial in trials.of_arms(x, arms)]
     assert folders[0].startswith("random-supervised-") and folders[0].endswith("-seed3")
+
+
+def test_an_arm_of_a_users_own_part(swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep could compare rayal's parts alone, or its file could run any code (K02)."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "support" / "plugins")
+    arms = [{"strategy": {"name": "faulty.waits", "gate": str(tmp_path)}}]
+    x = swept("{start: warm}")
+    first, _ = trials.of_arms(x, arms, Plugins(["faulty"]))
+
+    assert "faulty.waits" == first.experiment.strategy.part_name()
+    with pytest.raises(UsageError, match="allow it on the command line: --plugins faulty"):
+        trials.of_arms(x, arms)
 
 
 def test_every_impossible_arm_is_told_at_once(swept) -> None:

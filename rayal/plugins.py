@@ -1,0 +1,31 @@
+"""A user's own parts: code outside rayal, which runs only if the user allows its package."""
+
+import importlib
+from types import ModuleType
+
+from rayal.errors import UsageError
+
+
+class Plugins(frozenset[str]):
+    """Packages whose parts a configuration may name: `Plugins(["my_pkg"])`.
+
+    The command line says them, or a caller in Python, never a file. They go to whatever builds
+    parts from names: to pydantic as the context of a validation, to the trials of a sweep with
+    their work. A part that is built already needs no permission any more, nor does a copy of it.
+    """
+
+    def module(self, name: str) -> ModuleType:
+        """The module of this name. Raises UsageError where its package is not among these, or where
+        it cannot be imported."""
+        package = name.split(".", 1)[0]
+        if package not in self:
+            raise UsageError(
+                f"{name!r} is code outside rayal; allow it on the command line: --plugins {package}"
+            )
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            raise UsageError(f"plugin {name!r} cannot be imported: {error}") from error
+
+
+NO_PLUGINS = Plugins()
