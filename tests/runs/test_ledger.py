@@ -397,11 +397,11 @@ TestLedgerMachine.settings = settings(max_examples=15, stateful_step_count=12, d
 DRIVER = """
 import os, signal, sys
 import pandas  # pyarrow would import it in every copy
-from rayal import lock
 from rayal.errors import LockedError
-from rayal.ledger import Ledger, write_labels
-from rayal.oracle import Label
-from rayal.storage import Folder
+from rayal.labeling.oracles.base import Label
+from rayal.runs.ledger import Ledger, write_labels
+from rayal.storage import lock
+from rayal.storage.folder import Folder
 
 lock.SETTLE = 0.01
 WRITING = os.O_WRONLY | os.O_RDWR

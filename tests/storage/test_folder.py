@@ -378,7 +378,7 @@ def test_suggesting_adds_a_way_out() -> None:
 
 WRITE_NEW = """
 import sys
-from rayal.storage import Folder
+from rayal.storage.folder import Folder
 try:
     Folder(sys.argv[1]).write("a", b"new")
     print("written")

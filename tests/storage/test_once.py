@@ -69,8 +69,8 @@ def test_a_kill_leaves_nothing_that_counts(tmp_path: Path) -> None:
     program = """
         import sys, time
         from pathlib import Path
-        from rayal.atomic import build_once
-        from rayal.storage import Folder
+        from rayal.storage.once import build_once
+        from rayal.storage.folder import Folder
         def write(out):
             (out / "done").write_text("")
             print("writing", flush=True)

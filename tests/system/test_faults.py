@@ -997,9 +997,9 @@ def test_a_second_process_is_refused(guessing: Experiment, process: Runs, tmp_pa
 TOGETHER = """
 import json, logging, os, sys, traceback
 from contextlib import nullcontext
-from rayal import session
+from rayal.workflows import run as session
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Experiment
+from rayal.experiment.experiment import Experiment
 import sklearn.datasets, sklearn.model_selection, torch._dynamo  # so that all arrive at one moment
 
 def run(out):

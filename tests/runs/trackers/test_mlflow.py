@@ -577,9 +577,9 @@ KILLED = """
 import json, os, signal, sys, time
 from contextlib import nullcontext
 from mlflow import MlflowClient
-from rayal import session
 from rayal.engine.local import LocalEngine
-from rayal.experiment import Experiment
+from rayal.experiment.experiment import Experiment
+from rayal.workflows import run as session
 
 class Kill:
     def stage(self, cycle, stage):
