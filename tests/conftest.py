@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 FAST_DISK = Path("/dev/shm")
@@ -21,8 +20,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests `pytest -n` gives to one process, longest first: those that start Ray share
+    a cluster, and those of a file share what its fixtures make."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    for item in items:
+        group = "ray" if item.get_closest_marker("ray") else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """A second thread costs more than it brings for tensors this small; runs set their own."""
+    import torch  # here, for the process that only hands out tests does without
+
     torch.set_num_threads(1)
 
 
