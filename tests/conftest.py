@@ -11,6 +11,10 @@ import pytest
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 FAST_DISK = Path("/dev/shm")
+TOGETHER = ("tests/engine/", "tests/jobs/")
+"""Folders whose tests share what is dear to make: a Ray cluster, finished runs."""
+FIRST = (*TOGETHER, "tests/system/")
+"""Folders that take longest."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -19,14 +23,29 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(FAST_DISK))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which tests `pytest -n` gives to one process, whatever `--dist` says.
+
+    An own rule, because that of pytest-xdist 3.8 (`--dist loadgroup`) does nothing on pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        """Tests of a file share what its fixtures make; those of a folder in TOGETHER, too."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = nodeid.split("::")[0]
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+    config.option.loadscopereorder = False  # they come in the order of collection
+    return ByFile(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests `pytest -n` gives to one process, longest first: those that start Ray share
-    a cluster, and those of a file share what its fixtures make."""
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") else item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    """What takes longest begins first, so that no process is left with it at the end."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(folder) for folder in FIRST])
 
 
 @pytest.hookimpl(tryfirst=True)
