@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 FAST_DISK = Path("/dev/shm")
@@ -18,7 +19,12 @@ FIRST = (*TOGETHER, "tests/system/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Runs sync many small files, which takes longer than they do on a disk of its own."""
+    """Runs sync many small files, which takes longer than they do on a disk of its own; and on a
+    machine with other work to do a slow example is no fault."""
+    settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("patient")
     if os.access(FAST_DISK, os.W_OK) and shutil.disk_usage(FAST_DISK).free > 2**30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(FAST_DISK))
 
