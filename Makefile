@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Tests start many processes: what one has compiled, the next ones read.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-slow test-gpu lint bench
 
 demo: .venv/installed
 	$(BIN)/rayal run configs/digits_cod.yaml
 
 test: .venv/installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow

@@ -8,21 +8,57 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from hypothesis import HealthCheck, settings
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 FAST_DISK = Path("/dev/shm")
+TOGETHER = ("tests/engine/", "tests/jobs/")
+"""Folders whose tests share what is dear to make: a Ray cluster, finished runs."""
+FIRST = (*TOGETHER, "tests/system/")
+"""Folders that take longest."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Runs sync many small files, which takes longer than they do on a disk of its own."""
+    """Runs sync many small files, which takes longer than they do on a disk of its own; and on a
+    machine with other work to do a slow example is no fault."""
+    settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("patient")
     if os.access(FAST_DISK, os.W_OK) and shutil.disk_usage(FAST_DISK).free > 2**30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(FAST_DISK))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which tests `pytest -n` gives to one process, whatever `--dist` says.
+
+    An own rule, because that of pytest-xdist 3.8 (`--dist loadgroup`) does nothing on pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        """Tests of a file share what its fixtures make; those of a folder in TOGETHER, too."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = nodeid.split("::")[0]
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+    config.option.loadscopereorder = False  # they come in the order of collection
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no process is left with it at the end."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(folder) for folder in FIRST])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """A second thread costs more than it brings for tensors this small; runs set their own."""
+    import torch  # here, for the process that only hands out tests does without
+
     torch.set_num_threads(1)
 
 

@@ -473,10 +473,11 @@ def test_a_file_here_never_stands_in_for_a_package(rayal, experiment, tmp_path):
 # Runs that are cut short
 
 
-def test_interrupted_and_continued(rayal, waiting, tmp_path):
+@pytest.mark.parametrize("twice", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_interrupted_and_continued(rayal, waiting, tmp_path, twice):
     """Ctrl-C, Slurm and Kubernetes would leave a broken run, or one to start anew (A10)."""
     gate, command = waiting
-    for number in SIGNALS:
+    for number in SIGNALS if twice else [signal.SIGTERM]:
         process = start(*command, tmp_path / "run")
         wait_for(tmp_path / "gate.reached", process)
         process.send_signal(number)

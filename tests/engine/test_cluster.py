@@ -89,9 +89,8 @@ def test_a_run_on_ray_is_the_local_run(tiny, workers, tmp_path):
     assert local_weights == ray_weights
 
 
-@pytest.mark.parametrize(
-    ("scorers", "shard_rows"), [pytest.param(1, 1024, marks=pytest.mark.slow), (2, 256)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("scorers", "shard_rows"), [(1, 1024), (2, 256)])
 def test_scores_do_not_depend_on_actors_and_shards(tiny, tmp_path, scorers, shard_rows):
     """Another number of actors or another size of shards would select other units."""
     x = tiny()
@@ -218,12 +217,14 @@ def test_a_dead_address_fails_in_seconds(address):
 
 
 @pytest.mark.parametrize("port", [99999, "http", "silent"])
-def test_another_server_is_told_from_ray(port):
+def test_another_server_is_told_from_ray(port, monkeypatch):
     """ray.init waits for minutes where the dashboard's port, or any other, is given (C04)."""
     if port == 99999:
         with pytest.raises(ClusterError, match="nothing answers at 127.0.0.1:99999"):
             cluster.connect("127.0.0.1:99999")
         return
+    if port == "silent":
+        monkeypatch.setattr(cluster, "PROBE_SECONDS", 0.5)
     started = time.monotonic()
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
         if port == "http":

@@ -202,7 +202,11 @@ def test_a_second_submission_follows_the_first(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("RAY_AUTH_TOKEN", "b" * 32), ("RAY_AUTH_MODE", "disabled")]
+    ("name", "value"),
+    [
+        ("RAY_AUTH_TOKEN", "b" * 32),
+        pytest.param("RAY_AUTH_MODE", "disabled", marks=pytest.mark.slow),
+    ],
 )
 def test_who_has_no_token_is_told(
     rayal: Callable[..., Ended], head: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str

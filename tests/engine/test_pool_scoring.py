@@ -27,7 +27,7 @@ from tests.workflows.score.test_score import (
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 
-@pytest.mark.parametrize("actors", [1, 3])
+@pytest.mark.parametrize("actors", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_actors_write_what_one_process_writes(tmp_path: Path, actors: int) -> None:
     """A score, or a kept feature, would depend on the worker."""
     weights = write_weights(tmp_path / "mine.safetensors")

@@ -1,16 +1,15 @@
 """The benchmark of large pools, at sizes at which its numbers mean nothing."""
 
+import argparse
 import json
 import os
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 import ray
 import torch
 from PIL import Image
-
-from rayal.engine.local import LocalEngine
 
 ROWS = [
     ("raw pixels: images per second, engine local", "plain PyTorch loop"),
@@ -38,6 +37,10 @@ ROWS = [
     ("pass on Ray Data", "1 millisecond"),
 ]
 """What is measured, and against what."""
+OF_ONE_PROCESS = [
+    *(row for row in ROWS if row[0].startswith("highest")),
+    *(row for row in ROWS if row[1] in ("1 microsecond", "1 byte")),
+]
 
 
 @pytest.fixture
@@ -52,73 +55,71 @@ def bench(tmp_path):
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def in_one_process(monkeypatch):
-    """In place of clusters and of fresh processes, each of which takes seconds to start."""
-    import bench_pool
-    import pool_cases
-    import pool_rows
-
-    monkeypatch.setattr("rayal.engine.cluster.connect", lambda address: 1)
-    monkeypatch.setattr("rayal.engine.cluster.disconnect", lambda: None)
-    monkeypatch.setattr(
-        "rayal.engine.cluster.RayEngine", lambda compute, cores: LocalEngine(compute)
-    )
-    monkeypatch.setattr("rayal.workflows.run.engine", lambda compute: closing(LocalEngine(compute)))
-    monkeypatch.setattr(pool_cases.Case, "bare", lambda case, size, cores: case.loop(size))
-    for module in (bench_pool, pool_rows):
-        monkeypatch.setattr(module, "growth", measured_here)
-
-
-def measured_here(what, runs, prepare, *arguments):
-    return 1.0, 1.0, prepare(*arguments)()
-
-
-def test_every_row_is_measured(bench, in_one_process, tmp_path, capsys):
-    """A row would be missing from the page, or compare two different pieces of work: every row
-    stops where its sides disagree."""
-    rows = bench()
-
-    assert len(rows) == len(ROWS)
-    for row, (what, against) in zip(rows, ROWS, strict=True):
+def assert_measured(rows, expected):
+    assert len(rows) == len(expected)
+    for row, (what, against) in zip(rows, expected, strict=True):
         assert what in row.what and against in row.against
         assert "load" in row.detail
-    saved = json.loads((tmp_path / "bench_pool.json").read_text())
-    assert [row["what"] for row in saved["rows"]] == [row.what for row in rows]
+
+
+def test_a_small_run(bench, tmp_path, capsys):
+    """Rows would be missing from the page, or compare two different pieces of work: these are all
+    that need neither a cluster nor a fresh process for each pool."""
+    rows = bench("--only", "top_k,costs")
+
+    assert_measured(rows, OF_ONE_PROCESS)
+    (saved,) = tmp_path.glob("*.json")
+    assert [row["what"] for row in json.loads(saved.read_text())["rows"]] == [r.what for r in rows]
     assert f"| {rows[-1].what} |" in capsys.readouterr().out
 
 
-def test_stops_where_the_sides_disagree(bench, in_one_process, monkeypatch):
-    """A loop that scores something else would be beaten, or win, and nobody would see why."""
-    monkeypatch.setattr("pool_cases.entropy", lambda log_probs: log_probs[:, 0])
-    with pytest.raises(AssertionError, match="local"):
-        bench("--only", "model_bound")
+@pytest.fixture
+def photos(tmp_path):
+    """A case of sixteen photographs and of sixty-four, which are those of a folder."""
+    import pool_cases
 
-
-def test_own_photographs_are_the_pool(bench, in_one_process, tmp_path):
-    """Figures for somebody's photographs would be those of drawn ones."""
     (tmp_path / "mine").mkdir()
     Image.new("RGB", (90, 70), "red").save(tmp_path / "mine/a.JPG")
-    rows = bench("--only", "decode_bound", "--photos", str(tmp_path / "mine"))
+    options = argparse.Namespace(units=16, photos=tmp_path / "mine")
+    with pool_cases.photos(options, width=1, batch=8) as case:
+        yield case
 
-    assert all(str(tmp_path / "mine") in row.what for row in rows)
+
+def test_stops_where_the_sides_disagree(photos):
+    """A loop that scores something else would be beaten, or win, and nobody would see why."""
+    from bench_pool import Rates
+
+    local = partial(photos.rayal, engine="local", cores=1)
+    Rates(photos, 1, {"local": local, "loop": photos.loop}).check()
+    others = Rates(photos, 1, {"local": local, "loop": lambda size: photos.loop(size) + 0.01})
+    with pytest.raises(AssertionError, match="local"):
+        others.check()
+
+
+def test_own_photographs_are_the_pool(photos, bench, tmp_path):
+    """Figures for somebody's photographs would be those of drawn ones."""
+    (photograph,) = (tmp_path / "mine").iterdir()
+    pool = [path.read_bytes() for path in photos.pool(16).iterdir()]
+
+    assert [photograph.read_bytes()] * 16 == pool
+    assert str(tmp_path / "mine") in photos.what
     with pytest.raises(SystemExit, match="no JPEG"):
         bench("--only", "decode_bound", "--photos", str(tmp_path / "none"))
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("only", ["model_bound", "decode_bound"])
-def test_ray_data_gives_the_same_scores(bench, only, monkeypatch):
-    """What is compared with Ray Data would not be what Ray Data does."""
+def test_every_row_is_measured(bench, monkeypatch):
+    """A row would be missing from the page; what is compared with Ray Data would not be what Ray
+    Data does: every row stops where its sides disagree."""
     monkeypatch.setenv(
         "PYTHONPATH", str(Path(__file__).parents[2] / "jobs")
     )  # Ray's workers import the actors from there
     ray.shutdown()  # a cluster that other tests share
-    rows = bench("--only", only)
+    rows = bench()
 
-    assert any("bare map_batches" in row.against for row in rows)
-    assert all("peak memory" in row.detail for row in rows)
+    assert_measured(rows, ROWS)
+    assert all("peak memory" in row.detail for row in rows if "images per second" in row.what)
 
 
 def test_workers_of_this_ray_are_found_by_their_grandparent(bench, monkeypatch):

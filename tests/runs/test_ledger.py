@@ -502,12 +502,13 @@ def finished_stages(folder: Folder) -> dict[str, bytes]:
     }
 
 
-def test_killed_at_every_change_of_the_disk(disk: Folder, driver: Driver) -> None:
+@pytest.mark.parametrize("apart", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_changes_of_the_disk(disk: Folder, driver: Driver, apart: int) -> None:
     """Some moment of a run would not survive a kill; each is killed twice (A01, A02, I1, I3)."""
     golden = disk / "golden"
     assert 0 == driver.run(golden)
     expected = Ledger(golden, {"seed": 1}).state()
-    for n in range(1, 1000):
+    for n in range(1, 1000, apart):
         folder = disk / str(n)
         if driver.run(folder, kill_at=n) == 0:
             break

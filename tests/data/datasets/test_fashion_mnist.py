@@ -30,6 +30,7 @@ def test_idx_by_hand(tmp_path: Path) -> None:
         gzip.compress(struct.pack(">HBBI", 0, 13, 1, 1) + bytes(4)),
         gzip.compress(struct.pack(">HBBI", 0, 8, 1, 3) + b"abc")[:-9],
     ],
+    ids=["empty", "text", "nothing packed", "one byte less", "of floats", "cut"],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     """A page that says 404 under the name of a dataset is a common download."""

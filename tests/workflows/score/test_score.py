@@ -177,7 +177,14 @@ def test_a_finished_pass_starts_nothing(weights: Path, pool: Path, tmp_path: Pat
         assert first == opened.run(lambda: pytest.fail("an engine was opened"), Watch())
 
 
-@pytest.mark.parametrize("point", ["models/*", "scores/shard-00000.parquet", "scores/*-00003.*"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "scores/shard-00000.parquet",
+        pytest.param("models/*", marks=pytest.mark.slow),
+        pytest.param("scores/*-00003.*", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_pass_goes_on(weights: Path, pool: Path, tmp_path: Path, point: str) -> None:
     """Rows would be scored twice, lost, or by another batch size (A01)."""
     x = settings(weights, pool, batch="auto")

@@ -1,0 +1,105 @@
+"""Whole runs in this process: how tests start and stop them, and what they are judged by."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayal.engine.local import LocalEngine
+from rayal.experiment.experiment import Experiment
+from rayal.models.companions.base import CompanionSpec
+from rayal.runs.ledger import S
+from rayal.runs.record import Record
+from rayal.runs.results import Chosen, Scored
+from rayal.storage.folder import Folder
+from rayal.strategies.cod import Cod
+from rayal.workflows import run
+from tests.support.doubles import GuessSpec, Silent
+
+ONE_THREAD = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1, "checkpoint_seconds": 0}
+
+
+class Guessing(Cod):
+    """COD with a companion: a run with every kind of file."""
+
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return (GuessSpec(),)
+
+
+class Interrupted(Exception):
+    """What stops a run in these tests."""
+
+
+class At(Silent):
+    """Does something when a stage begins; by default it stops the run there."""
+
+    def __init__(self, cycle: int, stage: str, act: Callable[[], None] | None = None) -> None:
+        self.at, self.act = (cycle, stage), act
+
+    def stage(self, cycle: int, stage: str) -> None:
+        if (cycle, stage) == self.at:
+            if self.act is None:
+                raise Interrupted
+            self.act()
+
+
+def go(x: Experiment, out: Path, *watchers: Silent, engine: type[LocalEngine] = LocalEngine) -> Any:
+    """Runs to the end, in this process."""
+    with run.opened(x, str(out)) as opened:
+        return opened.run(lambda: nullcontext(engine(x.compute)), watchers)
+
+
+def stopped_at(x: Experiment, out: Path, cycle: int, stage: str) -> Path:
+    """The folder of a run that was stopped before a stage."""
+    with pytest.raises(Interrupted):
+        go(x, out, At(cycle, stage))
+    return out
+
+
+def result(out: Path, cycle: int, kind: type[S]) -> S | None:
+    """What a finished stage said; nothing before it is finished."""
+    return Record(Folder(out)).result(cycle, kind)
+
+
+def passed(out: Path, cycle: int) -> Scored:
+    """A scoring pass that is finished."""
+    found = result(out, cycle, Scored)
+    assert found is not None
+    return found
+
+
+def chosen(out: Path) -> list[list[str]]:
+    """The ids that every cycle chose."""
+    record = Record(Folder(out))
+    found = (record.result(cycle, Chosen) for cycle in range(100))
+    return [list(done.ids) for done in found if done is not None]
+
+
+def outcome(out: Path) -> dict[str, Any]:
+    """What a run is judged by: all picks, labels and weights, and the curve without its seconds."""
+    patterns = ("*/select/chosen.csv", "*/*/labels.parquet", "*/train/*.safetensors")
+    files = {
+        str(path.relative_to(out)): path.read_bytes()
+        for pattern in patterns
+        for path in sorted(out.glob(f"cycle-{pattern}"))
+    }
+    curve = [
+        (row["cycle"], row["labels"], row["cost"], row["accuracy"], row["nll"])
+        for row in Record(Folder(out)).cycles()
+    ]
+    return {**files, "curve": curve}
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    """All files of a run folder."""
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+def sixty(tiny: Callable[..., Experiment], rows: int, **fields: Any) -> Experiment:
+    """An experiment on 60 images, scored in shards of `rows`."""
+    dataset = {"name": "digits", "limit_pool": 60, "limit_test": 30, **fields.pop("dataset", {})}
+    compute = {**ONE_THREAD, "shard_rows": rows, "score_batch": 16}
+    budget = {"initial": 15, "per_cycle": 15, "total": 45}
+    return tiny(dataset=dataset, compute=compute, budget=budget, **fields)
