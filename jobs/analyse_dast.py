@@ -38,6 +38,7 @@ from rayal.models.companions.class_statistics import (
 )
 from rayal.randomness import torch_generator
 from rayal.report.curves import COLOURS, GREY
+from rayal.report.panels import legend, panel
 from rayal.runs.ledger import stage_folder
 from rayal.storage.folder import FileLocation, FileRecord
 
@@ -154,7 +155,7 @@ NAMES = {
 
 def draw(results: Results, rows: Sequence[Row], title: str) -> None:
     """Mean and standard deviation against draws, side by side."""
-    figure, ax = analysis.panel(title, "Draws", "Gap, mean and sd over units")
+    figure, ax = panel(title, "Draws", "Gap, mean and sd over units")
     for place, (name, label) in enumerate(NAMES.items()):
         colour = GREY if name == "printed" else COLOURS[place]
         shown = [row for row in rows if row[name] is not None]
@@ -164,7 +165,7 @@ def draw(results: Results, rows: Sequence[Row], title: str) -> None:
             x, mean, deviation, fmt="o-", color=colour, lw=1.6, ms=4, capsize=3, label=label
         )
     ax.set_xscale("log")
-    analysis.legend(ax)
+    legend(ax)
     results.figure("dast_table2", figure)
 
 

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rayal.report.curves import GREY
+from rayal.report.panels import band, legend, panel
 from rayal.signals.batch import entropy
 from rayal.signals.gradients import PerUnitGradients
 
@@ -116,7 +117,7 @@ def table_1(results: Results, studies: Sequence[Study], norm: Norm) -> None:
     """Overlaps of all runs, and their means over runs by cycle."""
     rows = [row for s in studies for cycle in s.passes for row in overlaps(s, cycle, norm)]
     rows = [{**row, "norm": norm} for row in rows]
-    figure, ax = analysis.panel("Overlap with the largest true gradients", "Labels", "Overlap / K")
+    figure, ax = panel("Overlap with the largest true gradients", "Labels", "Overlap / K")
     chance = {row["labels"]: row["by_chance"] for row in rows}
     ax.plot(list(chance), list(chance.values()), color=GREY, lw=1, ls=":", label="by chance, K / M")
     shown = []
@@ -125,10 +126,10 @@ def table_1(results: Results, studies: Sequence[Study], norm: Norm) -> None:
         for row in rows:
             if row["method"] == method:
                 points[row["labels"]].append(row["share"])
-        analysis.band(ax, points, method, place)
+        band(ax, points, method, place)
         shown.append({"share of K": method, **_means(points)})
     shown.append({"share of K": "by chance", **{str(at): share for at, share in chance.items()}})
-    analysis.legend(ax)
+    legend(ax)
     results.figure("gradnorm_table1", figure)
     results.table("gradnorm_table1", rows, shown)
 
@@ -143,8 +144,8 @@ def table_3(results: Results, studies: Sequence[Study]) -> None:
     points: dict[float, list[float]] = defaultdict(list)
     for row in rows:
         points[row["labels"]].append(row["gap"])
-    figure, ax = analysis.panel("Generalisation gap", "Labels", "Train - test accuracy (points)")
-    analysis.band(ax, points, studies[0].x.strategy.part_name(), 0)
+    figure, ax = panel("Generalisation gap", "Labels", "Train - test accuracy (points)")
+    band(ax, points, studies[0].x.strategy.part_name(), 0)
     results.figure("gradnorm_table3", figure)
     results.table("gradnorm_table3", rows)
 

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from rayal.data.card import SplitName
 from rayal.errors import UsageError
 from rayal.models.base import LAST_LAYER
+from rayal.report.panels import band, legend, panel
 from rayal.signals.batch import entropy
 
 Layers = Literal["all", "last"]
@@ -132,15 +133,15 @@ def batches(
 
 def draw(results: Results, rows: Sequence[Row]) -> None:
     """Fig. 3, means over runs by cycle, and the table."""
-    figure, ax = analysis.panel("Bounds on influence", "Labels", "Mean over candidates")
+    figure, ax = panel("Bounds on influence", "Labels", "Mean over candidates")
     for place, name in enumerate(BOUNDS):
         points: dict[float, list[float]] = defaultdict(list)
         for row in rows:
             points[row["labels"]].append(row[name])
-        analysis.band(ax, points, name.replace("_", " "), place)
+        band(ax, points, name.replace("_", " "), place)
     smallest = min(abs(row[name]) for row in rows for name in BOUNDS)
     ax.set_yscale("symlog", linthresh=max(smallest, 1e-12))  # the target may be negative
-    analysis.legend(ax)
+    legend(ax)
     results.figure("influence_fig3", figure)
     results.table("influence_table2", rows)
 

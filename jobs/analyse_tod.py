@@ -36,6 +36,7 @@ from study import Study
 from torch import Tensor
 
 from rayal.report.curves import COLOURS, GREY
+from rayal.report.panels import band, legend, panel
 from rayal.signals.gradients import gradient_norms
 from rayal.strategies.cod import output_discrepancy
 
@@ -104,9 +105,7 @@ def loss_and_slope(results: Results, studies: Sequence[Study], units: int, scala
         ]
     loss, norm = (np.array([row[name] for row in rows]) for name in ("loss", "squared_norm"))
     what = {"predicted": "logit of the predicted class", "sum": "sum of the logits"}[scalar]
-    figure, ax = analysis.panel(
-        "Loss and gradient", "Loss (nats)", rf"$||\nabla_w f||^2$, f: {what}"
-    )
+    figure, ax = panel("Loss and gradient", "Loss (nats)", rf"$||\nabla_w f||^2$, f: {what}")
     ax.plot(loss, norm, ".", color=COLOURS[0], ms=3, alpha=0.4, mew=0)
     ax.set_yscale("log")
     found = {"f": scalar, "units": len(rows), **analysis.correlations(loss, norm)}
@@ -130,12 +129,12 @@ def course(results: Results, cycles: Sequence[Cycle]) -> None:
         for name, values in means.items():
             for c, value in zip(later, _scaled(values), strict=True):
                 scaled[name][c.labels].append(value)
-    figure, ax = analysis.panel("Discrepancy and loss by cycle", "Labels", "Scaled to 0..1")
+    figure, ax = panel("Discrepancy and loss by cycle", "Labels", "Scaled to 0..1")
     for place, (name, points) in enumerate(scaled.items()):
         if points:
-            analysis.band(ax, points, name.replace("_", " "), place)
+            band(ax, points, name.replace("_", " "), place)
     ax.axvline(cycles[0].labels, color=GREY, lw=1, ls=":", label="cycle 0: not comparable")
-    analysis.legend(ax)
+    legend(ax)
     results.figure("tod_fig3", figure)
     results.table("tod_fig3", rows)
     print(f"correlation across cycles\n{analysis.markdown(found)}\n")
@@ -169,13 +168,13 @@ def by_bins(results: Results, cycles: Sequence[Cycle]) -> None:
         found.append({**c.key, "spearman": spearman})
         for n, loss in enumerate(losses):
             lines[c.cycle][(n + 0.5) / len(losses)].append(loss)
-    figure, ax = analysis.panel(
+    figure, ax = panel(
         "Loss by discrepancy", "Candidates, largest discrepancy first", "Mean loss (nats)"
     )
     for cycle, points in sorted(lines.items()):
         name = f"cycle {cycle}" if cycle else "cycle 0 (against an untrained network)"
-        analysis.band(ax, points, name, cycle)
-    analysis.legend(ax)
+        band(ax, points, name, cycle)
+    legend(ax)
     results.figure("tod_fig5", figure)
     results.table("tod_fig5", rows, found)
 
@@ -203,14 +202,14 @@ def overlaps(results: Results, cycles: Sequence[Cycle]) -> None:
     for row in rows:
         if row["drawn"]:
             lines[row["score"]][row["q"]].setdefault(row["seed"], []).append(row["share"])
-    figure, ax = analysis.panel(
+    figure, ax = panel(
         "Highest scores among the highest losses", "Share of candidates q", "Overlap"
     )
     ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":", label="by chance")
     for place, (name, by_q) in enumerate(lines.items()):
         means = {q: [float(np.mean(s)) for s in seeds.values()] for q, seeds in by_q.items()}
-        analysis.band(ax, means, name, place)
-    analysis.legend(ax)
+        band(ax, means, name, place)
+    legend(ax)
     shown = [
         {"score": name, **{f"q={q:g}": _mean(by_q[q]) for q in (0.05, 0.1, 0.2, 0.5)}}
         for name, by_q in lines.items()

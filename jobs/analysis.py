@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import matplotlib
 import numpy as np
 import typer
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -24,8 +22,7 @@ from study import Study as Study
 from rayal import parts
 from rayal.errors import RayalError, UsageError
 from rayal.experiment import config
-from rayal.report.curves import COLOURS, DOTS, INK, LINES, PANEL
-from rayal.report.statistics import interval
+from rayal.report.curves import encoded
 from rayal.runs.record import Record, find_records
 from rayal.runs.trackers.mlflow import MLflow
 from rayal.storage.folder import storage_errors
@@ -57,11 +54,8 @@ class Results:
 
     def figure(self, name: str, figure: Figure) -> None:
         """Writes `<name>.png` and `<name>.svg`; equal figures are equal bytes."""
-        for kind, metadata in (("png", None), ("svg", {"Date": None})):
-            data = io.BytesIO()
-            with matplotlib.rc_context({"svg.hashsalt": "rayal"}):
-                figure.savefig(data, format=kind, metadata=metadata)
-            self._write(f"{name}.{kind}", data.getvalue())
+        for kind in ("png", "svg"):
+            self._write(f"{name}.{kind}", encoded(figure, kind))
 
     def text(self, name: str, text: str) -> None:
         """Writes a file of this name."""
@@ -117,37 +111,6 @@ def launch(command: Callable[..., None]) -> None:
     except RayalError as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-
-
-def panel(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """A figure of one panel with its labels."""
-    figure = Figure(PANEL, dpi=DOTS, layout="constrained")
-    ax = figure.subplots()
-    ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10)
-    ax.set_xlabel(x, color=INK)
-    ax.set_ylabel(y, color=INK)
-    ax.grid(color="#E5E5E5", lw=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color("#BBBBBB")
-    ax.tick_params(color="#BBBBBB", labelcolor=INK, labelsize=9)
-    return figure, ax
-
-
-def band(ax: Axes, points: Mapping[float, Sequence[float]], label: str, place: int) -> None:
-    """The mean over runs at each x as a line; with its 95 % t-interval from three runs on, as that
-    of two is 12.7 standard errors wide. `place` decides colour and dashes."""
-    colour, dashes = COLOURS[place % len(COLOURS)], LINES[place // len(COLOURS) % len(LINES)]
-    x = np.array(sorted(points))
-    found = [interval(points[at]) for at in x]
-    mean, half = np.array([(i.mean, i.half if i.half and i.n > 2 else 0.0) for i in found]).T
-    ax.plot(x, mean, dashes, color=colour, lw=1.6, marker="o", ms=3, mew=0, label=label)
-    ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, lw=0)
-
-
-def legend(ax: Axes) -> None:
-    """Names the lines beside the axes."""
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
 
 
 def correlations(a: ArrayLike, b: ArrayLike) -> dict[str, float | None]:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import NamedTuple
 
-import analysis
 from matplotlib.figure import Figure
 
 from rayal.report.curves import COLOURS, INK
+from rayal.report.panels import band, legend, panel
 from rayal.report.runs import Run
 from rayal.report.statistics import Interval, interval
 from rayal.report.tables import RATES
@@ -142,10 +142,10 @@ def figure(title: str, results: Sequence[Result]) -> Figure | None:
     if not any(result.published or result.measured for result in results):
         return None
     drawn: Figure
-    drawn, ax = analysis.panel(title, "Labels", "Test accuracy (%)")
+    drawn, ax = panel(title, "Labels", "Test accuracy (%)")
     for place, result in enumerate(results):
         if points := {labels: result.values(labels) for labels in result.measured}:
-            analysis.band(ax, points, f"{result.method} (n = {len(result.runs)})", place)
+            band(ax, points, f"{result.method} (n = {len(result.runs)})", place)
         for each in result.published:
             ax.plot(
                 each.labels,
@@ -158,7 +158,7 @@ def figure(title: str, results: Sequence[Result]) -> Figure | None:
                 alpha=0.5 if each.approximate else 1,
                 label=f"paper, {result.called} ({each.source})",
             )
-    analysis.legend(ax)
+    legend(ax)
     return drawn
 
 
