@@ -22,10 +22,10 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed
-	$(BIN)/python jobs/bench_scoring.py
-	$(BIN)/python jobs/bench_cycle.py
-	$(BIN)/python jobs/bench_strategies.py
-	$(BIN)/python jobs/bench_pool.py
+	$(BIN)/python jobs/bench/scoring.py
+	$(BIN)/python jobs/bench/cycle.py
+	$(BIN)/python jobs/bench/strategies.py
+	$(BIN)/python jobs/bench/pool.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

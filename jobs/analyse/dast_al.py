@@ -1,6 +1,6 @@
 """How far the score of EPMCM is from what it stands for: Table 2 of DAST-AL (ECCV 2022).
 
-    python jobs/analyse_dast.py RUN [--cycle N] [--units N] [--chosen] [--out DIR]
+    python jobs/analyse/dast_al.py RUN [--cycle N] [--units N] [--chosen] [--out DIR]
 
 RUN is a run that kept `class_statistics`: scheme `isda`, or strategy or observer `epmcm`. The table
 has the gap between the bound of Eq. 7, in closed form, and a mean over drawn features, in two

@@ -1,6 +1,6 @@
 """Where the seconds of a cycle go, by strategy: as Table 3 of TOD and Table 4 of DAST-AL.
 
-    python jobs/analyse_timing.py RUN... [--cycle N] [--out DIR] [--tracking URI | --no-tracking]
+    python jobs/analyse/timing.py RUN... [--cycle N] [--out DIR] [--tracking URI | --no-tracking]
 
 Numbers come from the run folders alone; what a run did not measure stays empty.
 

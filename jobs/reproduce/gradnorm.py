@@ -1,23 +1,23 @@
 """Gradient norms beside their paper: Figs. 1 and 2 (Wang et al., AAAI 2022).
 
-    python jobs/reproduce_gradnorm.py --dataset cifar10 --out /shared/reproductions \\
+    python jobs/reproduce/gradnorm.py --dataset cifar10 --out /shared/reproductions \\
         --set dataset.download=true --address auto
-    python jobs/reproduce_gradnorm.py --dataset imagenet --seeds 0,1 \\
+    python jobs/reproduce/gradnorm.py --dataset imagenet --seeds 0,1 \\
         --set dataset.root=/data/imagenet
-    python jobs/reproduce_gradnorm.py --out /shared/reproductions --report-only
+    python jobs/reproduce/gradnorm.py --out /shared/reproductions --report-only
 
     ray job submit --address http://head:8265 --submission-id gradnorm --working-dir . -- \\
-        python jobs/reproduce_gradnorm.py --dataset cifar10 --out s3://bucket/reproductions
+        python jobs/reproduce/gradnorm.py --dataset cifar10 --out s3://bucket/reproductions
 
 The curves print no numbers; the text quotes two points of entropy-gradnorm on CIFAR-10. The second
 cannot come from the same averages as the paper's Table 3: 94.39 % on the test set and a gap of 5.65
 points make 100.04 % on the training set. The two gradient norms are one function of the weights, so
 that curves of one seed should differ by rounding alone. The protocol on CIFAR and the baselines
-there are those of reproduce_tod.py: with the same --out they run once for both.
+there are those of tod.py: with the same --out they run once for both.
 
 Left out: Cityscapes (Fig. 2), with segmentation; VAAL, learning loss and SRAAL, which rayal does
 not have; MC-dropout, whose place of dropout the paper does not tell; core-set on ImageNet. Overlaps
-(Tables 1 and 2) and influence (Fig. 3) are jobs/analyse_gradnorm.py and jobs/analyse_influence.py;
+(Tables 1 and 2) and influence (Fig. 3) are jobs/analyse/gradnorm.py and jobs/analyse/influence.py;
 the gap between training and test (Table 3) is measured nowhere yet.
 """
 

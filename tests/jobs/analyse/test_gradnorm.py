@@ -1,13 +1,13 @@
 """Table 1 and 3 of the gradient norm paper against loops over units, and on a real run."""
 
-import analyse_gradnorm
 import numpy as np
 import pytest
 import torch
-from analyse_gradnorm import expected_length, measures, overlaps
 from analysis import Study
 from torch.nn import functional as F
 
+from jobs.analyse import gradnorm
+from jobs.analyse.gradnorm import expected_length, measures, overlaps
 from rayal.data.datasets.base import ImageSpec
 from rayal.models.base import build
 from rayal.parts import build as build_part
@@ -86,7 +86,7 @@ def test_overlap_with_itself_is_whole(runs, monkeypatch):
     network = study.network(1)
     by_truth = measures(network, "sum")
     monkeypatch.setattr(
-        analyse_gradnorm, "measures", lambda *_: lambda x, y: by_truth(x, y)[:, :1].repeat(1, 6)
+        gradnorm, "measures", lambda *_: lambda x, y: by_truth(x, y)[:, :1].repeat(1, 6)
     )
     found = {row["method"]: row["share"] for row in overlaps(study, 1, "sum")}
 
@@ -96,7 +96,7 @@ def test_overlap_with_itself_is_whole(runs, monkeypatch):
 
 def test_end_to_end(runs, program, rows, assert_drawn, artifacts, tmp_path):
     """The program as a user starts it: figures, tables, MLflow, and numbers that fit."""
-    assert program("analyse_gradnorm.py", *runs, "--out", tmp_path, "--norm", "sum") == 0
+    assert program("analyse/gradnorm.py", *runs, "--out", tmp_path, "--norm", "sum") == 0
 
     for name in ("gradnorm_table1", "gradnorm_table3"):
         assert_drawn(tmp_path / name)

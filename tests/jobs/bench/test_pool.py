@@ -43,21 +43,22 @@ ROWS = [
 @pytest.fixture
 def bench(tmp_path):
     """Runs the benchmark with further options and returns its rows."""
-    import bench_pool  # found only once conftest is loaded
+    from jobs.bench import pool  # found only once conftest is loaded
 
     options = ["--small", "--large", "--runs", "1", "--units", "16", "--out", str(tmp_path)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield lambda *more: bench_pool.main([*options, *more])
+    yield lambda *more: pool.main([*options, *more])
     torch.set_num_threads(threads)
 
 
 @pytest.fixture
 def in_one_process(monkeypatch):
     """In place of clusters and of fresh processes, each of which takes seconds to start."""
-    import bench_pool
     import pool_cases
     import pool_rows
+
+    from jobs.bench import pool
 
     monkeypatch.setattr("rayal.engine.cluster.connect", lambda address: 1)
     monkeypatch.setattr("rayal.engine.cluster.disconnect", lambda: None)
@@ -66,7 +67,7 @@ def in_one_process(monkeypatch):
     )
     monkeypatch.setattr("rayal.workflows.run.engine", lambda compute: closing(LocalEngine(compute)))
     monkeypatch.setattr(pool_cases.Case, "bare", lambda case, size, cores: case.loop(size))
-    for module in (bench_pool, pool_rows):
+    for module in (pool, pool_rows):
         monkeypatch.setattr(module, "growth", measured_here)
 
 
@@ -112,7 +113,7 @@ def test_own_photographs_are_the_pool(bench, in_one_process, tmp_path):
 def test_ray_data_gives_the_same_scores(bench, only, monkeypatch):
     """What is compared with Ray Data would not be what Ray Data does."""
     monkeypatch.setenv(
-        "PYTHONPATH", str(Path(__file__).parents[2] / "jobs")
+        "PYTHONPATH", str(Path(__file__).parents[3] / "jobs" / "bench")
     )  # Ray's workers import the actors from there
     ray.shutdown()  # a cluster that other tests share
     rows = bench("--only", only)

@@ -1,12 +1,12 @@
 """Selection against augmentation, as in "Parting with Illusions": Figs. 2, 3, 6, 7 (Mittal, 2019).
 
-    python jobs/reproduce_illusions.py --dataset cifar10,cifar10_augmented \\
+    python jobs/reproduce/parting.py --dataset cifar10,cifar10_augmented \\
         --out /shared/reproductions --set dataset.download=true --address auto
-    python jobs/reproduce_illusions.py --methods variation_ratio --seeds 0,1 --list
-    python jobs/reproduce_illusions.py --out /shared/reproductions --report-only
+    python jobs/reproduce/parting.py --methods variation_ratio --seeds 0,1 --list
+    python jobs/reproduce/parting.py --out /shared/reproductions --report-only
 
     ray job submit --address http://head:8265 --submission-id illusions --working-dir . -- \\
-        python jobs/reproduce_illusions.py --dataset cifar10 --out s3://bucket/reproductions
+        python jobs/reproduce/parting.py --dataset cifar10 --out s3://bucket/reproductions
 
 The paper shows curves without numbers, so its column is empty and what it says in words stands
 above each table. It has three trials, of ensembles two. `variation_ratio` trains five models in

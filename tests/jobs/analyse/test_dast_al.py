@@ -2,12 +2,12 @@
 
 import math
 
-import analyse_dast
 import pytest
 import torch
-from analyse_dast import drawn, factor, gaps
 from torch import Tensor
 
+from jobs.analyse import dast_al
+from jobs.analyse.dast_al import drawn, factor, gaps
 from rayal.models.base import Outputs
 from rayal.models.companions.class_statistics import (
     ClassStatistics,
@@ -47,7 +47,7 @@ def test_means_agree_with_draws_of_features(
     covariance: str, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The short way, C numbers a draw in place of D and in parts, would change the distribution."""
-    monkeypatch.setattr(analyse_dast, "BLOCK", block)
+    monkeypatch.setattr(dast_al, "BLOCK", block)
     features, weight, statistics = layer(covariance)
     own, n, label = statistics.covariances[2], 20_000, 2
     root = torch.linalg.cholesky(own if covariance == "full" else own.diag())
@@ -96,7 +96,7 @@ def test_of_a_real_run(finished, program, rows, assert_drawn, tmp_path, capsys):
     for name, options in choices.items():
         out = tmp_path / name
         arguments = (run, "--units", 10, "--out", out, "--no-tracking", *options)
-        assert program("analyse_dast.py", *arguments) == 0
+        assert program("analyse/dast_al.py", *arguments) == 0
         found[name] = rows(out / "dast_table2.csv")
         assert_drawn(out / "dast_table2")
 
@@ -112,21 +112,21 @@ def test_of_a_real_run(finished, program, rows, assert_drawn, tmp_path, capsys):
 
 def test_bounds_are_the_scores_of_the_run(finished, monkeypatch):
     """The table would be about other statistics, weights or units than those that chose."""
-    (study,) = analyse_dast.analysis.opened([finished("epmcm", strategy="epmcm")])
+    (study,) = dast_al.analysis.opened([finished("epmcm", strategy="epmcm")])
     pool = study.columns(1)["epmcm"]
     ids = [str(unit) for unit in pool.ids[:40]]
 
     def scores(logits, weight, statistics, *_):
         return epmcm_log_scores(logits, quadratic_terms(weight, statistics))
 
-    monkeypatch.setattr(analyse_dast, "gaps", scores)
+    monkeypatch.setattr(dast_al, "gaps", scores)
     expected = torch.tensor(pool.scores[:40])
-    torch.testing.assert_close(analyse_dast.gaps_of(study, 1, ids, ()), expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(dast_al.gaps_of(study, 1, ids, ()), expected, rtol=1e-4, atol=0)
 
 
 def test_a_run_without_statistics_is_refused(finished, program, tmp_path, capsys):
     """A traceback, or a table of zeros."""
     run = finished("entropy", strategy="entropy")
 
-    assert program("analyse_dast.py", run, "--out", tmp_path) == 2
+    assert program("analyse/dast_al.py", run, "--out", tmp_path) == 2
     assert "kept no class statistics; analyse a run of scheme isda" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Gradient norms as scores: Tables 1 and 3 of the AAAI 2022 gradient norm paper.
 
-    python jobs/analyse_gradnorm.py RUN... [--out DIR] [--tracking URI | --no-tracking]
+    python jobs/analyse/gradnorm.py RUN... [--out DIR] [--tracking URI | --no-tracking]
 
 Reads the hidden labels of the pool, for evaluation only: see study.py. RUN... are seeds of one
 experiment. M candidates of a pass, C classes, T parameter tensors.
@@ -13,7 +13,7 @@ experiment. M candidates of a pass, C classes, T parameter tensors.
   images, last epoch.
 
 `--norm` is that of both sides: `global` is the L2 norm over all parameters, `sum` adds up that of
-each tensor, as the official code does. Table 2 and Fig. 3 are in analyse_influence.py.
+each tensor, as the official code does. Table 2 and Fig. 3 are in influence.py.
 """
 
 from collections import defaultdict

@@ -1,13 +1,13 @@
 """The TOD figures: their numbers by hand, on a real run, and the theorem behind the first one."""
 
-import analyse_tod
 import numpy as np
 import pytest
 import torch
-from analyse_tod import bin_losses, look, shares, slopes
 from analysis import Study
 from torch import nn
 
+from jobs.analyse import tod
+from jobs.analyse.tod import bin_losses, look, shares, slopes
 from rayal.models.base import Outputs
 from rayal.runs.record import Record
 from rayal.signals.gradients import gradient_norms
@@ -129,7 +129,7 @@ def test_slopes_agree_with_autograd(study, scalar):
 
 def test_end_to_end(runs, program, rows, assert_drawn, artifacts, tmp_path, capsys):
     """The program as a user starts it: figures, tables, MLflow, and numbers that fit."""
-    assert program("analyse_tod.py", *runs, "--out", tmp_path, "--units", 50) == 0
+    assert program("analyse/tod.py", *runs, "--out", tmp_path, "--units", 50) == 0
 
     names = ("tod_fig1", "tod_fig3", "tod_fig5", "tod_fig6")
     for name in names:
@@ -159,13 +159,13 @@ def test_a_run_of_one_pass(finished, program, rows, assert_drawn, tmp_path):
     """The first cycle alone has no course to draw, and Fig. 6 takes what there is."""
     run = finished("one-pass", budget={"initial": 20, "per_cycle": 20, "total": 40})
 
-    assert program("analyse_tod.py", run, "--out", tmp_path, "--no-tracking") == 0
+    assert program("analyse/tod.py", run, "--out", tmp_path, "--no-tracking") == 0
     assert {row["drawn"] for row in rows(tmp_path / "tod_fig6.csv")} == {"True"}
     assert_drawn(tmp_path / "tod_fig6")
 
 
 def test_scaling():
     """One value, or none, would divide by zero."""
-    assert analyse_tod._scaled([2.0, 4.0, 3.0]) == [0, 1, 0.5]
-    assert analyse_tod._scaled([2.0]) == [0.5]
-    assert analyse_tod._scaled([]) == []
+    assert tod._scaled([2.0, 4.0, 3.0]) == [0, 1, 0.5]
+    assert tod._scaled([2.0]) == [0.5]
+    assert tod._scaled([]) == []

@@ -26,14 +26,15 @@ ROWS = [
 @pytest.fixture
 def bench(monkeypatch, tmp_path):
     """Runs the benchmark with further options and returns its rows."""
-    import bench_strategies  # found only once conftest is loaded
     import racing
+
+    from jobs.bench import strategies  # found only once conftest is loaded
 
     options = ["--small", "--runs", "1", "--threads", "1"]
     folders = ["--out", str(tmp_path), "--data", str(tmp_path)]
     threads = torch.get_num_threads()
     monkeypatch.setenv("RAYON_NUM_THREADS", "1")
-    yield lambda *more: bench_strategies.main([*options, *folders, *more])
+    yield lambda *more: strategies.main([*options, *folders, *more])
     racing.use_threads(threads)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from reproduction_table import Published
+from published import Published
 
 from rayal.errors import UsageError
 from rayal.experiment import config
@@ -22,7 +22,7 @@ from rayal.storage.folder import Folder, Json
 from rayal.storage.yaml_file import leaves
 from rayal.workflows.sweep import Sweeping
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 OURS = ("strategy", "seed", "sweep.seeds", "sweep.space")
 """Keys that this program sets itself."""
 

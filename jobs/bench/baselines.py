@@ -1,4 +1,4 @@
-"""What jobs/bench_strategies.py measures rayal against: the same work as it is usually written, and
+"""What jobs/bench/strategies.py measures rayal against: the same work as it is usually written, and
 other libraries where they are installed.
 
 N units, C classes, D features, K picks, L labeled units, S predictions, T parameter tensors.

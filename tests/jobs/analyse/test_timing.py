@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from analyse_timing import SETTING, STAGES, cycles, interrupted, summary
 
+from jobs.analyse.timing import SETTING, STAGES, cycles, interrupted, summary
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
-PROGRAM = Path(__file__).parents[2] / "jobs" / "analyse_timing.py"
+PROGRAM = Path(__file__).parents[3] / "jobs" / "analyse" / "timing.py"
 
 
 def row(**fields):
@@ -100,7 +100,7 @@ def test_companions_are_counted_by_their_weights(finished):
 
 
 def test_end_to_end(runs, tmp_path, artifacts, rows):
-    """`python jobs/analyse_timing.py` from anywhere: tables, and both in MLflow."""
+    """`python jobs/analyse/timing.py` from anywhere: tables, and both in MLflow."""
     command = [sys.executable, PROGRAM, *runs, "--out", "found", "--cycle", "1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 
@@ -113,5 +113,5 @@ def test_end_to_end(runs, tmp_path, artifacts, rows):
 
 def test_nothing_to_show(runs, program, tmp_path, capsys):
     """A cycle that no run has would be an empty table."""
-    assert program("analyse_timing.py", *runs, "--cycle", 9, "--out", tmp_path) == 2
+    assert program("analyse/timing.py", *runs, "--cycle", 9, "--out", tmp_path) == 2
     assert "no run has a finished selection" in capsys.readouterr().err

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import reproduction
+from planned import CONFIGS, Planned, differences, listed, planned
+from published import Result, figure, markdown, rows, to_csv
 from reproduction import Comparison, Method, Published
-from reproduction_plan import CONFIGS, Planned, differences, listed, planned
-from reproduction_table import Result, figure, markdown, rows, to_csv
 
 from rayal.errors import DataError, UsageError
 from rayal.experiment import config
@@ -27,8 +27,8 @@ from tests.configs.test_protocols import CARDS
 
 JOBS = Path(reproduction.__file__).parent
 PAPERS = {
-    name: importlib.import_module(f"reproduce_{name}").COMPARISONS
-    for name in ("tod", "gradnorm", "dast", "illusions")
+    name: importlib.import_module(f"jobs.reproduce.{name}").COMPARISONS
+    for name in ("tod", "gradnorm", "dast_al", "parting")
 }
 EVERY = [(job, name) for job, comparisons in PAPERS.items() for name in comparisons]
 
@@ -331,10 +331,10 @@ def test_what_cannot_be_run_is_refused(
 
 
 def test_the_program_lists(tmp_path: Path) -> None:
-    """`python jobs/reproduce_illusions.py --list` from anywhere."""
+    """`python jobs/reproduce/parting.py --list` from anywhere."""
     command = [
         sys.executable,
-        JOBS / "reproduce_illusions.py",
+        JOBS / "parting.py",
         "--dataset",
         "cifar10_low",
         "--list",

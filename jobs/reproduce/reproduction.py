@@ -1,6 +1,6 @@
-"""What the jobs `reproduce_*.py` share: a paper's comparisons as sweeps, its numbers beside ours.
+"""What the programs of this folder share: a paper's comparisons as sweeps, its numbers beside ours.
 
-    python jobs/reproduce_X.py [--dataset A,B] [--methods M,N] [--seeds 0,1,2] [--out DIR]
+    python jobs/reproduce/X.py [--dataset A,B] [--methods M,N] [--seeds 0,1,2] [--out DIR]
         [--set scheme.epochs=2 --set scheme.milestones=[1] ...] [--address auto]
         [--list | --report-only]
 
@@ -18,13 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-import reproduction_table as table
+import published as table
 import typer
-from reproduction_plan import Comparison as Comparison
-from reproduction_plan import Method as Method
-from reproduction_plan import Planned, differences, listed, planned
-from reproduction_table import Published as Published
-from reproduction_table import Result
+from planned import Comparison as Comparison
+from planned import Method as Method
+from planned import Planned, differences, listed, planned
+from published import Published as Published
+from published import Result
 
 from rayal.cli import main
 from rayal.cli.console import SweepConsole

@@ -1,6 +1,6 @@
 """How fast the scoring pass is: against a plain loop, with many strategies, and for COD.
 
-    python jobs/bench_scoring.py [--units 4096] [--runs 5] [--out report]
+    python jobs/bench/scoring.py [--units 4096] [--runs 5] [--out report]
 
 The pool is generated (32 x 32 images), the model a ResNet-18 of width 32. Three questions:
 - the pass per image, start-up apart, against a plain PyTorch loop over images in memory, both on

@@ -1,12 +1,12 @@
 """DAST-AL beside its paper and its released logs: Table 1 and Fig. 2 (ECCV 2022).
 
-    python jobs/reproduce_dast.py --dataset cifar10 --out /shared/reproductions \\
+    python jobs/reproduce/dast_al.py --dataset cifar10 --out /shared/reproductions \\
         --set dataset.download=true --address auto
-    python jobs/reproduce_dast.py --dataset vgg16_cifar100 --methods dast_al --list
-    python jobs/reproduce_dast.py --out /shared/reproductions --report-only
+    python jobs/reproduce/dast_al.py --dataset vgg16_cifar100 --methods dast_al --list
+    python jobs/reproduce/dast_al.py --out /shared/reproductions --report-only
 
     ray job submit --address http://head:8265 --submission-id dast --working-dir . -- \\
-        python jobs/reproduce_dast.py --dataset cifar10 --out s3://bucket/reproductions
+        python jobs/reproduce/dast_al.py --dataset cifar10 --out s3://bucket/reproductions
 
 Table 1's row DAST-AL is the mean of seven logged trials, but for 35 %, where the log makes 93.72 of
 the printed 93.32; what follows up to 50 % is known roughly only. "Maxp" asks for
@@ -15,8 +15,8 @@ have one trial on CIFAR-10 and two on CIFAR-100, so a standard deviation there i
 
 Left out: Cityscapes (Fig. 2d), with segmentation; learning loss, VAAL, SRAAL and ADS, which rayal
 does not have; core-set on ImageNet; the log's random selection, whose training is not known; the
-full data, 93.5 % on CIFAR-10. The gap of the bound (Table 2) is jobs/analyse_dast.py, seconds
-(Table 4) jobs/analyse_timing.py.
+full data, 93.5 % on CIFAR-10. The gap of the bound (Table 2) is jobs/analyse/dast_al.py, seconds
+(Table 4) jobs/analyse/timing.py.
 """
 
 from reproduction import Comparison, Method, Published, launch

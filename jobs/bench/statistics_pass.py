@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
-from bench_scoring import Bench
+from scoring import Bench
 
 from rayal.cycle import shard_file
 from rayal.cycle.score import ScoreJob, ShardTask

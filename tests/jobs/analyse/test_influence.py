@@ -1,15 +1,15 @@
 """Influence against dense matrices, against retraining, and its bounds on a real run."""
 
-import influence
+import curvature
 import numpy as np
 import pytest
 import torch
-from analyse_influence import batches, entropy_loss
 from analysis import Study
-from influence import Slopes, conjugate_gradient, last_layer_curvature
+from curvature import Slopes, conjugate_gradient, last_layer_curvature
 from torch import nn
 from torch.nn import functional as F
 
+from jobs.analyse.influence import batches, entropy_loss
 from rayal.data.datasets.base import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.base import LAST_LAYER, Outputs, build
@@ -122,7 +122,7 @@ def test_last_layer_is_exact(make):
 def test_a_last_layer_that_is_too_large(monkeypatch):
     """Memory would run out without a word."""
     model = logistic()
-    monkeypatch.setattr(influence, "LARGEST", 11)
+    monkeypatch.setattr(curvature, "LARGEST", 11)
     with pytest.raises(UsageError, match="--layers all"):
         last_layer_curvature(model, in_batches(*data(model, 4, seed=0)), DAMPING)
 
@@ -248,7 +248,7 @@ def test_units_are_a_seeded_subset(study):
 def test_end_to_end(layers, runs, program, rows, assert_drawn, artifacts, tmp_path, capsys):
     """The program as a user starts it: figure, table, MLflow, and numbers that fit."""
     options = ["--layers", layers, "--iterations", 3, "--test-units", 40, "--train-units", 30]
-    assert program("analyse_influence.py", runs[0], "--out", tmp_path, *options) == 0
+    assert program("analyse/influence.py", runs[0], "--out", tmp_path, *options) == 0
 
     assert_drawn(tmp_path / "influence_fig3")
     names = ("influence_fig3.png", "influence_fig3.svg", "influence_table2.csv")
@@ -266,5 +266,5 @@ def test_a_run_without_a_next_cycle(finished, program, tmp_path, capsys):
     """Nothing was trained on what the run chose: there is no table, and an error says so."""
     run = finished("one-training", budget={"initial": 20, "per_cycle": 20, "total": 20})
 
-    assert program("analyse_influence.py", run, "--out", tmp_path) == 2
+    assert program("analyse/influence.py", run, "--out", tmp_path) == 2
     assert "two cycles" in capsys.readouterr().err

@@ -1,12 +1,12 @@
 """COD and TOD beside their paper: Table 1 and Fig. 7 (Huang et al., ICCV 2021).
 
-    python jobs/reproduce_tod.py --dataset cifar10 --out /shared/reproductions \\
+    python jobs/reproduce/tod.py --dataset cifar10 --out /shared/reproductions \\
         --set dataset.download=true --address auto
-    python jobs/reproduce_tod.py --dataset cifar10 --methods random,cod --list
-    python jobs/reproduce_tod.py --out /shared/reproductions --report-only
+    python jobs/reproduce/tod.py --dataset cifar10 --methods random,cod --list
+    python jobs/reproduce/tod.py --out /shared/reproductions --report-only
 
     ray job submit --address http://head:8265 --submission-id tod-cifar10 --working-dir . -- \\
-        python jobs/reproduce_tod.py --dataset cifar10 --out s3://bucket/reproductions
+        python jobs/reproduce/tod.py --dataset cifar10 --out s3://bucket/reproductions
 
 The paper has three trials of each; so has this, by default. `tod` trains as the official code does,
 from which the numbers come; the paper's text is configs/tod_<dataset>.yaml. Core-set sees the same
@@ -18,7 +18,7 @@ Fig. 9 is read as the plain one. Caltech-101 wants --set model.pretrained=resnet
 Left out: Cityscapes (Fig. 8, Table 2), with segmentation; learning loss, VAAL, SRAAL, TA-VAAL and
 the graph networks, which rayal does not have; MC-dropout, whose place of dropout the paper does not
 tell; the full data, 93.1 % on CIFAR-10, one training and no curve; class by class (Fig. 11). Figs.
-1, 3, 5 and 6 are jobs/analyse_tod.py, seconds (Table 3) jobs/analyse_timing.py.
+1, 3, 5 and 6 are jobs/analyse/tod.py, seconds (Table 3) jobs/analyse/timing.py.
 """
 
 from reproduction import Comparison, Method, Published, launch

@@ -1,10 +1,10 @@
 """Bounds on influence: Table 2 and Fig. 3 of the AAAI 2022 gradient norm paper.
 
-    python jobs/analyse_influence.py RUN... [--layers last] [--out DIR] [--no-tracking]
+    python jobs/analyse/influence.py RUN... [--layers last] [--out DIR] [--no-tracking]
 
 Reads the hidden labels of the pool, for evaluation only: see study.py. RUN... are seeds of one
 experiment. M candidates x of the pass of cycle c; g_x is the gradient of a unit's loss; v = H^-1
-times the sum of the gradients of the test units, see influence.py for H, which is taken over the
+times the sum of the gradients of the test units, see curvature.py for H, which is taken over the
 labeled set. All under the network of cycle c + 1, that was trained on what the run chose: this
 is known only after the choice, so the table explains a method and is none.
 
@@ -31,7 +31,7 @@ import numpy as np
 import torch
 import typer
 from analysis import Results, Row
-from influence import Batches, Loss, Slopes, Solution, conjugate_gradient, last_layer_curvature
+from curvature import Batches, Loss, Slopes, Solution, conjugate_gradient, last_layer_curvature
 from numpy.typing import NDArray
 from study import Study
 from torch import Tensor, nn

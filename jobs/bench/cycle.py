@@ -1,6 +1,6 @@
 """What rayal adds to a run: five cycles on digits against a hand-written single-process script.
 
-    python jobs/bench_cycle.py [--epochs 60] [--runs 5] [--out report]
+    python jobs/bench/cycle.py [--epochs 60] [--runs 5] [--out report]
 
 The script below does the same steps with nothing but torch: train on the labeled images, test,
 score the pool by entropy, take the highest. It stands for what a researcher would write, and it

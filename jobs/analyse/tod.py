@@ -1,6 +1,6 @@
 """What output discrepancy has to do with the loss: Figs. 1, 3, 5 and 6 of the TOD paper.
 
-    python jobs/analyse_tod.py RUN... [--out DIR] [--tracking URI | --no-tracking]
+    python jobs/analyse/tod.py RUN... [--out DIR] [--tracking URI | --no-tracking]
 
 Reads the hidden labels of the pool, for evaluation only: see study.py. RUN... are seeds of one
 experiment; figures show the mean over them. All is taken over the candidates of each cycle's pass.

@@ -132,7 +132,7 @@ def test_nothing_is_made_for_a_run_that_mlflow_does_not_have(study, tracker, tmp
 
 def test_errors_are_one_line(program, tmp_path, capsys):
     """A wrong path would be a page of Python."""
-    assert program("analyse_tod.py", tmp_path) == 2
+    assert program("analyse/tod.py", tmp_path) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -1,6 +1,6 @@
 """How fast strategies are: against the same work as it is usually written, and other libraries.
 
-    python jobs/bench_strategies.py [--only core_set,badge] [--runs 5] [--threads N] [--small]
+    python jobs/bench/strategies.py [--only core_set,badge] [--runs 5] [--threads N] [--small]
                                     [--data FOLDER] [--device cuda] [--out report]
 
 A ratio is the median over runs made in turn, after one warm-up of each side; memory is what a call

@@ -1,6 +1,6 @@
 """How fast and how large `rayal score` and `rayal select` are, on pools that are generated here.
 
-    python jobs/bench_pool.py [--only decode_bound,memory] [--units 1024] [--runs 5] [--small]
+    python jobs/bench/pool.py [--only decode_bound,memory] [--units 1024] [--runs 5] [--small]
                               [--large] [--photos FOLDER] [--out report]
 
 Images per second are those of a whole pass, start-up apart: of all sides alike the slope between a

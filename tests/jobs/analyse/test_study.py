@@ -10,7 +10,7 @@ from rayal.experiment import config
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def test_runs_of_masks_are_refused(tmp_path):

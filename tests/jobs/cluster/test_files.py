@@ -21,7 +21,7 @@ import rayal.cli  # noqa: F401 (its commands belong to the application)
 from rayal.cli.options import app
 from rayal.experiment import config
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "jobs" / "cluster"
 sys.path.insert(0, str(FOLDER))  # as for `python jobs/cluster/x.py`
 
