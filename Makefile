@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test test-slow test-gpu lint bench
 
 demo: .venv/installed
-	$(BIN)/rayal run configs/digits_cod.yaml
+	$(BIN)/rayal run configs/digits/cod.yaml
 
 test: .venv/installed
 	$(BIN)/pytest

@@ -67,7 +67,10 @@ PUBLISHED = {
 
 def methods(dataset: str) -> dict[str, Method]:
     """Random selection with and without its training, and DAST-AL."""
-    file, plain = f"dast_al_{dataset}.yaml", (f"name=dast_al_plain_{dataset}", "scheme.strength=0")
+    file, plain = (
+        f"papers/dast_al/{dataset}.yaml",
+        (f"name=dast_al_plain_{dataset}", "scheme.strength=0"),
+    )
     return {
         "random": Method(file, "random", "Ran", plain),
         "random_isda": Method(file, "random", "Ran+"),

@@ -32,7 +32,7 @@ PUBLISHED = {
 
 def figure_1(dataset: str) -> dict[str, Method]:
     """The methods of its panels that rayal has."""
-    file = f"gradnorm_{dataset}.yaml"
+    file = f"papers/gradnorm/{dataset}.yaml"
     return {
         "random": Method(file, "random", "random"),
         "core_set": Method(file, "core_set", "core-set"),
@@ -42,8 +42,10 @@ def figure_1(dataset: str) -> dict[str, Method]:
 
 
 FIGURE_2 = {
-    "random": Method("gradnorm_imagenet.yaml", "random", "random"),
-    "entropy_gradnorm": Method("gradnorm_imagenet.yaml", "entropy_gradnorm", "entropy-gradnorm"),
+    "random": Method("papers/gradnorm/imagenet.yaml", "random", "random"),
+    "entropy_gradnorm": Method(
+        "papers/gradnorm/imagenet.yaml", "entropy_gradnorm", "entropy-gradnorm"
+    ),
 }
 
 COMPARISONS = {

@@ -37,7 +37,7 @@ NOTES = {
 
 def methods(dataset: str) -> dict[str, Method]:
     """Those of the figures that rayal has."""
-    file = f"parting_{dataset}.yaml"
+    file = f"papers/parting/{dataset}.yaml"
     five = (f"name=parting_ensemble_{dataset}", "ensemble=5")
     return {
         "random": Method(file, "random", "Random"),

@@ -9,11 +9,12 @@
         python jobs/reproduce/tod.py --dataset cifar10 --out s3://bucket/reproductions
 
 The paper has three trials of each; so has this, by default. `tod` trains as the official code does,
-from which the numbers come; the paper's text is configs/tod_<dataset>.yaml. Core-set sees the same
-25,000 candidates as the others here; the paper does not say what its own saw. Fig. 7 prints no
-numbers, so on SVHN and Caltech-101 the paper's column stays empty. `emaod` and `cyclic_od` are the
-ablations of Figs. 9 and 10, which print none either; there is no code of them, and the training of
-Fig. 9 is read as the plain one. Caltech-101 wants --set model.pretrained=resnet18-5c106cde.pth.
+from which the numbers come; the paper's text is configs/papers/tod/<dataset>_tod.yaml. Core-set
+sees the same 25,000 candidates as the others here; the paper does not say what its own saw. Fig. 7
+prints no numbers, so on SVHN and Caltech-101 the paper's column stays empty. `emaod` and
+`cyclic_od` are the ablations of Figs. 9 and 10, which print none either; there is no code of them,
+and the training of Fig. 9 is read as the plain one. Caltech-101 wants
+--set model.pretrained=resnet18-5c106cde.pth.
 
 Left out: Cityscapes (Fig. 8, Table 2), with segmentation; learning loss, VAAL, SRAAL, TA-VAAL and
 the graph networks, which rayal does not have; MC-dropout, whose place of dropout the paper does not
@@ -50,10 +51,10 @@ PUBLISHED = {
 def figure_7(dataset: str) -> dict[str, Method]:
     """What is shown on every dataset."""
     return {
-        "random": Method(f"cod_{dataset}.yaml", "random", "Base"),
-        "core_set": Method(f"cod_{dataset}.yaml", "core_set", "Core-set"),
-        "cod": Method(f"cod_{dataset}.yaml", "cod", "Base + Active (Ours-Task)"),
-        "tod": Method(f"tod_official_{dataset}.yaml", "cod", "both (Ours-Semi)"),
+        "random": Method(f"papers/tod/{dataset}_cod.yaml", "random", "Base"),
+        "core_set": Method(f"papers/tod/{dataset}_cod.yaml", "core_set", "Core-set"),
+        "cod": Method(f"papers/tod/{dataset}_cod.yaml", "cod", "Base + Active (Ours-Task)"),
+        "tod": Method(f"papers/tod/{dataset}_tod_official.yaml", "cod", "both (Ours-Semi)"),
     }
 
 
@@ -65,9 +66,11 @@ def table_1_and_ablations(dataset: str) -> dict[str, Method]:
     )
     return {
         **figure_7(dataset),
-        "tod_random": Method(f"tod_official_{dataset}.yaml", "random", "Base + Semi"),
-        "emaod": Method(f"cod_{dataset}.yaml", "emaod", "EMAOD, sampling (Fig. 9)"),
-        "cyclic_od": Method(f"cod_{dataset}.yaml", "cod", "CyclicOD, loss (Fig. 10)", cyclic),
+        "tod_random": Method(f"papers/tod/{dataset}_tod_official.yaml", "random", "Base + Semi"),
+        "emaod": Method(f"papers/tod/{dataset}_cod.yaml", "emaod", "EMAOD, sampling (Fig. 9)"),
+        "cyclic_od": Method(
+            f"papers/tod/{dataset}_cod.yaml", "cod", "CyclicOD, loss (Fig. 10)", cyclic
+        ),
     }
 
 

@@ -15,7 +15,7 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 
 def test_runs_of_masks_are_refused(tmp_path):
     """An analysis would end in torch's words, about masks that are no numbers."""
-    x = config.load(CONFIGS / "camvid.yaml", ["dataset.root=/nowhere"])
+    x = config.load(CONFIGS / "camvid" / "base.yaml", ["dataset.root=/nowhere"])
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "experiment.yaml").write_text(config.dump(x))
 
