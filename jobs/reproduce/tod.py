@@ -51,9 +51,9 @@ PUBLISHED = {
 def figure_7(dataset: str) -> dict[str, Method]:
     """What is shown on every dataset."""
     return {
-        "random": Method(f"papers/tod/{dataset}_cod.yaml", "random", "Base"),
-        "core_set": Method(f"papers/tod/{dataset}_cod.yaml", "core_set", "Core-set"),
-        "cod": Method(f"papers/tod/{dataset}_cod.yaml", "cod", "Base + Active (Ours-Task)"),
+        "random": Method(f"papers/tod/{dataset}.yaml", "random", "Base"),
+        "core_set": Method(f"papers/tod/{dataset}.yaml", "core_set", "Core-set"),
+        "cod": Method(f"papers/tod/{dataset}.yaml", "cod", "Base + Active (Ours-Task)"),
         "tod": Method(f"papers/tod/{dataset}_tod_official.yaml", "cod", "both (Ours-Semi)"),
     }
 
@@ -67,9 +67,9 @@ def table_1_and_ablations(dataset: str) -> dict[str, Method]:
     return {
         **figure_7(dataset),
         "tod_random": Method(f"papers/tod/{dataset}_tod_official.yaml", "random", "Base + Semi"),
-        "emaod": Method(f"papers/tod/{dataset}_cod.yaml", "emaod", "EMAOD, sampling (Fig. 9)"),
+        "emaod": Method(f"papers/tod/{dataset}.yaml", "emaod", "EMAOD, sampling (Fig. 9)"),
         "cyclic_od": Method(
-            f"papers/tod/{dataset}_cod.yaml", "cod", "CyclicOD, loss (Fig. 10)", cyclic
+            f"papers/tod/{dataset}.yaml", "cod", "CyclicOD, loss (Fig. 10)", cyclic
         ),
     }
 

@@ -25,7 +25,7 @@ PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 
 def dense_protocols() -> set[str]:
     """Those of segmentation, which test_dense_protocols.py compares."""
-    return {*CITYSCAPES, *VOC}
+    return {*CITYSCAPES, *(name for name, *_ in VOC)}
 
 
 def card(name: str, pool: int, test: int, classes: int, size: int) -> Card:
@@ -150,7 +150,6 @@ WRN_10, WRN_100 = ("cifar10", 1_467_610), ("cifar100", 1_479_220)
 
 PROTOCOLS: dict[str, Protocol] = {
     **{f"tod/{name}": protocol for name, protocol in TOD.items()},
-    **{f"tod/{name}_cod": protocol for name, protocol in TOD.items()},
     **{f"tod/{name}_tod": protocol for name, protocol in TOD.items()},
     **{f"tod/{name}_tod_official": protocol for name, protocol in TOD.items()},
     **{f"gradnorm/{name}": protocol for name, protocol in GRADNORM.items()},
@@ -259,7 +258,6 @@ def test_the_network_has_the_published_size(name: str) -> None:
     ("names", "strategy", "scheme"),
     [
         ("tod/{}", {"name": "random"}, {"name": "supervised"}),
-        ("tod/{}_cod", {"name": "cod", "first_cycle": "smallest_vs_random_init"}, {}),
         ("gradnorm/{}", {"name": "entropy_gradnorm", "norm": "sum"}, {"name": "supervised"}),
         (
             "tod/{}_tod",
