@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
-from scoring import Bench
+from scoring_pass import ScoringPass
 
 from rayal.cycle import shard_file
 from rayal.cycle.score import ScoreJob, ShardTask
@@ -18,7 +18,7 @@ from rayal.signals.batch import forward
 from rayal.storage.folder import FileLocation, Folder, Json
 
 
-class StatisticsPass(Bench):
+class StatisticsPass(ScoringPass):
     """As there, in this process, with class statistics beside the model."""
 
     def __init__(self, folder: Path, units: int, width: int, batch: int) -> None:
@@ -40,7 +40,7 @@ class StatisticsPass(Bench):
 
     def _statistics(self) -> FileLocation:
         """Of some images of the pool under arbitrary labels: it is the time that counts."""
-        images = self._normalised(0)
+        images = self.normalised(0)
         statistics = ClassStatisticsSpec().build(self.model, 10, lambda: self.model)
         statistics.observe(forward(self.model, images), torch.arange(len(images)) % 10)
         out = Folder(self.folder / "companions")

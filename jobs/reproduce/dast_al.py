@@ -5,7 +5,7 @@
     python jobs/reproduce/dast_al.py --dataset vgg16_cifar100 --methods dast_al --list
     python jobs/reproduce/dast_al.py --out /shared/reproductions --report-only
 
-    ray job submit --address http://head:8265 --submission-id dast --working-dir . -- \\
+    ray job submit --address http://head:8265 --submission-id dast-al --working-dir . -- \\
         python jobs/reproduce/dast_al.py --dataset cifar10 --out s3://bucket/reproductions
 
 Table 1's row DAST-AL is the mean of seven logged trials, but for 35 %, where the log makes 93.72 of
@@ -100,4 +100,4 @@ COMPARISONS = {
 }
 
 if __name__ == "__main__":
-    launch("dast", __doc__, COMPARISONS)
+    launch("dast_al", __doc__, COMPARISONS)

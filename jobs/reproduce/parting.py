@@ -5,7 +5,7 @@
     python jobs/reproduce/parting.py --methods variation_ratio --seeds 0,1 --list
     python jobs/reproduce/parting.py --out /shared/reproductions --report-only
 
-    ray job submit --address http://head:8265 --submission-id illusions --working-dir . -- \\
+    ray job submit --address http://head:8265 --submission-id parting --working-dir . -- \\
         python jobs/reproduce/parting.py --dataset cifar10 --out s3://bucket/reproductions
 
 The paper shows curves without numbers, so its column is empty and what it says in words stands
@@ -50,4 +50,4 @@ def methods(dataset: str) -> dict[str, Method]:
 COMPARISONS = {name: Comparison(methods(name), note=note) for name, note in NOTES.items()}
 
 if __name__ == "__main__":
-    launch("illusions", __doc__, COMPARISONS)
+    launch("parting", __doc__, COMPARISONS)
