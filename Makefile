@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo test test-slow test-gpu lint bench
 
 demo: .venv/installed
-	$(BIN)/rayal run configs/digits_cod.yaml
+	$(BIN)/rayal run configs/digits/cod.yaml
 
 test: .venv/installed
 	$(BIN)/pytest -n logical --maxprocesses 4
@@ -25,10 +25,10 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed
-	$(BIN)/python jobs/bench_scoring.py
-	$(BIN)/python jobs/bench_cycle.py
-	$(BIN)/python jobs/bench_strategies.py
-	$(BIN)/python jobs/bench_pool.py
+	$(BIN)/python jobs/bench/scoring.py
+	$(BIN)/python jobs/bench/cycle.py
+	$(BIN)/python jobs/bench/strategies.py
+	$(BIN)/python jobs/bench/pool.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

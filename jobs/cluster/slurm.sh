@@ -1,7 +1,8 @@
 #!/bin/bash
 # A run or sweep on the nodes of one Slurm job: a Ray cluster of its own, with a token of its own.
 #
-#   sbatch jobs/cluster/slurm.sh run configs/gradnorm_imagenet.yaml --set dataset.root=/data/imagenet \
+#   sbatch jobs/cluster/slurm.sh run configs/papers/gradnorm/imagenet.yaml \
+#       --set dataset.root=/data/imagenet \
 #       --set compute.train_workers=4 --set compute.cpus_per_worker=7 --out /shared/runs/imagenet-0
 #
 # Arguments are those of `rayal`: run, sweep or score. Submit from the project's folder, with its

@@ -100,7 +100,8 @@ def _panel(ax: Axes, group: Group, only: Arm | None) -> None:
     title = f"{group.name} on {group.dataset}"
     if only is not None:
         title = fill(f"{only.label} ({only.size})", TITLE_SIGNS)
-    _dress(ax, title, f"Test {group.metric}{unit}", group.counted)
+    dress(ax, title, group.counted.capitalize(), f"Test {group.metric}{unit}")
+    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
     if only is None:
         _name_lines(ax, group, {label: end for label, end in ends.items() if end})
     else:
@@ -140,11 +141,11 @@ def _style(group: Group, arm: Arm) -> tuple[str, str, int]:
     return COLOURS[index % len(COLOURS)], LINES[index // len(COLOURS) % len(LINES)], 5
 
 
-def _dress(ax: Axes, title: str, value: str, counted: str) -> None:
+def dress(ax: Axes, title: str, x: str, y: str) -> None:
+    """Gives a panel its title, its labels and the look of all panels."""
     ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10)
-    ax.set_xlabel(counted.capitalize(), color=INK)
-    ax.set_ylabel(value, color=INK)
-    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
+    ax.set_xlabel(x, color=INK)
+    ax.set_ylabel(y, color=INK)
     ax.grid(color="#E5E5E5", lw=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

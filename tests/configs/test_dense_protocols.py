@@ -78,10 +78,10 @@ COD = {
     "first_cycle": "smallest_vs_random_init",
 }
 CITYSCAPES = {
-    "supervised": (DRN, {"name": "random"}),
-    "tod": (TOD, COD),
-    "gradnorm": (DRN, {"name": "entropy_gradnorm", "norm": "sum"}),
-    "dast_al": (DAST_AL, EPMCM),
+    "tod/cityscapes": (DRN, {"name": "random"}),
+    "tod/cityscapes_tod": (TOD, COD),
+    "gradnorm/cityscapes": (DRN, {"name": "entropy_gradnorm", "norm": "sum"}),
+    "dast_al/cityscapes": (DAST_AL, EPMCM),
 }
 
 DEEPLAB = training(
@@ -108,12 +108,13 @@ S4GAN = {
 }
 ENTROPY = {"name": "entropy", "pixels": "above", "threshold": 0.6}
 ENTROPY_POLYGON = {"name": "random_image_entropy_polygon", "threshold": 0.6}
-VOC = {
-    "": (DEEPLAB, ENTROPY),
-    "_s4gan": (S4GAN, {"name": "random"}),
-    "_polygons": (DEEPLAB, ENTROPY_POLYGON),
-    "_polygons_s4gan": (S4GAN, ENTROPY_POLYGON),
-}
+BY_POLYGON = "strategy={name: random_image_entropy_polygon, threshold: 0.6}"
+VOC = [
+    ("parting/voc", (), DEEPLAB, ENTROPY),
+    ("parting/voc", (BY_POLYGON,), DEEPLAB, ENTROPY_POLYGON),
+    ("parting/voc_s4gan", (), S4GAN, {"name": "random"}),
+    ("parting/voc_s4gan", (BY_POLYGON,), S4GAN, ENTROPY_POLYGON),
+]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(name: str, *changes: str) -> Experiment:
-    return config.load(CONFIGS / f"{name}.yaml", changes)
+    return config.load(CONFIGS / "papers" / f"{name}.yaml", changes)
 
 
 def trains(x: Experiment) -> dict[str, Any]:
@@ -148,11 +149,13 @@ def trains(x: Experiment) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CITYSCAPES)
 def test_cityscapes_can_be_planned(name: str, frames: Path, tmp_path: Path) -> None:
     """A mistake in a file would show on the GPUs, after hours."""
-    x = load(f"{name}_cityscapes", f"dataset.root={frames}", f"dataset.store={tmp_path}")
+    x = load(name, f"dataset.root={frames}", f"dataset.store={tmp_path}")
     made = plan.make(x, x.dataset.open(), probe=False)
     labels = [cycle.labels for cycle in made.cycles]
     published = (
-        range(348, 1249, 150) if name == "dast_al" else [298, 447, 596, 745, 894, 1043, 1190]
+        range(348, 1249, 150)
+        if name == "dast_al/cityscapes"
+        else [298, 447, 596, 745, 894, 1043, 1190]
     )
 
     assert list(published) == labels
@@ -166,7 +169,7 @@ def test_cityscapes_can_be_planned(name: str, frames: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", CITYSCAPES)
 def test_cityscapes_trains_as_published(name: str) -> None:
     """A curve would be of another experiment."""
-    x = load(f"{name}_cityscapes")
+    x = load(name)
     scheme, strategy = CITYSCAPES[name]
 
     assert scheme == trains(x)
@@ -199,13 +202,14 @@ VOC_CARD = Card(
 )
 
 
-@pytest.mark.parametrize("suffix", VOC)
-def test_parting_on_voc(suffix: str) -> None:
+@pytest.mark.parametrize(("name", "changes", "scheme", "strategy"), VOC)
+def test_parting_on_voc(
+    name: str, changes: tuple[str, ...], scheme: dict[str, Any], strategy: dict[str, Any]
+) -> None:
     """30,000 clicks in six purchases; at the paper's 33 clicks an image, 152 images at first."""
-    x = load(f"parting_voc{suffix}")
+    x = load(name, *changes)
     checks.check(x, VOC_CARD)
     cycles = list(plan_cycles(x, VOC_CARD, Prices(33, 33)))
-    scheme, strategy = VOC[suffix]
 
     assert [151, 303, 454, 606, 757, 909] == [cycle.labels for cycle in cycles]
     assert (5000, 5000, 30_000, "clicks") == tuple(x.budget.model_dump().values())[:4]
@@ -218,12 +222,14 @@ def test_parting_on_voc(suffix: str) -> None:
     assert data == x.dataset.model_dump(exclude_defaults=True)
     assert ("cold", None, 1) == (x.start, x.candidates, x.ensemble)
     assert "pixel" == x.task.model_dump()["average"]
+    shown = (CONFIGS / "papers" / f"{name}.yaml").read_text().replace("'", "")
+    assert all(f"#   --set {change}\n" in shown for change in changes)
 
 
-@pytest.mark.parametrize("name", ["", "_tod", "_dast_al", "_s4gan", "_clicks", "_polygons"])
+@pytest.mark.parametrize("name", ["tod", "dast_al", "s4gan", "clicks"])
 def test_small_camvid_is_one_experiment(name: str) -> None:
     """Arms of one table would differ in more than their names say."""
-    x, base = load(f"camvid{name}"), load("camvid")
+    x, base = (config.load(CONFIGS / "camvid" / f"{each}.yaml") for each in (name, "base"))
     shared = {**base.scheme.model_dump(), "name": x.scheme.part_name()}
 
     assert base.dataset == x.dataset and base.model == x.model
@@ -232,7 +238,7 @@ def test_small_camvid_is_one_experiment(name: str) -> None:
 
 def test_dast_al_on_small_camvid() -> None:
     """With ISDA's defaults for CIFAR it would be half as strong, and forget every cycle."""
-    x = load("camvid_dast_al")
+    x = config.load(CONFIGS / "camvid" / "dast_al.yaml")
     scheme = x.scheme.model_dump()
 
     assert (1.0, "step", "diagonal", False) == tuple(

@@ -20,12 +20,12 @@ from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.run import default_folder
 from tests.configs.test_dense_protocols import CITYSCAPES, VOC
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 
 
 def dense_protocols() -> set[str]:
     """Those of segmentation, which test_dense_protocols.py compares."""
-    return {f"{name}_cityscapes" for name in CITYSCAPES} | {f"parting_voc{end}" for end in VOC}
+    return {*CITYSCAPES, *(name for name, *_ in VOC)}
 
 
 def card(name: str, pool: int, test: int, classes: int, size: int) -> Card:
@@ -149,35 +149,32 @@ LARGE, LOW_10, LOW_100 = range(5000, 20_001, 2500), range(250, 2001, 250), range
 WRN_10, WRN_100 = ("cifar10", 1_467_610), ("cifar100", 1_479_220)
 
 PROTOCOLS: dict[str, Protocol] = {
-    **{f"supervised_{name}": protocol for name, protocol in TOD.items()},
-    **{f"cod_{name}": protocol for name, protocol in TOD.items()},
-    **{f"tod_{name}": protocol for name, protocol in TOD.items()},
-    **{f"tod_official_{name}": protocol for name, protocol in TOD.items()},
-    **{f"gradnorm_{name}": protocol for name, protocol in GRADNORM.items()},
-    "gradnorm_imagenet": VAAL_IMAGENET,
-    **{f"dast_al_{name}": protocol for name, protocol in DAST_AL.items()},
-    "parting_cifar10": parting(*WRN_10, LARGE, {}),
-    "parting_cifar10_augmented": parting(*WRN_10, LARGE, STRONG),
-    "parting_cifar10_low": parting(*WRN_10, LOW_10, {}),
-    "parting_cifar10_low_augmented": parting(*WRN_10, LOW_10, STRONG),
-    "parting_cifar100": parting(*WRN_100, LARGE, {}),
-    "parting_cifar100_augmented": parting(*WRN_100, LARGE, STRONG),
-    "parting_cifar100_low": parting(*WRN_100, LOW_100, {}),
-    "parting_cifar100_low_augmented": parting(*WRN_100, LOW_100, STRONG),
+    **{f"tod/{name}": protocol for name, protocol in TOD.items()},
+    **{f"tod/{name}_tod": protocol for name, protocol in TOD.items()},
+    **{f"tod/{name}_tod_official": protocol for name, protocol in TOD.items()},
+    **{f"gradnorm/{name}": protocol for name, protocol in GRADNORM.items()},
+    "gradnorm/imagenet": VAAL_IMAGENET,
+    **{f"dast_al/{name}": protocol for name, protocol in DAST_AL.items()},
+    "parting/cifar10": parting(*WRN_10, LARGE, {}),
+    "parting/cifar10_augmented": parting(*WRN_10, LARGE, STRONG),
+    "parting/cifar10_low": parting(*WRN_10, LOW_10, {}),
+    "parting/cifar10_low_augmented": parting(*WRN_10, LOW_10, STRONG),
+    "parting/cifar100": parting(*WRN_100, LARGE, {}),
+    "parting/cifar100_augmented": parting(*WRN_100, LARGE, STRONG),
+    "parting/cifar100_low": parting(*WRN_100, LOW_100, {}),
+    "parting/cifar100_low_augmented": parting(*WRN_100, LOW_100, STRONG),
 }
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
-    return config.load(CONFIGS / f"{name}.yaml", overrides)
+    return config.load(PAPERS / f"{name}.yaml", overrides)
 
 
 def test_every_protocol_is_here() -> None:
     """A configuration that names a paper would be compared with nothing."""
-    prefixes = ("supervised_", "cod_", "tod_", "gradnorm_", "dast_al_", "parting_")
-    files = {path.stem for path in CONFIGS.glob("*.yaml") if path.stem.startswith(prefixes)}
-    files -= dense_protocols()
+    files = {str(path.relative_to(PAPERS).with_suffix("")) for path in PAPERS.rglob("*.yaml")}
 
-    assert files == PROTOCOLS.keys()
+    assert files == PROTOCOLS.keys() | dense_protocols()
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -224,7 +221,7 @@ MEANS = {
     "svhn": (0.4310, 0.4302, 0.4463),
     "caltech101": (0.5020, 0.5020, 0.5020),
     "imagenet": (0.485, 0.456, 0.406),
-    "dast_al_vgg16_cifar100": (0.5071, 0.4867, 0.4408),
+    "dast_al/vgg16_cifar100": (0.5071, 0.4867, 0.4408),
 }
 STDS = {
     "cifar10": (0.2023, 0.1994, 0.2010),
@@ -232,7 +229,7 @@ STDS = {
     "svhn": (0.1965, 0.1984, 0.1992),
     "caltech101": (1.0, 1.0, 1.0),
     "imagenet": (0.229, 0.224, 0.225),
-    "dast_al_vgg16_cifar100": (0.2675, 0.2565, 0.2761),
+    "dast_al/vgg16_cifar100": (0.2675, 0.2565, 0.2761),
 }
 
 
@@ -241,7 +238,7 @@ def test_pixels_are_normalised_as_in_the_code(name: str) -> None:
     """TOD has CIFAR-10's numbers on CIFAR-100; Parting has no code: those of the pool."""
     data = load(name).dataset
     key = name if name in MEANS else PROTOCOLS[name].dataset
-    expected = (None, None) if name.startswith("parting") else (MEANS[key], STDS[key])
+    expected = (None, None) if name.startswith("parting/") else (MEANS[key], STDS[key])
 
     assert expected == (data.mean, data.std)
 
@@ -260,16 +257,15 @@ def test_the_network_has_the_published_size(name: str) -> None:
 @pytest.mark.parametrize(
     ("names", "strategy", "scheme"),
     [
-        ("supervised_{}", {"name": "random"}, {"name": "supervised"}),
-        ("cod_{}", {"name": "cod", "first_cycle": "smallest_vs_random_init"}, {}),
-        ("gradnorm_{}", {"name": "entropy_gradnorm", "norm": "sum"}, {"name": "supervised"}),
+        ("tod/{}", {"name": "random"}, {"name": "supervised"}),
+        ("gradnorm/{}", {"name": "entropy_gradnorm", "norm": "sum"}, {"name": "supervised"}),
         (
-            "tod_{}",
+            "tod/{}_tod",
             {"name": "cod"},
             {"name": "tod", "weight": 0.05, "heads": 1, "use_labeled": False, "reduction": "sum"},
         ),
         (
-            "tod_official_{}",
+            "tod/{}_tod_official",
             {"name": "cod", "first_cycle": "smallest_vs_random_init"},
             {"name": "tod", "heads": 2, "use_labeled": True, "reduction": "mean"}
             | {"cycle0_unlabeled": "fixed"},
@@ -289,7 +285,7 @@ def test_methods_of_tod_and_gradnorm(
         assert x.scheme.batch_size == unlabeled.batch_size
 
 
-@pytest.mark.parametrize("name", ["gradnorm_imagenet", "dast_al_imagenet"])
+@pytest.mark.parametrize("name", ["gradnorm/imagenet", "dast_al/imagenet"])
 def test_imagenet_is_streamed(name: str) -> None:
     """Its pixels would fill the memory of a GPU beside the network."""
     x, protocol = load(name), PROTOCOLS[name]
@@ -300,7 +296,7 @@ def test_imagenet_is_streamed(name: str) -> None:
 
 def test_gradnorm_on_imagenet() -> None:
     """A curve of another method."""
-    x = load("gradnorm_imagenet")
+    x = load("gradnorm/imagenet")
 
     assert {"name": "entropy_gradnorm", "norm": "sum"}.items() <= x.strategy.model_dump().items()
     assert "supervised" == x.scheme.part_name()
@@ -312,7 +308,7 @@ def test_gradnorm_on_imagenet() -> None:
 )
 def test_official_tod(dataset: str, weight: float) -> None:
     """The code's weights and teacher, which are not the paper's."""
-    scheme: Any = load(f"tod_official_{dataset}").scheme
+    scheme: Any = load(f"tod/{dataset}_tod_official").scheme
 
     assert weight == scheme.weight
     assert (True, "random", "own", 0.999) == (
@@ -329,7 +325,7 @@ def test_official_tod(dataset: str, weight: float) -> None:
 )
 def test_methods_of_dast_al(name: str, strength: float) -> None:
     """Training without its augmentation, or scores from statistics of another kind."""
-    x = load(f"dast_al_{name}")
+    x = load(f"dast_al/{name}")
     scheme, strategy = x.scheme.model_dump(), x.strategy.model_dump()
     shared = {"covariance": "diagonal", "reset": False}
 
@@ -342,7 +338,7 @@ def test_methods_of_dast_al(name: str, strength: float) -> None:
     assert {"name": "epmcm", "update_while_scoring": False, **shared}.items() <= strategy.items()
 
 
-@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.startswith("parting")])
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.startswith("parting/")])
 def test_methods_of_parting(name: str) -> None:
     """Its start is class-balanced, and everything else plain random selection."""
     x = load(name)
@@ -353,7 +349,7 @@ def test_methods_of_parting(name: str) -> None:
 
 def commands(name: str) -> Iterator[tuple[str, list[str]]]:
     """The `--set` values of the command in a header, and of each row that changes it."""
-    text = (CONFIGS / f"{name}.yaml").read_text().replace("\\\n#", "")
+    text = (PAPERS / f"{name}.yaml").read_text().replace("\\\n#", "")
     base: list[str] = []
     for line in text.splitlines():
         if not line.startswith("#") or "--set" not in line:
@@ -364,7 +360,7 @@ def commands(name: str) -> Iterator[tuple[str, list[str]]]:
             base = given
             yield words[2], base
         else:
-            yield f"configs/{name}.yaml", [*base, *given]
+            yield f"configs/papers/{name}.yaml", [*base, *given]
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -372,7 +368,7 @@ def test_the_commands_of_a_header_run(name: str) -> None:
     """A reader would copy a command that is refused, or one of another file."""
     found = list(commands(name))
 
-    assert f"configs/{name}.yaml" == found[0][0]
+    assert f"configs/papers/{name}.yaml" == found[0][0]
     for _, overrides in found:
         local = [value for value in overrides if not value.startswith("model.pretrained")]
         checks.check(load(name, local), CARDS[PROTOCOLS[name].dataset])

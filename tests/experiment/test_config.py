@@ -15,9 +15,15 @@ from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep import trials
 from rayal.experiment.sweep.settings import SweptExperiment
 
-CONFIGS_FOLDER = Path(__file__).parents[2] / "configs"
-CONFIGS = sorted(CONFIGS_FOLDER.glob("*.yaml"))
-SWEEPS = sorted((CONFIGS_FOLDER / "sweeps").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
+CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*SWEEPS})
+
+
+def within(path: Path) -> str:
+    """As a command names it."""
+    return str(path.relative_to(ROOT))
+
 
 MINIMAL = """\
 name: tiny
@@ -227,7 +233,7 @@ def test_relative_paths_start_from_the_file(minimal: Path) -> None:
     assert str(Path.cwd() / "stores") == x.dataset.store
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=within)
 def test_every_config_loads_and_is_recorded_exactly(path: Path, tmp_path: Path) -> None:
     """A run is repeated from the `experiment.yaml` in its folder: it must be the same run."""
     x = config.load(path)
@@ -238,16 +244,16 @@ def test_every_config_loads_and_is_recorded_exactly(path: Path, tmp_path: Path) 
     assert x.identity() == config.load(recorded).identity()
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=within)
 def test_every_config_says_what_it_is_and_how_to_run_it(path: Path) -> None:
     """A configuration without its command and expected time is a riddle."""
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
 
-    assert any(f"rayal run configs/{path.name}" in line for line in head)
+    assert any(f"rayal run {within(path)}" in line for line in head)
     assert any("time" in line.lower() for line in head)
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SWEEPS, ids=within)
 def test_every_sweep_loads_with_all_its_arms(path: Path, tmp_path: Path) -> None:
     """A sweep that is submitted is read again from what was resolved here."""
     x = config.load_as(SweptExperiment, path)
@@ -257,7 +263,7 @@ def test_every_sweep_loads_with_all_its_arms(path: Path, tmp_path: Path) -> None
     assert made == trials.of_arms(recorded, all_arms(recorded.sweep))
     assert len({trial.folder for trial in made}) == len(made)
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert any(f"rayal sweep configs/sweeps/{path.name}" in line for line in head)
+    assert any(f"rayal sweep {within(path)}" in line for line in head)
     assert any("time" in line.lower() for line in head)
 
 
@@ -279,7 +285,7 @@ def test_whatever_is_written_is_an_experiment_or_a_usage_error(key: str, value: 
     assignment = f"{key}={json.dumps(value)}"
 
     try:
-        config.load(CONFIGS_FOLDER / "digits.yaml", [assignment])
+        config.load(ROOT / "configs" / "digits" / "base.yaml", [assignment])
     except UsageError as error:
         assert assignment in str(error)
 

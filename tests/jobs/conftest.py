@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 JOBS = Path(__file__).parents[2] / "jobs"
-sys.path.insert(0, str(JOBS))  # as for `python jobs/x.py`, so that programs find each other
+for folder in ("analyse", "bench", "reproduce"):
+    sys.path.insert(
+        0, str(JOBS / folder)
+    )  # as for `python jobs/bench/x.py`, which imports siblings
 
 from mlflow import MlflowClient  # noqa: E402
 
@@ -57,7 +60,7 @@ def runs(finished: Callable[..., str], tracker: Mlflow) -> list[str]:
 
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs a program of jobs/ with a command line, in this process; returns its exit code."""
+    """Runs `analyse/x.py` of jobs/ with a command line, in this process; returns its exit code."""
 
     def run(name: str, *arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", [str(JOBS / name), *map(str, arguments)])

@@ -89,17 +89,17 @@ def test_pretrained_weights_are_tried(card: Card, tmp_path: Path) -> None:
 
 
 def dense(card: Card, name: str, *changes: str, size: tuple[int, int] = (90, 120)) -> list[str]:
-    """The problems of a configuration on images of a size."""
+    """The problems of a configuration of CamVid on images of a size."""
     channels = {"channels": 3, "mean": (0.5,) * 3, "std": (0.25,) * 3}
     spec = ImageSpec(height=size[0], width=size[1], **channels)
-    x = config.load(CONFIGS / f"{name}.yaml", ["dataset.root=/nowhere", *changes])
+    x = config.load(CONFIGS / "camvid" / f"{name}.yaml", ["dataset.root=/nowhere", *changes])
     return problems(x, card.model_copy(update={"image": spec}))
 
 
 def test_companions_that_the_model_has_no_place_for(card: Card) -> None:
     """The first labels would be bought, and the first training of `isda` die of its last layer."""
-    assert [] == dense(card, "camvid_dast_al")
-    (line,) = dense(card, "camvid_dast_al", "model=deeplab_v2")
+    assert [] == dense(card, "dast_al")
+    (line,) = dense(card, "dast_al", "model=deeplab_v2")
     assert line.startswith("model: 'deeplab_v2', but isda, epmcm: the last layer of DenseNetwork")
     assert line.endswith("use a model whose last layer is a 1x1 convolution")
     (line,) = dense(card, "camvid", "model=deeplab_v2", "strategy=epmcm")
@@ -140,12 +140,12 @@ def test_what_the_discriminator_would_see(
     card: Card, changes: list[str], size: tuple[int, int], expected: list[str]
 ) -> None:
     """A traceback in the first step, or after a whole training in the first pass."""
-    assert expected == dense(card, "camvid_s4gan", *changes, size=size)
+    assert expected == dense(card, "s4gan", *changes, size=size)
 
 
 def test_options_of_the_oracle_that_do_not_fit(card: Card) -> None:
     """Found after the first purchase, it would look like a fault of a mask."""
-    (line,) = dense(card, "camvid_clicks", "oracle.background=200")
+    (line,) = dense(card, "clicks", "oracle.background=200")
 
     assert line.startswith("oracle.background: 200 is no class of")
 
@@ -164,7 +164,7 @@ def test_companions_are_tried_without_a_trace(card: Card) -> None:
     expected = torch.rand(5)
     torch.manual_seed(3)
 
-    assert [] == dense(card, "camvid_s4gan")
+    assert [] == dense(card, "s4gan")
     assert torch.equal(expected, torch.rand(5))
 
 

@@ -1,0 +1,147 @@
+"""The runs behind a paper's table: comparisons of methods, as sweeps of this project's configs.
+
+Methods whose training is the same are one sweep, so that they share their first cycle.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from published import Published
+
+from rayal.errors import UsageError
+from rayal.experiment import config
+from rayal.experiment.experiment import Experiment
+from rayal.experiment.sweep import trials
+from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.report.runs import APART, PLACES
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder, Json
+from rayal.storage.yaml_file import leaves
+from rayal.workflows.sweep import Sweeping
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+OURS = ("strategy", "seed", "sweep.seeds", "sweep.space")
+"""Keys that this program sets itself."""
+
+
+class Method(NamedTuple):
+    """How a method of a paper is run."""
+
+    config: str
+    """A file in configs/; its strategy, if it is another one, is replaced."""
+    strategy: str
+    called: str
+    """Its name in the paper."""
+    overrides: tuple[str, ...] = ()
+    """As `--set`. Methods with the same file and overrides are one sweep."""
+
+
+class Comparison(NamedTuple):
+    """Methods that a paper compares on one dataset."""
+
+    methods: Mapping[str, Method]
+    published: Mapping[str, Sequence[Published]] = {}
+    """Of a method's name."""
+    note: str = ""
+    """What the paper says in words, or how to read its numbers."""
+
+
+class Planned(NamedTuple):
+    """One sweep: methods that train alike."""
+
+    comparison: str
+    folder: str
+    methods: Mapping[str, Method]
+    x: SweptExperiment
+
+    def arm(self, method: str) -> Json:
+        """What the sweep varies."""
+        return {"strategy": {"name": self.methods[method].strategy}}
+
+    def experiment(self, method: str) -> Experiment:
+        """What a trial of this method is, by its first seed."""
+        fields = trials.base(self.x)
+        return trials.of_arm(fields, self.arm(method), self.x.sweep.seeds[0]).experiment
+
+    def records(self, out: Folder) -> Iterator[tuple[str, Record]]:
+        """The trials of its methods that have begun, of all seeds, each with its method."""
+        names = {method.strategy: name for name, method in self.methods.items()}
+        for record in Sweeping(self.x, out / self.folder).records():
+            strategy = record.experiment()["strategy"]["name"]
+            if strategy in names:
+                yield names[strategy], record
+
+
+def planned(
+    name: str, methods: Mapping[str, Method], seeds: Sequence[int], given: Sequence[str] = ()
+) -> list[Planned]:
+    """The sweeps of a comparison, or of some methods of it; `given` are the user's `--set`.
+
+    Raises UsageError for a `--set` of something that the methods decide, and as `config.load`.
+    """
+    for assignment in given:
+        key = assignment.partition("=")[0]
+        if key in OURS or key.startswith("strategy."):
+            raise UsageError(f"--set {assignment}: is set here; use --methods and --seeds")
+    alike: dict[tuple[str, tuple[str, ...]], dict[str, Method]] = defaultdict(dict)
+    for key, method in methods.items():
+        alike[method.config, method.overrides][key] = method
+    found = []
+    for (file, overrides), members in alike.items():
+        arms = [{"name": method.strategy} for method in members.values()]
+        space = {"strategy": {"grid_search": arms}}
+        ours = [f"sweep.seeds={list(seeds)}", f"sweep.space={json.dumps(space)}"]
+        x = config.load_as(SweptExperiment, CONFIGS / file, [*overrides, *given, *ours])
+        folder = config.load(CONFIGS / file, overrides).name
+        found.append(Planned(name, folder, members, x))
+    return found
+
+
+def listed(sweeps: Sequence[Planned], out: Folder) -> str:
+    """What will run: a line for each sweep, and how many trials are left of all."""
+    lines, left = [], 0
+    for each in sweeps:
+        seeds = each.x.sweep.seeds
+        complete = sum(
+            record.complete and record.experiment()["seed"] in seeds
+            for _, record in each.records(out)
+        )
+        asked = len(each.methods) * len(seeds)
+        left += asked - complete
+        lines.append(
+            f"{each.comparison}  {each.folder}: {', '.join(each.methods)}; {asked} trials,"
+            f" {complete} complete; each {_cost(each.x)}"
+        )
+    return "\n".join([*lines, f"{left} trials to run in {len(sweeps)} sweeps"])
+
+
+def _cost(x: Experiment) -> str:
+    """Of one trial: `7 cycles from 5,000 to 20,000 labels x 200 epochs, 17,500,000 images seen`."""
+    budget, scheme = x.budget, x.scheme
+    labels = [*range(budget.initial, budget.total, budget.per_cycle), budget.total]
+    if scheme.steps is None:
+        length, seen = f"{scheme.epochs} epochs", scheme.length * sum(labels)
+    else:
+        length, seen = f"{scheme.steps:,} steps", scheme.steps * scheme.batch_size * len(labels)
+    models = f" x {x.ensemble} models" if x.ensemble > 1 else ""
+    return (
+        f"{len(labels)} cycles from {labels[0]:,} to {labels[-1]:,} labels x {length}{models},"
+        f" {seen * x.ensemble:,} images seen"
+    )
+
+
+def differences(recorded: Json, meant: Experiment) -> list[str]:
+    """`scheme.epochs=1 instead of 200`, for all that changes what a run finds."""
+    fields = (recorded, meant.model_dump(mode="json"))
+    ours, theirs = (
+        dict(leaves({key: value for key, value in x.items() if key not in APART})) for x in fields
+    )
+    keys = [key for key in {**theirs, **ours} if key not in PLACES]
+    return [
+        f"{key}={ours.get(key)} instead of {theirs.get(key)}"
+        for key in keys
+        if ours.get(key) != theirs.get(key)
+    ]

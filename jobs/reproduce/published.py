@@ -1,0 +1,178 @@
+"""Published numbers beside measured ones: as rows, Markdown, CSV and a figure.
+
+Everything is in percent of test images. Nothing is interpolated: a number of ours stands at a label
+count where runs were evaluated, one of the paper's where it prints or logs one.
+"""
+
+from collections.abc import Sequence
+from statistics import mean, stdev
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from rayal.report.curves import COLOURS, INK
+from rayal.report.panels import band, legend, panel
+from rayal.report.runs import Run
+from rayal.report.statistics import Interval, interval
+from rayal.report.tables import RATES
+from rayal.storage import csv_file
+
+MISSING = "–"
+MARKERS = ("D", "s", "^")
+HEADER = [
+    "method",
+    "in the paper",
+    "labels",
+    "paper",
+    "source",
+    "ours",
+    "n",
+    "difference",
+    "paper in our interval",
+]
+NOTE = (
+    "accuracy in percent; paper: mean, ± standard deviation where its trials are known, ≈ where it"
+    " is known roughly only; ours: mean ± half of the 95 % t-interval over n seeds; difference:"
+    " ours - paper; – where there is nothing yet"
+)
+
+
+class Published(NamedTuple):
+    """What a paper says about one method, accuracy in percent."""
+
+    source: str
+    """Its table, figure or log."""
+    labels: Sequence[int]
+    trials: Sequence[Sequence[float]]
+    """A value per label count for each trial that is known; mostly one row, the paper's mean."""
+    approximate: bool = False
+    """Known roughly only, as when it is read off a curve."""
+
+    def at(self, labels: int) -> tuple[float, float | None]:
+        """Mean and standard deviation over trials (n - 1), None for a single row."""
+        values = [trial[self.labels.index(labels)] for trial in self.trials]
+        return mean(values), stdev(values) if len(values) > 1 else None
+
+
+class Result(NamedTuple):
+    """A method, what the paper says about it, and the runs that there are."""
+
+    method: str
+    called: str
+    """Its name in the paper."""
+    published: Sequence[Published]
+    runs: Sequence[Run]
+
+    def values(self, labels: int) -> list[float]:
+        """What the seeds reached with so many labels, also of runs that are still going."""
+        return [
+            run.points[labels] * (100 if run.metric in RATES else 1)
+            for run in self.runs
+            if labels in run.measured
+        ]
+
+    @property
+    def measured(self) -> set[int]:
+        """Label counts at which some run was evaluated."""
+        return {labels for run in self.runs for labels in run.measured}
+
+
+class Row(NamedTuple):
+    """One method at one label count, against one source."""
+
+    method: str
+    called: str
+    labels: int
+    paper: float | None
+    std: float | None
+    approximate: bool
+    source: str | None
+    ours: Interval | None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours - the paper's."""
+        return None if self.ours is None or self.paper is None else self.ours.mean - self.paper
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the paper's number lies in our interval, which takes two seeds or more."""
+        if self.difference is None or self.ours is None or self.ours.half is None:
+            return None
+        return abs(self.difference) <= self.ours.half
+
+
+def rows(results: Sequence[Result]) -> list[Row]:
+    """Method by method, a row for each label count that is published or measured."""
+    found = []
+    for result in results:
+        published = {labels for each in result.published for labels in each.labels}
+        for labels in sorted(published | result.measured):
+            values = result.values(labels)
+            ours = interval(values) if values else None
+            first = (result.method, result.called, labels)
+            sources = [each for each in result.published if labels in each.labels]
+            for each in sources:
+                found.append(Row(*first, *each.at(labels), each.approximate, each.source, ours))
+            if not sources:
+                found.append(Row(*first, None, None, False, None, ours))
+    return found
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a table, with what its columns mean."""
+    lines = [HEADER, ["---"] * len(HEADER), *map(_cells, rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + f"\n\n{NOTE}"
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """The same unrounded; what is missing is empty."""
+    header = "method called labels paper paper_std approximate source ours half_interval n"
+    cells = [[*r[:-1], *(r.ours or (None, None, 0)), r.difference, r.inside] for r in rows]
+    return csv_file.dump([*header.split(), "difference", "inside"], cells)
+
+
+def figure(title: str, results: Sequence[Result]) -> Figure | None:
+    """Our curves, and the paper's numbers as markers of the same colour; None without any."""
+    if not any(result.published or result.measured for result in results):
+        return None
+    drawn: Figure
+    drawn, ax = panel(title, "Labels", "Test accuracy (%)")
+    for place, result in enumerate(results):
+        if points := {labels: result.values(labels) for labels in result.measured}:
+            band(ax, points, f"{result.method} (n = {len(result.runs)})", place)
+        for each in result.published:
+            ax.plot(
+                each.labels,
+                [each.at(labels)[0] for labels in each.labels],
+                MARKERS[place // len(COLOURS) % len(MARKERS)],
+                color=COLOURS[place % len(COLOURS)],
+                mec=INK,
+                mew=0.6,
+                ms=5,
+                alpha=0.5 if each.approximate else 1,
+                label=f"paper, {result.called} ({each.source})",
+            )
+    legend(ax)
+    return drawn
+
+
+def _cells(row: Row) -> list[str]:
+    paper = MISSING
+    if row.paper is not None:
+        paper = "≈ " * row.approximate + _spread(row.paper, row.std)
+    return [
+        row.method,
+        row.called,
+        f"{row.labels:,}",
+        paper,
+        row.source or MISSING,
+        MISSING if row.ours is None else _spread(row.ours.mean, row.ours.half),
+        str(row.ours.n if row.ours else 0),
+        MISSING if row.difference is None else f"{row.difference:+.2f}",
+        {None: MISSING, True: "yes", False: "no"}[row.inside],
+    ]
+
+
+def _spread(value: float, around: float | None) -> str:
+    return f"{value:.2f}" if around is None else f"{value:.2f} ± {around:.2f}"
