@@ -86,7 +86,7 @@ def records(places: Sequence[str], packages: Sequence[str] = ()) -> list[Record]
     return find_records(places, Allowed(packages))
 
 
-def opened(places: Sequence[str], packages: Sequence[str] = ()) -> list[Study]:
+def open_studies(places: Sequence[str], packages: Sequence[str] = ()) -> list[Study]:
     """As `records`, opened."""
     return [Study(record) for record in records(places, packages)]
 

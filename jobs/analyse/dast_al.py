@@ -183,7 +183,7 @@ def main(
     plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """The gap between the score of EPMCM and its means over draws: Table 2 of DAST-AL."""
-    studies = analysis.opened([run], plugins)
+    studies = analysis.open_studies([run], plugins)
     if len(studies) > 1:
         raise UsageError(f"{run} holds {len(studies)} runs; give one of them")
     study, results = studies[0], Results(out)

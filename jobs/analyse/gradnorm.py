@@ -174,7 +174,7 @@ def main(
     plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """What scores have in common with true gradient norms, and how far training overfits."""
-    studies, results = analysis.opened(runs, plugins), Results(out)
+    studies, results = analysis.open_studies(runs, plugins), Results(out)
     analysis.alike(studies)
     table_1(results, studies, norm)
     table_3(results, studies)

@@ -161,7 +161,7 @@ def main(
     plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """Influence of candidates on the test loss, and the bounds that gradient norms are."""
-    studies, results = analysis.opened(runs, plugins), Results(out)
+    studies, results = analysis.open_studies(runs, plugins), Results(out)
     analysis.alike(studies)
     dtype = torch.float64 if double else torch.float32
     solver = Solver(layers, damping, iterations, tolerance, dtype)

@@ -27,9 +27,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.randomness import derive
 from rayal.runs.ledger import INITIAL, S, read_labels, stage_folder
 from rayal.runs.record import Record
-from rayal.runs.results import Chosen, Evaluated, Trained
-from rayal.runs.results import Scored as ScoredPass
-from rayal.selection.scored import Scored
+from rayal.runs.results import Chosen, Evaluated, Scored, Trained
+from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
 from rayal.storage.folder import FileLocation, Folder
 from rayal.training.augment import normalise
@@ -79,10 +78,10 @@ class Study:
             )
         return cycles
 
-    def columns(self, cycle: int, keeps: Iterable[SignalName] = ()) -> dict[str, Scored]:
+    def columns(self, cycle: int, keeps: Iterable[SignalName] = ()) -> dict[str, Candidates]:
         """The candidates of a cycle's pass by strategy, all with the same M ids, sorted; with what
         the pass kept of these signals."""
-        result = self._result(cycle, ScoredPass)
+        result = self._result(cycle, Scored)
         return shard_file.load(self._folder(cycle, "score"), result, keeps, self.labeled(cycle))
 
     def picks(self, cycle: int) -> list[str]:

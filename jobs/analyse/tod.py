@@ -232,7 +232,7 @@ def main(
     plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """Discrepancy, loss and gradients of finished runs: Figs. 1, 3, 5 and 6 of the TOD paper."""
-    studies, results = analysis.opened(runs, plugins), Results(out)
+    studies, results = analysis.open_studies(runs, plugins), Results(out)
     analysis.alike(studies)
     cycles = [look(study, cycle) for study in studies for cycle in study.passes]
     loss_and_slope(results, studies, units, scalar)

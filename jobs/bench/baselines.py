@@ -113,7 +113,7 @@ def outer_products(probs: Rows, features: Rows) -> Tensor:
 
 def sorted_in_memory(folder: Folder, names: Sequence[str], picks: int) -> list[str]:
     """The ids of the highest scores of all shards: everything loaded, then one argsort."""
-    table = pa.concat_tables([shard_file.read(folder, name) for name in names])
+    table = pa.concat_tables([shard_file.read_shard(folder, name) for name in names])
     best = np.argsort(-table["score.entropy"].to_numpy())[:picks]
     ids: list[str] = pc.take(table["id"], pa.array(best)).to_pylist()
     return ids

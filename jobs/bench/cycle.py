@@ -30,7 +30,7 @@ from rayal.runs.record import Record
 from rayal.runs.results import Trained
 from rayal.signals.batch import entropy
 from rayal.training.augment import normalise
-from rayal.workflows import run
+from rayal.workflows.run import start_run
 
 CYCLES = 5
 LABELS = 100
@@ -86,7 +86,7 @@ class Bench:
         self.done += 1
         x = self.experiment(engine)
         on_ray = engine == "ray"
-        with run.opened(x, str(self.folder / f"run-{self.done}")) as opened:
+        with start_run(x, str(self.folder / f"run-{self.done}")) as opened:
             opened.run(self._ray if on_ray else lambda: nullcontext(LocalEngine(x.compute)))
             self.last[engine] = opened.record
 

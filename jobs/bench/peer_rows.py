@@ -17,8 +17,8 @@ from pool_features import drawn
 from racing import race
 from torch import Tensor
 
+from rayal.selection.candidates import Candidates, take_highest
 from rayal.selection.distances import Rows
-from rayal.selection.scored import Scored, take_highest
 from rayal.signals.committee import disagreement
 from rayal.strategies.badge import Badge
 from rayal.strategies.base import Strategy
@@ -89,13 +89,13 @@ def _row(method: str, library: str, ratio: float, units: int, agreement: str) ->
     return Row(f"{method}, {units} x {CLASSES}", library, ratio, "none", agreement)
 
 
-def _highest(strategy: Strategy, pool: Scored, picks: int) -> NDArray[np.intp]:
+def _highest(strategy: Strategy, pool: Candidates, picks: int) -> NDArray[np.intp]:
     """What the pass and the select stage do with the predictions of a model."""
     probs = torch.from_numpy(pool.kept["probs"]).float()
     signals: Any = SimpleNamespace(probs=probs, log_probs=probs.log())
     values = strategy.score(signals)
     assert isinstance(values, Tensor)
-    scored = Scored(pool.ids, values.double().numpy())
+    scored = Candidates(pool.ids, values.double().numpy())
     return take_highest(scored, picks, np.random.default_rng(0))
 
 

@@ -18,8 +18,8 @@ from torch.nn import functional
 from rayal.data.card import ImageSpec
 from rayal.models.architectures.resnet18 import Resnet18
 from rayal.models.build import build
+from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Rows
-from rayal.selection.scored import Scored
 from rayal.signals.batch import forward
 from rayal.storage.ids import Ids
 from rayal.training.augment import normalise
@@ -56,7 +56,7 @@ def mixture(units: int, width: int, clusters: int = 100) -> NDArray[np.float16]:
     return (centres[rng.integers(0, clusters, units)] + rows).astype(np.float16)
 
 
-def drawn(units: int, classes: int, width: int) -> Scored:
+def drawn(units: int, classes: int, width: int) -> Candidates:
     """Random probabilities and features, of the form that a network's have."""
     rng = np.random.default_rng(0)
     logits = 2 * rng.standard_normal((units, classes), dtype=np.float32)
@@ -65,14 +65,14 @@ def drawn(units: int, classes: int, width: int) -> Scored:
     return unscored({"probs": probs, "features": features})
 
 
-def unscored(kept: Mapping[str, Rows], labeled: Mapping[str, Rows] | None = None) -> Scored:
+def unscored(kept: Mapping[str, Rows], labeled: Mapping[str, Rows] | None = None) -> Candidates:
     """A pool as a strategy's `select` gets it; every unit costs 1."""
     units, of_labeled = (len(next(iter(rows.values()), ())) for rows in (kept, labeled or {}))
     ids, labeled_ids = (
         Ids([f"{name}-{unit:06d}" for unit in range(number)])
         for name, number in (("unit", units), ("labeled", of_labeled))
     )
-    return Scored(ids, None, kept=kept, labeled_ids=labeled_ids, labeled=labeled or {})
+    return Candidates(ids, None, kept=kept, labeled_ids=labeled_ids, labeled=labeled or {})
 
 
 def _train(model: nn.Module, images: Tensor, labels: Tensor) -> None:

@@ -24,8 +24,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.runs.events import Event, Observer
 from rayal.runs.results import Pass
 from rayal.storage.folder import Folder, Json
-from rayal.workflows import run
-from rayal.workflows import score as pool_scoring
+from rayal.workflows.run import start_engine
+from rayal.workflows.score import start_scoring
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.select.finished_pass import FinishedPass
 
@@ -113,7 +113,7 @@ def scoring(folder: Path, rows: int, batch: int, compute: Json) -> PoolScoring:
 
 def score(settings: PoolScoring, out: str, engine: Engine, observer: Observer | None = None) -> str:
     """What `rayal score` does once the cluster is there; the folder that it wrote."""
-    with pool_scoring.opened(settings, out) as opened:
+    with start_scoring(settings, out) as opened:
         opened.run(lambda: nullcontext(engine), observer or Unwatched())
     return out
 
@@ -156,7 +156,7 @@ def write_scores(
 def pass_work(settings: PoolScoring, warm: PoolScoring, scratch: str) -> Callable[[], float]:
     """For `growth`, after a pass that loads what passes load; the memory of a worker of Ray."""
     place = ExitStack()
-    engine: Any = place.enter_context(run.engine(settings.compute.for_engine()))
+    engine: Any = place.enter_context(start_engine(settings.compute.for_engine()))
     score(warm, new_folder(scratch), engine)
 
     def work() -> float:

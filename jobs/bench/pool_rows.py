@@ -38,8 +38,8 @@ from rayal.engine.local import LocalEngine
 from rayal.storage.folder import Folder
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
-from rayal.workflows import run as session
-from rayal.workflows import score as pool_scoring
+from rayal.workflows.run import start_engine
+from rayal.workflows.score import shard_rows
 from rayal.workflows.score.settings import PoolCompute
 from rayal.workflows.select import select
 from rayal.workflows.select.finished_pass import FinishedPass
@@ -180,7 +180,7 @@ def costs(options: argparse.Namespace, rows: int = 10**6, files: int = 10**5) ->
         engine = LocalEngine(settings.compute.for_engine())
         out = score(settings, str(folder / "out"), engine)
         pool, done = _opened(settings.pool, scratch), FinishedPass(out)
-        most = pool_scoring.shard_rows(rows, math.prod(TINY.image.shape), settings.compute)
+        most = shard_rows(rows, math.prod(TINY.image.shape), settings.compute)
         shards, records = pool.shards(most), done.result.shards
 
         def resume() -> None:
@@ -255,7 +255,7 @@ def driver(options: argparse.Namespace, shards: int = 500, rows: int = 16) -> li
         for count in spent:
             tiny_pool(folder, count * rows, rows)
             settings[count] = tiny(folder, count * rows, "ray", rows)
-        engine: Any = stack.enter_context(session.engine(settings[shards].compute.for_engine()))
+        engine: Any = stack.enter_context(start_engine(settings[shards].compute.for_engine()))
 
         def run(count: int) -> None:
             started = time.process_time()

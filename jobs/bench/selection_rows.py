@@ -14,7 +14,7 @@ from racing import growth, race
 from rayal.cycle import shard_file
 from rayal.cycle.ranking import highest
 from rayal.runs.results import Pass
-from rayal.selection.scored import Scored, tie_secret
+from rayal.selection.candidates import Candidates, tie_secret
 from rayal.storage.folder import Folder
 from rayal.strategies.badge import Badge
 from rayal.strategies.base import Strategy
@@ -121,11 +121,11 @@ def dense_work(units: int, classes: int, width: int, picks: int) -> Callable[[],
     return lambda: baselines.dense_badge(*pool.kept.values(), picks)
 
 
-def _draw(pool: Scored, picks: int) -> NDArray[np.intp]:
+def _draw(pool: Candidates, picks: int) -> NDArray[np.intp]:
     return _positions(Badge(), pool, picks)
 
 
-def _positions(strategy: Strategy, pool: Scored, picks: int) -> NDArray[np.intp]:
+def _positions(strategy: Strategy, pool: Candidates, picks: int) -> NDArray[np.intp]:
     """Where in the pool the units are that it selects."""
     places = pool.places(strategy.select(pool, picks, np.random.default_rng(0)))
     assert places is not None

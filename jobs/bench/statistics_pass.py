@@ -64,5 +64,5 @@ def column(folder: str, strategy: str) -> pa.Table:
     """The ids of a pass and their scores by one strategy."""
     shards = Folder(folder)
     names = ["id", f"score.{strategy}"]
-    tables = [shard_file.read(shards, file, names) for file in sorted(shards.names())]
+    tables = [shard_file.read_shard(shards, file, names) for file in sorted(shards.names())]
     return pa.concat_tables(table.replace_schema_metadata() for table in tables)

@@ -36,8 +36,7 @@ from rayal.parts import suggest
 from rayal.report.curves import encoded
 from rayal.report.runs import Run
 from rayal.storage.folder import Folder
-from rayal.workflows import sweep
-from rayal.workflows.sweep import Sweeping
+from rayal.workflows.sweep import Sweeping, start_sweep
 
 
 def check(sweeps: Sequence[Planned], out: Folder) -> None:
@@ -54,7 +53,7 @@ def check(sweeps: Sequence[Planned], out: Folder) -> None:
 
 def run(each: Planned, out: Folder, address: str | None, break_lock: bool) -> None:
     """Runs what is left of a sweep; raises the first failure of a trial when all have ended."""
-    with sweep.opened(each.x, (out / each.folder).url, break_lock=break_lock) as opened:
+    with start_sweep(each.x, (out / each.folder).url, break_lock=break_lock) as opened:
         note(f"sweep  {opened.folder.url}")
         with SweepConsole(opened.total, opened.total - len(opened.todo)) as console:
             opened.run(lambda: cluster(address), console)

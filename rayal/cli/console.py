@@ -30,7 +30,7 @@ UNITS = {"train": "epochs", "score": "shards"}
 
 
 @dataclass
-class _Now:
+class _Progress:
     """What is in progress."""
 
     what: str
@@ -59,7 +59,7 @@ class Console:
             transient=True,
             disable=not self.live,
         )
-        self.now: _Now | None = None
+        self.now: _Progress | None = None
         self.spoken = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="rayal-console", daemon=True)
@@ -93,7 +93,7 @@ class Console:
     def begin(self, what: str, unit: str) -> None:
         """Something long begins."""
         bar = self.progress.add_task(what, total=None, unit=unit)
-        self.now = _Now(what, unit, bar, time.monotonic())
+        self.now = _Progress(what, unit, bar, time.monotonic())
 
     def count(self, done: int, total: int | None) -> None:
         """It has come this far; the first count tells what was there before."""
@@ -165,7 +165,7 @@ class RunConsole(Console):
                 self.count(len(self.record.epochs(cycle)), self.epochs)
 
 
-def _status(now: _Now) -> str:
+def _status(now: _Progress) -> str:
     """`cycle 1  score, 18 of 25 shards, 31 s, about 12 s left`"""
     seconds = time.monotonic() - now.started
     if now.total is None:

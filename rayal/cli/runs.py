@@ -39,10 +39,10 @@ def run(
     """Run an experiment, or continue it: the same command again goes on where it stopped."""
     from rayal.cli.console import RunConsole
     from rayal.report.status import cycle_table
-    from rayal.workflows import run as session
+    from rayal.workflows.run import start_run
 
     x, named = _experiment(config, set, plugins)
-    with session.opened(x, out, break_lock=break_lock, plugins=named) as opened:
+    with start_run(x, out, break_lock=break_lock, plugins=named) as opened:
         record = opened.record
         url = record.folder.url
         note(f"{'complete already' if record.complete else 'run folder'}  {url}")

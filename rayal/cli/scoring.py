@@ -61,7 +61,7 @@ def score(
         set,
         named,
     )
-    with pool_scoring.opened(x, out, break_lock=break_lock, plugins=named) as opened:
+    with pool_scoring.start_scoring(x, out, break_lock=break_lock, plugins=named) as opened:
         note(f"{'complete already' if opened.complete else 'scores'}  {opened.scores.url}")
         with Console() as console:
             start = partial(engine, x.compute.for_engine(), address)

@@ -32,11 +32,11 @@ def sweep(
     from rayal.cli.console import SweepConsole
     from rayal.experiment import config as configs
     from rayal.experiment.sweep.settings import SweptExperiment
-    from rayal.workflows import sweep as sweeping
+    from rayal.workflows.sweep import start_sweep
 
     named = allowed(plugins)
     x = configs.load_as(SweptExperiment, config, set, named)
-    with sweeping.opened(x, out, break_lock=break_lock, plugins=named) as opened:
+    with start_sweep(x, out, break_lock=break_lock, plugins=named) as opened:
         url = opened.folder.url
         note(f"{'sweep' if opened.left else 'complete already'}  {url}")
         with SweepConsole(opened.total, opened.total - opened.left) as console:

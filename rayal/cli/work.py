@@ -47,8 +47,8 @@ def allowed(packages: list[str]) -> Plugins:
 
 @contextmanager
 def engine(compute: Any, address: str | None) -> Iterator[Any]:
-    from rayal.workflows import run
+    from rayal.workflows.run import start_engine
 
-    with run.engine(compute, address) as opened:
+    with start_engine(compute, address) as opened:
         catch_signals()  # Ray has put its own handler in place
         yield opened

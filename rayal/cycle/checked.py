@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal.errors import DataError, RayalError
-from rayal.labeling.regions import place_of
-from rayal.selection.scored import Scored
+from rayal.labeling.regions import parse_unit
+from rayal.selection.candidates import Candidates
 from rayal.storage.ids import Ids, Places
 from rayal.strategies.base import Select, Strategy
 
 
-def seen_by(strategy: Strategy, pool: Scored) -> Scored:
+def seen_by(strategy: Strategy, pool: Candidates) -> Candidates:
     """What it asked for and no more: an observer must not change what another strategy sees."""
     asked, scans = strategy.kept(), strategy.scans_labeled
     return replace(
@@ -30,7 +30,7 @@ def chosen(
     strategy: Strategy,
     select: Select,
     name: str,
-    pool: Scored,
+    pool: Candidates,
     budget: float,
     rng: np.random.Generator,
 ) -> tuple[list[str], float]:
@@ -52,10 +52,10 @@ def chosen(
     return units, float(costs.sum())
 
 
-def _check_on_offer(strategy: Strategy, name: str, pool: Scored, units: Sequence[str]) -> None:
+def _check_on_offer(strategy: Strategy, name: str, pool: Candidates, units: Sequence[str]) -> None:
     named = Places(Ids({each for unit in units for each in (unit, unit.rpartition("/")[0])}))
     images = set(pool.ids[named.has(pool.ids)])  # of all of them, these may be meant
-    places = [place_of(unit, images) for unit in units]
+    places = [parse_unit(unit, images) for unit in units]
     meant = dict.fromkeys(place.image for place in places if place is not None)
     offered = set(strategy.units(meant, pool.regions))
     if wrong := [unit for unit in units if unit not in offered]:
@@ -76,7 +76,7 @@ def _check_spent(name: str, costs: NDArray[np.float64], budget: float, overshoot
 
 
 def _check_enough(
-    strategy: Strategy, name: str, pool: Scored, costs: NDArray[np.float64], budget: float
+    strategy: Strategy, name: str, pool: Candidates, costs: NDArray[np.float64], budget: float
 ) -> None:
     """Raises DataError where fewer were bought than the budget is for, were all units as dear as
     the dearest: nothing selected would pass for the end of the pool."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
-from rayal.cycle.offer import Market, of_images
+from rayal.cycle.offer import Offer, of_images
 from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, summary
 from rayal.cycle.select import choose
 from rayal.cycle.train import TrainJob
@@ -150,8 +150,8 @@ class Steps:
         scored = self.ledger.result(pool.cycle, Scored)
         folder = self._folder(pool.cycle, "score")
         trained = {**self._companions(pool.cycle), "weights": self._weights(pool.cycle)}
-        market = Market(self.x, self.store, {*pool.labels, *pool.refused})
-        return choose(self.x, pool.cycle, budget, folder, scored, market, trained, out)
+        offer = Offer(self.x, self.store, {*pool.labels, *pool.refused})
+        return choose(self.x, pool.cycle, budget, folder, scored, offer, trained, out)
 
     def label(self, ids: Sequence[str], out: Folder) -> Labeled:
         answers = self.x.oracle.answer(self.store, ids, out)
@@ -196,7 +196,7 @@ def first_units(x: Experiment, store: Store) -> list[str]:
     units = _random_order(ids, x.seed, "initial")
     if x.budget.balanced:
         units = _in_turns(units, x.oracle.known_classes(store))
-    count, _ = Market(x, store, ()).affordable(units, x.budget.initial)
+    count, _ = Offer(x, store, ()).affordable(units, x.budget.initial)
     if units and not count:
         raise UsageError(
             f"budget.initial: {x.budget.initial} {x.budget.unit} do not buy the first image,"

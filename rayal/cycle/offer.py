@@ -14,8 +14,8 @@ from rayal.data.masks import LabelValue
 from rayal.data.store import Store
 from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
-from rayal.labeling.regions import Place, place_of
-from rayal.selection.scored import Scored, bought
+from rayal.labeling.regions import UnitName, parse_unit
+from rayal.selection.candidates import Candidates, bought
 
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
@@ -25,7 +25,7 @@ ASKED = 256
 """Units whose costs are asked for at a time."""
 
 
-class Market:
+class Offer:
     """The oracle's offers to one experiment, less what was bought."""
 
     def __init__(self, x: Experiment, store: Store, bought: Collection[str]) -> None:
@@ -39,7 +39,7 @@ class Market:
         """What each unit costs."""
         return np.ones(len(units)) if self.one_price else self.oracle.costs(self.store, units)
 
-    def offered(self, pool: Scored) -> Scored:
+    def offered(self, pool: Candidates) -> Candidates:
         """The candidates with what they, and what is left of them, cost."""
         return replace(pool, price=self.costs, regions=self.regions, overshoot=self.overshoot)
 
@@ -101,8 +101,8 @@ def _whole(image: str, parts: Mapping[int, LabelValue]) -> LabelValue:
     return masks.merged(cast(list[bytes], drawn))
 
 
-def _known(unit: str, images: Collection[str]) -> Place:
-    place = place_of(unit, images)
+def _known(unit: str, images: Collection[str]) -> UnitName:
+    place = parse_unit(unit, images)
     if place is None:
         raise DataError(f"{unit!r} lies in no image of the pool; use the dataset of this run")
     return place

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rayal.cycle.shard_file import shards
 from rayal.errors import DataError
 from rayal.runs.results import Pass
-from rayal.selection.scored import tie_keys
+from rayal.selection.candidates import tie_keys
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 

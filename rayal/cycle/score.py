@@ -183,7 +183,7 @@ def bad_images(out: Folder, results: Iterable[ScoredShard]) -> Iterator[tuple[st
     """Id and reason of every image that could not be decoded, from the files that have some."""
     for result in sorted(results, key=lambda result: result.shard):
         if result.bad:
-            table = shard_file.read(out, result.file.name, ["id", "status"], result.file)
+            table = shard_file.read_shard(out, result.file.name, ["id", "status"], result.file)
             failed = table.filter(pc.not_equal(table["status"], shard_file.OK))
             yield from zip(failed["id"].to_pylist(), failed["status"].to_pylist(), strict=True)
 

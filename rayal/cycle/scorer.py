@@ -49,7 +49,7 @@ class Scorer:
         """The task's rows, columns id and image."""
         if task.ids is not None and not self.reads_images():
             return pa.table({"id": pa.array(task.ids, pa.string())})
-        return read(self.job.images, task)
+        return read_rows(self.job.images, task)
 
     def decode(self, rows: pa.Table) -> Decoded:
         """The images of these rows: the part of the work that needs no model and no GPU."""
@@ -205,7 +205,7 @@ class Scorer:
         return placed(network, self.device, self.job.card.precision).eval()
 
 
-def read(images: Images, task: ShardTask) -> pa.Table:
+def read_rows(images: Images, task: ShardTask) -> pa.Table:
     """The task's rows, columns id and image (undecoded)."""
     return images.read(task.shard, None if task.ids is None else set(task.ids))
 

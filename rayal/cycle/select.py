@@ -11,13 +11,12 @@ import numpy as np
 from rayal.cycle import checked
 from rayal.cycle import shard_file as scores
 from rayal.cycle.checked import seen_by
-from rayal.cycle.offer import Market
+from rayal.cycle.offer import Offer
 from rayal.cycle.ranking import highest
 from rayal.experiment.experiment import Experiment
 from rayal.randomness import numpy_generator
-from rayal.runs.results import Chosen, Pass
-from rayal.runs.results import Scored as ScoredPass
-from rayal.selection.scored import Scored, ranking, tie_secret
+from rayal.runs.results import Chosen, Pass, Scored
+from rayal.selection.candidates import Candidates, ranking, tie_secret
 from rayal.storage import csv_file
 from rayal.storage.folder import FileLocation, Folder
 from rayal.storage.ids import Ids, Places
@@ -29,8 +28,8 @@ def choose(
     cycle: int,
     budget: float,
     scored: Folder,
-    result: ScoredPass,
-    market: Market,
+    result: Scored,
+    offer: Offer,
     trained: Mapping[str, FileLocation],
     out: Folder,
 ) -> Chosen:
@@ -38,10 +37,10 @@ def choose(
     any two strategies agree.
 
     `scored` and `result` are the folder and the result of the scoring pass, which may have passed
-    over labeled units too; `market` says what those are, and what the others cost; `trained` are
+    over labeled units too; `offer` says what those are, and what the others cost; `trained` are
     the files of the model that it asked. Also writes `chosen.csv` (rank, id, score) for people.
     """
-    labeled = market.bought
+    labeled = offer.bought
     strategies = x.scored()
     # its own ties and draws: one order for all would make strategies agree by the dice
     rngs = {
@@ -51,19 +50,19 @@ def choose(
     cheap = {
         name: rngs[name]
         for name, strategy in strategies.items()
-        if market.one_price and strategy.ranks()
+        if offer.one_price and strategy.ranks()
     }
     picks = _highest(scored, result, cheap, budget, labeled)
     others = {name: each for name, each in strategies.items() if name not in cheap}
-    pools: dict[str, Scored] = {}
+    pools: dict[str, Candidates] = {}
     if others:
         kept = {signal for each in others.values() for signal in each.kept()}
         place = scratch_folder(out)
         pools = scores.load(scored, result, kept, labeled, others, place)
         for name, strategy in others.items():
-            pool = market.offered(seen_by(strategy, pools[name]))
+            pool = offer.offered(seen_by(strategy, pools[name]))
             select = strategy.selector(trained)
-            picks[name] = _of_one(strategy, select, name, pool, market, budget, rngs[name])
+            picks[name] = _of_one(strategy, select, name, pool, offer, budget, rngs[name])
     main = next(iter(strategies))
     chosen = picks[main]
     values = repeat(None) if chosen.scores is None else chosen.scores
@@ -72,7 +71,7 @@ def choose(
     return Chosen(
         ids=tuple(chosen.ids),
         cost=chosen.cost,
-        sold_out=not chosen.ids and _is_sold_out(x, result, pools.get(main), market),
+        sold_out=not chosen.ids and _is_sold_out(x, result, pools.get(main), offer),
         agreement=agreement(
             {name: set(picks[name].ids) for name in strategies},
             {name for name, pool in pools.items() if pool.places(picks[name].ids) is None},
@@ -80,14 +79,14 @@ def choose(
     )
 
 
-def _is_sold_out(x: Experiment, result: ScoredPass, pool: Scored | None, market: Market) -> bool:
+def _is_sold_out(x: Experiment, result: Scored, pool: Candidates | None, offer: Offer) -> bool:
     """Whether nothing is left that a larger budget could buy; `pool` where it had to be loaded."""
     if pool is None:
         return True
     drawn = len(pool.ids) + len(result.bad)
     if x.candidates is not None and drawn >= x.candidates:
         return False  # another cycle draws others
-    return not any(True for _ in x.strategy.units(pool.ids, market.regions))
+    return not any(True for _ in x.strategy.units(pool.ids, offer.regions))
 
 
 class Picks(NamedTuple):
@@ -119,15 +118,15 @@ def _of_one(
     strategy: Strategy,
     select: Select,
     name: str,
-    pool: Scored,
-    market: Market,
+    pool: Candidates,
+    offer: Offer,
     budget: float,
     rng: np.random.Generator,
 ) -> Picks:
     """What a strategy chooses that does not only rank, or where units differ in cost."""
-    if strategy.ranks(market.one_price) and pool.scores is not None:
+    if strategy.ranks(offer.one_price) and pool.scores is not None:
         order = ranking(pool.ids, pool.scores, rng)
-        count, cost = market.affordable(pool.ids[order], budget)
+        count, cost = offer.affordable(pool.ids[order], budget)
         units = list(pool.ids[order[:count]])
     else:
         units, cost = checked.chosen(strategy, select, name, pool, budget, rng)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rayal.errors import DataError, StorageError
 from rayal.runs.results import Pass
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
 from rayal.storage.folder import FileRecord, Folder, recorded, storage_errors
 from rayal.storage.ids import Ids, Places
@@ -57,7 +57,7 @@ def encode(
     return sink.getvalue()
 
 
-def read(
+def read_shard(
     folder: Folder,
     name: str,
     columns: Sequence[str] | None = None,
@@ -97,7 +97,7 @@ def read_good(
     folder: Folder, name: str, columns: Sequence[str], record: FileRecord | None = None
 ) -> pa.Table:
     """As `read`, without the units that could not be decoded."""
-    table = read(folder, name, ["status", *columns], record)
+    table = read_shard(folder, name, ["status", *columns], record)
     good = pc.equal(table["status"], OK)
     return table if pc.all(good).as_py() else table.filter(good)  # a filter copies
 
@@ -137,7 +137,7 @@ def load(
     labeled: Collection[str] = (),
     names: Collection[str] | None = None,
     scratch: Path | None = None,
-) -> dict[str, Scored]:
+) -> dict[str, Candidates]:
     """The scores of these strategies in a finished pass, or of all, sorted by id, undecodable units
     left out; what the pass kept of `labeled` units is apart.
 
@@ -157,7 +157,7 @@ def load(
         name: table[column] for name, column in columns.items() if column in table.schema.names
     }
     return {
-        name: Scored(
+        name: Candidates(
             ids[pool],
             there[name].to_numpy()[pool] if name in there else None if tables else np.empty(0),
             kept={signal: of_pool for signal, (of_pool, _) in kept.items()},

@@ -65,7 +65,7 @@ class TrainJob:
 
 
 @dataclass(frozen=True)
-class Place:
+class Worker:
     """Where this worker runs. The caller brings the workers together where `size` is above 1."""
 
     rank: int = 0
@@ -75,26 +75,26 @@ class Place:
     """Torch threads of this process; null leaves them as they are."""
 
 
-def train(job: TrainJob, place: Place) -> Trained | None:
+def train(job: TrainJob, worker: Worker) -> Trained | None:
     """Trains to the end; worker 0 writes the last weights and returns the stage's result.
 
     Raises DataError when the loss is no longer a number; the checkpoints then stay as they are.
     """
-    if place.threads is not None:
-        torch.set_num_threads(place.threads)
+    if worker.threads is not None:
+        torch.set_num_threads(worker.threads)
     store = Store(job.store)
-    feed, learner = _feed(job, place, store), _learner(job, place, store)
-    diary = Diary(Folder(job.out), job.experiment.compute.checkpoint_seconds)
-    diary.resume(learner)  # all read before worker 0 writes: an epoch ends only with all of them
-    for epoch in range(len(diary.rows), feed.epochs):
-        diary.rows.append(_epoch(job, place, feed, learner, epoch))
-        if place.rank == 0:
-            diary.write(learner)
+    feed, learner = _feed(job, worker, store), _learner(job, worker, store)
+    log = TrainingLog(Folder(job.out), job.experiment.compute.checkpoint_seconds)
+    log.resume(learner)  # all read before worker 0 writes: an epoch ends only with all of them
+    for epoch in range(len(log.rows), feed.epochs):
+        log.rows.append(_epoch(job, worker, feed, learner, epoch))
+        if worker.rank == 0:
+            log.write(learner)
     card = job.experiment.card_for(store.card)
-    return _finish(diary, feed, learner, card) if place.rank == 0 else None
+    return _finish(log, feed, learner, card) if worker.rank == 0 else None
 
 
-class Diary:
+class TrainingLog:
     """What worker 0 writes of a training as it goes: a row per epoch, and checkpoints."""
 
     def __init__(self, out: Folder, checkpoint_seconds: float) -> None:
@@ -126,8 +126,8 @@ class Diary:
         self.logged = monotonic()
 
 
-def _feed(job: TrainJob, place: Place, store: Store) -> Feed:
-    x, spec, device = job.experiment, store.card.image, torch.device(place.device)
+def _feed(job: TrainJob, worker: Worker, store: Store) -> Feed:
+    x, spec, device = job.experiment, store.card.image, torch.device(worker.device)
     labels, most = dict(zip(job.ids, job.labels, strict=True)), x.compute.resident_bytes
     return Feed(
         open_images(store.pool, job.ids, spec, device, most),
@@ -136,13 +136,13 @@ def _feed(job: TrainJob, place: Place, store: Store) -> Feed:
         x.scheme,
         spec,
         key=job.key,
-        rank=place.rank,
-        workers=place.size,
-        unlabeled=_unlabeled(job, place, store),
+        rank=worker.rank,
+        workers=worker.size,
+        unlabeled=_unlabeled(job, worker, store),
     )
 
 
-def _unlabeled(job: TrainJob, place: Place, store: Store) -> UnlabeledFeed | None:
+def _unlabeled(job: TrainJob, worker: Worker, store: Store) -> UnlabeledFeed | None:
     x, spec = job.experiment, store.card.image
     wanted = x.scheme.unlabeled(job.cycle)
     if wanted is None:
@@ -151,7 +151,7 @@ def _unlabeled(job: TrainJob, place: Place, store: Store) -> UnlabeledFeed | Non
     ids = [unit for unit in store.pool.ids() if unit not in known]
     if not ids:
         return None
-    device = torch.device(place.device)
+    device = torch.device(worker.device)
     return UnlabeledFeed(
         open_images(store.pool, ids, spec, device, x.compute.resident_bytes),
         len(ids),
@@ -159,13 +159,13 @@ def _unlabeled(job: TrainJob, place: Place, store: Store) -> UnlabeledFeed | Non
         x.scheme.augment,
         spec,
         key=job.key,
-        rank=place.rank,
-        workers=place.size,
+        rank=worker.rank,
+        workers=worker.size,
     )
 
 
-def _learner(job: TrainJob, place: Place, store: Store) -> Learner:
-    x, card, device = job.experiment, store.card, torch.device(place.device)
+def _learner(job: TrainJob, worker: Worker, store: Store) -> Learner:
+    x, card, device = job.experiment, store.card, torch.device(worker.device)
     about, classes = x.card_for(card), len(card.classes)
     if job.start_from is None:
         model = build(x.model, classes, card.image, seed=derive(*job.key, "init"))
@@ -187,13 +187,13 @@ def _learner(job: TrainJob, place: Place, store: Store) -> Learner:
 
 
 def _epoch(
-    job: TrainJob, place: Place, feed: Feed, learner: Learner, epoch: int
+    job: TrainJob, worker: Worker, feed: Feed, learner: Learner, epoch: int
 ) -> dict[str, float]:
     """One epoch, counted from 0; returns its row of `epochs.jsonl`, the same on all workers."""
     started, images = monotonic(), 0
     sums: dict[str, Tensor] = {}  # on the device: asking for a number would wait for it
-    noise = (*job.key, "noise", epoch, place.rank)  # for dropout
-    with _seeded(torch.device(place.device), *noise):
+    noise = (*job.key, "noise", epoch, worker.rank)  # for dropout
+    with _seeded(torch.device(worker.device), *noise):
         for batch in feed.epoch(epoch):
             images += len(batch.labels)
             for name, mean in learner.step(batch).items():
@@ -228,21 +228,21 @@ def _seeded(device: torch.device, *key: Key) -> Iterator[None]:
         yield
 
 
-def _finish(diary: Diary, feed: Feed, learner: Learner, card: ModelCard) -> Trained:
+def _finish(log: TrainingLog, feed: Feed, learner: Learner, card: ModelCard) -> Trained:
     """Writes the weights of the last epoch; the checkpoints have then done their work."""
-    diary.write_rows()
-    out = diary.out
+    log.write_rows()
+    out = log.out
     weights = TrainedModel.of(card, learner.model).write(out)
     companions = {
         name: out.write(file_name(name), save_weights(companion))
         for name, companion in learner.companions.named().items()
     }
-    diary.checkpoints.clear()
+    log.checkpoints.clear()
     return Trained(
         weights=weights,
         companions=companions,
-        epochs=len(diary.rows),
+        epochs=len(log.rows),
         steps=feed.steps,
-        loss=diary.rows[-1]["loss"],
-        seconds=sum(row["seconds"] for row in diary.rows),
+        loss=log.rows[-1]["loss"],
+        seconds=sum(row["seconds"] for row in log.rows),
     )

@@ -70,7 +70,7 @@ def decode(label: bytes | str, masks: MaskDecoding, decoding: Decoding) -> Mask:
     One that has this geometry already is returned as it is.
     """
     if isinstance(label, str):
-        return arrange(read(label, masks, decoding), decoding)
+        return arrange(read_mask(label, masks, decoding), decoding)
     stored = _pixels(label, decoding)
     own = {each for each in (*masks.values.values(), *masks.names.values()) if each is not None}
     return arrange(_classes(stored, {each: each for each in (*own, IGNORE)}), decoding)
@@ -92,14 +92,14 @@ def merged(labels: Sequence[bytes]) -> bytes:
     return encode(first)
 
 
-def read(original: bytes | str, masks: MaskDecoding, decoding: Decoding) -> Mask:
+def read_mask(original: bytes | str, masks: MaskDecoding, decoding: Decoding) -> Mask:
     """The classes in somebody else's mask file, or in the file at an address, in its own size.
 
     Upright by its EXIF orientation, like images. Raises BadMask. Of `decoding` only `max_pixels`
     counts.
     """
     try:
-        data = uri.read(original) if isinstance(original, str) else original
+        data = uri.read_uri(original) if isinstance(original, str) else original
     except BadImage as error:
         raise BadMask(str(error)) from error
     if masks.names and _is_drawn(data):
@@ -116,7 +116,7 @@ def same_size(image: str, mask: str, masks: MaskDecoding) -> bool:
     try:
         head = _head(mask)
         if masks.names and _is_drawn(head):
-            drawn = _polygons(uri.read(mask))
+            drawn = _polygons(uri.read_uri(mask))
             size = drawn.height, drawn.width
         else:
             size = _size(head, FORMATS)

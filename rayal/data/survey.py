@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rayal.data import uri
 from rayal.data.card import SplitName
 from rayal.data.images import BadImage, Decoding, Pixels, load, pixels
-from rayal.data.masks import IGNORE, BadMask, MaskDecoding, arrange, encode, read
+from rayal.data.masks import IGNORE, BadMask, MaskDecoding, arrange, encode, read_mask
 from rayal.data.source import AnyImage, AnyMask, quoted
 from rayal.errors import DataError, UsageError
 
@@ -56,7 +56,7 @@ def look(image: AnyImage | None, decoding: Decoding) -> Look:
             return Look(image, image.tobytes(), image, _size(image.shape))
         if image is None:
             raise BadImage("no data (null)")
-        data = uri.read(image) if isinstance(image, str) else image
+        data = uri.read_uri(image) if isinstance(image, str) else image
         loaded = load(data, decoding)
         size = f"{loaded.height}x{loaded.width}"
         inside = (loaded.height, loaded.width) if decoding.canvas else None
@@ -72,7 +72,7 @@ def look_at_mask(
     try:
         if original is None:
             raise BadMask("no mask (null)")
-        mask = read(original, masks, decoding)
+        mask = read_mask(original, masks, decoding)
         height, width = mask.shape
         if image.size and image.size != f"{height}x{width}":
             raise BadMask(f"is {height}x{width} (HxW), its image {image.size}")

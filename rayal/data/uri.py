@@ -29,7 +29,7 @@ def checked(uri: str) -> str:
     )
 
 
-def read(uri: str) -> bytes:
+def read_uri(uri: str) -> bytes:
     """The bytes of an image file; raises BadImage when it is missing or cannot be read, too large,
     or a device or pipe, which would never end."""
     checked(uri)

@@ -37,7 +37,7 @@ HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\
 Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 
 
-class Placement(NamedTuple):
+class TrialShare(NamedTuple):
     """What one trial of a sweep takes for itself, and how many have room at a time."""
 
     cpus: float
@@ -45,7 +45,7 @@ class Placement(NamedTuple):
     concurrent: int
 
 
-HARDLY = 0.01  # cores of a process whose work is done by others: Ray Tune takes no 0
+DRIVER_CPUS = 0.01  # cores of a process whose work is done by others: Ray Tune takes no 0
 
 
 class RayEngine:
@@ -152,7 +152,7 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     return int(ray.cluster_resources().get("CPU", 1))
 
 
-def placement(compute: Compute, cores: int, cpus: float, gpus: float) -> Placement:
+def placement(compute: Compute, cores: int, cpus: float, gpus: float) -> TrialShare:
     """Of trials on this cluster: each in one process with so many cores and GPUs where it runs
     there (`engine: local`), else beside the actors that do its work.
 
@@ -167,7 +167,7 @@ def placement(compute: Compute, cores: int, cpus: float, gpus: float) -> Placeme
                 f"a trial takes {cpus:g} cores and {gpus:g} GPUs (sweep.cpus, sweep.gpus), but the"
                 f" cluster has {own:g} and {_total(nodes, 'GPU'):g}; lower them, or add nodes"
             )
-        return Placement(cpus, gpus, min(rooms))
+        return TrialShare(cpus, gpus, min(rooms))
     asked = resolved(compute, nodes, cores)
     require(asked, nodes)
     workers, scorers = asked.train_workers, asked.scorers or 1
@@ -175,7 +175,7 @@ def placement(compute: Compute, cores: int, cpus: float, gpus: float) -> Placeme
     rooms = [int(_total(nodes, "CPU") // together)]
     if asked.device == "cuda":
         rooms.append(int(_total(nodes, "GPU") // (workers + scorers)))
-    return Placement(HARDLY, 0.0, max(1, min(rooms)))
+    return TrialShare(DRIVER_CPUS, 0.0, max(1, min(rooms)))
 
 
 def disconnect() -> None:

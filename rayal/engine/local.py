@@ -12,7 +12,7 @@ from rayal.cycle.batch_size import fastest_batch
 from rayal.cycle.evaluate import EvaluateJob, evaluate, metrics
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.scorer import Scorer
-from rayal.cycle.train import Place, TrainJob, train
+from rayal.cycle.train import TrainJob, Worker, train
 from rayal.data.pool import Decoded
 from rayal.engine import machine
 from rayal.errors import ClusterError
@@ -40,7 +40,7 @@ class LocalEngine:
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         for place, job in enumerate(jobs):
-            trained = train(job, Place(device=self.device, threads=self.threads))
+            trained = train(job, Worker(device=self.device, threads=self.threads))
             assert trained is not None, "the only worker is worker 0"
             yield place, trained
 

@@ -17,7 +17,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
 from rayal.cycle.score import ScoreJob, ShardTask
-from rayal.cycle.scorer import Scorer, read
+from rayal.cycle.scorer import Scorer, read_rows
 from rayal.data.pool import Decoded, Images, Shard
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.experiment.experiment import Compute
@@ -89,7 +89,7 @@ class _Decoder:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         try:
-            decoded, error = self.images.decode(read(self.images, _task(batch))), None
+            decoded, error = self.images.decode(read_rows(self.images, _task(batch))), None
         except Exception as failure:  # described to the driver by the actor that receives it
             decoded, error = Decoded([], np.empty((0, 0), np.uint8), {}), described(failure)
         return batch.append_column("decoded", _packed(decoded)).append_column(

@@ -23,7 +23,7 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.experiment.sweep.settings import Sweep
-from rayal.experiment.sweep.space import Place, arms, joined, split
+from rayal.experiment.sweep.space import KeyPath, arms, joined, split
 from rayal.experiment.sweep.trials import Assignment
 from rayal.randomness import derive
 from rayal.storage.folder import Json
@@ -204,7 +204,7 @@ def _values(arm: Json, keys: Mapping[str, Any]) -> Json:
     return found
 
 
-def _draw(seed: int, number: int, name: str, arguments: Sequence[Any], place: Place) -> Any:
+def _draw(seed: int, number: int, name: str, arguments: Sequence[Any], place: KeyPath) -> Any:
     """A value of Ray Tune's function of this name, from a generator of its own."""
     rng = np.random.RandomState(derive(seed, "sweep", *place, number) % 2**32)
     drawn = getattr(tune, name)(*arguments).sample(random_state=rng)

@@ -25,7 +25,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.config import LoggingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rayal.cycle.train import Place, TrainJob, train
+from rayal.cycle.train import TrainJob, Worker, train
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
@@ -237,26 +237,26 @@ class _Desk:
 def _work(config: dict[str, Any]) -> None:
     """What each worker does from its start to its end."""
     context = ray.train.get_context()
-    place = Place(
+    worker = Worker(
         rank=context.get_world_rank(),
         size=context.get_world_size(),
         device=str(get_device()) if config["device"] == "cuda" else "cpu",
         threads=config["threads"],
     )
     desk, done = config["desk"], 0
-    while (order := ray.get(desk.next.remote(done, place.rank))) is not None:
-        result = _train(order, place)
-        if place.rank == 0 or "error" in result:
+    while (order := ray.get(desk.next.remote(done, worker.rank))) is not None:
+        result = _train(order, worker)
+        if worker.rank == 0 or "error" in result:
             ray.get(desk.deliver.remote(order.number, result))
-        if "error" in result and place.size > 1:
+        if "error" in result and worker.size > 1:
             # The others may wait for this worker in a collective: only a failure frees them.
             raise RuntimeError(result["message"])
         done = order.number
 
 
-def _train(order: Order, place: Place) -> Json:
+def _train(order: Order, worker: Worker) -> Json:
     try:
-        trained = train(cloudpickle.loads(order.payload), place)
+        trained = train(cloudpickle.loads(order.payload), worker)
         return {} if trained is None else trained.to_json()
     except Exception as error:
         return described(error)

@@ -48,7 +48,7 @@ def load_as(
     plugins: Plugins = NO_PLUGINS,
 ) -> M:
     """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
-    node = yaml_file.read(path, on=_default_parts(model))
+    node = yaml_file.read_yaml(path, on=_default_parts(model))
     for assignment in overrides:
         node = yaml_file.override(node, assignment)
     return _validated(node, model, plugins)

@@ -4,7 +4,7 @@ from collections.abc import Container
 from typing import NamedTuple
 
 
-class Place(NamedTuple):
+class UnitName(NamedTuple):
     """Where a unit lies."""
 
     image: str
@@ -12,19 +12,19 @@ class Place(NamedTuple):
     """Of its region; None where the unit is the whole image."""
 
 
-def place_of(unit: str, images: Container[str]) -> Place | None:
+def parse_unit(unit: str, images: Container[str]) -> UnitName | None:
     """Where a unit lies among `images`; None for one that lies nowhere.
 
     Ids of images may hold slashes too: where `a/0` is an image, it is that.
     """
-    return Place(unit, None) if unit in images else region_of(unit, images)
+    return UnitName(unit, None) if unit in images else parse_region(unit, images)
 
 
-def region_of(unit: str, images: Container[str]) -> Place | None:
+def parse_region(unit: str, images: Container[str]) -> UnitName | None:
     """The place that the unit names if it is a region of one of `images`; None if it is none."""
     image, _, number = unit.rpartition("/")
     if image in images and number.isdecimal() and str(int(number)) == number:
-        return Place(image, int(number))
+        return UnitName(image, int(number))
     return None
 
 

@@ -55,7 +55,7 @@ def _load_pretrained(network: nn.Module, location: str, model: Model) -> None:
     A last layer that differs in the number of classes alone, or that is absent, keeps its random
     weights, with a warning; so do absent `heads`. Any other difference raises UsageError.
     """
-    weights = _in_own_names(network, files.read(location), model)
+    weights = _in_own_names(network, files.read_weights(location), model)
     last = _last_weights(network)
     classes, own = _num_classes(weights, last), _num_classes(last, last)
     if classes is not None and classes != own:

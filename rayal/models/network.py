@@ -16,7 +16,7 @@ from rayal.models.base import Outputs, Precision
 LAST_LAYER = ("classifier.weight", "classifier.bias")
 """What the last layer of a `Network` is called."""
 
-Placed = TypeVar("Placed", bound=nn.Module)
+N = TypeVar("N", bound=nn.Module)
 
 
 class Staged(nn.Module):
@@ -149,7 +149,7 @@ def is_small(image: ImageSpec) -> bool:
     return max(image.height, image.width) <= 64
 
 
-def placed(network: Placed, device: torch.device | str, precision: Precision) -> Placed:
+def placed(network: N, device: torch.device | str, precision: Precision) -> N:
     """The network on its device, in the memory layout that is fast there."""
     network = network.to(device)
     if torch.device(device).type == "cuda" and precision == "bf16":

@@ -84,7 +84,7 @@ def _shape(weight: Tensor | None) -> str:
     return "absent" if weight is None else "x".join(map(str, weight.shape)) or "a number"
 
 
-def read(location: str) -> dict[str, Tensor]:
+def read_weights(location: str) -> dict[str, Tensor]:
     """As `parse`, of a file at a path or an fsspec URL; raises StorageError if it is not there."""
     parent, slash, name = location.rpartition("/")
     folder = Folder(parent or slash or ".")

@@ -22,7 +22,7 @@ from rayal.data.store import Store
 from rayal.errors import DataError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
-from rayal.labeling.regions import place_of
+from rayal.labeling.regions import parse_unit
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.report import per_class
@@ -122,7 +122,7 @@ def _by_image(record: Record, store: Store, cycle: int, count: int) -> dict[str,
     images, found = set(store.pool.ids()), dict[str, list[str]]()
     chosen = record.result(cycle, Chosen)
     for unit in () if chosen is None else chosen.ids:
-        place = place_of(unit, images)
+        place = parse_unit(unit, images)
         assert place is not None, f"{unit} was chosen from this store"
         if place.image in found or len(found) < count:
             found.setdefault(place.image, []).append(unit)
@@ -184,7 +184,7 @@ def _outlines(
     x: Experiment, store: Store, image: str, units: Sequence[str]
 ) -> tuple[NDArray[np.int64], ...]:
     """The polygons, holes included, of those units that are regions of an image."""
-    places = [place_of(unit, {image}) for unit in units]
+    places = [parse_unit(unit, {image}) for unit in units]
     numbers = [place.number for place in places if place and place.number is not None]
     regions = x.oracle.regions(store, [image])[image] if numbers else []
     bought = [regions[number] for number in numbers]

@@ -7,7 +7,7 @@ from rayal.errors import DataError
 from rayal.storage.folder import Folder
 from rayal.storage.journal import is_done, read_done
 from rayal.storage.lock import silence
-from rayal.storage.parquet import opened
+from rayal.storage.parquet import open_parquet
 
 
 class PassRecord:
@@ -49,5 +49,5 @@ class PassRecord:
         scores = self.folder / "scores"
         for name in scores.names():
             if name.startswith("shard-") and name.endswith(".parquet"):
-                with suppress(DataError), opened(f"{scores.url}/{name}") as file:
+                with suppress(DataError), open_parquet(f"{scores.url}/{name}") as file:
                     yield file.metadata.num_rows

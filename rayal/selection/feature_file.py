@@ -15,17 +15,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rayal.errors import DataError
+from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Rows, check_finite
-from rayal.selection.scored import Scored
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
 
 
-def features_of(pool: Scored, location: str | None) -> tuple[Rows, Rows]:
+def features_of(pool: Candidates, location: str | None) -> tuple[Rows, Rows]:
     """Finite features of the pool, M x D, and of the labeled units, L x D: those of the file, or
     without one those that the pass kept."""
     if location is not None:
-        rows = read(location, Ids(chain(pool.ids, pool.labeled_ids)))
+        rows = read_features(location, Ids(chain(pool.ids, pool.labeled_ids)))
         return rows[: len(pool.ids)], rows[len(pool.ids) :]
     features = pool.kept["features"]
     labeled = pool.labeled.get("features", features[:0])
@@ -34,7 +34,7 @@ def features_of(pool: Scored, location: str | None) -> tuple[Rows, Rows]:
     return features, labeled
 
 
-def read(location: str, ids: Ids) -> NDArray[np.float32]:
+def read_features(location: str, ids: Ids) -> NDArray[np.float32]:
     """The features of these units, N x D, from an absolute path or URL.
 
     Raises StorageError for a file that cannot be read; DataError for one of another form, one that

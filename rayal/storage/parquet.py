@@ -43,7 +43,7 @@ def footers(files: Sequence[str], names: Sequence[str]) -> dict[str, Footer]:
 
 
 @contextmanager
-def opened(file: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(file: str) -> Iterator[pq.ParquetFile]:
     """The file; DataError naming it when it is not whole, then or while it is read."""
     with readable(file), parquet_file(file) as parquet:
         yield parquet
@@ -89,7 +89,7 @@ def is_tensor(kind: pa.DataType) -> bool:
 
 
 def _footer(names: Sequence[str], file: str) -> Footer:
-    with opened(file) as parquet:
+    with open_parquet(file) as parquet:
         schema, metadata = parquet.schema_arrow, parquet.metadata
         each = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
     for name in names:

@@ -64,7 +64,7 @@ class Node:
         return self
 
 
-def read(path: str | Path, on: Node) -> Node:
+def read_yaml(path: str | Path, on: Node) -> Node:
     """The mapping in a file, on top of the file that it `extends` and so on, down to `on`.
 
     Raises UsageError with file and line for whatever is not a plain YAML mapping.

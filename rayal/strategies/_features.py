@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from rayal.data.tasks.base import TaskName
 from rayal.parts import Location
 from rayal.selection import feature_file
+from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Made, Numbers, Rows, unit_length
-from rayal.selection.scored import Scored
 from rayal.signals.signal import SignalName
 from rayal.storage.ids import Ids
 from rayal.strategies.base import Strategy
@@ -35,9 +35,9 @@ class OnFeatures(Strategy):
 
     def check(self, ids: Collection[str]) -> None:
         if self.features is not None:
-            feature_file.read(self.features, Ids(ids))
+            feature_file.read_features(self.features, Ids(ids))
 
-    def rows(self, pool: Scored, order: NDArray[np.intp]) -> tuple[Rows, Rows]:
+    def rows(self, pool: Candidates, order: NDArray[np.intp]) -> tuple[Rows, Rows]:
         """Finite features of the pool in this order, M x D, and of the labeled units, L x D."""
         features, labeled = feature_file.features_of(pool, self.features)
         make = unit_length if self.normalise else _unchanged

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rayal.selection.candidates import Candidates
 from rayal.selection.distances import BLOCK, Grid, Made, Numbers, Rows, check_finite
 from rayal.selection.greedy import buy, tie_order
-from rayal.selection.scored import Scored
 from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
@@ -36,7 +36,7 @@ class Badge(Strategy):
 
     keeps: ClassVar[frozenset[SignalName]] = frozenset({"features", "probs"})
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
+    def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         if not len(pool.ids):
             return []
         probs, features = pool.kept["probs"], pool.kept["features"]

@@ -16,10 +16,10 @@ from rayal.data.pixels import Pixels, per_image
 from rayal.data.tasks.base import ForTasks, Task, TaskName
 from rayal.errors import UsageError
 from rayal.labeling.oracles.base import Oracle
-from rayal.labeling.regions import region_id, region_of
+from rayal.labeling.regions import parse_region, region_id
 from rayal.models.companions.base import CompanionSpec
+from rayal.selection.candidates import Candidates, Regions, take_highest
 from rayal.selection.greedy import tie_order
-from rayal.selection.scored import Regions, Scored, take_highest
 from rayal.signals.batch import Reference, Signals
 from rayal.signals.signal import Requirement, SignalName, required
 from rayal.storage.folder import FileLocation
@@ -27,7 +27,7 @@ from rayal.storage.folder import FileLocation
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
 
-Select = Callable[[Scored, float, np.random.Generator], Sequence[str]]
+Select = Callable[[Candidates, float, np.random.Generator], Sequence[str]]
 """`Strategy.select`, or what stands in for it."""
 
 
@@ -96,7 +96,7 @@ class Strategy(ForTasks):
         """All units that it can choose of these images: here the images themselves."""
         return images
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
+    def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         """Units to label, in order of preference, whose costs fit the budget."""
         return pool.ids[take_highest(pool, budget, rng)]
 
@@ -160,7 +160,7 @@ class RegionStrategy(Strategy):
     @abstractmethod
     def best(
         self,
-        pool: Scored,
+        pool: Candidates,
         place: int,
         regions: "Mapping[int, Region]",
         rng: np.random.Generator,
@@ -175,7 +175,7 @@ class RegionStrategy(Strategy):
     def check(self, ids: Collection[str]) -> None:
         known = set(ids)
         for image in ids:
-            if place := region_of(image, known):
+            if place := parse_region(image, known):
                 raise UsageError(
                     f"image {image!r} has the name of region {place.number} of image"
                     f" {place.image!r}; rename one of them to buy regions"
@@ -187,7 +187,7 @@ class RegionStrategy(Strategy):
     def units(self, images: Iterable[str], regions: Regions) -> Iterable[str]:
         return (region_id(image, number) for image in images for number in regions(image))
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> list[str]:
+    def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> list[str]:
         order, taken = tie_order(pool, rng).tolist(), dict[int, set[int]]()
         chosen, spent = list[str](), 0.0
         while order:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rayal.data.tasks.base import TaskName
+from rayal.selection.candidates import Candidates
 from rayal.selection.distances import (
     BLOCK,
     Grid,
@@ -34,7 +35,6 @@ from rayal.selection.distances import (
 )
 from rayal.selection.feature_file import features_of
 from rayal.selection.greedy import buy, tie_order
-from rayal.selection.scored import Scored
 from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
 
@@ -48,7 +48,7 @@ class CoreSet(Strategy):
     normalise: bool = False
     """Scale each feature vector to length 1 first, which the reference does not."""
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
+    def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         features, labeled = features_of(pool, None)
         if self.normalise:
             features, labeled = Made(features, unit_length), Made(labeled, unit_length)

@@ -46,9 +46,9 @@ from rayal.models.companions.class_statistics import (
 )
 from rayal.models.network import LAST_LAYER
 from rayal.models.weights import decoded, load_weights
+from rayal.selection.candidates import Candidates
 from rayal.selection.distances import check_finite
 from rayal.selection.greedy import tie_order
-from rayal.selection.scored import Scored
 from rayal.signals.batch import Signals
 from rayal.signals.signal import SignalName
 from rayal.storage.folder import FileLocation
@@ -101,7 +101,7 @@ class Epmcm(Strategy):
     def selector(self, trained: Mapping[str, FileLocation]) -> Select:
         return partial(self._select_updating, trained) if self.update_while_scoring else self.select
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
+    def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         if self.update_while_scoring:
             raise UsageError(
                 "epmcm: update_while_scoring needs the trained model, which is not in the scores;"
@@ -112,7 +112,7 @@ class Epmcm(Strategy):
     def _select_updating(
         self,
         trained: Mapping[str, FileLocation],
-        pool: Scored,
+        pool: Candidates,
         budget: float,
         rng: np.random.Generator,
     ) -> Sequence[str]:
@@ -123,7 +123,7 @@ class Epmcm(Strategy):
         return super().select(replace(pool, scores=scores), budget, rng)
 
     def _updated(
-        self, trained: Mapping[str, FileLocation], pool: Scored, order: NDArray[np.intp]
+        self, trained: Mapping[str, FileLocation], pool: Candidates, order: NDArray[np.intp]
     ) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
         """Positions and log-scores of one batch after another."""
         if not len(order):

@@ -23,9 +23,9 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from rayal.errors import UsageError
+from rayal.selection.candidates import Candidates
 from rayal.selection.distances import BLOCK, Grid, Rows, within
 from rayal.selection.greedy import buy, tie_order
-from rayal.selection.scored import Scored
 from rayal.strategies._features import OnFeatures
 
 MAX_PAIRS = 200_000_000
@@ -39,7 +39,7 @@ class ProbCover(OnFeatures):
     """Of a ball, a Euclidean distance. 0.75 is for CIFAR-10 with normalised SimCLR features; the
     paper takes the largest at which 95 % of the balls hold one class, by clusters for classes."""
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
+    def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         order = tie_order(pool, rng)
         points, labeled = self.rows(pool, order)
         grid = Grid.of(points, labeled)

@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from rayal.data.tasks.base import TaskName
+from rayal.selection.candidates import Candidates, ranking
 from rayal.selection.knapsack import most_valuable
-from rayal.selection.scored import Scored, ranking
 from rayal.signals.batch import Signals
 from rayal.signals.committee import disagreement
 from rayal.signals.signal import SignalName
@@ -58,7 +58,7 @@ class Qbc(Strategy):
     def ranks(self, one_price: bool = True) -> bool:
         return one_price  # else a knapsack is filled
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
+    def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         assert pool.scores is not None
         if (pool.costs == 1).all():
             return super().select(pool, budget, rng)

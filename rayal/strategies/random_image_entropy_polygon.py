@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat
 
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
 from rayal.strategies.base import RegionStrategy
 
@@ -31,7 +31,7 @@ class RandomImageEntropyPolygon(RegionStrategy):
 
     def best(
         self,
-        pool: Scored,
+        pool: Candidates,
         place: int,
         regions: "Mapping[int, Region]",
         rng: np.random.Generator,

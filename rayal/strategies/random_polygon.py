@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
 from rayal.strategies.base import RegionStrategy
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class RandomPolygon(RegionStrategy):
 
     def best(
         self,
-        pool: Scored,
+        pool: Candidates,
         place: int,
         regions: "Mapping[int, Region]",
         rng: np.random.Generator,

@@ -33,9 +33,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from rayal.selection.candidates import Candidates, spend
 from rayal.selection.distances import BLOCK, Grid, Numbers, Rows, blocks, squared_distances
 from rayal.selection.greedy import buy, tie_order
-from rayal.selection.scored import Scored, spend
 from rayal.strategies._features import OnFeatures
 
 
@@ -51,7 +51,7 @@ class Typiclust(OnFeatures):
     distance: Literal["euclidean", "squared"] = "euclidean"
     """What typicality takes the mean of: the paper's, or the official code's."""
 
-    def select(self, pool: Scored, budget: float, rng: np.random.Generator) -> Sequence[str]:
+    def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         order = tie_order(pool, rng)
         count = len(spend(pool, order, budget))
         if not count:

@@ -33,7 +33,7 @@ def default_folder(x: Experiment) -> str:
 
 
 @contextmanager
-def opened(
+def start_run(
     x: Experiment,
     out: str | None = None,
     *,
@@ -65,7 +65,7 @@ class Session:
 
     def run(
         self,
-        engine: Callable[[], AbstractContextManager[Engine]],
+        start_engine: Callable[[], AbstractContextManager[Engine]],
         observers: Sequence[Observer] = (),
     ) -> PoolState:
         """Runs to the end on what `engine` opens; a complete run opens nothing.
@@ -78,12 +78,12 @@ class Session:
             for warning in checks.warnings(self.x, self.store.card):
                 logger.warning("%s", warning)
             told = Observers([*observers, Views(self.record), background])
-            with engine() as opened_engine:
+            with start_engine() as opened_engine:
                 return run(self.x, self.store, self.ledger, opened_engine, told)
 
 
 @contextmanager
-def engine(compute: Compute, address: str | None = None) -> Iterator[Engine]:
+def start_engine(compute: Compute, address: str | None = None) -> Iterator[Engine]:
     """The engine that `compute` names; a Ray cluster that it has to start is stopped again."""
     if compute.engine == "local":
         from rayal.engine.local import LocalEngine

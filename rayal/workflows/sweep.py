@@ -33,7 +33,7 @@ from rayal.runs.results import Evaluated
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import Lock
 from rayal.workflows import checks
-from rayal.workflows import run as session
+from rayal.workflows.run import start_run
 
 TRIALS, SHARED_TRAININGS, STOPPED = "trials", "shared", "stopped.json"
 
@@ -46,7 +46,7 @@ def default_folder(x: SweptExperiment) -> str:
 
 
 @contextmanager
-def opened(
+def start_sweep(
     x: SweptExperiment,
     out: str | None = None,
     *,
@@ -70,7 +70,7 @@ def opened(
         lock.release()
 
 
-class Found(NamedTuple):
+class SweepResult(NamedTuple):
     """What a sweep has found so far."""
 
     summary: Summary
@@ -138,7 +138,9 @@ class Sweeping:
         stopped = self.stopped()
         return [t for t in self.listed if t.folder not in stopped and not self._complete(t)]
 
-    def run(self, cluster: Callable[[], AbstractContextManager[int]], observer: Observer) -> Found:
+    def run(
+        self, cluster: Callable[[], AbstractContextManager[int]], observer: Observer
+    ) -> SweepResult:
         """Runs what is left on what `cluster` opens, which says how many cores it has; a complete
         sweep opens nothing. Raises the first failure of a trial when all others have ended."""
         if self.todo or len(self.listed) < self.total:
@@ -189,14 +191,14 @@ class Sweeping:
         """The trials that were stopped early."""
         return set(self.folder.read_json(STOPPED, default={"trials": []})["trials"])
 
-    def found(self) -> Found:
+    def found(self) -> SweepResult:
         """What the run folders say now."""
         records = self.records()
         summary = tables.summarise(records)
         ranking = [
             each for g in summary.groups for each in sweeps.ranking(g, self.x.sweep.objective)
         ]
-        return Found(
+        return SweepResult(
             summary,
             ranking,
             sum(record.complete for record in records),
@@ -210,7 +212,7 @@ class Sweeping:
         begun = [name for name in place.folders() if (place / name).exists("experiment.yaml")]
         return [Record(place / name, self.plugins) for name in begun]
 
-    def _write(self, found: Found) -> None:
+    def _write(self, found: SweepResult) -> None:
         objective, records = self.x.sweep.objective, self.records()
         files = {
             "sweep.csv": sweeps.to_csv(records, objective).encode(),
@@ -259,7 +261,7 @@ class Sweeping:
     def _place(self, trial: Trial) -> Folder:
         return self.folder / TRIALS / trial.folder
 
-    def _failure(self, found: Found) -> RayalError:
+    def _failure(self, found: SweepResult) -> RayalError:
         trial, error = self.failures[0]
         message = (
             f"{len(self.failures)} of {found.trials} trials failed, the others are complete; the"
@@ -298,7 +300,7 @@ def run_trial(
     """Runs one trial on a worker, or goes on with it; tells its objective after every cycle."""
     trial, sweep = trials.of_arm(fields, *assignment, plugins), Folder(out)
     place = (sweep / TRIALS / trial.folder).url
-    with session.opened(trial.experiment, place, plugins=plugins) as run:
+    with start_run(trial.experiment, place, plugins=plugins) as run:
         record = run.record
         record.folder.write_sealed("arm.json", {"arm": trial.arm})
         for cycle in range(len(record.cycles())):

@@ -137,7 +137,7 @@ def test_a_run_from_beginning_to_end(finished):
 def test_again_it_says_complete_and_starts_nothing(rayal, experiment, finished, monkeypatch):
     """A user who runs a finished experiment again would wait for a cluster (A14)."""
     folder, first = finished
-    monkeypatch.setattr(session, "engine", lambda *_: pytest.fail("an engine was opened"))
+    monkeypatch.setattr(session, "start_engine", lambda *_: pytest.fail("an engine was opened"))
     again = rayal("run", experiment, "--out", folder)
 
     assert (again.code, again.out) == (0, first.out)

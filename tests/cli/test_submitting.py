@@ -230,7 +230,7 @@ def test_a_scoring_means_the_same_there(
         seen.append((settings, out))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(score, "opened", stop)
+    monkeypatch.setattr(score, "start_scoring", stop)
     words = [
         *("--checkpoint", "w.pt", "--pool", "my photos", "--out", "scores"),
         *("--strategies", "[entropy, {name: cod, first_cycle: random}]", "--previous", "v.pt"),

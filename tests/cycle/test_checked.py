@@ -10,7 +10,7 @@ import pytest
 from rayal.cycle.checked import chosen
 from rayal.errors import DataError, UsageError
 from rayal.labeling.clicks import Region
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
 from rayal.storage.ids import Ids
 from rayal.strategies.base import Strategy
 from rayal.strategies.random import Random
@@ -26,7 +26,7 @@ OFFER = {
 }
 CLICKS = {f"{i}/{n}": region.clicks for i, of in OFFER.items() for n, region in of.items()}
 COSTS = {"a": 4, "b": 5, "c": 0}
-POOL = Scored(
+POOL = Candidates(
     Ids(["a", "b", "c"]),
     None,
     priced([*CLICKS, *COSTS], [*CLICKS.values(), *COSTS.values()]),

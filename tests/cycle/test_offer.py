@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rayal.cycle import offer as market_module
-from rayal.cycle.offer import Market, of_images
+from rayal.cycle import offer as offers
+from rayal.cycle.offer import Offer, of_images
 from rayal.data.datasets.camvid import Camvid
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, decode, encode
@@ -17,7 +17,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.clicks import Clicks
 from rayal.labeling.regions import region_id
-from rayal.selection.scored import Scored, spend
+from rayal.selection.candidates import Candidates, spend
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from tests.support import scenes
@@ -62,7 +62,7 @@ def test_regions_are_those_that_are_left(x, store):
     """A region would be paid for twice; numbers must stay those of the oracle."""
     image, other, *_ = store.pool.ids()
     every = x.oracle.regions(store, [image])[image]
-    market = Market(x, store, {region_id(image, 0), region_id(image, 2), region_id(other, 1)})
+    market = Offer(x, store, {region_id(image, 0), region_id(image, 2), region_id(other, 1)})
     left = market.regions(image)
 
     assert len(every) > 3
@@ -77,13 +77,13 @@ def test_nothing_is_left_of_an_image_of_which_all_is_bought(x, store):
     image = store.pool.ids()[0]
     units = {region_id(image, n) for n in range(len(x.oracle.regions(store, [image])[image]))}
 
-    assert {} == Market(x, store, units).regions(image)
+    assert {} == Offer(x, store, units).regions(image)
 
 
 def test_costs_are_the_oracles_where_it_counts_clicks(x, store):
     """Dear images would be bought as if they cost one."""
     ids = store.pool.ids()
-    market = Market(x, store, ())
+    market = Offer(x, store, ())
     regions = x.oracle.regions(store, ids)
 
     clicks = [sum(region.clicks for region in regions[unit]) for unit in ids]
@@ -95,22 +95,22 @@ def test_costs_are_the_oracles_where_it_counts_clicks(x, store):
 @pytest.mark.parametrize("overshoot", [False, True])
 def test_what_is_affordable_is_what_spending_buys(x, store, monkeypatch, overshoot, asked):
     """Costs are asked for a few at a time; the choice must be that of knowing all of them."""
-    monkeypatch.setattr(market_module, "ASKED", asked)
+    monkeypatch.setattr(offers, "ASKED", asked)
     ids = store.pool.ids()
     fields = x.budget.model_dump() | {"overshoot": overshoot}
-    market = Market(x.model_copy(update={"budget": Budget(**fields)}), store, ())
+    market = Offer(x.model_copy(update={"budget": Budget(**fields)}), store, ())
     costs = market.costs(ids)
     for budget in (0, costs[0], costs[0] + 1, *np.cumsum(costs), costs.sum() + 1):
-        pool = Scored(Ids(ids), None, market.costs, overshoot=overshoot)
+        pool = Candidates(Ids(ids), None, market.costs, overshoot=overshoot)
         expected = spend(pool, np.arange(len(ids)), budget)
         assert (len(expected), costs[expected].sum()) == market.affordable(ids, budget)
 
 
 def test_no_cost_is_asked_beyond_the_budget(x, store, monkeypatch):
     """Outlines of a whole pool of large masks take half an hour."""
-    monkeypatch.setattr(market_module, "ASKED", 2)
+    monkeypatch.setattr(offers, "ASKED", 2)
     asked = list[str]()
-    market = Market(x, store, ())
+    market = Offer(x, store, ())
     monkeypatch.setattr(market, "costs", lambda ids: asked.extend(ids) or np.full(len(ids), 4.0))
 
     assert (3, 12.0) == market.affordable(store.pool.ids(), 15)
@@ -122,7 +122,7 @@ def test_images_of_one_price_ask_nobody(x, store):
     fields = {"oracle": "simulated", "strategy": "entropy", "name": "samples"}
     budget = {"initial": 2, "per_cycle": 2, "total": 4, "overshoot": True}
     samples = Experiment.model_validate({**x.model_dump(mode="json"), **fields, "budget": budget})
-    market = Market(samples, store, ())
+    market = Offer(samples, store, ())
 
     assert market.one_price and market.overshoot
     assert [1.0] * 3 == market.costs(["anything", "at", "all"]).tolist()
@@ -205,7 +205,7 @@ def test_units_of_another_pool_are_named(x, store, unit):
     with pytest.raises(DataError, match=f"'{unit}' lies in no image of the pool"):
         of_images({unit: b""}, store)
     with pytest.raises(DataError, match=f"'{unit}' lies in no image of the pool"):
-        Market(x, store, {unit}).regions(store.pool.ids()[0])
+        Offer(x, store, {unit}).regions(store.pool.ids()[0])
 
 
 def test_the_oracle_of_the_experiment_is_asked(x):

@@ -15,7 +15,7 @@ from rayal.cycle import ranking, shard_file
 from rayal.cycle.ranking import Highest, highest, mark, ranked
 from rayal.errors import DataError, StorageError
 from rayal.runs.results import Pass
-from rayal.selection.scored import Scored, take_highest, tie_secret
+from rayal.selection.candidates import Candidates, take_highest, tie_secret
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 
@@ -45,7 +45,7 @@ def in_memory(shards: list[dict[str, float]], budget: float, seed: int) -> list[
     pool = {unit: score for shard in shards for unit, score in shard.items()}
     units = sorted(pool)
     values = np.array([pool[unit] for unit in units], np.float64)
-    scored = Scored(Ids(units), values)
+    scored = Candidates(Ids(units), values)
     return list(scored.ids[take_highest(scored, budget, np.random.default_rng(seed))])
 
 

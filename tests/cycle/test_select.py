@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from rayal.cycle import shard_file
-from rayal.cycle.offer import Market
+from rayal.cycle.offer import Offer
 from rayal.cycle.select import agreement, choose
 from rayal.errors import DataError
 from rayal.parts import build
 from rayal.randomness import numpy_generator
-from rayal.runs.results import Scored as ScoredPass
-from rayal.selection.scored import Scored
+from rayal.runs.results import Scored
+from rayal.selection.candidates import Candidates
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from rayal.workflows.select import select
@@ -37,21 +37,21 @@ def columns(seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def written(folder: Folder, shards: int) -> ScoredPass:
+def written(folder: Folder, shards: int) -> Scored:
     """A pass over all units, the labeled ones too, and an undecodable one in each shard."""
     order, files = np.random.default_rng(shards).permutation(UNITS), []
     for number, rows in enumerate(np.array_split(order, shards)):
         part = {name: values[rows] for name, values in columns().items()}
         data = shard_file.encode([IDS[n] for n in rows], part, {f"bad-{number}": "empty file"})
         files.append(folder.write(f"shard-{number:05d}.parquet", data))
-    result = ScoredPass(columns=NAMES, shards=files, units=UNITS + shards)
+    result = Scored(columns=NAMES, shards=files, units=UNITS + shards)
     folder.write_sealed("done.json", {"result": result.to_json()})
     return result
 
 
-def market(x: Any, bought: Collection[str]) -> Market:
+def offer(x: Any, bought: Collection[str]) -> Offer:
     """Every unit costs 1: the dataset is not asked."""
-    return Market(x, cast(Any, None), bought)
+    return Offer(x, cast(Any, None), bought)
 
 
 def in_memory(name: str, budget: float, seed: int, cycle: int) -> list[str]:
@@ -60,7 +60,7 @@ def in_memory(name: str, budget: float, seed: int, cycle: int) -> list[str]:
     rows = [n for n in range(UNITS) if IDS[n] not in LABELED]
     seen = [IDS.index(unit) for unit in LABELED]
     own = of.get(f"score.{name}")
-    pool = Scored(
+    pool = Candidates(
         Ids(IDS[n] for n in rows),
         None if own is None else own[rows],
         kept={signal: of[f"keep.{signal}"][rows] for signal in strategy.kept()},
@@ -81,7 +81,7 @@ def test_chooses_as_from_memory(
     x = tiny(strategy=first, observers=others, seed=4)
     scored, out = Folder(tmp_path / "score"), Folder(tmp_path / "select")
     result = written(scored, shards)
-    found = choose(x, 2, 20, scored, result, market(x, LABELED), {}, out)
+    found = choose(x, 2, 20, scored, result, offer(x, LABELED), {}, out)
     expected = {name: in_memory(name, 20, 4, 2) for name in NAMES}
 
     assert expected[first] == list(found.ids) and 20.0 == found.cost
@@ -100,7 +100,7 @@ def test_select_picks_from_a_runs_pass_what_the_run_picks(
     result = written(scored, 3)
     (tmp_path / "labeled.txt").write_text("\n".join(LABELED))
     x = tiny(strategy=name, seed=4)
-    ran = choose(x, 2, 20, scored, result, market(x, LABELED), {}, Folder(tmp_path / "select"))
+    ran = choose(x, 2, 20, scored, result, offer(x, LABELED), {}, Folder(tmp_path / "select"))
     request = Request(
         strategy=build("strategies", name),
         budget=20,
@@ -128,9 +128,9 @@ def test_nothing_is_left_behind_where_a_strategy_fails(
     part = columns()
     part["keep.features"][3] = np.inf
     file = folder.write("0.parquet", shard_file.encode(IDS, part, {}))
-    result = ScoredPass(columns=["core_set"], shards=[file], units=UNITS)
+    result = Scored(columns=["core_set"], shards=[file], units=UNITS)
     x = tiny(strategy="core_set")
     with pytest.raises(DataError, match="features of unit 'unit-03'"):
-        choose(x, 0, 5, folder, result, market(x, []), {}, Folder(tmp_path / "out"))
+        choose(x, 0, 5, folder, result, offer(x, []), {}, Folder(tmp_path / "out"))
 
     assert [] == list((tmp_path / "out").iterdir())

@@ -37,7 +37,7 @@ def test_what_is_written_comes_back(folder: Folder, bad: dict[str, str]) -> None
     result = written(folder, shard_file.encode(["m", "b"], COLUMNS, bad))
     name = result.shards[0].name
     whole, good = (
-        shard_file.read(folder, name),
+        shard_file.read_shard(folder, name),
         shard_file.read_good(folder, name, ["id", *COLUMNS]),
     )
 
@@ -88,13 +88,13 @@ def test_no_bit_of_a_shard_can_flip_unseen(folder: Folder) -> None:
     """A resumed pass would take a damaged shard for a whole one, or stop at it for ever (B05)."""
     data = shard_file.encode(["a", "b"], COLUMNS, {"z": "missing"})
     name = written(folder, data).shards[0].name
-    whole, damaged = repr(shard_file.read(folder, name).to_pydict()), 0
+    whole, damaged = repr(shard_file.read_shard(folder, name).to_pydict()), 0
     for place in range(len(data)):
         flipped = bytearray(data)
         flipped[place] ^= 1 << place % 8
         (Path(folder.url) / name).write_bytes(flipped)
         try:
-            assert whole == repr(shard_file.read(folder, name).to_pydict())  # it says nothing
+            assert whole == repr(shard_file.read_shard(folder, name).to_pydict())  # it says nothing
         except StorageError as error:
             damaged += 1
             assert f"/{name} is damaged" in str(error)
@@ -187,4 +187,6 @@ def test_whole_numbers_come_back(folder: Folder, bad: dict[str, str]) -> None:
     good = shard_file.read_good(folder, name, ["predicted"])["predicted"]
 
     assert "int32" == str(good.type) and [3, -1] == good.to_pylist()
-    assert [3, -1, *[None] * len(bad)] == shard_file.read(folder, name)["predicted"].to_pylist()
+    assert [3, -1, *[None] * len(bad)] == shard_file.read_shard(folder, name)[
+        "predicted"
+    ].to_pylist()

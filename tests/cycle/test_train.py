@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from rayal.cycle.train import Place, TrainJob, train
+from rayal.cycle.train import TrainJob, Worker, train
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
 from rayal.data.store import Store
@@ -212,7 +212,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def straight(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a `taught` training that nothing disturbed."""
     out = tmp_path_factory.mktemp("straight")
-    train(taught(store, out), Place())
+    train(taught(store, out), Worker())
     return out
 
 
@@ -264,7 +264,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
 
 def test_what_a_training_leaves(store: Store, tmp_path: Path) -> None:
     """The ledger would record a training whose files are others, or none."""
-    result = train(job(store, tmp_path), Place())
+    result = train(job(store, tmp_path), Worker())
 
     assert ["epochs.jsonl", "weights.safetensors"] == files(tmp_path)
     assert (result.epochs, result.steps) == (4, 16)
@@ -282,7 +282,7 @@ def test_agrees_with_a_plain_loop(store: Store, tmp_path: Path) -> None:
     augment = Augment(flip=True, crop=1)
     scheme = Supervised(epochs=4, batch_size=16, milestones=(3,), augment=augment)
     task = job(store, tmp_path, scheme=scheme, seed=5)
-    train(task, Place())
+    train(task, Worker())
 
     spec = store.card.image
     images = torch.from_numpy(store.pool.decode(store.pool.take(task.ids)).images)
@@ -309,18 +309,18 @@ def test_agrees_with_a_plain_loop(store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [2, 5, 16, 17, 33])
 def test_any_number_of_images_trains(store: Store, tmp_path: Path, n: int) -> None:
     """A labeled set that leaves one image over would stop the run at batch norm."""
-    assert np.isfinite(train(job(store, tmp_path, n), Place()).loss)
+    assert np.isfinite(train(job(store, tmp_path, n), Worker()).loss)
 
 
 def test_one_image_is_refused(store: Store, tmp_path: Path) -> None:
     """Batch norm would fail on it with a message about tensors."""
     with pytest.raises(DataError, match="raise budget.initial"):
-        train(job(store, tmp_path, 1), Place())
+        train(job(store, tmp_path, 1), Worker())
 
 
 def test_streamed_equals_resident(store: Store, tmp_path: Path, straight: Path) -> None:
     """The same experiment would give other weights where memory is short."""
-    train(taught(store, tmp_path, resident_bytes=0), Place())
+    train(taught(store, tmp_path, resident_bytes=0), Worker())
 
     assert_same_end(straight, tmp_path)
 
@@ -336,9 +336,9 @@ def test_interrupted_anywhere_ends_the_same(
     """A restart would lose momentum, the companion, the teacher, dropout's masks or the order."""
     stop_after(steps)
     with pytest.raises(Interrupted):
-        train(taught(store, tmp_path), Place())
+        train(taught(store, tmp_path), Worker())
     stop_after(None)
-    train(taught(store, tmp_path), Place())
+    train(taught(store, tmp_path), Worker())
 
     assert_same_end(straight, tmp_path)
 
@@ -349,12 +349,12 @@ def test_restart_does_not_begin_again(
     """Checkpoints would be written and never used; equal ends would not show it."""
     stop_after(22)  # of 24, in epoch 5 of 0..5
     with pytest.raises(Interrupted):
-        train(taught(store, tmp_path), Place())
+        train(taught(store, tmp_path), Worker())
     assert [f"checkpoint-00000{i}.{kind}" for i in (4, 5) for kind in ("json", "pt")] == [
         name for name in files(tmp_path) if name.startswith("checkpoint")
     ]
     stop_after(4)  # what one epoch needs
-    train(taught(store, tmp_path), Place())
+    train(taught(store, tmp_path), Worker())
 
 
 def test_a_damaged_checkpoint_costs_an_epoch(
@@ -363,10 +363,10 @@ def test_a_damaged_checkpoint_costs_an_epoch(
     """A damaged checkpoint would change the weights at the end."""
     stop_after(22)
     with pytest.raises(Interrupted):
-        train(taught(store, tmp_path), Place())
+        train(taught(store, tmp_path), Worker())
     (tmp_path / "checkpoint-000005.pt").write_bytes(b"torn")
     stop_after(8)  # the two epochs after the checkpoint before
-    train(taught(store, tmp_path), Place())
+    train(taught(store, tmp_path), Worker())
 
     assert_same_end(straight, tmp_path)
 
@@ -382,7 +382,7 @@ def test_a_loss_that_is_no_number_stops_and_spares_the_checkpoints(
         lambda self, batch: loss(self, batch) * (float("nan") if batch.step == 10 else 1),
     )
     with pytest.raises(DataError, match="loss became nan in cycle 1, epoch 3; lower scheme.lr"):
-        train(taught(store, tmp_path), Place())
+        train(taught(store, tmp_path), Worker())
 
     assert "checkpoint-000002.pt" in files(tmp_path)
     assert "checkpoint-000003.pt" not in files(tmp_path)
@@ -393,18 +393,18 @@ def test_a_rate_far_too_high_diverges_with_advice(store: Store, tmp_path: Path) 
     """The real thing would not be caught, only the one the test above makes."""
     scheme = Supervised(epochs=20, batch_size=16, lr=1e9)
     with pytest.raises(DataError, match=r"lower scheme.lr \(1000000000.0\)"):
-        train(job(store, tmp_path, scheme=scheme), Place())
+        train(job(store, tmp_path, scheme=scheme), Worker())
 
 
 def test_starts_from_the_given_weights(store: Store, tmp_path: Path) -> None:
     """A warm start would be a cold one, or the reverse."""
     frozen = Supervised(epochs=1, lr=1e-30, weight_decay=0)
-    first = train(job(store, tmp_path / "first", model=Mlp()), Place())
+    first = train(job(store, tmp_path / "first", model=Mlp()), Worker())
     location = FileLocation(str(tmp_path / "first"), first.weights)
     fields = {"model": Mlp(), "scheme": frozen, "cycle": 2}
-    train(job(store, tmp_path / "warm", start_from=location, **fields), Place())
-    train(job(store, tmp_path / "cold", **fields), Place())
-    train(job(store, tmp_path / "cold3", **{**fields, "cycle": 3}), Place())
+    train(job(store, tmp_path / "warm", start_from=location, **fields), Worker())
+    train(job(store, tmp_path / "cold", **fields), Worker())
+    train(job(store, tmp_path / "cold3", **{**fields, "cycle": 3}), Worker())
 
     assert weights(tmp_path / "first") == weights(tmp_path / "warm")
     assert weights(tmp_path / "cold") != weights(tmp_path / "warm")
@@ -414,9 +414,9 @@ def test_starts_from_the_given_weights(store: Store, tmp_path: Path) -> None:
 def test_first_weights_depend_on_the_seed_alone(store: Store, tmp_path: Path) -> None:
     """Strategies of one seed would start from different models and could not be compared."""
     fields = {"scheme": Supervised(epochs=1, lr=1e-30, weight_decay=0), "model": Mlp(), "cycle": 0}
-    train(job(store, tmp_path / "a", **fields), Place())
-    train(job(store, tmp_path / "b", 40, strategy=Guessing(), **fields), Place())
-    train(job(store, tmp_path / "c", seed=1, **fields), Place())
+    train(job(store, tmp_path / "a", **fields), Worker())
+    train(job(store, tmp_path / "b", 40, strategy=Guessing(), **fields), Worker())
+    train(job(store, tmp_path / "c", seed=1, **fields), Worker())
 
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
@@ -424,20 +424,20 @@ def test_first_weights_depend_on_the_seed_alone(store: Store, tmp_path: Path) ->
 
 def test_weights_of_another_model_are_refused(store: Store, tmp_path: Path) -> None:
     """A warm start would continue from some of the weights and random others."""
-    first = train(job(store, tmp_path / "first"), Place())
+    first = train(job(store, tmp_path / "first"), Worker())
     location = FileLocation(str(tmp_path / "first"), first.weights)
     with pytest.raises(UsageError):
-        train(job(store, tmp_path, model=SmallCnn(width=5), start_from=location), Place())
+        train(job(store, tmp_path, model=SmallCnn(width=5), start_from=location), Worker())
 
 
 def test_companion_is_trained_and_continues(store: Store, tmp_path: Path) -> None:
     """Strategies that learn beside the model would score with random companions."""
     frozen = Supervised(epochs=1, lr=1e-30, weight_decay=0)
-    one = train(job(store, tmp_path / "1", strategy=Guessing()), Place())
+    one = train(job(store, tmp_path / "1", strategy=Guessing()), Worker())
     location = FileLocation(str(tmp_path / "1"), one.companions["guess"])
     fields = {"strategy": Guessing(), "scheme": frozen}
-    two = train(job(store, tmp_path / "2", companions_from={"guess": location}, **fields), Place())
-    fresh = train(job(store, tmp_path / "3", **fields), Place())
+    two = train(job(store, tmp_path / "2", companions_from={"guess": location}, **fields), Worker())
+    fresh = train(job(store, tmp_path / "3", **fields), Worker())
 
     assert one.companions == two.companions
     assert one.companions != fresh.companions
@@ -448,7 +448,7 @@ def test_global_randomness_is_left_alone(store: Store, tmp_path: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(5)
     torch.manual_seed(3)
-    train(taught(store, tmp_path), Place())
+    train(taught(store, tmp_path), Worker())
 
     assert torch.equal(expected, torch.rand(5))
 
@@ -457,9 +457,9 @@ def test_threads_are_set_only_on_demand(store: Store, tmp_path: Path) -> None:
     """A training inside somebody's process would take over its threads."""
     before = torch.get_num_threads()
     try:
-        train(job(store, tmp_path), Place())
+        train(job(store, tmp_path), Worker())
         assert before == torch.get_num_threads()
-        train(job(store, tmp_path), Place(threads=before + 1))
+        train(job(store, tmp_path), Worker(threads=before + 1))
         assert before + 1 == torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
@@ -468,7 +468,7 @@ def test_threads_are_set_only_on_demand(store: Store, tmp_path: Path) -> None:
 def test_length_in_steps(store: Store, tmp_path: Path) -> None:
     """A scheme of 10 steps would train whole epochs."""
     scheme = Supervised(steps=10, batch_size=16)
-    result = train(job(store, tmp_path, scheme=scheme), Place())
+    result = train(job(store, tmp_path, scheme=scheme), Worker())
 
     assert (result.steps, result.epochs, len(rows(tmp_path))) == (10, 3, 3)
 
@@ -485,12 +485,12 @@ def test_epochs_can_be_followed_live(
         "after_step",
         lambda self, model: seen.append((tmp_path / "epochs.jsonl").exists()) or step(self, model),
     )
-    train(taught(store, tmp_path), Place())
+    train(taught(store, tmp_path), Worker())
 
     assert [False] * 4 + [True] * 20 == seen
 
 
-class Worker:
+class OtherProcess:
     """A training of this file in a process of its own."""
 
     def __init__(self, kind: str, store: Store, out: Path, seconds: float, rank: int) -> None:
@@ -513,12 +513,12 @@ class Worker:
 
 
 @pytest.fixture
-def start(store: Store) -> Iterator[Callable[..., Worker]]:
+def start(store: Store) -> Iterator[Callable[..., OtherProcess]]:
     """Starts a worker; none outlives the test."""
-    workers: list[Worker] = []
+    workers: list[OtherProcess] = []
 
-    def start(kind: str, out: Path, seconds: float = 0.0, rank: int = 0) -> Worker:
-        workers.append(Worker(kind, store, out, seconds, rank))
+    def start(kind: str, out: Path, seconds: float = 0.0, rank: int = 0) -> OtherProcess:
+        workers.append(OtherProcess(kind, store, out, seconds, rank))
         return workers[-1]
 
     yield start
@@ -527,31 +527,33 @@ def start(store: Store) -> Iterator[Callable[..., Worker]]:
             worker.kill()
 
 
-def start_pair(start: Callable[..., Worker], out: Path, seconds: float = 0.0) -> list[Worker]:
+def start_pair(
+    start: Callable[..., OtherProcess], out: Path, seconds: float = 0.0
+) -> list[OtherProcess]:
     """Two workers of one training, who meet in a file that must be new."""
     out.with_suffix(".pair").unlink(missing_ok=True)
     return [start("shared", out, seconds, rank) for rank in range(2)]
 
 
 def test_killed_training_ends_the_same(
-    store: Store, tmp_path: Path, straight: Path, start: Callable[..., Worker]
+    store: Store, tmp_path: Path, straight: Path, start: Callable[..., OtherProcess]
 ) -> None:
     """SIGKILL in the middle of an epoch would change the weights at the end."""
     start("taught", tmp_path, seconds=0.05).kill_after("checkpoint-000002.json")
     assert "weights.safetensors" not in files(tmp_path)
-    train(taught(store, tmp_path), Place())
+    train(taught(store, tmp_path), Worker())
 
     Folder(tmp_path).sweep()
     assert_same_end(straight, tmp_path)
 
 
 def test_two_workers_train_as_one(
-    store: Store, tmp_path: Path, start: Callable[..., Worker]
+    store: Store, tmp_path: Path, start: Callable[..., OtherProcess]
 ) -> None:
     """Workers would weigh parts of a batch wrongly, or train different models."""
     two = tmp_path / "two"
     workers = start_pair(start, two)
-    train(shared(store, tmp_path / "one"), Place())
+    train(shared(store, tmp_path / "one"), Worker())
 
     assert [0, 0] == [worker.end() for worker in workers]
     networks = [build(Mlp(), 10, store.card.image, 0) for _ in range(2)]
@@ -565,7 +567,9 @@ def test_two_workers_train_as_one(
 
 
 @pytest.mark.slow
-def test_two_killed_workers_end_the_same(tmp_path: Path, start: Callable[..., Worker]) -> None:
+def test_two_killed_workers_end_the_same(
+    tmp_path: Path, start: Callable[..., OtherProcess]
+) -> None:
     """A group that lost a worker would start again from different states."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     pair = start_pair(start, killed, seconds=0.05)
@@ -578,21 +582,21 @@ def test_two_killed_workers_end_the_same(tmp_path: Path, start: Callable[..., Wo
 
 
 @pytest.fixture
-def gpu() -> Iterator[Place]:
+def gpu() -> Iterator[Worker]:
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
-    yield Place(device="cuda")
+    yield Worker(device="cuda")
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_gpu_learns_what_the_cpu_learns(
-    store: Store, tmp_path: Path, gpu: Place, precision: str
+    store: Store, tmp_path: Path, gpu: Worker, precision: str
 ) -> None:
     """A training on a GPU would see other batches, or lose its digits in bfloat16."""
     scheme = Supervised(epochs=15, batch_size=32, lr=0.05, precision=precision)
     results = {}
-    for name, place, memory in (("cpu", Place(), 2**30), ("gpu", gpu, 2**30), ("stream", gpu, 0)):
+    for name, place, memory in (("cpu", Worker(), 2**30), ("gpu", gpu, 2**30), ("stream", gpu, 0)):
         task = job(store, tmp_path / name, 400, scheme=scheme, resident_bytes=memory)
         results[name] = train(task, place).loss
 
@@ -602,7 +606,7 @@ def test_gpu_learns_what_the_cpu_learns(
 
 @pytest.mark.gpu
 def test_gpu_continues_and_leaves_randomness_alone(
-    store: Store, tmp_path: Path, gpu: Place, stop_after: Callable[[int | None], None]
+    store: Store, tmp_path: Path, gpu: Worker, stop_after: Callable[[int | None], None]
 ) -> None:
     """A restart on a GPU would leave state on the CPU, or reseed the process's GPU generator."""
     torch.cuda.manual_seed(1)
@@ -622,10 +626,10 @@ def _work(kind: str, store: str, out: str, seconds: str, rank: str) -> None:
     make = {"taught": taught, "shared": shared}[kind]
     torch.set_num_threads(1)
     if kind == "taught":
-        train(make(Store(store), out, float(seconds)), Place())
+        train(make(Store(store), out, float(seconds)), Worker())
         return
     dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
-    train(make(Store(store), out, float(seconds)), Place(rank=int(rank), size=2))
+    train(make(Store(store), out, float(seconds)), Worker(rank=int(rank), size=2))
     dist.destroy_process_group()
 
 

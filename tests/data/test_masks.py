@@ -18,7 +18,16 @@ from pydantic import ValidationError
 
 from rayal.data.images import Decoding
 from rayal.data.images import decode as decode_image
-from rayal.data.masks import IGNORE, BadMask, MaskDecoding, arrange, decode, encode, read, same_size
+from rayal.data.masks import (
+    IGNORE,
+    BadMask,
+    MaskDecoding,
+    arrange,
+    decode,
+    encode,
+    read_mask,
+    same_size,
+)
 
 AS_STORED = Decoding()
 FOUR = MaskDecoding(values={0: 0, 1: 1, 2: 2, 3: 3, 255: IGNORE})
@@ -70,14 +79,14 @@ ONE_NUMBER = {
 @pytest.mark.parametrize("kind", ONE_NUMBER)
 def test_the_value_counts_and_not_its_colour(kind: str) -> None:
     """VOC's masks are palette images: read as colours, background would be black and class 0."""
-    assert [[0, 1]] == read(ONE_NUMBER[kind], FOUR, AS_STORED).tolist()
+    assert [[0, 1]] == read_mask(ONE_NUMBER[kind], FOUR, AS_STORED).tolist()
 
 
 def test_values_are_translated() -> None:
     """34 label ids of Cityscapes are 19 classes; 16 bits hold more than 255 of them."""
     stored = png(Image.fromarray(np.array([[7, 300, 0]], np.uint16)))
 
-    assert [[0, 1, IGNORE]] == read(stored, MOVED, AS_STORED).tolist()
+    assert [[0, 1, IGNORE]] == read_mask(stored, MOVED, AS_STORED).tolist()
 
 
 @pytest.mark.parametrize(
@@ -98,20 +107,20 @@ def test_values_are_translated() -> None:
 def test_other_files_are_bad(data: bytes, reason: str) -> None:
     """A colour picture of the classes, or one with JPEG's noise, would be labels out of range."""
     with pytest.raises(BadMask, match=reason):
-        read(data, FOUR, AS_STORED)
+        read_mask(data, FOUR, AS_STORED)
 
 
 def test_many_unknown_values_are_shortened() -> None:
     """An image in the place of a mask has hundreds."""
     data = png(Image.fromarray(np.arange(100, dtype=np.uint8)[None]))
     with pytest.raises(BadMask, match="values 4, 5, 6, 7, 8, 9, 10, 11, ... are no classes"):
-        read(data, FOUR, AS_STORED)
+        read_mask(data, FOUR, AS_STORED)
 
 
 def test_large_masks_are_refused_before_they_are_decoded() -> None:
     """The bomb may be the mask."""
     with pytest.raises(BadMask, match="11x10 pixels are more than max_pixels 109"):
-        read(png(Image.new("L", (11, 10))), FOUR, Decoding(max_pixels=109))
+        read_mask(png(Image.new("L", (11, 10))), FOUR, Decoding(max_pixels=109))
 
 
 def test_an_address_is_read(tmp_path: Path) -> None:
@@ -130,7 +139,7 @@ def test_turned_masks_are_upright() -> None:
     exif[0x0112] = 6  # turn clockwise
     data = png(Image.fromarray(np.array([[0, 1, 2]], np.uint8)), exif=exif)
 
-    assert [[0], [1], [2]] == read(data, FOUR, AS_STORED).tolist()
+    assert [[0], [1], [2]] == read_mask(data, FOUR, AS_STORED).tolist()
 
 
 GEOMETRIES = [
@@ -222,9 +231,9 @@ def test_polygons_by_hand() -> None:
         [0, 1, 1, 1, 0],
         [0, 1, 1, 1, 0],
         [0, 0, 0, 0, 255],
-    ] == read(data, DRAWN, AS_STORED).tolist()
+    ] == read_mask(data, DRAWN, AS_STORED).tolist()
     assert {IGNORE} == set(
-        read(polygons(("car", box(0, 0, 5, 4)), deleted=1), DRAWN, AS_STORED).flat
+        read_mask(polygons(("car", box(0, 0, 5, 4)), deleted=1), DRAWN, AS_STORED).flat
     )
 
 
@@ -232,7 +241,7 @@ def test_polygons_by_hand() -> None:
 @settings(deadline=None, max_examples=100)
 def test_polygons_cover_the_centres_inside(points: list[tuple[int, int]]) -> None:
     """Against a ray from every centre, except for centres on an edge."""
-    found = read(polygons(("car", points), height=30, width=40), DRAWN, AS_STORED) == 1
+    found = read_mask(polygons(("car", points), height=30, width=40), DRAWN, AS_STORED) == 1
     y, x = np.mgrid[:30, :40] + 0.5
     centres = np.stack([x.ravel(), y.ravel()], 1)
     near = np.zeros(len(centres), bool)
@@ -251,7 +260,7 @@ def test_polygons_cover_the_centres_inside(points: list[tuple[int, int]]) -> Non
 def test_a_triangle_agrees_with_matplotlib() -> None:
     """An outline of somebody else's geometry, with no corner on a centre."""
     points = [(2.2, 3.1), (36.7, 9.4), (11.3, 27.8)]
-    found = read(polygons(("car", points), height=30, width=40), DRAWN, AS_STORED) == 1
+    found = read_mask(polygons(("car", points), height=30, width=40), DRAWN, AS_STORED) == 1
     y, x = np.mgrid[:30, :40] + 0.5
     inside = Outline(points).contains_points(np.stack([x.ravel(), y.ravel()], 1))
 
@@ -276,23 +285,23 @@ def test_a_triangle_agrees_with_matplotlib() -> None:
 def test_other_polygons_are_bad(data: bytes, reason: str) -> None:
     """An unknown name is a class that nobody would miss until the results are in."""
     with pytest.raises(BadMask, match=reason):
-        read(data, DRAWN, AS_STORED)
+        read_mask(data, DRAWN, AS_STORED)
 
 
 def test_polygons_behind_a_byte_order_mark() -> None:
     """Editors of Windows put one in front of JSON (F06)."""
     data = polygons(("car", box(0, 0, 5, 4)))
 
-    assert {1} == set(read(b"\xef\xbb\xbf" + data, DRAWN, AS_STORED).flat)
-    assert {1} == set(read(b"\xef\xbb\xbf \r\n" + data, DRAWN, AS_STORED).flat)
+    assert {1} == set(read_mask(b"\xef\xbb\xbf" + data, DRAWN, AS_STORED).flat)
+    assert {1} == set(read_mask(b"\xef\xbb\xbf \r\n" + data, DRAWN, AS_STORED).flat)
 
 
 def test_what_would_have_done_is_named() -> None:
     """Whoever has polygons would else think that they must be drawn first."""
     with pytest.raises(BadMask, match="formats BMP, GIF, PNG, PPM, TIFF, JSON of polygons$"):
-        read(b"text", DRAWN, AS_STORED)
+        read_mask(b"text", DRAWN, AS_STORED)
     with pytest.raises(BadMask, match="formats BMP, GIF, PNG, PPM, TIFF$"):
-        read(b"text", FOUR, AS_STORED)
+        read_mask(b"text", FOUR, AS_STORED)
 
 
 def turned(height: int, width: int, kind: str) -> bytes:
@@ -349,7 +358,7 @@ def test_coordinates_may_be_anywhere() -> None:
     """Objects are cut off by the border of an image; none may crash the decoder."""
     far = polygons(("car", box(-1e300, -1e300, 1e300, 1e300)))
 
-    assert {1} == set(read(far, DRAWN, AS_STORED).flat)
+    assert {1} == set(read_mask(far, DRAWN, AS_STORED).flat)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +396,7 @@ def test_damaged_masks_are_masks_or_bad(kind: str, changes: list[tuple[float, in
     for place, value in changes:
         data[int(place * len(data))] = value
     try:
-        mask = read(bytes(data), FOUR, AS_STORED)
+        mask = read_mask(bytes(data), FOUR, AS_STORED)
     except BadMask:
         return
 

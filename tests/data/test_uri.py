@@ -26,7 +26,7 @@ from rayal.errors import DataError
 def test_the_web_is_refused(address: str) -> None:
     """A pool from a stranger must not make workers call addresses inside the cluster's network."""
     with pytest.raises(DataError, match="is refused"):
-        uri.read(address)
+        uri.read_uri(address)
 
 
 @pytest.mark.parametrize("address", ["/data/a.jpg", "s3://bucket/a.jpg", "file:///data/a.jpg"])
@@ -40,15 +40,15 @@ def test_bytes_come_back(tmp_path: Path) -> None:
     file = tmp_path / "a b#%41?ü\n::http:.jpg"
     file.write_bytes(b"content")
 
-    assert b"content" == uri.read(str(file))
+    assert b"content" == uri.read_uri(str(file))
 
 
 def test_what_cannot_be_read_is_bad(tmp_path: Path) -> None:
     """One lost file costs one image; the reason tells a lost one from a damaged one."""
     with pytest.raises(BadImage, match=f"missing: {tmp_path}/a.jpg"):
-        uri.read(f"{tmp_path}/a.jpg")
+        uri.read_uri(f"{tmp_path}/a.jpg")
     with pytest.raises(BadImage, match="unreadable"):
-        uri.read(f"{tmp_path}/\0.jpg")
+        uri.read_uri(f"{tmp_path}/\0.jpg")
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
@@ -59,16 +59,16 @@ def test_what_is_no_file_or_too_large_is_not_read(
     it for ever, and so would both again whenever the pass goes on."""
     for place in ("/dev/null", tmp_path):
         with pytest.raises(BadImage, match="no regular file"):
-            uri.read(f"{scheme}{place}")
+            uri.read_uri(f"{scheme}{place}")
     (tmp_path / "a.jpg").write_bytes(b"12345")
     monkeypatch.setattr(uri, "MAX_BYTES", 5)
 
-    assert b"12345" == uri.read(f"{scheme}{tmp_path}/a.jpg")
+    assert b"12345" == uri.read_uri(f"{scheme}{tmp_path}/a.jpg")
     monkeypatch.setattr(uri, "MAX_BYTES", 4)
     with pytest.raises(BadImage, match="5 bytes, more than 4"):
-        uri.read(f"{scheme}{tmp_path}/a.jpg")
+        uri.read_uri(f"{scheme}{tmp_path}/a.jpg")
 
 
 def test_a_file_that_says_it_is_empty_is_read_as_such() -> None:
     """Some files of the system call themselves regular and have no end."""
-    assert b"" == uri.read("/proc/self/status")
+    assert b"" == uri.read_uri("/proc/self/status")

@@ -61,7 +61,9 @@ def score(x, engine, folder: Path):
     tasks = divide(store.pool, store.pool.ids(), x.compute.shard_rows)
     todo, done = pending(job, tasks)
     result = summary(job, tasks, [*done, *engine.score(job, todo)])
-    tables = [shard_file.read(out, f.name, ["id", "status", "score.cod"]) for f in result.shards]
+    tables = [
+        shard_file.read_shard(out, f.name, ["id", "status", "score.cod"]) for f in result.shards
+    ]
     return pa.concat_tables(tables).sort_by("id").to_pydict(), result
 
 

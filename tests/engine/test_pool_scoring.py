@@ -12,7 +12,7 @@ from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.failures import described
 from rayal.experiment.experiment import Compute
-from rayal.workflows import score as pool_scoring
+from rayal.workflows.score import start_scoring
 from rayal.workflows.score.settings import PoolCompute
 from tests.workflows.score.test_score import (
     UNITS,
@@ -36,7 +36,7 @@ def test_actors_write_what_one_process_writes(tmp_path: Path, actors: int) -> No
     score(x, tmp_path / "local")
     compute = PoolCompute(engine="ray", device="cpu", scorers=actors, shard_rows=8)
     on_ray = x.model_copy(update={"compute": compute})
-    with pool_scoring.opened(on_ray, str(tmp_path / "ray")) as opened:
+    with start_scoring(on_ray, str(tmp_path / "ray")) as opened:
         engine = RayEngine(compute.for_engine(), cores=8)
         opened.run(lambda: nullcontext(engine), Watch())
 

@@ -9,7 +9,7 @@ from rayal.errors import DataError
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import Plugins
 from rayal.runs.record import Record
-from rayal.workflows import sweep as sweeping
+from rayal.workflows.sweep import Folder, start_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -34,7 +34,7 @@ def run(x, out):
         yield 2
 
     told = []
-    with sweeping.opened(x, str(out), plugins=Plugins(["faulty"])) as opened:
+    with start_sweep(x, str(out), plugins=Plugins(["faulty"])) as opened:
         found = opened.run(joined, lambda trial, outcome: told.append((trial.folder, outcome)))
     return found, told
 
@@ -76,7 +76,7 @@ def test_a_trial_that_fails_is_named_and_the_others_end(swept, tmp_path):
     space = {"scheme": {"lr": {"grid_search": [0.05, 1e30]}}}
     with pytest.raises(DataError, match="2 of 4 trials failed.*lower scheme.lr"):
         run(swept(space), tmp_path)
-    records = [Record(sweeping.Folder(path)) for path in (tmp_path / "trials").iterdir()]
+    records = [Record(Folder(path)) for path in (tmp_path / "trials").iterdir()]
     assert sorted(record.complete for record in records) == [False, False, True, True]
     assert (tmp_path / "sweep.csv").exists()
 

@@ -35,8 +35,8 @@ def finished(
     def run(name: str, **fields: Any) -> str:
         compute = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1}
         x = tiny(compute=compute, **fields)
-        with session.opened(x, str(folder / name)) as opened:
-            opened.run(lambda: session.engine(x.compute))
+        with session.start_run(x, str(folder / name)) as opened:
+            opened.run(lambda: session.start_engine(x.compute))
         return str(folder / name)
 
     return run

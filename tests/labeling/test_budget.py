@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayal.labeling.budget import Budget
+from rayal.selection.candidates import Candidates, bought, spend
 from rayal.selection.greedy import buy
-from rayal.selection.scored import Scored, bought, spend
 from rayal.storage.ids import Ids
 from tests.support.doubles import priced
 
@@ -17,9 +17,9 @@ COSTS = st.lists(st.integers(0, 9), max_size=12)
 BUDGETS = st.integers(-5, 40)
 
 
-def pool(costs: Sequence[float], overshoot: bool) -> Scored:
+def pool(costs: Sequence[float], overshoot: bool) -> Candidates:
     ids = Ids([f"unit-{i}" for i in range(len(costs))])
-    return Scored(ids, None, priced(ids, costs), overshoot=overshoot)
+    return Candidates(ids, None, priced(ids, costs), overshoot=overshoot)
 
 
 def one_by_one(costs: Sequence[float], budget: float, overshoot: bool) -> int:

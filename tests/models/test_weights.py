@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from rayal.errors import StorageError, UsageError
-from rayal.models.weights import count_classes, load_weights, parse, read, save_weights
+from rayal.models.weights import count_classes, load_weights, parse, read_weights, save_weights
 from rayal.storage.folder import Folder
 from tests.support.networks import equal, small
 
@@ -36,7 +36,7 @@ def same(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("suffix", ["safetensors", "pt", "pth", "bin", "ckpt"])
 def test_every_usual_kind_of_file_is_read(tmp_path: Path, suffix: str) -> None:
     """A stranger's checkpoint could not be scored."""
-    assert same(WEIGHTS, read(saved(tmp_path / f"weights.{suffix}", WEIGHTS)))
+    assert same(WEIGHTS, read_weights(saved(tmp_path / f"weights.{suffix}", WEIGHTS)))
 
 
 def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
     path = tmp_path / "weights.bin"
     path.write_bytes(safetensors.torch.save(WEIGHTS))
 
-    assert same(WEIGHTS, read(str(path)))
+    assert same(WEIGHTS, read_weights(str(path)))
 
 
 def test_files_of_old_torch_are_read(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_files_of_old_torch_are_read(tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     torch.save(WEIGHTS, path, _use_new_zipfile_serialization=False)
 
-    assert same(WEIGHTS, read(str(path)))
+    assert same(WEIGHTS, read_weights(str(path)))
 
 
 def test_a_file_is_read_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +61,10 @@ def test_a_file_is_read_from_anywhere(tmp_path: Path, monkeypatch: pytest.Monkey
     Folder("memory://bucket/run").write("weights.pt", (tmp_path / "weights.pt").read_bytes())
     monkeypatch.chdir(tmp_path)
 
-    assert same(WEIGHTS, read("memory://bucket/run/weights.pt"))
-    assert same(WEIGHTS, read("weights.pt"))
+    assert same(WEIGHTS, read_weights("memory://bucket/run/weights.pt"))
+    assert same(WEIGHTS, read_weights("weights.pt"))
     with pytest.raises(StorageError, match="absent.pt: there is no such file"):
-        read("memory://bucket/run/absent.pt")
+        read_weights("memory://bucket/run/absent.pt")
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "net"])
@@ -75,14 +75,14 @@ def test_containers_and_prefixes_are_taken_off(tmp_path: Path, key: str, prefix:
     inner = {prefix + name: w for name, w in WEIGHTS.items()}
     content = {key: inner, "optimizer": optimizer, "epoch": 3, "best": torch.tensor(0.5)}
 
-    assert same(WEIGHTS, read(saved(tmp_path / "checkpoint.pt", content)))
+    assert same(WEIGHTS, read_weights(saved(tmp_path / "checkpoint.pt", content)))
 
 
 def test_a_prefix_of_some_names_stays(tmp_path: Path) -> None:
     """A network with a part called `model` would lose it."""
     weights = {"model.weight": torch.ones(2), "fc.weight": torch.ones(3)}
 
-    assert same(weights, read(saved(tmp_path / "weights.pt", weights)))
+    assert same(weights, read_weights(saved(tmp_path / "weights.pt", weights)))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_file_without_one_state_dict_says_what_it_holds(
 ) -> None:
     """The user would have to open the file to learn why it is refused."""
     with pytest.raises(UsageError, match=message):
-        read(saved(tmp_path / "checkpoint.pt", content))
+        read_weights(saved(tmp_path / "checkpoint.pt", content))
 
 
 class Intruder:
@@ -123,7 +123,7 @@ def test_a_malicious_file_is_refused_and_its_code_not_run(tmp_path: Path, kind: 
     else:
         torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
     with pytest.raises(UsageError, match="Python objects, which rayal never loads"):
-        read(str(path))
+        read_weights(str(path))
 
     assert not mark.exists()
     torch.load(path, weights_only=False) if kind != "plain pickle" else pickle.loads(
@@ -137,7 +137,7 @@ def test_a_checkpoint_with_python_objects_says_the_way_out(tmp_path: Path) -> No
     content = {"model": WEIGHTS, "args": argparse.Namespace(lr=0.1)}
 
     with pytest.raises(UsageError, match=r"save the network's state_dict\(\) again"):
-        read(saved(tmp_path / "checkpoint.pth", content))
+        read_weights(saved(tmp_path / "checkpoint.pth", content))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from rayal.runs.ledger import Ledger, read_labels, stage_folder, write_labels
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Labeled
 from rayal.storage.folder import Folder
-from rayal.workflows import run as session
+from rayal.workflows.run import start_run
 from tests.support import scenes
 
 SHAPES = (24, 32), (20, 28)
@@ -86,7 +86,7 @@ def go(cache: Path, undrawn: None, tmp_path_factory: pytest.TempPathFactory) -> 
             }
         )
         folder = tmp_path_factory.mktemp("runs") / "run"
-        with session.opened(x, str(folder)) as opened:
+        with start_run(x, str(folder)) as opened:
             opened.run(lambda: closing(LocalEngine(x.compute)))
         return Done(x, x.dataset.open(), Record(Folder(folder)))
 
@@ -265,7 +265,7 @@ def test_a_run_of_classification(
 ) -> None:
     """It has results per class, and no pixels to predict."""
     x = tiny(budget={"initial": 20, "per_cycle": 20, "total": 20})
-    with session.opened(x, str(tmp_path)) as opened:
+    with start_run(x, str(tmp_path)) as opened:
         opened.run(lambda: closing(LocalEngine(x.compute)))
 
     made = [name for name, _ in files(Record(Folder(tmp_path)), 4)]

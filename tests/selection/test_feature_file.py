@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayal.errors import DataError, StorageError
-from rayal.selection.feature_file import features_of, read
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
+from rayal.selection.feature_file import features_of, read_features
 from rayal.storage.ids import Ids
 
 IDS = ["a", "b", "c", "d"]
@@ -37,22 +37,22 @@ def parquet(folder: Path, ids=IDS, features=FEATURES, width: int | None = 3) -> 
 @pytest.mark.parametrize("write", [npz, parquet])
 def test_gives_the_features_of_these_ids(write, tmp_path):
     """Features would belong to other units than those asked for."""
-    assert read(write(tmp_path), named("d", "a")).tolist() == [[9, 10, 11], [0, 1, 2]]
-    assert read(write(tmp_path), named()).shape == (0, 3)
+    assert read_features(write(tmp_path), named("d", "a")).tolist() == [[9, 10, 11], [0, 1, 2]]
+    assert read_features(write(tmp_path), named()).shape == (0, 3)
 
 
 @pytest.mark.parametrize("write", [npz, parquet])
 def test_names_the_first_unit_that_is_missing(write, tmp_path):
     """A file of another dataset would end in a traceback."""
     with pytest.raises(DataError, match=r"lacks 2 of 3 units, the first is 'x'"):
-        read(write(tmp_path), named("a", "x", "y"))
+        read_features(write(tmp_path), named("a", "x", "y"))
 
 
 @pytest.mark.parametrize("write", [npz, parquet])
 def test_refuses_an_id_that_is_there_twice(write, tmp_path):
     """Which of the two rows counts would be chance."""
     with pytest.raises(DataError, match="4 ids, 3 of them different"):
-        read(write(tmp_path, ids=np.array(["a", "b", "c", "a"])), named("b"))
+        read_features(write(tmp_path, ids=np.array(["a", "b", "c", "a"])), named("b"))
 
 
 @pytest.mark.parametrize("write", [npz, parquet])
@@ -62,13 +62,13 @@ def test_refuses_what_is_not_finite(write, tmp_path):
     features[2, 0] = np.nan
 
     with pytest.raises(DataError, match="of unit 'c' are not all finite"):
-        read(write(tmp_path, features=features), named("b", "c"))
+        read_features(write(tmp_path, features=features), named("b", "c"))
 
 
 def test_never_unpickles(tmp_path):
     """A feature file from the web could run code."""
     with pytest.raises(DataError, match="allow_pickle"):
-        read(npz(tmp_path, ids=np.array(IDS, dtype=object)), named("a"))
+        read_features(npz(tmp_path, ids=np.array(IDS, dtype=object)), named("a"))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_never_unpickles(tmp_path):
 def test_says_what_is_wrong_with_the_form(damage, message, tmp_path):
     """The user would see a traceback from numpy or arrow."""
     with pytest.raises(DataError, match=message):
-        read(damage(tmp_path), named("a"))
+        read_features(damage(tmp_path), named("a"))
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])
@@ -97,21 +97,21 @@ def test_refuses_a_file_that_is_damaged_or_lacks_a_part(kind, tmp_path):
 
     for name in ("half", "other"):
         with pytest.raises(DataError, match="does not hold ids and features"):
-            read(str(tmp_path / f"{name}.{kind}"), named("a"))
+            read_features(str(tmp_path / f"{name}.{kind}"), named("a"))
 
 
 def test_refuses_other_kinds_and_absent_files(tmp_path):
     """A .npy has no ids; a missing file must name itself."""
     with pytest.raises(DataError, match=r"no \.npz or \.parquet"):
-        read(str(tmp_path / "features.npy"), named("a"))
+        read_features(str(tmp_path / "features.npy"), named("a"))
     with pytest.raises(StorageError, match=r"absent\.npz"):
-        read(str(tmp_path / "absent.npz"), named("a"))
+        read_features(str(tmp_path / "absent.npz"), named("a"))
 
 
 def test_pool_and_labeled_come_from_the_file_or_from_the_pass(tmp_path):
     """Labeled and unlabeled units would be compared in different feature spaces."""
     kept = {"features": np.ones((2, 2), np.float16)}
-    pool = Scored(named("c", "a"), None, np.ones(2), kept, named("b"), {})
+    pool = Candidates(named("c", "a"), None, np.ones(2), kept, named("b"), {})
     from_file = features_of(pool, npz(tmp_path))
     from_pass = features_of(pool, None)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from rayal.selection.candidates import Candidates, spend
 from rayal.selection.greedy import buy, tie_order
-from rayal.selection.scored import Scored, spend
 from rayal.storage.ids import Ids
 from tests.support.doubles import priced
 
@@ -19,7 +19,7 @@ def test_buys_what_spend_buys(budget):
 
     for overshoot in (False, True):
         ids = Ids([f"unit-{i:02d}" for i in range(30)])
-        pool = Scored(ids, None, priced(ids, costs), overshoot=overshoot)
+        pool = Candidates(ids, None, priced(ids, costs), overshoot=overshoot)
 
         assert buy(pool, iter(order), budget).tolist() == spend(pool, order, budget).tolist()
 
@@ -33,7 +33,7 @@ def test_asks_for_no_pick_beyond_the_first_that_it_cannot_buy():
             asked.append(pick)
             yield pick
 
-    pool = Scored(Ids([f"unit-{i:02d}" for i in range(100)]), None)
+    pool = Candidates(Ids([f"unit-{i:02d}" for i in range(100)]), None)
 
     assert buy(pool, picks(), 3).tolist() == [0, 1, 2]
     assert asked == [0, 1, 2, 3]
@@ -45,7 +45,7 @@ def test_tie_order_is_of_ids_and_seed():
     back = np.arange(50)[::-1]
 
     def ordered(named: np.ndarray, seed: int) -> list[str]:
-        pool = Scored(named, None)
+        pool = Candidates(named, None)
         return list(named[tie_order(pool, np.random.default_rng(seed))])
 
     assert ordered(ids, 0) == ordered(ids[back], 0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayal.errors import UsageError
-from rayal.storage.yaml_file import MAX_BYTES, Node, Origin, dump, merge, override, parse, read
+from rayal.storage.yaml_file import MAX_BYTES, Node, Origin, dump, merge, override, parse, read_yaml
 
 NOWHERE = Origin("default", None, Path("/"))
 EMPTY = Node({}, NOWHERE)
@@ -95,15 +95,15 @@ def test_files_that_cannot_be_configurations(
         path.write_bytes(content)
 
     with pytest.raises(UsageError) as caught:
-        read(path, EMPTY)
+        read_yaml(path, EMPTY)
 
     assert f"{path}: {message}" in str(caught.value)
 
 
 def test_byte_order_mark_and_empty_file(tmp_path: Path) -> None:
     """Windows editors write a mark, which would become part of the first key."""
-    assert {"a": 1} == read(write(tmp_path, "bom.yaml", b"\xef\xbb\xbfa: 1"), EMPTY).plain()
-    assert {} == read(write(tmp_path, "empty.yaml", "# nothing\n"), EMPTY).plain()
+    assert {"a": 1} == read_yaml(write(tmp_path, "bom.yaml", b"\xef\xbb\xbfa: 1"), EMPTY).plain()
+    assert {} == read_yaml(write(tmp_path, "empty.yaml", "# nothing\n"), EMPTY).plain()
 
 
 def test_extends_merges_down_the_chain(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_extends_merges_down_the_chain(tmp_path: Path) -> None:
     write(tmp_path, "inner/b.yaml", "extends: ../a.yaml\nbudget: {total: 10}\n")
     c = write(tmp_path, "c.yaml", "extends: inner/b.yaml\nobservers: [z]\nbudget:\n  initial: 2\n")
 
-    node = read(c, EMPTY)
+    node = read_yaml(c, EMPTY)
 
     expected = {"seed": 0, "budget": {"initial": 2, "total": 10}, "observers": ["z"]}
     assert expected == node.plain()
@@ -130,9 +130,9 @@ def test_extends_in_a_circle_or_of_two(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"b.yaml:2: extends: .*circle: a.yaml -> b.yaml -> a.yaml"
     ):
-        read(tmp_path / "a.yaml", EMPTY)
+        read_yaml(tmp_path / "a.yaml", EMPTY)
     with pytest.raises(UsageError, match=r"two.yaml:1: extends: expected one file name"):
-        read(tmp_path / "two.yaml", EMPTY)
+        read_yaml(tmp_path / "two.yaml", EMPTY)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_strings_remember_their_folder(tmp_path: Path) -> None:
     """A path in a base file is relative to that file, one in `--set` to the current folder."""
     (tmp_path / "base").mkdir()
     write(tmp_path, "base/a.yaml", "p: x\n")
-    node = read(write(tmp_path, "b.yaml", "extends: base/a.yaml\nq: y\n"), EMPTY)
+    node = read_yaml(write(tmp_path, "b.yaml", "extends: base/a.yaml\nq: y\n"), EMPTY)
     plain = override(node, "r=z").plain()
 
     assert [tmp_path / "base", tmp_path, Path.cwd()] == [plain[key].folder for key in "pqr"]

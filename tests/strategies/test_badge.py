@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chisquare
 
 from rayal.errors import DataError
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
 from rayal.storage.ids import Ids
 from rayal.strategies import badge
 from rayal.strategies.badge import Badge, Gradients, draw_far, errors
@@ -33,13 +33,13 @@ def steps_squared(gradients: Gradients) -> float:
     return (gradients.grids[0].step * gradients.grids[1].step) ** 2
 
 
-def pool_of(probs: np.ndarray, features: np.ndarray, costs: np.ndarray | None = None) -> Scored:
+def pool_of(probs: np.ndarray, features: np.ndarray, costs: np.ndarray | None = None) -> Candidates:
     ids = Ids([f"unit-{i}" for i in range(len(probs))])
     costs = np.ones(len(probs)) if costs is None else costs
-    return Scored(ids, None, priced(ids, costs), {"probs": probs, "features": features})
+    return Candidates(ids, None, priced(ids, costs), {"probs": probs, "features": features})
 
 
-def select(pool: Scored, budget: float, seed: int = 0) -> list[int]:
+def select(pool: Candidates, budget: float, seed: int = 0) -> list[int]:
     return pool.places(Badge().select(pool, budget, np.random.default_rng(seed))).tolist()
 
 
@@ -177,7 +177,7 @@ def test_does_not_depend_on_the_order_of_the_pool():
     probs, features = units(80, seed=7)
     pool, back = pool_of(probs, features), np.random.default_rng(8).permutation(80)
     kept = {"probs": probs[back], "features": features[back]}
-    shuffled = Scored(pool.ids[back], None, kept=kept)
+    shuffled = Candidates(pool.ids[back], None, kept=kept)
 
     assert list(pool.ids[select(pool, 30)]) == list(shuffled.ids[select(shuffled, 30)])
 

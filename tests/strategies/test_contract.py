@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rayal.parts import build, find
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SIGNAL_NAMES
 from rayal.storage.ids import Ids
 from rayal.strategies.base import Strategy
@@ -22,13 +22,13 @@ def strategy(request) -> Strategy:
     return build("strategies", request.param)
 
 
-def scored(scores: np.ndarray, order: np.ndarray | slice = slice(None)) -> Scored:
+def scored(scores: np.ndarray, order: np.ndarray | slice = slice(None)) -> Candidates:
     """A pool where units of equal scores are equal in all that a pass keeps of them, too."""
     scores = scores.astype(np.float64)
     ids = Ids([f"unit-{i}" for i in range(len(scores))])
     known = Ids([f"known-{i}" for i in range(4)])
     kept = {name: rows[order] for name, rows in signals_of(scores).items()}
-    return Scored(
+    return Candidates(
         ids[order],
         scores[order],
         kept=kept,
@@ -46,7 +46,7 @@ def signals_of(scores: np.ndarray) -> dict[str, np.ndarray]:
     return {name: rows.astype(np.float16) for name, rows in kept.items()}
 
 
-def chosen(strategy: Strategy, pool: Scored, budget: float, seed: int = 0) -> list[str]:
+def chosen(strategy: Strategy, pool: Candidates, budget: float, seed: int = 0) -> list[str]:
     return list(strategy.select(pool, budget, np.random.default_rng(seed)))
 
 

@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 
 from rayal.errors import DataError
+from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Grid
-from rayal.selection.scored import Scored
 from rayal.storage.ids import Ids
 from rayal.strategies import core_set
 from rayal.strategies.core_set import CoreSet, farthest_first
 from tests.support.doubles import priced
 
 
-def pool_of(features: np.ndarray, labeled: np.ndarray, costs: np.ndarray | None = None) -> Scored:
+def pool_of(
+    features: np.ndarray, labeled: np.ndarray, costs: np.ndarray | None = None
+) -> Candidates:
     ids = Ids([f"unit-{i}" for i in range(len(features))])
     labeled_ids = Ids([f"labeled-{i}" for i in range(len(labeled))])
     costs = np.ones(len(features)) if costs is None else costs
-    return Scored(
+    return Candidates(
         ids, None, priced(ids, costs), {"features": features}, labeled_ids, {"features": labeled}
     )
 
@@ -27,7 +29,7 @@ def column(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float16)[:, None]
 
 
-def select(pool: Scored, budget: float, seed: int = 0, **fields) -> list[int]:
+def select(pool: Candidates, budget: float, seed: int = 0, **fields) -> list[int]:
     return pool.places(CoreSet(**fields).select(pool, budget, np.random.default_rng(seed))).tolist()
 
 
@@ -153,7 +155,7 @@ def test_does_not_depend_on_the_order_of_the_pool():
     values = on_a_line(np.random.default_rng(3), 60).astype(np.float16)
     pool = pool_of(values, values[:3])
     back = np.random.default_rng(4).permutation(60)
-    shuffled = Scored(
+    shuffled = Candidates(
         pool.ids[back], None, pool.price, {"features": values[back]}, pool.labeled_ids, pool.labeled
     )
 

@@ -38,7 +38,7 @@ from rayal.models.network import DenseNetwork
 from rayal.models.weights import save_weights
 from rayal.parts import build as build_part
 from rayal.parts import find
-from rayal.selection.scored import one_each
+from rayal.selection.candidates import one_each
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.strategies.base import RegionStrategy, Strategy
@@ -342,5 +342,5 @@ def test_shards_do_not_choose(layouts, strategy):
 
 @pytest.mark.parametrize("strategy", OF_IMAGES)
 def test_labeled_images_are_not_chosen(bench, layouts, strategy):
-    """A label would be paid for twice. (Regions of images: see test_market.py.)"""
+    """A label would be paid for twice. (Regions of images: see test_offer.py.)"""
     assert not set(layouts[0][strategy]) & set(bench.store.pool.ids()[:LABELED])

@@ -11,7 +11,7 @@ from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
 from rayal.parts import build
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
 from rayal.signals.batch import Networks, Signals, entropy
 from rayal.signals.committee import disagreement, mean_entropy, mean_log_probs, variation_ratio
 from rayal.storage.ids import Ids
@@ -67,7 +67,7 @@ def test_ties_are_broken_by_the_seed():
     members = voting(*[(0, 0, 1)] * 300)
     scores = score("variation_ratio", members).double().numpy()
     ids = Ids([f"unit-{i}" for i in range(300)])
-    pool, strategy = Scored(ids, scores), build("strategies", "variation_ratio")
+    pool, strategy = Candidates(ids, scores), build("strategies", "variation_ratio")
     picks = [
         pool.places(strategy.select(pool, 60, np.random.default_rng(seed)))
         for seed in (0, 0, *range(1, 40))

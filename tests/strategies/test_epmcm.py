@@ -22,14 +22,14 @@ from rayal.models.companions.class_statistics import ClassStatistics, ClassStati
 from rayal.models.weights import save_weights
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen
+from rayal.selection.candidates import Candidates
 from rayal.selection.greedy import tie_order
-from rayal.selection.scored import Scored
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.folder import FileLocation, Folder
 from rayal.storage.ids import Ids
 from rayal.strategies.epmcm import Epmcm
 from rayal.strategies.least_confidence import LeastConfidence
-from rayal.workflows import run
+from rayal.workflows.run import start_run
 from tests.support.doubles import Silent
 
 C, D, UNITS = 4, 6, 50
@@ -79,13 +79,13 @@ class Case:
         }
         ids = Ids([f"unit-{i:02d}" for i in range(UNITS)])[order]
         kept = {"features": self.features.numpy().astype(np.float16)[order]}
-        return Left(Scored(ids, None, kept=kept), trained)
+        return Left(Candidates(ids, None, kept=kept), trained)
 
 
 class Left(NamedTuple):
     """What there is after a pass."""
 
-    pool: Scored
+    pool: Candidates
     trained: dict[str, FileLocation]
 
 
@@ -280,7 +280,7 @@ class Stop(Silent):
 
 def go(x: Experiment, out: Path, *watchers: Any) -> list[list[str]]:
     """Runs to the end; what the cycles chose."""
-    with run.opened(x, str(out)) as opened:
+    with start_run(x, str(out)) as opened:
         opened.run(lambda: nullcontext(LocalEngine(x.compute)), watchers)
     record = Record(Folder(out))
     return [list(result.ids) for c in range(9) if (result := record.result(c, Chosen))]

@@ -5,7 +5,7 @@ import pytest
 
 from rayal.errors import UsageError
 from rayal.selection import distances
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
 from rayal.storage.ids import Ids
 from rayal.strategies import prob_cover
 from rayal.strategies.prob_cover import ProbCover
@@ -14,12 +14,12 @@ from tests.support.doubles import priced
 
 def pool_of(
     features: np.ndarray, labeled: np.ndarray | None = None, costs: np.ndarray | None = None
-) -> Scored:
+) -> Candidates:
     labeled = features[:0] if labeled is None else labeled
     ids = Ids([f"unit-{i}" for i in range(len(features))])
     labeled_ids = Ids([f"labeled-{i}" for i in range(len(labeled))])
     costs = np.ones(len(features)) if costs is None else costs
-    return Scored(
+    return Candidates(
         ids, None, priced(ids, costs), {"features": features}, labeled_ids, {"features": labeled}
     )
 
@@ -28,7 +28,7 @@ def column(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float16)[:, None]
 
 
-def select(pool: Scored, budget: float, radius: float, seed: int = 0, **fields) -> list[int]:
+def select(pool: Candidates, budget: float, radius: float, seed: int = 0, **fields) -> list[int]:
     strategy = ProbCover(radius=radius, **{"normalise": False, **fields})
     return pool.places(strategy.select(pool, budget, np.random.default_rng(seed))).tolist()
 
@@ -102,7 +102,7 @@ def test_does_not_depend_on_the_order_of_the_pool():
     """Another number of shards would select other units."""
     points = np.random.default_rng(1).integers(0, 9, (80, 2)).astype(np.float16)
     pool, back = pool_of(points), np.random.default_rng(2).permutation(80)
-    shuffled = Scored(pool.ids[back], None, pool.price, {"features": points[back]})
+    shuffled = Candidates(pool.ids[back], None, pool.price, {"features": points[back]})
 
     ours, theirs = (each.ids[select(each, 40, 2.0)] for each in (pool, shuffled))
     assert list(ours) == list(theirs)
@@ -126,7 +126,7 @@ def test_features_come_from_a_file(tmp_path):
     np.savez(path, ids=np.array(ids), features=column(0, 1, 2, 9, 1))
     strategy = ProbCover(radius=1.0, normalise=False, features=str(path))
     named = pool_of(column(0, 0, 0, 0), column(0))
-    pool = Scored(named.ids, None, named.price, {}, named.labeled_ids, {})
+    pool = Candidates(named.ids, None, named.price, {}, named.labeled_ids, {})
 
     assert strategy.kept() == frozenset() and ProbCover().kept() == {"features"}
     assert pool.places(strategy.select(pool, 1, np.random.default_rng(0))).tolist() == [3]

@@ -12,7 +12,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
-from rayal.selection.scored import Scored, take_highest
+from rayal.selection.candidates import Candidates, take_highest
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.ids import Ids
 from rayal.strategies.qbc import Qbc, most_uncertain
@@ -116,12 +116,12 @@ def test_sums_are_of_patches_side_by_side() -> None:
     torch.testing.assert_close(values.sum((1, 2)), most_uncertain(values, 4, 1000))
 
 
-def pool(scores: np.ndarray, costs: np.ndarray, overshoot: bool = False) -> Scored:
+def pool(scores: np.ndarray, costs: np.ndarray, overshoot: bool = False) -> Candidates:
     ids = Ids([f"unit-{i}" for i in range(len(scores))])
-    return Scored(ids, scores, priced(ids, costs), overshoot=overshoot)
+    return Candidates(ids, scores, priced(ids, costs), overshoot=overshoot)
 
 
-def chosen(units: Scored, budget: float, seed: int = 0) -> list[int]:
+def chosen(units: Candidates, budget: float, seed: int = 0) -> list[int]:
     """Positions."""
     return units.places(Qbc().select(units, budget, rng(seed))).tolist()
 
@@ -160,7 +160,7 @@ def test_the_order_of_the_pool_does_not_choose() -> None:
     scores = rng(6).integers(0, 3, 40).astype(float)
     costs = rng(7).integers(1, 5, 40).astype(float)
     units, order = pool(scores, costs), rng(8).permutation(40)
-    shuffled = Scored(units.ids[order], scores[order], units.price)
+    shuffled = Candidates(units.ids[order], scores[order], units.price)
 
     chosen = [
         list(Qbc().select(each, 30, rng(seed))) for seed in (0, 1) for each in (units, shuffled)

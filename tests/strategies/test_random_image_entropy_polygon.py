@@ -6,7 +6,7 @@ import torch
 
 from rayal.data.pixels import valid_pixels
 from rayal.labeling.clicks import ClickModel, Region, approximate
-from rayal.selection.scored import Scored
+from rayal.selection.candidates import Candidates
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.ids import Ids
 from rayal.strategies.random_image_entropy_polygon import (
@@ -22,15 +22,15 @@ def rectangle(left: int, top: int, right: int, bottom: int, shape=(16, 24)) -> R
     return Region(corners, label=1, clicks=4, shape=shape)
 
 
-def pool(*maps: np.ndarray, regions: dict[int, Region]) -> Scored:
+def pool(*maps: np.ndarray, regions: dict[int, Region]) -> Candidates:
     """Images of which a pass kept these maps of entropies; all have the same regions."""
     rows = [np.concatenate([each.shape, each.ravel()]) for each in maps]
     ids = Ids([f"image-{i}" for i in range(len(maps))])
     kept = {"grid_entropy": np.array(rows).astype(np.float16)}
-    return Scored(ids, None, kept=kept, regions=lambda image: regions)
+    return Candidates(ids, None, kept=kept, regions=lambda image: regions)
 
 
-def chosen(units: Scored, budget: float = 4, seed: int = 0, **options) -> list[str]:
+def chosen(units: Candidates, budget: float = 4, seed: int = 0, **options) -> list[str]:
     strategy = RandomImageEntropyPolygon(**options)
     return strategy.select(units, budget, np.random.default_rng(seed))
 

@@ -9,8 +9,8 @@ import scipy.stats
 
 from rayal.errors import UsageError
 from rayal.labeling.clicks import Region
-from rayal.labeling.regions import place_of
-from rayal.selection.scored import Scored
+from rayal.labeling.regions import parse_unit
+from rayal.selection.candidates import Candidates
 from rayal.storage.ids import Ids
 from rayal.strategies.random_polygon import RandomPolygon
 
@@ -28,21 +28,21 @@ def market(clicks: Sequence[Sequence[int]]) -> Callable[[str], dict[int, Region]
     }
 
 
-def pool(clicks: Sequence[Sequence[int]], overshoot: bool = False) -> Scored:
+def pool(clicks: Sequence[Sequence[int]], overshoot: bool = False) -> Candidates:
     ids = Ids([f"image-{i}" for i in range(len(clicks))])
-    return Scored(ids, None, regions=market(clicks), overshoot=overshoot)
+    return Candidates(ids, None, regions=market(clicks), overshoot=overshoot)
 
 
-def choose(units: Scored, budget: float, seed: int = 0) -> tuple[list[str], float]:
+def choose(units: Candidates, budget: float, seed: int = 0) -> tuple[list[str], float]:
     """The units, and what they cost."""
     chosen = RandomPolygon().select(units, budget, np.random.default_rng(seed))
-    places = [place_of(unit, units.ids) for unit in chosen]
+    places = [parse_unit(unit, units.ids) for unit in chosen]
     costs = [units.regions(at.image)[at.number or 0].clicks for at in places if at is not None]
     return chosen, sum(costs)
 
 
 def images_of(chosen: Sequence[str]) -> list[str]:
-    places = [place_of(unit, {unit.rpartition("/")[0]}) for unit in chosen]
+    places = [parse_unit(unit, {unit.rpartition("/")[0]}) for unit in chosen]
     return [place.image for place in places if place is not None]
 
 
@@ -107,7 +107,7 @@ def test_the_choice_is_of_ids_and_seed():
     """Another number of shards, or a second run, would buy others."""
     clicks = drawn_clicks(15)
     units, order = pool(clicks), np.random.default_rng(2).permutation(15)
-    shuffled = Scored(units.ids[order], None, regions=units.regions)
+    shuffled = Candidates(units.ids[order], None, regions=units.regions)
 
     assert choose(units, 60) == choose(units, 60) == choose(shuffled, 60) != choose(units, 60, 1)
 
@@ -115,7 +115,7 @@ def test_the_choice_is_of_ids_and_seed():
 def test_only_regions_that_are_left_are_chosen():
     """A region would be bought twice."""
     left = {0: region(4), 3: region(2)}
-    units = Scored(Ids(["a"]), None, regions=lambda image: dict(left))
+    units = Candidates(Ids(["a"]), None, regions=lambda image: dict(left))
 
     assert {"a/0", "a/3"} == set(choose(units, 100)[0])
     assert 6 == choose(units, 100)[1]
@@ -127,4 +127,4 @@ def test_a_ranking_of_images_is_not_what_it_gives():
 
     assert not strategy.ranks() and strategy.tasks == {"segmentation"}
     with pytest.raises(UsageError, match="regions of image 'a' are known to the oracle of a run"):
-        strategy.select(Scored(Ids(["a"]), None), 1, np.random.default_rng(0))
+        strategy.select(Candidates(Ids(["a"]), None), 1, np.random.default_rng(0))

@@ -6,8 +6,8 @@ import sklearn.cluster
 from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Grid
-from rayal.selection.scored import Scored
 from rayal.storage.ids import Ids
 from rayal.strategies import typiclust
 from rayal.strategies.typiclust import Typiclust, k_means, mean_distances
@@ -16,17 +16,17 @@ from tests.support.doubles import priced
 
 def pool_of(
     features: np.ndarray, labeled: np.ndarray | None = None, costs: np.ndarray | None = None
-) -> Scored:
+) -> Candidates:
     labeled = features[:0] if labeled is None else labeled
     ids = Ids([f"unit-{i}" for i in range(len(features))])
     labeled_ids = Ids([f"labeled-{i}" for i in range(len(labeled))])
     costs = np.ones(len(features)) if costs is None else costs
-    return Scored(
+    return Candidates(
         ids, None, priced(ids, costs), {"features": features}, labeled_ids, {"features": labeled}
     )
 
 
-def select(pool: Scored, budget: float, seed: int = 0, **fields) -> list[int]:
+def select(pool: Candidates, budget: float, seed: int = 0, **fields) -> list[int]:
     strategy = Typiclust(**{"normalise": False, "neighbours": 2, **fields})
     return pool.places(strategy.select(pool, budget, np.random.default_rng(seed))).tolist()
 
@@ -145,7 +145,7 @@ def test_does_not_depend_on_the_order_of_the_pool():
     """Another number of shards would select other units."""
     values = np.random.default_rng(2).standard_normal((80, 4)).astype(np.float16)
     pool, back = pool_of(values), np.random.default_rng(3).permutation(80)
-    shuffled = Scored(pool.ids[back], None, pool.price, {"features": values[back]})
+    shuffled = Candidates(pool.ids[back], None, pool.price, {"features": values[back]})
 
     assert list(pool.ids[select(pool, 20)]) == list(shuffled.ids[select(shuffled, 20)])
 
@@ -156,7 +156,7 @@ def test_features_come_from_a_file(tmp_path):
     path = tmp_path / "simclr.npz"
     np.savez(path, ids=np.array([f"unit-{i}" for i in range(21)]), features=values)
     named = pool_of(np.zeros((21, 2), np.float16))
-    pool = Scored(named.ids, None, named.price)
+    pool = Candidates(named.ids, None, named.price)
 
     assert Typiclust(features=str(path)).kept() == frozenset()
     assert Typiclust().kept() == {"features"}

@@ -15,7 +15,7 @@ from rayal.models.companions.base import CompanionSpec, LearningCompanion
 from rayal.parts import find, names
 from rayal.runs.events import Event
 from rayal.runs.results import Evaluated, Trained
-from rayal.selection.scored import Price
+from rayal.selection.candidates import Price
 from rayal.storage.folder import FileRecord, recorded
 
 

@@ -24,7 +24,7 @@ from rayal.engine import local  # noqa: F401
 from rayal.experiment.experiment import Experiment
 from rayal.report import views
 from rayal.storage.folder import Folder
-from rayal.workflows import run as session
+from rayal.workflows.run import start_engine, start_run
 
 
 class Ended(NamedTuple):
@@ -73,8 +73,8 @@ def main(out: str, fields: str, point: str) -> None:
     kill_after(point, out)
     views.draw_run = lambda record: b"no picture in tests"
     x = Experiment.model_validate(json.loads(fields))
-    with session.opened(x, out) as opened:
-        opened.run(lambda: session.engine(x.compute))
+    with start_run(x, out) as opened:
+        opened.run(lambda: start_engine(x.compute))
 
 
 def serve() -> None:

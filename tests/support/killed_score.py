@@ -30,8 +30,8 @@ class Watch:
 def main(out: str, fields: str, point: str) -> None:
     kill_after(point, out)
     settings = PoolScoring.model_validate(json.loads(fields))
-    with score.opened(settings, out) as opened:
-        opened.run(lambda: run.engine(settings.compute.for_engine()), Watch(point))
+    with score.start_scoring(settings, out) as opened:
+        opened.run(lambda: run.start_engine(settings.compute.for_engine()), Watch(point))
 
 
 if __name__ == "__main__":

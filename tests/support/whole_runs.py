@@ -15,7 +15,7 @@ from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Scored
 from rayal.storage.folder import Folder
 from rayal.strategies.cod import Cod
-from rayal.workflows import run
+from rayal.workflows.run import start_run
 from tests.support.doubles import GuessSpec, Silent
 
 ONE_THREAD = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1, "checkpoint_seconds": 0}
@@ -47,7 +47,7 @@ class At(Silent):
 
 def go(x: Experiment, out: Path, *watchers: Silent, engine: type[LocalEngine] = LocalEngine) -> Any:
     """Runs to the end, in this process."""
-    with run.opened(x, str(out)) as opened:
+    with start_run(x, str(out)) as opened:
         return opened.run(lambda: nullcontext(engine(x.compute)), watchers)
 
 

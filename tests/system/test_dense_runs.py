@@ -21,7 +21,7 @@ from rayal.runs.ledger import Ledger, PoolState
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Evaluated
 from rayal.storage.folder import Folder, Json
-from rayal.workflows import run as session
+from rayal.workflows.run import start_engine, start_run
 from tests.support import scenes
 from tests.support.doubles import Silent, strategies_for
 from tests.workflows.test_run import ending
@@ -136,8 +136,8 @@ def test_a_run_learns_and_says_how_well(dense, tmp_path):
 def test_the_views_of_a_run_show_miou(dense, tmp_path):
     """People would look for the number that is the task's."""
     x = dense()
-    with session.opened(x, str(tmp_path)) as opened:
-        opened.run(lambda: session.engine(x.compute))
+    with start_run(x, str(tmp_path)) as opened:
+        opened.run(lambda: start_engine(x.compute))
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
 
     assert [4, 8, 12] == [row["labels"] for row in rows]

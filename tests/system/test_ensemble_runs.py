@@ -125,7 +125,7 @@ def test_the_first_member_is_the_model_of_a_run_without_an_ensemble(small, whole
 def test_members_disagree_and_are_asked(whole):
     """Scores would be those of one model: no votes against, no divergence."""
     folder, _, _ = whole
-    table = shard_file.read(Folder(folder / "cycle-000/score"), "shard-00000.parquet")
+    table = shard_file.read_shard(Folder(folder / "cycle-000/score"), "shard-00000.parquet")
     ratio, mean, qbc = (
         table[f"score.{name}"].to_numpy() for name in ("variation_ratio", *ENSEMBLES[1:])
     )
@@ -267,7 +267,7 @@ def test_a_run_with_dropout_repeats_itself(small, tmp_path):
 
     assert go(x, tmp_path / "a") == go(x, tmp_path / "b")
     columns = [
-        shard_file.read(Folder(tmp_path / name / "cycle-000/score"), "shard-00000.parquet")
+        shard_file.read_shard(Folder(tmp_path / name / "cycle-000/score"), "shard-00000.parquet")
         for name in ("a", "b")
     ]
     assert columns[0].equals(columns[1])

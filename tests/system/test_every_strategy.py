@@ -10,14 +10,14 @@ from rayal.experiment.experiment import Experiment
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
-from rayal.workflows import run as session
+from rayal.workflows.run import start_engine, start_run
 from tests.support.doubles import strategies_for
 
 
 def chosen(x: Experiment, out: Path) -> list[list[str]]:
     """The ids of every selection of a run, best first."""
-    with session.opened(x, str(out)) as opened:
-        pool = opened.run(lambda: session.engine(x.compute))
+    with start_run(x, str(out)) as opened:
+        pool = opened.run(lambda: start_engine(x.compute))
     record = Record(Folder(out))
     results = [record.result(cycle, Chosen) for cycle in range(pool.cycle)]
     return [result.ids for result in results if result is not None]

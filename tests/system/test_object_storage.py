@@ -27,12 +27,12 @@ from rayal.runs.record import Record, find_records
 from rayal.storage import lock
 from rayal.storage.folder import Folder, located
 from rayal.storage.lock import Lock
-from rayal.workflows import run as session
-from rayal.workflows import score
-from rayal.workflows import sweep as sweeping
+from rayal.workflows.run import start_engine, start_run
+from rayal.workflows.score import start_scoring
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
+from rayal.workflows.sweep import Assignment, run_trial, start_sweep
 from tests.storage.test_lock import HOLD
 from tests.support.doubles import Silent
 from tests.support.killed_run import Runs
@@ -86,7 +86,7 @@ def folder(server: str) -> Folder:
 
 def go(x: Any, out: str | Path) -> Record:
     """A whole run in this process, or what is left of it."""
-    with session.opened(x, str(out)) as opened:
+    with start_run(x, str(out)) as opened:
         opened.run(lambda: nullcontext(LocalEngine(x.compute)))
         return opened.record
 
@@ -303,7 +303,7 @@ def test_a_complete_run_starts_nothing(finished: Record, tiny: Callable[..., Any
     def refuse() -> Any:
         raise AssertionError("an engine was opened")
 
-    with session.opened(tiny(), finished.folder.url) as opened:
+    with start_run(tiny(), finished.folder.url) as opened:
         opened.run(refuse)
 
 
@@ -387,8 +387,8 @@ def test_a_pool_in_a_bucket(
                 "compute": {"engine": "local", "device": "cpu", "shard_rows": 64},
             }
         )
-        with score.opened(x, out) as opened:
-            opened.run(lambda x=x: session.engine(x.compute.for_engine()), Silent())
+        with start_scoring(x, out) as opened:
+            opened.run(lambda x=x: start_engine(x.compute.for_engine()), Silent())
         for strategy in ("entropy", "core_set"):
             request = Request.model_validate({"strategy": strategy, "budget": 20})
             chosen.append(select(out, request).ids)
@@ -407,15 +407,15 @@ def test_a_sweep_in_a_bucket(tiny: Callable[..., Any], folder: Folder) -> None:
     x = SweptExperiment.model_validate(
         {**tiny(budget=budget).model_dump(mode="json"), "sweep": {"seeds": [0], "space": space}}
     )
-    with sweeping.opened(x, folder.url) as sweep:
+    with start_sweep(x, folder.url) as sweep:
         for trial in sweep.todo:
-            assignment = sweeping.Assignment(trial.arm, trial.experiment.seed)
-            sweeping.run_trial(
+            assignment = Assignment(trial.arm, trial.experiment.seed)
+            run_trial(
                 sweep.fields,
                 folder.url,
                 x.sweep.objective,
                 assignment,
-                lambda: session.engine(x.compute),
+                lambda: start_engine(x.compute),
                 lambda cycle, value: None,
             )
         found = sweep.run(lambda: nullcontext(2), Silent())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rayal.cycle import train
-from rayal.cycle.train import Place, TrainJob
+from rayal.cycle.train import TrainJob, Worker
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
 from rayal.data.store import Store
@@ -174,6 +174,6 @@ def test_a_training_sees_neither_labeled_nor_undecodable_images(
     )
     answers = store.labels("pool")
     values = np.array([answers[unit] for unit in labeled], np.int64)
-    train.train(TrainJob(x, 0, store.url, tuple(labeled), values, None, str(tmp_path)), Place())
+    train.train(TrainJob(x, 0, store.url, tuple(labeled), values, None, str(tmp_path)), Worker())
 
     assert [labeled, [unit for unit in ids if unit not in {*labeled, *bad}]] == opened

@@ -10,7 +10,7 @@ import pytest
 from rayal.engine.local import LocalEngine
 from rayal.errors import LockedError, UsageError
 from rayal.storage.folder import Folder
-from rayal.workflows import run
+from rayal.workflows.run import start_run
 
 POINTS = [  # every stage: before its work, and halfway through what it writes
     "cycle-000/initial/started.json",
@@ -87,7 +87,7 @@ def test_a_damaged_shard_is_scored_again(tiny, process, tmp_path, damage):
 
 def complete(x, folder):
     engine = LocalEngine(x.compute)
-    with run.opened(x, folder) as opened:
+    with start_run(x, folder) as opened:
         return opened.run(lambda: nullcontext(engine))
 
 
@@ -99,7 +99,7 @@ def test_a_complete_run_starts_nothing(tiny, tmp_path):
     def refuse():
         raise AssertionError("an engine was opened")
 
-    with run.opened(x, str(tmp_path)) as opened:
+    with start_run(x, str(tmp_path)) as opened:
         assert opened.record.complete
         assert opened.run(refuse) == pool
 
@@ -111,7 +111,7 @@ def test_a_changed_experiment_is_refused_with_what_changed(tiny, tmp_path):
 
     with (
         pytest.raises(LockedError, match=r"scheme\.lr.*0\.05.*0\.01"),
-        run.opened(changed, str(tmp_path)),
+        start_run(changed, str(tmp_path)),
     ):
         pass
 
@@ -121,7 +121,7 @@ def test_what_cannot_change_the_result_may_change(tiny, tmp_path):
     complete(tiny(), str(tmp_path))
     moved = {"engine": "ray", "scorers": 7, "shard_rows": 256, "cpus_per_worker": 2}
 
-    with run.opened(tiny(compute=moved), str(tmp_path)) as opened:
+    with start_run(tiny(compute=moved), str(tmp_path)) as opened:
         assert opened.record.complete
 
 
@@ -129,7 +129,7 @@ def test_contradictions_are_found_before_anything_starts(tiny, tmp_path):
     """A run would fail in its last cycle for want of images."""
     with (
         pytest.raises(UsageError, match=r"budget\.total: 601 is more than the 600"),
-        run.opened(tiny(budget={"initial": 20, "per_cycle": 20, "total": 601}), str(tmp_path)),
+        start_run(tiny(budget={"initial": 20, "per_cycle": 20, "total": 601}), str(tmp_path)),
     ):
         pass
     assert not any(tmp_path.iterdir())

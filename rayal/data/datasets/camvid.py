@@ -9,7 +9,7 @@ from rayal.data.listing import list_images
 from rayal.data.masks import IGNORE, MaskDecoding
 from rayal.data.source import Source, Units
 from rayal.errors import DataError, UsageError
-from rayal.storage.parquet import footers, is_binary, is_text, opened
+from rayal.storage.parquet import footers, is_binary, is_text, open_parquet
 
 PARQUET = "camvid.parquet"
 KINDS = {"id": is_text, "split": is_text, "image": is_binary, "mask": is_binary}
@@ -99,7 +99,7 @@ class _Column:
     splits: tuple[str, ...]
 
     def __iter__(self) -> Iterator[Any]:
-        with opened(self.file) as parquet:
+        with open_parquet(self.file) as parquet:
             for batch in parquet.iter_batches(BATCH, columns=[self.name, "split"]):
                 splits = batch["split"].to_pylist()
                 for split, value in zip(splits, batch[self.name], strict=True):
@@ -108,7 +108,7 @@ class _Column:
 
 
 def _units(file: str, splits: tuple[str, ...]) -> Units:
-    with opened(file) as parquet:
+    with open_parquet(file) as parquet:
         known = set(parquet.read(["split"])["split"].to_pylist())
     if unknown := [split for split in splits if split not in known]:
         raise DataError(

@@ -14,7 +14,7 @@ from rayal.data import uri
 from rayal.data.datasets.base import EncodedDataset
 from rayal.data.source import AnyImage, Source, Units, quoted, row_id
 from rayal.errors import DataError, UsageError
-from rayal.storage.parquet import footers, is_binary, is_tensor, is_text, opened
+from rayal.storage.parquet import footers, is_binary, is_tensor, is_text, open_parquet
 
 BATCH = 256  # rows whose images are in memory at a time
 
@@ -131,13 +131,13 @@ class _Columns:
         """All values of a column."""
         values = list[Any]()
         for file in self.files:
-            with opened(file) as parquet:
+            with open_parquet(file) as parquet:
                 values += parquet.read(columns=[name])[name].to_pylist()
         return values
 
     def __iter__(self) -> Iterator[AnyImage | None]:
         for file in self.files:
-            with opened(file) as parquet:
+            with open_parquet(file) as parquet:
                 for batch in parquet.iter_batches(BATCH, columns=[self.image]):
                     yield from self._images(batch[self.image])
 
@@ -158,7 +158,7 @@ class _Columns:
 
 
 def _metadata(file: str) -> dict[str, str]:
-    with opened(file) as parquet:
+    with open_parquet(file) as parquet:
         metadata = parquet.schema_arrow.metadata or {}
     return {key.decode(): value.decode(errors="replace") for key, value in metadata.items()}
 

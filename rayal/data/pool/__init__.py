@@ -41,7 +41,7 @@ class Decoded(NamedTuple):
     """Height and width of the images inside their canvas; None where each fills all of it."""
 
 
-class Placed(NamedTuple):
+class CanvasImage(NamedTuple):
     """An image as networks see it."""
 
     pixels: Pixels  # C H W
@@ -99,10 +99,10 @@ def _pieces(
 
 
 def decode_each(
-    rows: pa.Table, placed: Callable[[Any], Placed], shape: tuple[int, int, int]
+    rows: pa.Table, placed: Callable[[Any], CanvasImage], shape: tuple[int, int, int]
 ) -> Decoded:
     """The images of rows one by one; bad where `placed` raises BadImage for what is stored."""
-    ids, found, bad = list[str](), list[Placed](), dict[str, str]()
+    ids, found, bad = list[str](), list[CanvasImage](), dict[str, str]()
     for unit, stored in zip(rows["id"].to_pylist(), rows["image"], strict=True):
         try:
             found.append(placed(stored.as_py()))
@@ -132,15 +132,17 @@ def decode_raw(rows: pa.Table, shape: tuple[int, int, int]) -> Decoded:
     return Decoded(good["id"].to_pylist(), _as_array(good["image"], shape), bad)
 
 
-def pixels(stored: bytes | str | None, decoding: Decoding, shape: tuple[int, int, int]) -> Placed:
+def pixels(
+    stored: bytes | str | None, decoding: Decoding, shape: tuple[int, int, int]
+) -> CanvasImage:
     """The pixels of encoded bytes, or of the file at an address; raises BadImage."""
     if stored is None:
         raise BadImage(NO_DATA)
-    image = load(uri.read(stored) if isinstance(stored, str) else stored, decoding)
+    image = load(uri.read_uri(stored) if isinstance(stored, str) else stored, decoding)
     found = pixels_of_image(image, decoding)
     if found.shape != shape:
         raise BadImage(f"is {found.shape} instead of {shape} (C, H, W); set decoding.size")
-    return Placed(found, (image.height, image.width) if decoding.canvas else None)
+    return CanvasImage(found, (image.height, image.width) if decoding.canvas else None)
 
 
 def _as_array(column: pa.ChunkedArray, shape: tuple[int, int, int]) -> Pixels:

@@ -18,7 +18,7 @@ from rayal.data.pool.source import Pool
 from rayal.data.source import quoted
 from rayal.errors import DataError, StorageError
 from rayal.storage.folder import TEMPORARY, FileRecord, Folder, storage_errors
-from rayal.storage.parquet import opened
+from rayal.storage.parquet import open_parquet
 
 ROWS = 16384  # ids read at a time
 SORTED = 2**22  # hashes sorted at a time
@@ -155,7 +155,7 @@ def _places(pool: Pool, suspects: Hashes) -> dict[str, list[str]]:
 
 def _scored(file: str) -> pa.ChunkedArray:
     try:
-        with opened(file) as parquet:
+        with open_parquet(file) as parquet:
             return parquet.read(columns=["id"])["id"]
     except (DataError, KeyError) as error:
         raise StorageError(f"{error}; delete it to score again") from error

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayal.data.images import BadImage, Decoding
-from rayal.data.pool import Decoded, Placed, Shard, decode_each, decode_raw, pixels
+from rayal.data.pool import CanvasImage, Decoded, Shard, decode_each, decode_raw, pixels
 from rayal.data.source import quoted
 from rayal.errors import DataError
 from rayal.storage.parquet import parquet_file, readable
@@ -78,7 +78,7 @@ class ParquetImages:
             return decode_raw(rows, self.shape)
         return decode_each(rows, self._pixels, self.shape)
 
-    def _pixels(self, stored: bytes | str | None) -> Placed:
+    def _pixels(self, stored: bytes | str | None) -> CanvasImage:
         found = self._address(stored) if isinstance(stored, str) else stored
         try:
             return pixels(found, self.decoding, self.shape)

@@ -38,8 +38,8 @@ ARGUMENTS = {
 OPTIONS = (GRID, "choice")
 """Functions whose one argument is the list itself."""
 
-Place = tuple[str | int, ...]
-Draw = Callable[[int, str, tuple[Any, ...], Place], Any]
+KeyPath = tuple[str | int, ...]
+Draw = Callable[[int, str, tuple[Any, ...], KeyPath], Any]
 """The number of the draw, name and arguments of a function, and where it stands -> a value."""
 
 
@@ -55,7 +55,7 @@ def function(value: Any) -> tuple[str, tuple[Any, ...]] | None:
     return name, tuple(arguments) if isinstance(arguments, list) else (arguments,)
 
 
-def check(space: Any, *, searched: bool, place: Place = ()) -> None:
+def check(space: Any, *, searched: bool, place: KeyPath = ()) -> None:
     """Raises ValueError for what Ray Tune could not draw; `searched`: by a search algorithm, which
     has no grids and no functions inside of options."""
     found = function(space)
@@ -123,7 +123,7 @@ def joined(fixed: Json, drawn: Mapping[str, Any]) -> Json:
     return arm
 
 
-def _points(value: Any, place: Place, draw: Callable[..., Any]) -> Iterator[Any]:
+def _points(value: Any, place: KeyPath, draw: Callable[..., Any]) -> Iterator[Any]:
     """The values that a value stands for, in the order they are written."""
     found = function(value)
     if found is None and isinstance(value, Mapping):

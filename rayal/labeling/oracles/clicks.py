@@ -23,7 +23,7 @@ from rayal.errors import DataError, UsageError
 from rayal.labeling.budget import CostUnit
 from rayal.labeling.clicks import ClickModel, Region, approximate, paint
 from rayal.labeling.oracles.base import Label, Oracle
-from rayal.labeling.regions import place_of
+from rayal.labeling.regions import parse_unit
 from rayal.storage.folder import Folder
 
 CHUNK = 256  # labels in memory at a time
@@ -138,7 +138,7 @@ def _places(store: Store, ids: Sequence[str]) -> Places:
     images = set(store.pool.ids())
     places: Places = {}
     for unit in dict.fromkeys(ids):
-        place = place_of(unit, images)
+        place = parse_unit(unit, images)
         if place is None:
             raise DataError(
                 f"{unit!r} is neither an image of the pool of {store.url} nor a region of one"

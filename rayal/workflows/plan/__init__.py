@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rayal.cycle.offer import Market
+from rayal.cycle.offer import Offer
 from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
@@ -102,8 +102,8 @@ def _prices(x: Experiment, store: Store) -> Prices:
     """Of some images of the pool."""
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
     some = [ids[i] for i in np.linspace(0, len(ids) - 1, min(len(ids), PRICED)).astype(int)]
-    market = Market(x, store, bought=())
-    cost, units = float(market.costs(some).sum()), list(x.strategy.units(some, market.regions))
+    offer = Offer(x, store, bought=())
+    cost, units = float(offer.costs(some).sum()), list(x.strategy.units(some, offer.regions))
     image, unit = (max(1.0, cost / max(1, count)) for count in (len(some), len(units)))
     return Prices(image, unit, parts=not set(some).issuperset(units))
 

@@ -11,7 +11,7 @@ import torch
 
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.scorer import Scorer
-from rayal.cycle.train import Place, TrainJob, train
+from rayal.cycle.train import TrainJob, Worker, train
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.runs.results import Trained
@@ -80,7 +80,7 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> T
             start_from=None,
             out=out,
         )
-        trained = train(job, Place(device=device))
+        trained = train(job, Worker(device=device))
         assert trained is not None, "the only worker is worker 0"
         return trained
 

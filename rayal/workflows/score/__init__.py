@@ -25,7 +25,7 @@ from rayal.runs.results import FastestBatch, PoolScored, read_result
 from rayal.storage import csv_file, yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import Journal, is_done
-from rayal.workflows.score.models import Placed, PoolModels, read_models
+from rayal.workflows.score.models import ModelFiles, PoolModels, read_models
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
 
 SHARDS = 64
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened(
+def start_scoring(
     settings: PoolScoring, out: str, *, break_lock: bool = False, plugins: Plugins = NO_PLUGINS
 ) -> Iterator["PoolPass"]:
     """The pass in folder `out`, new or continued, locked while the block lasts.
@@ -135,7 +135,7 @@ class PoolPass:
 
     def _job(self, engine: Engine, out: Folder) -> ScoreJob:
         x, card, models = self.settings, self.models.card, self.folder / "models"
-        files = Placed.of(models, self.journal.done_once(models, self.models.write))
+        files = ModelFiles.of(models, self.journal.done_once(models, self.models.write))
         job = ScoreJob(
             strategies=x.columns(),
             card=card,

@@ -59,7 +59,7 @@ class PoolModels:
 
 
 @dataclass(frozen=True)
-class Placed:
+class ModelFiles:
     """Where `PoolModels.write` has put the files."""
 
     weights: FileLocation
@@ -68,7 +68,7 @@ class Placed:
     companions: dict[str, FileLocation]
 
     @classmethod
-    def of(cls, out: Folder, records: Json) -> "Placed":
+    def of(cls, out: Folder, records: Json) -> "ModelFiles":
         files = {
             role.removesuffix(".safetensors"): FileLocation(out.url, FileRecord(**record))
             for role, record in records.items()

@@ -20,8 +20,8 @@ from rayal.cycle.ranking import keyed, ranked, scored
 from rayal.cycle.select import scratch_folder
 from rayal.errors import DataError, UsageError
 from rayal.randomness import numpy_generator
+from rayal.selection.candidates import tie_secret
 from rayal.selection.distances import Numbers, check_finite
-from rayal.selection.scored import tie_secret
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
 from rayal.workflows.select.finished_pass import FinishedPass

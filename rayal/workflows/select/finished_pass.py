@@ -33,7 +33,7 @@ class FinishedPass:
     def columns(self) -> list[str]:
         """Those of the shards. Raises DataError where no unit could be decoded."""
         for record in self.result.shards:
-            table = shard_file.read(self.folder, record.name, None, record)
+            table = shard_file.read_shard(self.folder, record.name, None, record)
             if shard_file.OK in table["status"].unique().to_pylist():
                 return list(table.schema.names)
         raise DataError(f"{self.folder.url} has no unit that could be decoded")
@@ -60,6 +60,6 @@ class FinishedPass:
     def ids(self) -> Iterator[tuple[Ids, Ids]]:
         """Of each shard all ids, and those of its good units."""
         for record in self.result.shards:
-            table = shard_file.read(self.folder, record.name, ["id", "status"], record)
+            table = shard_file.read_shard(self.folder, record.name, ["id", "status"], record)
             ids = Ids(table["id"])
             yield ids, ids[table["status"].to_numpy() == shard_file.OK]

@@ -15,7 +15,7 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
 from rayal.storage.folder import Folder
-from rayal.workflows import run as session
+from rayal.workflows.run import start_run
 
 WNIDS = ("n01440764", "n02012849", "n03126707")
 
@@ -221,7 +221,7 @@ def experiment(root: Path, resident_bytes: int) -> Experiment:
 
 
 def run(x: Experiment, out: Path) -> None:
-    with session.opened(x, str(out)) as opened:
+    with start_run(x, str(out)) as opened:
         opened.run(lambda: closing(LocalEngine(x.compute)))
 
 

@@ -6,7 +6,7 @@ import analysis
 import numpy as np
 import pytest
 import torch
-from analysis import Results, Study, alike, correlations, highest, opened
+from analysis import Results, Study, alike, correlations, highest, open_studies
 
 from rayal.errors import UsageError
 from rayal.runs.record import Record
@@ -68,14 +68,14 @@ def test_what_a_run_lacks(study, finished, runs, tmp_path):
         "other", strategy="entropy", budget={"initial": 20, "per_cycle": 5, "total": 25}
     )
     with pytest.raises(UsageError, match="two cycles"):
-        print(opened([one])[0].passes)
+        print(open_studies([one])[0].passes)
     with pytest.raises(UsageError, match="differ in more than the seed"):
-        alike(opened([runs[0], other]))
+        alike(open_studies([runs[0], other]))
     with pytest.raises(UsageError, match="no run folder"):
-        opened([str(tmp_path)])
+        open_studies([str(tmp_path)])
     with pytest.raises(UsageError, match="did you mean 'accuracy'"):
         study.evaluated(0, "acuracy")
-    alike(opened(runs))
+    alike(open_studies(runs))
 
 
 def test_other_images_are_noticed(runs, tmp_path):
@@ -85,7 +85,7 @@ def test_other_images_are_noticed(runs, tmp_path):
     folder.write_sealed("identity.json", {**folder.read_sealed("identity.json"), "data": "x"})
 
     with pytest.raises(UsageError, match="other images"):
-        opened([str(tmp_path / "run")])
+        open_studies([str(tmp_path / "run")])
 
 
 def test_correlations_by_hand():

@@ -112,7 +112,7 @@ def test_of_a_real_run(finished, program, rows, assert_drawn, tmp_path, capsys):
 
 def test_bounds_are_the_scores_of_the_run(finished, monkeypatch):
     """The table would be about other statistics, weights or units than those that chose."""
-    (study,) = dast_al.analysis.opened([finished("epmcm", strategy="epmcm")])
+    (study,) = dast_al.analysis.open_studies([finished("epmcm", strategy="epmcm")])
     pool = study.columns(1)["epmcm"]
     ids = [str(unit) for unit in pool.ids[:40]]
 

@@ -17,8 +17,8 @@ from rayal.experiment import config
 from rayal.experiment.sweep.trials import Assignment
 from rayal.storage.folder import Folder
 from rayal.workflows import checks, sweep
-from rayal.workflows import run as session
 from rayal.workflows.plan.cycles import plan_cycles
+from rayal.workflows.run import start_engine
 from tests.configs.test_protocols import CARDS
 
 JOBS = Path(reproduction.__file__).parent
@@ -147,7 +147,7 @@ def train(each: Planned, out: Path, method: str, seed: int, cycles: int | None =
 
     place = str(out / each.folder)
     fields = each.x.model_dump(mode="json", exclude={"sweep"})
-    opened = session.engine
+    opened = start_engine
     try:
         sweep.run_trial(
             fields,

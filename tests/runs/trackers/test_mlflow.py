@@ -27,7 +27,7 @@ from rayal.runs.trackers import mlflow as module
 from rayal.runs.trackers.base import Background
 from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage.folder import Folder
-from rayal.workflows import run as session
+from rayal.workflows.run import start_run
 from tests.runs.trackers.serving import (
     Points,
     artifact,
@@ -505,7 +505,7 @@ class Seen(Silent):
 
 def go(x: Any, out: Path, seen: Seen | None = None) -> Record:
     """A whole run in this process."""
-    with session.opened(x, str(out)) as opened:
+    with start_run(x, str(out)) as opened:
         opened.run(lambda: nullcontext(LocalEngine(x.compute)), [seen or Seen()])
         return opened.record
 
@@ -578,7 +578,7 @@ from contextlib import nullcontext
 from mlflow import MlflowClient
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
-from rayal.workflows import run as session
+from rayal.workflows.run import start_run
 
 class Kill:
     def on(self, event):
@@ -590,7 +590,7 @@ class Kill:
             time.sleep(0.05)
 
 x = Experiment.model_validate(json.loads(sys.argv[2]))
-with session.opened(x, sys.argv[1]) as opened:
+with start_run(x, sys.argv[1]) as opened:
     opened.run(lambda: nullcontext(LocalEngine(x.compute)), [Kill()])
 """
 

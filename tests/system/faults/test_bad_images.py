@@ -204,7 +204,7 @@ def test_images_that_come_back(files: Experiment, tmp_path: Path) -> None:
     go(files, tmp_path / "undisturbed")
     folder, scored = Folder(tmp_path / "run/cycle-001/score"), dict[str, float]()
     for file in passed(tmp_path / "run", 1).shards:
-        table = shard_file.read(folder, file.name).to_pydict()
+        table = shard_file.read_shard(folder, file.name).to_pydict()
         scored |= zip(table["id"], table["score.cod"], strict=True)
 
     assert (80, 3) == (len(pool.labels), pool.cycle)

@@ -33,7 +33,7 @@ def test_any_division_of_the_pool_chooses_the_same(
         out, dataset = tmp_path / str(group), {"store": str(tmp_path / f"stores-{group}")}
         go(sixty(tiny, group, dataset=dataset, strategy=strategy), out)
         folder, done = Folder(out / "cycle-000/score"), passed(out, 0)
-        tables = [shard_file.read(folder, file.name) for file in done.shards]
+        tables = [shard_file.read_shard(folder, file.name) for file in done.shards]
         columns = pa.concat_tables(tables).sort_by("id").select(["id", f"score.{strategy}"])
         found.append((chosen(out), columns.to_pydict()))
         shards.append(len(tables))

@@ -252,7 +252,7 @@ def test_the_batch_size_moves_near_ties_only(
         out = tmp_path / str(batch)
         stopped_at(tiny(strategy=strategy, compute=compute), out, 1, "train")
         folder, done = Folder(out / "cycle-000/score"), passed(out, 0)
-        tables = [shard_file.read(folder, file.name) for file in done.shards]
+        tables = [shard_file.read_shard(folder, file.name) for file in done.shards]
         column = pa.concat_tables(tables).sort_by("id")[f"score.{strategy}"].to_numpy()
         found[batch] = column, set(chosen(out)[0])
     column, picks = found[32]

@@ -15,7 +15,7 @@ import pytest
 from rayal.errors import StorageError
 from rayal.experiment.experiment import Experiment
 from rayal.storage.folder import Folder
-from rayal.workflows import run
+from rayal.workflows.run import start_run
 from tests.support.whole_runs import ONE_THREAD, files_of, go, outcome
 
 
@@ -100,7 +100,7 @@ def test_no_space_to_stream(
 
 
 FINISHED = [  # what later stages, or another start, rely upon
-    "run.json",
+    "json",
     "identity.json",
     "cycle-000/initial/done.json",
     "cycle-000/initial/labels.parquet",
@@ -184,7 +184,7 @@ def test_places_that_cannot_hold_a_run(guessing: Experiment, small_disk: Path) -
     ):
         with (
             pytest.raises(StorageError, match=reason) as refused,
-            run.opened(guessing, str(place)) as opened,
+            start_run(guessing, str(place)) as opened,
         ):
             opened.run(never)
         assert 4 == refused.value.exit_code

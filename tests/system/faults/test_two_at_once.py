@@ -18,7 +18,7 @@ from rayal.report.tables import summarise
 from rayal.runs.record import find_records
 from rayal.storage import lock
 from rayal.strategies.cod import Cod
-from rayal.workflows import run
+from rayal.workflows.run import start_run
 from tests.support.killed_run import Runs
 from tests.support.whole_runs import ONE_THREAD, go, outcome
 
@@ -26,7 +26,7 @@ from tests.support.whole_runs import ONE_THREAD, go, outcome
 def test_a_second_process_is_refused(guessing: Experiment, process: Runs, tmp_path: Path) -> None:
     """Two drivers would write one run (J01)."""
     x = guessing.model_copy(update={"strategy": Cod()})
-    with run.opened(x, str(tmp_path)):
+    with start_run(x, str(tmp_path)):
         second = process(x, tmp_path)
 
     assert 0 != second.returncode
@@ -36,13 +36,13 @@ def test_a_second_process_is_refused(guessing: Experiment, process: Runs, tmp_pa
 TOGETHER = """
 import json, logging, os, sys, traceback
 from contextlib import nullcontext
-from rayal.workflows import run as session
+from rayal.workflows.run import start_run
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
 import sklearn.datasets, sklearn.model_selection, torch._dynamo  # so that all arrive at one moment
 
 def run(out):
-    with session.opened(x, out) as opened:
+    with start_run(x, out) as opened:
         opened.run(lambda: nullcontext(LocalEngine(x.compute)))
 
 logging.basicConfig(level="INFO", format="%(message)s")

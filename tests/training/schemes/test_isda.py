@@ -13,7 +13,7 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 from torch.nn.functional import cross_entropy
 
-from rayal.cycle.train import Place, TrainJob, train
+from rayal.cycle.train import TrainJob, Worker, train
 from rayal.data.card import ImageSpec
 from rayal.data.tasks.classification import Classification
 from rayal.experiment.experiment import Experiment
@@ -223,9 +223,9 @@ def test_strength_0_is_supervised_training(tmp_path: Path, covariance: str, prec
     """A comparison with and without ISDA would compare more than ISDA: other weights, or another
     order of random numbers."""
     common = {"covariance": covariance, "precision": precision}
-    train(job(tmp_path / "none", strength=0.0, **common), Place())
-    train(job(tmp_path / "some", **common), Place())
-    train(job(tmp_path / "plain", name="supervised", precision=precision), Place())
+    train(job(tmp_path / "none", strength=0.0, **common), Worker())
+    train(job(tmp_path / "some", **common), Worker())
+    train(job(tmp_path / "plain", name="supervised", precision=precision), Worker())
 
     none, some, (weights,) = (ending(tmp_path / name) for name in ("none", "some", "plain"))
     assert none[1] == weights != some[1]
@@ -235,10 +235,10 @@ def test_strength_0_is_supervised_training(tmp_path: Path, covariance: str, prec
 @pytest.mark.parametrize(("reset", "cycles"), [(True, 1), (False, 2)])
 def test_statistics_are_carried_on_unless_reset(tmp_path: Path, reset: bool, cycles: int) -> None:
     """A cycle would count the features of models long gone, or the official protocol forget."""
-    first = train(job(tmp_path / "1", reset=reset), Place())
+    first = train(job(tmp_path / "1", reset=reset), Worker())
     record = first.companions["class_statistics"]
     there = {"class_statistics": FileLocation(str(tmp_path / "1"), record)}
-    train(job(tmp_path / "2", reset=reset, companions_from=there), Place())
+    train(job(tmp_path / "2", reset=reset, companions_from=there), Worker())
 
     assert [counted(tmp_path / name) for name in "12"] == [4 * IMAGES, 4 * IMAGES * cycles]
 
@@ -252,7 +252,7 @@ def test_interrupted_anywhere_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     """A restart would forget the statistics, or count an epoch twice."""
-    train(job(tmp_path / "straight"), Place())
+    train(job(tmp_path / "straight"), Worker())
     step, done = IsdaLearner.step, []
 
     def stop(self: IsdaLearner, at: Any) -> dict[str, Tensor]:
@@ -264,8 +264,8 @@ def test_interrupted_anywhere_ends_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(IsdaLearner, "step", stop)
         with pytest.raises(Interrupted):
-            train(job(tmp_path / "cut"), Place())
-    train(job(tmp_path / "cut"), Place())
+            train(job(tmp_path / "cut"), Worker())
+    train(job(tmp_path / "cut"), Worker())
 
     assert ending(tmp_path / "straight") == ending(tmp_path / "cut")
 
@@ -275,7 +275,7 @@ def _worker(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/pair", rank=rank, world_size=2)
     for covariance in ("diagonal", "full"):
         out = f"{folder}/two-{covariance}"
-        train(job(out, Mlp(), covariance=covariance), Place(rank=rank, size=2))
+        train(job(out, Mlp(), covariance=covariance), Worker(rank=rank, size=2))
     dist.destroy_process_group()
 
 
@@ -286,7 +286,7 @@ def test_two_workers_train_as_one(tmp_path: Path) -> None:
     mp.spawn(_worker, (str(tmp_path),), nprocs=2)
 
     for covariance in ("diagonal", "full"):
-        train(job(tmp_path / covariance, Mlp(), covariance=covariance), Place())
+        train(job(tmp_path / covariance, Mlp(), covariance=covariance), Worker())
         for name in ("weights", "companion-class_statistics"):
             one, two = (
                 safetensors.torch.load_file(tmp_path / folder / f"{name}.safetensors")

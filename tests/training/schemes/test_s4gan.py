@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from rayal.cycle.train import Place, TrainJob, train
+from rayal.cycle.train import TrainJob, Worker, train
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.camvid import Camvid
 from rayal.data.masks import IGNORE
@@ -507,7 +507,7 @@ def test_interrupted_training_ends_the_same(
 ) -> None:
     """A restart would lose the discriminator, its optimizer, its dropout or the images' order."""
     straight, cut = tmp_path / "straight", tmp_path / "cut"
-    train(job(store, straight), Place())
+    train(job(store, straight), Worker())
     original = S4ganLearner.step
 
     def step(made: S4ganLearner, batch: Batch) -> dict[str, Tensor]:
@@ -518,9 +518,9 @@ def test_interrupted_training_ends_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(S4ganLearner, "step", step)
         with pytest.raises(Interrupted):
-            train(job(store, cut), Place())
+            train(job(store, cut), Worker())
     assert list(cut.glob("checkpoint-*.pt"))
-    train(job(store, cut), Place())
+    train(job(store, cut), Worker())
 
     names = ["companion-discriminator.safetensors", "weights.safetensors"]
     for folder in (straight, cut):
@@ -534,7 +534,7 @@ def test_interrupted_training_ends_the_same(
 
 def test_a_pool_labeled_to_its_end(store: Store, tmp_path: Path) -> None:
     """The last training of a run that buys every label has no unlabeled batch."""
-    train(job(store, tmp_path, labeled=20), Place())
+    train(job(store, tmp_path, labeled=20), Worker())
 
     assert {"epoch", "loss", "accuracy", "lr"} == rows(tmp_path)[-1].keys()
 
@@ -548,7 +548,7 @@ def test_two_workers_train_as_one(
     command = [sys.executable, "-W", "error", __file__, store.url, str(two)]
     partners = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
     monkeypatch.setattr(s4gan, "Adam", plain_descent)
-    train(shared(store, one), Place())
+    train(shared(store, one), Worker())
 
     assert [0, 0] == [partner.wait(250) for partner in partners]
     for file in ("companion-discriminator.safetensors", "weights.safetensors"):
@@ -584,7 +584,7 @@ def _work(store: str, out: str, rank: str) -> None:
     torch.set_num_threads(1)
     s4gan.Adam = plain_descent
     dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
-    train(shared(Store(store), out), Place(int(rank), 2))
+    train(shared(Store(store), out), Worker(int(rank), 2))
     dist.destroy_process_group()
 
 

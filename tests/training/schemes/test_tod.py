@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from rayal.cycle.loop import run
-from rayal.cycle.train import Place, TrainJob, train
+from rayal.cycle.train import TrainJob, Worker, train
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
 from rayal.data.masks import IGNORE
@@ -434,13 +434,13 @@ def test_interrupted_training_ends_the_same(
     """A restart would lose the teacher, its count, the second head or the unlabeled images'
     order."""
     straight, cut = tmp_path / "straight", tmp_path / "cut"
-    train(job(store, straight, **fields), Place())
+    train(job(store, straight, **fields), Worker())
     with monkeypatch.context() as patch:
         stop_at(patch, cycle=0, at=10)
         with pytest.raises(Interrupted):
-            train(job(store, cut, **fields), Place())
+            train(job(store, cut, **fields), Worker())
     assert (cut / "checkpoint-000002.pt").exists()
-    train(job(store, cut, **fields), Place())
+    train(job(store, cut, **fields), Worker())
 
     assert_same_end(straight, cut)
     assert all(row["consistency"] > 0 for row in rows(straight))
@@ -456,7 +456,7 @@ def test_two_workers_train_as_one(store: Store, tmp_path: Path, fields: dict[str
     module = [sys.executable, "-W", "error", "-m", "tests.training.schemes.test_tod"]
     command, root = [*module, store.url, str(two), json.dumps(fields)], Path(__file__).parents[3]
     workers = [subprocess.Popen([*command, str(rank)], cwd=root) for rank in range(2)]
-    train(job(store, one, model=Mlp(), **fields), Place())
+    train(job(store, one, model=Mlp(), **fields), Worker())
 
     assert [0, 0] == [worker.wait(250) for worker in workers]
     files = sorted(path.name for path in one.glob("*.safetensors"))
@@ -571,7 +571,7 @@ def test_workers_that_cannot_share_a_batch_are_refused(tiny: Any) -> None:
 def _work(store: str, out: str, fields: str, rank: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
-    train(job(Store(store), out, model=Mlp(), **json.loads(fields)), Place(int(rank), 2))
+    train(job(Store(store), out, model=Mlp(), **json.loads(fields)), Worker(int(rank), 2))
     dist.destroy_process_group()
 
 

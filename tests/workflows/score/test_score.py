@@ -38,8 +38,8 @@ from rayal.runs.results import FastestBatch
 from rayal.storage.folder import TEMPORARY, Folder, Json
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
-from rayal.workflows import run
 from rayal.workflows import score as pool_scoring
+from rayal.workflows.run import start_engine
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
@@ -116,8 +116,8 @@ def settings(weights: Path, pool: Path, **fields: object) -> PoolScoring:
 
 
 def score(x: PoolScoring, out: Path) -> dict:
-    with pool_scoring.opened(x, str(out)) as opened:
-        return opened.run(lambda: run.engine(x.compute.for_engine()), Watch())
+    with pool_scoring.start_scoring(x, str(out)) as opened:
+        return opened.run(lambda: start_engine(x.compute.for_engine()), Watch())
 
 
 def killed(x: PoolScoring, out: Path, point: str) -> dict[str, int]:
@@ -172,7 +172,7 @@ def test_a_finished_pass_starts_nothing(weights: Path, pool: Path, tmp_path: Pat
     x = settings(weights, pool)
     first = score(x, tmp_path / "out")
 
-    with pool_scoring.opened(x, str(tmp_path / "out")) as opened:
+    with pool_scoring.start_scoring(x, str(tmp_path / "out")) as opened:
         assert opened.complete
         assert first == opened.run(lambda: pytest.fail("an engine was opened"), Watch())
 
@@ -205,7 +205,7 @@ def test_a_killed_pass_keeps_shards_with_bad_images(weights: Path, tmp_path: Pat
     x = settings(weights, write_pool(tmp_path / "pool.parquet", images))
     done = killed(x, tmp_path / "out", "scores/*-00003.*")
     strict = x.model_copy(update={"max_bad": 1})
-    with pool_scoring.opened(strict, str(tmp_path / "out")) as opened:
+    with pool_scoring.start_scoring(strict, str(tmp_path / "out")) as opened:
         with pytest.raises(DataError, match="2 images .* first is 'unit-03': .*; raise max_bad"):
             opened.run(lambda: nullcontext(Started(x.compute.for_engine())), Watch())
 
@@ -239,7 +239,7 @@ def test_status_tells_how_far_a_pass_is(weights: Path, pool: Path, tmp_path: Pat
 def test_status_of_a_pass_that_has_just_begun(weights: Path, tmp_path: Path) -> None:
     """Listing a large pool takes minutes, in which nothing is there to count."""
     x = settings(weights, tmp_path / "absent")
-    with pytest.raises(UsageError, match="no pool"), pool_scoring.opened(x, str(tmp_path)):
+    with pytest.raises(UsageError, match="no pool"), pool_scoring.start_scoring(x, str(tmp_path)):
         pass
 
     (row,) = status_rows([str(tmp_path)])
@@ -300,7 +300,7 @@ def test_another_question_needs_another_folder(weights: Path, pool: Path, tmp_pa
 def test_a_pool_that_changed_is_refused(weights: Path, pool: Path, tmp_path: Path) -> None:
     """Shards of two states of the pool would be mixed (E10)."""
     x = settings(weights, pool)
-    with pool_scoring.opened(x, str(tmp_path / "out")):
+    with pool_scoring.start_scoring(x, str(tmp_path / "out")):
         pass
     write_pool(pool, [png(number) for number in range(UNITS + 1)])
 
@@ -405,7 +405,9 @@ def test_row_groups_that_ray_reads_again_are_told(
     x = settings(weights, pool)
     on_ray = x.compute.model_copy(update={"engine": "ray"})
     for compute, told in ((x.compute, False), (on_ray, True)):
-        with pool_scoring.opened(x.model_copy(update={"compute": compute}), f"{tmp_path}/o") as o:
+        with pool_scoring.start_scoring(
+            x.model_copy(update={"compute": compute}), f"{tmp_path}/o"
+        ) as o:
             o._tasks(8)
         assert told == ("with that row_group_size" in caplog.text)
 
@@ -416,7 +418,7 @@ def test_another_device_scores_anew(weights: Path, pool: Path, tmp_path: Path) -
     done = killed(x, tmp_path / "out", "scores/*-00003.*")
     place = LocalEngine(x.compute.for_engine())
     place.device = "cpu:0"
-    with pool_scoring.opened(x, str(tmp_path / "out")) as opened:
+    with pool_scoring.start_scoring(x, str(tmp_path / "out")) as opened:
         opened.run(lambda: nullcontext(place), Watch())
 
     after = written(tmp_path / "out")
@@ -449,7 +451,7 @@ def test_what_is_there_is_read_once(
         seen.append(name)
         return read(self, name, *given)
 
-    with pool_scoring.opened(x, str(tmp_path / "out")) as opened:
+    with pool_scoring.start_scoring(x, str(tmp_path / "out")) as opened:
         place = LocalEngine(x.compute.for_engine())
         job = opened._job(place, opened.scores)
         monkeypatch.setattr(Folder, "read", noted)
@@ -530,7 +532,7 @@ def test_the_chosen_batch_is_kept(
 ) -> None:
     """A pass that goes on with another batch would differ in the last bits."""
     x = settings(weights, pool, batch="auto")
-    with pool_scoring.opened(x, str(tmp_path / "out")):
+    with pool_scoring.start_scoring(x, str(tmp_path / "out")):
         pass
     measured = {"batch": 3, "tried": []}  # a size that is never tried
     Folder(tmp_path / "out/batch").write_sealed("done.json", {"result": measured})

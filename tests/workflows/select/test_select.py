@@ -24,7 +24,7 @@ from rayal.errors import DataError, UsageError
 from rayal.experiment import config
 from rayal.parts import build
 from rayal.randomness import numpy_generator
-from rayal.selection.scored import ranking as in_memory
+from rayal.selection.candidates import ranking as in_memory
 from rayal.storage.folder import Folder, Json
 from rayal.storage.ids import Ids
 from rayal.workflows.select import select, write
@@ -203,7 +203,7 @@ def test_strategies_that_select_themselves_know_labels_and_costs(tmp_path: Path,
     rows, seen = ([place[unit] for unit in units] for units in (good, pool.labeled))
     scans = strategy.scans_labeled
     kept = {"features": pool.features, "probs": probs}
-    known = scores.Scored(
+    known = scores.Candidates(
         Ids(good),
         None,
         priced(good, pool.costs[rows]),

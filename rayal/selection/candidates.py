@@ -35,7 +35,7 @@ def unknown_regions(image: str) -> "Mapping[int, Region]":
 
 
 @dataclass(frozen=True)
-class Scored:
+class Candidates:
     """The candidates of one cycle that could be scored, M of them, sorted by id."""
 
     ids: Ids  # M
@@ -74,7 +74,7 @@ class Scored:
         return None if places is None or self.scores is None else self.scores[places].tolist()
 
 
-def take_highest(pool: Scored, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
+def take_highest(pool: Candidates, budget: float, rng: np.random.Generator) -> NDArray[np.intp]:
     """Positions of the highest scores that the budget buys, best first.
 
     Equal scores are ordered by a seeded key of the unit's id, so a constant score is a random
@@ -100,7 +100,7 @@ def tie_keys(ids: Ids, secret: int) -> NDArray[np.uint64]:
     return np.concatenate([unit_keys(ids[start : start + CHUNK], secret) for start in starts])
 
 
-def spend(pool: Scored, order: NDArray[np.intp], budget: float) -> NDArray[np.intp]:
+def spend(pool: Candidates, order: NDArray[np.intp], budget: float) -> NDArray[np.intp]:
     """The longest prefix of `order` whose costs stay within the budget; with `overshoot`, the
     shortest that spends it."""
     return order[: bought(pool.costs[order], budget, pool.overshoot)]

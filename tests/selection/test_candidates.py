@@ -7,15 +7,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayal.selection.scored import Scored, ranking, spend, take_highest
+from rayal.selection.candidates import Candidates, ranking, spend, take_highest
 from rayal.storage.ids import Ids
 from tests.support.doubles import priced
 
 
-def pool(scores, costs=None) -> Scored:
+def pool(scores, costs=None) -> Candidates:
     ids = Ids([f"unit-{i}" for i in range(len(scores))])
     costs = np.ones(len(scores)) if costs is None else costs
-    return Scored(ids, np.asarray(scores, float), priced(ids, costs))
+    return Candidates(ids, np.asarray(scores, float), priced(ids, costs))
 
 
 def test_takes_the_highest_first():
@@ -60,7 +60,7 @@ def test_ties_do_not_depend_on_the_order_of_arrival(scores, random):
     units = pool(scores)
     order = list(range(len(scores)))
     random.shuffle(order)
-    shuffled = Scored(units.ids[order], units.scores[order])
+    shuffled = Candidates(units.ids[order], units.scores[order])
     ranked, again = (ranking(p.ids, p.scores, np.random.default_rng(5)) for p in (units, shuffled))
 
     assert list(units.ids[ranked]) == list(shuffled.ids[again])
@@ -83,7 +83,7 @@ def test_costs_are_asked_for_once_and_only_where_they_are_read():
         asked.append(list(units))
         return np.full(len(units), 2.0)
 
-    units = Scored(Ids(["b", "a"]), None, price)
+    units = Candidates(Ids(["b", "a"]), None, price)
 
     assert units.ids and [] == asked
     assert [2.0, 2.0] == units.costs.tolist() == units.costs.tolist()
@@ -98,4 +98,4 @@ def test_places_of_units(order, count):
     assert order[:count] == units.places(chosen).tolist()
     assert [i / 8 for i in order[:count]] == units.scores_of(chosen)
     assert units.scores_of([*chosen, "unit-0/3"]) is None is units.places([*chosen, "unit-0/3"])
-    assert Scored(units.ids, None).scores_of(chosen) is None
+    assert Candidates(units.ids, None).scores_of(chosen) is None
