@@ -197,7 +197,7 @@ def costs(options: argparse.Namespace, rows: int = 10**6, files: int = 10**5) ->
             resume=resume,
             select=lambda: select(out, Request(strategy=Entropy(), budget=min(rows, 10_000))),
         )
-    size = sum(record["bytes"] for record in records)
+    size = sum(record.bytes for record in records)
     said = f"of {rows} rows"
     each = [
         ("listing of a local folder", "listing", files, f"of {files} files"),

@@ -71,7 +71,7 @@ class ScoringPass:
             previous_scores=self.kept if cycle else None,
         )
         tasks = divide(store.pool, store.pool.ids(), x.compute.shard_rows)
-        done = sum(result["rows"] for result in engine.score(job, tasks))
+        done = sum(result.rows for result in engine.score(job, tasks))
         assert done == units, f"scored {done} of {units}"
         return str(out)
 
