@@ -226,7 +226,7 @@ def test_a_scoring_means_the_same_there(
     """The options that the job is given would lead to other scores."""
     seen: list[Any] = []
 
-    def stop(settings: Any, out: str, break_lock: bool) -> Any:
+    def stop(settings: Any, out: str, **_: Any) -> Any:
         seen.append((settings, out))
         raise KeyboardInterrupt
 
