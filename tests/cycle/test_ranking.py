@@ -43,7 +43,7 @@ def in_memory(shards: list[dict[str, float]], budget: float, seed: int) -> list[
     pool = {unit: score for shard in shards for unit, score in shard.items()}
     units = sorted(pool)
     values = np.array([pool[unit] for unit in units], np.float64)
-    scored = Scored(Ids(units), values, np.ones(len(units)))
+    scored = Scored(Ids(units), values)
     return list(scored.ids[take_highest(scored, budget, np.random.default_rng(seed))])
 
 
