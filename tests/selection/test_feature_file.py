@@ -111,7 +111,7 @@ def test_refuses_other_kinds_and_absent_files(tmp_path):
 def test_pool_and_labeled_come_from_the_file_or_from_the_pass(tmp_path):
     """Labeled and unlabeled units would be compared in different feature spaces."""
     kept = {"features": np.ones((2, 2), np.float16)}
-    pool = Candidates(named("c", "a"), None, np.ones(2), kept, named("b"), {})
+    pool = Candidates(named("c", "a"), None, kept=kept, labeled_ids=named("b"))
     from_file = features_of(pool, npz(tmp_path))
     from_pass = features_of(pool, None)
 
