@@ -33,10 +33,21 @@ def run(x, out):
     def joined():
         yield 2
 
-    told = []
+    notes = Notes()
     with start_sweep(x, str(out), plugins=Plugins(["faulty"])) as opened:
-        found = opened.run(joined, lambda trial, outcome: told.append((trial.folder, outcome)))
-    return found, told
+        found = opened.run(joined, notes)
+    return found, notes.told
+
+
+class Notes:
+    """Keeps folder and outcome of every trial that ends."""
+
+    def __init__(self):
+        self.told = []
+
+    def on(self, event):
+        folder, _, outcome = event.note.partition(": ")
+        self.told.append((folder, outcome))
 
 
 def picks(out):

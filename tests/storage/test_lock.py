@@ -26,8 +26,6 @@ from rayal.storage.lock import Lock, seconds_since, utc_now
 HOLD = """
 import sys, time
 from rayal.errors import LockedError
-from rayal.storage.lock import Lock
-from rayal.storage import Folder
 from rayal.storage.folder import Folder
 from rayal.storage.lock import Lock
 held = Lock(Folder(sys.argv[1]))

@@ -108,7 +108,7 @@ def go(x: Experiment, folder: Path) -> Done:
         return Done(
             pool,
             [ledger.result(cycle, Chosen) for cycle in cycles],
-            [ledger.result(cycle, Evaluated) for cycle in (*cycles, pool.cycle)],
+            [ledger.result(cycle, Evaluated).to_json() for cycle in (*cycles, pool.cycle)],
             ledger.stage(pool.cycle, "train").read("weights.safetensors"),
             engine.jobs,
         )
@@ -290,7 +290,7 @@ def test_polygons_cost_their_clicks(polygons):
         costs = x.oracle.costs(store, units)
         spent += costs.sum()
         assert x.budget.due(cycle) - (40 if cycle < 0 else 12) < spent <= x.budget.due(cycle)
-        assert cycle < 0 or done.picks[cycle]["cost"] == costs.sum()
+        assert cycle < 0 or done.picks[cycle].cost == costs.sum()
     assert spent == done.pool.spent == done.metrics[-1]["cost"]
 
 

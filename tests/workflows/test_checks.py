@@ -102,7 +102,7 @@ def test_companions_that_the_model_has_no_place_for(card: Card) -> None:
     (line,) = dense(card, "dast_al", "model=deeplab_v2")
     assert line.startswith("model: 'deeplab_v2', but isda, epmcm: the last layer of DenseNetwork")
     assert line.endswith("use a model whose last layer is a 1x1 convolution")
-    (line,) = dense(card, "camvid", "model=deeplab_v2", "strategy=epmcm")
+    (line,) = dense(card, "base", "model=deeplab_v2", "strategy=epmcm")
     assert line.startswith("model: 'deeplab_v2', but epmcm: ")
 
 
@@ -152,7 +152,7 @@ def test_options_of_the_oracle_that_do_not_fit(card: Card) -> None:
 
 def test_windows_too_small_for_the_model(card: Card) -> None:
     """The model is asked about whole images, and trains on windows."""
-    (line,) = dense(card, "camvid", "scheme.augment.window=[4,40]")
+    (line,) = dense(card, "base", "scheme.augment.window=[4,40]")
 
     assert line.startswith("scheme.augment.window: [4, 40], but model 'small_segmenter': images of")
     assert line.endswith("4x40 px are too small; it needs 8x8; choose another")

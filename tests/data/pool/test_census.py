@@ -146,7 +146,7 @@ def scored(tmp_path: Path) -> tuple[Pool, Folder, list[Json]]:
 def write(folder: Folder, shard: int, ids: str) -> Json:
     good = [unit for place, unit in enumerate(ids) if place != 1]
     data = shard_file.encode(good, {"score.x": np.zeros(len(good))}, {ids[1]: "not an image"})
-    return folder.write(f"shard-{shard:05d}.parquet", data)._asdict()
+    return folder.write(f"shard-{shard:05d}.parquet", data)
 
 
 def test_every_row_scored_once(scored: tuple[Pool, Folder, list[Json]]) -> None:
