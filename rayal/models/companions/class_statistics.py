@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from rayal.data.masks import IGNORE
 from rayal.data.pixels import on_grid
@@ -209,7 +210,8 @@ def isda_logits(logits: Tensor, labels: Tensor, quadratic: Tensor, ratio: float)
     logits stay as they are.
     """
     known = labels < len(quadratic)
-    terms = quadratic[torch.where(known, labels, 0).long()] * known[..., None]  # N * C
+    # not quadratic[...], whose gradient several threads of a CPU add up in any order
+    terms = embedding(torch.where(known, labels, 0).long(), quadratic) * known[..., None]  # N * C
     return logits + ratio / 2 * terms.movedim(-1, 1)
 
 

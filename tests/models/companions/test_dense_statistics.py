@@ -140,6 +140,25 @@ def test_augmented_logits_agree_with_a_loop(covariance):
     assert torch.equal(found[1, :, 0, 0], outputs.logits[1, :, 0, 0])
 
 
+def test_threads_do_not_decide_the_gradient() -> None:
+    """A training on maps would end with other weights each time, and choose other images."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(4, C, 80, 80, generator=generator)
+    labels = torch.randint(0, C, (4, 80, 80), generator=generator, dtype=torch.uint8)
+    quadratic = torch.rand(C, C, generator=generator, requires_grad=True)
+    weights = torch.randn(logits.shape, generator=generator)
+    threads, found = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        for _ in range(20):
+            loss = (isda_logits(logits, labels, quadratic, 1.0) * weights).sum()
+            found += torch.autograd.grad(loss, quadratic)
+    finally:
+        torch.set_num_threads(threads)
+
+    assert all(torch.equal(found[0], each) for each in found)
+
+
 def test_no_strength_changes_no_bit():
     """ISDA's first epoch is plain training."""
     logits, labels = maps(2).logits, masks(2)[:, :3, :4]
