@@ -39,7 +39,7 @@ from rayal.storage.folder import Folder
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
 from rayal.workflows.run import start_engine
-from rayal.workflows.score import shard_rows
+from rayal.workflows.score import pool_shard_rows
 from rayal.workflows.score.settings import PoolCompute
 from rayal.workflows.select import select
 from rayal.workflows.select.finished_pass import FinishedPass
@@ -180,7 +180,7 @@ def costs(options: argparse.Namespace, rows: int = 10**6, files: int = 10**5) ->
         engine = LocalEngine(settings.compute.for_engine())
         out = score(settings, str(folder / "out"), engine)
         pool, done = _opened(settings.pool, scratch), FinishedPass(out)
-        most = shard_rows(rows, math.prod(TINY.image.shape), settings.compute)
+        most = pool_shard_rows(rows, math.prod(TINY.image.shape), settings.compute)
         shards, records = pool.shards(most), done.result.shards
 
         def resume() -> None:

@@ -14,8 +14,7 @@ OUT/<job>_<comparison>.md .csv .png .svg ours beside the paper's, written again 
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import published as table
@@ -30,7 +29,7 @@ from rayal.cli import main
 from rayal.cli.console import SweepConsole
 from rayal.cli.options import Address, BreakLock, Overrides, app
 from rayal.cli.output import note, visible
-from rayal.cli.work import catch_signals
+from rayal.cli.work import cluster
 from rayal.errors import RayalError, UsageError
 from rayal.parts import suggest
 from rayal.report.curves import encoded
@@ -55,21 +54,8 @@ def run(each: Planned, out: Folder, address: str | None, break_lock: bool) -> No
     """Runs what is left of a sweep; raises the first failure of a trial when all have ended."""
     with start_sweep(each.x, (out / each.folder).url, break_lock=break_lock) as opened:
         note(f"sweep  {opened.folder.url}")
-        with SweepConsole(opened.total, opened.total - len(opened.todo)) as console:
+        with SweepConsole(opened.total, opened.total - opened.left) as console:
             opened.run(lambda: cluster(address), console)
-
-
-@contextmanager
-def cluster(address: str | None) -> Iterator[int]:
-    """Joins or starts a cluster for a block; its cores."""
-    from rayal.engine import cluster
-
-    cores = cluster.connect(address)
-    catch_signals()  # Ray has put its own handler in place
-    try:
-        yield cores
-    finally:
-        cluster.disconnect()
 
 
 def report(job: str, name: str, comparison: Comparison, out: Folder) -> str:

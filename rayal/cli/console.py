@@ -25,8 +25,8 @@ from rayal.runs.results import Evaluated
 
 LINE_SECONDS = 30.0  # between lines of a long stage, without a terminal
 POLL_SECONDS = 1.0
-UNITS = {"train": "epochs", "score": "shards"}
-"""What the progress of a stage is counted in."""
+UNITS = {"train": "epochs"}
+"""What stages are counted in of which no event tells how far they are."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Console:
             name = event.stage if event.cycle is None else f"cycle {event.cycle}  {event.stage}"
             self.begin(name, event.unit or UNITS.get(event.stage, ""))
         elif event.what == "further":
-            self.count(event.done or 0, event.total)
+            self.count(event.done or 0, event.total, event.unit)
         else:
             self.end()
 
@@ -95,14 +95,14 @@ class Console:
         bar = self.progress.add_task(what, total=None, unit=unit)
         self.now = _Progress(what, unit, bar, time.monotonic())
 
-    def count(self, done: int, total: int | None) -> None:
+    def count(self, done: int, total: int | None, unit: str = "") -> None:
         """It has come this far; the first count tells what was there before."""
         if (now := self.now) is None:  # once: another thread may end it meanwhile
             return
         if now.total is None:
             now.before = done
-        now.done, now.total = done, total
-        self.progress.update(now.bar, completed=done, total=total)
+        now.done, now.total, now.unit = done, total, unit or now.unit
+        self.progress.update(now.bar, completed=done, total=total, unit=now.unit)
 
     def end(self) -> None:
         """It is over."""

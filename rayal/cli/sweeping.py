@@ -1,7 +1,5 @@
 """The command of sweeps."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +7,7 @@ import typer
 
 from rayal.cli.options import Address, BreakLock, Out, Overrides, Plugins, app
 from rayal.cli.output import note, print_table, visible
-from rayal.cli.work import allowed, catch_signals
+from rayal.cli.work import allowed, cluster
 
 Config = Annotated[Path, typer.Argument(help="The experiment, a YAML file with a block `sweep:`.")]
 
@@ -40,23 +38,10 @@ def sweep(
         url = opened.folder.url
         note(f"{'sweep' if opened.left else 'complete already'}  {url}")
         with SweepConsole(opened.total, opened.total - opened.left) as console:
-            found = opened.run(lambda: _cluster(address), console)
+            found = opened.run(lambda: cluster(address), console)
     print_table(found.summary.to_rich())
     for line in found.lines():
         print(visible(line))
     print(visible(f"tables and figures  {url}"))
     if (where := x.tracking.address()) is not None:
         print(visible(f"MLflow  {where}"))
-
-
-@contextmanager
-def _cluster(address: str | None) -> Iterator[int]:
-    """Its cores; a cluster that had to be started is stopped again."""
-    from rayal.engine import cluster
-
-    cores = cluster.connect(address)
-    catch_signals()  # Ray has put its own handler in place
-    try:
-        yield cores
-    finally:
-        cluster.disconnect()

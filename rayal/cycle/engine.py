@@ -21,7 +21,10 @@ class Engine(Protocol):
     """What the work computes on: cpu or cuda, never auto."""
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
-        """The place of a job in `jobs` and its result, as each is done; in any order."""
+        """The index of a job in `jobs` and its result, as each is done; in any order.
+
+        Without a job there is nothing to do, and nothing is started.
+        """
 
     def evaluate(self, job: EvaluateJob) -> Json:
         """The metrics by name, over the whole test split."""

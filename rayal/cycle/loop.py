@@ -28,6 +28,8 @@ from rayal.runs.results import (
     Scored,
     StageResult,
     Trained,
+    read_trained,
+    write_trained,
 )
 from rayal.storage.folder import FileLocation, Folder, suggesting
 
@@ -81,12 +83,12 @@ class Steps:
             return result
         folders = [Folder(job.out) for job in jobs]
         with suggesting("delete it to train that member again"):
-            written = [folder.read_sealed("trained.json", None) for folder in folders]
-        done = {n: Trained.from_json(json) for n, json in enumerate(written) if json is not None}
+            found = [read_trained(folder) for folder in folders]
+        done = {member: trained for member, trained in enumerate(found) if trained is not None}
         rest = [job for job in jobs if job.member not in done]
-        for place, trained in self.engine.train(rest):
-            member = rest[place].member
-            folders[member].write_sealed("trained.json", trained.to_json())
+        for index, trained in self.engine.train(rest):
+            member = rest[index].member
+            write_trained(folders[member], trained)
             done[member] = trained
         first, *others = (done[job.member] for job in jobs)
         return first.model_copy(update={"members": tuple(others)})

@@ -74,7 +74,7 @@ def choose(
         sold_out=not chosen.ids and _is_sold_out(x, result, pools.get(main), offer),
         agreement=agreement(
             {name: set(picks[name].ids) for name in strategies},
-            {name for name, pool in pools.items() if pool.places(picks[name].ids) is None},
+            {name for name, strategy in strategies.items() if strategy.divides_images},
         ),
     )
 

@@ -71,7 +71,7 @@ def read_shard(
 
 
 def read_recorded(folder: Folder, name: str) -> tuple[pa.Table, FileRecord]:
-    """All of a shard whose writer has died, and the record of its file; raises like `read`."""
+    """All of a shard whose writer has died, and its file's record; raises like `read_shard`."""
     data = folder.read(name)
     return _parsed(folder, name, data), recorded(name, data)
 
@@ -96,7 +96,7 @@ def _parsed(
 def read_good(
     folder: Folder, name: str, columns: Sequence[str], record: FileRecord | None = None
 ) -> pa.Table:
-    """As `read`, without the units that could not be decoded."""
+    """As `read_shard`, without the units that could not be decoded."""
     table = read_shard(folder, name, ["status", *columns], record)
     good = pc.equal(table["status"], OK)
     return table if pc.all(good).as_py() else table.filter(good)  # a filter copies

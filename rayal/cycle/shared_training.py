@@ -19,13 +19,19 @@ from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.store import Store
 from rayal.errors import LockedError
-from rayal.runs.results import FastestBatch, ScoredShard, Trained
+from rayal.runs.results import (
+    TRAINED,
+    FastestBatch,
+    ScoredShard,
+    Trained,
+    read_trained,
+    write_trained,
+)
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import FILE, STALE, Lock, seconds_since
 
 SHARED = "shared.json"
 """In a train stage that took over another trial's training: which one."""
-DONE = "trained.json"
 LOOK_SECONDS = 0.5  # between looks at a training that another trial is at
 
 
@@ -38,12 +44,12 @@ class SharedTraining:
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         rest = []
-        for place, job in enumerate(jobs):
+        for index, job in enumerate(jobs):
             if job.cycle == 0:
-                yield place, self._train_once(job)
+                yield index, self._train_once(job)
             else:
-                rest.append(place)
-        for position, result in self.engine.train([jobs[place] for place in rest]):
+                rest.append(index)
+        for position, result in self.engine.train([jobs[index] for index in rest]):
             yield rest[position], result
 
     def evaluate(self, job: EvaluateJob) -> Json:
@@ -61,7 +67,7 @@ class SharedTraining:
     def _train_once(self, job: TrainJob) -> Trained:
         name = key(job)
         kept, out = self.kept / name, Folder(job.out)
-        while not kept.exists(DONE):
+        while not kept.exists(TRAINED):
             lock = Lock(kept)
             try:
                 lock.acquire()
@@ -71,14 +77,15 @@ class SharedTraining:
                 time.sleep(LOOK_SECONDS)
                 continue
             try:
-                if not kept.exists(DONE):  # else another trial finished it while this one waited
+                if not kept.exists(TRAINED):  # else another trial finished it while this one waited
                     trained = self._train(job)
                     _copy(out, kept, trained)
-                    kept.write_sealed(DONE, trained.to_json())  # last: all files are there
+                    write_trained(kept, trained)
                     return trained
             finally:
                 lock.release()
-        result = Trained.from_json(kept.read_sealed(DONE))
+        result = read_trained(kept)
+        assert result is not None, "it is there"
         _copy(kept, out, result)
         out.write_json(SHARED, {"training": name})
         return result

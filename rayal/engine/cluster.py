@@ -57,7 +57,7 @@ class RayEngine:
         Raises ClusterError where the cluster can never give what `compute` asks.
         """
         nodes: list[Node] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self.nodes, self.compute = nodes, resolved(compute, nodes, cores)
+        self.nodes, self.compute = nodes, resolved_compute(compute, nodes, cores)
         require(self.compute, nodes)
         self.device: str = self.compute.device
         self.chosen = compute.scorers is None
@@ -68,6 +68,8 @@ class RayEngine:
         self.storage = SharedStorage()
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
+        if not jobs:
+            return
         self.storage.check(jobs[0].out, [jobs[0].store])
         payloads = [packed(job) for job in jobs]  # told before any worker starts
         while len(self.groups) < min(len(jobs), self.at_once):
@@ -168,7 +170,7 @@ def placement(compute: Compute, cores: int, cpus: float, gpus: float) -> TrialSh
                 f" cluster has {own:g} and {_total(nodes, 'GPU'):g}; lower them, or add nodes"
             )
         return TrialShare(cpus, gpus, min(rooms))
-    asked = resolved(compute, nodes, cores)
+    asked = resolved_compute(compute, nodes, cores)
     require(asked, nodes)
     workers, scorers = asked.train_workers, asked.scorers or 1
     together = workers * (asked.cpus_per_worker or 1) + scorers + 1
@@ -184,7 +186,7 @@ def disconnect() -> None:
         ray.shutdown()
 
 
-def resolved(compute: Compute, nodes: Sequence[Node], cores: int) -> Compute:
+def resolved_compute(compute: Compute, nodes: Sequence[Node], cores: int) -> Compute:
     """The same with every null replaced by what this cluster has."""
     gpus = int(_total(nodes, "GPU"))
     device = compute.device if compute.device != "auto" else ("cuda" if gpus else "cpu")

@@ -39,10 +39,10 @@ class LocalEngine:
             torch.set_num_threads(self.threads)
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
-        for place, job in enumerate(jobs):
+        for index, job in enumerate(jobs):
             trained = train(job, Worker(device=self.device, threads=self.threads))
             assert trained is not None, "the only worker is worker 0"
-            yield place, trained
+            yield index, trained
 
     def evaluate(self, job: EvaluateJob) -> Json:
         return metrics(job, evaluate(job, job.shards(), self.device))

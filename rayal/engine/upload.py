@@ -143,20 +143,20 @@ def environment(assignments: Sequence[str]) -> dict[str, str]:
 
 def refuse_secrets(fields: Mapping[str, Any]) -> None:
     """Raises UsageError with the keys of all texts that hold a secret."""
-    held = [key for key, value in leaves(fields) if secrets.holds(str(value))]
+    held = [key for key, value in scalars(fields) if secrets.holds(str(value))]
     if held:
         problems = [f"{key}: {_way_out('holds a secret')}" for key in held]
         raise UsageError.of(problems, where="what would be sent")
 
 
-def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+def scalars(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
     """The plain values inside, each under a key such as `dataset.root`."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from leaves(inner, f"{at}.{key}" if at else str(key))
+            yield from scalars(inner, f"{at}.{key}" if at else str(key))
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
-            yield from leaves(inner, f"{at}.{number}")
+            yield from scalars(inner, f"{at}.{number}")
     else:
         yield at, value
 

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from rayal.runs.results import StageResult
+from rayal.runs.results import Result
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something has begun, come further or ended: a stage of a run, a pass over a pool, a trial."""
+    """Something has begun, come further or ended: a stage of a run, or a pass over a pool.
+
+    Of trials of a sweep, which run elsewhere, only the ends are told.
+    """
 
     what: Literal["begun", "further", "ended"]
     stage: str
@@ -21,8 +24,8 @@ class Event:
     total: int | None = None
     unit: str = ""
     """What is counted: shards of a run's pass, images of a pool's, trials of a sweep."""
-    result: StageResult | None = None
-    """Of a stage that has ended."""
+    result: Result | None = None
+    """Of a stage or pass that has ended."""
     note: str = ""
     """How it ended, in words."""
 

@@ -9,11 +9,32 @@ JSON is that of rayal 0.4.
 
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    model_serializer,
+)
 
 from rayal.errors import StorageError
 from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.journal import read_done, way_out
+
+TRAINED = "trained.json"
+"""The result of one training among several of a stage, or kept for several runs."""
+
+
+def _metric(value: Any) -> Any:
+    """A number, or one for each class, as it is: 5 stays 5."""
+    numbers = value if isinstance(value, list | tuple) else [value]
+    if not all(number is None or isinstance(number, int | float) for number in numbers):
+        raise ValueError("a metric is a number, or a list of numbers")
+    return value
+
+
+Metric = Annotated[Any, BeforeValidator(_metric)]
 
 File = Annotated[FileRecord, PlainSerializer(FileRecord._asdict)]
 """A file that a stage wrote into its folder."""
@@ -22,7 +43,7 @@ File = Annotated[FileRecord, PlainSerializer(FileRecord._asdict)]
 class Result(BaseModel):
     """What a piece of work results in: frozen, and the same after JSON."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def to_json(self) -> Json:
         """What `from_json` reads."""
@@ -30,8 +51,12 @@ class Result(BaseModel):
 
     @classmethod
     def from_json(cls, written: Json) -> Self:
-        """The result that was written. Raises ValidationError for JSON of anything else."""
-        return cls.model_validate(written)
+        """The result that was written, less what this rayal does not know.
+
+        Raises ValidationError for JSON of anything else.
+        """
+        known = cls.model_fields.keys()
+        return cls.model_validate({key: value for key, value in written.items() if key in known})
 
 
 R = TypeVar("R", bound=Result)
@@ -65,8 +90,9 @@ class Trained(StageResult):
         """One model of the ensemble; 0 is this one."""
         return self.members[number - 1] if number else self
 
-    def to_json(self) -> Json:
-        written = super().to_json()
+    @model_serializer(mode="wrap")
+    def _without_others(self, handler: Any) -> Json:
+        written: Json = handler(self)
         if not self.members:
             del written["members"]
         return written
@@ -77,7 +103,7 @@ class Evaluated(StageResult):
 
     stage: ClassVar[str] = "evaluate"
 
-    metrics: dict[str, Any]
+    metrics: dict[str, Metric]
     """By name: a number, or a list with one for each class (null where the class has no unit)."""
     labels: int
     """Images, or regions of images, that the model was trained on."""
@@ -90,7 +116,7 @@ class Evaluated(StageResult):
     @classmethod
     def from_json(cls, written: Json) -> Self:
         metrics = {name: value for name, value in written.items() if name not in ("labels", "cost")}
-        return cls.model_validate({**written, "metrics": metrics})
+        return super().from_json({**written, "metrics": metrics})
 
 
 class Pass(Result):
@@ -189,12 +215,26 @@ def read_result(kind: type[R], out: Folder) -> R:
     return checked_result(kind, read_done(out)["result"], out)
 
 
+def read_trained(out: Folder) -> Trained | None:
+    """The model that a training left in this folder, apart from the stage's own result; None where
+    it is not finished. Raises StorageError where that is damaged."""
+    written = out.read_sealed(TRAINED, None)
+    return None if written is None else _checked(Trained, written, f"{out.url}/{TRAINED}", out)
+
+
+def write_trained(out: Folder, trained: Trained) -> None:
+    """What `read_trained` reads; written last, it says that all files are there."""
+    out.write_sealed(TRAINED, trained.to_json())
+
+
 def checked_result(kind: type[R], written: Json, out: Folder) -> R:
     """The result that was written in this folder; raises as `read_result`."""
+    return _checked(kind, written, f"{out.url}/done.json", out)
+
+
+def _checked(kind: type[R], written: object, file: str, out: Folder) -> R:
     try:
-        return kind.from_json(written)
+        return kind.from_json(written if isinstance(written, dict) else {"": written})
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise StorageError(
-            f"{out.url}/done.json is no {kind.__name__} ({reason}); {way_out(out)}"
-        ) from error
+        raise StorageError(f"{file} is no {kind.__name__} ({reason}); {way_out(out)}") from error

@@ -18,10 +18,11 @@ from rayal.errors import UsageError
 from rayal.labeling.oracles.base import Oracle
 from rayal.labeling.regions import parse_region, region_id
 from rayal.models.companions.base import CompanionSpec
+from rayal.parts import suggest
 from rayal.selection.candidates import Candidates, Regions, take_highest
 from rayal.selection.greedy import tie_order
 from rayal.signals.batch import Reference, Signals
-from rayal.signals.signal import Requirement, SignalName, required
+from rayal.signals.signal import SIGNAL_NAMES, SIGNALS, Requirement, SignalName, required
 from rayal.storage.folder import FileLocation
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Strategy(ForTasks):
     """Signals that `select` reads: one small row per unit, stored by the pass."""
     scans_labeled: ClassVar[bool] = False
     """Whether `select` reads what the pass keeps of the labeled units too."""
+    divides_images: ClassVar[bool] = False
+    """Whether its units are regions of images: what it chooses is not compared with images."""
 
     def kept(self) -> frozenset[SignalName]:
         """`keeps`, less what this configuration does without."""
@@ -65,6 +68,9 @@ class Strategy(ForTasks):
     def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
         """Why it cannot be used as it is configured, on a task that it supports, beside this oracle
         and with so many models; each goes on from the strategy's name."""
+        if unknown := sorted(self.signals() - SIGNAL_NAMES):
+            yield f"reads the signal {unknown[0]!r}, which is none; {suggest(unknown[0], SIGNALS)}"
+            return
         if "dense" in self.requires() and not task.dense:
             yield "reads a signal of dense networks, which classify every pixel; use segmentation"
         if "ensemble" in self.requires() and ensemble < 2:
@@ -156,6 +162,7 @@ class RegionStrategy(Strategy):
     """
 
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"segmentation"})
+    divides_images: ClassVar[bool] = True
 
     @abstractmethod
     def best(

@@ -65,10 +65,10 @@ class Session:
 
     def run(
         self,
-        start_engine: Callable[[], AbstractContextManager[Engine]],
+        start: Callable[[], AbstractContextManager[Engine]],
         observers: Sequence[Observer] = (),
     ) -> PoolState:
-        """Runs to the end on what `engine` opens; a complete run opens nothing.
+        """Runs to the end on the engine that `start` starts; a complete run opens nothing.
 
         The tracker is given what it lacks in both cases.
         """
@@ -78,8 +78,8 @@ class Session:
             for warning in checks.warnings(self.x, self.store.card):
                 logger.warning("%s", warning)
             told = Observers([*observers, Views(self.record), background])
-            with start_engine() as opened_engine:
-                return run(self.x, self.store, self.ledger, opened_engine, told)
+            with start() as engine:
+                return run(self.x, self.store, self.ledger, engine, told)
 
 
 @contextmanager
@@ -94,8 +94,8 @@ def start_engine(compute: Compute, address: str | None = None) -> Iterator[Engin
 
     cores = cluster.connect(address)
     try:
-        with closing(cluster.RayEngine(compute, cores)) as placed:
-            yield placed
+        with closing(cluster.RayEngine(compute, cores)) as engine:
+            yield engine
     finally:
         cluster.disconnect()
 

@@ -161,7 +161,7 @@ class Sweeping:
         )
         if not sweep.share_first_cycle:
             work = partial(work, shared=False)
-        runner = Trials(sweep, self.x.compute, cores, work, _TrialEnds(self, observer).on_end)
+        runner = Trials(sweep, self.x.compute, cores, work, _Outcomes(self, observer).on_end)
         # With early stopping also those that are complete: they tell what the others must reach.
         todo = self.listed if sweep.early_stopping is not None else self.todo
         runner.run([Assignment(trial.arm, trial.experiment.seed) for trial in todo])
@@ -271,7 +271,7 @@ class Sweeping:
         return failure
 
 
-class _TrialEnds:
+class _Outcomes:
     """Remembers each trial that ends, and tells it."""
 
     def __init__(self, sweeping: Sweeping, observer: Observer) -> None:

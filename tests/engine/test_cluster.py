@@ -42,6 +42,16 @@ from tests.support.doubles import Silent
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_without_a_job_nothing_is_trained(tiny, engine):
+    """A sweep whose first training another trial has done would die of it (D1)."""
+    x = tiny(compute={"engine": engine})
+    started = LocalEngine(x.compute) if engine == "local" else RayEngine(x.compute, 2)
+    with closing(started):
+        assert [] == list(started.train([]))
+        assert [] == list(getattr(started, "groups", []))
+
+
 def finish(x, engine, folder: Path):
     """Runs to the end; the chosen ids of every cycle and the last weights."""
     with Ledger(Folder(folder), x.identity()) as ledger:
@@ -203,7 +213,7 @@ def test_more_than_the_cluster_has_is_refused_at_once(compute, message):
 def test_training_takes_its_share_of_a_node_that_can_train():
     """The larger nodes that only decode would set a share that no GPU node has: refused."""
     nodes = [{"CPU": 8, "GPU": 4}, {"CPU": 64}, {"CPU": 64}]
-    asked = cluster.resolved(Compute(train_workers=4, device="cuda"), nodes, cores=136)
+    asked = cluster.resolved_compute(Compute(train_workers=4, device="cuda"), nodes, cores=136)
     assert (asked.cpus_per_worker, asked.scorers) == (2, 4)
     cluster.require(asked, nodes)
 

@@ -9,7 +9,8 @@ from rayal.errors import DataError
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import Plugins
 from rayal.runs.record import Record
-from rayal.workflows.sweep import Folder, start_sweep
+from rayal.storage.folder import Folder
+from rayal.workflows.sweep import start_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

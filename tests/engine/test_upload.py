@@ -172,6 +172,7 @@ def test_an_archive_runs_this_very_rayal(project: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(tmp_path / "job")
     job = tmp_path / "job"
+    assert not list(job.rglob("*.pyc"))
     code = "import rayal.report; print(rayal.__version__, rayal.__file__)"
     environment = {**os.environ, "PYTHONPATH": ""}
     done = subprocess.run(
@@ -182,7 +183,6 @@ def test_an_archive_runs_this_very_rayal(project: Path, tmp_path: Path) -> None:
     assert (job / "experiment.yaml").read_text() == "name: x\n"
     assert (job / "train.py").read_text() == "train.py"
     assert not (job / "rayal/old.py").exists()
-    assert not list(job.rglob("*.pyc"))
 
 
 def test_the_same_content_is_the_same_archive(project: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_strategy_for_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("grid_entropy", "'cod' reads a signal of dense networks, which classify every pixel"),
         ("ensemble_log_probs", "'cod' needs an ensemble"),
-        ("grid", "Value error, there is no signal 'grid'"),
+        ("grid", "'cod' reads the signal 'grid', which is none"),
     ],
 )
 def test_what_a_signal_requires(monkeypatch: pytest.MonkeyPatch, signal: str, problem: str) -> None:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from rayal.errors import StorageError
 from rayal.runs.results import (
@@ -15,6 +16,8 @@ from rayal.runs.results import (
     StageResult,
     Trained,
     read_result,
+    read_trained,
+    write_trained,
 )
 from rayal.storage.folder import Folder, recorded
 
@@ -77,15 +80,41 @@ def test_an_ensemble_there_and_back() -> None:
     back = Trained.from_json(json.loads(json.dumps(first.to_json())))
 
     assert (first, other) == (back.member(0), back.member(1))
+    assert "members" not in first.to_json()["members"][0]  # as 0.4 wrote it
+
+
+def test_what_a_later_rayal_adds_is_passed_over() -> None:
+    """A report could not read the runs of a colleague who has upgraded; and a misspelt field of our
+    own would be lost without a word."""
+    written = Chosen(ids=("a",)).to_json()
+
+    assert Chosen(ids=("a",)) == Chosen.from_json({**written, "mood": "good"})
+    with pytest.raises(ValidationError):
+        Chosen(ids=("a",), soldout=True)
+
+
+def test_a_training_apart_there_and_back(tmp_path) -> None:
+    """A member of an ensemble would be trained again, or a damaged one be believed."""
+    out = Folder(tmp_path)
+    assert read_trained(out) is None
+    trained = Trained(weights=FILE, epochs=1, steps=1, loss=1.0, seconds=1.0)
+    write_trained(out, trained)
+    assert trained == read_trained(out)
+    out.write_sealed("trained.json", {"ids": []})
+    with pytest.raises(StorageError, match="trained.json is no Trained"):
+        read_trained(out)
 
 
 def test_the_result_of_another_stage_is_refused(tmp_path) -> None:
     """A folder put into the wrong place would end in a traceback, or be believed."""
     (tmp_path / "label").mkdir()
     out = Folder(tmp_path / "label")
+    out.write_sealed("done.json", {"result": ["a"]})
+    with pytest.raises(StorageError, match="no Chosen"):
+        read_result(Chosen, out)
     out.write_sealed("done.json", {"result": {"ids": ["a"]}})
 
     assert ("a",) == read_result(Chosen, out).ids
-    for kind in (Initial, Pass):
+    for kind in (Initial, Pass, Evaluated):
         with pytest.raises(StorageError, match=f"no {kind.__name__} .*delete the folder"):
             read_result(kind, out)

@@ -20,6 +20,7 @@ import pytest
 
 from rayal.engine.local import LocalEngine
 from rayal.errors import LockedError, StorageError, UsageError
+from rayal.experiment.sweep.trials import Assignment
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
 from rayal.runs.ledger import stage_folder
@@ -32,7 +33,7 @@ from rayal.workflows.score import start_scoring
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
-from rayal.workflows.sweep import Assignment, run_trial, start_sweep
+from rayal.workflows.sweep import run_trial, start_sweep
 from tests.storage.test_lock import HOLD
 from tests.support.doubles import Silent
 from tests.support.killed_run import Runs

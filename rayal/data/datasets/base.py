@@ -12,33 +12,17 @@ from typing import ClassVar, Self
 
 from pydantic import PositiveInt, model_validator
 
-from rayal.data.card import CARD, FORMAT, Card, ImageSpec
+from rayal.data.card import CARD, FORMAT
 from rayal.data.images import Decoding
-from rayal.data.pool import Decoded, Shard
 from rayal.data.prepare import prepare
-from rayal.data.source import Keep, Source, Units, file_identity, numbered
-from rayal.data.store import Split, Store
+from rayal.data.source import Keep, Source, file_identity
+from rayal.data.store import Store
 from rayal.data.tasks.base import ForTasks
 from rayal.errors import DataError, StorageError, UsageError
 from rayal.parts import Location
 from rayal.storage.file_lock import alone
 from rayal.storage.folder import Folder, Json
 from rayal.storage.once import build_once
-
-__all__ = [  # one door to what parts and engines need to know about data
-    "Card",
-    "Dataset",
-    "Decoded",
-    "EncodedDataset",
-    "ImageSpec",
-    "Shard",
-    "Source",
-    "Split",
-    "Store",
-    "Units",
-    "cache",
-    "numbered",
-]
 
 logger = logging.getLogger(__name__)
 

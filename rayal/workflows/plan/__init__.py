@@ -105,7 +105,7 @@ def _prices(x: Experiment, store: Store) -> Prices:
     offer = Offer(x, store, bought=())
     cost, units = float(offer.costs(some).sum()), list(x.strategy.units(some, offer.regions))
     image, unit = (max(1.0, cost / max(1, count)) for count in (len(some), len(units)))
-    return Prices(image, unit, parts=not set(some).issuperset(units))
+    return Prices(image, unit, parts=x.strategy.divides_images)
 
 
 def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
@@ -193,7 +193,7 @@ def _companions(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]
     """Bytes of what lives beside the model, by name."""
     classes = card.classes
     return {
-        spec.name: len(save_weights(spec.build(network, len(classes), lambda: _network(x, card))))
+        spec.name: len(save_weights(spec.build(network, len(classes), x.card_for(card).untrained)))
         for spec in x.companions()
     }
 

@@ -66,14 +66,15 @@ class PoolPass:
         return is_done(self.scores)
 
     def run(
-        self, engine: Callable[[], AbstractContextManager[Engine]], observer: Observer
+        self, start: Callable[[], AbstractContextManager[Engine]], observer: Observer
     ) -> PoolScored:
         """The result of the pass; a complete one opens no engine."""
         if not self.complete:
-            with engine() as place:
+            with start() as engine:
                 self.journal.done_once(
-                    self.scores, lambda out: self._scored(place, observer, out).to_json()
+                    self.scores, lambda out: self._scored(engine, observer, out).to_json()
                 )
+            observer.on(Event("ended", "score", result=read_result(PoolScored, self.scores)))
         return read_result(PoolScored, self.scores)
 
     def _opened_pool(self) -> Pool:
@@ -179,7 +180,7 @@ class PoolPass:
 
     def _shard_rows(self, batch: int = 1) -> int:
         image = max(math.prod(self.models.card.image.shape), self.pool.image_bytes)
-        return shard_rows(self.pool.rows, image, self.settings.compute, batch)
+        return pool_shard_rows(self.pool.rows, image, self.settings.compute, batch)
 
     @property
     def _max_bad(self) -> int:
@@ -187,7 +188,7 @@ class PoolPass:
         return max(10, self.pool.rows // 1000) if asked is None else asked
 
 
-def shard_rows(total: int, image: int, compute: PoolCompute, batch: int = 1) -> int:
+def pool_shard_rows(total: int, image: int, compute: PoolCompute, batch: int = 1) -> int:
     """Images in one shard of a pool of `total`, each of `image` bytes: as the limits say, fewer
     where there would not be enough shards; whole batches, for a part of one takes as long."""
     most = min(compute.shard_rows, compute.shard_bytes // image)

@@ -100,7 +100,7 @@ def test_no_space_to_stream(
 
 
 FINISHED = [  # what later stages, or another start, rely upon
-    "json",
+    "run.json",
     "identity.json",
     "cycle-000/initial/done.json",
     "cycle-000/initial/labels.parquet",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
 from rayal.report.status import status_rows, status_table
-from rayal.runs.results import FastestBatch
+from rayal.runs.events import Event
+from rayal.runs.results import FastestBatch, PoolScored
 from rayal.storage.folder import TEMPORARY, Folder, Json
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
@@ -165,6 +167,18 @@ def test_scores_are_those_of_a_plain_loop(weights: Path, pool: Path, tmp_path: P
     assert classes.tolist() == found["predicted"]
     assert (UNITS, 0, list(CLASSES)) == (result.units, result.bad, list(result.classes))
     assert b"id,reason\r\n" == (tmp_path / "out" / "bad.csv").read_bytes()
+
+
+def test_who_watches_hears_the_end(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """A notebook would wait for a pass that is over."""
+    heard: list[Event] = []
+    watch = SimpleNamespace(on=heard.append)
+    x = settings(weights, pool)
+    with pool_scoring.start_scoring(x, str(tmp_path / "out")) as opened:
+        opened.run(lambda: start_engine(x.compute.for_engine()), watch)
+
+    assert ["begun", "further", "ended"] == list(dict.fromkeys(event.what for event in heard))
+    assert isinstance(heard[-1].result, PoolScored) and UNITS == heard[-1].result.units
 
 
 def test_a_finished_pass_starts_nothing(weights: Path, pool: Path, tmp_path: Path) -> None:
@@ -391,11 +405,11 @@ def test_a_shard_holds_whole_batches() -> None:
     compute = PoolCompute()
     small = PoolCompute(shard_rows=100)
 
-    assert 768 == pool_scoring.shard_rows(50_000, 192, compute, 256)
-    assert 1024 == pool_scoring.shard_rows(50_000, 192, compute, 1024)
-    assert 96 == pool_scoring.shard_rows(50_000, 192, small, 32)
-    assert 100 == pool_scoring.shard_rows(50_000, 192, small, 256)
-    assert 256 == pool_scoring.shard_rows(1, 192, compute)
+    assert 768 == pool_scoring.pool_shard_rows(50_000, 192, compute, 256)
+    assert 1024 == pool_scoring.pool_shard_rows(50_000, 192, compute, 1024)
+    assert 96 == pool_scoring.pool_shard_rows(50_000, 192, small, 32)
+    assert 100 == pool_scoring.pool_shard_rows(50_000, 192, small, 256)
+    assert 256 == pool_scoring.pool_shard_rows(1, 192, compute)
 
 
 def test_row_groups_that_ray_reads_again_are_told(
