@@ -1,6 +1,7 @@
 """A user's own parts: code outside rayal, which runs only if the user allows its package."""
 
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 
 from rayal.errors import UsageError
@@ -12,7 +13,13 @@ class Plugins(frozenset[str]):
     The command line says them, or a caller in Python, never a file. They go to whatever builds
     parts from names: to pydantic as the context of a validation, to the trials of a sweep with
     their work. A part that is built already needs no permission any more, nor does a copy of it.
+    Raises UsageError for a bare text, which would be a package for each of its letters.
     """
+
+    def __new__(cls, packages: Iterable[str] = ()) -> "Plugins":
+        if isinstance(packages, str):
+            raise UsageError(f"plugins: {packages!r} is no list of packages; write [{packages!r}]")
+        return super().__new__(cls, packages)
 
     def module(self, name: str) -> ModuleType:
         """The module of this name. Raises UsageError where its package is not among these, or where

@@ -19,7 +19,7 @@ from study import Study as Study
 
 from rayal.errors import RayalError, UsageError
 from rayal.experiment import config
-from rayal.plugins import Plugins as Allowed
+from rayal.plugins import Plugins
 from rayal.report.curves import encoded
 from rayal.runs.record import Record, find_records
 from rayal.runs.trackers.mlflow import Mlflow
@@ -32,7 +32,7 @@ Tracking = Annotated[
     str | None, typer.Option(help="MLflow that shows the runs; without it, each run's own.")
 ]
 NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Send nothing to MLflow.")]
-Plugins = Annotated[
+Packages = Annotated[
     list[str], typer.Option("--plugins", help="Accept parts from this package of yours.")
 ]
 
@@ -83,7 +83,7 @@ def records(places: Sequence[str], packages: Sequence[str] = ()) -> list[Record]
     current folder; raises UsageError where there is no run."""
     if packages:
         sys.path.append(os.getcwd())
-    return find_records(places, Allowed(packages))
+    return find_records(places, Plugins(packages))
 
 
 def open_studies(places: Sequence[str], packages: Sequence[str] = ()) -> list[Study]:

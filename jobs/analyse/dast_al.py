@@ -180,7 +180,7 @@ def main(
     out: analysis.Out = Path("analysis"),
     tracking: analysis.Tracking = None,
     no_tracking: analysis.NoTracking = False,
-    plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    plugins: analysis.Packages = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """The gap between the score of EPMCM and its means over draws: Table 2 of DAST-AL."""
     studies = analysis.open_studies([run], plugins)

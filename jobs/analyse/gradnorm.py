@@ -171,7 +171,7 @@ def main(
     norm: Annotated[Norm, typer.Option(help="The norm of both sides of Table 1.")] = "global",
     tracking: analysis.Tracking = None,
     no_tracking: analysis.NoTracking = False,
-    plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    plugins: analysis.Packages = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """What scores have in common with true gradient norms, and how far training overfits."""
     studies, results = analysis.open_studies(runs, plugins), Results(out)

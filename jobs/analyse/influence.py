@@ -158,7 +158,7 @@ def main(
     test_units: Annotated[int, typer.Option(min=0, help="Test units in v; 0: all.")] = 0,
     tracking: analysis.Tracking = None,
     no_tracking: analysis.NoTracking = False,
-    plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    plugins: analysis.Packages = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """Influence of candidates on the test loss, and the bounds that gradient norms are."""
     studies, results = analysis.open_studies(runs, plugins), Results(out)

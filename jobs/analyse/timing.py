@@ -114,7 +114,7 @@ def main(
     cycle: Annotated[int | None, typer.Option(min=0, help="Only this cycle.")] = None,
     tracking: analysis.Tracking = None,
     no_tracking: analysis.NoTracking = False,
-    plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    plugins: analysis.Packages = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """Seconds of training, scoring and selection, by strategy, from run folders."""
     records, results = analysis.records(runs, plugins), Results(out)

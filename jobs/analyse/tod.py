@@ -229,7 +229,7 @@ def main(
     units: Annotated[int, typer.Option(min=1, help="Candidates of a run in Fig. 1.")] = 2000,
     tracking: analysis.Tracking = None,
     no_tracking: analysis.NoTracking = False,
-    plugins: analysis.Plugins = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    plugins: analysis.Packages = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     """Discrepancy, loss and gradients of finished runs: Figs. 1, 3, 5 and 6 of the TOD paper."""
     studies, results = analysis.open_studies(runs, plugins), Results(out)

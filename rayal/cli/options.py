@@ -17,7 +17,7 @@ Config = Annotated[Path, typer.Argument(help="The experiment, a YAML file.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", help="Change one value, a.b=v; may be repeated.")
 ]
-Plugins = Annotated[
+Packages = Annotated[
     list[str], typer.Option("--plugins", help="Accept parts from this package of yours.")
 ]
 Address = Annotated[

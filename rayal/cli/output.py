@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from rayal.secrets import hidden
@@ -33,7 +34,19 @@ def print_table(renderable: Any) -> None:
 def print_json(value: Any) -> None:
     import json
 
-    print(hidden(json.dumps(value, indent=1)))
+    print(json.dumps(_without_secrets(value), indent=1))
+
+
+def _without_secrets(value: Any) -> Any:
+    """The value with its texts as `hidden` shows them: within JSON a quote is two signs."""
+    match value:
+        case str():
+            return hidden(value)
+        case Mapping():
+            return {_without_secrets(key): _without_secrets(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_without_secrets(item) for item in value]
+    return value
 
 
 class Lines(logging.Handler):

@@ -14,14 +14,14 @@ from rayal.cli.options import (
     Config,
     Out,
     Overrides,
-    Plugins,
+    Packages,
     Runs,
     app,
 )
 from rayal.cli.output import note, print_json, print_table, visible
 from rayal.cli.work import allowed, engine
 from rayal.errors import UsageError
-from rayal.plugins import Plugins as Allowed
+from rayal.plugins import Plugins
 
 if TYPE_CHECKING:
     from rayal.runs.record import Record
@@ -33,7 +33,7 @@ def run(
     set: Overrides = [],  # noqa: B006 (typer reads the default, nobody changes it)
     out: Out = None,
     address: Address = None,
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
     break_lock: BreakLock = False,
 ) -> None:
     """Run an experiment, or continue it: the same command again goes on where it stopped."""
@@ -58,7 +58,7 @@ def run(
 def plan(
     config: Config,
     set: Overrides = [],  # noqa: B006
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
     probe: Annotated[bool, typer.Option(help="Estimate the time from a few batches.")] = True,
     json: AsJson = False,
 ) -> None:
@@ -76,7 +76,7 @@ def status(
         list[str],
         typer.Argument(help="Folders of runs and scorings, or above; with --address, ids of jobs."),
     ] = [],  # noqa: B006
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
     address: Annotated[
         str | None, typer.Option(help="Show the jobs that were submitted to http://HEAD:8265.")
     ] = None,
@@ -109,7 +109,7 @@ def report(
         ),
     ] = False,
     images: Annotated[int, typer.Option(min=1, help="Images of a cycle, for --pictures.")] = 4,
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
 ) -> None:
     """Learning curves with bands over seeds, results per class, tables, areas and paired tests."""
     from rayal.report import curves, per_class, tables
@@ -151,7 +151,7 @@ def _draw_pictures(records: "list[Record]", images: int) -> None:
 
 
 @app.command()
-def sync(runs: Runs, plugins: Plugins = []) -> None:  # noqa: B006
+def sync(runs: Runs, plugins: Packages = []) -> None:  # noqa: B006
     """Send to the tracker what it does not have yet."""
     from rayal.experiment import config
     from rayal.runs.record import find_records
@@ -184,7 +184,7 @@ for _kind in ("strategies", "schemes", "models", "datasets"):
     _list_verb(_kind)
 
 
-def _experiment(path: Path, overrides: list[str], packages: list[str]) -> tuple[Any, Allowed]:
+def _experiment(path: Path, overrides: list[str], packages: list[str]) -> tuple[Any, Plugins]:
     from rayal.experiment import config
 
     plugins = allowed(packages)

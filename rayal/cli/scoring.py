@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rayal.cli.options import Address, BreakLock, Overrides, Plugins, app
+from rayal.cli.options import Address, BreakLock, Overrides, Packages, app
 from rayal.cli.output import note, visible
 from rayal.cli.work import allowed, engine
-from rayal.plugins import Plugins as Allowed
+from rayal.plugins import Plugins
 
 
 @app.command()
@@ -36,7 +36,7 @@ def score(
     ] = [],  # noqa: B006
     set: Overrides = [],  # noqa: B006
     address: Address = None,
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
     break_lock: BreakLock = False,
 ) -> None:
     """Score a pool with one or more checkpoints, or go on with it: the same command continues.
@@ -93,7 +93,7 @@ def select(
     ] = None,
     seed: Annotated[int, typer.Option(help="Breaks ties, and draws where a strategy draws.")] = 0,
     out: Annotated[str, typer.Option(help="Path of the result without its suffix.")] = "selection",
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
 ) -> None:
     """Choose units from scores, exactly, into OUT.csv and OUT.parquet: rank, id, score, reason."""
     from rayal.experiment import config
@@ -117,7 +117,7 @@ def select(
         print(visible(line))
 
 
-def settings(options: dict[str, Any], overrides: list[str], plugins: Allowed) -> Any:
+def settings(options: dict[str, Any], overrides: list[str], plugins: Plugins) -> Any:
     """A pool scoring from the options of the command."""
     from rayal.experiment import config
     from rayal.workflows.score.settings import PoolScoring

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rayal.cli.jobs import Insecure, Server, follow, how
-from rayal.cli.options import BreakLock, Config, Out, Overrides, Plugins, app
+from rayal.cli.options import BreakLock, Config, Out, Overrides, Packages, app
 from rayal.cli.output import note
 from rayal.cli.work import allowed
 from rayal.errors import UsageError
@@ -38,7 +38,7 @@ def submit_run(
     config: Config,
     set: Overrides = [],  # noqa: B006 (typer reads the default, nobody changes it)
     out: Out = None,
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
     break_lock: BreakLock = False,
     address: Server = None,
     detach: Detach = False,
@@ -67,7 +67,7 @@ def submit_sweep(
     config: Config,
     set: Overrides = [],  # noqa: B006
     out: Out = None,
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
     break_lock: BreakLock = False,
     address: Server = None,
     detach: Detach = False,
@@ -102,7 +102,7 @@ def submit_score(
     previous: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     member: Annotated[list[str], typer.Option(help="As of `rayal score`.")] = [],  # noqa: B006
     set: Overrides = [],  # noqa: B006
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
     break_lock: BreakLock = False,
     address: Server = None,
     detach: Detach = False,

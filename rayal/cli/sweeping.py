@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rayal.cli.options import Address, BreakLock, Out, Overrides, Plugins, app
+from rayal.cli.options import Address, BreakLock, Out, Overrides, Packages, app
 from rayal.cli.output import note, print_table, visible
 from rayal.cli.work import allowed, cluster
 
@@ -18,7 +18,7 @@ def sweep(
     set: Overrides = [],  # noqa: B006
     out: Out = None,
     address: Address = None,
-    plugins: Plugins = [],  # noqa: B006
+    plugins: Packages = [],  # noqa: B006
     break_lock: BreakLock = False,
 ) -> None:
     """Run strategies and settings against each other: the same command again goes on.

@@ -17,7 +17,6 @@ from rayal.data.tasks.base import Task
 from rayal.errors import DataError, RayalError, StorageError, UsageError
 from rayal.models.build import build
 from rayal.models.companions.base import Companion, Companions, CompanionSpec
-from rayal.models.companions.teacher import Teacher
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights
@@ -185,18 +184,22 @@ class Scorer:
         load_weights(companion, self.job.companions[spec.name].read())
         return companion.to(self.device).eval()
 
-    def _reference(self, name: Reference, companions: Companions) -> nn.Module:
+    def _reference(self, reference: Reference, companions: Companions) -> nn.Module:
         job = self.job
-        if name == "teacher":
-            (teacher,) = (each for each in companions if isinstance(each, Teacher))
-            return teacher.network
-        if name == "previous":
+        if isinstance(reference, type):
+            return companions.of(reference).network
+        if reference == "previous":
             assert job.previous is not None, "cycle 0 has no previous model"
             return self._restored(job.previous)
-        if name == "initial":
+        if reference == "initial":
             seed, classes = derive(job.seed, 0, "init"), len(job.card.classes)
             return self._placed(build(job.model, classes, job.card.image, seed))
-        return self._placed(job.card.untrained(derive(job.seed, 0, "reference")))
+        if reference == "random":
+            return self._placed(job.card.untrained(derive(job.seed, 0, "reference")))
+        raise UsageError(
+            f"a strategy names {reference!r} as its reference; choose one of: previous, initial,"
+            " random, or the spec of a teacher, such as EmaTeacherSpec"
+        )
 
     def _restored(self, weights: FileLocation) -> nn.Module:
         return self._placed(TrainedModel.read(weights, self.job.card).network())

@@ -14,7 +14,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from rayal.errors import ClusterError, RayalError, UsageError
-from rayal.secrets import hidden
+from rayal.secrets import names_user_or_secret
 
 ADDRESS = "RAY_API_SERVER_ADDRESS"
 """The variable that Ray's own commands take the address from, too."""
@@ -40,7 +40,7 @@ def server(address: str | None) -> str:
     """
     text = address or os.environ.get(ADDRESS) or DEFAULT
     url = urlsplit(text if "://" in text else f"http://{text}")
-    if hidden(url.geturl()) != url.geturl():
+    if names_user_or_secret(url.geturl()):
         raise UsageError(
             "--address holds a user or a secret; a cluster asks for a token, which is in a file"
             " that RAY_AUTH_TOKEN_PATH names"

@@ -30,9 +30,10 @@ CONSEQUENCE = "default_factory_not_called"  # a default that depends on a field 
 
 
 def load(
-    path: str | Path, overrides: Iterable[str] = (), plugins: Plugins = NO_PLUGINS
+    path: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str] = NO_PLUGINS
 ) -> "Experiment":
     """The experiment in a file, changed by `a.b=value` overrides; of one key, the last wins.
+    `plugins` are packages of yours whose parts it may name.
 
     Raises UsageError with all problems, each with its place, key, value and what is allowed.
     """
@@ -45,7 +46,7 @@ def load_as(
     model: type[M],
     path: str | Path,
     overrides: Iterable[str] = (),
-    plugins: Plugins = NO_PLUGINS,
+    plugins: Iterable[str] = NO_PLUGINS,
 ) -> M:
     """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
     node = yaml_file.read_yaml(path, on=_default_parts(model))
@@ -102,7 +103,8 @@ def changed(
     return _validated(node, Experiment, plugins)
 
 
-def _validated(node: Node, model: type[M], plugins: Plugins) -> M:
+def _validated(node: Node, model: type[M], packages: Iterable[str]) -> M:
+    plugins = Plugins(packages)
     try:
         return model.model_validate(node.plain(), context=plugins)
     except ValidationError as error:

@@ -18,15 +18,17 @@ from rayal.data.pixels import on_grid, upsampled
 from rayal.errors import UsageError
 from rayal.models.base import Outputs, Precision
 from rayal.models.companions.base import Companion, Companions, Makes
+from rayal.models.companions.teacher import Teacher
 from rayal.models.network import DenseNetwork, Network, Staged, computing
 from rayal.randomness import unit_keys, unit_uniforms
 from rayal.signals.dropout import UnitNoise, dropout_layers, unit_dropout
 from rayal.signals.gradients.norms import entropy_gradient_norms
 from rayal.signals.signal import SIGNAL_NAMES, SignalName
 
-Reference = Literal["previous", "initial", "random", "teacher"]
+Reference = Literal["previous", "initial", "random"] | type[Makes[Teacher]]
 """The other model of `previous_probs`: the last cycle's; this run's own weights before its first
-training; a network of random weights that was never trained; or the teacher beside the model."""
+training; a network of random weights that was never trained; or the teacher that a spec of this
+type, one of the strategy's `companions`, has put beside the model."""
 
 C = TypeVar("C", bound=Companion)
 T = TypeVar("T")

@@ -42,7 +42,8 @@ def parse(data: bytes) -> "pa.Table":
     """The columns, all of strings: an id such as 0017 stays what it is.
 
     Where a text of a column begins as no text of `dump` does, somebody else wrote the column, and
-    it stays as it is. Raises pyarrow's ArrowException or ValueError for what is no table.
+    it stays as it is; so do the names of the columns. Raises pyarrow's ArrowException or ValueError
+    for what is no table.
     """
     import pyarrow as pa
     import pyarrow.csv
@@ -52,7 +53,8 @@ def parse(data: bytes) -> "pa.Table":
     header = pa.csv.open_csv(pa.BufferReader(data), parse_options=text).schema.names
     kinds = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
     table = pa.csv.read_csv(pa.BufferReader(data), parse_options=text, convert_options=kinds)
-    return pa.table([_armed_again(column) for column in table.columns], names=header)
+    names = _armed_again(pa.chunked_array([header], pa.string())).to_pylist()
+    return pa.table([_armed_again(column) for column in table.columns], names=names)
 
 
 def _cell(value: object) -> object:

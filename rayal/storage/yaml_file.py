@@ -14,7 +14,7 @@ import yaml
 
 from rayal.errors import UsageError
 from rayal.parts import Written
-from rayal.secrets import hidden
+from rayal.secrets import HIDDEN, hidden, named
 
 MAX_BYTES = 2**20  # a configuration is a few kB; more is the wrong file
 MAX_DEPTH = 32  # libyaml's composer recurses without a limit of its own and ends in a segfault
@@ -100,7 +100,8 @@ def given(plain: Any, source: str) -> Node:
 def override(base: Node, assignment: str) -> Node:
     """`base` with one `a.b=value` of the command line on top; the value is YAML."""
     key, equals, text = assignment.partition("=")
-    source = f"--set {hidden(assignment)}"
+    shown = f"{key}={HIDDEN}" if equals and named(key) else hidden(assignment)
+    source = f"--set {shown}"
     if not equals or not all(key.split(".")):
         raise UsageError(f"{source}: expected key=value, for example scheme.epochs=20")
     if not text.strip():

@@ -65,16 +65,20 @@ class Strategy(ForTasks):
         """Field -> file that decides what is selected: a run is tied to its content."""
         return {}
 
-    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+    def contradictions(self, task: Task, oracle: Oracle | None, ensemble: int) -> Iterator[str]:
         """Why it cannot be used as it is configured, on a task that it supports, beside this oracle
-        and with so many models; each goes on from the strategy's name."""
+        and with so many models; each goes on from the strategy's name. No oracle: in a pass over a
+        pool, where nothing is labeled."""
         if unknown := sorted(self.signals() - SIGNAL_NAMES):
             yield f"reads the signal {unknown[0]!r}, which is none; {suggest(unknown[0], SIGNALS)}"
             return
         if "dense" in self.requires() and not task.dense:
             yield "reads a signal of dense networks, which classify every pixel; use segmentation"
         if "ensemble" in self.requires() and ensemble < 2:
-            yield "needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
+            yield (
+                "needs an ensemble; set `ensemble` to 2 or more (5 in the literature), or in"
+                " `rayal score` give its other members with --member"
+            )
 
     def check(self, ids: Collection[str]) -> None:
         """Raises what is wrong for these images whatever the model: asked before any training."""
@@ -174,9 +178,9 @@ class RegionStrategy(Strategy):
     ) -> int:
         """The number of the region to buy among those left of the image at this place of `pool`."""
 
-    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+    def contradictions(self, task: Task, oracle: Oracle | None, ensemble: int) -> Iterator[str]:
         yield from super().contradictions(task, oracle, ensemble)
-        if not oracle.has_regions():
+        if oracle is not None and not oracle.has_regions():
             yield f"chooses regions, and oracle {oracle.part_name()!r} knows none; use clicks"
 
     def check(self, ids: Collection[str]) -> None:

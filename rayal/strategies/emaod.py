@@ -31,7 +31,7 @@ class Emaod(PixelStrategy):
     """How the average follows the model."""
 
     def reference(self, cycle: int) -> Reference:
-        return "teacher"
+        return EmaTeacherSpec
 
     def companions(self) -> tuple[CompanionSpec, ...]:
         return (self.teacher,)

@@ -79,7 +79,7 @@ class Epmcm(Strategy):
     def kept(self) -> frozenset[SignalName]:
         return frozenset({"features"}) if self.update_while_scoring else frozenset()
 
-    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+    def contradictions(self, task: Task, oracle: Oracle | None, ensemble: int) -> Iterator[str]:
         yield from super().contradictions(task, oracle, ensemble)
         if self.update_while_scoring and task.dense:
             yield "cannot update_while_scoring on maps; set it to false"

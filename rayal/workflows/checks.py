@@ -1,7 +1,7 @@
 """What makes a run impossible on its data and machine, all at once, before anything starts."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from rayal.experiment.experiment import Compute, Experiment
 from rayal.models.build import build
 from rayal.models.companions.base import CompanionSpec
 from rayal.signals.dropout import dropout_layers
+from rayal.strategies.base import Strategy
 from rayal.training.feed import batch_ends
 
 
@@ -90,12 +91,19 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
     try:
         network = build(x.model, len(card.classes), card.image, seed=0)
         yield from dict.fromkeys(_misfits(x, card, network))
-        asking = [name for name, each in x.scored().items() if "dropout" in each.requires()]
-        if asking and not dropout_layers(network):
-            names = ", ".join(asking)
+        if names := without_dropout(x.scored(), network):
             yield f"model.dropout: is 0, but {names} needs some (0.5 in the literature)"
     except (UsageError, StorageError) as error:
         yield str(error)
+
+
+def without_dropout(strategies: Mapping[str, Strategy], network: nn.Module) -> str | None:
+    """The names of those that need dropout where the network has none; None if nobody does without.
+
+    Raises UsageError for a kind of dropout that cannot be kept on while scoring.
+    """
+    asking = [name for name, each in strategies.items() if "dropout" in each.requires()]
+    return ", ".join(asking) if asking and not dropout_layers(network) else None
 
 
 def _refusal(check: Callable[[], object]) -> Iterator[str]:

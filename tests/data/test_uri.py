@@ -51,6 +51,18 @@ def test_what_cannot_be_read_is_bad(tmp_path: Path) -> None:
         uri.read_uri(f"{tmp_path}/\0.jpg")
 
 
+def test_a_reason_names_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reasons are stored with the scores: where the image was would be lost for good."""
+
+    def located(address: str) -> None:
+        raise FileNotFoundError(address)
+
+    monkeypatch.setattr(uri, "located", located)
+    for address in ("abfss://photos@acct.dfs.core.windows.net/a.jpg", "hdfs://me@nn:9000/a.jpg"):
+        with pytest.raises(BadImage, match=f"missing: {address}"):
+            uri.read_uri(address)
+
+
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_what_is_no_file_or_too_large_is_not_read(
     tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch

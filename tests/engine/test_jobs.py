@@ -68,6 +68,11 @@ def test_what_is_no_address(given: str) -> None:
         jobs.server(given)
 
 
+def test_a_path_is_no_user() -> None:
+    """A server behind a proxy could not be asked."""
+    assert "http://head:8265/team@site" == jobs.server("http://head:8265/team@site")
+
+
 def test_an_address_holds_no_password() -> None:
     """It would be sent with every request, and shown in every message (C08)."""
     with pytest.raises(UsageError, match="RAY_AUTH_TOKEN_PATH") as told:

@@ -197,12 +197,16 @@ def test_the_same_content_is_the_same_archive(project: Path, tmp_path: Path) -> 
 def test_variables() -> None:
     """A job could not be given a setting, or a harmless one would be taken for a secret."""
     given = ["A=1", "TOKENIZERS_PARALLELISM=false", "RAY_AUTH_TOKEN_PATH=/run/token", "B=x=y", "C="]
+    given += ["PASS_THROUGH=1", "MAX_TOKENS=5", "LINE=MAX_TOKENS=5"]
     expected = {
         "A": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_AUTH_TOKEN_PATH": "/run/token",
         "B": "x=y",
         "C": "",
+        "PASS_THROUGH": "1",
+        "MAX_TOKENS": "5",
+        "LINE": "MAX_TOKENS=5",
     }
 
     assert expected == upload.environment(given)

@@ -221,6 +221,15 @@ def test_a_password_of_any_signs_is_not_repeated(minimal: Path) -> None:
         assert "ter2" not in str(told.value)
 
 
+def test_packages_of_the_user_as_any_list(minimal: Path) -> None:
+    """A script written for 0.4 would end in a traceback, a bare name allow its letters."""
+    x = config.load(minimal, ["strategy={name: faulty.raises, marker: x}"], plugins=["faulty"])
+
+    assert "faulty.raises" == x.strategy.part_name()
+    with pytest.raises(UsageError, match=r"'faulty' is no list of packages; write \['faulty'\]"):
+        config.load(minimal, plugins="faulty")
+
+
 def test_relative_paths_start_from_the_file(minimal: Path) -> None:
     """The same file means the same data wherever the command is started."""
     inner = minimal.parent / "inner"

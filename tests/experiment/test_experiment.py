@@ -141,7 +141,7 @@ class Picky(Supervised):
 class Proud(Entropy):
     """A strategy of a user that works with ensembles alone."""
 
-    def contradictions(self, task: Task, oracle: Oracle, ensemble: int) -> Iterator[str]:
+    def contradictions(self, task: Task, oracle: Oracle | None, ensemble: int) -> Iterator[str]:
         if ensemble == 1:
             yield "wants company; set `ensemble`"
 
@@ -169,7 +169,8 @@ def test_the_schemes_contradictions() -> None:
             "2 cannot share an unlabeled batch of 5 equally, two images or more each"
         ),
         ("observers", 0): (
-            "'variation_ratio' needs an ensemble; set `ensemble` to 2 or more (5 in the literature)"
+            "'variation_ratio' needs an ensemble; set `ensemble` to 2 or more (5 in the"
+            " literature), or in `rayal score` give its other members with --member"
         ),
     } == found
 

@@ -69,6 +69,19 @@ def test_what_others_wrote_is_left_as_it_is(ids: list[str], theirs: str) -> None
     assert [*ids, theirs] == csv_file.parse(text.getvalue().encode())["id"].to_pylist()
 
 
+@given(some.lists(CELLS.filter(bool), min_size=1, unique=True))
+def test_names_survive_the_round_trip(names: list[str]) -> None:
+    """A column would be asked for, and not be there."""
+    text = csv_file.dump(names, [["x"] * len(names)])
+
+    assert names == csv_file.parse(text.encode()).column_names
+
+
+def test_names_that_others_wrote_are_left_as_they_are() -> None:
+    """An apostrophe would be taken from a name that has one."""
+    assert ["'-id", "-cost"] == csv_file.parse(b"'-id,-cost\nx,1\n").column_names
+
+
 def test_each_column_for_itself() -> None:
     """A negative number, which nobody disarms, would keep the ids beside it disarmed."""
     data = csv_file.dump(["id", "cost"], [["=a", -1.5], ["b", 2e300], ["c", -2e-300]]).encode()

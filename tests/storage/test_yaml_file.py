@@ -187,6 +187,17 @@ def test_overrides() -> None:
     assert "badge" == override(node, "strategy=badge").plain()["strategy"]
 
 
+def test_an_override_of_a_secret_is_named_without_it() -> None:
+    """It stands in every message about the key, which is a mistaken one more often than not."""
+    node = override(tree("seed: 0"), "tracking.password=s3cret")
+
+    assert "--set tracking.password=***" == str(node.at(["tracking", "password"]).origin)
+    assert "s3cret" == node.at(["tracking", "password"]).value
+    with pytest.raises(UsageError, match=r"^--set tracking.password=\*\*\*: ") as told:
+        override(node, "tracking.password=[s3cret")
+    assert "s3cret" not in str(told.value)
+
+
 @pytest.mark.parametrize("assignment", ["seed", "=1", "a.=1", ".a=1", "a..b=1", "seed=", "seed= "])
 def test_what_is_no_override(assignment: str) -> None:
     """`--set seed` or a forgotten value must not silently set null."""

@@ -9,6 +9,7 @@ from rayal.data.card import ImageSpec
 from rayal.models.build import build
 from rayal.models.companions.base import Companions
 from rayal.models.companions.class_statistics import ClassStatistics, ClassStatisticsSpec
+from rayal.models.companions.teacher import EmaTeacherSpec
 from rayal.parts import build as build_part
 from rayal.signals.batch import Networks, Signals
 from rayal.strategies.base import Strategy
@@ -37,7 +38,7 @@ class Bench:
         current, previous, random = self.networks
         networks = Networks(
             current,
-            {"previous": previous, "initial": previous, "random": random, "teacher": previous},
+            {"previous": previous, "initial": previous, "random": random, EmaTeacherSpec: previous},
             members=(previous, random),
             companions=self.companions,
             seed=seed,

@@ -13,6 +13,8 @@ from torch import Tensor
 from rayal.cycle.loop import run
 from rayal.data.store import Store
 from rayal.engine.local import LocalEngine
+from rayal.errors import UsageError
+from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.teacher import EmaTeacherSpec
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights
@@ -58,7 +60,7 @@ def test_asks_for_its_teacher() -> None:
     """It would compare with the last cycle's model, or with an average of another span."""
     strategy = Emaod.model_validate({"teacher": {"alpha": 0.9}})
 
-    assert ["teacher", "teacher"] == [strategy.reference(cycle) for cycle in (0, 1)]
+    assert [EmaTeacherSpec, EmaTeacherSpec] == [strategy.reference(cycle) for cycle in (0, 1)]
     assert (EmaTeacherSpec(alpha=0.9),) == strategy.companions()
 
 
@@ -107,6 +109,30 @@ def by_hand(x: Any, store: Store, train: Path, ids: list[str]) -> list[float]:
     values = [((a - b) ** 2).sum().item() / 2 for a, b in zip(p, q, strict=True)]
     found = dict(zip(decoded.ids, values, strict=True))
     return [found[unit] for unit in ids]
+
+
+class Forgetful(Emaod):
+    """Compares with a teacher that it does not ask for."""
+
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return ()
+
+
+class Dated(Emaod):
+    """Names its teacher as 0.4 did."""
+
+    def reference(self, cycle: int) -> Any:
+        return "teacher"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [(Forgetful(), "EmaTeacherSpec .* ask for it in `companions`"), (Dated(), "the spec of a")],
+)
+def test_a_users_own_reference(tiny: Any, tmp_path: Path, strategy: Emaod, message: str) -> None:
+    """It would end in a bare error of unpacking, or be compared with random weights."""
+    with pytest.raises(UsageError, match=message):
+        go(tiny(strategy=strategy, scheme={**SCHEME, "epochs": 1}, compute=COMPUTE), tmp_path)
 
 
 def test_alpha_zero_scores_nothing(tiny: Any, tmp_path: Path) -> None:

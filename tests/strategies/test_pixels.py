@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from rayal.data.pixels import valid_pixels
+from rayal.models.companions.teacher import EmaTeacherSpec
 from rayal.parts import build, find, names
 from rayal.signals.batch import Networks, Signals
 from rayal.strategies.base import PixelStrategy
@@ -20,7 +21,7 @@ def score(strategy: PixelStrategy, logits: Tensor, valid: Tensor | None = None) 
     """Of networks that all say these logits, N C h w, of images of 8x12 pixels."""
     images = torch.zeros(len(logits), 3, 8, 12)
     says, other = Says(logits).eval(), Says(logits.flip(1)).eval()
-    networks = Networks(says, dict.fromkeys(("previous", "teacher"), other), (other,), cycle=1)
+    networks = Networks(says, {"previous": other, EmaTeacherSpec: other}, (other,), cycle=1)
     ids = [f"unit-{i}" for i in range(len(logits))]
     signals = Signals(ids, images, networks, valid=valid)
     name = strategy.part_name()

@@ -15,10 +15,19 @@ from rayal.errors import UsageError
 from rayal.models.base import Outputs
 from rayal.parts import Settings
 
+_PREFIX, _SUFFIX = "companion-", ".safetensors"
+
 
 def file_name(companion: str) -> str:
     """What the file of a companion's weights is called, beside that of the model's."""
-    return f"companion-{companion}.safetensors"
+    return f"{_PREFIX}{companion}{_SUFFIX}"
+
+
+def name_of(file: str) -> str | None:
+    """The companion whose weights are in a file of this name; None where it is no such file."""
+    if not (file.startswith(_PREFIX) and file.endswith(_SUFFIX)):
+        return None
+    return file.removeprefix(_PREFIX).removesuffix(_SUFFIX)
 
 
 class Companion(nn.Module):

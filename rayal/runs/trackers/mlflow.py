@@ -26,7 +26,7 @@ from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.runs.trackers import _view
 from rayal.runs.trackers.base import Tracker
-from rayal.secrets import hidden
+from rayal.secrets import hidden, names_user_or_secret
 from rayal.storage.file_lock import alone
 from rayal.storage.lock import SETTLE, STALE
 
@@ -77,7 +77,7 @@ class Mlflow(Tracker):
                 " refuses file stores (mlflow migrate-filestore makes a database of one), and any"
                 " other database needs a server: mlflow server --backend-store-uri ..."
             )
-        if hidden(uri) != uri:
+        if names_user_or_secret(uri):
             raise ValueError(
                 "holds a user or a secret, which every run folder would show; set the environment"
                 " variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"

@@ -14,16 +14,17 @@ from rayal.data.images import Decoding
 from rayal.errors import UsageError
 from rayal.models import weights
 from rayal.models.card import ModelCard
-from rayal.models.companions.base import file_name
+from rayal.models.companions.base import CompanionSpec, file_name, name_of
 from rayal.models.trained_model import WEIGHTS, TrainedModel
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.record import Record
-from rayal.signals.dropout import dropout_layers
 from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.workflows.checks import without_dropout
 from rayal.workflows.score.settings import IMAGENET, PoolScoring
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+PREVIOUS, MEMBER = "previous.safetensors", "member-"
 
 
 @dataclass
@@ -51,9 +52,9 @@ class PoolModels:
     def _files(self) -> Iterator[tuple[str, bytes]]:
         yield WEIGHTS, self.model.data()
         if self.previous is not None:
-            yield "previous.safetensors", self.previous.data()
+            yield PREVIOUS, self.previous.data()
         for number, member in enumerate(self.members, 1):
-            yield f"member-{number:03d}.safetensors", member.data()
+            yield f"{MEMBER}{number:03d}.safetensors", member.data()
         for name, data in self.companions.items():
             yield file_name(name), data
 
@@ -70,16 +71,14 @@ class ModelFiles:
     @classmethod
     def of(cls, out: Folder, records: Json) -> "ModelFiles":
         files = {
-            role.removesuffix(".safetensors"): FileLocation(out.url, FileRecord(**record))
-            for role, record in records.items()
+            role: FileLocation(out.url, FileRecord(**record)) for role, record in records.items()
         }
-        prefix = "companion-"
         return cls(
-            weights=files["weights"],
-            previous=files.get("previous"),
-            members=tuple(file for role, file in files.items() if role.startswith("member-")),
+            weights=files[WEIGHTS],
+            previous=files.get(PREVIOUS),
+            members=tuple(file for role, file in files.items() if role.startswith(MEMBER)),
             companions={
-                r.removeprefix(prefix): f for r, f in files.items() if r.startswith(prefix)
+                name: file for role, file in files.items() if (name := name_of(role)) is not None
             },
         )
 
@@ -213,8 +212,16 @@ def _like(
 
 
 def _companions(settings: PoolScoring) -> list[str]:
-    strategies = settings.columns().values()
-    return sorted({spec.name for strategy in strategies for spec in strategy.companions()})
+    """The names of what has to be beside the model; of one name there is one."""
+    found: dict[str, CompanionSpec] = {}
+    for strategy in settings.columns().values():
+        for spec in strategy.companions():
+            if (other := found.setdefault(spec.name, spec)) != spec:
+                raise UsageError(
+                    f"strategies ask two kinds of {spec.name}, {other!r} and {spec!r}, and beside"
+                    " the model is one; give both the same"
+                )
+    return sorted(found)
 
 
 def _companion(folder: Folder, name: str) -> bytes:
@@ -228,10 +235,11 @@ def _companion(folder: Folder, name: str) -> bytes:
 
 
 def _check_strategies(settings: PoolScoring, card: ModelCard, network: nn.Module) -> None:
-    task = card.task.part_name()
-    for name, strategy in settings.columns().items():
-        if task not in strategy.tasks:
-            raise UsageError(f"strategy {name!r} is for {', '.join(strategy.tasks)}, not {task}")
-    asking = [name for name, each in settings.columns().items() if "dropout" in each.requires()]
-    if asking and not dropout_layers(network):
-        raise UsageError(f"{', '.join(asking)} needs a model with dropout; this one has none")
+    strategies, models = settings.columns(), 1 + len(settings.members)
+    for name, strategy in strategies.items():
+        if problem := strategy.misplaced(card.task):
+            raise UsageError(f"strategy {problem}")
+        for why in strategy.contradictions(card.task, None, models):
+            raise UsageError(f"strategy {name!r} {why}")
+    if names := without_dropout(strategies, network):
+        raise UsageError(f"{names} needs a model with dropout; this one has none")

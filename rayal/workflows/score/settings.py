@@ -96,8 +96,6 @@ class PoolScoring(Settings):
                     f"strategy {name!r} compares with the model of the cycle before; give its"
                     " weights with --previous"
                 )
-            if "ensemble" in strategy.requires() and not self.members:
-                yield f"strategy {name!r} asks an ensemble; give its other members with --member"
 
     def columns(self) -> dict[str, Strategy]:
         """The strategies by the name of their column."""

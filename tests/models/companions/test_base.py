@@ -7,7 +7,7 @@ from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.build import build
-from rayal.models.companions.base import Companions
+from rayal.models.companions.base import Companions, file_name, name_of
 from rayal.models.companions.class_statistics import ClassStatisticsSpec
 from rayal.models.companions.teacher import EmaTeacherSpec, FrozenTeacherSpec, Teacher
 
@@ -33,6 +33,13 @@ def test_order_and_names() -> None:
     assert [made for _, made in BUILT] == list(beside)
     assert ["teacher", "class_statistics"] == list(beside.named())
     assert list(beside) == list(beside.named().values())
+
+
+def test_files_say_whose_they_are() -> None:
+    """A pass would look for a companion in a file of the model, or under another name."""
+    assert ["teacher", "a-b"] == [name_of(file_name(name)) for name in ("teacher", "a-b")]
+    for other in ("weights.safetensors", "companion-teacher.json", "member-001.safetensors"):
+        assert name_of(other) is None
 
 
 def test_one_that_is_absent() -> None:

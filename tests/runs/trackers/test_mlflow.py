@@ -317,6 +317,11 @@ def test_passwords_in_addresses_are_refused(user: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+def test_a_path_is_no_user() -> None:
+    """A server behind a proxy could not be used."""
+    assert "http://host:5000/team@site" == Mlflow(uri="http://host:5000/team@site").uri
+
+
 def test_unreachable_server(caplog: pytest.LogCaptureFixture) -> None:
     """With MLflow's own defaults a dead server costs four minutes."""
     with socket.socket() as closed:

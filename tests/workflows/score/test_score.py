@@ -28,10 +28,12 @@ from rayal.cycle.score import ScoreJob, ShardTask, pending
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.pool import census
+from rayal.data.tasks.segmentation import Segmentation
 from rayal.engine import local
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, LockedError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
+from rayal.models.architectures.small_segmenter import SmallSegmenter
 from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
 from rayal.report.status import status_rows, status_table
@@ -53,6 +55,7 @@ MODEL = SmallCnn(width=4, dropout=0.5)
 CARD = ModelCard(
     model=MODEL, classes=CLASSES, image=IMAGE, decoding=Decoding(size=SIDE), precision="fp32"
 )
+OTHER_EMAOD = {"name": "emaod", "teacher": {"alpha": 0.5}}
 KILLED = Path(__file__).parents[2] / "support" / "killed_score.py"
 
 
@@ -511,6 +514,11 @@ def test_previous_and_members(weights: Path, pool: Path, tmp_path: Path) -> None
     [
         ({"strategies": ["cod"]}, "give its weights with --previous"),
         ({"strategies": ["variation_ratio"]}, "give its other members with --member"),
+        (
+            {"strategies": ["random_polygon"]},
+            "supports segmentation, but the task is .*; choose",
+        ),
+        ({"strategies": ["emaod", OTHER_EMAOD]}, "strategies ask two kinds of teacher"),
         ({"strategies": ["epmcm"]}, "class_statistics that was trained beside the model"),
         ({"model": "resnet18"}, "says itself that it is .*; leave --model out"),
         ({"decoding": {"size": 8, "channels": 1}}, "one value for each of 1 channels"),
@@ -523,6 +531,31 @@ def test_what_cannot_work_is_said_at_once(
     """The cluster would start, and fail minutes later."""
     with pytest.raises((UsageError, ValueError), match=message):
         score(settings(weights, pool, **fields), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ({"name": "epmcm", "update_while_scoring": True}, "'epmcm' cannot update_while_scoring on"),
+        ("mc_dropout_entropy", "mc_dropout_entropy needs a model with dropout; this one has none"),
+    ],
+)
+def test_what_a_dense_model_cannot_be_asked(
+    pool: Path, tmp_path: Path, strategy: object, message: str
+) -> None:
+    """It would be found out when a whole pool is scored."""
+    card = ModelCard(
+        model=SmallSegmenter(dropout=0),
+        classes=CLASSES,
+        image=IMAGE,
+        decoding=Decoding(size=SIDE),
+        task=Segmentation(),
+    )
+    file = tmp_path / "dense.safetensors"
+    file.write_bytes(TrainedModel.of(card, card.untrained(0)).data())
+
+    with pytest.raises(UsageError, match=message):
+        score(settings(file, pool, strategies=[strategy]), tmp_path / "out")
 
 
 def test_anybodys_state_dict(pool: Path, tmp_path: Path) -> None:
