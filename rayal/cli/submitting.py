@@ -187,7 +187,7 @@ def _warn_of_paths(fields: Mapping[str, Any]) -> None:
 
     local = [
         f"{key} {value}"
-        for key, value in upload.leaves(fields)
+        for key, value in upload.scalars(fields)
         if isinstance(value, str) and value.startswith(("/", "sqlite:////"))
     ]
     if local:
