@@ -221,8 +221,9 @@ def test_a_password_of_any_signs_is_not_repeated(minimal: Path) -> None:
         assert "ter2" not in str(told.value)
 
 
-def test_packages_of_the_user_as_any_list(minimal: Path) -> None:
+def test_packages_of_the_user_as_any_list(minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script written for 0.4 would end in a traceback, a bare name allow its letters."""
+    monkeypatch.syspath_prepend(ROOT / "tests" / "support" / "plugins")
     x = config.load(minimal, ["strategy={name: faulty.raises, marker: x}"], plugins=["faulty"])
 
     assert "faulty.raises" == x.strategy.part_name()

@@ -132,7 +132,7 @@ class Dated(Emaod):
 def test_a_users_own_reference(tiny: Any, tmp_path: Path, strategy: Emaod, message: str) -> None:
     """It would end in a bare error of unpacking, or be compared with random weights."""
     with pytest.raises(UsageError, match=message):
-        go(tiny(strategy=strategy, scheme={**SCHEME, "epochs": 1}, compute=COMPUTE), tmp_path)
+        go(tiny(strategy=strategy, compute=COMPUTE), tmp_path)
 
 
 def test_alpha_zero_scores_nothing(tiny: Any, tmp_path: Path) -> None:
