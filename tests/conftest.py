@@ -14,8 +14,8 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 FAST_DISK = Path("/dev/shm")
 TOGETHER = ("tests/engine/", "tests/jobs/")
 """Folders whose tests share what is dear to make: a Ray cluster, finished runs."""
-FIRST = (*TOGETHER, "tests/system/")
-"""Folders that take longest."""
+FIRST = ("tests/test_readme.py", *TOGETHER, "tests/system/")
+"""What takes longest."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -159,6 +159,7 @@ def test_a_killed_scoring_actor_is_replaced(tiny, tmp_path):
     assert expected == actual
 
 
+@pytest.mark.slow  # a scoring actor is killed by default; a training, in one process
 def test_a_killed_training_worker_continues(tiny, workers, tmp_path):
     """A training that lost a worker would start over, or end with other weights."""
     weights = []

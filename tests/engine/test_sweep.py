@@ -57,18 +57,12 @@ def picks(out):
 
 
 def test_a_sweep_is_its_trials(swept, tmp_path):
-    """Trials on Tune choose what they choose alone; a second start does nothing; another arm that
-    is added later runs alone."""
+    """A second start does nothing; another arm that is added later runs alone."""
     space = {"strategy": {"grid_search": ["random", "entropy"]}}
     found, told = run(swept(space), tmp_path / "a")
     assert (found.complete, found.trials, found.shared) == (4, 4, 2)
     assert len(told) == 4 and all("accuracy" in outcome for _, outcome in told)
     assert len(found.ranking) == 2 and found.ranking[0].reached.n == 2
-    alone, _ = run(swept(space, sweep={"share_first_cycle": False}), tmp_path / "b")
-    assert alone.shared == 0
-    assert picks(tmp_path / "a") == picks(tmp_path / "b")
-    assert found.summary.to_csv() == alone.summary.to_csv()
-
     assert run(swept(space), tmp_path / "a")[1] == []
     wider = {"strategy": {"grid_search": ["random", "entropy", "margin"]}}
     again, told = run(swept(wider), tmp_path / "a")
@@ -101,6 +95,29 @@ def test_a_worker_that_dies_is_replaced(swept, tmp_path):
     x = swept({"strategy": {"grid_search": [dies]}}, sweep={"seeds": [0, 1]})
     found, told = run(x, tmp_path / "out")
     assert found.complete == 2 and (tmp_path / "marker").exists()
+    assert len(told) == 2 and all("accuracy" in outcome for _, outcome in told)
+
+
+@pytest.mark.slow
+def test_trials_choose_what_they_choose_alone(swept, tmp_path):
+    """Whoever trained first would decide what the others choose."""
+    space = {"strategy": {"grid_search": ["random", "entropy"]}}
+    shared, _ = run(swept(space), tmp_path / "a")
+    alone, _ = run(swept(space, sweep={"share_first_cycle": False}), tmp_path / "b")
+
+    assert (2, 0) == (shared.shared, alone.shared)
+    assert picks(tmp_path / "a") == picks(tmp_path / "b")
+    assert shared.summary.to_csv() == alone.summary.to_csv()
+
+
+@pytest.mark.slow
+def test_trials_on_the_default_engine(swept, tmp_path):
+    """Every trial but the first to train would die of a training that was done already (D1)."""
+    space = {"strategy": {"grid_search": ["random", "entropy"]}}
+    sweep, compute = {"seeds": [0], "concurrent": 1}, {"engine": "ray", "scorers": 1}
+    found, told = run(swept(space, sweep=sweep, compute=compute), tmp_path)
+
+    assert (2, 2, 1) == (found.complete, found.trials, found.shared)
     assert len(told) == 2 and all("accuracy" in outcome for _, outcome in told)
 
 

@@ -496,6 +496,7 @@ def test_slurm_runs_and_cleans_up(slurm: Callable[..., Any], tmp_path: Path) -> 
     assert not Path(f"/tmp/rayal-{10_000_000 + os.getpid()}").exists()
 
 
+@pytest.mark.slow
 def test_slurm_passes_the_signal_on_and_waits(slurm: Callable[..., Any], tmp_path: Path) -> None:
     """Else the run is killed two minutes later, in the middle of something."""
     process = slurm(DRIVER)

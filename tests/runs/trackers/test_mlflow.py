@@ -539,6 +539,7 @@ def assert_complete_and_once(tracker: Mlflow, record: Record) -> None:
     assert "FINISHED" == shown(tracker, record).info.status
 
 
+@pytest.mark.slow  # servers that answer wrongly or not at all are there by default
 def test_a_run_outlives_its_server(
     tiny: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
