@@ -212,7 +212,7 @@ def test_groups_scale_within_bounds_and_have_time_to_stop() -> None:
 
 def test_the_run_fits_its_cluster() -> None:
     """It would wait for nodes that never come, or be refused when they are all there."""
-    from rayal.engine.cluster import require, resolved
+    from rayal.engine.cluster import require, resolved_compute
 
     (job,) = documents("rayjob.yaml")
     _, _, _, _, file, *options = shlex.split(job["spec"]["entrypoint"])
@@ -224,7 +224,7 @@ def test_the_run_fits_its_cluster() -> None:
         node = {"CPU": float(limits["cpu"]), "GPU": float(limits.get("nvidia.com/gpu", 0))}
         there += [node] * group["replicas"]
 
-    require(resolved(x.compute, there, int(sum(node.get("CPU", 0) for node in there))), there)
+    require(resolved_compute(x.compute, there, int(sum(node.get("CPU", 0) for node in there))), there)
     assert 4 == x.compute.train_workers
     for path in (options[options.index("--out") + 1], x.dataset.root):
         assert str(path).startswith("/shared/")
