@@ -224,7 +224,9 @@ def test_the_run_fits_its_cluster() -> None:
         node = {"CPU": float(limits["cpu"]), "GPU": float(limits.get("nvidia.com/gpu", 0))}
         there += [node] * group["replicas"]
 
-    require(resolved_compute(x.compute, there, int(sum(node.get("CPU", 0) for node in there))), there)
+    require(
+        resolved_compute(x.compute, there, int(sum(node.get("CPU", 0) for node in there))), there
+    )
     assert 4 == x.compute.train_workers
     for path in (options[options.index("--out") + 1], x.dataset.root):
         assert str(path).startswith("/shared/")
