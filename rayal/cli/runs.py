@@ -157,6 +157,7 @@ def sync(runs: Runs, plugins: Packages = []) -> None:  # noqa: B006
     from rayal.runs.record import find_records
 
     for record in find_records(runs, allowed(plugins)):
+        record.check_whole()
         tracking = config.resolved(record.experiment(), record.plugins).tracking
         tracking.sync(record)
         where = tracking.address() or "no tracker"

@@ -1,5 +1,6 @@
 """The worker of the scoring pass: opens a job's models once, then scores shard after shard."""
 
+from functools import cached_property
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -21,9 +22,9 @@ from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights
 from rayal.randomness import derive
-from rayal.runs.results import ScoredShard
+from rayal.runs.results import Scored, ScoredShard, read_result
 from rayal.signals.batch import Networks, Reference, Signals, forward
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import FileLocation, FileRecord, Folder
 from rayal.strategies.base import Strategy
 from rayal.training.augment import normalise
 
@@ -140,7 +141,10 @@ class Scorer:
         images that could not be read then."""
         if self.job.previous_scores is None or not decoded.ids:
             return None
-        table = shard_file.read_good(Folder(self.job.previous_scores), task.file, ["id", "probs"])
+        record = self._previous_shards.get(task.file)
+        table = shard_file.read_good(
+            Folder(self.job.previous_scores), task.file, ["id", "probs"], record
+        )
         places = {unit: row for row, unit in enumerate(table["id"].to_pylist())}
         kept = [shard_file.matrix(table["probs"])] if places else []
         if new := [row for row, unit in enumerate(decoded.ids) if unit not in places]:
@@ -148,9 +152,16 @@ class Scorer:
             places |= {decoded.ids[row]: len(places) + n for n, row in enumerate(new)}
         return np.concatenate(kept)[[places[unit] for unit in decoded.ids]]
 
+    @cached_property
+    def _previous_shards(self) -> dict[str, FileRecord]:
+        """The files of the last cycle's pass, by name, as the stage recorded them."""
+        assert self.job.previous_scores is not None
+        done = read_result(Scored, Folder(self.job.previous_scores))
+        return {record.name: record for record in done.shards}
+
     def _previous_probs(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
         """What the last cycle's model says, N C, as a pass keeps it."""
-        job, model, parts = self.job, self._reference("previous", Companions()), []
+        job, model, parts = self.job, self._previous_model, []
         for start in range(0, len(images), job.batch):
             batch = images[start : start + job.batch]
             filled = torch.from_numpy(_filled(batch, job.batch - len(batch))).to(self.device)
@@ -158,6 +169,12 @@ class Scorer:
             probs = outputs.logits[: len(batch)].float().log_softmax(dim=1).exp()
             parts.append(probs.half().cpu().numpy())
         return np.concatenate(parts)
+
+    @cached_property
+    def _previous_model(self) -> nn.Module:
+        """The last cycle's model, restored once for all shards."""
+        assert self.job.previous is not None, "cycle 0 has no previous model"
+        return self._restored(self.job.previous)
 
     def _networks(self) -> Networks:
         job, model = self.job, self._restored(self.job.weights)
@@ -189,8 +206,7 @@ class Scorer:
         if isinstance(reference, type):
             return companions.of(reference).network
         if reference == "previous":
-            assert job.previous is not None, "cycle 0 has no previous model"
-            return self._restored(job.previous)
+            return self._previous_model
         if reference == "initial":
             seed, classes = derive(job.seed, 0, "init"), len(job.card.classes)
             return self._placed(build(job.model, classes, job.card.image, seed))

@@ -23,7 +23,7 @@ from rayal.errors import DataError, StorageError
 from rayal.runs.results import Pass
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
-from rayal.storage.folder import FileRecord, Folder, recorded, storage_errors
+from rayal.storage.folder import FileRecord, Folder, recorded, storage_errors, suggesting
 from rayal.storage.ids import Ids, Places
 
 OK = "ok"
@@ -67,7 +67,8 @@ def read_shard(
 
     Raises StorageError where the file is missing, a page is damaged or `record` says otherwise.
     """
-    return _parsed(folder, name, folder.read(name, record), columns)
+    with suggesting(_way_out(folder)):
+        return _parsed(folder, name, folder.read(name, record), columns)
 
 
 def read_recorded(folder: Folder, name: str) -> tuple[pa.Table, FileRecord]:
@@ -89,8 +90,12 @@ def _parsed(
         return file.read(there if columns is None else [c for c in columns if c in there])
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name is not UTF-8
         raise StorageError(
-            f"{folder.url}/{name} is damaged ({error}); delete this stage's folder to score again"
+            f"{folder.url}/{name} is damaged ({error}); restore it from a copy"
         ) from error
+
+
+def _way_out(folder: Folder) -> str:
+    return f"delete it and {folder.url}/done.json: the same command scores that shard again"
 
 
 def read_good(

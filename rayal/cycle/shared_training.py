@@ -121,7 +121,7 @@ def _copy(source: Folder, target: Folder, result: Trained) -> None:
     """The files that a training's result names, checked, and its epochs."""
     for file in (result.weights, *result.companions.values()):
         target.write(file.name, source.read(file.name, file))
-    target.write("epochs.jsonl", source.read("epochs.jsonl"))
+    target.write("epochs.jsonl", source.read("epochs.jsonl", result.log))
 
 
 def _is_abandoned(kept: Folder) -> bool:

@@ -29,7 +29,7 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive
 from rayal.runs.results import Trained
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import FileLocation, FileRecord, Folder
 from rayal.training.base import Learner
 from rayal.training.checkpoint import Checkpoints
 from rayal.training.feed import Feed, UnlabeledFeed
@@ -119,11 +119,11 @@ class TrainingLog:
             self.checkpoints.save(len(self.rows), state)
             self.saved = monotonic()
 
-    def write_rows(self) -> None:
+    def write_rows(self) -> FileRecord:
         """Writes `epochs.jsonl` whole."""
         lines = "".join(json.dumps(row) + "\n" for row in self.rows)
-        self.out.write("epochs.jsonl", lines.encode())
         self.logged = monotonic()
+        return self.out.write("epochs.jsonl", lines.encode())
 
 
 def _feed(job: TrainJob, worker: Worker, store: Store) -> Feed:
@@ -230,8 +230,7 @@ def _seeded(device: torch.device, *key: Key) -> Iterator[None]:
 
 def _finish(log: TrainingLog, feed: Feed, learner: Learner, card: ModelCard) -> Trained:
     """Writes the weights of the last epoch; the checkpoints have then done their work."""
-    log.write_rows()
-    out = log.out
+    rows, out = log.write_rows(), log.out
     weights = TrainedModel.of(card, learner.model).write(out)
     companions = {
         name: out.write(file_name(name), save_weights(companion))
@@ -241,6 +240,7 @@ def _finish(log: TrainingLog, feed: Feed, learner: Learner, card: ModelCard) -> 
     return Trained(
         weights=weights,
         companions=companions,
+        log=rows,
         epochs=len(log.rows),
         steps=feed.steps,
         loss=log.rows[-1]["loss"],

@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayal.data.card import CARD, Card, Encoding, ImageSpec, SplitName
+from rayal.data.card import Card, Encoding, ImageSpec, SplitName, write_card
 from rayal.data.masks import same_size
 from rayal.data.source import AnyImage, AnyMask, Source, Units, quoted
 from rayal.data.store import LABEL_FILES
 from rayal.data.store_writer import ImageFiles, MaskFile
 from rayal.data.survey import Look, MaskLook, Shape, Statistics, Survey, look, look_at_mask
 from rayal.errors import DataError, UsageError
+from rayal.storage.folder import Folder
 
 GROUP_ROWS = 256
 """Images in a row group, the least that is read at a time."""
@@ -84,8 +85,7 @@ def prepare(
         origin=source.origin,
         licence=source.licence,
     )
-    (out / CARD).write_text(card.model_dump_json(indent=1), encoding="utf-8")
-    _sealed(out / CARD)
+    write_card(Folder(out), card)
     _tell(card)
     return card
 

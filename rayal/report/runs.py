@@ -65,6 +65,7 @@ class Run:
     @classmethod
     def read(cls, record: Record) -> Self:
         """The run in a folder, also while it is still going or after it crashed."""
+        record.check_whole()
         x = record.experiment()
         clicks = x.get("budget", {}).get("unit") == "clicks"
         spent = partial(_clicks, record, Budget(**x["budget"])) if clicks else itemgetter("labels")

@@ -76,6 +76,7 @@ def cycle_table(record: Record, headline: str) -> Table:
 
 
 def _row(record: Record) -> dict[str, Any]:
+    record.check_whole()
     (state, silence), now, cycles = _state(record), record.stage_now(), record.cycles()
     row = {
         "run": record.folder.url,

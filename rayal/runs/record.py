@@ -11,11 +11,15 @@ from rayal.errors import StorageError, UsageError
 from rayal.labeling.budget import Budget
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.runs.ledger import INITIAL, STAGES, S, read_labels, stage_folder
-from rayal.runs.results import Chosen, Evaluated, Initial, checked_result
-from rayal.storage.folder import Folder, Json
+from rayal.runs.ledger import INITIAL, ORDER, STAGES, S, cycle_numbers, read_labels, stage_folder
+from rayal.runs.results import Chosen, Evaluated, Initial, Trained, checked_result
+from rayal.storage import yaml_file
+from rayal.storage.folder import Folder, Json, suggesting
 from rayal.storage.journal import read_done
 from rayal.storage.lock import silence
+
+WRITTEN_ANEW = "delete it and give the run's own command again, which writes it anew"
+"""What helps where the file of the settings cannot be read."""
 
 
 def find_records(places: Iterable[str], plugins: Plugins = NO_PLUGINS) -> list["Record"]:
@@ -49,7 +53,8 @@ class Record:
     def below(cls, folder: Folder, plugins: Plugins = NO_PLUGINS) -> Iterator["Record"]:
         """The runs in this folder or in folders in it."""
         if folder.exists("run.json"):
-            if folder.exists("experiment.yaml"):  # else it began this moment: nothing to tell yet
+            # without either it began this moment: nothing to tell yet
+            if folder.exists("experiment.yaml") or folder.exists("cycle-000"):
                 yield cls(folder, plugins)
             return
         for name in folder.folders():
@@ -62,13 +67,16 @@ class Record:
 
     def experiment(self) -> Json:
         """The resolved configuration."""
+        return _experiment(self.experiment_file(), f"{self.folder.url}/experiment.yaml")
+
+    def experiment_file(self) -> str:
+        """`experiment.yaml` as it was written."""
+        with suggesting(WRITTEN_ANEW):
+            data = self.folder.read("experiment.yaml")
         try:
-            experiment: Json = yaml.safe_load(self.folder.read("experiment.yaml"))
-        except yaml.YAMLError as error:
-            raise StorageError(
-                f"{self.folder.url}/experiment.yaml is damaged ({error}); restore it from a copy"
-            ) from error
-        return experiment
+            return yaml_file.unsealed(data)
+        except ValueError as error:
+            raise _damaged(f"{self.folder.url}/experiment.yaml", error) from error
 
     @cached_property
     def headline(self) -> str:
@@ -109,8 +117,11 @@ class Record:
         out = stage_folder(self.folder, cycle, "train")
         if not out.exists("epochs.jsonl"):
             return []
+        trained = self.result(cycle, Trained)
+        with suggesting("delete it, which loses nothing but these rows"):
+            data = out.read("epochs.jsonl", trained and trained.log)
         try:
-            return [json.loads(line) for line in out.read("epochs.jsonl").splitlines()]
+            return [json.loads(line) for line in data.splitlines()]
         except ValueError as error:
             raise StorageError(f"{out.url}/epochs.jsonl is damaged: {error}; delete it") from error
 
@@ -123,11 +134,22 @@ class Record:
                 return last, stage
         return None
 
+    def check_whole(self) -> None:
+        """Raises StorageError where a stage is missing although a later one is finished."""
+        if (gap := self._gap()) is not None:
+            out = stage_folder(self.folder, *gap)
+            raise StorageError(
+                f"{out.url} is missing although later stages are finished; restore it from a copy,"
+                " or give the run's own command again: it does that stage again and checks the"
+                " later ones"
+            )
+
     @property
     def complete(self) -> bool:
-        """Whether the budget is spent and the last model evaluated, or no unit is left to buy."""
+        """Whether the budget is spent and the last model evaluated, or no unit is left to buy; and
+        every stage of every cycle is there."""
         last = self._cycles() - 1
-        if last < 0:
+        if last < 0 or self._gap() is not None:
             return False
         evaluated, chosen = self.result(last, Evaluated), self.result(last, Chosen)
         budget = Budget(**self.experiment()["budget"])
@@ -149,5 +171,27 @@ class Record:
         done = {stage: self._read(cycle, stage) for stage in STAGES}
         return {f"{stage}_seconds": d["seconds"] if d else None for stage, d in done.items()}
 
+    def _gap(self) -> tuple[int, str] | None:
+        """The first stage that is missing although a later one is finished."""
+        stages = [(0, INITIAL), *((c, stage) for c in range(self._cycles()) for stage in ORDER)]
+        there = [self._read(*each) is not None for each in stages]
+        first = there.index(False) if False in there else len(there)
+        return stages[first] if any(there[first:]) else None
+
     def _cycles(self) -> int:
-        return sum(name.startswith("cycle-") for name in self.folder.names())
+        return max(cycle_numbers(self.folder), default=-1) + 1
+
+
+def _experiment(text: str, file: str) -> Json:
+    try:
+        experiment: Json = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _damaged(file, error) from error
+    if not isinstance(experiment, dict):
+        raise _damaged(file, ValueError("it holds no settings"))
+    return experiment
+
+
+def _damaged(file: str, error: Exception) -> StorageError:
+    reason = " ".join(str(error).split())
+    return StorageError(f"{file} is damaged ({reason}); restore it from a copy, or {WRITTEN_ANEW}")

@@ -120,11 +120,16 @@ class Folder:
         assert "sha256" not in value
         return self.write_json(name, {**value, "sha256": _seal(value)})
 
-    def read_sealed(self, name: str, default: Any = MISSING) -> Any:
-        """What `write_sealed` wrote; StorageError if a single bit of its meaning changed."""
+    def read_sealed(self, name: str, default: Any = MISSING, *, older: bool = False) -> Any:
+        """What `write_sealed` wrote; StorageError if a single bit of its meaning changed.
+
+        `older`: whether a file without a seal is taken as it is, since rayal 0.4 wrote such.
+        """
         value = self.read_json(name, default)
         if value is default:
             return default
+        if older and isinstance(value, dict) and "sha256" not in value:
+            return value
         if not isinstance(value, dict) or value.pop("sha256", None) != _seal(value):
             raise self._damaged(name, "its content does not match its sha256")
         return value
@@ -197,15 +202,22 @@ class Folder:
 
 
 class FileLocation(NamedTuple):
-    """A file for another process to read: where it is and what it must be."""
+    """A file of a finished stage, for another process to read: where it is and what it must be."""
 
     folder: str
-    """URL of the folder."""
+    """URL of the stage's folder."""
     record: FileRecord
 
     def read(self) -> bytes:
         """The content, checked; raises StorageError like `Folder.read`."""
-        return Folder(self.folder).read(self.record.name, self.record)
+        folder = Folder(self.folder)
+        with suggesting(way_out(folder)):
+            return folder.read(self.record.name, self.record)
+
+
+def way_out(stage: Folder) -> str:
+    """What helps where a file of a finished stage is damaged."""
+    return f"delete the folder {stage.url} to do that stage again"
 
 
 def recorded(name: str, data: bytes) -> FileRecord:

@@ -9,12 +9,12 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Self
 
 import rayal
 from rayal.errors import LockedError, UsageError
-from rayal.storage.folder import MISSING, Folder, Json, suggesting
+from rayal.storage.folder import MISSING, Folder, Json, suggesting, way_out
 from rayal.storage.lock import Lock, utc_now
 
 FORMAT = 1
@@ -27,9 +27,24 @@ logger = logging.getLogger(__name__)
 class Journal:
     """The only writer of a folder, inside `with Journal(folder, identity) as journal:`."""
 
-    def __init__(self, folder: Folder, identity: Json, *, break_lock: bool = False) -> None:
-        """`identity`: what a run must have in common to be continued, see Experiment.identity."""
+    def __init__(
+        self,
+        folder: Folder,
+        identity: Json,
+        *,
+        break_lock: bool = False,
+        newer: Sequence[str] = (),
+        grows: Sequence[str] = (),
+    ) -> None:
+        """`identity`: what a run must have in common to be continued, see Experiment.identity.
+
+        `newer`: keys of it that folders of an older rayal lack; `grows`: those of numbers, such as
+        `budget.total`, that may be larger than they were.
+        """
         self.folder = folder
+        self.grown: list[str] = []
+        """How numbers that may grow have grown, now that this process has opened the folder."""
+        self._newer, self._grows = newer, grows
         self._identity = json.loads(json.dumps(identity))
         self._break_lock = break_lock
         self._lock = Lock(folder)
@@ -47,9 +62,10 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def done_once(self, out: Folder, work: Callable[[Folder], Json]) -> Json:
+    def done_once(self, out: Folder, work: Callable[[Folder], Json], **beside: str) -> Json:
         """The result of the stage in this folder; `work` makes it, there, unless it is there.
 
+        `beside` is recorded with the result that is made now.
         Work that was cut short runs again in the same folder, where it finds the files that it
         had written whole. Raises LockedError instead of recording the result where another
         process took over.
@@ -61,7 +77,13 @@ class Journal:
             started = time.monotonic()
             result = work(out)
             seconds = time.monotonic() - started
-            done = {"result": result, **attempt, "seconds": seconds, "finished": utc_now()}
+            done = {
+                "result": result,
+                **beside,
+                **attempt,
+                "seconds": seconds,
+                "finished": utc_now(),
+            }
             self._lock.check()
             out.write_sealed(DONE, done)  # last: its existence means the stage is finished
         recorded: Json = read_done(out)["result"]  # whether it was made now or before
@@ -82,15 +104,24 @@ class Journal:
                 logger.info("removed the unfinished file %s", path)
         self._compare_identity()
 
+    @property
+    def attempt(self) -> int:
+        """Which writer of the folder this is, see `Lock`."""
+        return self._lock.attempt
+
     def _compare_identity(self) -> None:
         recorded = self.folder.read_sealed("identity.json", default=None)
-        if recorded is None:
-            self.folder.write_sealed("identity.json", self._identity)
-        elif changes := _differences(recorded, self._identity):
+        changes = [] if recorded is None else list(_differences(recorded, self._identity))
+        grown = [change for change in changes if change.at in self._grows and change.grows]
+        new = [c for c in changes if c.at.partition(".")[0] in self._newer and c.old is MISSING]
+        if others := [str(change) for change in changes if change not in grown + new]:
             raise LockedError(
-                f"{self.folder.url} holds another experiment (there -> here): {', '.join(changes)};"
+                f"{self.folder.url} holds another experiment (there -> here): {', '.join(others)};"
                 " use another --out, or the values that are there"
             )
+        if recorded is None or changes:
+            self.folder.write_sealed("identity.json", self._identity)
+        self.grown = [str(change) for change in grown]
 
 
 def is_done(out: Folder) -> bool:
@@ -105,19 +136,32 @@ def read_done(out: Folder) -> Json:
         return done
 
 
-def way_out(out: Folder) -> str:
-    """What helps where a finished stage is damaged."""
-    return f"delete the folder {out.url} to do that stage again"
+class _Change(NamedTuple):
+    """One leaf of the identity that differs."""
+
+    at: str
+    """Its key, such as `scheme.lr`."""
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.at}: {_shown(self.old)} -> {_shown(self.new)}"
+
+    @property
+    def grows(self) -> bool:
+        """Whether it is a number that is larger now."""
+        numbers = isinstance(self.old, int | float) and isinstance(self.new, int | float)
+        return numbers and self.new > self.old
 
 
-def _differences(old: Any, new: Any, at: str = "") -> list[str]:
-    """`scheme.lr: 0.1 -> 0.05` for every leaf that differs."""
+def _differences(old: Any, new: Any, at: str = "") -> Iterator[_Change]:
+    """Every leaf that differs."""
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = {**old, **new}
         dots = f"{at}." if at else ""
-        pairs = [(old.get(k, MISSING), new.get(k, MISSING), f"{dots}{k}") for k in keys]
-        return [change for pair in pairs for change in _differences(*pair)]
-    return [] if old == new else [f"{at}: {_shown(old)} -> {_shown(new)}"]
+        for key in {**old, **new}:
+            yield from _differences(old.get(key, MISSING), new.get(key, MISSING), f"{dots}{key}")
+    elif old != new:
+        yield _Change(at, old, new)
 
 
 def _shown(value: Any) -> str:

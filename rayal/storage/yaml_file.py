@@ -4,6 +4,7 @@ Plain values only: no tags, no aliases, no key twice, and the scalars of YAML 1.
 `1:30` and `0123` are strings while `1e-3` is a number. One `extends:` names the file underneath.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from rayal.secrets import HIDDEN, hidden, named
 
 MAX_BYTES = 2**20  # a configuration is a few kB; more is the wrong file
 MAX_DEPTH = 32  # libyaml's composer recurses without a limit of its own and ends in a segfault
+
+SEAL = "# sha256 "
 
 Key = str | int
 Scalar = None | bool | int | float | str
@@ -138,6 +141,23 @@ def leaves(fields: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]
 def dump(value: Any) -> str:
     """YAML that reads back as `value`: mappings, sequences and scalars."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def sealed(text: str) -> str:
+    """A text of whole lines with the sha256 of it in a comment at the end, for `unsealed`."""
+    return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def unsealed(data: bytes) -> str:
+    """The text that was sealed; one without a seal, as rayal 0.4 wrote it, is taken as it is.
+
+    Raises ValueError where a bit of it has changed.
+    """
+    whole = data.decode()
+    text, seal, _ = whole.rpartition(SEAL)
+    if seal and whole != sealed(text):
+        raise ValueError("its content does not match its sha256")
+    return text if seal else whole
 
 
 def _stack(base: Node, over: Node) -> Node:

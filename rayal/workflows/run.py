@@ -19,6 +19,7 @@ from rayal.runs.ledger import Ledger, PoolState
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background
+from rayal.storage import yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import checks
 
@@ -50,9 +51,9 @@ def start_run(
     checks.check_strategies(x, store)
     x.tracking.prepare()
     folder = Folder(default_folder(x) if out is None else out)
-    identity = {**x.identity(), "data": store.card.fingerprint}
-    with Ledger(folder, identity, break_lock=break_lock) as ledger:
-        folder.write("experiment.yaml", config.dump(x).encode())
+    identity = {**x.identity(), "data": store.card.fingerprint, "store": store.card.decides()}
+    with Ledger(folder, identity, break_lock=break_lock, newer=["store"]) as ledger:
+        folder.write("experiment.yaml", yaml_file.sealed(config.dump(x)).encode())
         folder.write_json("environment.json", environment())
         yield Session(x, store, Record(folder, plugins), ledger)
 

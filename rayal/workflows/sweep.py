@@ -30,7 +30,7 @@ from rayal.runs.events import Event, Observer
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
-from rayal.storage.folder import Folder, Json
+from rayal.storage.folder import Folder, Json, suggesting
 from rayal.storage.lock import Lock
 from rayal.workflows import checks
 from rayal.workflows.run import start_run
@@ -182,14 +182,16 @@ class Sweeping:
             return f"failed: {error['message']}"
         record = self._record(trial)
         if not record.complete:
-            self.folder.write_json(STOPPED, {"trials": sorted(self.stopped() | {trial.folder})})
+            self.folder.write_sealed(STOPPED, {"trials": sorted(self.stopped() | {trial.folder})})
         metric, last = record.headline, record.cycles()[-1]
         said = f"{metric} {last[metric]:.4f} with {last['labels']} labels"
         return said if record.complete else f"stopped early, {said}"
 
     def stopped(self) -> set[str]:
         """The trials that were stopped early."""
-        return set(self.folder.read_json(STOPPED, default={"trials": []})["trials"])
+        with suggesting("delete it: what was stopped early then goes on to its end"):
+            there = self.folder.read_sealed(STOPPED, default={"trials": []}, older=True)
+        return set(there["trials"])
 
     def found(self) -> SweepResult:
         """What the run folders say now."""

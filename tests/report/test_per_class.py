@@ -19,7 +19,7 @@ from rayal.runs.ledger import Ledger
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated, Trained
 from rayal.storage.folder import Folder
-from tests.support.doubles import trained
+from tests.support.doubles import filled, trained
 
 IOUS = [[0.5, None, 0.1], [0.75, None, 0.3]]
 """Of three classes in two cycles; the second is nowhere."""
@@ -54,6 +54,7 @@ def new_run(tmp_path: Path) -> NewRun:
                 }
                 found = Evaluated(metrics=result, labels=2 + 2 * cycle, cost=31.0 + cycle)
                 ledger.once(cycle, Evaluated, lambda out, found=found: found)
+            filled(ledger, len(IOUS))
         return Record(folder)
 
     return build

@@ -21,7 +21,7 @@ from rayal.runs.ledger import Ledger, write_labels
 from rayal.runs.record import find_records
 from rayal.runs.results import Evaluated, Initial, Trained
 from rayal.storage.folder import Folder
-from tests.support.doubles import evaluated, trained
+from tests.support.doubles import evaluated, filled, trained
 
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -189,6 +189,7 @@ def test_a_hundred_run_folders_of_a_thousand_classes(tmp_path: Path) -> None:
                 found = evaluated(labels, accuracy=0.1 * cycle, nll=1.0, **classes)
                 ledger.once(cycle, Trained, lambda out: trained())
                 ledger.once(cycle, Evaluated, lambda out, found=found: found)
+            filled(ledger, 5)
         for number in range(100):
             run, (strategy, seed) = Path(place, f"{number:03d}"), divmod(number, 10)
             if number:

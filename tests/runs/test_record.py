@@ -11,10 +11,18 @@ import yaml
 
 from rayal.errors import StorageError, UsageError
 from rayal.labeling.oracles.base import Label
-from rayal.runs.ledger import STAGES, Ledger, write_labels
+from rayal.runs.ledger import STAGES, Ledger, stage_folder, write_labels
 from rayal.runs.record import Record, find_records
-from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, StageResult, Trained
-from rayal.storage import lock
+from rayal.runs.results import (
+    Chosen,
+    Evaluated,
+    Initial,
+    Labeled,
+    Scored,
+    StageResult,
+    Trained,
+)
+from rayal.storage import lock, yaml_file
 from rayal.storage.folder import Folder
 from tests.support.doubles import evaluated, trained
 
@@ -42,6 +50,8 @@ def one_cycle(ledger: Ledger, cycle: int, chosen: list[str]) -> None:
     """All stages of a cycle in which two more units are labeled, as the loop does them."""
     ledger.once(cycle, Trained, lambda out: trained())
     ledger.once(cycle, Evaluated, lambda out: measured(2 * cycle + 2))
+    ledger.once(0, Initial, lambda out: write_labels(out, {}))
+    ledger.once(cycle, Scored, lambda out: Scored(units=0, columns=(), shards=()))
     ledger.once(cycle, Chosen, lambda out: Chosen(ids=tuple(chosen)))
     if chosen:
         answers = {unit: Label(0, 1.0) for unit in chosen}
@@ -58,7 +68,7 @@ def test_rows_by_hand(run: Folder) -> None:
     seconds = {key: first.pop(key) for key in [f"{stage}_seconds" for stage in STAGES]}
 
     assert {"cycle": 0, "labels": 2, "cost": 2.0, "accuracy": 0.2} == first
-    assert ["fit_seconds", "score_seconds"] == [k for k, v in seconds.items() if v is None]
+    assert ["fit_seconds"] == [k for k, v in seconds.items() if v is None]
     assert (1, 4, 0.4) == (second["cycle"], second["labels"], second["accuracy"])
     assert second["train_seconds"] >= 0 and second["label_seconds"] is None
 
@@ -225,3 +235,77 @@ def test_what_a_run_began_with(run: Folder) -> None:
 
     assert frozenset() == before
     assert {"a", "b"} == Record(run).initial()
+
+
+def test_a_bit_of_the_settings_is_found(run: Folder) -> None:
+    """A report would show another strategy, or take an unfinished run for a complete one."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, [])
+    whole = yaml_file.sealed(yaml.safe_dump(EXPERIMENT)).encode()
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        run.write("experiment.yaml", bytes(flipped))
+        try:
+            assert EXPERIMENT == Record(run).experiment()  # a bit of the word that marks the seal
+        except StorageError as error:
+            assert "experiment.yaml is damaged" in str(error)
+            assert "give the run's own command again" in str(error)
+
+    run.write("experiment.yaml", whole)
+    assert EXPERIMENT == Record(run).experiment()
+
+
+def test_a_run_without_its_settings_is_not_left_out(run: Folder) -> None:
+    """A report over many runs would be made without one of them, and nobody would know."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, [])
+    run.remove("experiment.yaml")
+    (record,) = Record.below(run)
+
+    with pytest.raises(StorageError, match="experiment.yaml: there is no such file.* anew"):
+        record.experiment()
+
+
+def test_rows_of_epochs_are_those_of_the_training(run: Folder) -> None:
+    """A curve of losses would show a number that never was."""
+
+    def train(out: Folder) -> Trained:
+        return trained().model_copy(update={"log": out.write("epochs.jsonl", b'{"loss": 1.5}\n')})
+
+    with Ledger(run, {}) as ledger:
+        ledger.once(0, Trained, train)
+    assert [{"loss": 1.5}] == Record(run).epochs(0)
+    stage_folder(run, 0, "train").write("epochs.jsonl", b'{"loss": 7.5}\n')
+
+    with pytest.raises(StorageError, match="epochs.jsonl is damaged.* delete it"):
+        Record(run).epochs(0)
+    stage_folder(run, 0, "train").remove("epochs.jsonl")
+    assert [] == Record(run).epochs(0)
+
+
+@pytest.mark.parametrize("stage", ["initial", "train", "evaluate", "score", "select", "label"])
+def test_a_gap_is_an_error(run: Folder, stage: str) -> None:
+    """A curve without one of its cycles would have another area, and pass for a whole one."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, ["a", "b"])
+        ledger.once(1, Trained, lambda out: trained())
+        ledger.once(1, Evaluated, lambda out: measured(4))
+    Record(run).check_whole()
+    assert Record(run).complete
+    stage_folder(run, 0, stage).delete()
+
+    assert not Record(run).complete
+    with pytest.raises(StorageError, match=f"cycle-000/{stage} is missing although later"):
+        Record(run).check_whole()
+
+
+def test_a_missing_cycle_is_a_gap(run: Folder) -> None:
+    """The number of folders would be taken for the number of the last cycle."""
+    with Ledger(run, {}) as ledger:
+        for cycle in range(3):
+            one_cycle(ledger, cycle, [f"{cycle}-a", f"{cycle}-b"])
+    (run / "cycle-001").delete()
+
+    with pytest.raises(StorageError, match="cycle-001/train is missing"):
+        Record(run).check_whole()

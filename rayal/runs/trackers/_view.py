@@ -87,7 +87,7 @@ def epoch_points(record: Record) -> Iterator[list[Point]]:
 
 def files(record: Record) -> Iterator[tuple[str, bytes]]:
     """Name and content of what describes the whole run so far."""
-    yield "experiment.yaml", hidden(record.folder.read("experiment.yaml").decode()).encode()
+    yield "experiment.yaml", hidden(record.experiment_file()).encode()
     for name in record.folder.names():
         if name.endswith(FIGURES):
             yield name, record.folder.read(name)

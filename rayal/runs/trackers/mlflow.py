@@ -279,9 +279,10 @@ def _send_artifacts(client: "MlflowClient", run: "Run", record: Record) -> None:
         client.set_tag(run_id, "rayal.files", json.dumps(digests))
     _send_analysis(client, run, record)
     for cycle in count(int(tags.get("rayal.selections", 0))):
-        if record.result(cycle, Chosen) is None:
+        result = record.result(cycle, Chosen)
+        if result is None:
             return
-        chosen = stage_folder(record.folder, cycle, "select").read("chosen.csv")
+        chosen = stage_folder(record.folder, cycle, "select").read("chosen.csv", result.table)
         _upload(client, run_id, f"selections/cycle-{cycle:03d}.csv", chosen)
         client.set_tag(run_id, "rayal.selections", str(cycle + 1))
 

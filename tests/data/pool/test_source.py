@@ -563,7 +563,7 @@ def test_another_decoding_of_a_store_is_told(
     """A store of encoded images says itself how; ignoring the model's way without a word would
     make scores that nobody can explain."""
     url = digits.open().url
-    card = json.loads((Path(url) / "card.json").read_text())
+    card = Folder(url).read_sealed("card.json")
     root = tmp_path / "store"
     root.mkdir()
     card["decoding"] = Decoding(channels=1, size=8, squash=True).model_dump()
