@@ -31,7 +31,7 @@ from rayal.randomness import Key, derive
 from rayal.runs.results import Trained
 from rayal.storage.folder import FileLocation, FileRecord, Folder
 from rayal.training.base import Learner
-from rayal.training.checkpoint import Checkpoints
+from rayal.training.checkpoint import Checkpoints, state_of
 from rayal.training.feed import Feed, UnlabeledFeed
 from rayal.training.images import open_images, open_labels
 
@@ -85,8 +85,9 @@ def train(job: TrainJob, worker: Worker) -> Trained | None:
     store = Store(job.store)
     feed, learner = _feed(job, worker, store), _learner(job, worker, store)
     log = TrainingLog(Folder(job.out), job.experiment.compute.checkpoint_seconds)
-    log.resume(learner)  # all read before worker 0 writes: an epoch ends only with all of them
+    log.resume(learner, worker)
     for epoch in range(len(log.rows), feed.epochs):
+        parallel.check_same(epoch, "epoch", torch.device(worker.device))
         log.rows.append(_epoch(job, worker, feed, learner, epoch))
         if worker.rank == 0:
             log.write(learner)
@@ -103,10 +104,15 @@ class TrainingLog:
         self.rows: list[dict[str, float]] = []
         self.logged = self.saved = monotonic()
 
-    def resume(self, learner: Learner) -> None:
-        """Puts the learner where the newest whole checkpoint left it; else changes nothing."""
-        state = self.checkpoints.newest()
-        if state is not None:
+    def resume(self, learner: Learner, worker: Worker) -> None:
+        """Puts the learner where the newest whole checkpoint left it; else changes nothing.
+
+        Worker 0 alone looks for it and hands it on: another could see an older listing.
+        """
+        own = self.checkpoints.newest() if worker.rank == 0 else None
+        checkpoint = parallel.first_bytes(own or b"", torch.device(worker.device))
+        if checkpoint:
+            state = state_of(checkpoint)
             learner.load_state_dict(state["learner"])
             self.rows = state["rows"]
 
