@@ -1,7 +1,11 @@
 """A user's own parts: code outside rayal, which runs only if the user allows its package."""
 
+import hashlib
 import importlib
-from collections.abc import Iterable
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 from rayal.errors import UsageError
@@ -36,3 +40,31 @@ class Plugins(frozenset[str]):
 
 
 NO_PLUGINS = Plugins()
+
+
+def source_digest(package: str) -> str | None:
+    """sha256 of the Python files of a package, or of a module that is a single file.
+
+    None where there is no such file: of a notebook, or of what is not installed here.
+    """
+    digest, found = hashlib.sha256(), False
+    for root, file in _sources(package):
+        digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
+        found = True
+    return digest.hexdigest() if found else None
+
+
+def _sources(package: str) -> Iterator[tuple[Path, Path]]:
+    """Each file, and the folder that its name is relative to."""
+    module = sys.modules.get(package)
+    try:
+        spec = None if module else importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return
+    places = getattr(module, "__path__", None) or (spec and spec.submodule_search_locations)
+    file = getattr(module, "__file__", None) or (spec and spec.origin)
+    if places:
+        for root in map(Path, places):
+            yield from ((root, each) for each in sorted(root.rglob("*.py")) if each.is_file())
+    elif file and Path(file).is_file():
+        yield Path(file).parent, Path(file)

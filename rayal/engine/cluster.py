@@ -60,6 +60,7 @@ class RayEngine:
         self.nodes, self.compute = nodes, resolved_compute(compute, nodes, cores)
         require(self.compute, nodes)
         self.device: str = self.compute.device
+        self.threads: int = self.compute.cpus_per_worker or 1
         self.chosen = compute.scorers is None
         """Whether the number of scoring actors was left to rayal."""
         self.at_once = _at_once(self.compute, nodes, cores)

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import rayal
@@ -34,17 +34,16 @@ class Journal:
         *,
         break_lock: bool = False,
         newer: Sequence[str] = (),
-        grows: Sequence[str] = (),
+        grows: Mapping[str, Callable[[Any], None]] | None = None,
     ) -> None:
         """`identity`: what a run must have in common to be continued, see Experiment.identity.
 
         `newer`: keys of it that folders of an older rayal lack; `grows`: those of numbers, such as
-        `budget.total`, that may be larger than they were.
+        `budget.total`, that may be larger than they were, and what looks at the old one then: it
+        may raise LockedError.
         """
         self.folder = folder
-        self.grown: list[str] = []
-        """How numbers that may grow have grown, now that this process has opened the folder."""
-        self._newer, self._grows = newer, grows
+        self._newer, self._grows = newer, grows or {}
         self._identity = json.loads(json.dumps(identity))
         self._break_lock = break_lock
         self._lock = Lock(folder)
@@ -112,16 +111,17 @@ class Journal:
     def _compare_identity(self) -> None:
         recorded = self.folder.read_sealed("identity.json", default=None)
         changes = [] if recorded is None else list(_differences(recorded, self._identity))
-        grown = [change for change in changes if change.at in self._grows and change.grows]
+        grown = [c for c in changes if c.at in self._grows and c.grows]
         new = [c for c in changes if c.at.partition(".")[0] in self._newer and c.old is MISSING]
         if others := [str(change) for change in changes if change not in grown + new]:
             raise LockedError(
                 f"{self.folder.url} holds another experiment (there -> here): {', '.join(others)};"
                 " use another --out, or the values that are there"
             )
+        for change in grown:
+            self._grows[change.at](change.old)
         if recorded is None or changes:
             self.folder.write_sealed("identity.json", self._identity)
-        self.grown = [str(change) for change in grown]
 
 
 def is_done(out: Folder) -> bool:

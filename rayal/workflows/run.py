@@ -1,9 +1,6 @@
 """A run from beginning to end: checks, folder, lock, engine, observers, loop."""
 
-import importlib.metadata
 import logging
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
@@ -20,10 +17,8 @@ from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background
 from rayal.storage import yaml_file
-from rayal.storage.folder import Folder, Json
-from rayal.workflows import checks
-
-RECORDED = ("rayal", "ray", "torch", "torchvision", "mlflow", "pyarrow", "numpy", "scikit-learn")
+from rayal.storage.folder import Folder
+from rayal.workflows import attempts, checks
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +47,9 @@ def start_run(
     x.tracking.prepare()
     folder = Folder(default_folder(x) if out is None else out)
     identity = {**x.identity(), "data": store.card.fingerprint, "store": store.card.decides()}
-    with Ledger(folder, identity, break_lock=break_lock, newer=["store"]) as ledger:
+    grows = {"budget.total": x.budget.check_growth}
+    with Ledger(folder, identity, break_lock=break_lock, newer=["store"], grows=grows) as ledger:
         folder.write("experiment.yaml", yaml_file.sealed(config.dump(x)).encode())
-        folder.write_json("environment.json", environment())
         yield Session(x, store, Record(folder, plugins), ledger)
 
 
@@ -80,6 +75,7 @@ class Session:
                 logger.warning("%s", warning)
             told = Observers([*observers, Views(self.record), background])
             with start() as engine:
+                attempts.begin(self.x, self.ledger, engine, self.record.plugins)
                 return run(self.x, self.store, self.ledger, engine, told)
 
 
@@ -113,20 +109,3 @@ class Views:
                 write_views(self.record)
             except Exception as error:  # the run does not depend on its pictures
                 logger.warning("the curve of %s is not drawn: %s", self.record.folder.url, error)
-
-
-def environment() -> Json:
-    """What a reader needs to know of where a run was made."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "versions": {name: _version(name) for name in RECORDED},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a slimmer MLflow
-        return None
