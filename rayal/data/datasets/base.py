@@ -6,6 +6,7 @@ import logging
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -22,7 +23,7 @@ from rayal.errors import DataError, StorageError, UsageError
 from rayal.parts import Location
 from rayal.storage.file_lock import alone
 from rayal.storage.folder import Folder, Json
-from rayal.storage.once import build_once
+from rayal.storage.once import SILENT, build_once
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,8 @@ class Dataset(ForTasks):
         stores = Folder(self.store or cache() / "stores")
         workplace = stores.local or cache() / "stores"
         if self.download and not self._is_there():
-            with alone(Path(workplace) / f".lock-download-{self.part_name()}"):
+            lock = Path(workplace) / f".lock-download-{self.part_name()}"
+            with alone(lock, SILENT, self._fetched):
                 self._download()
         files, fingerprint = self._identified()
         folder = stores / f"{self.part_name()}-{fingerprint[:16]}"
@@ -132,6 +134,14 @@ class Dataset(ForTasks):
         except OSError as error:
             raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
         return files, digest.hexdigest()
+
+    def _fetched(self) -> list[tuple[str, int]]:
+        """What changes while another process downloads."""
+        found = []
+        for path in self.folder.rglob("*"):
+            with suppress(OSError):  # gone at this moment
+                found.append((str(path), path.stat().st_size))
+        return sorted(found)
 
     def _is_there(self) -> bool:
         try:

@@ -27,7 +27,8 @@ from rayal.runs.results import Chosen
 from rayal.runs.trackers import _view
 from rayal.runs.trackers.base import Tracker
 from rayal.secrets import hidden, names_user_or_secret
-from rayal.storage.file_lock import alone
+from rayal.storage.file_lock import PATIENCE, alone
+from rayal.storage.folder import TEMPORARY
 from rayal.storage.lock import SETTLE, STALE
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
+UNFINISHED = re.compile(r"table \S+ already exists")
+"""What MLflow says of a database whose tables are not all there."""
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",  # seconds; 120 without this
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # 7 without this: 4 minutes for a dead server
@@ -148,6 +151,8 @@ class Mlflow(Tracker):
             from mlflow import MlflowClient  # takes seconds, and only tracking needs it
             from mlflow.exceptions import MlflowException
 
+            if self._database and not self._database.exists():
+                _make(self._database, self._artifacts())
             client = MlflowClient(self.uri)
             experiment = client.get_experiment_by_name(self.experiment)
             if experiment is None:
@@ -171,9 +176,9 @@ class Mlflow(Tracker):
     def _alone(self) -> AbstractContextManager[None]:
         """One process of this machine at a time: two would make the same thing twice."""
         if self._database is not None:
-            return alone(self._database.with_name(f"{self._database.name}.lock"))
+            return alone(self._database.with_name(f"{self._database.name}.lock"), PATIENCE)
         name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
-        return alone(Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock")
+        return alone(Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock", PATIENCE)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -190,7 +195,30 @@ class Mlflow(Tracker):
             way_out = "check tracking.uri, or start it"
             if re.search(r"\b(401|403)\b", reason):
                 way_out = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN"
+            if UNFINISHED.search(reason):
+                way_out = (
+                    "a process was killed while MLflow made these tables: move that file away, and"
+                    " a new one is made"
+                )
             raise StorageError(f"MLflow at {self.uri} failed ({reason:.200}); {way_out}") from error
+
+
+def _make(database: Path, artifacts: str | None) -> None:
+    """Let MLflow make its tables under another name: with some of them, as a killed process would
+    leave it, a database is of no use for ever."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    new = database.with_name(f"{TEMPORARY}{database.name}")
+    for leftover in database.parent.glob(f"{new.name}*"):
+        leftover.unlink()
+    SqlAlchemyStore(f"{SQLITE}{new}", artifacts).engine.dispose()
+    try:
+        os.link(new, database)  # not over one that somebody else has made meanwhile
+        new.unlink()
+    except FileExistsError:
+        new.unlink()
+    except OSError:  # a disk without links
+        new.rename(database)
 
 
 def _root(error: BaseException) -> str:

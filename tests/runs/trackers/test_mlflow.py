@@ -383,6 +383,50 @@ def test_unusable_databases(tmp_path: Path) -> None:
             Mlflow(uri=f"sqlite:///{tmp_path}/{name}.db", required=True).prepare()
 
 
+def test_a_database_that_was_being_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process killed at that moment would leave a database that never works again."""
+    (tmp_path / ".tmp-mlflow.db").write_bytes(b"of a process that was killed")
+    made = list[Path]()
+
+    def table_by_table(uri: str, artifacts: str) -> None:
+        made.append(Path(uri.removeprefix("sqlite:///")))
+        raise KeyboardInterrupt
+
+    tracker = Mlflow(uri=f"sqlite:///{tmp_path}/mlflow.db", required=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore", table_by_table)
+        tracker.prepare()
+    assert [tmp_path / ".tmp-mlflow.db"] == made
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_database_with_some_of_its_tables(tmp_path: Path) -> None:
+    """An older rayal, or `mlflow ui`, that was killed there: the way out has to be said."""
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as unfinished:
+        unfinished.execute("CREATE TABLE webhooks (id)")
+    tracker = Mlflow(uri=f"sqlite:///{tmp_path}/mlflow.db", required=True)
+    with pytest.raises(StorageError, match="already exists.*move that file away"):
+        tracker.prepare()
+
+
+def test_a_held_database_stops_nothing(
+    tracker: Mlflow,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One process that was stopped would stop every other run of the project."""
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    with tracker._alone():
+        tracker.prepare()
+        with pytest.raises(StorageError, match=f"held for 0 s by pid {os.getpid()}") as told:
+            tracker.sync(run.record)
+
+    assert 4 == told.value.exit_code
+    assert "the run goes on without it" in caplog.text
+    tracker.sync(run.record)
+
+
 @pytest.mark.slow
 def test_many_processes_on_a_new_database(tmp_path: Path) -> None:
     """Without a lock all of them create the tables, and most of them crash."""
