@@ -24,6 +24,7 @@ from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
 
 LINE_SECONDS = 30.0  # between lines of a long stage, without a terminal
+CLOSE_SECONDS = 10.0  # for the last look at a run folder
 POLL_SECONDS = 1.0
 UNITS = {"train": "epochs"}
 """What stages are counted in of which no event tells how far they are."""
@@ -76,8 +77,10 @@ class Console:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
         self.progress.stop()
+        if self._thread.is_alive():
+            self.line("the run folder does not answer; the last lines may be old")
 
     def on(self, event: Event) -> None:
         """Shows what an observer is told."""

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ Json = dict[str, Any]
 
 MISSING: Any = object()
 TEMPORARY = ".tmp-"
+OURS = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{32}")
+"""What `Folder` itself calls a file that is not whole yet."""
 S3 = ("s3://", "s3a://")
 S3_ENVIRONMENT = {
     "AWS_RETRY_MODE": "standard",
@@ -175,11 +178,19 @@ class Folder:
             return []
         with storage_errors(self.url):
             leftovers = sorted(self.local.rglob(f"{TEMPORARY}*"))
-            for path in leftovers:
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)  # it may lie in a folder just removed
+        for path in leftovers:
+            _remove(path)
+        return [str(path) for path in leftovers]
+
+    def sweep_new(self) -> list[str]:
+        """As `sweep`, of a folder in which nothing was whole yet: only what is surely ours, here
+        and not below, since it may be anybody's folder."""
+        if self.local is None or not self.local.is_dir():
+            return []
+        with storage_errors(self.url):
+            leftovers = sorted(p for p in self.local.iterdir() if OURS.fullmatch(p.name))
+        for path in leftovers:
+            _remove(path)
         return [str(path) for path in leftovers]
 
     def _entries(self) -> dict[str, str]:
@@ -269,6 +280,15 @@ def suggesting(way_out: str) -> Iterator[None]:
         yield
     except StorageError as error:
         raise StorageError(f"{error}, or {way_out}") from error
+
+
+def _remove(path: Path) -> None:
+    """A file, a folder with all that is in it, or a link, but not what it leads to."""
+    with storage_errors(str(path)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # it may lie in a folder just removed
 
 
 def _checked(name: str) -> str:

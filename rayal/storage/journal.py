@@ -91,6 +91,7 @@ class Journal:
     def _open(self) -> None:
         run = self.folder.read_sealed("run.json", default=None)
         if run is None:
+            self._tell_swept(self.folder.sweep_new())
             run = {"id": uuid.uuid4().hex, "created": utc_now(), "rayal": rayal.__version__}
             self.folder.write_sealed("run.json", {**run, "format": FORMAT})
         elif run["format"] > FORMAT:
@@ -99,9 +100,12 @@ class Journal:
                 " upgrade: pip install -U rayal"
             )
         else:  # a run, and it is ours: temporary files in it are leftovers of killed writers
-            for path in self.folder.sweep():
-                logger.info("removed the unfinished file %s", path)
+            self._tell_swept(self.folder.sweep())
         self._compare_identity()
+
+    def _tell_swept(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            logger.info("removed the unfinished file %s", path)
 
     @property
     def attempt(self) -> int:

@@ -101,7 +101,10 @@ class Lock:
     def release(self) -> None:
         """Let the next writer in; a lock that was taken over stays with its new holder."""
         self._stop.set()
-        self._heart.join()
+        self._heart.join(STALE)
+        if self._heart.is_alive():  # nor would anything else that is written there end
+            logger.warning("%s does not answer; its lock is not released", self._folder.url)
+            return self._drop_flock()
         try:
             self.check()
             self._write(released=utc_now())
