@@ -81,9 +81,10 @@ class Card(BaseModel):
     def decides(self) -> Json:
         """What a run that has begun with this store goes on with: not where its bytes lie, which
         differs when the store is prepared anew."""
-        rest = [self.classes, self.encoding, self.pool, self.test, sorted(self.bad)]
+        rest = [self.encoding, self.pool, self.test, sorted(self.bad)]
         return {
             "image": self.image.model_dump(mode="json"),
+            "classes": list(self.classes),
             "content": hashlib.sha256(json.dumps(rest).encode()).hexdigest(),
         }
 

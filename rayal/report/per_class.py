@@ -111,7 +111,10 @@ def _belongs(metric: str, headline: str) -> bool:
 
 
 def _classes(record: Record) -> tuple[str, ...] | None:
-    """Their names as the first weights tell them; None where these were removed."""
+    """Their names as the run knows them; of an older rayal, as the first weights tell them, and
+    None where these were removed."""
+    if (known := record.classes()) is not None:
+        return known
     trained = record.result(0, Trained)
     if trained is None:
         return None

@@ -85,6 +85,12 @@ class Record:
         name: str = task.headline
         return name
 
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes; None where an older rayal did not say."""
+        identity = self.folder.read_sealed("identity.json", default={})
+        store = identity.get("store")
+        return None if store is None else tuple(store["classes"])
+
     def result(self, cycle: int, kind: type[S]) -> S | None:
         """The result of a stage; None while it is not finished."""
         done = self._read(cycle, kind.stage)

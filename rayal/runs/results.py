@@ -20,7 +20,7 @@ from pydantic import (
 
 from rayal.errors import StorageError
 from rayal.storage.folder import FileRecord, Folder, Json, suggesting, way_out
-from rayal.storage.journal import read_done
+from rayal.storage.journal import DONE, read_done
 
 TRAINED = "trained.json"
 """The result of one training among several of a stage, or kept for several runs."""
@@ -246,6 +246,16 @@ def read_trained(out: Folder) -> Trained | None:
     with suggesting(f"delete the folder {out.url} to train it again"):
         written = out.read_sealed(TRAINED, None)
     return None if written is None else _checked(Trained, written, f"{out.url}/{TRAINED}", out)
+
+
+def recorded_file(out: Folder, name: str) -> FileRecord | None:
+    """What a training in this folder says of a file that it wrote; None where it says nothing, as
+    in a folder to which the file was copied."""
+    trained = read_trained(out)
+    if trained is None and out.exists(DONE) and "weights" in (read_done(out)["result"] or {}):
+        trained = read_result(Trained, out)
+    files = () if trained is None else (trained.weights, *trained.companions.values())
+    return next((file for file in files if file.name == name), None)
 
 
 def write_trained(out: Folder, trained: Trained) -> None:

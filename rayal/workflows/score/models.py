@@ -19,6 +19,7 @@ from rayal.models.trained_model import WEIGHTS, TrainedModel
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.record import Record
+from rayal.runs.results import recorded_file
 from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
 from rayal.workflows.checks import without_dropout
 from rayal.workflows.score.settings import IMAGENET, PoolScoring
@@ -90,14 +91,14 @@ def read_models(settings: PoolScoring, plugins: Plugins = NO_PLUGINS) -> PoolMod
     not fit the others, or lacks what a strategy asks.
     """
     folder, name = _file(settings.checkpoint)
-    first = _opened(settings, folder.read(name), f"{folder.url}/{name}", plugins)
+    first = _opened(settings, _read(folder, name), f"{folder.url}/{name}", plugins)
     card = _adapted(settings, first.card)
     network = first.described(card).network()
     _check_strategies(settings, card, network)
 
     def other(location: str) -> TrainedModel:
         place, file = _file(location)
-        return _like(first, card, place.read(file), f"{place.url}/{file}", plugins)
+        return _like(first, card, _read(place, file), f"{place.url}/{file}", plugins)
 
     return PoolModels(
         model=TrainedModel.of(card, network),
@@ -141,6 +142,11 @@ def _file(location: str) -> tuple[Folder, str]:
             f"{location} holds no weights; give a file ({', '.join(SUFFIXES)}) or a rayal run"
         )
     return folder, WEIGHTS
+
+
+def _read(folder: Folder, name: str) -> bytes:
+    """A file of weights: as its training recorded it, where that lies beside it."""
+    return folder.read(name, recorded_file(folder, name))
 
 
 def _opened(settings: PoolScoring, data: bytes, source: str, plugins: Plugins) -> TrainedModel:
@@ -231,7 +237,7 @@ def _companion(folder: Folder, name: str) -> bytes:
             f"a strategy asks the {name} that was trained beside the model, but there is no"
             f" {folder.url}/{file}; use the training folder of a rayal run with such a strategy"
         )
-    return folder.read(file)
+    return _read(folder, file)
 
 
 def _check_strategies(settings: PoolScoring, card: ModelCard, network: nn.Module) -> None:

@@ -17,6 +17,8 @@ from rayal.report.runs import Run
 from rayal.report.status import status_rows
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
+from rayal.workflows.score.models import read_models
+from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.sweep import STOPPED, Sweeping
 from tests.support.whole_runs import go, outcome, sixty, stopped_at
 
@@ -212,3 +214,23 @@ def test_trials_that_were_stopped_are_sealed(tmp_path: Path) -> None:
     (tmp_path / STOPPED).write_text((tmp_path / STOPPED).read_text().replace('"b"', '"c"'))
     with pytest.raises(StorageError, match="stopped.json is damaged.* or delete it"):
         stopped()
+
+
+@pytest.mark.parametrize("place", ["", "/cycle-002/train", "/cycle-002/train/weights.safetensors"])
+def test_weights_of_a_run_are_checked_before_they_score(run: Path, place: str) -> None:
+    """A pool would be scored with a damaged model, and nobody would know."""
+    settings = {"checkpoint": f"{run}{place}", "pool": "digits", "strategies": ["entropy"]}
+    file = run / "cycle-002/train/weights.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+
+    with pytest.raises(StorageError, match=f"{file} is damaged"):
+        read_models(PoolScoring.model_validate(settings))
+    alone = shutil.copy(file, run.parent / "copied.safetensors")
+    read_models(PoolScoring.model_validate({**settings, "checkpoint": str(alone)}))
+
+
+def test_names_of_classes_are_those_of_the_run(run: Path) -> None:
+    """A report would name a class as a damaged file of weights does."""
+    assert tuple("0123456789") == Record(Folder(run)).classes()
