@@ -125,7 +125,7 @@ class Record:
             return []
         trained = self.result(cycle, Trained)
         with suggesting("delete it, which loses nothing but these rows"):
-            data = out.read("epochs.jsonl", trained and trained.log)
+            data = out.read("epochs.jsonl", None if trained is None else trained.log)
         try:
             return [json.loads(line) for line in data.splitlines()]
         except ValueError as error:

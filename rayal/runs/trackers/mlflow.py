@@ -211,7 +211,8 @@ def _make(database: Path, artifacts: str | None) -> None:
     new = database.with_name(f"{TEMPORARY}{database.name}")
     for leftover in database.parent.glob(f"{new.name}*"):
         leftover.unlink()
-    SqlAlchemyStore(f"{SQLITE}{new}", artifacts).engine.dispose()
+    store: Any = SqlAlchemyStore
+    store(f"{SQLITE}{new}", artifacts).engine.dispose()
     try:
         os.link(new, database)  # not over one that somebody else has made meanwhile
         new.unlink()
