@@ -26,8 +26,8 @@ from rayal.data.tasks.base import TaskName
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import (
     BLOCK,
-    Grid,
     NORMALISE,
+    Grid,
     Made,
     Rows,
     check_scale,

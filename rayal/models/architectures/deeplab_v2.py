@@ -19,7 +19,8 @@ class DeeplabV2(Model):
     """ResNet-101 with output stride 8, dilations 2 and 4 in its last two stages, and ASPP-L.
 
     `layers` are the outputs of the four stages. 42,500,160 parameters in them, and 18,433 C for
-    each dilation in the last layer. torchvision's files of resnet101 fit `pretrained`, without their last layer.
+    each dilation in the last layer. torchvision's files of resnet101 fit `pretrained`, without
+    their last layer.
 
     The last layer sees neighbours, so there is no linear map per position: strategies and schemes
     that need one (`model.last_layer`) refuse this network.
