@@ -5,7 +5,7 @@ What a trial has done is in its run folder; what Tune itself would keep goes to 
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.experiment.sweep.settings import Sweep
-from rayal.experiment.sweep.space import KeyPath, arms, joined, split
+from rayal.experiment.sweep.space import KeyPath, arms, joined, split, values
 from rayal.experiment.sweep.trials import Assignment
 from rayal.randomness import derive
 from rayal.storage.folder import Json
@@ -97,7 +97,7 @@ class Trials:
             metric=OBJECTIVE,
             mode="max",
             seed=derive(self.sweep.seed, "optuna", len(known)) % 2**32,
-            points_to_evaluate=[_values(arm, drawn) for arm, _ in known],
+            points_to_evaluate=[values(arm, drawn) for arm, _ in known],
             evaluated_rewards=[value for _, value in known],
         )
         seeds = self.sweep.seeds
@@ -191,17 +191,6 @@ def _listed(config: Json) -> Assignment:
 def _searched(fixed: Json, seeds: Sequence[int], config: Json) -> Assignment:
     drawn = {key: value for key, value in config.items() if key != TRIAL_INDEX}
     return Assignment(joined(fixed, drawn), seeds[config[TRIAL_INDEX]])
-
-
-def _values(arm: Json, keys: Mapping[str, Any]) -> Json:
-    """What a search drew of an arm."""
-    found: Json = {}
-    for key in keys:
-        value: Any = arm
-        for part in key.split("."):
-            value = value[part]
-        found[key] = value
-    return found
 
 
 def _draw(seed: int, number: int, name: str, arguments: Sequence[Any], place: KeyPath) -> Any:

@@ -70,6 +70,11 @@ class Record:
             ) from error
         return experiment
 
+    def identity(self) -> Json:
+        """What it must have in common with whoever continues it, see `Experiment.identity`."""
+        recorded: Json = self.folder.read_sealed("identity.json", default={})
+        return recorded
+
     @cached_property
     def headline(self) -> str:
         """The metric that its task is judged by."""

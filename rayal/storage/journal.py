@@ -86,7 +86,7 @@ class Journal:
         recorded = self.folder.read_sealed("identity.json", default=None)
         if recorded is None:
             self.folder.write_sealed("identity.json", self._identity)
-        elif changes := _differences(recorded, self._identity):
+        elif changes := differences(recorded, self._identity):
             raise LockedError(
                 f"{self.folder.url} holds another experiment (there -> here): {', '.join(changes)};"
                 " use another --out, or the values that are there"
@@ -110,13 +110,13 @@ def way_out(out: Folder) -> str:
     return f"delete the folder {out.url} to do that stage again"
 
 
-def _differences(old: Any, new: Any, at: str = "") -> list[str]:
-    """`scheme.lr: 0.1 -> 0.05` for every leaf that differs."""
+def differences(old: Any, new: Any, at: str = "") -> list[str]:
+    """`scheme.lr: 0.1 -> 0.05` for every leaf of two JSON values that differs."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = {**old, **new}
         dots = f"{at}." if at else ""
         pairs = [(old.get(k, MISSING), new.get(k, MISSING), f"{dots}{k}") for k in keys]
-        return [change for pair in pairs for change in _differences(*pair)]
+        return [change for pair in pairs for change in differences(*pair)]
     return [] if old == new else [f"{at}: {_shown(old)} -> {_shown(new)}"]
 
 

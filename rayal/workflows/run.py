@@ -11,7 +11,7 @@ from rayal.cycle.engine import Engine
 from rayal.cycle.loop import run
 from rayal.data.store import Store
 from rayal.experiment import config
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.experiment import Compute, Experiment, content
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.views import write_views
 from rayal.runs.events import Event, Observer, Observers
@@ -50,11 +50,15 @@ def start_run(
     checks.check_strategies(x, store)
     x.tracking.prepare()
     folder = Folder(default_folder(x) if out is None else out)
-    identity = {**x.identity(), "data": store.card.fingerprint}
-    with Ledger(folder, identity, break_lock=break_lock) as ledger:
+    with Ledger(folder, identity_of(x, store), break_lock=break_lock) as ledger:
         folder.write("experiment.yaml", config.dump(x).encode())
         folder.write_json("environment.json", environment())
         yield Session(x, store, Record(folder, plugins), ledger)
+
+
+def identity_of(x: Experiment, store: Store, digest: Callable[[str], str] = content) -> Json:
+    """What a run of this experiment on this data must have in common with what is there."""
+    return {**x.identity(digest), "data": store.card.fingerprint}
 
 
 class Session:

@@ -1,12 +1,14 @@
 """A sweep from beginning to end: its trials, their folders, and what was found.
 
-OUT/sweep.yaml                     what was asked
+OUT/sweep.yaml identity.json       what was asked; what a later command must have in common with it
 OUT/trials/<trial>/                an ordinary run folder each
 OUT/shared/                        first trainings that several trials have in common
 OUT/stopped.json                   the trials that were stopped early
 OUT/sweep.csv tables.md curves.png parallel.png    what was found, written again at each end
 """
 
+import functools
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,10 +19,14 @@ from typing import Any, NamedTuple
 from rayal import errors
 from rayal.cycle.engine import Engine
 from rayal.cycle.shared_training import SHARED, SharedTraining
-from rayal.errors import RayalError
+from rayal.data.store import Store
+from rayal.errors import LockedError, RayalError, UsageError
 from rayal.experiment import config
+from rayal.experiment.experiment import content
 from rayal.experiment.sweep import trials
+from rayal.experiment.sweep.identity import asked, changes, joined
 from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.experiment.sweep.space import proposes
 from rayal.experiment.sweep.trials import Assignment, Trial
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report import curves, parallel, sweeps, tables
@@ -31,11 +37,13 @@ from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
 from rayal.storage.folder import Folder, Json
+from rayal.storage.journal import differences
 from rayal.storage.lock import Lock
 from rayal.workflows import checks
-from rayal.workflows.run import start_run
+from rayal.workflows.run import identity_of, start_run
 
-TRIALS, SHARED_TRAININGS, STOPPED = "trials", "shared", "stopped.json"
+TRIALS, SHARED_TRAININGS = "trials", "shared"
+IDENTITY, STOPPED = "identity.json", "stopped.json"
 
 logger = logging.getLogger(__name__)
 
@@ -52,19 +60,23 @@ def start_sweep(
     *,
     break_lock: bool = False,
     plugins: Plugins = NO_PLUGINS,
+    together: bool = False,
 ) -> Iterator["Sweeping"]:
     """The sweep in folder `out`, new or continued, locked while the block lasts.
 
-    Every arm that can be refused is refused here, before a cluster starts.
+    Every arm that can be refused is refused here, before a cluster starts, and so is a folder that
+    holds another sweep; unless they are `together` there: other arms and seeds of the same sweep,
+    which stay as they are.
     """
-    found = Sweeping(x, Folder(default_folder(x) if out is None else out), plugins)
+    place = Folder(default_folder(x) if out is None else out)
+    found = Sweeping(x, place, plugins, together=together)
     found.check()
     x.tracking.prepare()
     lock = Lock(found.folder)
     lock.acquire(break_lock)
     try:
         found.folder.sweep()
-        found.folder.write("sweep.yaml", config.dump(x).encode())
+        found.record()
         yield found
     finally:
         lock.release()
@@ -74,8 +86,10 @@ class SweepResult(NamedTuple):
     """What a sweep has found so far."""
 
     summary: Summary
-    ranking: list[Ranked]
-    """Arms, the best first."""
+    rankings: list[list[Ranked]]
+    """Of each group that has a complete trial its arms, the highest first."""
+    leaders: list[str]
+    """Of each such group, which arm is ahead and how surely."""
     complete: int
     trials: int
     shared: int
@@ -87,45 +101,100 @@ class SweepResult(NamedTuple):
             f"{self.complete} of {self.trials} trials complete; {self.shared} first trainings"
             " taken from another trial"
         )
-        if self.ranking:
-            best = self.ranking[0]
-            half = best.reached.half
-            spread = "" if half is None else f" ± {half:.4f}"
-            yield (
-                f"best arm  {best.arm.label}: {best.reached.mean:.4f}{spread}"
-                f" over {best.reached.n} seeds"
-            )
-            top = best.trial
-            yield f"best trial  {top.url}"
+        for leader, ranked in zip(self.leaders, self.rankings, strict=True):
+            yield leader
+            yield f"best trial  {ranked[0].trial.url}"
 
 
 class Sweeping:
     """A sweep that this process may run."""
 
-    def __init__(self, x: SweptExperiment, folder: Folder, plugins: Plugins = NO_PLUGINS) -> None:
-        self.x, self.folder, self.plugins = x, folder, plugins
+    def __init__(
+        self,
+        x: SweptExperiment,
+        folder: Folder,
+        plugins: Plugins = NO_PLUGINS,
+        *,
+        together: bool = False,
+    ) -> None:
+        self.x, self.folder, self.plugins, self.together = x, folder, plugins, together
         self.fields = trials.base(x)
         self.failures: list[tuple[Trial, Json]] = []
-        self.listed: list[Trial] = []
-        """Trials that are known from the beginning: of all arms, unless they are searched."""
 
-    def check(self) -> None:
-        """Raises what the first trial of each arm would raise at its start."""
+    @functools.cached_property
+    def listed(self) -> list[Trial]:
+        """The trials that are known from the beginning: of all arms; where an algorithm proposes
+        them, of those that it has proposed."""
         from rayal.engine.sweep import all_arms
 
-        searched = self.x.sweep.search == "optuna"
-        arms = [trial.arm for trial in self._known()] if searched else all_arms(self.x.sweep)
-        self.listed = trials.of_arms(self.x, arms, self.plugins)
-        for trial in self.listed[: len(arms)]:
-            store = trial.experiment.dataset.open()
-            checks.check(trial.experiment, store.card)
-            checks.check_strategies(trial.experiment, store)
+        arms = self._known() if self.searched else all_arms(self.x.sweep)
+        return trials.of_arms(self.x, arms, self.plugins)
+
+    def check(self) -> None:
+        """Raises what the first trial of each arm would raise at its start; LockedError where the
+        folder holds another sweep; UsageError for arms that are the same experiment."""
+        self._compare()
+        stores: dict[str, Store] = {}
+        same: dict[str, Trial] = {}
+        digest = functools.cache(content)
+        for trial in self.listed:
+            x = trial.experiment
+            if trial.name not in stores:
+                store = stores[trial.name] = x.dataset.open()
+                checks.check(x, store.card)
+                checks.check_strategies(x, store)
+            identity = identity_of(x, stores[trial.name], digest)
+            self._compare_trial(trial, identity)
+            first = same.setdefault(json.dumps(identity, sort_keys=True), trial)
+            if first is not trial:
+                one, other = (trials.described(each.arm) for each in (first, trial))
+                raise UsageError(f"sweep.space: {one} and {other} hold the same; leave one out")
+        foreign = sorted(self._begun() - {trial.folder for trial in self.listed})
+        if foreign and not self.together:
+            where, said = (
+                (self.folder / TRIALS).url,
+                "%d runs in %s are not of this sweep; left out",
+            )
+            logger.warning(f"{said}, the first: %s", len(foreign), where, foreign[0])
+
+    def record(self) -> None:
+        """Writes down what is asked, where the folder holds nothing else."""
+        self.folder.write_sealed(IDENTITY, self._compare())
+        self.folder.write("sweep.yaml", config.dump(self.x).encode())
+
+    def _compare(self) -> Json:
+        """What a later command must have in common; LockedError where this one does not."""
+        there = self.folder.read_sealed(IDENTITY, default=None)
+        here: Json = json.loads(json.dumps(asked(self.x, self.listed)))
+        if there is not None and self.together:
+            here = joined(there, here)
+        if there is not None and (changed := changes(there, here)):
+            raise LockedError(
+                f"{self.folder.url} holds another sweep (there -> here): {', '.join(changed)}; use"
+                " another --out, or the values that are there; seeds, samples and space may grow"
+            )
+        return here
+
+    def _compare_trial(self, trial: Trial, identity: Json) -> None:
+        """The data or the weights may be others, though their names are the same."""
+        there = self._place(trial).read_sealed(IDENTITY, default=None)
+        here = json.loads(json.dumps(identity))
+        if there is not None and (changed := differences(there, here)):
+            raise LockedError(
+                f"{self._place(trial).url} was made otherwise (there -> here):"
+                f" {', '.join(changed)}; use another --out, or what was there"
+            )
 
     @property
     def total(self) -> int:
         """How many trials there are to be."""
-        searched = self.x.sweep.search == "optuna"
-        return self.x.sweep.samples * len(self.x.sweep.seeds) if searched else len(self.listed)
+        sweep = self.x.sweep
+        return sweep.samples * len(sweep.seeds) if self.searched else len(self.listed)
+
+    @property
+    def searched(self) -> bool:
+        """Whether an algorithm proposes the arms."""
+        return self.x.sweep.search == "optuna"
 
     @property
     def left(self) -> int:
@@ -165,8 +234,8 @@ class Sweeping:
         # With early stopping also those that are complete: they tell what the others must reach.
         todo = self.listed if sweep.early_stopping is not None else self.todo
         runner.run([Assignment(trial.arm, trial.experiment.seed) for trial in todo])
-        if sweep.search == "optuna":
-            arms = [trial.arm for trial in self._known()]
+        if self.searched:
+            arms = self._known()
             values = [(arm, self._objective(arm)) for arm in arms]
             known = [(arm, value) for arm, value in values if value is not None]
             runner.search(known, sweep.samples - len(arms))
@@ -182,35 +251,41 @@ class Sweeping:
             return f"failed: {error['message']}"
         record = self._record(trial)
         if not record.complete:
-            self.folder.write_json(STOPPED, {"trials": sorted(self.stopped() | {trial.folder})})
+            self.folder.write_sealed(STOPPED, {"trials": sorted(self.stopped() | {trial.folder})})
         metric, last = record.headline, record.cycles()[-1]
         said = f"{metric} {last[metric]:.4f} with {last['labels']} labels"
         return said if record.complete else f"stopped early, {said}"
 
     def stopped(self) -> set[str]:
         """The trials that were stopped early."""
-        return set(self.folder.read_json(STOPPED, default={"trials": []})["trials"])
+        return set(self.folder.read_sealed(STOPPED, default={"trials": []})["trials"])
 
     def found(self) -> SweepResult:
         """What the run folders say now."""
         records = self.records()
         summary = tables.summarise(records)
-        ranking = [
-            each for g in summary.groups for each in sweeps.ranking(g, self.x.sweep.objective)
-        ]
+        objective, groups = self.x.sweep.objective, summary.groups
+        leaders = {place: sweeps.leading(each, objective) for place, each in enumerate(groups)}
+        ahead = {place: said for place, said in leaders.items() if said is not None}
         return SweepResult(
             summary,
-            ranking,
+            [sweeps.ranking(groups[place], objective) for place in ahead],
+            list(ahead.values()),
             sum(record.complete for record in records),
             self.total,
             sum(stage_folder(r.folder, 0, "train").exists(SHARED) for r in records),
         )
 
     def records(self) -> list[Record]:
-        """The trials that have begun."""
+        """The trials that have begun; not runs of another sweep in the same place."""
+        begun, known = self._begun(), self.listed
+        if self.searched:
+            known = trials.of_arms(self.x, self._known(), self.plugins)
+        return [self._record(t) for t in sorted(known, key=lambda t: t.folder) if t.folder in begun]
+
+    def _begun(self) -> set[str]:
         place = self.folder / TRIALS
-        begun = [name for name in place.folders() if (place / name).exists("experiment.yaml")]
-        return [Record(place / name, self.plugins) for name in begun]
+        return {name for name in place.folders() if (place / name).exists("experiment.yaml")}
 
     def _write(self, found: SweepResult) -> None:
         objective, records = self.x.sweep.objective, self.records()
@@ -219,15 +294,15 @@ class Sweeping:
             "tables.md": found.summary.to_markdown().encode(),
         }
         files["curves.png"], files["curves.svg"] = curves.drawn(found.summary)
-        for number, group in enumerate(found.summary.groups):
+        for number, each in enumerate(found.summary.groups):
             name = f"parallel-{number}" if number else "parallel"
-            files[f"{name}.png"], files[f"{name}.svg"] = parallel.drawn(group, objective)
+            files[f"{name}.png"], files[f"{name}.svg"] = parallel.drawn(each, objective)
         for name, data in files.items():
             self.folder.write(name, data)
         notes = {}
-        if found.ranking:
-            best = found.ranking[0]
-            notes = {"rayal.best_arm": best.arm.label, "rayal.best_trial": best.trial.url}
+        if found.rankings:
+            best = found.rankings[0][0]
+            notes = {"rayal.best_arm": found.leaders[0], "rayal.best_trial": best.trial.url}
         try:
             for record in self.records():  # those that could not send all themselves
                 self.x.tracking.sync(record)
@@ -235,15 +310,17 @@ class Sweeping:
         except RayalError as error:
             logger.warning("tracking: %s; the same command sends the rest", error)
 
-    def _known(self) -> list[Trial]:
-        """One trial of each arm that a search has proposed so far, by its folder."""
-        seeds = self.x.sweep.seeds
-        arms: dict[str, Json] = {}
-        for record in self.records():
-            arm = record.folder.read_sealed("arm.json", default=None)
-            if arm is not None:
-                arms.setdefault(trials.mark(arm["arm"]), arm["arm"])
-        return [self.trial(Assignment(arm, seeds[0])) for arm in arms.values()]
+    def _known(self) -> list[Json]:
+        """The arms that a search has proposed so far, by their folders."""
+        found: dict[str, Json] = {}
+        for folder in sorted(self._begun()):
+            kept = (self.folder / TRIALS / folder).read_sealed("arm.json", default=None)
+            if kept is None or not proposes(self.x.sweep.space, kept["arm"]):
+                continue
+            trial = self.trial(Assignment(kept["arm"], self.x.sweep.seeds[0]))
+            if folder.rpartition("-seed")[0] == trial.name:  # else of other settings
+                found.setdefault(trial.name, trial.arm)
+        return list(found.values())
 
     def _objective(self, arm: Json) -> float | None:
         """Mean over the seeds; None for an arm of which a trial has failed."""
