@@ -48,6 +48,8 @@ class Plan:
     memory: dict[str, int]
     """What a training worker holds -> bytes."""
     warnings: tuple[str, ...]
+    training: str
+    """How each model is trained, in words: what a file says in another place than is thought."""
 
     def to_dict(self) -> Json:
         """As JSON."""
@@ -68,6 +70,7 @@ class Plan:
         return Group(table, Text("\n".join(["", *self._totals()])))
 
     def _totals(self) -> Iterator[str]:
+        yield f"train   {self.training}"
         if self.seconds and self.probe:
             yield f"time    {_duration(sum(self.seconds))} on this machine ({self.probe.device})"
         for title, sizes in (("disk", self.disk), ("memory", self.memory)):
@@ -95,6 +98,16 @@ def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
         disk=_disk(x, card, cycles, network),
         memory=_memory(x, card, cycles, network),
         warnings=(*warnings(x, card), *shortages(x.compute, Resources.here())),
+        training=_training(x),
+    )
+
+
+def _training(x: Experiment) -> str:
+    """`supervised, 40 epochs, lr 0.02 (multistep), batches of 32`"""
+    scheme, unit = x.scheme, "steps" if x.scheme.steps else "epochs"
+    return (
+        f"{scheme.part_name()}, {scheme.length} {unit}, lr {scheme.lr:g} ({scheme.schedule}),"
+        f" batches of {scheme.batch_size}"
     )
 
 
