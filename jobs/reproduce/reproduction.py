@@ -55,7 +55,7 @@ def run(each: Planned, out: Folder, address: str | None, break_lock: bool) -> No
     place = (out / each.folder).url
     with start_sweep(each.x, place, break_lock=break_lock, together=True) as opened:
         note(f"sweep  {opened.folder.url}")
-        with SweepConsole(opened.total, opened.total - opened.left) as console:
+        with SweepConsole() as console:
             opened.run(lambda: cluster(address), console)
 
 

@@ -49,11 +49,23 @@ def load_as(
     plugins: Iterable[str] = NO_PLUGINS,
 ) -> M:
     """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
+    return _validated(_read(model, path, overrides), model, plugins)
+
+
+def is_sweep(path: str | Path, overrides: Iterable[str] = ()) -> bool:
+    """Whether a file has a block `sweep:`. Raises UsageError where it cannot be read."""
+    from rayal.experiment.experiment import Experiment
+
+    fields = _read(Experiment, path, overrides).value
+    return isinstance(fields, dict) and "sweep" in fields
+
+
+def _read(model: type[BaseModel], path: str | Path, overrides: Iterable[str]) -> Node:
     parts = _parts(model)
     node = yaml_file.read_yaml(path, _default_parts(model), parts)
     for assignment in overrides:
         node = yaml_file.override(node, assignment, parts)
-    return _validated(node, model, plugins)
+    return node
 
 
 def from_options(

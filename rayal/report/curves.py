@@ -36,8 +36,8 @@ PANELS, SMALL_PANELS = 3, 4
 """Panels in one row."""
 PANEL, SMALL_PANEL = (6.4, 4.2), (3.6, 2.7)
 """Width and height of a panel, labels of the lines included, in inches."""
-TITLE_SIGNS = 32
-"""In one line above a small panel."""
+TITLE_SIGNS, NAME_SIGNS = 32, 48
+"""In one line above a small panel, and beside a large one."""
 DOTS = 200
 """Pixels per inch of the PNG."""
 
@@ -164,16 +164,17 @@ def _name_lines(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) ->
     for arm, height in zip(arms, _spaced(wanted), strict=True):
         colour, line, _ = _style(group, arm)
         leader = {"arrowstyle": "-", "relpos": (0, 0.5), "linestyle": line, "lw": 0.9}
-        there = ends[arm.label][0] == group.labels[-1]  # else it would cross the others as a curve
+        # From a point further left, or the only one there is, it would look like a curve.
+        right = len(group.labels) > 1 and ends[arm.label][0] == group.labels[-1]
         ax.annotate(
-            in_figure(f"{arm.label} ({arm.size})"),
+            fill(in_figure(f"{arm.label} ({arm.size})"), NAME_SIGNS),
             xy=ends[arm.label],
             xytext=(1.04, height),
             textcoords="axes fraction",
             va="center",
             fontsize=9,
             color=colour,
-            arrowprops={**leader, "color": colour, "alpha": 0.6} if there else None,
+            arrowprops={**leader, "color": colour, "alpha": 0.6} if right else None,
             parse_math=False,
         )
 

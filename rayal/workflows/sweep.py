@@ -3,15 +3,15 @@
 OUT/sweep.yaml identity.json       what was asked; what a later command must have in common with it
 OUT/trials/<trial>/                an ordinary run folder each
 OUT/shared/                        first trainings that several trials have in common
-OUT/stopped.json                   the trials that were stopped early
+OUT/stopped.json draws.json        the trials that were stopped early; draws of an arm a second time
 OUT/sweep.csv tables.md curves.png parallel.png    what was found, written again at each end
 """
 
 import functools
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from statistics import mean
 from typing import Any, NamedTuple
@@ -23,13 +23,13 @@ from rayal.data.store import Store
 from rayal.errors import LockedError, RayalError, UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import content
-from rayal.experiment.sweep import trials
+from rayal.experiment.sweep import space, trials
 from rayal.experiment.sweep.identity import asked, changes, joined
 from rayal.experiment.sweep.settings import SweptExperiment
-from rayal.experiment.sweep.space import proposes
 from rayal.experiment.sweep.trials import Assignment, Trial
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.report import curves, parallel, sweeps, tables
+from rayal.report import curves, labels, parallel, sweeps, tables
+from rayal.report.runs import settings
 from rayal.report.sweeps import Ranked, objective_so_far
 from rayal.report.tables import Summary
 from rayal.runs.events import Event, Observer
@@ -40,10 +40,12 @@ from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import differences
 from rayal.storage.lock import Lock
 from rayal.workflows import checks
+from rayal.workflows.plan import prices
+from rayal.workflows.plan.cycles import plan_cycles, work
 from rayal.workflows.run import identity_of, start_run
 
 TRIALS, SHARED_TRAININGS = "trials", "shared"
-IDENTITY, STOPPED = "identity.json", "stopped.json"
+IDENTITY, STOPPED, DRAWS = "identity.json", "stopped.json", "draws.json"
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,13 @@ logger = logging.getLogger(__name__)
 def default_folder(x: SweptExperiment) -> str:
     """Where a sweep goes unless told otherwise."""
     return f"sweeps/{x.name}"
+
+
+def arms_to_check(x: SweptExperiment) -> list[Json]:
+    """All arms; where an algorithm proposes them, some that are different in each way."""
+    from rayal.engine.sweep import all_arms
+
+    return space.samples(x.sweep.space) if x.sweep.search == "optuna" else all_arms(x.sweep)
 
 
 @contextmanager
@@ -119,43 +128,60 @@ class Sweeping:
     ) -> None:
         self.x, self.folder, self.plugins, self.together = x, folder, plugins, together
         self.fields = trials.base(x)
-        self.failures: list[tuple[Trial, Json]] = []
+        self.failures: list[tuple[Assignment, Json]] = []
 
     @functools.cached_property
     def listed(self) -> list[Trial]:
         """The trials that are known from the beginning: of all arms; where an algorithm proposes
         them, of those that it has proposed."""
-        from rayal.engine.sweep import all_arms
-
-        arms = self._known() if self.searched else all_arms(self.x.sweep)
+        arms = self._known() if self.searched else arms_to_check(self.x)
         return trials.of_arms(self.x, arms, self.plugins)
 
     def check(self) -> None:
         """Raises what the first trial of each arm would raise at its start; LockedError where the
         folder holds another sweep; UsageError for arms that are the same experiment."""
         self._compare()
+        if self.searched:
+            from rayal.engine.sweep import optuna_search
+
+            optuna_search()
+            self.checked_arms()
+        self._check_all(self.listed)
+        foreign = sorted(self._begun() - {trial.folder for trial in self.listed})
+        if foreign and not self.together:
+            said = "%d runs in %s are not of this sweep and left out, the first: %s"
+            logger.warning(said, len(foreign), (self.folder / TRIALS).url, foreign[0])
+
+    def checked_arms(self) -> list[Trial]:
+        """The first trial of each arm, or of some arms that may be proposed; raises as `check`."""
+        made = trials.of_arms(self.x, arms_to_check(self.x), self.plugins)
+        self._check_all(made)
+        return list({trial.name: trial for trial in reversed(made)}.values())[::-1]
+
+    def _check_all(self, listed: Sequence[Trial]) -> None:
         stores: dict[str, Store] = {}
-        same: dict[str, Trial] = {}
-        digest = functools.cache(content)
-        for trial in self.listed:
+        problems: list[str] = []
+        for trial in listed:
+            if trial.name in stores:  # another seed of an arm
+                continue
             x = trial.experiment
-            if trial.name not in stores:
-                store = stores[trial.name] = x.dataset.open()
+            store = stores[trial.name] = x.dataset.open()
+            try:
                 checks.check(x, store.card)
                 checks.check_strategies(x, store)
+            except UsageError as error:
+                problems.append(f"{trials.described(trial.arm)}: {error}")
+        trials.refuse(problems)
+        same: dict[str, Trial] = {}
+        digest = functools.cache(content)
+        for trial in listed:
+            x = trial.experiment
             identity = identity_of(x, stores[trial.name], digest)
             self._compare_trial(trial, identity)
             first = same.setdefault(json.dumps(identity, sort_keys=True), trial)
             if first is not trial:
                 one, other = (trials.described(each.arm) for each in (first, trial))
                 raise UsageError(f"sweep.space: {one} and {other} hold the same; leave one out")
-        foreign = sorted(self._begun() - {trial.folder for trial in self.listed})
-        if foreign and not self.together:
-            where, said = (
-                (self.folder / TRIALS).url,
-                "%d runs in %s are not of this sweep; left out",
-            )
-            logger.warning(f"{said}, the first: %s", len(foreign), where, foreign[0])
 
     def record(self) -> None:
         """Writes down what is asked, where the folder holds nothing else."""
@@ -189,7 +215,18 @@ class Sweeping:
     def total(self) -> int:
         """How many trials there are to be."""
         sweep = self.x.sweep
-        return sweep.samples * len(sweep.seeds) if self.searched else len(self.listed)
+        if not self.searched:
+            return len(self.listed)
+        return (sweep.samples - self.repeated) * len(sweep.seeds)
+
+    @property
+    def repeated(self) -> int:
+        """How often a search has proposed an arm that it had proposed before."""
+        return int(self.folder.read_sealed(DRAWS, default={"repeated": 0})["repeated"])
+
+    def repeats(self) -> None:
+        """Remembers one such proposal."""
+        self.folder.write_sealed(DRAWS, {"repeated": self.repeated + 1})
 
     @property
     def searched(self) -> bool:
@@ -225,12 +262,12 @@ class Sweeping:
         from rayal.engine.sweep import Trials
 
         sweep = self.x.sweep
-        work = partial(
+        trial_work = partial(
             run_trial, self.fields, self.folder.url, sweep.objective, plugins=self.plugins
         )
         if not sweep.share_first_cycle:
-            work = partial(work, shared=False)
-        runner = Trials(sweep, self.x.compute, cores, work, _Outcomes(self, observer).on_end)
+            trial_work = partial(trial_work, shared=False)
+        runner = Trials(sweep, self.x.compute, cores, trial_work, _Progress(self, observer))
         # With early stopping also those that are complete: they tell what the others must reach.
         todo = self.listed if sweep.early_stopping is not None else self.todo
         runner.run([Assignment(trial.arm, trial.experiment.seed) for trial in todo])
@@ -238,17 +275,46 @@ class Sweeping:
             arms = self._known()
             values = [(arm, self._objective(arm)) for arm in arms]
             known = [(arm, value) for arm, value in values if value is not None]
-            runner.search(known, sweep.samples - len(arms))
+            left = sweep.samples - len(arms) - self.repeated
+            runner.search(known, left, self._name, self.repeats)
+
+    def _name(self, arm: Json) -> str:
+        """Of an arm that was proposed; one that is impossible fails when it is run."""
+        try:
+            return self.trial(Assignment(arm, self.x.sweep.seeds[0])).name
+        except UsageError:
+            return trials.described(arm)
+
+    def called(self, assignment: Assignment) -> str:
+        """`strategy=cod lr=0.1 seed=0`"""
+        arm = self.labels.get(self._name(assignment.arm), trials.described(assignment.arm))
+        return f"{arm} seed={assignment.seed}"
+
+    @functools.cached_property
+    def labels(self) -> dict[str, str]:
+        """What arms are called that are known from the beginning."""
+        return {} if self.searched else labels_of(self.listed)
 
     def trial(self, assignment: Assignment) -> Trial:
         """What a worker is asked to run, as an experiment with its folder."""
         return trials.of_arm(self.fields, *assignment, self.plugins)
 
-    def ended(self, trial: Trial, error: Json | None) -> str:
+    def cycles_of(self, trial: Trial) -> int:
+        """How many it has evaluated."""
+        begun = self._place(trial).exists("experiment.yaml")
+        return len(self._record(trial).cycles()) if begun else 0
+
+    def costs(self, trial: Trial) -> list[int]:
+        """Of each of its cycles, see `work`."""
+        x, store = trial.experiment, trial.experiment.dataset.open()
+        return work(x, plan_cycles(x, store.card, prices(x, store)))
+
+    def ended(self, assignment: Assignment, error: Json | None) -> str:
         """Remembers how a trial ended, and says it."""
         if error is not None:
-            self.failures.append((trial, error))
+            self.failures.append((assignment, error))
             return f"failed: {error['message']}"
+        trial = self.trial(assignment)
         record = self._record(trial)
         if not record.complete:
             self.folder.write_sealed(STOPPED, {"trials": sorted(self.stopped() | {trial.folder})})
@@ -315,7 +381,7 @@ class Sweeping:
         found: dict[str, Json] = {}
         for folder in sorted(self._begun()):
             kept = (self.folder / TRIALS / folder).read_sealed("arm.json", default=None)
-            if kept is None or not proposes(self.x.sweep.space, kept["arm"]):
+            if kept is None or not space.proposes(self.x.sweep.space, kept["arm"]):
                 continue
             trial = self.trial(Assignment(kept["arm"], self.x.sweep.seeds[0]))
             if folder.rpartition("-seed")[0] == trial.name:  # else of other settings
@@ -339,28 +405,78 @@ class Sweeping:
         return self.folder / TRIALS / trial.folder
 
     def _failure(self, found: SweepResult) -> RayalError:
-        trial, error = self.failures[0]
+        assignment, error = self.failures[0]
         message = (
             f"{len(self.failures)} of {found.trials} trials failed, the others are complete; the"
-            f" first is {self._place(trial).url}: {error['message']}"
+            f" first is {self.called(assignment)}: {error['message']}"
         )
         failure: RayalError = getattr(errors, error["error"])(message)
         return failure
 
 
-class _Outcomes:
-    """Remembers each trial that ends, and tells it."""
+def labels_of(listed: Sequence[Trial]) -> dict[str, str]:
+    """What arms are called, by their names: as little of their settings as tells them apart, or all
+    that is varied where something else does."""
+    arms = {trial.name: trial for trial in listed}
+    facts = [settings(trial.experiment.model_dump(mode="json")) for trial in arms.values()]
+    said = labels.described(facts, labels.telling(facts))
+    if len({*said}) < len(arms) or len(arms) == 1:
+        said = [trials.described(trial.arm) for trial in arms.values()]
+    return dict(zip(arms, said, strict=True))
+
+
+class _Progress:
+    """Remembers each trial that ends, and tells how far all together are."""
 
     def __init__(self, sweeping: Sweeping, observer: Observer) -> None:
         self.sweeping, self.observer = sweeping, observer
-        self.done = sweeping.total - sweeping.left
+        self.ended = sweeping.total - sweeping.left
+        self.costs: dict[str, list[int]] = {}
+        """Of the cycles of each arm, by its name."""
+        self.cycles: dict[str, int] = {}
+        """Those that each trial has evaluated, by its folder; all of one that has ended."""
+        for trial in sweeping.listed:
+            self._seen(trial, sweeping.cycles_of(trial))
+        todo = {trial.folder for trial in sweeping.todo}
+        for trial in sweeping.listed:
+            if trial.folder not in todo:
+                self._seen(trial, None)
+        self._tell()
+
+    def on_cycle(self, assignment: Assignment, cycles: int) -> None:
+        trial = self.sweeping.trial(assignment)
+        if cycles > self.cycles.get(trial.folder, 0):  # else said again by one that goes on
+            self._seen(trial, cycles)
+            self._tell()
 
     def on_end(self, assignment: Assignment, error: Json | None) -> None:
-        trial = self.sweeping.trial(assignment)
-        note = f"{trial.folder}: {self.sweeping.ended(trial, error)}"
+        ended = self.sweeping.ended(assignment, error)
+        note = f"{self.sweeping.called(assignment)}: {ended}"
         total = self.sweeping.total
-        self.done = min(self.done + 1, total)
-        self.observer.on(Event("ended", "trial", None, self.done, total, "trials", note=note))
+        self.ended = min(self.ended + 1, total)
+        with suppress(UsageError):  # of an arm that is none, which was proposed
+            self._seen(self.sweeping.trial(assignment), None)
+        self._tell()
+        self.observer.on(Event("ended", "trial", None, self.ended, total, "trials", note=note))
+
+    def _seen(self, trial: Trial, cycles: int | None) -> None:
+        if trial.name not in self.costs:
+            self.costs[trial.name] = self.sweeping.costs(trial)
+        most = len(self.costs[trial.name])
+        self.cycles[trial.folder] = most if cycles is None else min(cycles, most)
+
+    def _tell(self) -> None:
+        """Trials that a search has yet to propose count as those that are known."""
+        if not self.cycles:
+            return
+        costs = {folder: self.costs[folder.rpartition("-seed")[0]] for folder in self.cycles}
+        all_trials = self.sweeping.total / len(costs)
+        total = sum(map(sum, costs.values())) * all_trials
+        done = sum(sum(cost[: self.cycles[folder]]) for folder, cost in costs.items())
+        count, most = sum(self.cycles.values()), sum(map(len, costs.values())) * all_trials
+        share = min(1.0, done / total)
+        told = Event("further", "trial", None, count, round(most), "cycles", share=share)
+        self.observer.on(told)
 
 
 def run_trial(

@@ -16,8 +16,9 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import LockedError, UsageError
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
+from rayal.runs.events import Event
 from rayal.storage.folder import Folder
-from rayal.workflows.sweep import Sweeping, run_trial, start_sweep
+from rayal.workflows.sweep import Sweeping, _Progress, run_trial, start_sweep
 
 ARMS = {"strategy": {"grid_search": ["random", "entropy"]}}
 SMALL: dict[str, Any] = {
@@ -59,15 +60,21 @@ def trials(x: SweptExperiment, out: Path) -> Any:
     """Runs what is left of a sweep, one trial after another; what it found."""
     with start_sweep(x, str(out)) as sweep:
         for trial in sweep.todo:
-            run_trial(
-                sweep.fields,
-                str(out),
-                x.sweep.objective,
-                Assignment(trial.arm, trial.experiment.seed),
-                lambda: nullcontext(LocalEngine(x.compute)),
-                lambda cycle, value: None,
-            )
+            work(sweep, Assignment(trial.arm, trial.experiment.seed))
         return sweep.found()
+
+
+def work(sweep: Sweeping, assignment: Assignment) -> None:
+    """Runs a trial in this process."""
+    x = sweep.x
+    run_trial(
+        sweep.fields,
+        sweep.folder.url,
+        x.sweep.objective,
+        assignment,
+        lambda: nullcontext(LocalEngine(x.compute)),
+        lambda cycle, value: None,
+    )
 
 
 def test_the_same_sweep_goes_on(swept: Any, out: Path) -> None:
@@ -197,3 +204,90 @@ def test_what_a_sweep_remembers_is_sealed(swept: Any, out: Path) -> None:
 
     assert ["strategy=random", "strategy=entropy"] == [*recorded["arms"].values()]
     assert "sha256" in recorded
+
+
+class Told:
+    """Keeps what a sweep tells."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def on(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def test_how_far_a_sweep_is(swept: Any, tmp_path: Path) -> None:
+    """Cycles of all trials, those of an earlier attempt included, by what each of them costs."""
+    budget = {"initial": 10, "per_cycle": 10, "total": 30}
+    x, told = swept(sweep={"seeds": [0, 1]}, budget=budget), Told()
+    with start_sweep(x, str(tmp_path)) as sweep:
+        first, second, *_ = (Assignment(t.arm, t.experiment.seed) for t in sweep.listed)
+        work(sweep, first)
+        progress = _Progress(sweep, told)
+        progress.on_cycle(second, 1)
+        progress.on_cycle(second, 1)
+        work(sweep, second)
+        progress.on_end(second, None)
+        progress.on_end(Assignment({"strategy": "codd"}, 0), {"message": "no", "error": "X"})
+    counts = [(each.done, each.total) for each in told.events if each.what == "further"]
+    shares = [each.share for each in told.events if each.what == "further"]
+    ended = [each for each in told.events if each.what == "ended"]
+
+    assert [(3, 12), (4, 12), (6, 12), (6, 12)] == counts
+    # 3 x (1 step of 10 + 2 of 16 + 2 of 16) + 3 x 20 images; of entropy also the pool, twice
+    random, entropy = 3 * 74 + 60, 3 * 74 + 60 + 50 + 40
+    total = 2 * (random + entropy)
+    assert shares[0] == pytest.approx(random / total)
+    assert shares[1] == pytest.approx((random + 30 + 20 + 50) / total)
+    assert shares[2] == pytest.approx((random + entropy) / total)
+    assert [(2, 4), (3, 4)] == [(each.done, each.total) for each in ended]
+    assert ended[0].note.startswith("strategy=entropy seed=0: accuracy ")
+    assert ended[1].note == "strategy=codd seed=0: failed: no"
+
+
+SEARCH = {"search": "optuna", "samples": 3}
+RATES = {"scheme": {"lr": {"loguniform": [0.01, 0.1]}}}
+
+
+def test_a_search_goes_on_in_a_space_that_holds_what_is_there(
+    swept: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An arm that lacks a field which is searched now ended in a traceback."""
+    pytest.importorskip("optuna")
+    with start_sweep(swept(RATES, SEARCH), str(tmp_path)) as sweep:
+        work(sweep, Assignment({"scheme": {"lr": 0.02}}, 0))
+        sweep.repeats()
+    wider = {"scheme": {"lr": {"loguniform": [0.001, 0.1]}}}
+    with start_sweep(swept(wider, SEARCH), str(tmp_path)) as sweep:
+        assert (2, 1) == (sweep.total, sweep.left), "a draw of the same arm again was one"
+        assert [{"scheme": {"lr": 0.02}}] == [trial.arm for trial in sweep.listed]
+    more = {"scheme": {"lr": wider["scheme"]["lr"], "epochs": {"randint": [1, 3]}}}
+    absent = r"sweep.space.scheme.epochs: \(absent\) -> "
+    with pytest.raises(LockedError, match=absent):
+        start_sweep(swept(more, SEARCH), str(tmp_path)).__enter__()
+
+    (tmp_path / "identity.json").unlink()  # as if it had been made before there was one
+    with start_sweep(swept(more, SEARCH), str(tmp_path)) as sweep:
+        assert [] == sweep.listed == sweep.records()
+    assert "1 runs in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"strategy": {"choice": ["random", "codd"]}}, "did you mean 'cod'"),
+        ({"scheme": {"lr": {"uniform": [-2, -1]}}}, "scheme.lr=-1.5: .*greater than 0"),
+        ({"scheme": {"rate": {"uniform": [0, 1]}}}, "there is no such key"),
+        (
+            {"candidates": {"choice": [30, 1000]}},
+            "candidates=1000: candidates: 1000 is more than the 60 images",
+        ),
+    ],
+)
+def test_what_a_search_cannot_run_is_found_before(
+    swept: Any, tmp_path: Path, space: Any, said: str
+) -> None:
+    """Trials would fail one by one, on a cluster that had to be started."""
+    pytest.importorskip("optuna")
+    with pytest.raises(UsageError, match=said):
+        Sweeping(swept(space, SEARCH), Folder(tmp_path / "sweep")).check()

@@ -12,7 +12,7 @@ of a grid elsewhere, so arms are paired, and adding one changes no other.
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -124,6 +124,25 @@ def joined(fixed: Json, drawn: Mapping[str, Any]) -> Json:
             inner = inner.setdefault(parent, {})
         inner[last] = value
     return arm
+
+
+def samples(space: Json) -> list[Json]:
+    """Arms that a search may propose, to look at before it does: every option of every choice once,
+    and of numbers one between their ends."""
+    drawn, fixed = split(space)
+    options = {key: _some(*function) for key, function in drawn.items()}
+    first = {key: some[0] for key, some in options.items()}
+    others = [{**first, key: value} for key, some in options.items() for value in some[1:]]
+    return [joined(fixed, each) for each in (first, *others)]
+
+
+def _some(name: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    if name in OPTIONS:
+        return list(arguments[0])
+    if "randn" in name:
+        return [*arguments[:1], 0.0][:1]
+    low, high = arguments[:2]
+    return [low if "randint" in name else (low + high) / 2]
 
 
 def values(arm: Json, keys: Iterable[str]) -> Json | None:

@@ -61,10 +61,15 @@ def of_arms(x: SweptExperiment, arms: Sequence[Json], plugins: Plugins = NO_PLUG
         if first is not made[0]:
             said = "%s and %s are the same experiment: it runs once"
             logger.warning(said, described(first.arm), described(arm))
+    refuse(problems)
+    return [trials[number] for number in range(len(x.sweep.seeds)) for trials in found.values()]
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raises UsageError for what is wrong with arms, if anything is; each begins with its arm."""
     if problems:
         rest = [f"and {len(problems) - SHOWN} more arms"] if len(problems) > SHOWN else []
-        raise UsageError.of(problems[:SHOWN] + rest, where="the arms of the sweep")
-    return [trials[number] for number in range(len(x.sweep.seeds)) for trials in found.values()]
+        raise UsageError.of([*problems[:SHOWN], *rest], where="the arms of the sweep")
 
 
 def base(x: SweptExperiment) -> Json:
