@@ -19,7 +19,7 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.report import runs
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder, Json
-from rayal.workflows.sweep import TRIALS
+from rayal.workflows.sweep.folder import TRIALS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OURS = ("strategy", "seed", "sweep.seeds", "sweep.space")

@@ -57,6 +57,7 @@ def picks(out):
     return {p.parts[-4]: p.read_text() for p in out.glob("trials/*/cycle-*/select/chosen.csv")}
 
 
+@pytest.mark.slow
 def test_a_sweep_is_its_trials(swept, tmp_path):
     """A second start does nothing; another arm that is added later runs alone."""
     space = {"strategy": {"grid_search": ["random", "entropy"]}}

@@ -18,7 +18,9 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.runs.events import Event
 from rayal.storage.folder import Folder
-from rayal.workflows.sweep import Sweeping, _Progress, run_trial, start_sweep
+from rayal.workflows.sweep import Sweeping, start_sweep
+from rayal.workflows.sweep.progress import Progress
+from rayal.workflows.sweep.trial import run_trial
 
 ARMS = {"strategy": {"grid_search": ["random", "entropy"]}}
 SMALL: dict[str, Any] = {
@@ -223,7 +225,7 @@ def test_how_far_a_sweep_is(swept: Any, tmp_path: Path) -> None:
     with start_sweep(x, str(tmp_path)) as sweep:
         first, second, *_ = (Assignment(t.arm, t.experiment.seed) for t in sweep.listed)
         work(sweep, first)
-        progress = _Progress(sweep, told)
+        progress = Progress(sweep, sweep.ended, told)
         progress.on_cycle(second, 1)
         progress.on_cycle(second, 1)
         work(sweep, second)

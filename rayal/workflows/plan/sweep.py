@@ -17,7 +17,7 @@ from rayal.storage.folder import Folder, Json
 from rayal.workflows.plan import Plan, make
 from rayal.workflows.plan.probe import Probe, measure
 from rayal.workflows.plan.tariff import FREE, Tariff
-from rayal.workflows.sweep import Sweeping, labels_of
+from rayal.workflows.sweep.folder import SweepFolder, labels_of
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -148,7 +148,7 @@ def make_sweep(
 
 def arms_of(x: SweptExperiment, plugins: Plugins) -> list[Trial]:
     """The first trial of every arm that can be known before, checked."""
-    return Sweeping(x, Folder("memory://a-sweep-that-is-planned"), plugins).checked_arms()
+    return SweepFolder(x, Folder("memory://a-sweep-that-is-planned"), plugins).checked_arms()
 
 
 def _kind(x: Experiment) -> str:
