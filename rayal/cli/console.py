@@ -49,7 +49,7 @@ class _Progress:
     def left(self, now: float) -> str:
         """The time left at the pace up to the last news; nothing before there was a pace, nor when
         that time is over."""
-        if self.share is None or self.share <= self.before:
+        if self.share is None or not self.before < self.share < 1:
             return ""
         pace = (self.share - self.before) / max(self.told - self.started, 1e-9)
         seconds = (1 - self.share) / pace - (now - self.told)

@@ -132,6 +132,13 @@ def test_other_data_of_the_same_name_is_refused(swept: Any, out: Path) -> None:
         sweep.check()
 
 
+def test_a_sweep_of_an_earlier_rayal_is_refused(swept: Any, out: Path) -> None:
+    """Its trials have other names: all would run again, and be counted twice."""
+    (out / "identity.json").unlink()
+    with pytest.raises(LockedError, match="of an earlier rayal.*use another --out"):
+        Sweeping(swept(), Folder(out)).check()
+
+
 def test_runs_of_others_are_neither_counted_nor_shown(
     swept: Any, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,7 +160,8 @@ def test_two_spellings_are_one_arm(
     found = trials(x, tmp_path)
 
     assert (1, 1) == (found.complete, found.trials)
-    assert "strategy=random and strategy=random are the same experiment" in caplog.text
+    assert "1 arms mean the same experiment as another and do not run" in caplog.text
+    assert 'first: {"strategy": {"name": "random"}} is {"strategy": "random"}' in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -268,7 +276,8 @@ def test_a_search_goes_on_in_a_space_that_holds_what_is_there(
     with pytest.raises(LockedError, match=absent):
         start_sweep(swept(more, SEARCH), str(tmp_path)).__enter__()
 
-    (tmp_path / "identity.json").unlink()  # as if it had been made before there was one
+    for recorded in ("identity.json", "sweep.yaml"):  # trials that were copied from elsewhere
+        (tmp_path / recorded).unlink()
     with start_sweep(swept(more, SEARCH), str(tmp_path)) as sweep:
         assert [] == sweep.listed == sweep.records()
     assert "1 runs in" in caplog.text

@@ -49,6 +49,7 @@ def of_arms(x: SweptExperiment, arms: Sequence[Json], plugins: Plugins = NO_PLUG
     """
     _refuse_foreign(x)
     problems: list[str] = []
+    twice: list[tuple[Json, Json]] = []
     found: dict[str, list[Trial]] = {}
     fields = base(x)
     for arm in arms:
@@ -59,9 +60,11 @@ def of_arms(x: SweptExperiment, arms: Sequence[Json], plugins: Plugins = NO_PLUG
             continue
         first = found.setdefault(made[0].folder, made)[0]
         if first is not made[0]:
-            said = "%s and %s are the same experiment: it runs once"
-            logger.warning(said, described(first.arm), described(arm))
+            twice.append((first.arm, arm))
     refuse(problems)
+    if twice:
+        said = "%d arms mean the same experiment as another and do not run; the first: %s is %s"
+        logger.warning(said, len(twice), *map(json.dumps, reversed(twice[0])))
     return [trials[number] for number in range(len(x.sweep.seeds)) for trials in found.values()]
 
 

@@ -111,6 +111,11 @@ class SweepFolder:
         """What a later command must have in common; LockedError where this one does not."""
         there = self.folder.read_sealed(IDENTITY, default=None)
         here: Json = json.loads(json.dumps(asked(self.x, self.listed)))
+        if there is None and self.folder.exists("sweep.yaml"):
+            raise LockedError(
+                f"{self.folder.url} holds a sweep without {IDENTITY}, of an earlier rayal: its trials"
+                " cannot be continued; use another --out, or that rayal"
+            )
         if there is not None and self.together:
             here = joined(there, here)
         if there is not None and (changed := changes(there, here)):
