@@ -60,13 +60,29 @@ def plan(
     set: Overrides = [],  # noqa: B006
     plugins: Packages = [],  # noqa: B006
     probe: Annotated[bool, typer.Option(help="Estimate the time from a few batches.")] = True,
+    device_hour_price: Annotated[
+        float | None, typer.Option(min=0, help="Of one GPU (or machine without) for an hour.")
+    ] = None,
+    label_price: Annotated[
+        float | None, typer.Option(min=0, help="Of one label, or click where clicks are counted.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """What a run will do and what it costs; every problem at once."""
+    """What a run or a sweep will do and what it costs; every problem at once."""
+    from rayal.experiment import config as configs
+    from rayal.experiment.sweep.settings import SweptExperiment
     from rayal.workflows import plan as plans
+    from rayal.workflows.plan.sweep import SweepPlan, make_sweep
+    from rayal.workflows.plan.tariff import Tariff
 
-    x, _ = _experiment(config, set, plugins)
-    made = plans.make(x, x.dataset.open(), probe=probe)
+    named, tariff = allowed(plugins), Tariff(device_hour_price, label_price)
+    made: plans.Plan | SweepPlan
+    if configs.is_sweep(config, set):
+        swept = configs.load_as(SweptExperiment, config, set, named)
+        made = make_sweep(swept, named, probe=probe, tariff=tariff)
+    else:
+        x = configs.load(config, set, named)
+        made = plans.make(x, x.dataset.open(), probe=probe, tariff=tariff)
     print_json(made.to_dict()) if json else print_table(made.to_rich())
 
 

@@ -77,16 +77,15 @@ def submit_sweep(
 ) -> None:
     """Run a sweep on a cluster; the same command again goes on."""
     from rayal.engine import jobs
-    from rayal.engine.sweep import all_arms
     from rayal.experiment import config as configs
     from rayal.experiment.sweep import trials
     from rayal.experiment.sweep.settings import SweptExperiment
     from rayal.workflows import sweep
+    from rayal.workflows.sweep.folder import arms_to_check
 
     named = allowed(plugins)
     x, url = configs.load_as(SweptExperiment, config, set, named), jobs.server(address)
-    if x.sweep.search != "optuna":  # which makes them as it goes
-        trials.of_arms(x, all_arms(x.sweep), named)
+    trials.of_arms(x, arms_to_check(x), named)
     folder = _place(sweep.default_folder(x) if out is None else out, url)
     work = _of_file("sweep", x, (x.name, "sweep"), folder, _same(plugins, break_lock))
     _send(work, x.model_dump(mode="json"), url, insecure, env, working_dir, detach)

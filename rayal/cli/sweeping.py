@@ -37,7 +37,7 @@ def sweep(
     with start_sweep(x, out, break_lock=break_lock, plugins=named) as opened:
         url = opened.folder.url
         note(f"{'sweep' if opened.left else 'complete already'}  {url}")
-        with SweepConsole(opened.total, opened.total - opened.left) as console:
+        with SweepConsole() as console:
             found = opened.run(lambda: cluster(address), console)
     print_table(found.summary.to_rich())
     for line in found.lines():

@@ -78,6 +78,11 @@ class Record:
         except ValueError as error:
             raise _damaged(f"{self.folder.url}/experiment.yaml", error) from error
 
+    def identity(self) -> Json:
+        """What it must have in common with whoever continues it, see `Experiment.identity`."""
+        recorded: Json = self.folder.read_sealed("identity.json", default={})
+        return recorded
+
     @cached_property
     def headline(self) -> str:
         """The metric that its task is judged by."""

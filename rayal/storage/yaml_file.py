@@ -6,7 +6,7 @@ Plain values only: no tags, no aliases, no key twice, and the scalars of YAML 1.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,12 +67,13 @@ class Node:
         return self
 
 
-def read_yaml(path: str | Path, on: Node) -> Node:
-    """The mapping in a file, on top of the file that it `extends` and so on, down to `on`.
+def read_yaml(path: str | Path, on: Node, parts: Collection[str] = ()) -> Node:
+    """The mapping in a file, on top of the file that it `extends` and so on, down to `on`; `parts`
+    as `merge` has them.
 
     Raises UsageError with file and line for whatever is not a plain YAML mapping.
     """
-    return _read(Path(path), on, ())
+    return _read(Path(path), on, parts, ())
 
 
 def parse(text: str, source: str, folder: Path) -> Node:
@@ -100,8 +101,9 @@ def given(plain: Any, source: str) -> Node:
     return Node(plain, origin)
 
 
-def override(base: Node, assignment: str) -> Node:
-    """`base` with one `a.b=value` of the command line on top; the value is YAML."""
+def override(base: Node, assignment: str, parts: Collection[str] = ()) -> Node:
+    """`base` with one `a.b=value` of the command line on top; the value is YAML; `parts` as `merge`
+    has them."""
     key, equals, text = assignment.partition("=")
     shown = f"{key}={HIDDEN}" if equals and named(key) else hidden(assignment)
     source = f"--set {shown}"
@@ -112,18 +114,20 @@ def override(base: Node, assignment: str) -> Node:
     node = value(text, source)
     for part in reversed(key.split(".")):
         node = Node({part: node}, node.origin)
-    return Node(merge(base, node).value, base.origin)
+    return Node(merge(base, node, parts).value, base.origin)
 
 
-def merge(base: Node, over: Node) -> Node:
+def merge(base: Node, over: Node, parts: Collection[str] = ()) -> Node:
     """The mapping `over` on top of the mapping `base`, key by key.
 
     Below that, mappings merge too and anything else replaces. A bare `cod` stands for
-    `{name: cod}`; a mapping of another `name` replaces the whole part instead of merging.
+    `{name: cod}` where it is merged with a mapping under one of the keys `parts`, whichever of both
+    is above; a mapping of another `name` replaces the whole part instead of merging.
     """
     below, above = _fields(base), _fields(over)
     merged = {
-        key: _stack(below[key], node) if key in below else node for key, node in above.items()
+        key: _stack(below[key], node, key in parts) if key in below else node
+        for key, node in above.items()
     }
     return Node({**below, **merged}, over.origin)
 
@@ -160,7 +164,9 @@ def unsealed(data: bytes) -> str:
     return text if seal else whole
 
 
-def _stack(base: Node, over: Node) -> Node:
+def _stack(base: Node, over: Node, part: bool) -> Node:
+    if part and isinstance(base.value, dict) and isinstance(over.value, str):
+        over = Node({"name": over}, over.origin)
     if not isinstance(over.value, dict):
         return over
     name, other = (_fields(node).get("name") for node in (base, over))
@@ -178,14 +184,14 @@ def _fields(node: Node) -> dict[str, Node]:
     return {}
 
 
-def _read(path: Path, on: Node, above: tuple[Path, ...]) -> Node:
+def _read(path: Path, on: Node, parts: Collection[str], above: tuple[Path, ...]) -> Node:
     above = (*above, path.resolve())
     document = parse(_text(path), str(path), path.parent.absolute())
     fields = dict(_fields(document))
     extends = fields.pop("extends", None)
     if extends is not None:
-        on = _read(_base(path, extends, above), on, above)
-    return merge(on, Node(fields, document.origin))
+        on = _read(_base(path, extends, above), on, parts, above)
+    return merge(on, Node(fields, document.origin), parts)
 
 
 def _base(path: Path, extends: Node, above: tuple[Path, ...]) -> Path:

@@ -8,7 +8,7 @@ from rayal.cycle.engine import Engine
 from rayal.cycle.loop import run
 from rayal.data.store import Store
 from rayal.experiment import config
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.experiment import Compute, Experiment, content
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.views import write_views
 from rayal.runs.events import Event, Observer, Observers
@@ -17,7 +17,7 @@ from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background
 from rayal.storage import yaml_file
-from rayal.storage.folder import Folder
+from rayal.storage.folder import Folder, Json
 from rayal.workflows import attempts, checks
 
 logger = logging.getLogger(__name__)
@@ -46,11 +46,16 @@ def start_run(
     checks.check_strategies(x, store)
     x.tracking.prepare()
     folder = Folder(default_folder(x) if out is None else out)
-    identity = {**x.identity(), "data": store.card.fingerprint, "store": store.card.decides()}
     grows = {"budget.total": x.budget.check_growth}
+    identity = identity_of(x, store)
     with Ledger(folder, identity, break_lock=break_lock, newer=["store"], grows=grows) as ledger:
         folder.write("experiment.yaml", yaml_file.sealed(config.dump(x)).encode())
         yield Session(x, store, Record(folder, plugins), ledger)
+
+
+def identity_of(x: Experiment, store: Store, digest: Callable[[str], str] = content) -> Json:
+    """What a run of this experiment on this data must have in common with what is there."""
+    return {**x.identity(digest), "data": store.card.fingerprint, "store": store.card.decides()}
 
 
 class Session:

@@ -100,6 +100,22 @@ def test_another_strategy_on_the_command_line(minimal: Path) -> None:
         assert "margin" == config.load(written, [override]).strategy.part_name()
 
 
+@pytest.mark.parametrize(
+    "given", ["scheme=supervised", "scheme={name: supervised}", "scheme.name=supervised"]
+)
+def test_the_spellings_of_a_part_mean_the_same(minimal: Path, given: str) -> None:
+    """A run of 2 epochs would become one of 200 by the name that the file has already."""
+    written = write(minimal.parent, "extends: x.yaml\nscheme: {epochs: 2, lr: 0.05}\n", "s.yaml")
+    above = write(minimal.parent, "extends: s.yaml\nscheme: supervised\n", "above.yaml")
+    nameless = write(minimal.parent, "extends: x.yaml\nmodel: {width: 4}\n", "nameless.yaml")
+
+    for path, overrides in ((written, [given]), (above, [])):
+        scheme = config.load(path, overrides).scheme
+        assert (2, 0.05) == (scheme.epochs, scheme.lr)
+    assert 4 == config.load(nameless, ["model=small_cnn"]).model.width
+    assert 200 == config.load(written, ["scheme=tod"]).scheme.epochs
+
+
 def test_all_problems_at_once(tmp_path: Path) -> None:
     """A round trip per typo makes ten of a new file; a line says where, what and the way out."""
     path = write(tmp_path, WRONG)

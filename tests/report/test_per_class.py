@@ -14,7 +14,7 @@ from matplotlib.collections import QuadMesh
 from numpy.testing import assert_allclose
 
 from rayal.report import per_class
-from rayal.report.per_class import PANELS, draw, files, grids, readable, table
+from rayal.report.per_class import PANELS, draw, files, grids, table
 from rayal.runs.ledger import Ledger
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated, Trained
@@ -201,8 +201,3 @@ def test_a_thousand_classes_and_many_cycles() -> None:
     assert ["mean"] == ticks(panel.get_yticklabels())
     assert ["10", "40", "70"] == ticks(panel.get_xticklabels())[:3]
     assert max(figure.get_size_inches()) < 16
-
-
-def test_names_that_figures_cannot_write() -> None:
-    """A missing letter is a warning of the drawing library for every figure."""
-    assert "Straße/ño ?? ?" == readable("Straße/ño 道路 \n")

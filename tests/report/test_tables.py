@@ -55,6 +55,18 @@ def test_markdown_by_hand() -> None:
     assert "| cod - random | 3 | 5.00 ± 0.00 | < 0.001 | < 0.001 | cod higher |" in lines
 
 
+def test_a_name_acts_on_nothing() -> None:
+    """A run folder from elsewhere may hold escape codes, markup or another column."""
+    hostile = Summary(group(runs("cod", 2, name="\x1b[2J|[red]x", scheme="a|b")))
+    file = io.StringIO()
+    Console(file=file, width=200).print(hostile.to_rich())
+    title = "[2J|[red]x on digits: accuracy (%) by labels"
+
+    assert rf"\x1b{title}" in file.getvalue() and "\x1b" not in file.getvalue()
+    assert r"### \\x1b\[2J\|\[red\]x on digits" in hostile.to_markdown()
+    assert "\x1b[2J|[red]x" == json.loads(hostile.to_json())["groups"][0]["name"]
+
+
 def test_warnings_come_first() -> None:
     """Three seeds without a baseline look as convincing in a table as thirty with one."""
     partial = [replace(run, complete=False, seed=9) for run in runs("cod", 1)]

@@ -141,7 +141,11 @@ def test_extends_in_a_circle_or_of_two(tmp_path: Path) -> None:
         ("{name: cod, k: 1}", "{k: 2}", {"name": "cod", "k": 2}),
         ("{name: cod, k: 1}", "{name: cod, j: 2}", {"name": "cod", "k": 1, "j": 2}),
         ("{name: cod, k: 1}", "{name: badge, j: 2}", {"name": "badge", "j": 2}),
-        ("{name: cod, k: 1}", "badge", "badge"),
+        ("{name: cod, k: 1}", "badge", {"name": "badge"}),
+        ("{name: cod, k: 1}", "cod", {"name": "cod", "k": 1}),
+        ("{k: 1}", "cod", {"name": "cod", "k": 1}),
+        ("cod", "badge", "badge"),
+        ("[cod]", "badge", "badge"),
         ("cod", "{k: 2}", {"name": "cod", "k": 2}),
         ("cod", "{name: badge}", {"name": "badge"}),
         ("{a: {b: 1, c: 2}}", "{a: {c: 3}}", {"a": {"b": 1, "c": 3}}),
@@ -152,9 +156,16 @@ def test_extends_in_a_circle_or_of_two(tmp_path: Path) -> None:
 )
 def test_merge_of_parts(base: str, over: str, expected: object) -> None:
     """Fields of one part must not end up in another: cod's options are nonsense to badge."""
-    merged = merge(tree(f"part: {base}"), tree(f"part: {over}"))
+    merged = merge(tree(f"part: {base}"), tree(f"part: {over}"), ["part"])
 
     assert {"part": expected} == merged.plain()
+
+
+def test_what_is_no_part_has_no_name() -> None:
+    """A function of a sweep's space, or a block of numbers, would get a field `name`."""
+    base = tree("{space: {grid_search: [a, b]}}")
+
+    assert {"space": "a"} == merge(base, tree("space: a"), ["strategy"]).plain()
 
 
 def test_root_is_not_a_part() -> None:

@@ -33,7 +33,8 @@ from rayal.workflows.score import start_scoring
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
-from rayal.workflows.sweep import run_trial, start_sweep
+from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.trial import run_trial
 from tests.storage.test_lock import HOLD
 from tests.support.doubles import Silent
 from tests.support.killed_run import Runs
