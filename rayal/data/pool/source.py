@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 from pydantic import ValidationError
 
+from rayal.data import uri
 from rayal.data.card import CARD, ImageSpec
 from rayal.data.datasets.base import Dataset
 from rayal.data.images import Decoding
@@ -25,7 +26,7 @@ from rayal.data.store import Store
 from rayal.errors import DataError, UsageError
 from rayal.parts import find, names
 from rayal.storage.folder import Folder, Json, located, storage_errors
-from rayal.storage.parquet import footers, is_binary, is_tensor, is_text
+from rayal.storage.parquet import Footer, footers, is_binary, is_tensor, is_text
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +173,7 @@ def _of_parquet(
         _check_decoding(decoding, spec)
     options = {"id": id, "image": image, "decoding": None if raw else decoding.model_dump()}
     layout = zip(names, found.values(), strict=True)
+    _check_sizes(found, image)
     stored = sum(footer.sizes[image] for footer in found.values())
     rows = sum(sum(footer.groups) for footer in found.values())
     return _checked(
@@ -184,6 +186,15 @@ def _of_parquet(
             image_bytes=0 if raw else stored // max(rows, 1),
         )
     )
+
+
+def _check_sizes(found: Mapping[str, Footer], image: str) -> None:
+    for file, footer in found.items():
+        if footer.sizes[image] > max(rows := sum(footer.groups), 1) * uri.MAX_BYTES:
+            raise DataError(
+                f"{file}: column {image!r} takes {footer.sizes[image]:,} bytes when unpacked, in"
+                f" {rows} rows; an image may take {uri.MAX_BYTES:,}: write it again"
+            )
 
 
 def _holds_pixels(column: str, kind: pa.DataType, spec: ImageSpec) -> bool:

@@ -156,10 +156,10 @@ class PoolPass:
         return job.with_batch(self._batch(engine, job))
 
     def _batch(self, engine: Engine, job: ScoreJob) -> int:
-        """As asked; else the fastest, but no larger than a shard or the pool."""
+        """As asked, or the fastest; no more than a shard or the pool, for a batch is filled up."""
         asked, limit = self.settings.batch, self.settings.compute.batch_bytes
         if asked != "auto":
-            return asked
+            return min(asked, self._shard_rows(asked), self.pool.rows)
         out = self.folder / "batch"
         self.journal.done_once(out, lambda _: engine.fastest_batch(job, limit).to_json())
         measured = read_result(FastestBatch, out)
