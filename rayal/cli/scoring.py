@@ -34,6 +34,10 @@ def score(
     member: Annotated[
         list[str], typer.Option(help="Weights of another ensemble member; may be repeated.")
     ] = [],  # noqa: B006
+    retry_bad: Annotated[
+        bool,
+        typer.Option("--retry-bad", help="Look again at images that could not be decoded."),
+    ] = False,
     set: Overrides = [],  # noqa: B006
     address: Address = None,
     plugins: Packages = [],  # noqa: B006
@@ -61,12 +65,14 @@ def score(
         set,
         named,
     )
-    with pool_scoring.start_scoring(x, out, break_lock=break_lock, plugins=named) as opened:
+    with pool_scoring.start_scoring(
+        x, out, retry_bad=retry_bad, break_lock=break_lock, plugins=named
+    ) as opened:
         note(f"{'complete already' if opened.complete else 'scores'}  {opened.scores.url}")
         with Console() as console:
             start = partial(engine, x.compute.for_engine(), address)
             result = opened.run(start, console)
-    for line in pool_scoring.lines(result, opened.folder):
+    for line in pool_scoring.lines(result, opened):
         print(visible(line))
 
 

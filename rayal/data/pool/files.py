@@ -91,6 +91,8 @@ class ParquetImages:
         inside = os.path.normpath(path)
         if inside.split("/")[0] == "..":
             raise BadImage(f"{quoted(path)} leads out of {self.root}; make it absolute")
+        if "://" in self.root:  # keys are no paths: a//b is not a/b
+            inside = path.removeprefix("./")
         return f"{self.root}/{inside}"
 
     def _rows(self, shard: Shard, columns: list[str]) -> tuple[pa.Table, int]:

@@ -20,7 +20,15 @@ from rayal.data.datasets.base import Dataset
 from rayal.data.images import Decoding
 from rayal.data.pool import Images, Shard, cut
 from rayal.data.pool.files import ParquetImages
-from rayal.data.pool.folder import GROUP_ROWS, LISTING, PARQUET, list_folder, parquet_files
+from rayal.data.pool.folder import (
+    GROUP_ROWS,
+    LISTING,
+    PARQUET,
+    Changes,
+    changes,
+    list_folder,
+    parquet_files,
+)
 from rayal.data.source import quoted
 from rayal.data.store import Store
 from rayal.errors import DataError, UsageError
@@ -47,6 +55,10 @@ class Pool:
     """Whether ids were made by rayal, so that none can be strange or used twice."""
     least_rows: int = 1
     """Rows below which a shard is not cut: prepared stores are read in whole row groups."""
+    left_out: str = ""
+    """What is told of the files in its folder that are not of it."""
+    changes: Changes | None = None
+    """How its folder differs from the listing that it was opened by; None: not at all."""
     image_bytes: int = 0
     """What an image takes in memory before it is decoded, on average; 0: no more than after."""
 
@@ -74,8 +86,9 @@ def open_pool(
 
     `id` and `image` are columns of Parquet files, `decoding` is how encoded images come to the
     shape of `spec`. The paths in a folder of images are written into `listing`, and read there when
-    the pool is opened again. Raises UsageError or DataError for what cannot be a pool of the model,
-    before any image is read, StorageError for what cannot be reached.
+    the pool is opened again: `Pool.changes` says how the folder differs by then. Raises UsageError
+    or DataError for what cannot be a pool of the model, before any image is read, StorageError for
+    what cannot be reached.
     """
     if where in names("datasets"):
         return _of_store(_opened_dataset(where), decoding, spec)
@@ -83,7 +96,7 @@ def open_pool(
     if place.kind == "folder":
         if Folder(place.url).exists(CARD):
             return _of_store(Store(place.url), decoding, spec)
-        if listing.exists(LISTING):  # a long walk less
+        if listing.exists(LISTING):
             return _of_listing(place.url, listing, follow_links, decoding, spec)
     root, files = _parquet(place, follow_links)
     if not files:
@@ -152,7 +165,9 @@ def _matches(root: str, pattern: str) -> list[str]:
         with storage_errors(pattern):
             found = [path for path in fs.glob(inside) if fs.isfile(path)]
     below = [path.removeprefix(f"{top}/") for path in found]
-    return [path for path in below if not any(name[0] in "._" for name in path.split("/"))]
+    return [
+        path for path in below if not any(name.startswith((".", "_")) for name in path.split("/"))
+    ]
 
 
 def _of_parquet(
@@ -215,6 +230,7 @@ def _of_listing(
     root: str, listing: Folder, follow_links: bool, decoding: Decoding, spec: ImageSpec
 ) -> Pool:
     _check_decoding(decoding, spec)
+    again = listing.exists(LISTING)
     known = list_folder(root, listing, follow_links)
     return Pool(
         images=ParquetImages(root, "id", "image", False, decoding, spec.shape),
@@ -227,6 +243,8 @@ def _of_listing(
         fingerprint=_digest({"decoding": decoding.model_dump()}, [[known["ids"]]]),
         origin=f"images in {root}",
         unique=True,
+        left_out=known.get("left_out", ""),
+        changes=changes(root, listing, known) or None if again else None,
     )
 
 
