@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rayal.cli.options import Address, BreakLock, Overrides, Packages, app
+from rayal.cli.options import Address, BreakLock, Overrides, Packages, app, lasting
 from rayal.cli.output import note, visible
 from rayal.cli.work import allowed, engine
 from rayal.plugins import Plugins
@@ -23,7 +23,9 @@ def score(
     strategies: Annotated[
         str, typer.Option(help="Names, separated by commas, or a YAML list with options.")
     ],
-    out: Annotated[str, typer.Option(help="Folder for the scores, a path or a URL.")],
+    out: Annotated[
+        str, typer.Option(help="Folder for the scores, a path or a URL.", callback=lasting)
+    ],
     model: Annotated[
         str | None,
         typer.Option(help="Architecture of weights that do not say it: a name or YAML mapping."),
@@ -98,7 +100,9 @@ def select(
         float | None, typer.Option(help="Least distance between the features of two units.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Breaks ties, and draws where a strategy draws.")] = 0,
-    out: Annotated[str, typer.Option(help="Path of the result without its suffix.")] = "selection",
+    out: Annotated[
+        str, typer.Option(help="Path of the result without its suffix.", callback=lasting)
+    ] = "selection",
     plugins: Packages = [],  # noqa: B006
 ) -> None:
     """Choose units from scores, exactly, into OUT.csv and OUT.parquet: rank, id, score, reason."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rayal.cli.jobs import Insecure, Server, follow, how
-from rayal.cli.options import BreakLock, Config, Out, Overrides, Packages, app
+from rayal.cli.options import BreakLock, Config, Out, Overrides, Packages, app, lasting
 from rayal.cli.output import note
 from rayal.cli.work import allowed
 from rayal.errors import UsageError
@@ -97,7 +97,10 @@ def submit_score(
     checkpoint: Annotated[str, typer.Option(help="As of `rayal score`.")],
     pool: Annotated[str, typer.Option(help="As of `rayal score`.")],
     strategies: Annotated[str, typer.Option(help="As of `rayal score`.")],
-    out: Annotated[str, typer.Option(help="Folder for the scores, an absolute path or a URL.")],
+    out: Annotated[
+        str,
+        typer.Option(help="Folder for the scores, an absolute path or a URL.", callback=lasting),
+    ],
     model: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     previous: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     member: Annotated[list[str], typer.Option(help="As of `rayal score`.")] = [],  # noqa: B006

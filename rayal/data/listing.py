@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rayal.data.source import Units
-from rayal.data.walk import FOLDER, JUNK, LINKED, Disk, LeftOut, walk
+from rayal.data.walk import FOLDER, LINKED, Disk, LeftOut, is_hidden, walk
 from rayal.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ def class_images(root: Path, inside: str, follow_links: bool = False) -> Iterato
     for found in walk(disk, inside, left):
         filled.add(found.path[len(inside) + 1 :].partition("/")[0])
         yield found.path
-    kinds = {entry.name: entry.kind() for entry in disk.entries(inside) if entry.name[0] != "."}
-    folders = {name for name, kind in kinds.items() if kind in (FOLDER, LINKED)} - {JUNK}
+    shown = [entry for entry in disk.entries(inside) if not is_hidden(entry.name)]
+    folders = {entry.name for entry in shown if entry.kind() in (FOLDER, LINKED)}
     told = f"; {left}" if left.counts else ""
     if not filled:
         raise DataError(f"{root / inside} holds no images{told}; correct dataset.root or the name")
@@ -73,7 +73,11 @@ def common_classes(found: Mapping[str, Iterable[str]]) -> list[str]:
     classes = {split: set(names) for split, names in found.items()}
     everywhere, anywhere = set.intersection(*classes.values()), set.union(*classes.values())
     if everywhere != anywhere:
-        gaps = [f"{split} lacks {_some(anywhere - here)}" for split, here in classes.items()]
+        gaps = [
+            f"{split} lacks {_some(anywhere - here)}"
+            for split, here in classes.items()
+            if here != anywhere
+        ]
         raise DataError(
             f"the splits have different class folders: {'; '.join(gaps)}; add them, or list the"
             " classes in dataset.classes"

@@ -23,7 +23,8 @@ UNREAD = frozenset(
     " .rw2 .srw .svg .tga".split()
 )
 """Of images in formats that rayal does not read; some of them begin as a TIFF does."""
-JUNK = "__MACOSX"
+JUNK = frozenset(["__MACOSX", "@eaDir"])
+"""Folders that systems leave among those of people."""
 THREADS = 16  # that wait for the starts of files in a bucket
 
 FILE, FOLDER = "file", "folder"
@@ -114,7 +115,7 @@ def walk(
     wanted = {*(SUFFIXES if suffixes is None else suffixes), also}
     for entry in tree.entries(inside):
         name = entry.name
-        if name.startswith(".") or name == JUNK:
+        if is_hidden(name):
             other.append((name, HIDDEN))
         elif (kind := entry.kind()) == FOLDER:
             kept[f"{name}/"] = entry
@@ -145,6 +146,11 @@ def below(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is of no interest by its name alone."""
+    return name.startswith(".") or name in JUNK
+
+
 def suffix_of(name: str) -> str:
     """.jpg, in small letters."""
     return os.path.splitext(name)[1].lower()
@@ -154,12 +160,14 @@ def _judged(tree: Tree, folder: str, entries: Sequence[Entry]) -> list[str]:
     """FILE for the images among files without an image's suffix, for others a reason."""
     if not entries:
         return []
-    paths = [below(folder, entry.name) for entry in entries]
+
+    def kind(entry: Entry) -> str:
+        path = below(folder, entry.name)
+        size, _ = entry.state()
+        return _kind_of(path, tree.head(path) if size else b"")
+
     with ThreadPoolExecutor(tree.threads) as threads:
-        return [
-            _kind_of(path, head)
-            for path, head in zip(paths, threads.map(tree.head, paths), strict=True)
-        ]
+        return list(threads.map(kind, entries))
 
 
 def _kind_of(path: str, head: bytes | None) -> str:
@@ -257,7 +265,7 @@ class Bucket:
             found = self.fs.find(here, prefix="/", detail=True)
         for key, each in found.items():
             name = key.removeprefix(f"{here}/")
-            hidden = any(part.startswith(".") or part == JUNK for part in name.split("/"))
+            hidden = any(map(is_hidden, name.split("/")))
             kind = HIDDEN if hidden else FILE
             yield Entry(name, partial(str, kind), partial(_stored, each))
 
