@@ -52,6 +52,9 @@ Out = Annotated[
 ]
 Runs = Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+RetryBad = Annotated[
+    bool, typer.Option("--retry-bad", help="Look again at images that could not be decoded.")
+]
 BreakLock = Annotated[
     bool, typer.Option("--break-lock", help="Take over from a writer that died on another machine.")
 ]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rayal.cli.options import Address, BreakLock, Overrides, Packages, app, lasting
+from rayal.cli.options import Address, BreakLock, Overrides, Packages, RetryBad, app, lasting
 from rayal.cli.output import note, visible
 from rayal.cli.work import allowed, engine
 from rayal.plugins import Plugins
@@ -36,10 +36,7 @@ def score(
     member: Annotated[
         list[str], typer.Option(help="Weights of another ensemble member; may be repeated.")
     ] = [],  # noqa: B006
-    retry_bad: Annotated[
-        bool,
-        typer.Option("--retry-bad", help="Look again at images that could not be decoded."),
-    ] = False,
+    retry_bad: RetryBad = False,
     set: Overrides = [],  # noqa: B006
     address: Address = None,
     plugins: Packages = [],  # noqa: B006

@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from rayal.cli.jobs import Insecure, Server, follow, how
-from rayal.cli.options import BreakLock, Config, Out, Overrides, Packages, app, lasting
+from rayal.cli.options import (
+    BreakLock,
+    Config,
+    Out,
+    Overrides,
+    Packages,
+    RetryBad,
+    app,
+    lasting,
+)
 from rayal.cli.output import note
 from rayal.cli.work import allowed
 from rayal.errors import UsageError
@@ -104,6 +113,7 @@ def submit_score(
     model: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     previous: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     member: Annotated[list[str], typer.Option(help="As of `rayal score`.")] = [],  # noqa: B006
+    retry_bad: RetryBad = False,
     set: Overrides = [],  # noqa: B006
     plugins: Packages = [],  # noqa: B006
     break_lock: BreakLock = False,
@@ -134,7 +144,11 @@ def submit_score(
         id=job_id(words, [fields, folder]),
         name="score",
         folder=folder,
-        command=["score", *_options(fields), "--out", folder, *_same(plugins, break_lock)],
+        command=[
+            *("score", *_options(fields), "--out", folder),
+            *(["--retry-bad"] if retry_bad else []),
+            *_same(plugins, break_lock),
+        ],
     )
     _send(work, fields, url, insecure, env, working_dir, detach)
 

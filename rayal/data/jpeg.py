@@ -21,9 +21,11 @@ OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 ALONE = frozenset([0x01, *range(0xD0, 0xD9)])
 """Markers without a length."""
 
+RESTARTS = range(0xD0, 0xD8)
+ALL = 2**64 - 1
+"""A bit for each coefficient of a block."""
+
 MARKER = re.compile(rb"\xff[^\x00\xff]")
-BEHIND_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 
 AHEAD = 16
 """Bytes: more than the decoder reads ahead of what it decodes, with their zeros behind 255."""
@@ -36,6 +38,9 @@ class _Scan(NamedTuple):
     """Units between two restart markers; 0: there are none."""
     start: int
     end: int
+    restarts: list[int]
+    """Numbers, 0 to 7, of the restart markers between; not of one at the very end, which belongs to
+    nothing and harms nothing."""
 
 
 class _Layout(NamedTuple):
@@ -103,31 +108,40 @@ def _layout(data: bytes) -> _Layout | None:
         elif kind == INTERVAL:
             interval = int.from_bytes(body[:2])
         elif kind == START_OF_SCAN:
-            if (behind := BEHIND_SCAN.search(data, place)) is None:
-                break
-            scans.append(_Scan(body, interval, place, behind.start()))
-            place = behind.start()
+            end, restarts = _scan_end(data, place)
+            scans.append(_Scan(body, interval, place, end, restarts))
+            place = end
+    raise BadImage("truncated: the end of the JPEG is missing")
+
+
+def _scan_end(data: bytes, place: int) -> tuple[int, list[int]]:
+    """Where a scan that starts here ends, and its restart markers."""
+    restarts, last = list[int](), -1
+    for found in MARKER.finditer(data, place):
+        if found[0][1] not in RESTARTS:
+            end = found.start()
+            return end, restarts[:-1] if last == end else restarts
+        restarts.append(found[0][1] & 7)
+        last = found.end()
     raise BadImage("truncated: the end of the JPEG is missing")
 
 
 def _check_scans(layout: _Layout, data: bytes) -> None:
     """BadImage unless the scans hold every coefficient of each component to its last bit, and all
     their restart markers."""
-    lacking = {(part, place) for part in layout.components for place in range(64)}
+    lacking = dict.fromkeys(layout.components, ALL)
     for scan in layout.scans:
         count, *rest = scan.header
         parts, (first, last, bits) = bytes(rest[0 : 2 * count : 2]), rest[2 * count :]
-        if not layout.progressive:
-            first, last, bits = 0, 63, 0
-        if bits & 15 == 0:
-            lacking -= {(part, place) for part in parts for place in range(first, last + 1)}
-        # One at the very end belongs to nothing, and harms nothing.
-        end = scan.end - 2 if RESTART.match(data, scan.end - 2) else scan.end
-        marks = [mark[0] & 7 for mark in RESTART.findall(data, scan.start, end)]
+        held = ALL
+        if layout.progressive:
+            held = 0 if bits & 15 else (2 << last) - (1 << first)
+        for part in parts:
+            lacking[part] &= ~held
         expected = (layout.units(parts) - 1) // scan.interval if scan.interval else 0
-        if marks != [number % 8 for number in range(expected)]:
+        if scan.restarts != [number % 8 for number in range(expected)]:
             raise BadImage("corrupt JPEG data: a restart marker is missing, or not in its place")
-    if lacking:
+    if any(lacking.values()):
         raise BadImage("truncated: scans of the JPEG are missing")
 
 

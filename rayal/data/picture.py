@@ -55,7 +55,7 @@ def opened(data: bytes, formats: Sequence[str]) -> ImageFile.ImageFile:
         data, exif = _png(data)
     elif data.startswith(JPEG):
         data, exif = _jpeg(data)
-    image = Image.open(io.BytesIO(data), formats=formats)
+    image = Image.open(io.BytesIO(data), formats=tuple(formats))
     if exif:
         image.info["exif"] = exif
     return image

@@ -110,7 +110,7 @@ class PoolPass:
         mended = set() if changes is None else set(changes.changed)
         if changes is not None and (changes.added or changes.gone or not mended <= ids):
             raise self._another_state(str(changes))
-        if self.complete and not retry_bad:
+        if self.complete and not (retry_bad and bad):
             self.mended = len(mended)
             return self._told(pool)
         if changes is not None:  # the listing first: with it, all of this can be done again
