@@ -17,6 +17,7 @@ from rayal.cli.options import (
     Packages,
     Runs,
     app,
+    on_disk,
 )
 from rayal.cli.output import note, print_json, print_table, visible
 from rayal.cli.work import allowed, engine
@@ -117,7 +118,9 @@ def report(
     format: Annotated[
         Literal["table", "csv", "markdown", "json"], typer.Option(help="What is printed.")
     ] = "table",
-    out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("report"),
+    out: Annotated[Path, typer.Option(help="Where the figures go.", callback=on_disk)] = Path(
+        "report"
+    ),
     pictures: Annotated[
         bool,
         typer.Option(

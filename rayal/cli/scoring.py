@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rayal.cli.options import Address, BreakLock, Overrides, Packages, app
+from rayal.cli.options import Address, BreakLock, Overrides, Packages, RetryBad, app, lasting
 from rayal.cli.output import note, visible
 from rayal.cli.work import allowed, engine
 from rayal.plugins import Plugins
@@ -23,7 +23,9 @@ def score(
     strategies: Annotated[
         str, typer.Option(help="Names, separated by commas, or a YAML list with options.")
     ],
-    out: Annotated[str, typer.Option(help="Folder for the scores, a path or a URL.")],
+    out: Annotated[
+        str, typer.Option(help="Folder for the scores, a path or a URL.", callback=lasting)
+    ],
     model: Annotated[
         str | None,
         typer.Option(help="Architecture of weights that do not say it: a name or YAML mapping."),
@@ -34,6 +36,7 @@ def score(
     member: Annotated[
         list[str], typer.Option(help="Weights of another ensemble member; may be repeated.")
     ] = [],  # noqa: B006
+    retry_bad: RetryBad = False,
     set: Overrides = [],  # noqa: B006
     address: Address = None,
     plugins: Packages = [],  # noqa: B006
@@ -61,12 +64,14 @@ def score(
         set,
         named,
     )
-    with pool_scoring.start_scoring(x, out, break_lock=break_lock, plugins=named) as opened:
+    with pool_scoring.start_scoring(
+        x, out, retry_bad=retry_bad, break_lock=break_lock, plugins=named
+    ) as opened:
         note(f"{'complete already' if opened.complete else 'scores'}  {opened.scores.url}")
         with Console() as console:
             start = partial(engine, x.compute.for_engine(), address)
             result = opened.run(start, console)
-    for line in pool_scoring.lines(result, opened.folder):
+    for line in pool_scoring.lines(result, opened):
         print(visible(line))
 
 
@@ -92,7 +97,9 @@ def select(
         float | None, typer.Option(help="Least distance between the features of two units.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Breaks ties, and draws where a strategy draws.")] = 0,
-    out: Annotated[str, typer.Option(help="Path of the result without its suffix.")] = "selection",
+    out: Annotated[
+        str, typer.Option(help="Path of the result without its suffix.", callback=lasting)
+    ] = "selection",
     plugins: Packages = [],  # noqa: B006
 ) -> None:
     """Choose units from scores, exactly, into OUT.csv and OUT.parquet: rank, id, score, reason."""

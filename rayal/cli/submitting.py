@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from rayal.cli.jobs import Insecure, Server, follow, how
-from rayal.cli.options import BreakLock, Config, Out, Overrides, Packages, app
+from rayal.cli.options import (
+    BreakLock,
+    Config,
+    Out,
+    Overrides,
+    Packages,
+    RetryBad,
+    app,
+    lasting,
+)
 from rayal.cli.output import note
 from rayal.cli.work import allowed
 from rayal.errors import UsageError
@@ -96,10 +105,14 @@ def submit_score(
     checkpoint: Annotated[str, typer.Option(help="As of `rayal score`.")],
     pool: Annotated[str, typer.Option(help="As of `rayal score`.")],
     strategies: Annotated[str, typer.Option(help="As of `rayal score`.")],
-    out: Annotated[str, typer.Option(help="Folder for the scores, an absolute path or a URL.")],
+    out: Annotated[
+        str,
+        typer.Option(help="Folder for the scores, an absolute path or a URL.", callback=lasting),
+    ],
     model: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     previous: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     member: Annotated[list[str], typer.Option(help="As of `rayal score`.")] = [],  # noqa: B006
+    retry_bad: RetryBad = False,
     set: Overrides = [],  # noqa: B006
     plugins: Packages = [],  # noqa: B006
     break_lock: BreakLock = False,
@@ -130,7 +143,11 @@ def submit_score(
         id=job_id(words, [fields, folder]),
         name="score",
         folder=folder,
-        command=["score", *_options(fields), "--out", folder, *_same(plugins, break_lock)],
+        command=[
+            *("score", *_options(fields), "--out", folder),
+            *(["--retry-bad"] if retry_bad else []),
+            *_same(plugins, break_lock),
+        ],
     )
     _send(work, fields, url, insecure, env, working_dir, detach)
 

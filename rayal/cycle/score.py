@@ -109,7 +109,7 @@ class ScoreJob:
             out=out,
             seed=x.seed,
             cycle=cycle,
-            batch=x.compute.score_batch,
+            batch=score_batch(x.compute, store.card),
             previous=previous,
             previous_scores=previous_scores if x.keeps_probs(cycle - 1) else None,
             members=members,
@@ -141,6 +141,13 @@ class ScoreJob:
 def shard_rows(compute: Compute, card: Card) -> int:
     """Least images of a shard: `compute.shard_rows`, fewer where those would not fit a worker."""
     return max(1, min(compute.shard_rows, SHARD_BYTES // math.prod(card.image.shape)))
+
+
+def score_batch(compute: Compute, card: Card) -> int:
+    """Images in one forward pass of scoring: what is asked, but no more than a shard can have. A
+    batch is filled up to this size, whatever is in it."""
+    groups = -(-shard_rows(compute, card) // card.group_rows)  # shards are whole row groups
+    return min(compute.score_batch, groups * card.group_rows, card.pool)
 
 
 def divide(pool: Split, candidates: Iterable[str], rows: int) -> list[ShardTask]:

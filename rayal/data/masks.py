@@ -16,10 +16,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rayal.data import images, uri
+from rayal.data import images, picture, uri
 from rayal.data.images import BadImage, Decoding, arranged
 from rayal.storage.folder import located
 
@@ -152,32 +152,25 @@ def _head(address: str) -> bytes:
 def _size(head: bytes, formats: tuple[str, ...]) -> tuple[int, int]:
     """Height and width of an image, upright; from the first bytes of its file."""
     with Image.open(io.BytesIO(head), formats=formats) as image:
-        # Not the file's own way to its EXIF, which for a PNG is to decode all of it.
-        turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) >= 5
-        if turned and image.format == "TIFF":
-            raise BadImage("some versions of Pillow have turned its size already")
-        width, height = image.size
-        return (width, height) if turned else (height, width)
+        return picture.upright_size(image)
 
 
 def _pixels(data: bytes, decoding: Decoding, others: str = "") -> NDArray[np.integer]:
     """The stored values, H W, of an image file with one number a pixel; `others` are the formats
     that would have done too, for the message."""
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in images.py
-    if not data:
-        raise BadMask("empty file")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with picture.opened(data, FORMATS) as image:
             _check_area(image.width, image.height, decoding)
             if image.mode not in MODES:
                 raise BadMask(
                     f"mode {image.mode} has no class for each pixel; convert it to one number a"
                     " pixel (grey or palette)"
                 )
-            image.load()
-            return np.array(ImageOps.exif_transpose(image))
+            return np.array(picture.upright(image))
     except BadMask:
         raise
+    except BadImage as error:
+        raise BadMask(str(error)) from error
     except UnidentifiedImageError as error:  # whose message is the address of a buffer
         raise BadMask(f"not a mask in one of the formats {', '.join(FORMATS)}{others}") from error
     except Exception as error:  # decoders raise anything on hostile bytes

@@ -1,18 +1,22 @@
 """Parquet files that other programs wrote, anywhere: opened, and their columns compared."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayal.errors import DataError
 from rayal.storage.folder import located
 
+UNPACKED = 2**32
+"""Most bytes of one column that are read at a time."""
+LITTLE = 2**20  # bytes of a column in memory, where only its start is wanted
 THREADS = 16  # that read footers; they wait for the storage most of the time
 
 
@@ -65,6 +69,55 @@ def parquet_file(file: str, **reading: Any) -> pq.ParquetFile:
     """
     fs, path = (None, file) if os.path.isabs(file) else located(file)
     return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True, **reading)
+
+
+def check_unpacked(
+    file: str, metadata: pq.FileMetaData, groups: Iterable[int], names: Sequence[str], rows: int
+) -> None:
+    """Raises DataError where `rows` values of a column might take more than UNPACKED bytes.
+
+    What a file says of its size counts a value once that a dictionary repeats: of kilobytes become
+    hundreds of gigabytes. So the longest value of such dictionaries is looked up.
+    """
+    for name in names:
+        most, stored = 0, 0
+        for group in groups:
+            for column in _columns(metadata, group, name):
+                stored += column.total_uncompressed_size
+                repeats = any("DICTIONARY" in encoding for encoding in column.encodings)
+                large = column.num_values * column.total_uncompressed_size > UNPACKED
+                if column.physical_type == "BYTE_ARRAY" and repeats and large:
+                    most = max(most, _longest(file, metadata, group, column.path_in_schema))
+        if stored + rows * most > UNPACKED and rows * most > stored:
+            raise DataError(
+                f"{file}: {rows} values of column {name!r} may take {stored + rows * most:,} bytes"
+                f" when unpacked, for one of {most:,} is repeated; write the file again without"
+                " dictionaries (of pyarrow: use_dictionary=False)"
+            )
+
+
+def _columns(metadata: pq.FileMetaData, group: int, name: str) -> Iterator[pq.ColumnChunkMetaData]:
+    """Those that Parquet has cut a column into."""
+    chunks = metadata.row_group(group)
+    for place in range(chunks.num_columns):
+        column = chunks.column(place)
+        if column.path_in_schema == name or column.path_in_schema.startswith(f"{name}."):
+            yield column
+
+
+def _longest(file: str, metadata: pq.FileMetaData, group: int, path: str) -> int:
+    """Bytes of the longest value in the dictionary of a column; 0 where it has none."""
+    options = {"pre_buffer": False, "buffer_size": LITTLE, "read_dictionary": [path]}
+    with parquet_file(file, metadata=metadata, **options) as parquet:
+        batch = next(parquet.iter_batches(1, [group], [path], use_threads=False), None)
+    if batch is None:
+        return 0
+    values = batch.column(0)
+    for part in path.split(".")[1:]:
+        values = values.field(part) if pa.types.is_struct(values.type) else values
+    if not pa.types.is_dictionary(values.type):
+        return 0
+    return int(pc.max(pc.binary_length(values.dictionary)).as_py() or 0)
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -256,8 +256,34 @@ def test_names_cannot_control_the_terminal(rayal, experiment, finished, tmp_path
     assert row["run"] == str(folder)
 
 
-def test_a_run_may_lie_at_a_url(rayal, experiment, finished):
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "x.yaml", "--out", "memory://x"],
+        ["score", "--checkpoint", "c", "--pool", "p", "--strategies", "s", "--out", "memory://x"],
+        ["select", "x", "--strategy", "random", "--budget", "1", "--out", "memory://x/y"],
+    ],
+)
+def test_results_that_nobody_can_read_are_refused(rayal, command):
+    """Hours of work would be gone when the command has told that it is done."""
+    ended = rayal(*command)
+
+    assert (2, 1) == (ended.code, ended.err.count("\n")), ended.err
+    assert "is gone when this command ends; use a path, or the URL of a storage" in ended.err
+
+
+def test_a_url_is_no_folder_of_this_machine(rayal, tmp_path, monkeypatch):
+    """Figures would be in a folder called `s3:`."""
+    monkeypatch.chdir(tmp_path)
+    ended = rayal("report", ".", "--out", "s3://bucket/report")
+
+    assert 2 == ended.code and "is a URL, and a path of this machine is needed" in ended.err
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_run_may_lie_at_a_url(rayal, experiment, finished, monkeypatch):
     """Runs on object storage could not be started from the command line."""
+    monkeypatch.setattr("rayal.cli.options.VOLATILE", ())  # this process goes on
     ended = rayal("run", experiment, "--out", "memory://cli/one")
     (row,) = json.loads(rayal("status", "memory://cli", "--json").out)
 

@@ -322,7 +322,7 @@ def turned(height: int, width: int, kind: str) -> bytes:
         (turned(4, 5, "JPEG"), png(Image.new("L", (4, 5))), False),
         (turned(4, 5, "PNG"), png(Image.new("L", (5, 4))), True),
         (turned(4, 5, "TIFF"), png(Image.new("L", (4, 5))), False),
-        (turned(4, 5, "TIFF"), png(Image.new("L", (5, 4))), False),  # only decoding can say
+        (turned(4, 5, "TIFF"), png(Image.new("L", (5, 4))), True),
         (png(Image.new("RGB", (5, 4))), polygons(height=4, width=5), True),
         (png(Image.new("RGB", (5, 4))), b"\xef\xbb\xbf" + polygons(height=4, width=5), True),
         (png(Image.new("RGB", (5, 4))), polygons(height=4, width=6), False),

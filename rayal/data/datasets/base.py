@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveInt, field_validator, model_validator
 
 from rayal.data.card import CARD, FORMAT
 from rayal.data.images import Decoding
@@ -30,7 +30,13 @@ logger = logging.getLogger(__name__)
 
 def cache() -> Path:
     """Where rayal keeps downloads and stores: $RAYAL_CACHE, or ~/.cache/rayal."""
-    return Path(os.environ.get("RAYAL_CACHE") or "~/.cache/rayal").expanduser().absolute()
+    place = os.environ.get("RAYAL_CACHE") or "~/.cache/rayal"
+    if "://" in place:
+        raise UsageError(
+            f"RAYAL_CACHE is {place}, but must be a folder of this machine; for stores elsewhere"
+            " set dataset.store"
+        )
+    return Path(place).expanduser().absolute()
 
 
 class Dataset(ForTasks):
@@ -57,6 +63,17 @@ class Dataset(ForTasks):
     """Per channel, of pixels in [0, 1]; null: computed from the pool."""
     std: tuple[float, ...] | None = None
     """Given together with mean; null: computed from the pool."""
+
+    @field_validator("root")
+    @classmethod
+    def _on_disk(cls, value: str | None) -> str | None:
+        path = None if value is None else value.removeprefix("file://")
+        if path is not None and "://" in path:
+            raise ValueError(
+                f"{path} is a URL, but originals are read from a disk; mount the storage, copy"
+                " them, or use dataset parquet, whose column of images may hold such addresses"
+            )
+        return path
 
     @model_validator(mode="after")
     def _statistics_together(self) -> Self:

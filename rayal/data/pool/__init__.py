@@ -138,10 +138,10 @@ def pixels(
     """The pixels of encoded bytes, or of the file at an address; raises BadImage."""
     if stored is None:
         raise BadImage(NO_DATA)
-    image = load(uri.read_uri(stored) if isinstance(stored, str) else stored, decoding)
+    data = uri.read_uri(stored) if isinstance(stored, str) else stored
+    image = load(data, decoding, shape)
     found = pixels_of_image(image, decoding)
-    if found.shape != shape:
-        raise BadImage(f"is {found.shape} instead of {shape} (C, H, W); set decoding.size")
+    assert found.shape == shape
     return CanvasImage(found, (image.height, image.width) if decoding.canvas else None)
 
 

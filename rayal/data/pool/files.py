@@ -26,7 +26,7 @@ from rayal.data.images import BadImage, Decoding
 from rayal.data.pool import CanvasImage, Decoded, Shard, decode_each, decode_raw, pixels
 from rayal.data.source import quoted
 from rayal.errors import DataError
-from rayal.storage.parquet import parquet_file, readable
+from rayal.storage.parquet import check_unpacked, parquet_file, readable
 
 BUFFER = 2**20  # bytes of a column in memory, where a row group is read in parts
 BATCH = 64  # rows of images that Parquet decodes at a time then
@@ -91,6 +91,8 @@ class ParquetImages:
         inside = os.path.normpath(path)
         if inside.split("/")[0] == "..":
             raise BadImage(f"{quoted(path)} leads out of {self.root}; make it absolute")
+        if "://" in self.root:  # keys are no paths: a//b is not a/b
+            inside = path.removeprefix("./")
         return f"{self.root}/{inside}"
 
     def _rows(self, shard: Shard, columns: list[str]) -> tuple[pa.Table, int]:
@@ -149,12 +151,15 @@ class _File:
             raise DataError(f"{self.url} has changed since the pool was opened; start anew")
         if not columns:
             return pa.table({})
+        groups, metadata = range(first, end), self._parquet.metadata
         if rows == shard.rows:
-            return self._parquet.read_row_groups(list(range(first, end)), columns=columns)
+            check_unpacked(self.url, metadata, groups, columns, rows)
+            return self._parquet.read_row_groups(list(groups), columns=columns)
         part = self._part
         if part is None or not part.leads_to(first, shard.skip, columns):
+            check_unpacked(self.url, metadata, groups, columns, shard.rows)
             options = {"pre_buffer": False, "buffer_size": BUFFER}  # else a column is read at once
-            again = parquet_file(self.url, metadata=self._parquet.metadata, **options)
+            again = parquet_file(self.url, metadata=metadata, **options)
             part = self._part = _Part(again, first, columns)
         for _ in part.take(shard.skip - part.row):
             pass

@@ -14,18 +14,27 @@ from typing import NamedTuple
 import pyarrow as pa
 from pydantic import ValidationError
 
+from rayal.data import uri
 from rayal.data.card import CARD, ImageSpec
 from rayal.data.datasets.base import Dataset
 from rayal.data.images import Decoding
 from rayal.data.pool import Images, Shard, cut
 from rayal.data.pool.files import ParquetImages
-from rayal.data.pool.folder import GROUP_ROWS, LISTING, PARQUET, list_folder, parquet_files
+from rayal.data.pool.folder import (
+    GROUP_ROWS,
+    LISTING,
+    PARQUET,
+    Changes,
+    changes,
+    list_folder,
+    parquet_files,
+)
 from rayal.data.source import quoted
 from rayal.data.store import Store
 from rayal.errors import DataError, UsageError
 from rayal.parts import find, names
 from rayal.storage.folder import Folder, Json, located, storage_errors
-from rayal.storage.parquet import footers, is_binary, is_tensor, is_text
+from rayal.storage.parquet import Footer, footers, is_binary, is_tensor, is_text
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +55,10 @@ class Pool:
     """Whether ids were made by rayal, so that none can be strange or used twice."""
     least_rows: int = 1
     """Rows below which a shard is not cut: prepared stores are read in whole row groups."""
+    left_out: str = ""
+    """What is told of the files in its folder that are not of it."""
+    changes: Changes | None = None
+    """How its folder differs from the listing that it was opened by; None: not at all."""
     image_bytes: int = 0
     """What an image takes in memory before it is decoded, on average; 0: no more than after."""
 
@@ -73,8 +86,9 @@ def open_pool(
 
     `id` and `image` are columns of Parquet files, `decoding` is how encoded images come to the
     shape of `spec`. The paths in a folder of images are written into `listing`, and read there when
-    the pool is opened again. Raises UsageError or DataError for what cannot be a pool of the model,
-    before any image is read, StorageError for what cannot be reached.
+    the pool is opened again: `Pool.changes` says how the folder differs by then. Raises UsageError
+    or DataError for what cannot be a pool of the model, before any image is read, StorageError for
+    what cannot be reached.
     """
     if where in names("datasets"):
         return _of_store(_opened_dataset(where), decoding, spec)
@@ -82,7 +96,7 @@ def open_pool(
     if place.kind == "folder":
         if Folder(place.url).exists(CARD):
             return _of_store(Store(place.url), decoding, spec)
-        if listing.exists(LISTING):  # a long walk less
+        if listing.exists(LISTING):
             return _of_listing(place.url, listing, follow_links, decoding, spec)
     root, files = _parquet(place, follow_links)
     if not files:
@@ -151,7 +165,9 @@ def _matches(root: str, pattern: str) -> list[str]:
         with storage_errors(pattern):
             found = [path for path in fs.glob(inside) if fs.isfile(path)]
     below = [path.removeprefix(f"{top}/") for path in found]
-    return [path for path in below if not any(name[0] in "._" for name in path.split("/"))]
+    return [
+        path for path in below if not any(name.startswith((".", "_")) for name in path.split("/"))
+    ]
 
 
 def _of_parquet(
@@ -172,6 +188,7 @@ def _of_parquet(
         _check_decoding(decoding, spec)
     options = {"id": id, "image": image, "decoding": None if raw else decoding.model_dump()}
     layout = zip(names, found.values(), strict=True)
+    _check_sizes(found, image)
     stored = sum(footer.sizes[image] for footer in found.values())
     rows = sum(sum(footer.groups) for footer in found.values())
     return _checked(
@@ -184,6 +201,15 @@ def _of_parquet(
             image_bytes=0 if raw else stored // max(rows, 1),
         )
     )
+
+
+def _check_sizes(found: Mapping[str, Footer], image: str) -> None:
+    for file, footer in found.items():
+        if footer.sizes[image] > max(rows := sum(footer.groups), 1) * uri.MAX_BYTES:
+            raise DataError(
+                f"{file}: column {image!r} takes {footer.sizes[image]:,} bytes when unpacked, in"
+                f" {rows} rows; an image may take {uri.MAX_BYTES:,}: write it again"
+            )
 
 
 def _holds_pixels(column: str, kind: pa.DataType, spec: ImageSpec) -> bool:
@@ -204,6 +230,7 @@ def _of_listing(
     root: str, listing: Folder, follow_links: bool, decoding: Decoding, spec: ImageSpec
 ) -> Pool:
     _check_decoding(decoding, spec)
+    again = listing.exists(LISTING)
     known = list_folder(root, listing, follow_links)
     return Pool(
         images=ParquetImages(root, "id", "image", False, decoding, spec.shape),
@@ -216,6 +243,8 @@ def _of_listing(
         fingerprint=_digest({"decoding": decoding.model_dump()}, [[known["ids"]]]),
         origin=f"images in {root}",
         unique=True,
+        left_out=known.get("left_out", ""),
+        changes=changes(root, listing, known) or None if again else None,
     )
 
 

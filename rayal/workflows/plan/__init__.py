@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from rayal.cycle.offer import Offer
+from rayal.cycle.score import score_batch
 from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
@@ -246,7 +247,7 @@ def _memory(
     if x.task.dense:
         sizes["masks"] = resident(most, pixels)
         maps = 4 * len(card.classes) * pixels  # float32
-        sizes["a class map of each image of a scored batch"] = x.compute.score_batch * maps
+        sizes["a class map of each image of a scored batch"] = score_batch(x.compute, card) * maps
     if x.scheme.unlabeled(1):
         sizes["unlabeled images"] = resident(card.pool - cycles[0].labels, image)
     return sizes | _companions(x, card, network)

@@ -22,6 +22,7 @@ from rayal.data.images import Decoding
 from rayal.data.pool import folder as pool_folder
 from rayal.data.pool.source import Pool, open_pool
 from rayal.errors import DataError, StorageError, UsageError
+from rayal.storage import csv_file
 from rayal.storage.folder import Folder
 from tests.data.test_images import encoded
 
@@ -285,20 +286,54 @@ def test_a_folder_of_images(folder: Path, opened: Callable[..., Pool]) -> None:
     assert (5, True, f"images in {folder}") == (pool.rows, pool.unique, pool.origin)
 
 
-def test_the_listing_is_frozen(
-    folder: Path, opened: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pass that is continued must see the pool that it began with (E10, B14)."""
+def test_what_changed_since_the_listing_is_told(folder: Path, opened: Callable[..., Pool]) -> None:
+    """A pass that is continued must see the pool that it began with, and know when it is another
+    (E10, B14)."""
     first = opened(folder)
+    assert first.changes is None is opened(folder).changes
+
     plant(folder, "c.png")
     os.remove(folder / "a.jpeg")
-    monkeypatch.setattr(pool_folder, "_files", lambda *_: pytest.fail("the folder was read again"))
+    (folder / "b/2.png").write_bytes(png(8))
+    os.utime(folder / "b/2.png", (1, 1))  # of the same size
     again = opened(folder)
     found = [again.images.decode(again.images.read(shard)) for shard in again.shards(9)]
 
     assert IDS == ids(again)
     assert (first.files, first.fingerprint) == (again.files, again.fingerprint)
     assert {"a.jpeg": f"missing: {folder}/a.jpeg"} == found[0].bad
+    assert "1 added (first 'c.png'), 1 gone (first 'a.jpeg'), 1 changed (first 'b/2.png')" == str(
+        again.changes
+    )
+
+
+def test_what_is_left_out_is_told_by_reason(folder: Path, opened: Callable[..., Pool]) -> None:
+    """Eleven photographs would be lost behind one .DS_Store."""
+    plant(folder, "x.avif", "y.jpg_large", "bare", "z.ico")
+    (folder / "x.avif").write_bytes(b"\0\0\0\x1cftypavif\0\0\0\0")
+    (folder / "w.tga").write_bytes(bytes(18))
+    (folder / "more").symlink_to("b")
+    pool = opened(folder)
+
+    assert {*IDS, "y.jpg_large", "bare", "z.ico"} == set(ids(pool))
+    assert (
+        "left out 7 entries: 2 images in a format that is not read (first 'w.tga'); 1 links to"
+        " folders, which follow_links: true follows (first 'more'); 3 hidden (first"
+        " '.ipynb_checkpoints'); 1 other files (first 'notes.txt')"
+    ) == pool.left_out
+    rows = csv_file.parse((folder.parent / "listing/left_out.csv").read_bytes()).to_pylist()
+    assert {"path": "x.avif", "reason": "images in a format that is not read"} in rows
+    assert 7 == len(rows)
+
+
+def test_a_folder_of_links_says_how_they_are_followed(
+    folder: Path, tmp_path: Path, opened: Callable[..., Pool]
+) -> None:
+    """That there are no images would be all that is said of a thousand."""
+    plant(folder, "only/.real/1.png")
+    (folder / "only/links").symlink_to(".real")
+    with pytest.raises(DataError, match="holds no images .*1 links to .* follow_links: true"):
+        opened(folder / "only", listing=Folder(tmp_path / "other"))
 
 
 def test_the_listing_is_of_one_folder(

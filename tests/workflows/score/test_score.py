@@ -325,6 +325,90 @@ def test_a_pool_that_changed_is_refused(weights: Path, pool: Path, tmp_path: Pat
         score(x, tmp_path / "out")
 
 
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of twenty images, of which one is broken."""
+    (tmp_path / "photos").mkdir()
+    for number in range(20):
+        (tmp_path / f"photos/{number:02d}.png").write_bytes(png(number))
+    (tmp_path / "photos/03.png").write_bytes(b"broken")
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_folder_that_changed_is_refused(
+    weights: Path, photos: Path, tmp_path: Path, finished: bool
+) -> None:
+    """Old numbers would be printed for new photographs, and those that came be overlooked."""
+    x = settings(weights, photos)
+    with pool_scoring.start_scoring(x, f"{tmp_path}/out") as opened:
+        if finished:
+            opened.run(lambda: start_engine(x.compute.for_engine()), Watch())
+    original, another = (photos / "05.png").read_bytes(), png(99)
+    for change, undo, said in (
+        (lambda: (photos / "new.png").write_bytes(another), (photos / "new.png").unlink, "1 added"),
+        (lambda: (photos / "04.png").rename(tmp_path / "4"), None, r"1 gone \(first '04.png'\)"),
+        (lambda: (photos / "05.png").write_bytes(another), None, "1 changed"),
+    ):
+        change()
+        with pytest.raises(LockedError, match=f"another state of .*{said}.*restore the files"):
+            score(x, tmp_path / "out")
+        if undo:
+            undo()
+        elif (tmp_path / "4").exists():
+            (tmp_path / "4").rename(photos / "04.png")
+    assert original != another
+
+
+def test_bad_images_that_are_mended_are_offered(
+    weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    """All would have to be scored again for one that could not be decoded, or it stays bad."""
+    x = settings(weights, photos)
+    score(x, tmp_path / "out")
+    before = written(tmp_path / "out")
+    (photos / "03.png").write_bytes(png(3))
+    with pool_scoring.start_scoring(x, f"{tmp_path}/out") as opened:
+        result = opened.run(lambda: pytest.fail("an engine was opened"), Watch())
+        told = list(pool_scoring.lines(result, opened))
+    assert not any("rate" in line for line in told), "nothing has run"
+    assert any("1 of them changed since; once they are mended, add --retry-bad" in t for t in told)
+
+    with pool_scoring.start_scoring(x, f"{tmp_path}/out", retry_bad=True) as opened:
+        result = opened.run(lambda: start_engine(x.compute.for_engine()), Watch())
+        assert any("rate" in line for line in pool_scoring.lines(result, opened))
+    after = written(tmp_path / "out")
+    assert (20, 0) == (result.units, result.bad) and rows(tmp_path / "out")["status"] == ["ok"] * 20
+    assert ["shard-00000.parquet"] == [name for name, at in after.items() if before[name] != at]
+    assert b"id,reason\r\n" == (tmp_path / "out/bad.csv").read_bytes()
+    assert 0 == score(x, tmp_path / "out").bad
+
+
+def test_a_pass_that_stopped_goes_on_with_mended_images(
+    weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    """Mending what stopped it would be answered by a new start."""
+    with pytest.raises(DataError, match="more than max_bad 0"):
+        score(settings(weights, photos, max_bad=0), tmp_path / "out")
+    (photos / "03.png").write_bytes(png(3))
+
+    assert 0 == score(settings(weights, photos, max_bad=0), tmp_path / "out").bad
+    assert ["ok"] * 20 == rows(tmp_path / "out")["status"]
+
+
+def test_what_is_left_out_is_listed(
+    weights: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A count without names cannot be checked."""
+    (photos / "notes.txt").touch()
+    score(settings(weights, photos), tmp_path / "out")
+
+    assert "1 other files (first 'notes.txt'); all in" in caplog.text
+    assert (
+        b"path,reason\r\nnotes.txt,other files\r\n" == (tmp_path / "out/left_out.csv").read_bytes()
+    )
+
+
 def test_bad_images_are_counted_with_their_reasons(weights: Path, tmp_path: Path) -> None:
     """One damaged image would end a pass over millions, or vanish (E01, E16)."""
     images = [png(number) for number in range(20)]
@@ -607,6 +691,15 @@ def test_the_fastest_batch_is_no_larger_than_a_shard(
         both = [shards(tmp_path / each) for each in (name, f"{name}-given")]
 
         assert 1 == len({shard_file.job_of(shard) for each in both for shard in each})
+
+
+def test_a_batch_that_was_asked_is_no_larger_than_a_shard(
+    weights: Path, pool: Path, tmp_path: Path
+) -> None:
+    """Every batch is filled up: 200,000 images in memory to score forty."""
+    with pool_scoring.start_scoring(settings(weights, pool, batch=10**6), f"{tmp_path}/o") as o:
+        place = LocalEngine(o.settings.compute.for_engine())
+        assert 8 == o._job(place, o.scores).batch
 
 
 def shards(out: Path) -> list[pa.Table]:
