@@ -66,7 +66,7 @@ def score(
         with Console() as console:
             start = partial(engine, x.compute.for_engine(), address)
             result = opened.run(start, console)
-    for line in pool_scoring.lines(result, opened.folder):
+    for line in pool_scoring.lines(result, opened):
         print(visible(line))
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +26,6 @@ from rayal.parts import find, names
 from rayal.storage.folder import Folder, Json, located, storage_errors
 from rayal.storage.parquet import footers, is_binary, is_tensor, is_text
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Pool:
@@ -46,6 +43,8 @@ class Pool:
     """Whether ids were made by rayal, so that none can be strange or used twice."""
     least_rows: int = 1
     """Rows below which a shard is not cut: prepared stores are read in whole row groups."""
+    decoding: Decoding | None = None
+    """How its images were or are decoded, where that was decided before."""
     image_bytes: int = 0
     """What an image takes in memory before it is decoded, on average; 0: no more than after."""
 
@@ -238,8 +237,6 @@ def _of_store(store: Store, decoding: Decoding, spec: ImageSpec) -> Pool:
             f"the images of {card.name} are {card.image.shape} (C, H, W), the model sees"
             f" {spec.shape}; prepare the dataset in that size, or give its original files"
         )
-    if card.decoding not in (None, decoding):
-        logger.warning("%s is decoded as it was prepared: %s", store.url, card.decoding)
     files = store.pool.groups()
     options = {"store": card.fingerprint}
     return _checked(
@@ -249,6 +246,7 @@ def _of_store(store: Store, decoding: Decoding, spec: ImageSpec) -> Pool:
             fingerprint=_digest(options, ([name, *groups] for name, groups in files.items())),
             origin=f"the pool of {card.name} in {store.url}",
             unique=True,
+            decoding=card.decoding,
             least_rows=card.group_rows,
         )
     )

@@ -196,11 +196,13 @@ def pool_shard_rows(total: int, image: int, compute: PoolCompute, batch: int = 1
     return rows // batch * batch or rows
 
 
-def lines(result: PoolScored, out: Folder) -> Iterator[str]:
+def lines(result: PoolScored, opened: PoolPass) -> Iterator[str]:
     """What a user wants to know at the end."""
+    out = opened.folder
     yield f"units    {result.units:,} in {len(result.shards):,} shards"
     if result.bad:
         yield f"bad      {result.bad:,} cannot be decoded, see {out.url}/bad.csv"
+    yield from (f"prepared {each}" for each in opened.models.differences(opened.pool.decoding))
     yield f"rate     {result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s"
     yield f"columns  {', '.join(result.columns)}"
     yield f"scores   {out.url}/scores"

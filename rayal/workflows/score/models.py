@@ -35,11 +35,23 @@ class PoolModels:
     previous: TrainedModel | None = None
     members: list[TrainedModel] = field(default_factory=list)
     companions: dict[str, bytes] = field(default_factory=dict)
+    trained: dict[str, ModelCard] = field(default_factory=dict)
+    """What the files say of themselves, by name."""
 
     @property
     def card(self) -> ModelCard:
         """What all of them are."""
         return self.model.card
+
+    def differences(self, decoding: Decoding | None) -> list[str]:
+        """What the networks see otherwise than in training, where images are decoded like this;
+        None: as the card says."""
+        used = self.card.model_copy(update={"decoding": decoding or self.card.decoding})
+        return [
+            f"{what}, trained with {then} ({source})"
+            for source, card in self.trained.items()
+            for what, then in _different(used, card)
+        ]
 
     def digests(self) -> Json:
         """What of them decides the scores: the content, by role."""
@@ -94,16 +106,20 @@ def read_models(settings: PoolScoring, plugins: Plugins = NO_PLUGINS) -> PoolMod
     card = _adapted(settings, first.card)
     network = first.described(card).network()
     _check_strategies(settings, card, network)
+    trained = {first.source: first.card}
 
     def other(location: str) -> TrainedModel:
         place, file = _file(location)
-        return _like(first, card, place.read(file), f"{place.url}/{file}", plugins)
+        found = _like(first, card, place.read(file), f"{place.url}/{file}", plugins)
+        trained[found.source] = found.card
+        return TrainedModel.of(card, found.described(card).network())  # every weight fits
 
     return PoolModels(
         model=TrainedModel.of(card, network),
         previous=None if settings.previous is None else other(settings.previous),
         members=[other(location) for location in settings.members],
         companions={name: _companion(folder, name) for name in _companions(settings)},
+        trained=trained,
     )
 
 
@@ -162,7 +178,7 @@ def _opened(settings: PoolScoring, data: bytes, source: str, plugins: Plugins) -
 
 def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
     """The card with what the settings say otherwise."""
-    decoding = settings.decoding or card.decoding
+    decoding = settings.decoded(card.decoding)
     if settings.classes is not None and len(settings.classes) != len(card.classes):
         raise UsageError(f"{len(settings.classes)} classes given, the model has {card.classes}")
     return card.model_copy(
@@ -178,7 +194,7 @@ def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
 def _described(settings: PoolScoring, classes: int) -> ModelCard:
     """The card of weights that have none."""
     assert settings.model is not None
-    decoding = settings.decoding or Decoding()
+    decoding = settings.decoded(Decoding())
     if decoding.frame is None:
         raise UsageError(
             "the size of the images that the model was trained on is not known; give it with"
@@ -201,14 +217,26 @@ def _described(settings: PoolScoring, classes: int) -> ModelCard:
 def _like(
     first: TrainedModel, card: ModelCard, data: bytes, source: str, plugins: Plugins
 ) -> TrainedModel:
-    """Another model of the same kind, with the card that the pass gives to all."""
+    """Another model of the same kind, with its own card or, where it has none, that of the pass."""
     own = ModelCard.parse(data, source, plugins)
     if own is None:
         return TrainedModel.adopted(card, weights.parse(data, source), source)
     other = TrainedModel.parse(data, source, own)
     if difference := first.like(other):
         raise UsageError(f"{difference}; one pass compares models of one kind")
-    return TrainedModel.of(card, other.described(card).network())  # every weight fits
+    return other
+
+
+def _different(used: ModelCard, trained: ModelCard) -> Iterator[tuple[str, object]]:
+    """What of the images that a network sees is not as it was trained, and how that was."""
+    for name, now in dict(used.decoding).items():
+        if now != (then := getattr(trained.decoding, name)):
+            yield f"decoding.{name} {now}", then
+    for name in ("mean", "std"):
+        if (now := getattr(used.image, name)) != (then := getattr(trained.image, name)):
+            yield f"{name} {now}", then
+    if used.precision != trained.precision:
+        yield f"precision {used.precision}", trained.precision
 
 
 def _companions(settings: PoolScoring) -> list[str]:

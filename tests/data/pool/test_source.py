@@ -1,7 +1,6 @@
 """What is a pool, and what is refused before any work."""
 
 import json
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -558,7 +557,7 @@ def test_a_dataset(opened: Callable[..., Pool]) -> None:
 
 
 def test_another_decoding_of_a_store_is_told(
-    digits: Digits, tmp_path: Path, opened: Callable[..., Pool], caplog: pytest.LogCaptureFixture
+    digits: Digits, tmp_path: Path, opened: Callable[..., Pool]
 ) -> None:
     """A store of encoded images says itself how; ignoring the model's way without a word would
     make scores that nobody can explain."""
@@ -568,12 +567,11 @@ def test_another_decoding_of_a_store_is_told(
     root.mkdir()
     card["decoding"] = Decoding(channels=1, size=8, squash=True).model_dump()
     (root / "card.json").write_text(json.dumps({**card, "encoding": "bytes"}))
-    with caplog.at_level(logging.WARNING):
-        opened(root, spec=DIGITS, decoding=Decoding(channels=1, size=8, squash=True))
-        assert "" == caplog.text
-        opened(root, spec=DIGITS, decoding=Decoding(channels=1, size=8))
 
-    assert "is decoded as it was prepared" in caplog.text
+    pool = opened(root, spec=DIGITS, decoding=Decoding(channels=1, size=8))
+
+    assert Decoding(channels=1, size=8, squash=True) == pool.decoding
+    assert None is opened(url, spec=DIGITS, decoding=Decoding(channels=1, size=8)).decoding
 
 
 def test_other_storages(

@@ -44,6 +44,7 @@ from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
 from rayal.workflows import score as pool_scoring
 from rayal.workflows.run import start_engine
+from rayal.workflows.score.models import read_models
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
@@ -655,3 +656,45 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
         for path in (tmp_path / "photos").rglob("*.jpg")
     }
     assert Folder(tmp_path / "out").exists("score.yaml")
+
+
+@pytest.mark.parametrize(
+    "asked, expected",
+    [
+        (None, Decoding(size=SIDE, resize=12, squash=True)),
+        ({"resize": 16}, Decoding(size=SIDE, resize=16, squash=True)),
+        ({"size": None, "resize": None, "squash": False, "shape": (8, 8)}, Decoding(shape=(8, 8))),
+    ],
+)
+def test_what_is_not_asked_is_decoded_as_in_training(
+    asked: Json | None, expected: Decoding, weights: Path, pool: Path, tmp_path: Path
+) -> None:
+    """One option would replace the whole recipe, and the scores be those of other images."""
+    card = CARD.model_copy(update={"decoding": Decoding(size=SIDE, resize=12, squash=True)})
+    weights.write_bytes(TrainedModel.of(card, network()).data())
+    x = settings(weights, pool, decoding=asked)
+
+    assert expected == read_models(x).card.decoding
+    assert (asked or {}) == (x.model_dump()["decoding"] or {})  # as asked, in score.yaml too
+
+
+def test_a_decoding_that_contradicts_the_trainings_is_refused(weights: Path, pool: Path) -> None:
+    """It would end in a traceback, or in images of two sizes."""
+    with pytest.raises(UsageError, match="'shape'.*over that of the training.*exclude one another"):
+        read_models(settings(weights, pool, decoding={"shape": (8, 8)}))
+
+
+def test_a_pass_prepared_otherwise_says_so(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Scores of images that no training saw would look like any others."""
+    x = settings(weights, pool, decoding={"resize": 16}, mean=(0.4,) * 3, std=(0.25,) * 3)
+    result = score(x, tmp_path / "out")
+
+    with pool_scoring.start_scoring(x, str(tmp_path / "out")) as opened:
+        told = [line for line in pool_scoring.lines(result, opened) if line[:8] == "prepared"]
+        opened.models.trained.clear()
+        silent = list(pool_scoring.lines(result, opened))
+    assert [
+        f"prepared decoding.resize 16, trained with None ({weights})",
+        f"prepared mean (0.4, 0.4, 0.4), trained with (0.5, 0.5, 0.5) ({weights})",
+    ] == told
+    assert not any(line[:8] == "prepared" for line in silent)
