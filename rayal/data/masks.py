@@ -32,7 +32,7 @@ LabelValue = int | bytes | str
 
 FORMATS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
 """What masks are recognised in: formats that keep every value. JPEG does not."""
-MODES = ("1", "L", "P", "I;16")
+MODES = ("1", "L", "P", "I;16", "I;16B", "I")
 """One number a pixel; of a palette its index, whatever its colours."""
 SHOWN = 8  # values in a message
 HEAD = 2**16  # bytes
@@ -170,9 +170,11 @@ def _pixels(data: bytes, decoding: Decoding, others: str = "") -> NDArray[np.int
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_area(image.width, image.height, decoding)
             if image.mode not in MODES:
+                numbers = len(image.getbands())
+                what = f"{numbers} numbers" if numbers > 1 else "no whole number"
                 raise BadMask(
-                    f"mode {image.mode} has no class for each pixel; convert it to one number a"
-                    " pixel (grey or palette)"
+                    f"mode {image.mode} has {what} for each pixel; convert it to one whole number"
+                    " (grey or palette)"
                 )
             image.load()
             return np.array(ImageOps.exif_transpose(image))
@@ -186,6 +188,8 @@ def _pixels(data: bytes, decoding: Decoding, others: str = "") -> NDArray[np.int
 
 def _classes(stored: NDArray[np.integer], values: dict[int, int]) -> Mask:
     """Stored values as classes."""
+    if len(far := np.unique(stored[(stored < 0) | (stored >= 2**16)])):
+        raise BadMask(f"values {_some(far.tolist())} are no classes; known are {_ranges(values)}")
     size = 2**16 if stored.dtype.itemsize > 1 else 2**8
     table, known = np.full(size, IGNORE, np.uint8), np.zeros(size, bool)
     for value, number in values.items():

@@ -14,7 +14,7 @@ import pyarrow as pa
 from rayal.data.card import SplitName
 from rayal.data.images import Decoding, Pixels
 from rayal.data.masks import IGNORE, MaskDecoding
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 
 HASHED = 4 * 2**20
 """Bytes hashed at each end of a file; all of it when it is at most twice as large."""
@@ -135,11 +135,6 @@ def file_identity(path: str | Path) -> str:
             file.seek(-HASHED, os.SEEK_END)
             digest.update(file.read())
     return f"{size}:{digest.hexdigest()}"
-
-
-def quoted(text: str) -> str:
-    """An id for a message: control characters escaped, at most 80 characters."""
-    return repr(text) if len(text) <= 80 else f"{text[:80]!r}..."
 
 
 def _are_ids(ids: Sequence[object]) -> bool:

@@ -9,7 +9,8 @@ from rayal.data.listing import list_images
 from rayal.data.masks import IGNORE, MaskDecoding
 from rayal.data.source import Source, Units
 from rayal.errors import DataError, UsageError
-from rayal.storage.parquet import footers, is_binary, is_text, open_parquet
+from rayal.storage.columns import held, is_binary, is_text
+from rayal.storage.parquet import footers, open_parquet
 
 PARQUET = "camvid.parquet"
 KINDS = {"id": is_text, "split": is_text, "image": is_binary, "mask": is_binary}
@@ -102,7 +103,7 @@ class _Column:
         with open_parquet(self.file) as parquet:
             for batch in parquet.iter_batches(BATCH, columns=[self.name, "split"]):
                 splits = batch["split"].to_pylist()
-                for split, value in zip(splits, batch[self.name], strict=True):
+                for split, value in zip(splits, held(batch[self.name]), strict=True):
                     if split in self.splits:
                         yield value.as_py()
 

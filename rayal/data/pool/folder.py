@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 from rayal.data import uri
 from rayal.data.datasets.base import cache
 from rayal.data.listing import JUNK, SUFFIXES, walk_images
-from rayal.data.source import quoted
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.storage.folder import Folder, Json, located, storage_errors
 from rayal.storage.once import build_once
 

@@ -19,12 +19,12 @@ from rayal.data.images import Decoding
 from rayal.data.pool import Images, Shard, cut
 from rayal.data.pool.files import ParquetImages
 from rayal.data.pool.folder import GROUP_ROWS, LISTING, PARQUET, list_folder, parquet_files
-from rayal.data.source import quoted
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.parts import find, names
+from rayal.storage.columns import is_binary, is_file, is_text, tensor_shape
 from rayal.storage.folder import Folder, Json, located, storage_errors
-from rayal.storage.parquet import footers, is_binary, is_tensor, is_text
+from rayal.storage.parquet import footers
 
 
 @dataclass(frozen=True)
@@ -187,15 +187,16 @@ def _of_parquet(
 
 def _holds_pixels(column: str, kind: pa.DataType, spec: ImageSpec) -> bool:
     """Whether images need no decoding; DataError for a column that fits no model or not this."""
-    if is_text(kind) or is_binary(kind):
+    if is_text(kind) or is_binary(kind) or is_file(kind):
         return False
-    if is_tensor(kind) and tuple(kind.shape) == spec.shape:
+    if tensor_shape(kind) == spec.shape:
         return True
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width == math.prod(spec.shape):
         return True
     raise DataError(
         f"column {column!r} holds {kind}; images are binary, string, or for this model raw pixels:"
-        f" a uint8 tensor {spec.shape} (C, H, W), or fixed-size binary of {math.prod(spec.shape)}"
+        f" a uint8 tensor {spec.shape} (C, H, W; or H, W, C), or fixed-size binary of"
+        f" {math.prod(spec.shape)}"
     )
 
 

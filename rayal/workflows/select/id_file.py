@@ -1,8 +1,9 @@
 """A user's file of ids: a list of them, or one with a cost or a group of each.
 
-`.txt` has an id a line; `.csv`, with commas and a header, and `.parquet` have a column `id`, and
-where it is asked for `cost` or `group`. All are UTF-8; a byte order mark and Windows line ends are
-no part of an id. A .csv that rayal wrote gives the very ids that it was written from.
+`.txt` has an id a line; `.csv`, with commas and a header, and `.parquet` have a column `id`, text
+or whole numbers, and where it is asked for `cost` or `group`. All are UTF-8; a byte order mark and
+Windows line ends are no part of an id. A .csv that rayal wrote gives the very ids that it was
+written from.
 """
 
 import os
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from rayal.errors import DataError
 from rayal.storage import csv_file
+from rayal.storage.columns import as_text, held, plain
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
 
@@ -100,12 +102,13 @@ def _table(location: str, columns: list[str]) -> pa.Table:
                 f"{location} has {count} columns {column!r}; it needs one, and has:"
                 f" {', '.join(table.schema.names)}"
             )
-    ids = table["id"]
-    if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
-        raise DataError(f"{location}: the ids are {ids.type}; they must be strings")
+    kind = plain(table["id"].type)
+    if kind not in (pa.string(), pa.int64()):
+        raise DataError(f"{location}: the ids are {kind}; they must be strings or whole numbers")
+    ids = as_text(table["id"])
     if ids.null_count or pc.any(pc.equal(ids, "")).as_py():
         raise DataError(f"{location}: a row has no id")
-    return table
+    return table.set_column(table.schema.get_field_index("id"), "id", ids)
 
 
 def _txt(data: bytes) -> pa.Table:
@@ -115,5 +118,4 @@ def _txt(data: bytes) -> pa.Table:
 
 def _parquet(data: bytes) -> pa.Table:
     table = pq.ParquetFile(pa.BufferReader(data)).read()
-    kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in table.schema]
-    return table.cast(pa.schema(list(zip(table.schema.names, kinds, strict=True))))
+    return pa.table([held(column) for column in table.columns], names=table.schema.names)
