@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from rayal.errors import DataError
 from rayal.storage.columns import BYTES, plain
 from rayal.storage.folder import located
+from rayal.storage.mistaken import HEAD, mistaken
 
 THREADS = 16  # that read footers; they wait for the storage most of the time
 
@@ -62,10 +63,18 @@ def readable(place: str) -> Iterator[None]:
 def parquet_file(file: str, **reading: Any) -> pq.ParquetFile:
     """The file at an absolute path or URL, with the options of pyarrow for reading.
 
-    Pages that have checksums are checked. Raises OSError or ArrowException.
+    Pages that have checksums are checked. Raises OSError or ArrowException; DataError for what is
+    something else, such as a page of the web.
     """
     fs, path = (None, file) if os.path.isabs(file) else located(file)
-    return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True, **reading)
+    try:
+        return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True, **reading)
+    except pa.ArrowInvalid as error:
+        with open(path, "rb") if fs is None else fs.open(path, "rb") as opened:
+            what = mistaken(opened.read(HEAD))
+        if what:
+            raise DataError(f"{file} {what}") from error
+        raise
 
 
 def _footer(names: Sequence[str], file: str) -> Footer:

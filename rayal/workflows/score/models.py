@@ -4,26 +4,33 @@ Workers then read one kind of file, in a place that all of them see.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
-from rayal.errors import UsageError
+from rayal.errors import StorageError, UsageError
 from rayal.models import weights
+from rayal.models.build import count_classes
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec, file_name, name_of
 from rayal.models.trained_model import WEIGHTS, TrainedModel
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.record import Record
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.storage.folder import (
+    FileLocation,
+    FileRecord,
+    Folder,
+    Json,
+    located,
+    storage_errors,
+)
 from rayal.workflows.checks import without_dropout
 from rayal.workflows.score.settings import IMAGENET, PoolScoring
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 PREVIOUS, MEMBER = "previous.safetensors", "member-"
 
 
@@ -141,7 +148,12 @@ def image_spec(image: ImageSpec, decoding: Decoding, settings: PoolScoring) -> I
 
 def _file(location: str) -> tuple[Folder, str]:
     """The file of weights itself: of a run its last one, of a folder the one with rayal's name."""
-    if location.endswith(SUFFIXES):
+    files, path = located(location)
+    with storage_errors(location):
+        is_file, exists = files.isfile(path), files.exists(path)
+    if not exists:
+        raise StorageError(f"{location}: there is no such file or folder; check the path")
+    if is_file:
         parent, _, name = location.rpartition("/")
         return Folder(parent or "/"), name
     folder = Folder(location)
@@ -153,9 +165,7 @@ def _file(location: str) -> tuple[Folder, str]:
     elif folder.exists("train"):
         folder = folder / "train"
     if not folder.exists(WEIGHTS):
-        raise UsageError(
-            f"{location} holds no weights; give a file ({', '.join(SUFFIXES)}) or a rayal run"
-        )
+        raise UsageError(f"{location} holds no weights; give a file of such, or a rayal run")
     return folder, WEIGHTS
 
 
@@ -165,15 +175,20 @@ def _opened(settings: PoolScoring, data: bytes, source: str, plugins: Plugins) -
     if card is not None:
         if settings.model not in (None, card.model):
             raise UsageError(f"{source} says itself that it is {card.model!r}; leave --model out")
-        return TrainedModel.parse(data, source, card)
+        return _with_numbers(TrainedModel.parse(data, source, card))
     if settings.model is None:
         raise UsageError(
             f"{source} does not say what it is; give its architecture with --model, for example"
             " --model '{name: torchvision, arch: resnet50}'"
         )
     state = weights.parse(data, source)
-    card = _described(settings, weights.count_classes(state, source))
+    card = _described(settings, state, source)
     return TrainedModel.adopted(card, state, source)
+
+
+def _with_numbers(model: TrainedModel) -> TrainedModel:
+    weights.check_numbers(model.state, model.source)
+    return model
 
 
 def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
@@ -191,7 +206,7 @@ def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
     )
 
 
-def _described(settings: PoolScoring, classes: int) -> ModelCard:
+def _described(settings: PoolScoring, state: Mapping[str, Tensor], source: str) -> ModelCard:
     """The card of weights that have none."""
     assert settings.model is not None
     decoding = settings.decoded(Decoding())
@@ -203,11 +218,12 @@ def _described(settings: PoolScoring, classes: int) -> ModelCard:
     mean, std = (settings.mean, settings.std) if settings.mean and settings.std else IMAGENET
     channels, (height, width) = decoding.channels, decoding.frame
     blank = ImageSpec(channels=channels, height=height, width=width, mean=mean, std=std)
-    names = settings.classes or tuple(f"class-{number}" for number in range(classes))
+    image = image_spec(blank, decoding, settings)
+    classes = count_classes(state, settings.model, image, source)
     return ModelCard(
         model=settings.model,
-        classes=names,
-        image=image_spec(blank, decoding, settings),
+        classes=settings.classes or tuple(f"class-{number}" for number in range(classes)),
+        image=image,
         task=find("tasks", next(iter(settings.model.tasks)))(),
         decoding=decoding,
         precision=settings.precision or "fp32",
@@ -221,7 +237,7 @@ def _like(
     own = ModelCard.parse(data, source, plugins)
     if own is None:
         return TrainedModel.adopted(card, weights.parse(data, source), source)
-    other = TrainedModel.parse(data, source, own)
+    other = _with_numbers(TrainedModel.parse(data, source, own))
     if difference := first.like(other):
         raise UsageError(f"{difference}; one pass compares models of one kind")
     return other

@@ -163,7 +163,7 @@ def test_files_that_are_not_whole_are_named(parquet: Path, opened: Callable[...,
     whole = (parquet / "a.parquet").read_bytes()
     for content in (b"", whole[: len(whole) // 2], b"text" * 10):
         (parquet / "b.parquet").write_bytes(content)
-        with pytest.raises(DataError, match="b.parquet cannot be read"):
+        with pytest.raises(DataError, match="b.parquet (cannot be read|is empty)"):
             opened(parquet)
 
 

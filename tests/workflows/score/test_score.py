@@ -31,7 +31,7 @@ from rayal.data.pool import census
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.engine import local
 from rayal.engine.local import LocalEngine
-from rayal.errors import DataError, LockedError, UsageError
+from rayal.errors import DataError, LockedError, StorageError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.architectures.small_segmenter import SmallSegmenter
 from rayal.models.card import ModelCard
@@ -698,3 +698,26 @@ def test_a_pass_prepared_otherwise_says_so(weights: Path, pool: Path, tmp_path: 
         f"prepared mean (0.4, 0.4, 0.4), trained with (0.5, 0.5, 0.5) ({weights})",
     ] == told
     assert not any(line[:8] == "prepared" for line in silent)
+
+
+def test_what_a_file_is_its_content_says(weights: Path, pool: Path) -> None:
+    """`model_best.pth.tar` was looked into as a folder."""
+    for name in ("model_best.pth.tar", "best", "x.y"):
+        moved = weights.with_name(name)
+        moved.write_bytes(weights.read_bytes())
+        assert CLASSES == read_models(settings(moved, pool)).card.classes
+    with pytest.raises(StorageError, match="absent.pth: there is no such file or folder"):
+        read_models(settings(weights.with_name("absent.pth"), pool))
+
+
+def test_weights_without_numbers_are_named_as_such(weights: Path, pool: Path) -> None:
+    """A unit would be blamed, or an image that was made up to measure the batch."""
+    broken = network()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    weights.write_bytes(TrainedModel.of(CARD, broken).data())
+
+    with pytest.raises(
+        UsageError, match=r"mine.safetensors: 108 of 108 numbers of blocks.0.1.weig"
+    ):
+        read_models(settings(weights, pool))
