@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rayal.data import images, uri
 from rayal.data.images import BadImage, Decoding, arranged
+from rayal.parts import Settings
 from rayal.storage.folder import located
 
 IGNORE = 255
@@ -43,10 +44,8 @@ class BadMask(ValueError):
     """This is not a usable mask; the message is the reason, without the name of the file."""
 
 
-class MaskDecoding(BaseModel):
+class MaskDecoding(Settings):
     """How an original mask file becomes classes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     values: dict[int, int]
     """Stored value (0 to 65535) -> class or IGNORE; any other value is an error."""
