@@ -7,6 +7,7 @@ there, and a shard done twice is still there once.
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ from rayal.strategies.base import Strategy
 
 SHARD_BYTES = 64 * 2**20  # of decoded images in one shard
 AHEAD = 8  # files that are read at a time; most of it is waiting for the storage
+
+logger = logging.getLogger(__name__)
 
 
 class ShardTask(NamedTuple):
@@ -171,12 +174,28 @@ def summary(job: ScoreJob, tasks: Sequence[ShardTask], results: Sequence[ScoredS
     results = sorted(results, key=lambda result: result.shard)
     assert [task.shard.index for task in tasks] == [r.shard for r in results], "lost a shard"
     assert [task.rows for task in tasks] == [r.rows for r in results], "lost a row"
+    _tell_of_equals(results)
     return Pass(
         units=sum(result.rows for result in results),
         columns=tuple(job.strategies),
         options={name: each.model_dump(mode="json") for name, each in job.strategies.items()},
         shards=tuple(result.file for result in results),
     )
+
+
+def _tell_of_equals(results: Sequence[ScoredShard]) -> None:
+    """A warning for a strategy whose scores say nothing."""
+    ends = dict[str, set[float]]()
+    for result in results:
+        for name, each in result.ranges.items():
+            ends.setdefault(name, set()).update(each)
+    good = sum(result.rows - result.bad for result in results)
+    for name, values in ends.items():
+        if len(values) == 1 and good > 1:
+            logger.warning(
+                "all %d scores of %s are %g: a selection by them is drawn by chance",
+                *(good, name, *values),
+            )
 
 
 def bad_images(out: Folder, results: Iterable[ScoredShard]) -> Iterator[tuple[str, str]]:
@@ -233,4 +252,11 @@ def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> ScoredShard | None
         first_bad=min(bad.items(), default=None),
         file=record,
         seconds=0.0,
+        ranges=shard_file.ranges(
+            {
+                name: table[name].drop_null().to_numpy()
+                for name in table.column_names
+                if name.startswith("score.")
+            }
+        ),
     )

@@ -23,7 +23,7 @@ from scipy.stats import entropy
 from torch import nn
 
 from rayal import cli
-from rayal.cycle import shard_file
+from rayal.cycle import batch_size, shard_file
 from rayal.cycle.score import ScoreJob, ShardTask, pending
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
@@ -721,3 +721,53 @@ def test_weights_without_numbers_are_named_as_such(weights: Path, pool: Path) ->
         UsageError, match=r"mine.safetensors: 108 of 108 numbers of blocks.0.1.weig"
     ):
         read_models(settings(weights, pool))
+
+
+def sick(weights: Path, layer: type[nn.Module], value: float) -> None:
+    """Writes a network whose last layer of a kind has this weight everywhere, and no bias."""
+    broken = network()
+    last = [module for module in broken.modules() if isinstance(module, layer)][-1]
+    with torch.no_grad():
+        last.weight.fill_(value)
+        last.bias.fill_(0)
+    weights.write_bytes(TrainedModel.of(CARD, broken).data())
+
+
+def test_numbers_too_large_to_be_kept_are_no_diverged_model(
+    weights: Path, pool: Path, tmp_path: Path
+) -> None:
+    """The user would train again, and meet the same limit of rayal's own files."""
+    sick(weights, nn.BatchNorm2d, 1e7)
+    with pytest.raises(
+        DataError,
+        match="features of 'unit-00' are up to .*float16, which ends at 65504; .*core_set",
+    ):
+        score(settings(weights, pool), tmp_path / "out")
+    score(settings(weights, pool, strategies=["entropy"]), tmp_path / "other")
+
+
+def test_made_up_images_are_not_blamed(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is measured with noise, whose ids nobody has in their pool."""
+    monkeypatch.setattr(batch_size, "SECONDS", 0.0)
+    sick(weights, nn.Linear, 3e38)
+    with pytest.raises(DataError, match="score.entropy of 'unit-00' is nan; a model that diverged"):
+        score(settings(weights, pool, strategies=["entropy"], batch="auto"), tmp_path / "out")
+
+
+def test_scores_that_say_nothing_are_told(
+    weights: Path, pool: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A selection by chance would look like any other; also where a pass is continued."""
+    x = settings(weights, pool, strategies=["entropy"])
+    score(x, tmp_path / "good")
+    assert "drawn by chance" not in caplog.text
+
+    sick(weights, nn.Linear, 0.0)
+    score(x, tmp_path / "out")
+    assert "all 40 scores of entropy are 1.09861: a selection by them is drawn" in caplog.text
+    caplog.clear()
+    (tmp_path / "out/scores/done.json").unlink()
+    score(x, tmp_path / "out")
+    assert "all 40 scores of entropy are 1.09861" in caplog.text
