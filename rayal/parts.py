@@ -27,7 +27,7 @@ from pydantic import GetCoreSchemaHandler as SchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rayal import secrets
-from rayal.errors import UsageError
+from rayal.errors import UsageError, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 
 PACKAGES = {
@@ -191,7 +191,7 @@ def build(kind: str, value: Any, plugins: Plugins = NO_PLUGINS) -> Any:
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise UsageError(f"expected a name or {{name: ..., ...}} from {kind}, got {value!r}")
+        raise UsageError(f"expected a name or {{name: ..., ...}} from {kind}, got {quoted(value)}")
     fields = {key: item for key, item in value.items() if key != "name"}
     return find(kind, value["name"], plugins).model_validate(fields, context=plugins)
 

@@ -22,7 +22,7 @@ from rayal.data import uri
 from rayal.data.card import Card
 from rayal.data.pool import Images, Shard
 from rayal.data.store import Split, Store
-from rayal.errors import DataError, StorageError
+from rayal.errors import DataError, StorageError, quoted
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
@@ -224,7 +224,7 @@ class Tolerance:
             unit, reason = self._first
             raise DataError(
                 f"{self.bad} images cannot be decoded, more than max_bad {self.max_bad}; "
-                f"the first is {unit!r}: {reason}; raise max_bad to go on without them"
+                f"the first is {quoted(unit)}: {reason}; raise max_bad to go on without them"
             )
 
 

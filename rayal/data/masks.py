@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rayal.data import images, uri
 from rayal.data.images import BadImage, Decoding, arranged
+from rayal.errors import quoted
 from rayal.parts import Settings
 from rayal.storage.folder import located
 
@@ -249,7 +250,9 @@ def _drawn(data: bytes, masks: MaskDecoding, decoding: Decoding) -> Mask:
         if item.deleted:
             continue
         if item.label not in masks.names:
-            raise BadMask(f"polygons are called {item.label!r}; known are {_some(masks.names)}")
+            raise BadMask(
+                f"polygons are called {quoted(item.label)}; known are {_some(masks.names)}"
+            )
         number = masks.names[item.label]
         if number is not None:
             outline = np.clip(np.array(item.polygon), -FAR, FAR)

@@ -154,7 +154,7 @@ def _are_labels(labels: Sequence[int], num_classes: int) -> bool:
 
 def _check_id(place: str, unit: object) -> None:
     if not isinstance(unit, str) or not unit:
-        raise DataError(f"{place}: id {unit!r} is not a non-empty string")
+        raise DataError(f"{place}: id {quoted(unit)} is not a non-empty string")
     try:
         unit.encode()
     except UnicodeEncodeError as error:
@@ -164,4 +164,4 @@ def _check_id(place: str, unit: object) -> None:
 def _check_label(place: str, label: object, num_classes: int) -> None:
     whole = isinstance(label, int | np.integer) and not isinstance(label, bool)
     if not whole or not 0 <= label < num_classes:  # type: ignore[operator]
-        raise DataError(f"{place}: label {label!r} is not a class index 0..{num_classes - 1}")
+        raise DataError(f"{place}: label {quoted(label)} is not a class index 0..{num_classes - 1}")

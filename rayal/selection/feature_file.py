@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Rows, check_finite
 from rayal.storage.folder import Folder
@@ -60,7 +60,8 @@ def read_features(location: str, ids: Ids) -> NDArray[np.float32]:
     places = Places(named).of(ids)
     if len(missing := ids[places < 0]):
         raise DataError(
-            f"{location} lacks {len(missing)} of {len(ids)} units, the first is {missing[0]!r}"
+            f"{location} lacks {len(missing)} of {len(ids)} units,"
+            f" the first is {quoted(missing[0])}"
         )
     chosen: NDArray[np.float32] = features[places].astype(np.float32)
     check_finite(ids, chosen, f"features in {location}")

@@ -8,7 +8,7 @@ from rayal.data.datasets._segmentation import Names, Pair, SegmentationDataset, 
 from rayal.data.listing import list_images
 from rayal.data.masks import IGNORE, MaskDecoding
 from rayal.data.source import Source, Units
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.storage.columns import held, is_binary, is_text
 from rayal.storage.parquet import footers, open_parquet
 
@@ -113,7 +113,7 @@ def _units(file: str, splits: tuple[str, ...]) -> Units:
         known = set(parquet.read(["split"])["split"].to_pylist())
     if unknown := [split for split in splits if split not in known]:
         raise DataError(
-            f"{file} has no split {unknown[0]!r}; it has {', '.join(sorted(map(str, known)))}"
+            f"{file} has no split {quoted(unknown[0])}; it has {', '.join(sorted(map(str, known)))}"
         )
     ids, masks, images = (_Column(file, name, splits) for name in ("id", "mask", "image"))
     return Units(list(ids), masks, images)

@@ -152,6 +152,7 @@ class _Columns:
         return (self._address(each) if isinstance(each, str) else each for each in found)
 
     def _address(self, path: str) -> str:
+        uri.check_is_no_image(path)
         if "://" in path or os.path.isabs(path):
             return uri.checked(path)
         inside = os.path.normpath(self.root / path)

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rayal.data import uri
 from rayal.data.images import BadImage, Decoding
 from rayal.data.pool import CanvasImage, Decoded, Shard, decode_each, decode_raw, pixels
 from rayal.errors import DataError, quoted
@@ -82,13 +83,14 @@ class ParquetImages:
         return decode_each(rows, self._pixels, self.shape)
 
     def _pixels(self, stored: bytes | str | None) -> CanvasImage:
-        found = self._address(stored) if isinstance(stored, str) else stored
         try:
+            found = self._address(stored) if isinstance(stored, str) else stored
             return pixels(found, self.decoding, self.shape)
         except DataError as error:  # one address that is refused must not end a pass over millions
             raise BadImage(str(error)) from error
 
     def _address(self, path: str) -> str:
+        uri.check_is_no_image(path)
         if "://" in path or os.path.isabs(path):
             return path
         inside = os.path.normpath(path)

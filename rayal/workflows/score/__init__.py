@@ -18,7 +18,7 @@ from rayal.cycle.engine import Engine
 from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, pending, summary
 from rayal.data.pool import census
 from rayal.data.pool.source import Pool, open_pool
-from rayal.errors import DataError, LockedError
+from rayal.errors import DataError, LockedError, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
 from rayal.runs.results import FastestBatch, PoolScored, read_result
@@ -121,7 +121,7 @@ class PoolPass:
         total = summary(job, tasks, results)
         if tolerance.bad == total.units:
             unit, reason = next(bad_images(out, results))
-            raise DataError(f"no image can be decoded; the first is {unit!r}: {reason}")
+            raise DataError(f"no image can be decoded; the first is {quoted(unit)}: {reason}")
         shards = [task.shard for task in tasks]
         census.check_scored(self.pool, shards, out, total.shards)
         bad = csv_file.dump(["id", "reason"], bad_images(out, results))

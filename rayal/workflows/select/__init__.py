@@ -18,7 +18,7 @@ from rayal.cycle import shard_file
 from rayal.cycle.checked import chosen, seen_by
 from rayal.cycle.ranking import keyed, ranked, scored
 from rayal.cycle.select import scratch_folder
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.randomness import numpy_generator
 from rayal.selection.candidates import tie_secret
 from rayal.selection.distances import Numbers, check_finite
@@ -119,12 +119,12 @@ def _check_files(
         missing = labeled[~found]
         raise DataError(
             f"{r.labeled}: {len(missing)} of {len(labeled)} ids are not in {done.folder.url}, the"
-            f" first is {missing[0]!r}; give the labeled units of this pool"
+            f" first is {quoted(missing[0])}; give the labeled units of this pool"
         )
     for file, number in lacks.items():
         raise DataError(
             f"{file} lacks {number} of {units} units of {done.folder.url}, the first is"
-            f" {first[file]!r}"
+            f" {quoted(first[file])}"
         )
 
 

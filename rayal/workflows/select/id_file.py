@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 from rayal.storage import csv_file
 from rayal.storage.columns import as_text, held, plain
 from rayal.storage.folder import Folder
@@ -56,7 +56,7 @@ def read_costs(location: str) -> PerUnit[np.float64]:
     if not good.all():
         first = int(good.argmin())
         raise DataError(
-            f"{location}: the cost of {ids[first]!r} is {table['cost'][first]}; it must be a"
+            f"{location}: the cost of {quoted(ids[first])} is {table['cost'][first]}; it must be a"
             " number, 0 or more"
         )
     return PerUnit(Places(ids), costs)
@@ -68,7 +68,7 @@ def read_groups(location: str) -> PerUnit[np.int64]:
     ids = _once(location, table)
     if table["group"].null_count:
         first = pc.is_null(table["group"]).index(True).as_py()
-        raise DataError(f"{location}: {ids[first]!r} has no group")
+        raise DataError(f"{location}: {quoted(ids[first])} has no group")
     codes = table["group"].combine_chunks().dictionary_encode().indices
     return PerUnit(Places(ids), codes.to_numpy().astype(np.int64))
 
@@ -78,7 +78,7 @@ def _once(location: str, table: pa.Table) -> Ids:
     if len(ids.unique()) < len(ids):
         counts = ids.value_counts()
         first = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
-        raise DataError(f"{location}: {first.as_py()!r} is there more than once")
+        raise DataError(f"{location}: {quoted(first.as_py())} is there more than once")
     return Ids(ids)
 
 
