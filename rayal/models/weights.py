@@ -124,6 +124,17 @@ def check_numbers(weights: Mapping[str, Tensor], source: str) -> None:
             raise UsageError(f"{source}: {name} is a variance below 0; save the weights again")
 
 
+def seen_nothing(weights: Mapping[str, Tensor]) -> bool:
+    """Whether there are batch norms and none has seen an image: then nobody trained the network."""
+    begin = {".running_mean": 0, ".running_var": 1}
+    kept = [
+        bool((weight == begin[name[name.rindex(".") :]]).all())
+        for name, weight in weights.items()
+        if name.endswith(tuple(begin))
+    ]
+    return bool(kept) and all(kept)
+
+
 def _unpickled(data: bytes) -> Any:
     with warnings.catch_warnings(action="ignore"):  # said of files that are refused then
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -4,6 +4,7 @@ Workers then read one kind of file, in a place that all of them see.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -30,6 +31,8 @@ from rayal.storage.folder import (
 )
 from rayal.workflows.checks import without_dropout
 from rayal.workflows.score.settings import IMAGENET, PoolScoring
+
+logger = logging.getLogger(__name__)
 
 PREVIOUS, MEMBER = "previous.safetensors", "member-"
 
@@ -114,6 +117,11 @@ def read_models(settings: PoolScoring, plugins: Plugins = NO_PLUGINS) -> PoolMod
     network = first.described(card).network()
     _check_strategies(settings, card, network)
     trained = {first.source: first.card}
+    if weights.seen_nothing(first.state):
+        logger.warning(
+            "%s was never trained: its batch norms have seen no image; its scores are chance",
+            first.source,
+        )
 
     def other(location: str) -> TrainedModel:
         place, file = _file(location)

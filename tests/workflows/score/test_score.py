@@ -655,6 +655,7 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
         path.relative_to(tmp_path / "photos").as_posix()
         for path in (tmp_path / "photos").rglob("*.jpg")
     }
+    assert {row["predicted"] for row in chosen} <= set(CLASSES)
     assert Folder(tmp_path / "out").exists("score.yaml")
 
 
@@ -771,3 +772,18 @@ def test_scores_that_say_nothing_are_told(
     (tmp_path / "out/scores/done.json").unlink()
     score(x, tmp_path / "out")
     assert "all 40 scores of entropy are 1.09861" in caplog.text
+
+
+def test_a_network_that_nobody_trained_is_told(
+    weights: Path, pool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Random weights choose as surely as trained ones."""
+    read_models(settings(weights, pool))
+    assert f"{weights} was never trained" in caplog.text
+
+    caplog.clear()
+    trained = network()
+    trained.train()(torch.randn(4, 3, SIDE, SIDE))
+    weights.write_bytes(TrainedModel.of(CARD, trained).data())
+    read_models(settings(weights, pool))
+    assert "" == caplog.text
