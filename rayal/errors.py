@@ -1,7 +1,37 @@
 """The errors a user can meet: each says the thing, the value and the way out; the exit codes."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Collection, Sequence
 from typing import Self
+
+LONGEST = 80
+"""Characters of a value in a message."""
+FEW = 5
+"""Values in a list of a message."""
+
+
+def quoted(value: object) -> str:
+    """A value for a message, as Python writes it, at most LONGEST characters and dots.
+
+    Control characters are escaped, and all signs of a text that is not in the usual Unicode form:
+    it would look like another one.
+    """
+    if not isinstance(value, str):
+        return cut(repr(value))
+    text = value[:LONGEST]
+    shown = repr(text) if unicodedata.is_normalized("NFC", text) else ascii(text)
+    return shown + "..." * (len(value) > LONGEST)
+
+
+def cut(text: str) -> str:
+    """A text for a message, at most LONGEST characters and dots."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def some(values: Collection[object]) -> str:
+    """The first few values for a message, and how many more there are."""
+    first, more = [*values][:FEW], len(values) - FEW
+    return ", ".join(map(quoted, first)) + (f" and {more} more" if more > 0 else "")
 
 
 class RayalError(Exception):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType, UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -27,7 +27,7 @@ from pydantic import GetCoreSchemaHandler as SchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rayal import secrets
-from rayal.errors import UsageError
+from rayal.errors import UsageError, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 
 PACKAGES = {
@@ -54,16 +54,25 @@ class Settings(BaseModel):
     def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """pydantic would take `true` for 1."""
         kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
-        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+        if kinds & {int, float} and bool not in kinds and _holds_bool(value):
             raise PydanticCustomError("bool_for_number", "Input should be a number")
         return value
 
 
 def _kinds(annotation: Any) -> set[Any]:
-    """The classes that an annotation mentions outside of containers."""
-    if get_origin(annotation) in (Annotated, Union, UnionType):
+    """The classes that an annotation mentions, also within tuples."""
+    if get_origin(annotation) is Literal:
+        return set(map(type, get_args(annotation)))
+    if get_origin(annotation) in (Annotated, Union, UnionType, tuple):
         return {kind for each in get_args(annotation) for kind in _kinds(each)}
     return {annotation}
+
+
+def _holds_bool(value: Any) -> bool:
+    """Whether it is a bool, or a sequence with one."""
+    return isinstance(value, bool) or (
+        isinstance(value, list | tuple) and any(map(_holds_bool, value))
+    )
 
 
 class Component(Settings):
@@ -182,7 +191,7 @@ def build(kind: str, value: Any, plugins: Plugins = NO_PLUGINS) -> Any:
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise UsageError(f"expected a name or {{name: ..., ...}} from {kind}, got {value!r}")
+        raise UsageError(f"expected a name or {{name: ..., ...}} from {kind}, got {quoted(value)}")
     fields = {key: item for key, item in value.items() if key != "name"}
     return find(kind, value["name"], plugins).model_validate(fields, context=plugins)
 

@@ -1,14 +1,21 @@
 """rayal/parts.py: finding parts by file name, building them, plugins, paths."""
 
 import sys
+from collections.abc import Iterator
 from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from rayal.data.datasets.voc import Voc
+from rayal.data.images import Decoding
+from rayal.data.masks import MaskDecoding
 from rayal.errors import UsageError
+from rayal.experiment.experiment import Compute
+from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.labeling.budget import Budget
 from rayal.parts import (
     PACKAGES,
     Component,
@@ -22,6 +29,9 @@ from rayal.parts import (
     suggest,
 )
 from rayal.plugins import Plugins
+from rayal.training.augment import Augment
+from rayal.workflows.score.settings import PoolScoring, Redecoding
+from rayal.workflows.select.request import Request
 
 PLUGIN = """
 from rayal.parts import Component
@@ -219,3 +229,54 @@ def test_suggest() -> None:
     """A typo gets the nearest word; anything else the whole list."""
     assert "did you mean 'lr'?" == suggest("lrr", ["lr", "epochs"])
     assert "choose one of: lr, epochs" == suggest("milestones", ["lr", "epochs"])
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation mentions anywhere."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from models_in(inner)
+
+
+def configurations() -> list[type[BaseModel]]:
+    """Every class that something written by a user is read with."""
+    found: list[type[BaseModel]] = [SweptExperiment, PoolScoring, Request]
+    found += [find(kind, name) for kind in PACKAGES for name in names(kind)]
+    for model in found:  # grows
+        for field in model.model_fields.values():
+            found += [inner for inner in models_in(field.annotation) if inner not in found]
+    return found
+
+
+def test_every_configuration_follows_one_rule() -> None:
+    """`augment: {crop: true}` would be a crop of 1, and a scale of infinity be taken."""
+    classes = configurations()
+
+    assert {Augment, Decoding, Redecoding, Compute, Budget} <= {*classes, *Voc.__mro__}
+    assert [] == [model for model in classes if not issubclass(model, Settings)]
+    assert [] == [
+        model
+        for model in [*classes, MaskDecoding]
+        for rule in ("frozen", "extra", "allow_inf_nan")
+        if model.model_config.get(rule) != Settings.model_config[rule]  # type: ignore[literal-required]
+    ]
+
+
+@pytest.mark.parametrize(
+    "model, fields",
+    [
+        (Augment, {"crop": True}),
+        (Augment, {"window": [8, 8], "scale": [0.5, float("inf")]}),
+        (Augment, {"window": [True, 8]}),
+        (Decoding, {"size": True}),
+        (Decoding, {"channels": True}),
+        (Decoding, {"shape": [4, True]}),
+        (MaskDecoding, {"values": {0: 300}}),
+    ],
+)
+def test_numbers_are_numbers(model: type[BaseModel], fields: dict[str, Any]) -> None:
+    """`true` would be 1, and infinity a size."""
+    with pytest.raises(ValidationError):
+        model.model_validate(fields)
+    assert Augment(window=(8, 8), scale=(0.5, 2), flip=True).flip

@@ -102,7 +102,10 @@ def select(
     ] = "selection",
     plugins: Packages = [],  # noqa: B006
 ) -> None:
-    """Choose units from scores, exactly, into OUT.csv and OUT.parquet: rank, id, score, reason."""
+    """Choose units from scores, exactly, into OUT.csv and OUT.parquet.
+
+    Columns: rank, id, score, predicted class, reason.
+    """
     from rayal.experiment import config
     from rayal.workflows import select as selecting
 

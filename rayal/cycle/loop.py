@@ -15,7 +15,7 @@ from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, 
 from rayal.cycle.select import choose
 from rayal.cycle.train import TrainJob
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.oracles.base import Label
 from rayal.randomness import unit_keys
@@ -219,7 +219,7 @@ def first_units(x: Experiment, store: Store) -> list[str]:
     if units and not count:
         raise UsageError(
             f"budget.initial: {x.budget.initial} {x.budget.unit} do not buy the first image,"
-            f" {units[0]!r}; set it higher"
+            f" {quoted(units[0])}; set it higher"
         )
     return units[:count]
 
@@ -250,7 +250,7 @@ def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
     if wrong := sorted(answers.keys() ^ set(ids)):
         raise DataError(
             f"the oracle answered for {len(answers)} units, {len(ids)} were asked; "
-            f"{wrong[0]!r} is among {len(wrong)} that are missing or too many"
+            f"{quoted(wrong[0])} is among {len(wrong)} that are missing or too many"
         )
 
 

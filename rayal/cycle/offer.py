@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rayal.data import masks
 from rayal.data.masks import LabelValue
 from rayal.data.store import Store
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import UnitName, parse_unit
 from rayal.selection.candidates import Candidates, bought
@@ -95,8 +95,8 @@ def _whole(image: str, parts: Mapping[int, LabelValue]) -> LabelValue:
     drawn = [parts[number] for number in sorted(parts)]
     if wrong := [label for label in drawn if not isinstance(label, bytes)]:
         raise DataError(
-            f"image {image!r} has {len(drawn)} labels, of which {wrong[0]!r:.80} is no mask that"
-            " could be laid over the others"
+            f"image {quoted(image)} has {len(drawn)} labels, of which {quoted(wrong[0])} is no mask"
+            " that could be laid over the others"
         )
     return masks.merged(cast(list[bytes], drawn))
 
@@ -104,5 +104,5 @@ def _whole(image: str, parts: Mapping[int, LabelValue]) -> LabelValue:
 def _known(unit: str, images: Collection[str]) -> UnitName:
     place = parse_unit(unit, images)
     if place is None:
-        raise DataError(f"{unit!r} lies in no image of the pool; use the dataset of this run")
+        raise DataError(f"{quoted(unit)} lies in no image of the pool; use the dataset of this run")
     return place

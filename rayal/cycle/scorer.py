@@ -15,7 +15,7 @@ from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.data.pixels import valid_pixels
 from rayal.data.pool import Decoded, Images
 from rayal.data.tasks.base import Task
-from rayal.errors import DataError, RayalError, StorageError, UsageError
+from rayal.errors import DataError, RayalError, StorageError, UsageError, quoted
 from rayal.models.build import build
 from rayal.models.companions.base import Companion, Companions, CompanionSpec
 from rayal.models.network import placed
@@ -29,6 +29,9 @@ from rayal.strategies.base import Strategy
 from rayal.training.augment import normalise
 
 Number = TypeVar("Number", bound=np.generic)
+
+KEPT = torch.float16
+"""Of what a pass keeps for the selection."""
 
 
 class Scorer:
@@ -73,6 +76,7 @@ class Scorer:
             first_bad=min(decoded.bad.items(), default=None),
             file=record,
             seconds=monotonic() - started,
+            ranges=shard_file.ranges(columns),
         )
 
     def columns(
@@ -82,19 +86,64 @@ class Scorer:
 
         Raises DataError for a score that is not finite.
         """
+        columns = self.computed(decoded, cached)
+        for name, column in columns.items():
+            self._check_finite(name, column, decoded, cached)
+        return columns
+
+    def computed(
+        self, decoded: Decoded, cached: NDArray[np.floating] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """As `columns`, whatever the numbers are."""
         parts: dict[str, list[Tensor]] = {}
         for start in range(0, len(decoded.ids), self.job.batch):
             rows = slice(start, start + self.job.batch)
             for name, values in self._batch(decoded, rows, cached).items():
                 parts.setdefault(name, []).append(values)
         # moved once a shard: every move makes a GPU wait
-        columns = {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
-        for name, column in columns.items():
-            _check_finite(name, column, decoded.ids)
-        return columns
+        return {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
+
+    def _check_finite(
+        self,
+        name: str,
+        values: NDArray[Any],
+        decoded: Decoded,
+        cached: NDArray[np.floating] | None,
+    ) -> None:
+        finite = np.isfinite(values)
+        if finite.all():
+            return
+        first = np.argwhere(~finite)[0]
+        row = int(first[0])
+        if name.startswith("keep."):
+            self._check_kept(name, decoded, row, cached)
+        raise DataError(
+            f"{name} of {quoted(decoded.ids[row])} is {values[tuple(first)]}; "
+            "a model that diverged gives such numbers: train it with a lower learning rate"
+        )
+
+    def _check_kept(
+        self, name: str, decoded: Decoded, row: int, cached: NDArray[np.floating] | None
+    ) -> None:
+        """Raises DataError where a kept number of this row is only too large to be kept."""
+        start = row - row % self.job.batch
+        rows = slice(start, start + self.job.batch)
+        whole = self._batch(decoded, rows, cached, kept=torch.float32)[name][row - start]
+        if whole.isfinite().all():
+            signal = name.removeprefix("keep.")
+            those = [n for n, each in self.job.strategies.items() if signal in each.kept()]
+            raise DataError(
+                f"{signal} of {quoted(decoded.ids[row])} are up to {whole.abs().max():g}, and rayal"
+                f" keeps them as float16, which ends at {torch.finfo(KEPT).max:g}; use a network"
+                f" whose last block is normalised, or other strategies than {', '.join(those)}"
+            )
 
     def _batch(
-        self, decoded: Decoded, rows: slice, cached: NDArray[np.floating] | None
+        self,
+        decoded: Decoded,
+        rows: slice,
+        cached: NDArray[np.floating] | None,
+        kept: torch.dtype = KEPT,
     ) -> dict[str, Tensor]:
         """The columns of one batch. A short batch is filled up with its last image: networks then
         always see one shape, so a unit's score does not depend on the size of its shard."""
@@ -113,7 +162,7 @@ class Scorer:
             if score is not None:
                 columns[f"score.{name}"] = score[: len(ids)].double()
             for signal in sorted(strategy.kept()):  # sets have another order in every process
-                columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].half()
+                columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].to(kept)
         if job.keeps_probs:
             columns["probs"] = signals.probs[: len(ids)].half()
         if job.keeps_predicted:
@@ -264,17 +313,6 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
             f" for {len(view.ids)} units"
         )
     return per_unit
-
-
-def _check_finite(name: str, values: NDArray[Any], ids: list[str]) -> None:
-    finite = np.isfinite(values)
-    if finite.all():
-        return
-    first = np.argwhere(~finite)[0]
-    raise DataError(
-        f"{name} of {ids[first[0]]!r} is {values[tuple(first)]}; "
-        "a model that diverged gives such numbers: train it with a lower learning rate"
-    )
 
 
 def _filled(rows: NDArray[Number], fill: int) -> NDArray[Number]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -105,6 +106,12 @@ def read_good(
     table = read_shard(folder, name, ["status", *columns], record)
     good = pc.equal(table["status"], OK)
     return table if pc.all(good).as_py() else table.filter(good)  # a filter copies
+
+
+def ranges(columns: Mapping[str, NDArray[Any]]) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest score of each strategy that gives some, of good units."""
+    scores = {name.removeprefix("score."): c for name, c in columns.items() if name[:6] == "score."}
+    return {name: (float(c.min()), float(c.max())) for name, c in scores.items() if len(c)}
 
 
 def job_of(table: pa.Table) -> str | None:

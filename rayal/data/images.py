@@ -28,13 +28,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from rayal.data import picture
 from rayal.data.bad_image import BadImage as BadImage
 from rayal.data.content import described
+from rayal.parts import Settings
 
 Pixels = NDArray[np.uint8]
 Sides = tuple[PositiveInt, PositiveInt]
@@ -53,14 +54,12 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-class Decoding(BaseModel):
+class Decoding(Settings):
     """How encoded images become arrays of one shape.
 
     With `size`: resize, then cut out the centre square. With `shape`: resize. With `canvas`: lay
     each, in its own size, at the top left of an area of one size.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     channels: Literal[1, 3] = 3
     """3 for colour, 1 for grey."""

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayal.data.card import Card, Encoding, ImageSpec, SplitName, write_card
-from rayal.data.masks import same_size
-from rayal.data.source import AnyImage, AnyMask, Source, Units, quoted
+from rayal.data.masks import IGNORE, same_size
+from rayal.data.source import AnyImage, AnyMask, Source, Units
 from rayal.data.store import LABEL_FILES
 from rayal.data.store_writer import ImageFiles, MaskFile
 from rayal.data.survey import Look, MaskLook, Shape, Statistics, Survey, look, look_at_mask
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted, some
 from rayal.storage.folder import Folder
 
 GROUP_ROWS = 256
@@ -31,6 +32,8 @@ LOOK_BYTES = 256 * 2**20
 """Decoded images and masks that are in memory at a time."""
 RAW_SIDE = 64
 """Largest side (pixels) of images that `auto` keeps as raw pixels."""
+IGNORED = 0.2
+"""Share of pixels without a class that is worth a line; a frame or outlines take less."""
 NEWS = 30.0
 """Seconds between two lines about progress."""
 
@@ -87,7 +90,19 @@ def prepare(
     )
     write_card(Folder(out), card)
     _tell(card)
+    _tell_of_ignored(survey)
     return card
+
+
+def _tell_of_ignored(survey: Survey) -> None:
+    known = sum(int(counts.sum()) for counts in survey.class_pixels.values())
+    share = survey.ignored / max(known + survey.ignored, 1)
+    if share > IGNORED:
+        logger.warning(
+            "%.0f%% of the masks' pixels are %d, which is no class: they are neither trained on nor"
+            " judged",
+            *(100 * share, IGNORE),
+        )
 
 
 def _tell(card: Card) -> None:
@@ -105,10 +120,29 @@ def _tell(card: Card) -> None:
             card.empty_masks,
             card.pool + card.test,
         )
-    if card.masks is not None and card.class_counts:
-        counts = zip(card.classes, card.class_counts["pool"], strict=True)
-        if absent := [name for name, count in counts if not count]:
-            logger.warning("no pixel of the pool is %s", ", ".join(absent))
+    what = "image" if card.masks is None else "pixel"
+    counts = dict(zip(card.classes, card.class_counts.get("pool", ()), strict=False))
+    if absent := [name for name, count in counts.items() if not count]:
+        logger.warning("no %s of the pool is %s", what, some(absent))
+    if counts.get(""):
+        logger.warning(
+            "%d %ss of the pool are of the class '': one of its own, not without a label",
+            *(counts[""], what),
+        )
+    for names in _alike(card.classes):
+        logger.warning(
+            "classes %s differ in case, spaces or Unicode form alone; each is one of its own",
+            some(names),
+        )
+
+
+def _alike(names: Iterable[str]) -> list[list[str]]:
+    """Names that people take for the same."""
+    groups = dict[str, list[str]]()
+    for name in names:
+        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        groups.setdefault(plain, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _shape(source: Source) -> Shape:

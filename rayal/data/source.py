@@ -14,7 +14,7 @@ import pyarrow as pa
 from rayal.data.card import SplitName
 from rayal.data.images import Decoding, Pixels
 from rayal.data.masks import IGNORE, MaskDecoding
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 
 HASHED = 4 * 2**20
 """Bytes hashed at each end of a file; all of it when it is at most twice as large."""
@@ -137,11 +137,6 @@ def file_identity(path: str | Path) -> str:
     return f"{size}:{digest.hexdigest()}"
 
 
-def quoted(text: str) -> str:
-    """An id for a message: control characters escaped, at most 80 characters."""
-    return repr(text) if len(text) <= 80 else f"{text[:80]!r}..."
-
-
 def _are_ids(ids: Sequence[object]) -> bool:
     """Whether all are non-empty Unicode strings: what `_check_id` says, a million a second."""
     try:
@@ -159,7 +154,7 @@ def _are_labels(labels: Sequence[int], num_classes: int) -> bool:
 
 def _check_id(place: str, unit: object) -> None:
     if not isinstance(unit, str) or not unit:
-        raise DataError(f"{place}: id {unit!r} is not a non-empty string")
+        raise DataError(f"{place}: id {quoted(unit)} is not a non-empty string")
     try:
         unit.encode()
     except UnicodeEncodeError as error:
@@ -169,4 +164,4 @@ def _check_id(place: str, unit: object) -> None:
 def _check_label(place: str, label: object, num_classes: int) -> None:
     whole = isinstance(label, int | np.integer) and not isinstance(label, bool)
     if not whole or not 0 <= label < num_classes:  # type: ignore[operator]
-        raise DataError(f"{place}: label {label!r} is not a class index 0..{num_classes - 1}")
+        raise DataError(f"{place}: label {quoted(label)} is not a class index 0..{num_classes - 1}")

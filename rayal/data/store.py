@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 from rayal.data.card import Card, SplitName, prepared_anew, read_card
 from rayal.data.masks import LabelValue
 from rayal.data.pool import Decoded, Shard, cut, decode_each, decode_raw, pixels
-from rayal.data.source import quoted
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 
 LABEL_FILES: dict[SplitName, str] = {"pool": "labels.parquet", "test": "test_labels.parquet"}
 

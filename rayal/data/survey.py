@@ -12,8 +12,8 @@ from rayal.data import uri
 from rayal.data.card import SplitName
 from rayal.data.images import BadImage, Decoding, Pixels, load, pixels
 from rayal.data.masks import IGNORE, BadMask, MaskDecoding, arrange, encode, read_mask
-from rayal.data.source import AnyImage, AnyMask, quoted
-from rayal.errors import DataError, UsageError
+from rayal.data.source import AnyImage, AnyMask
+from rayal.errors import DataError, UsageError, quoted
 
 Shape = tuple[int, int, int]
 """C, H, W."""
@@ -98,7 +98,7 @@ class Survey:
         self.sizes: Counter[str] = Counter()
         self.duplicates = {"pool": 0, "across": 0}
         self.class_pixels = {split: np.zeros(IGNORE, np.int64) for split in SPLITS}
-        self.empty_masks = 0
+        self.empty_masks = self.ignored = 0
         self._values = np.zeros((shape[0], 256), np.int64)  # how often each occurs in the pool
         self._shape = shape
         self._pool: set[bytes] = set()
@@ -145,6 +145,9 @@ class Survey:
             mask.counts[:IGNORE] for mask in good.values() if mask and mask.counts is not None
         ]
         self.class_pixels[split] += sum(counts, np.zeros(IGNORE, np.int64))
+        self.ignored += sum(
+            int(mask.counts[IGNORE]) for mask in good.values() if mask and mask.counts is not None
+        )
         self.empty_masks += sum(not count.any() for count in counts)
 
     def _check_shapes(self, ids: Sequence[str], looks: Sequence[Look]) -> None:

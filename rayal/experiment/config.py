@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from rayal.errors import UsageError
+from rayal.errors import UsageError, cut
 from rayal.parts import Part, find, names, suggest
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.secrets import hidden
@@ -173,7 +173,7 @@ def _advice(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Pl
             return error["msg"]
     value = json.dumps(error["input"], ensure_ascii=False, default=repr)
     _, should, rule = error["msg"].partition("should ")  # "Input should be greater than 0"
-    return f"{should}{rule or error['msg']}, got {hidden(value):.80}"
+    return f"{should}{rule or error['msg']}, got {cut(hidden(value))}"
 
 
 def _model_at(

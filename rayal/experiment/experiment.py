@@ -188,7 +188,8 @@ class Experiment(Settings):
 
     def card_for(self, store: Card) -> ModelCard:
         """What the models that it trains on this prepared dataset say of themselves."""
-        return ModelCard.of(self.model, store, self.scheme.precision, self.task)
+        decoding = store.decoding or self.dataset.decoding  # a store of pixels has forgotten it
+        return ModelCard.of(self.model, store, self.scheme.precision, self.task, decoding)
 
     def scored(self) -> dict[str, Strategy]:
         """Every strategy of the pass by column: the one that selects first, then observers."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayal.data.masks import LabelValue
-from rayal.errors import DataError, StorageError
+from rayal.errors import DataError, StorageError, quoted
 from rayal.labeling.oracles.base import Label
 from rayal.runs.results import Initial, Labeled, StageResult, read_result
 from rayal.storage.folder import Folder, Json, suggesting, way_out
@@ -104,7 +104,9 @@ class Ledger(Journal):
         for last, out in self._purchases(cycle):
             for unit, value, cost in self._answers(out):
                 if unit in labels or unit in refused:
-                    raise StorageError(f"{out.url}: {unit!r} was bought before; {way_out(out)}")
+                    raise StorageError(
+                        f"{out.url}: {quoted(unit)} was bought before; {way_out(out)}"
+                    )
                 if value is None:
                     refused[unit] = None
                 else:
@@ -150,12 +152,13 @@ def write_labels(out: Folder, answers: Mapping[str, Label]) -> Labeled:
     for unit, label in answers.items():
         if label.value is not None and (kind is None or VALUES.get(type(label.value)) != kind):
             raise DataError(
-                f"unit {unit!r}: the label {label.value!r:.40} is neither a class index nor a mask,"
-                " or not what the others are; an oracle answers with one kind, or with None"
+                f"unit {quoted(unit)}: the label {quoted(label.value)} is neither a class index nor"
+                " a mask, or not what the others are; an oracle answers with one kind, or with None"
             )
         if not (math.isfinite(label.cost) and label.cost >= 0):
             raise DataError(
-                f"unit {unit!r}: the cost {label.cost!r} is not an amount; it is 0 or more"
+                f"unit {quoted(unit)}: the cost {quoted(label.cost)} is not an amount;"
+                " it is 0 or more"
             )
     values, costs = [a.value for a in answers.values()], [a.cost for a in answers.values()]
     columns = {"id": pa.string(), "value": kind, "cost": pa.float64()}

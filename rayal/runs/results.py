@@ -181,6 +181,8 @@ class ScoredShard(Result):
     """Id and reason of the first of them, in the order of ids."""
     file: File
     seconds: float
+    ranges: dict[str, tuple[float, float]] = {}
+    """The lowest and the highest score of each strategy that gives some."""
 
 
 class FastestBatch(Result):

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayal.errors import DataError
+from rayal.storage.columns import BYTES, plain
 from rayal.storage.folder import located
+from rayal.storage.mistaken import HEAD, mistaken
 
 UNPACKED = 2**32
 """Most bytes of one column that are read at a time."""
@@ -24,7 +26,7 @@ class Footer(NamedTuple):
     """What a file says about itself."""
 
     types: dict[str, pa.DataType]
-    """Of the columns asked for."""
+    """Of the columns asked for, as `columns.plain` has them."""
     bytes: int
     groups: tuple[int, ...]
     """Rows of each row group."""
@@ -65,10 +67,18 @@ def readable(place: str) -> Iterator[None]:
 def parquet_file(file: str, **reading: Any) -> pq.ParquetFile:
     """The file at an absolute path or URL, with the options of pyarrow for reading.
 
-    Pages that have checksums are checked. Raises OSError or ArrowException.
+    Pages that have checksums are checked. Raises OSError or ArrowException; DataError for what is
+    something else, such as a page of the web.
     """
     fs, path = (None, file) if os.path.isabs(file) else located(file)
-    return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True, **reading)
+    try:
+        return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True, **reading)
+    except pa.ArrowInvalid as error:
+        with open(path, "rb") if fs is None else fs.open(path, "rb") as opened:
+            what = mistaken(opened.read(HEAD))
+        if what:
+            raise DataError(f"{file} {what}") from error
+        raise
 
 
 def check_unpacked(
@@ -120,27 +130,6 @@ def _longest(file: str, metadata: pq.FileMetaData, group: int, path: str) -> int
     return int(pc.max(pc.binary_length(values.dictionary)).as_py() or 0)
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column holds strings."""
-    return kind in (pa.string(), pa.large_string())
-
-
-def is_binary(kind: pa.DataType) -> bool:
-    """Whether a column holds bytes of any length."""
-    return kind in (pa.binary(), pa.large_binary())
-
-
-def is_tensor(kind: pa.DataType) -> bool:
-    """Whether a column holds pixels: tensors of uint8, C H W, of one shape."""
-    return (
-        isinstance(kind, pa.FixedShapeTensorType)
-        and kind.value_type == pa.uint8()
-        and len(kind.shape) == 3
-        and kind.shape[0] in (1, 3)
-        and kind.permutation in (None, [0, 1, 2])
-    )
-
-
 def _footer(names: Sequence[str], file: str) -> Footer:
     with open_parquet(file) as parquet:
         schema, metadata = parquet.schema_arrow, parquet.metadata
@@ -156,11 +145,22 @@ def _footer(names: Sequence[str], file: str) -> Footer:
     with readable(file):
         size = os.stat(file).st_size if os.path.isabs(file) else _remote_size(file)
     return Footer(
-        types={name: schema.field(name).type for name in names},
+        types={name: _type(file, schema.field(name)) for name in names},
         bytes=size,
         groups=tuple(group.num_rows for group in each),
         sizes={name: _stored(metadata.schema, each, name) for name in names},
     )
+
+
+def _type(file: str, field: pa.Field) -> pa.DataType:
+    kind = plain(field.type)
+    named = (field.metadata or {}).get(b"ARROW:extension:name")
+    if named and kind == pa.binary() and field.type not in BYTES:
+        raise DataError(
+            f"{file}: column {field.name!r} holds {named.decode(errors='replace')}, which only its"
+            " writer can read; write it as binary, or as Arrow's fixed-shape tensor"
+        )
+    return kind
 
 
 def _stored(schema: pq.ParquetSchema, groups: Sequence[pq.RowGroupMetaData], name: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from rayal.errors import UsageError
+from rayal.errors import UsageError, quoted
 from rayal.parts import Written
 from rayal.secrets import HIDDEN, hidden, named
 
@@ -81,7 +81,7 @@ def parse(text: str, source: str, folder: Path) -> Node:
     origin = Origin(source, 1, folder)
     node = _Builder(origin).build(text)
     if not isinstance(node.value, dict):
-        raise UsageError(f"{source}: expected `key: value` lines, got {node.value!r}")
+        raise UsageError(f"{source}: expected `key: value` lines, got {quoted(node.value)}")
     return Node(node.value, origin)
 
 
@@ -243,9 +243,9 @@ class _Builder:
             if depth > MAX_DEPTH:
                 raise self._error(event.start_mark, f"nested more than {MAX_DEPTH} deep")
             if tag := getattr(event, "tag", None):
-                raise self._error(event.start_mark, f"tag {tag!r}; write plain values only")
+                raise self._error(event.start_mark, f"tag {quoted(tag)}; write plain values only")
             if anchor := getattr(event, "anchor", None):
-                raise self._error(event.start_mark, f"alias {anchor!r}; write the value out")
+                raise self._error(event.start_mark, f"alias {quoted(anchor)}; write the value out")
 
     def _node(self, node: yaml.Node, loader: "_Loader", key: yaml.Node | None = None) -> Node:
         value: Any
@@ -265,7 +265,9 @@ class _Builder:
                 raise self._error(key.start_mark, "a key must be a printable word")
             if key.value in fields:
                 first = fields[key.value].origin
-                raise self._error(key.start_mark, f"{key.value!r} is given twice, first at {first}")
+                raise self._error(
+                    key.start_mark, f"{quoted(key.value)} is given twice, first at {first}"
+                )
             fields[key.value] = self._node(item, loader, key)
         return fields
 

@@ -362,7 +362,7 @@ def test_masks_may_stay_where_they_are(tmp_path: Path) -> None:
         (mask_png([0, 1, 7], [8, 0, 0]), "values 7, 8 are no classes; known are 0-1, 9"),
         (mask_png([0, 1], [0, 0]), r"is 2x2 \(HxW\), its image 2x3"),
         (mask_png([0, 0], [0, 0], [0, 0]), r"is 3x2 \(HxW\), its image 2x3"),
-        (mask_png([0, 0, 0], [0, 0, 0], mode="RGB"), "mode RGB has no class for each pixel"),
+        (mask_png([0, 0, 0], [0, 0, 0], mode="RGB"), "mode RGB has 3 numbers for each pixel"),
         (b"text", "not a mask"),
         (None, r"no mask \(null\)"),
         ("/nowhere/mask.png", "/nowhere/mask.png: missing"),
@@ -526,7 +526,27 @@ def test_what_is_missing_in_the_masks_is_told(
 
     dense(tmp_path / "b", [mask_png([0] * 3, [9] * 3)] * 3)
 
-    assert "no pixel of the pool is dog" in caplog.text
+    assert "no pixel of the pool is 'dog'" in caplog.text
+    assert "50% of the masks' pixels are 255, which is no class" in caplog.text
+
+
+def test_classes_that_look_like_a_mistake_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Numbers from 1 make an empty class, and a blank makes one more: nobody would see why."""
+    names = ["", "cat", "Cat ", "caf\u00e9", "cafe\u0301", "owl"]
+    pool = numbered("train", [0, 0, 1, 2, 3, 4], [*IMAGES[:3], *IMAGES[:3]])
+    x = Source(names, pool, TEST, origin="here", licence="free")
+    (tmp_path / "a").mkdir()
+    prepare(x, tmp_path / "a", "toy", "f" * 64, None)
+
+    assert "no image of the pool is 'owl'" in caplog.text
+    assert "2 images of the pool are of the class ''" in caplog.text
+    assert "classes 'cat', 'Cat ' differ in case, spaces or Unicode form alone" in caplog.text
+    assert r"classes 'café', 'cafe\u0301' differ in case" in caplog.text
+    caplog.clear()
+    stored(tmp_path / "b", numbered("train", [0, 1, 1], IMAGES[:3]))
+    assert "class" not in caplog.text and "no image" not in caplog.text
 
 
 def test_stores_without_masks_can_still_be_read(tmp_path: Path) -> None:

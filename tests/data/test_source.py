@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rayal.data.source import HASHED, Units, file_identity, numbered, quoted
+from rayal.data.source import HASHED, Units, file_identity, numbered
 
 
 def test_identity_follows_the_content_not_the_clock(tmp_path: Path) -> None:
@@ -42,12 +42,6 @@ def test_numbered_units_are_named_after_split_and_row() -> None:
     units = numbered("train", [3, 1], [b"a", b"b"])
 
     assert (["train-00000", "train-00001"], [3, 1]) == (units.ids, units.labels)
-
-
-def test_quoted_ids_are_short_and_harmless() -> None:
-    """An id of 10 kB or with terminal codes must not flood or rewrite the user's screen."""
-    assert r"'a\x1b[2J\n'" == quoted("a\x1b[2J\n")
-    assert 90 > len(quoted("x" * 10_000))
 
 
 @pytest.mark.parametrize("labels", [[3, 1, 2], np.array([3, 1, 2])])

@@ -109,6 +109,11 @@ class Dataset(ForTasks):
         return self.model_dump(mode="json", exclude={"root", "store", "download"})
 
     @property
+    def decoding(self) -> Decoding | None:
+        """How image files become what networks see; None where the originals are pixels."""
+        return None
+
+    @property
     def folder(self) -> Path:
         """The folder of the originals."""
         return Path(self.root) if self.root else cache() / "data" / self.part_name()

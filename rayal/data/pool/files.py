@@ -1,11 +1,14 @@
 """A pool in somebody's own Parquet files: any row groups, read in bounded memory.
 
-| type of the image column           | what it holds                                               |
-|------------------------------------|-------------------------------------------------------------|
-| binary                             | encoded images                                              |
-| fixed-size binary of C H W bytes   | raw pixels in the model's shape                             |
-| fixed-shape tensor of uint8, C H W | the same, slower to read; no null may be among them         |
-| string                             | paths below the pool's root, absolute paths or storage URLs |
+| the image column is, see storage/columns.py | what it holds                                      |
+|---------------------------------------------|----------------------------------------------------|
+| bytes                                       | encoded images                                     |
+| fixed-size binary of C H W bytes            | raw pixels in the model's shape                    |
+| pixels: a tensor                            | the same, slower to read; no null may be among     |
+|                                             | them                                               |
+| text                                        | paths below the pool's root, absolute paths or     |
+|                                             | storage URLs                                       |
+| struct<bytes, path>                         | encoded images or, where null, such paths          |
 
 Ids are strings or integers (which become strings), or `<file below the root>:<row in the file>`.
 A row group that is larger than a shard is read page by page; Parquet can read no less, and pyarrow
@@ -22,10 +25,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rayal.data import uri
 from rayal.data.images import BadImage, Decoding
 from rayal.data.pool import CanvasImage, Decoded, Shard, decode_each, decode_raw, pixels
-from rayal.data.source import quoted
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
+from rayal.storage.columns import as_text, held
 from rayal.storage.parquet import check_unpacked, parquet_file, readable
 
 BUFFER = 2**20  # bytes of a column in memory, where a row group is read in parts
@@ -61,7 +65,7 @@ class ParquetImages:
         """
         columns = [self.image] if self.id is None else [self.id, self.image]
         table, first = self._rows(shard, columns)
-        table = pa.table({"id": self._ids(table, shard, first), "image": table[self.image]})
+        table = pa.table({"id": self._ids(table, shard, first), "image": held(table[self.image])})
         if keep is None:
             return table
         kept = [unit in keep for unit in table["id"].to_pylist()]
@@ -79,13 +83,14 @@ class ParquetImages:
         return decode_each(rows, self._pixels, self.shape)
 
     def _pixels(self, stored: bytes | str | None) -> CanvasImage:
-        found = self._address(stored) if isinstance(stored, str) else stored
         try:
+            found = self._address(stored) if isinstance(stored, str) else stored
             return pixels(found, self.decoding, self.shape)
         except DataError as error:  # one address that is refused must not end a pass over millions
             raise BadImage(str(error)) from error
 
     def _address(self, path: str) -> str:
+        uri.check_is_no_image(path)
         if "://" in path or os.path.isabs(path):
             return path
         inside = os.path.normpath(path)
@@ -118,7 +123,7 @@ class ParquetImages:
         column = table[self.id]
         if (row := _first(column.is_null())) is not None:
             raise DataError(f"{shard.file}, row {first + row}: the id is null; give it one")
-        ids = column.cast(pa.string())
+        ids = as_text(column)
         try:
             ids.validate(full=True)
         except pa.ArrowInvalid as error:

@@ -23,9 +23,8 @@ import pyarrow.parquet as pq
 
 from rayal.data import uri
 from rayal.data.datasets.base import cache
-from rayal.data.source import quoted
 from rayal.data.walk import SUFFIXES, Bucket, Disk, Found, LeftOut, State, suffix_of, walk
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.storage import csv_file
 from rayal.storage.folder import Folder, Json, located, storage_errors
 from rayal.storage.once import build_once

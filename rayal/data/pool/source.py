@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,14 +28,12 @@ from rayal.data.pool.folder import (
     list_folder,
     parquet_files,
 )
-from rayal.data.source import quoted
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.parts import find, names
+from rayal.storage.columns import is_binary, is_file, is_text, tensor_shape
 from rayal.storage.folder import Folder, Json, located, storage_errors
-from rayal.storage.parquet import Footer, footers, is_binary, is_tensor, is_text
-
-logger = logging.getLogger(__name__)
+from rayal.storage.parquet import Footer, footers
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,8 @@ class Pool:
     """What is told of the files in its folder that are not of it."""
     changes: Changes | None = None
     """How its folder differs from the listing that it was opened by; None: not at all."""
+    decoding: Decoding | None = None
+    """How its images were or are decoded, where that was decided before."""
     image_bytes: int = 0
     """What an image takes in memory before it is decoded, on average; 0: no more than after."""
 
@@ -214,15 +213,16 @@ def _check_sizes(found: Mapping[str, Footer], image: str) -> None:
 
 def _holds_pixels(column: str, kind: pa.DataType, spec: ImageSpec) -> bool:
     """Whether images need no decoding; DataError for a column that fits no model or not this."""
-    if is_text(kind) or is_binary(kind):
+    if is_text(kind) or is_binary(kind) or is_file(kind):
         return False
-    if is_tensor(kind) and tuple(kind.shape) == spec.shape:
+    if tensor_shape(kind) == spec.shape:
         return True
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width == math.prod(spec.shape):
         return True
     raise DataError(
         f"column {column!r} holds {kind}; images are binary, string, or for this model raw pixels:"
-        f" a uint8 tensor {spec.shape} (C, H, W), or fixed-size binary of {math.prod(spec.shape)}"
+        f" a uint8 tensor {spec.shape} (C, H, W; or H, W, C), or fixed-size binary of"
+        f" {math.prod(spec.shape)}"
     )
 
 
@@ -267,8 +267,6 @@ def _of_store(store: Store, decoding: Decoding, spec: ImageSpec) -> Pool:
             f"the images of {card.name} are {card.image.shape} (C, H, W), the model sees"
             f" {spec.shape}; prepare the dataset in that size, or give its original files"
         )
-    if card.decoding not in (None, decoding):
-        logger.warning("%s is decoded as it was prepared: %s", store.url, card.decoding)
     files = store.pool.groups()
     options = {"store": card.fingerprint}
     return _checked(
@@ -278,6 +276,7 @@ def _of_store(store: Store, decoding: Decoding, spec: ImageSpec) -> Pool:
             fingerprint=_digest(options, ([name, *groups] for name, groups in files.items())),
             origin=f"the pool of {card.name} in {store.url}",
             unique=True,
+            decoding=card.decoding,
             least_rows=card.group_rows,
         )
     )

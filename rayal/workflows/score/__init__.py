@@ -23,7 +23,7 @@ from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, pendin
 from rayal.data.pool import census
 from rayal.data.pool.folder import LEFT_OUT
 from rayal.data.pool.source import Pool, open_pool
-from rayal.errors import DataError, LockedError, StorageError
+from rayal.errors import DataError, LockedError, StorageError, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
 from rayal.runs.results import FastestBatch, PoolScored, read_result
@@ -189,7 +189,7 @@ class PoolPass:
         total = summary(job, tasks, results)
         if tolerance.bad == total.units:
             unit, reason = next(bad_images(out, results))
-            raise DataError(f"no image can be decoded; the first is {unit!r}: {reason}")
+            raise DataError(f"no image can be decoded; the first is {quoted(unit)}: {reason}")
         shards = [task.shard for task in tasks]
         census.check_scored(self.pool, shards, out, total.shards)
         bad = csv_file.dump(["id", "reason"], bad_images(out, results))
@@ -272,6 +272,7 @@ def lines(result: PoolScored, opened: PoolPass) -> Iterator[str]:
         yield f"bad      {result.bad:,} cannot be decoded, see {out.url}/bad.csv"
         mended = f"{opened.mended:,} of them changed since; " if opened.mended else ""
         yield f"         {mended}once they are mended, add --retry-bad to score them"
+    yield from (f"prepared {each}" for each in opened.models.differences(opened.pool.decoding))
     if opened.ran:
         yield f"rate     {result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s"
     yield f"columns  {', '.join(result.columns)}"

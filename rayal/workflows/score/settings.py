@@ -3,9 +3,17 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from rayal.data.images import Decoding
+from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.models.base import Model, Precision
 from rayal.parts import Location, Part, Settings
@@ -40,6 +48,30 @@ class PoolCompute(Settings):
         return Compute(**{name: getattr(self, name) for name in same})
 
 
+class Redecoding(Decoding):
+    """The fields of a decoding that are to differ from the training's, each by itself."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        return self  # only the whole can be
+
+    def onto(self, trained: Decoding) -> Decoding:
+        """The training's, with these fields; raises UsageError where they contradict the others."""
+        asked = self.asked()
+        try:
+            return Decoding.model_validate(dict(trained) | asked)
+        except ValidationError as error:
+            reason = str(error.errors()[0]["ctx"]["error"])
+            raise UsageError(
+                f"decoding {asked} over that of the training, {trained!r}: {reason}"
+            ) from error
+
+    @model_serializer
+    def asked(self) -> dict[str, Any]:
+        """The fields that were given."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+
+
 class PoolScoring(Settings):
     """One pass over a pool, whatever trained the models."""
 
@@ -57,8 +89,8 @@ class PoolScoring(Settings):
     """The architecture of weights that do not say it themselves."""
     classes: tuple[str, ...] | None = None
     """Names of the classes; null: as the weights say, else class-0, class-1, ..."""
-    decoding: Decoding | None = None
-    """How images become what the model sees; null: as in training."""
+    decoding: Redecoding | None = None
+    """How images become what the model sees; whatever of it is not given is as in training."""
     mean: tuple[float, ...] | None = None
     """Per channel, of pixels in [0, 1]; null: as in training, else ImageNet's."""
     std: tuple[float, ...] | None = None
@@ -96,6 +128,10 @@ class PoolScoring(Settings):
                     f"strategy {name!r} compares with the model of the cycle before; give its"
                     " weights with --previous"
                 )
+
+    def decoded(self, trained: Decoding) -> Decoding:
+        """The training's decoding, changed as asked; raises UsageError where that contradicts."""
+        return trained if self.decoding is None else self.decoding.onto(trained)
 
     def columns(self) -> dict[str, Strategy]:
         """The strategies by the name of their column."""

@@ -23,7 +23,7 @@ from scipy.stats import entropy
 from torch import nn
 
 from rayal import cli
-from rayal.cycle import shard_file
+from rayal.cycle import batch_size, shard_file
 from rayal.cycle.score import ScoreJob, ShardTask, pending
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
@@ -31,7 +31,7 @@ from rayal.data.pool import census
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.engine import local
 from rayal.engine.local import LocalEngine
-from rayal.errors import DataError, LockedError, UsageError
+from rayal.errors import DataError, LockedError, StorageError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.architectures.small_segmenter import SmallSegmenter
 from rayal.models.card import ModelCard
@@ -44,6 +44,7 @@ from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
 from rayal.workflows import score as pool_scoring
 from rayal.workflows.run import start_engine
+from rayal.workflows.score.models import read_models
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
@@ -747,4 +748,135 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
         path.relative_to(tmp_path / "photos").as_posix()
         for path in (tmp_path / "photos").rglob("*.jpg")
     }
+    assert {row["predicted"] for row in chosen} <= set(CLASSES)
     assert Folder(tmp_path / "out").exists("score.yaml")
+
+
+@pytest.mark.parametrize(
+    "asked, expected",
+    [
+        (None, Decoding(size=SIDE, resize=12, squash=True)),
+        ({"resize": 16}, Decoding(size=SIDE, resize=16, squash=True)),
+        ({"size": None, "resize": None, "squash": False, "shape": (8, 8)}, Decoding(shape=(8, 8))),
+    ],
+)
+def test_what_is_not_asked_is_decoded_as_in_training(
+    asked: Json | None, expected: Decoding, weights: Path, pool: Path, tmp_path: Path
+) -> None:
+    """One option would replace the whole recipe, and the scores be those of other images."""
+    card = CARD.model_copy(update={"decoding": Decoding(size=SIDE, resize=12, squash=True)})
+    weights.write_bytes(TrainedModel.of(card, network()).data())
+    x = settings(weights, pool, decoding=asked)
+
+    assert expected == read_models(x).card.decoding
+    assert (asked or {}) == (x.model_dump()["decoding"] or {})  # as asked, in score.yaml too
+
+
+def test_a_decoding_that_contradicts_the_trainings_is_refused(weights: Path, pool: Path) -> None:
+    """It would end in a traceback, or in images of two sizes."""
+    with pytest.raises(UsageError, match="'shape'.*over that of the training.*exclude one another"):
+        read_models(settings(weights, pool, decoding={"shape": (8, 8)}))
+
+
+def test_a_pass_prepared_otherwise_says_so(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Scores of images that no training saw would look like any others."""
+    x = settings(weights, pool, decoding={"resize": 16}, mean=(0.4,) * 3, std=(0.25,) * 3)
+    result = score(x, tmp_path / "out")
+
+    with pool_scoring.start_scoring(x, str(tmp_path / "out")) as opened:
+        told = [line for line in pool_scoring.lines(result, opened) if line[:8] == "prepared"]
+        opened.models.trained.clear()
+        silent = list(pool_scoring.lines(result, opened))
+    assert [
+        f"prepared decoding.resize 16, trained with None ({weights})",
+        f"prepared mean (0.4, 0.4, 0.4), trained with (0.5, 0.5, 0.5) ({weights})",
+    ] == told
+    assert not any(line[:8] == "prepared" for line in silent)
+
+
+def test_what_a_file_is_its_content_says(weights: Path, pool: Path) -> None:
+    """`model_best.pth.tar` was looked into as a folder."""
+    for name in ("model_best.pth.tar", "best", "x.y"):
+        moved = weights.with_name(name)
+        moved.write_bytes(weights.read_bytes())
+        assert CLASSES == read_models(settings(moved, pool)).card.classes
+    with pytest.raises(StorageError, match="absent.pth: there is no such file or folder"):
+        read_models(settings(weights.with_name("absent.pth"), pool))
+
+
+def test_weights_without_numbers_are_named_as_such(weights: Path, pool: Path) -> None:
+    """A unit would be blamed, or an image that was made up to measure the batch."""
+    broken = network()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    weights.write_bytes(TrainedModel.of(CARD, broken).data())
+
+    with pytest.raises(
+        UsageError, match=r"mine.safetensors: 108 of 108 numbers of blocks.0.1.weig"
+    ):
+        read_models(settings(weights, pool))
+
+
+def sick(weights: Path, layer: type[nn.Module], value: float) -> None:
+    """Writes a network whose last layer of a kind has this weight everywhere, and no bias."""
+    broken = network()
+    last = [module for module in broken.modules() if isinstance(module, layer)][-1]
+    with torch.no_grad():
+        last.weight.fill_(value)
+        last.bias.fill_(0)
+    weights.write_bytes(TrainedModel.of(CARD, broken).data())
+
+
+def test_numbers_too_large_to_be_kept_are_no_diverged_model(
+    weights: Path, pool: Path, tmp_path: Path
+) -> None:
+    """The user would train again, and meet the same limit of rayal's own files."""
+    sick(weights, nn.BatchNorm2d, 1e7)
+    with pytest.raises(
+        DataError,
+        match="features of 'unit-00' are up to .*float16, which ends at 65504; .*core_set",
+    ):
+        score(settings(weights, pool), tmp_path / "out")
+    score(settings(weights, pool, strategies=["entropy"]), tmp_path / "other")
+
+
+def test_made_up_images_are_not_blamed(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is measured with noise, whose ids nobody has in their pool."""
+    monkeypatch.setattr(batch_size, "SECONDS", 0.0)
+    sick(weights, nn.Linear, 3e38)
+    with pytest.raises(DataError, match="score.entropy of 'unit-00' is nan; a model that diverged"):
+        score(settings(weights, pool, strategies=["entropy"], batch="auto"), tmp_path / "out")
+
+
+def test_scores_that_say_nothing_are_told(
+    weights: Path, pool: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A selection by chance would look like any other; also where a pass is continued."""
+    x = settings(weights, pool, strategies=["entropy"])
+    score(x, tmp_path / "good")
+    assert "drawn by chance" not in caplog.text
+
+    sick(weights, nn.Linear, 0.0)
+    score(x, tmp_path / "out")
+    assert "all 40 scores of entropy are 1.09861: a selection by them is drawn" in caplog.text
+    caplog.clear()
+    (tmp_path / "out/scores/done.json").unlink()
+    score(x, tmp_path / "out")
+    assert "all 40 scores of entropy are 1.09861" in caplog.text
+
+
+def test_a_network_that_nobody_trained_is_told(
+    weights: Path, pool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Random weights choose as surely as trained ones."""
+    read_models(settings(weights, pool))
+    assert f"{weights} was never trained" in caplog.text
+
+    caplog.clear()
+    trained = network()
+    trained.train()(torch.randn(4, 3, SIDE, SIDE))
+    weights.write_bytes(TrainedModel.of(CARD, trained).data())
+    read_models(settings(weights, pool))
+    assert "" == caplog.text
