@@ -41,7 +41,7 @@ Pixels = NDArray[np.uint8]
 Sides = tuple[PositiveInt, PositiveInt]
 """Height and width."""
 
-Interpolation = Literal["bilinear", "nearest-exact"]
+Interpolation = Literal["bilinear", "bicubic", "nearest-exact"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is recognised, whatever a file is called. Not all that Pillow knows: EPS would start
@@ -52,6 +52,10 @@ PILLOW_LIMIT = 89_478_485  # pixels; above this Pillow itself warns of a decompr
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def _is_bilinear(value: object) -> bool:
+    return value == "bilinear"
 
 
 class Decoding(Settings):
@@ -75,6 +79,11 @@ class Decoding(Settings):
     canvas: Sides | None = Field(default=None, exclude_if=_is_none)
     """Height and width (pixels) of the area at whose top left each image lies as it is; the rest
     has the image's mean colour. A larger image is bad."""
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        default="bilinear", exclude_if=_is_bilinear
+    )
+    """How images are resized; several networks of torchvision and most of timm were trained with
+    bicubic resizing."""
     max_pixels: PositiveInt = Field(default=PILLOW_LIMIT, le=PILLOW_LIMIT)
     """Larger images (width x height, as stored or after the resize) are bad."""
 
@@ -132,7 +141,7 @@ def pixels(image: Image.Image, decoding: Decoding) -> Pixels:
     """The image of `load` in its final size, (C, H, W); raises BadImage when that is too large."""
     array = np.array(image)  # not asarray: torch wants to be able to write
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return arranged(array, decoding, "bilinear")
+    return arranged(array, decoding, decoding.interpolation)
 
 
 def arranged(
@@ -167,12 +176,12 @@ def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
 
 def _resized(values: Tensor, decoding: Decoding, mode: Interpolation) -> Tensor:
     """To `shape`, or the shorter side to `resize` (the longer rounded down), or both sides to it;
-    bilinear with antialiasing, or the nearest pixel on the same grid."""
+    with antialiasing, or the nearest pixel on the same grid."""
     height, width = _target(values, decoding)
     _check_area(width, height, decoding)
     if values.shape[1:] == (height, width):
         return values
-    size, antialias = (height, width), mode == "bilinear"
+    size, antialias = (height, width), mode != "nearest-exact"
     return interpolate(values[None], size, mode=mode, antialias=antialias)[0]
 
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
@@ -113,7 +114,7 @@ def read_models(settings: PoolScoring, plugins: Plugins = NO_PLUGINS) -> PoolMod
     not fit the others, or lacks what a strategy asks.
     """
     folder, name = _file(settings.checkpoint)
-    first = _opened(settings, _read(folder, name), f"{folder.url}/{name}", plugins)
+    first = _opened(settings, folder, name, plugins)
     card = _adapted(settings, first.card)
     network = first.described(card).network()
     _check_strategies(settings, card, network)
@@ -183,8 +184,9 @@ def _read(folder: Folder, name: str) -> bytes:
     return folder.read(name, recorded_file(folder, name))
 
 
-def _opened(settings: PoolScoring, data: bytes, source: str, plugins: Plugins) -> TrainedModel:
+def _opened(settings: PoolScoring, folder: Folder, name: str, plugins: Plugins) -> TrainedModel:
     """The model of a file, with the card that it has or that the settings give."""
+    data, source = _read(folder, name), f"{folder.url}/{name}"
     card = ModelCard.parse(data, source, plugins)
     if card is not None:
         if settings.model not in (None, card.model):
@@ -196,7 +198,7 @@ def _opened(settings: PoolScoring, data: bytes, source: str, plugins: Plugins) -
             " --model '{name: torchvision, arch: resnet50}'"
         )
     state = weights.parse(data, source)
-    card = _described(settings, state, source)
+    card = _described(settings, state, source, _recipe(folder))
     return TrainedModel.adopted(card, state, source)
 
 
@@ -220,16 +222,43 @@ def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
     )
 
 
-def _described(settings: PoolScoring, state: Mapping[str, Tensor], source: str) -> ModelCard:
-    """The card of weights that have none."""
+class _Recipe(BaseModel):
+    """What timm says of weights in the `config.json` beside them."""
+
+    interpolation: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+def _recipe(folder: Folder) -> _Recipe:
+    """That of a folder; an empty one where there is none that can be read."""
+    try:
+        return _Recipe.model_validate(folder.read_json("config.json", {})["pretrained_cfg"])
+    except (StorageError, KeyError, TypeError, ValueError):  # any other program's file
+        return _Recipe()
+
+
+def _described(
+    settings: PoolScoring, state: Mapping[str, Tensor], source: str, recipe: _Recipe
+) -> ModelCard:
+    """The card of weights that have none; what nobody says is as published for the architecture."""
     assert settings.model is not None
-    decoding = settings.decoded(Decoding())
+    usual = settings.model.decoding()
+    if recipe.interpolation in ("bilinear", "bicubic"):
+        usual = usual.model_copy(update={"interpolation": recipe.interpolation})
+    decoding = settings.decoded(usual)
+    if decoding.interpolation == "bicubic" == usual.interpolation:
+        logger.warning(
+            "%s: images are resized as the published weights want it, bicubic; where yours were"
+            " trained otherwise, --set decoding.interpolation=bilinear",
+            source,
+        )
     if decoding.frame is None:
         raise UsageError(
             "the size of the images that the model was trained on is not known; give it with"
             " --set decoding.size=224 (and decoding.resize=256, where their centre was cut out)"
         )
-    mean, std = (settings.mean, settings.std) if settings.mean and settings.std else IMAGENET
+    mean, std = (recipe.mean, recipe.std) if recipe.mean and recipe.std else IMAGENET
     channels, (height, width) = decoding.channels, decoding.frame
     blank = ImageSpec(channels=channels, height=height, width=width, mean=mean, std=std)
     image = image_spec(blank, decoding, settings)

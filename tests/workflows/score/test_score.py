@@ -21,6 +21,7 @@ from PIL import Image
 from rich.console import Console
 from scipy.stats import entropy
 from torch import nn
+from torchvision import models
 
 from rayal import cli
 from rayal.cycle import batch_size, shard_file
@@ -880,3 +881,33 @@ def test_a_network_that_nobody_trained_is_told(
     weights.write_bytes(TrainedModel.of(CARD, trained).data())
     read_models(settings(weights, pool))
     assert "" == caplog.text
+
+
+@pytest.mark.parametrize(
+    "arch, config, expected",
+    [
+        ("efficientnet_b0", None, "bicubic"),
+        ("resnet18", None, "bilinear"),
+        (
+            "resnet18",
+            {"pretrained_cfg": {"interpolation": "bicubic", "mean": [0.5] * 3}},
+            "bicubic",
+        ),
+        ("resnet18", ["another program's"], "bilinear"),
+    ],
+)
+def test_published_weights_are_resized_as_they_were_trained(
+    arch: str, config: Any, expected: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would see images of another sharpness, and lose a percent without a word."""
+    torch.save(models.get_model(arch, num_classes=3).state_dict(), tmp_path / "w.pth")
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    fields = {"model": {"name": "torchvision", "arch": arch}, "decoding": {"size": 32}}
+    x = settings(tmp_path / "w.pth", tmp_path, strategies=["entropy"], **fields)
+
+    assert expected == read_models(x).card.decoding.interpolation
+    assert ("bicubic" in caplog.text) == (expected == "bicubic")
+    own = {**fields, "decoding": {"size": 32, "interpolation": "bilinear"}}
+    x = settings(tmp_path / "w.pth", tmp_path, strategies=["entropy"], **own)
+    assert "bilinear" == read_models(x).card.decoding.interpolation
