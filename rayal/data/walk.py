@@ -217,8 +217,10 @@ class Disk:
     def _left_out(self, entry: os.DirEntry[str], path: str) -> str | None:
         target = os.path.realpath(entry.path)
         if self.follow_links:
+            if not os.path.isdir(target):
+                return None if os.path.exists(target) else LOST
             above = {os.path.realpath(each) for each in Path(entry.path).parents}
-            return LOOP if target in above else None if os.path.exists(target) else LOST
+            return LOOP if target in above else None
         if os.path.commonpath([self.real_root, target]) != self.real_root:
             raise DataError(
                 f"{self.root / path} is a link out of {self.root}; copy the file there, or set"
