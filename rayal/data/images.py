@@ -34,6 +34,7 @@ from torch.nn.functional import interpolate
 
 from rayal.data import picture
 from rayal.data.bad_image import BadImage as BadImage
+from rayal.data.bad_image import WrongSize
 from rayal.data.content import described
 from rayal.parts import Settings
 
@@ -126,7 +127,8 @@ def load(data: bytes, decoding: Decoding, shape: tuple[int, int, int] | None = N
                 _check_canvas(height, width, decoding.canvas)
             elif shape is not None and decoding.frame is None and (height, width) != shape[1:]:
                 found = shape[0], height, width
-                raise BadImage(f"is {found} instead of {shape} (C, H, W); set decoding.size")
+                reason = f"is {found} instead of {shape} (C, H, W); set decoding.size"
+                raise WrongSize(reason, height, width)
             return _in_mode(picture.upright(image), "RGB" if decoding.channels == 3 else "L")
     except BadImage:
         raise

@@ -192,7 +192,7 @@ def _examined(
     done, told = 0, monotonic()
 
     def examine(image: AnyImage | None, mask: AnyMask | None, first: bool) -> Look:
-        return _look(image, mask, source, encoding, first)
+        return _look(image, mask, source, shape, encoding, first)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         run = threads.map if source.verify or source.masks else map
@@ -208,13 +208,18 @@ def _examined(
 
 
 def _look(
-    image: AnyImage | None, mask: AnyMask | None, source: Source, encoding: Encoding, first: bool
+    image: AnyImage | None,
+    mask: AnyMask | None,
+    source: Source,
+    shape: Shape,
+    encoding: Encoding,
+    first: bool,
 ) -> Look:
     """One image and, where labels are such, its mask; `first` of its split."""
     if not source.verify:
         return Look(image, mask=_unverified(image, mask, source, first))
-    seen = look(image, source.decoding)
-    if source.masks is None:
+    seen = look(image, source.decoding, shape)
+    if source.masks is None or seen.misfit:
         return seen
     of_mask = look_at_mask(mask, source.masks, source.decoding, seen, keep=encoding == "uri")
     return seen._replace(mask=of_mask)

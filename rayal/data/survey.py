@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal.data import uri
+from rayal.data.bad_image import WrongSize
 from rayal.data.card import SplitName
 from rayal.data.images import BadImage, Decoding, Pixels, load, pixels
 from rayal.data.masks import IGNORE, BadMask, MaskDecoding, arrange, encode, read_mask
@@ -45,10 +46,12 @@ class Look(NamedTuple):
     """None where labels are classes of images, or where nobody looked."""
     inside: tuple[int, int] | None = None
     """Height and width inside a canvas; None where the image fills it."""
+    misfit: bool = False
+    """Whether there are no pixels because its size is not that of all images."""
 
 
-def look(image: AnyImage | None, decoding: Decoding) -> Look:
-    """Read and decode one image of a source."""
+def look(image: AnyImage | None, decoding: Decoding, shape: Shape | None = None) -> Look:
+    """Read and decode one image of a source; with `shape` only one that will have it."""
     data = None
     try:
         if isinstance(image, np.ndarray):
@@ -57,10 +60,12 @@ def look(image: AnyImage | None, decoding: Decoding) -> Look:
         if image is None:
             raise BadImage("no data (null)")
         data = uri.read_uri(image) if isinstance(image, str) else image
-        loaded = load(data, decoding)
+        loaded = load(data, decoding, shape)
         size = f"{loaded.height}x{loaded.width}"
         inside = (loaded.height, loaded.width) if decoding.canvas else None
         return Look(image, data, pixels(loaded, decoding), size, inside=inside)
+    except WrongSize as error:
+        return Look(image, data, size=error.size, bad=str(error), misfit=True)
     except BadImage as error:
         return Look(image, data, bad=str(error))
 
@@ -152,7 +157,7 @@ class Survey:
 
     def _check_shapes(self, ids: Sequence[str], looks: Sequence[Look]) -> None:
         for unit, seen in zip(ids, looks, strict=True):
-            if seen.pixels is not None and seen.pixels.shape != self._shape:
+            if seen.misfit or (seen.pixels is not None and seen.pixels.shape != self._shape):
                 raise UsageError(
                     f"images differ in size: {quoted(unit)} is {seen.size}, the first is"
                     f" {_size(self._shape)}; set dataset.size (and dataset.resize or squash)"

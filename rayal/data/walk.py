@@ -217,8 +217,10 @@ class Disk:
     def _left_out(self, entry: os.DirEntry[str], path: str) -> str | None:
         target = os.path.realpath(entry.path)
         if self.follow_links:
+            if not os.path.isdir(target):
+                return None if os.path.exists(target) else LOST
             above = {os.path.realpath(each) for each in Path(entry.path).parents}
-            return LOOP if target in above else None if os.path.exists(target) else LOST
+            return LOOP if target in above else None
         if os.path.commonpath([self.real_root, target]) != self.real_root:
             raise DataError(
                 f"{self.root / path} is a link out of {self.root}; copy the file there, or set"
@@ -243,13 +245,11 @@ class Bucket:
             found = self.fs.ls(here, detail=True)
         self.fs.invalidate_cache()  # else the whole tree stays in memory
         for each in found:
-            name = str(each["name"]).removeprefix(f"{here}/")
-            if name == each["name"].rstrip("/") or (not name and each["type"] != "directory"):
-                continue  # a placeholder for the folder itself
-            if name:
-                kind = FOLDER if each["type"] == "directory" else FILE
-                yield Entry(name.rstrip("/"), partial(str, kind), partial(_stored, each))
-            else:
+            inner = each["type"] == "directory"
+            if each["name"].rstrip("/") != here:
+                name = each["name"].removeprefix(f"{here}/").rstrip("/")
+                yield Entry(name, partial(str, FOLDER if inner else FILE), partial(_stored, each))
+            elif inner:  # else a placeholder for the folder itself
                 yield from self._behind_two_slashes(here)
 
     def head(self, path: str) -> bytes | None:
@@ -264,6 +264,8 @@ class Bucket:
         with storage_errors(here):
             found = self.fs.find(here, prefix="/", detail=True)
         for key, each in found.items():
+            if not key.startswith(f"{here}//"):
+                continue
             name = key.removeprefix(f"{here}/")
             hidden = any(map(is_hidden, name.split("/")))
             kind = HIDDEN if hidden else FILE

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from rayal.data import picture, store_writer
 from rayal.data import prepare as module
-from rayal.data import store_writer
 from rayal.data.card import Card, SplitName
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, MaskDecoding, arrange, decode
@@ -558,3 +558,16 @@ def test_stores_without_masks_can_still_be_read(tmp_path: Path) -> None:
 
     assert (None, 0) == (Store(store.url).card.masks, Store(store.url).card.empty_masks)
     assert {"train-00000": 0, "train-00001": 1} == Store(store.url).labels("pool")
+
+
+def test_images_of_another_size_are_refused_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of large ones would be in memory at a time, where the first is small."""
+    shown, decoded = picture.upright, list[tuple[int, int]]()
+    monkeypatch.setattr(picture, "upright", lambda i: decoded.append(i.size) or shown(i))
+    pool = numbered("train", [0, 1], [png(4, 5), png(300, 400)])
+    with pytest.raises(UsageError, match="'train-00001' is 300x400, the first is 4x5; set dataset"):
+        stored(tmp_path / "store", pool, numbered("test", [0], [png(4, 5)]))
+
+    assert {(5, 4)} == set(decoded)

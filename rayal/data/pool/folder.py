@@ -105,8 +105,11 @@ def list_folder(root: str, listing: Folder, follow_links: bool) -> Json:
 
 
 def changes(root: str, listing: Folder, known: Json) -> Changes:
-    """How the folder differs now from what `list_folder` has listed; holds a few paths of each."""
-    found, left = Changes(), LeftOut()
+    """How the folder differs now from what `list_folder` has listed.
+
+    Where nothing differs but the times of all files, it is a copy, and that is no change.
+    """
+    found, left, later = Changes(), LeftOut(), 0
     before, now = _listed(listing, known), _images(root, known["follow_links"], left)
     was, has = next(before, None), next(now, None)
     while was or has:
@@ -118,9 +121,19 @@ def changes(root: str, listing: Folder, known: Json) -> Changes:
             found.added.append(has.path)
             has = next(now, None)
         else:
-            if was[1] not in (None, has.state()):
+            if was[1] not in (None, state := has.state()):
                 found.changed.append(has.path)
+                later += was[1][0] == state[0]
             was, has = next(before, None), next(now, None)
+    copied = later and later == sum(known["files"].values()) and os.path.isabs(root)
+    if copied and not (found.added or found.gone):
+        logger.warning(
+            "%s: all %d files have other times than when they were listed, and the same sizes:"
+            " taken for a copy of them",
+            root,
+            later,
+        )
+        return Changes()
     return found
 
 

@@ -348,6 +348,18 @@ def test_what_changed_since_the_listing_is_told(folder: Path, opened: Callable[.
     )
 
 
+def test_a_copy_of_the_folder_is_the_same_pool(
+    folder: Path, opened: Callable[..., Pool], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Jobs copy their images to a disk of the machine before they go on, with new times."""
+    opened(folder)
+    for unit in IDS:
+        os.utime(folder / unit, (1, 1))
+
+    assert opened(folder).changes is None
+    assert "all 5 files have other times" in caplog.text
+
+
 def test_what_is_left_out_is_told_by_reason(folder: Path, opened: Callable[..., Pool]) -> None:
     """Eleven photographs would be lost behind one .DS_Store."""
     plant(folder, "x.avif", "y.jpg_large", "bare", "z.ico")

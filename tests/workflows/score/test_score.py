@@ -738,10 +738,12 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
     common = ("--checkpoint", str(weights), "--pool", "photos", "--strategies", "entropy, margin")
     local = ("--set", "compute.engine=local", "--set", "batch=4", "--out", "out")
     scored = rayal("score", *common, *local)
+    again = rayal("score", *common, *local, "--retry-bad")
     selected = rayal("select", "out", "--strategy", "margin", "--budget", "3", "--per-class", "2")
 
     wrong = rayal("select", "out", "--strategy", "{name: margin, nope: 1}", "--budget", "3", code=2)
     assert "--strategy: strategy.nope: there is no such key" in wrong and 1 == wrong.count("\n")
+    assert "rate" in scored and "rate" not in again, "nothing was bad"
     assert "12 in 1 shards" in scored and "entropy, margin" in scored
     assert "3 units" in selected or "2 units" in selected
     chosen = list(csv.DictReader((tmp_path / "selection.csv").read_text().splitlines()))
