@@ -64,17 +64,17 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds strings."""
-    return plain(kind) == pa.string()
+    return bool(plain(kind) == pa.string())
 
 
 def is_binary(kind: pa.DataType) -> bool:
     """Whether a column holds bytes of any length."""
-    return plain(kind) == pa.binary()
+    return bool(plain(kind) == pa.binary())
 
 
 def is_file(kind: pa.DataType) -> bool:
     """Whether a column holds bytes or, where these are null, addresses."""
-    return plain(kind) == FILE
+    return bool(plain(kind) == FILE)
 
 
 def content(value: Any) -> Any:
@@ -126,7 +126,7 @@ def _axes(kind: pa.DataType) -> tuple[int, int, int] | None:
 
 def _is_list_of_bytes(kind: pa.DataType) -> bool:
     listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return listed and kind.value_type == pa.uint8()
+    return bool(listed and kind.value_type == pa.uint8())
 
 
 def _joined(array: pa.Array) -> pa.Array:
