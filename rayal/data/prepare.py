@@ -34,6 +34,8 @@ RAW_SIDE = 64
 """Largest side (pixels) of images that `auto` keeps as raw pixels."""
 IGNORED = 0.2
 """Share of pixels without a class that is worth a line; a frame or outlines take less."""
+DARK = 17
+"""Below it are all values of 12 bits, of which the high byte of 16 is kept."""
 NEWS = 30.0
 """Seconds between two lines about progress."""
 
@@ -90,11 +92,17 @@ def prepare(
     )
     write_card(Folder(out), card)
     _tell(card)
-    _tell_of_ignored(survey)
+    _tell_of_pixels(survey)
     return card
 
 
-def _tell_of_ignored(survey: Survey) -> None:
+def _tell_of_pixels(survey: Survey) -> None:
+    if survey.brightest < DARK:
+        logger.warning(
+            "no pixel of the pool is above %d of 255: such are 12-bit values in 16-bit files;"
+            " scale those by 16, or all looks nearly black",
+            survey.brightest,
+        )
     known = sum(int(counts.sum()) for counts in survey.class_pixels.values())
     share = survey.ignored / max(known + survey.ignored, 1)
     if share > IGNORED:

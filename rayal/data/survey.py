@@ -136,6 +136,12 @@ class Survey:
         std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
         return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
 
+    @property
+    def brightest(self) -> int:
+        """The highest value of the pool's pixels; 255 where nobody looked."""
+        seen = np.flatnonzero(self._values.any(axis=0))
+        return int(seen[-1]) if len(seen) else 255
+
     def _add_masks(self, split: SplitName, ids: Sequence[str], looks: Sequence[Look]) -> None:
         good = {unit: seen.mask for unit, seen in zip(ids, looks, strict=True) if not seen.bad}
         faults = [

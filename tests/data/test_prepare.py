@@ -571,3 +571,16 @@ def test_images_of_another_size_are_refused_unseen(
         stored(tmp_path / "store", pool, numbered("test", [0], [png(4, 5)]))
 
     assert {(5, 4)} == set(decoded)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_nearly_black_images_are_told(
+    bits: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A camera's 12 bits in a file of 16 would be trained on as black."""
+    values = np.linspace(0, 2**bits - 1, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(values).save(buffer := io.BytesIO(), "PNG")
+    images = [buffer.getvalue()] * 2
+    stored(tmp_path, numbered("train", [0, 1], images), numbered("test", [0], images[:1]))
+
+    assert (bits == 12) == ("no pixel of the pool is above 15 of 255" in caplog.text)
