@@ -24,7 +24,7 @@ def sweep(
     """Run strategies and settings against each other: the same command again goes on.
 
     Every trial is a run folder under OUT/trials, which status, report and sync read like any
-    other. What is varied is in the block `sweep:` of the file, and so are the seeds; for example
+    other. Seeds, samples and space may grow from one command to the next. What is varied is in the block `sweep:` of the file, and so are the seeds; for example
     --set sweep.seeds=[0,1] --set scheme.epochs=10.
     """
     from rayal.cli.console import SweepConsole
