@@ -25,7 +25,8 @@ def sweep(
 
     Every trial is a run folder under OUT/trials, which status, report and sync read like any
     other. What is varied is in the block `sweep:` of the file, and so are the seeds; for example
-    --set sweep.seeds=[0,1] --set scheme.epochs=10.
+    --set sweep.seeds=[0,1] --set scheme.epochs=10. Seeds, samples and space may grow from one
+    command to the next.
     """
     from rayal.cli.console import SweepConsole
     from rayal.experiment import config as configs

@@ -157,7 +157,7 @@ def _advice(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Pl
     *parents, key = error["loc"] or ("",)
     match error["type"]:
         case "extra_forbidden" if error["loc"] == ("sweep",):
-            return "is for `rayal sweep` and `rayal submit sweep` only"
+            return "is for `rayal sweep`, `rayal submit sweep` and `rayal plan`"
         case "extra_forbidden":
             known = _model_at(parents, node, model, plugins).model_fields
             return f"there is no such key; {suggest(str(key), known)}"

@@ -149,7 +149,10 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     [
         ("seed=q", "seed: should be a valid integer, unable to parse string as an integer"),
         ("sede=1", "sede: there is no such key; did you mean 'seed'?"),
-        ("sweep={seeds: [0]}", "sweep: is for `rayal sweep` and `rayal submit sweep` only"),
+        (
+            "sweep={seeds: [0]}",
+            "sweep: is for `rayal sweep`, `rayal submit sweep` and `rayal plan`",
+        ),
         ("strategy=cdo", "strategy: there is no 'cdo' in strategies; did you mean 'cod'?"),
         ("strategy=os.system", "strategy: 'os.system' is code outside rayal"),
         ("strategy={_target_: os.system}", "strategy._target_: there is no such key"),

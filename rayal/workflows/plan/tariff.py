@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from rayal.report.amounts import duration
+
 
 class Tariff(NamedTuple):
     """Prices in one currency; None where nothing was said."""
@@ -21,7 +23,7 @@ class Tariff(NamedTuple):
     def lines(self, device_hours: float | None, labels: float, unit: str) -> Iterator[str]:
         """The hours, and what they and the labels cost where something is priced."""
         if device_hours is not None:
-            yield f"device  {device_hours:.3g} hours of one, however many share the work"
+            yield f"device  {duration(3600 * device_hours)} of one, however many share the work"
         if self == FREE:
             return
         counted = "labels" if unit == "samples" else unit

@@ -113,7 +113,7 @@ class SweepFolder:
         here: Json = json.loads(json.dumps(asked(self.x, self.listed)))
         if there is None and self.folder.exists("sweep.yaml"):
             raise LockedError(
-                f"{self.folder.url} holds a sweep without {IDENTITY}, of an earlier rayal: its"
+                f"{self.folder.url} holds a sweep of an earlier rayal, without {IDENTITY}: its"
                 " trials cannot be continued; use another --out, or that rayal"
             )
         if there is not None and self.together:
