@@ -112,6 +112,10 @@ class Journal:
         """Which writer of the folder this is, see `Lock`."""
         return self._lock.attempt
 
+    def keep_identity(self) -> None:
+        """Records what has grown: once it is sure that the work goes on."""
+        self.folder.write_sealed("identity.json", self._identity)
+
     def _compare_identity(self) -> None:
         recorded = self.folder.read_sealed("identity.json", default=None)
         changes = [] if recorded is None else list(_changes(recorded, self._identity))
@@ -124,8 +128,8 @@ class Journal:
             )
         for change in grown:
             self._grows[change.at](change.old)
-        if recorded is None or changes:
-            self.folder.write_sealed("identity.json", self._identity)
+        if not grown and (recorded is None or changes):
+            self.keep_identity()
 
 
 def is_done(out: Folder) -> bool:

@@ -46,6 +46,7 @@ def begin(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) -> No
     before, now = attempts(folder), _made_with(x, ledger, engine, plugins)
     if before:
         _compare(x, ledger, before[-1], now)
+    ledger.keep_identity()
     folder.write_sealed(HISTORY, {"attempts": [*before, now]})
 
 

@@ -75,6 +75,14 @@ def test_other_threads_are_refused(small: Callable[..., Experiment], begun: Path
     go(small(compute={"cpus_per_worker": 1}), begun)
 
 
+def test_what_was_refused_has_not_grown(small: Callable[..., Experiment], begun: Path) -> None:
+    """After a larger budget was refused for another reason the run would not go on with its own."""
+    larger = {"initial": 15, "per_cycle": 15, "total": 60}
+    with pytest.raises(LockedError, match="2 threads"):
+        go(small(compute={"cpus_per_worker": 2}, budget=larger), begun)
+    go(small(), begun)
+
+
 def test_what_no_model_decides_only_warns(
     small: Callable[..., Experiment], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

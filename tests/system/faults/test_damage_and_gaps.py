@@ -234,3 +234,26 @@ def test_weights_of_a_run_are_checked_before_they_score(run: Path, place: str) -
 def test_names_of_classes_are_those_of_the_run(run: Path) -> None:
     """A report would name a class as a damaged file of weights does."""
     assert tuple("0123456789") == Record(Folder(run)).classes()
+
+
+def test_a_member_of_an_ensemble_is_trained_again(
+    tiny: Callable[..., Experiment], tmp_path: Path
+) -> None:
+    """The advice would name the member's folder, without which the stage still counts as done."""
+    scheme = {"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05}
+    x = sixty(tiny, 256, scheme=scheme, strategy="ensemble_entropy", ensemble=2)
+    go(x, tmp_path / "whole")
+    half = stopped_at(x, tmp_path / "half", 1, "score")
+    train = half / "cycle-001/train"
+    file = train / "member-001/weights.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(StorageError, match=f"{file} is damaged.* or delete the folder {train} to"):
+        go(x, half)
+    (train / "done.json").unlink()  # as if the stage had been cut short
+    (train / "member-001/trained.json").write_text("{}")
+    with pytest.raises(StorageError, match="trained.json is damaged.* delete it to train that"):
+        go(x, half)
+    shutil.rmtree(train)
+    go(x, half)
+
+    assert outcome(tmp_path / "whole") == outcome(half)
