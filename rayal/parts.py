@@ -73,7 +73,12 @@ class Component(Settings):
     def part_name(cls) -> str:
         """`cod` for a part of rayal, `my_pkg.my_module` for a user's own."""
         module = cls.__module__
-        return module.rsplit(".", 1)[-1] if module.startswith("rayal.") else module
+        return module if cls.is_foreign() else module.rsplit(".", 1)[-1]
+
+    @classmethod
+    def is_foreign(cls) -> bool:
+        """Whether it is a user's own part, which may break the contract of its kind."""
+        return not cls.__module__.startswith("rayal.")
 
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
@@ -199,4 +204,14 @@ def _only_component(module: ModuleType, kind: str) -> type[Component]:
     if len(found) != 1:
         described = ", ".join(item.__name__ for item in found) or "none"
         raise UsageError(f"{module.__name__} must hold one part for {kind}, it holds: {described}")
-    return found[0]
+    (part,) = found
+    if getattr(part, "kind", kind) != kind:
+        raise UsageError(
+            f"{module.__name__} is no part for {kind}: {part.__name__} is for {part.kind}"
+        )
+    if lacking := sorted(part.__abstractmethods__):
+        raise UsageError(
+            f"{module.__name__} is not whole: {part.__name__} lacks {', '.join(lacking)}, which"
+            f" every part for {kind} has; see the base class"
+        )
+    return part

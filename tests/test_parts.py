@@ -88,7 +88,8 @@ def test_a_class_is_called_like_its_file(kind: str, name: str) -> None:
         ("simulatd", "there is no 'simulatd' in oracles; did you mean 'simulated'?"),
         ("zzz", "there is no 'zzz' in oracles; choose one of: "),
         ("", "there is no '' in oracles"),
-        ("../simulated", "is code outside rayal"),
+        ("../simulated", "is not the name of a module; write package.module"),
+        (".os", "is not the name of a module; write package.module"),
         ("os.system", "allow it on the command line: --plugins os"),
         ("__init__", "there is no '__init__' in oracles"),
     ],
@@ -219,3 +220,36 @@ def test_suggest() -> None:
     """A typo gets the nearest word; anything else the whole list."""
     assert "did you mean 'lr'?" == suggest("lrr", ["lr", "epochs"])
     assert "choose one of: lr, epochs" == suggest("milestones", ["lr", "epochs"])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = 1\ndef f(:", r"SyntaxError: invalid syntax \(.*at_import.py:2\)"),
+        ("x = 1\nundefined", r"NameError: name 'undefined' .* \(.*at_import.py:2\)"),
+        ("open('/no/such/file')", r"FileNotFoundError: .*/no/such/file.* \(.*at_import.py:1\)"),
+        ("import sys\nsys.exit(3)", r"SystemExit: 3 \(.*at_import.py:2\)"),
+        ("from my_pkg import below", r"ZeroDivisionError: .* \(.*below.py:1\)"),
+        ("1 / 0  # " + "x" * 9000, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_whatever_an_import_raises_is_told_in_one_line(
+    plugin: str, tmp_path: Path, text: str, told: str
+) -> None:
+    """A user would search a mistake of their own in a traceback of rayal's."""
+    (tmp_path / "my_pkg" / "below.py").write_text("1 / 0")
+    (tmp_path / "my_pkg" / "at_import.py").write_text(text)
+    with pytest.raises(UsageError, match=rf"plugin 'my_pkg.at_import' .*: {told}") as raised:
+        find("oracles", "my_pkg.at_import", Plugins([plugin]))
+
+    assert "\n" not in str(raised.value)
+
+
+def test_a_part_of_another_kind_or_half_of_one_is_refused(plugin: str, tmp_path: Path) -> None:
+    """It would fail where it is first used, with what Python says of abstract classes."""
+    half = "from rayal.models.base import Model\n\nclass Half(Model): ...\n"
+    (tmp_path / "my_pkg" / "half.py").write_text(half)
+    with pytest.raises(UsageError, match="my_pkg.half is not whole: Half lacks network"):
+        find("models", "my_pkg.half", Plugins([plugin]))
+    with pytest.raises(UsageError, match="no part for strategies: Half is for models"):
+        find("strategies", "my_pkg.half", Plugins([plugin]))

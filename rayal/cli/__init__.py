@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from rayal.blame import plugin_fault
 from rayal.cli import (  # noqa: F401 (their commands belong to the application)
     jobs,
     runs,
@@ -59,6 +60,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # nobody reads any more, as behind `| head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (Exception, SystemExit) as error:
+        if (fault := plugin_fault(error)) is None:
+            raise  # a mistake of rayal's own: all there is to know of it
+        _fail(error, str(fault), fault.exit_code)
     sys.exit(0)
 
 

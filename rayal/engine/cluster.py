@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import ray
 
+from rayal.blame import plugin_faults
 from rayal.cycle.batch_size import fastest_batch
 from rayal.cycle.evaluate import Counts, EvaluateJob, evaluate, metrics
 from rayal.cycle.score import ScoreJob, ShardTask
@@ -124,12 +125,14 @@ class RayEngine:
 
 @ray.remote
 def _evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Counts]:
-    return evaluate(job, shards, device)
+    with plugin_faults():
+        return evaluate(job, shards, device)
 
 
 @ray.remote
 def _fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
-    return fastest_batch(job, device, limit)
+    with plugin_faults():
+        return fastest_batch(job, device, limit)
 
 
 def connect(address: str | None, *, cores: int | None = None) -> int:
