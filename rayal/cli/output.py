@@ -20,12 +20,15 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
-def print_table(renderable: Any) -> None:
-    """Tables are never cut: where a terminal is narrow, it wraps their lines itself."""
+def print_table(renderable: Any, *, fit: bool = False) -> None:
+    """Tables are never cut: where a terminal is narrow, it wraps their lines itself, or, with
+    `fit`, the table those of its columns that may be folded."""
     from rich.console import Console
     from rich.measure import Measurement
 
     console = Console(highlight=False, markup=False, emoji=False)
+    if fit:
+        return console.print(renderable)
     wide = console.options.update(max_width=sys.maxsize)
     console.width = max(console.width, Measurement.get(console, wide, renderable).maximum)
     console.print(renderable)

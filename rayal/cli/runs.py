@@ -20,7 +20,7 @@ from rayal.cli.options import (
 )
 from rayal.cli.output import note, print_json, print_table, visible
 from rayal.cli.work import allowed, engine
-from rayal.errors import UsageError
+from rayal.errors import Apart, UsageError
 from rayal.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -85,14 +85,22 @@ def status(
 ) -> None:
     """Where runs and scorings are, from their folders alone: cycle, stage, labels, metric; images.
     Or submitted jobs."""
-    from rayal.report.status import status_rows, status_table
+    from rayal.report.status import status_folder, status_notes, status_rows, status_table
 
     if address is not None:
         return show_jobs(runs, address, insecure, json)
     if not runs:
         raise UsageError("give run folders, or --address for the jobs of a cluster")
-    rows = status_rows(runs, allowed(plugins))
-    print_json(rows) if json else print_table(status_table(rows))
+    apart = Apart()
+    rows = status_rows(runs, allowed(plugins), apart)
+    if json:
+        print_json(rows)
+    elif rows:
+        print(visible(f"in {status_folder(rows)}"))
+        print_table(status_table(rows), fit=True)
+        for line in status_notes(rows):
+            print(visible(line))
+    apart.end()
 
 
 @app.command()
@@ -116,7 +124,10 @@ def report(
     from rayal.runs.record import find_records
     from rayal.storage.folder import storage_errors
 
-    records = find_records(runs, allowed(plugins))
+    apart = Apart()
+    records = _readable(find_records(runs, allowed(plugins), apart), apart)
+    if not records:
+        return apart.end()
     summary = tables.summarise(records)
     match format:
         case "table":
@@ -137,17 +148,33 @@ def report(
     if classes:
         note("classes  " + "  ".join(str(out / name) for name in classes))
     if pictures:
-        _draw_pictures(records, images)
+        _draw_pictures(records, images, apart)
+    apart.end()
 
 
-def _draw_pictures(records: "list[Record]", images: int) -> None:
+def _readable(records: "list[Record]", apart: Apart) -> "list[Record]":
+    """Those of which everything that a report shows is there."""
+    from rayal.report import per_class
+    from rayal.report.runs import Run
+
+    whole = []
+    for record in records:
+        with apart.kept():
+            Run.read(record)
+            per_class.grids(record)
+            whole.append(record)
+    return whole
+
+
+def _draw_pictures(records: "list[Record]", images: int, apart: Apart) -> None:
     from rayal.report import pictures
 
     for record in records:
         folder = record.folder / pictures.FOLDER
-        for name, data in pictures.files(record, images):
-            folder.write(name, data)
-            note(f"picture  {folder.url}/{name}")
+        with apart.kept():
+            for name, data in pictures.files(record, images):
+                folder.write(name, data)
+                note(f"picture  {folder.url}/{name}")
 
 
 @app.command()
@@ -156,11 +183,14 @@ def sync(runs: Runs, plugins: Packages = []) -> None:  # noqa: B006
     from rayal.experiment import config
     from rayal.runs.record import find_records
 
-    for record in find_records(runs, allowed(plugins)):
-        tracking = config.resolved(record.experiment(), record.plugins).tracking
-        tracking.sync(record)
-        where = tracking.address() or "no tracker"
-        print(visible(f"{record.folder.url}  in step with {where}"))
+    apart = Apart()
+    for record in find_records(runs, allowed(plugins), apart):
+        with apart.kept():
+            tracking = config.resolved(record.experiment(), record.plugins).tracking
+            tracking.sync(record)
+            where = tracking.address() or "no tracker"
+            print(visible(f"{record.folder.url}  in step with {where}"))
+    apart.end()
 
 
 def _list_verb(kind: str) -> None:

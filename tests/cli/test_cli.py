@@ -487,7 +487,7 @@ def test_interrupted_and_continued(rayal, waiting, tmp_path, twice):
 
         assert (process.returncode, err.splitlines()[-1]) == (130, INTERRUPTED)
         assert "Traceback" not in err
-        assert (row["state"], row["cycle"], row["stage"]) == ("stopped", 0, "score")
+        assert (row["state"], row["cycle"], row["stage"]) == ("interrupted", 0, "score")
 
     gate.unlink()
     assert rayal(*command, tmp_path / "run").code == 0
@@ -541,8 +541,9 @@ def test_a_run_that_goes_on_and_then_dies(rayal, waiting, tmp_path):
     assert refused.code == 6
     assert f"locked by pid {process.pid}" in refused.err
     assert going_on == ("running", None)
-    assert dead == ("stale", pytest.approx(100, abs=20))
-    assert re.search(r"stale, silent for 1\d\d s +0 +score +20 +accuracy", shown)
+    assert dead == ("crashed", pytest.approx(100, abs=20))
+    assert re.search(r"run +crashed +0 +score +20 +0\.\d{4}", shown)
+    assert re.search(r"\nrun: crashed, silent for 1\d\d s; the same command continues it", shown)
     assert rayal(*command, run).code == 0
     assert "complete" in rayal("status", run).out
 
@@ -574,5 +575,5 @@ def test_interrupted_on_ray_and_continued(rayal, waiting, tmp_path):
     assert (process.returncode, err.splitlines()[-1]) == (130, INTERRUPTED)
     kinds = {line.split()[0] for line in err.splitlines()[:-1]}  # how many, time decides
     assert {"run", "cycle"} <= kinds <= {"preparing", "run", "cycle"}, err
-    assert row["state"] == "stopped"
+    assert row["state"] == "interrupted"
     assert rayal(*command, tmp_path / "run").code == 0

@@ -128,7 +128,8 @@ class Dataset(ForTasks):
         except FileNotFoundError as error:
             raise DataError(
                 f"{error.filename or error} is missing; dataset {self.part_name()!r} expects"
-                f" {self.layout} in {self.folder}: set dataset.root, or dataset.download: true where it can be"
+                f" {self.layout} in {self.folder}: set dataset.root, or dataset.download: true"
+                " where it can be"
             ) from error
         except OSError as error:
             if (fault := plugin_fault(error)) is not None:
