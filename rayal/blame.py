@@ -50,6 +50,16 @@ def plugin_fault(error: BaseException) -> UsageError | None:
     return UsageError(f"plugin {module!r} raised {told(error)} ({where}); mend it there")
 
 
+def memory_fault(error: BaseException) -> UsageError | None:
+    """More memory asked for than there is, as an error of the user's; None for other exceptions."""
+    if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+        return None
+    return UsageError(
+        f"there is not enough memory ({told(error)}); lower what decides it: the model's size,"
+        " scheme.batch_size, compute.score_batch, compute.shard_rows or the images' size"
+    )
+
+
 @contextmanager
 def plugin_faults() -> Iterator[None]:
     """What a part outside rayal raises in the block, as UsageError; all else unchanged."""

@@ -5,6 +5,7 @@ the run folder records and what does the work are one object.
 """
 
 import importlib
+import math
 import os
 import pkgutil
 from collections.abc import Iterable
@@ -42,6 +43,10 @@ PACKAGES = {
 """Kind of part -> the package that holds its files, one part each."""
 
 
+LARGEST = 1e15
+"""Size of the numbers of a configuration: of a few of them torch still holds the product."""
+
+
 class Settings(BaseModel):
     """Named values of a configuration: frozen, finite, unknown names refused."""
 
@@ -51,12 +56,21 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """pydantic would take `true` for 1."""
+    def _a_number_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic would take `true` for 1, and numbers that torch cannot multiply."""
         kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
         if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
             raise PydanticCustomError("bool_for_number", "Input should be a number")
+        if kinds & {int, float} and _is_huge(value):
+            raise PydanticCustomError("huge", f"Input should be at most {LARGEST:.0e} in size")
         return value
+
+
+def _is_huge(value: Any) -> bool:
+    if isinstance(value, str):  # YAML's integers have 18 digits at most, longer ones are texts
+        digits = value.lstrip("+-")
+        return digits.isdecimal() and len(digits) > 18
+    return isinstance(value, int | float) and LARGEST < abs(value) < math.inf
 
 
 def _kinds(annotation: Any) -> set[Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rayal import blame, cli
-from rayal.blame import plugin_fault, plugin_faults, told
+from rayal.blame import memory_fault, plugin_fault, plugin_faults, told
 from rayal.errors import DataError, UsageError
 from rayal.parts import find
 from rayal.plugins import Plugins
@@ -75,3 +75,11 @@ def test_the_command_ends_with_exit_2(network, monkeypatch, capsys) -> None:
 
     assert 2 == ended.value.code
     assert 1 == len(lines) and lines[0].startswith("rayal: plugin 'their_pkg.helper' raised")
+
+
+def test_a_lack_of_memory_is_told_in_one_line() -> None:
+    """numpy raises MemoryError, torch a RuntimeError: pages of traceback for a number too large."""
+    of_torch = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 72 bytes")
+    for error in (MemoryError("8 EiB"), of_torch):
+        assert 2 == getattr(memory_fault(error), "exit_code", None)
+    assert memory_fault(RuntimeError("other")) is None

@@ -253,3 +253,18 @@ def test_a_part_of_another_kind_or_half_of_one_is_refused(plugin: str, tmp_path:
         find("models", "my_pkg.half", Plugins([plugin]))
     with pytest.raises(UsageError, match="no part for strategies: Half is for models"):
         find("strategies", "my_pkg.half", Plugins([plugin]))
+
+
+class Numbers(Settings):
+    whole: int = 0
+    broken: float | None = None
+    text: str = ""
+
+
+@pytest.mark.parametrize("value", [1e16, -1e308, 10**18, "1" + "0" * 18, 10**400])
+@pytest.mark.parametrize("field", ["whole", "broken"])
+def test_a_number_that_torch_cannot_hold_is_refused(field: str, value: object) -> None:
+    """A learning rate of 1e308 or a batch of 10^18 would end in a traceback."""
+    with pytest.raises(ValidationError, match=r"at most 1e\+15 in size"):
+        Numbers.model_validate({field: value})
+    assert Numbers(whole=10**15, broken=-1e15, text="1" * 30)

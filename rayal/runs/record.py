@@ -169,7 +169,7 @@ class Record:
             return []
         try:
             return [json.loads(line) for line in out.read("epochs.jsonl").splitlines()]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StorageError(f"{out.url}/epochs.jsonl is damaged: {error}; delete it") from error
 
     def stage_now(self) -> tuple[int, str] | None:

@@ -92,7 +92,7 @@ class TrainingScheme(ForTasks):
     )
     """Epochs (or steps, where the length is in steps) after which `multistep` multiplies: one at
     80 % of the training unless given."""
-    gamma: float = Field(default=0.1, gt=0)
+    gamma: float = Field(default=0.1, gt=0, le=10)
     """Factor of `multistep`."""
     augment: Augment = Augment()
     """What happens to a training image before the model sees it."""

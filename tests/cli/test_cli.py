@@ -181,6 +181,7 @@ def test_status_of_a_complete_run(rayal, finished):
     assert row == {
         "run": str(folder),
         "state": "complete",
+        "message": "",
         "silent_seconds": None,
         "cycle": 2,
         "stage": None,
