@@ -1,6 +1,7 @@
 """Commands of jobs on a cluster: logs and stop, what `status --address` shows, following one."""
 
 import re
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -56,6 +57,11 @@ def stop(job: Job, address: Server = None, insecure: Insecure = False) -> None:
     client = jobs.connect(jobs.server(address), insecure=insecure)
     info = submitted.stop(client, job)
     note(f"{job}  {info.status.value}")
+    if info.status.value == "PENDING":
+        note(
+            f"it has not begun ({info.message}); Ray ends it as it begins, or gives it up 15"
+            " minutes after it was submitted"
+        )
 
 
 def show_jobs(jobs: list[str], address: str, insecure: bool, json: bool) -> None:
@@ -115,6 +121,6 @@ class NotFollowed(RayalError):
 
 def how(job: str, url: str) -> str:
     return (
-        f"`rayal logs {job} --follow --address {url}` shows it, `rayal stop {job} --address {url}`"
-        " stops it"
+        f"`rayal logs {job} --follow --address {shlex.quote(url)}` shows it,"
+        f" `rayal stop {job} --address {shlex.quote(url)}` stops it"
     )

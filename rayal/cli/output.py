@@ -34,6 +34,15 @@ def print_table(renderable: Any, *, fit: bool = False) -> None:
     console.print(renderable)
 
 
+def show_tracker(tracker: Any, record: Any) -> None:
+    """How to see the charts of a run and of those beside it."""
+    where, link = tracker.address(), tracker.link(record)
+    if where is not None and where not in (link or ""):  # a command: the charts are there after it
+        print(visible(f"MLflow  {where}"))
+    if link is not None:
+        print(visible(f"charts  {link}"))
+
+
 def print_json(value: Any) -> None:
     import json
 

@@ -18,7 +18,7 @@ from rayal.cli.options import (
     Runs,
     app,
 )
-from rayal.cli.output import note, print_json, print_table, visible
+from rayal.cli.output import note, print_json, print_table, show_tracker, visible
 from rayal.cli.work import allowed, engine
 from rayal.errors import Apart, UsageError
 from rayal.plugins import Plugins
@@ -50,8 +50,7 @@ def run(
             opened.run(partial(engine, x.compute, address), [console])
     print_table(cycle_table(record, x.task.headline))
     print(visible(f"curve   {url}/curve.png"))
-    if (where := x.tracking.address()) is not None:
-        print(visible(f"MLflow  {where}"))
+    show_tracker(x.tracking, record)
 
 
 @app.command()
@@ -182,14 +181,19 @@ def sync(runs: Runs, plugins: Packages = []) -> None:  # noqa: B006
     """Send to the tracker what it does not have yet."""
     from rayal.experiment import config
     from rayal.runs.record import find_records
+    from rayal.workflows.tracking import show
 
-    apart = Apart()
+    apart, sent = Apart(), list[tuple[Any, Any]]()
     for record in find_records(runs, allowed(plugins), apart):
         with apart.kept():
             tracking = config.resolved(record.experiment(), record.plugins).tracking
             tracking.sync(record)
             where = tracking.address() or "no tracker"
             print(visible(f"{record.folder.url}  in step with {where}"))
+            sent.append((tracking, record))
+    for tracking in {tracking for tracking, _ in sent}:
+        with apart.kept():
+            show(tracking, [record for other, record in sent if other == tracking])
     apart.end()
 
 

@@ -167,6 +167,7 @@ def _send(
     variables = {"PYTHONUNBUFFERED": "1", **upload.environment(env)}
     upload.refuse_secrets({**fields, "--out": work.folder})
     project = upload.files(working_dir)
+    upload.refuse_hiding(working_dir, project)
     client = jobs.connect(url, insecure=insecure)
     if jobs.is_local(url):  # a head of this machine, started by this Python or another
         variables = {"PATH": f"{Path(sys.executable).parent}:${{PATH}}", **variables}

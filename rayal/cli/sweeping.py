@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rayal.cli.options import Address, BreakLock, Out, Overrides, Packages, app
-from rayal.cli.output import note, print_table, visible
+from rayal.cli.output import note, print_table, show_tracker, visible
 from rayal.cli.work import allowed, cluster
 
 Config = Annotated[Path, typer.Argument(help="The experiment, a YAML file with a block `sweep:`.")]
@@ -43,5 +43,5 @@ def sweep(
     for line in found.lines():
         print(visible(line))
     print(visible(f"tables and figures  {url}"))
-    if (where := x.tracking.address()) is not None:
-        print(visible(f"MLflow  {where}"))
+    if trials := opened.records():
+        show_tracker(x.tracking, trials[0])

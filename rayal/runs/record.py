@@ -135,6 +135,18 @@ class Record:
         name: str = task.headline
         return name
 
+    @cached_property
+    def sweep(self) -> str | None:
+        """URL of the sweep that it is a trial of, if any."""
+        above, _, name = self.folder.url.rpartition("/")[0].rpartition("/")
+        return above if name == "trials" and Folder(above).exists("sweep.yaml") else None
+
+    @property
+    def place(self) -> str:
+        """URL of where the runs are that belong together with it: its sweep, or the folder that it
+        is in."""
+        return self.sweep or self.folder.url.rpartition("/")[0]
+
     def result(self, cycle: int, kind: type[S]) -> S | None:
         """The result of a stage; None while it is not finished."""
         done = self._read(cycle, kind.stage)

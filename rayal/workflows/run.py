@@ -21,6 +21,7 @@ from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import checks
+from rayal.workflows.tracking import show_beside
 
 RECORDED = ("rayal", "ray", "torch", "torchvision", "mlflow", "pyarrow", "numpy", "scikit-learn")
 
@@ -79,7 +80,10 @@ class Session:
                 logger.warning("%s", warning)
             told = Observers([*observers, Views(self.record), background])
             with start() as engine:
-                return run(self.x, self.store, self.ledger, engine, told)
+                pool = run(self.x, self.store, self.ledger, engine, told)
+        if background.reaches:
+            show_beside(self.x.tracking, self.record)
+        return pool
 
 
 @contextmanager

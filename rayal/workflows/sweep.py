@@ -32,7 +32,7 @@ from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import Lock
-from rayal.workflows import checks
+from rayal.workflows import checks, tracking
 from rayal.workflows.run import start_run
 
 TRIALS, SHARED_TRAININGS, STOPPED = "trials", "shared", "stopped.json"
@@ -231,7 +231,8 @@ class Sweeping:
         try:
             for record in self.records():  # those that could not send all themselves
                 self.x.tracking.sync(record)
-            self.x.tracking.summarise(self.x.name, files, notes)
+            for each in tracking.found(found.summary, self.folder.url, files, notes):
+                self.x.tracking.summarise(each)
         except RayalError as error:
             logger.warning("tracking: %s; the same command sends the rest", error)
 
