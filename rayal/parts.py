@@ -8,6 +8,7 @@ import importlib
 import math
 import os
 import pkgutil
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -147,18 +148,41 @@ class Written(str):
         return Written, (str(self), self.folder)
 
 
+def expanded(text: str) -> str:
+    """A path or URL as a shell reads it: `$NAME`, `${NAME}` and a leading `~` are replaced.
+
+    Raises ValueError for a variable that is not set and a user that is not known: a folder called
+    `$SCRATCH` would be made without a word.
+    """
+
+    def of_variable(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in os.environ:
+            raise ValueError(f"{text!r}: ${name} is not set; set it, or write the path out")
+        return os.environ[name]
+
+    text = re.sub(r"\$(?:([A-Za-z_]\w*)|\{(\w+)\})", of_variable, text)
+    if "://" in text or not text.startswith("~"):
+        return text
+    home = os.path.expanduser(text)
+    if home.startswith("~"):
+        raise ValueError(f"{text!r}: no home of that user is known; write ./{text} for a file here")
+    return home
+
+
 def _absolute(value: Any) -> Any:
     if not isinstance(value, str) or not value:
         return value
-    if "://" in value:
-        if secrets.holds(value):
+    text = expanded(value)
+    if "://" in text:
+        if secrets.holds(text):
             raise ValueError(
                 "holds a secret, which every run folder would show; leave it to the environment"
                 " or the configuration of the storage"
             )
-        return value
+        return text
     folder = value.folder if isinstance(value, Written) else Path.cwd()
-    return os.path.normpath(folder / Path(value).expanduser())
+    return os.path.normpath(folder / text)
 
 
 Location = Annotated[str, Field(min_length=1), BeforeValidator(_absolute)]

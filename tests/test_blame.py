@@ -66,7 +66,7 @@ def test_an_exception_is_one_short_line() -> None:
 def test_the_command_ends_with_exit_2(network, monkeypatch, capsys) -> None:
     """Whatever a plugin raises, wherever: one line and the exit code of a user's mistake."""
     monkeypatch.setattr(cli, "catch_signals", lambda: None)
-    monkeypatch.setattr(cli, "_direct_output", lambda: None)
+    monkeypatch.setattr(cli, "_direct_output", lambda verbose: None)
     monkeypatch.setattr(sys, "argv", ["rayal", "plan", "x.yaml"])
     monkeypatch.setattr(cli, "app", lambda *_, **__: network(7, None))
     with pytest.raises(SystemExit) as ended:

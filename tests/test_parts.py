@@ -268,3 +268,34 @@ def test_a_number_that_torch_cannot_hold_is_refused(field: str, value: object) -
     with pytest.raises(ValidationError, match=r"at most 1e\+15 in size"):
         Numbers.model_validate({field: value})
     assert Numbers(whole=10**15, broken=-1e15, text="1" * 30)
+
+
+class Placed(Settings):
+    where: Location = "/x"
+
+
+def test_variables_and_homes_are_those_of_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder called `$SCRATCH` would be made beside the file, and the disk stay empty."""
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    for text, place in {
+        "$SCRATCH/x": f"{tmp_path}/x",
+        "${SCRATCH}x": f"{tmp_path}x",
+        "~/x": "/home/me/x",
+        "s3://b/$SCRATCH": f"s3://b/{tmp_path}",
+        "/a$/b~": "/a$/b~",
+        "/cost$5": "/cost$5",
+    }.items():
+        assert place == Placed(where=text).where
+    for text, why in {
+        "$NOWHERE/x": r"\$NOWHERE is not set; set it",
+        "~nobody-of-this-name/x": "no home of that user",
+    }.items():
+        with pytest.raises(ValidationError, match=why):
+            Placed(where=text)
+    monkeypatch.setenv("NOWHERE", "s3://me:secret@b")
+    with pytest.raises(ValidationError, match="holds a secret"):
+        Placed(where="$NOWHERE/x")

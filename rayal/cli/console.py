@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from rayal.cli import output
 from rayal.cli.output import visible
 from rayal.errors import StorageError
 from rayal.runs.events import Event
@@ -48,7 +49,8 @@ class Console:
 
     def __init__(self) -> None:
         self.terminal = Terminal(stderr=True, highlight=False)
-        self.live = self.terminal.is_terminal and not self.terminal.is_dumb_terminal
+        capable = self.terminal.is_terminal and not self.terminal.is_dumb_terminal
+        self.live = capable and not output.quiet
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -112,6 +114,8 @@ class Console:
 
     def line(self, text: str) -> None:
         """One line that stays."""
+        if output.quiet:
+            return
         self.terminal.print(text, markup=False, soft_wrap=True)
         self.spoken = time.monotonic()
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rayal.cli.options import app
+from rayal.cli.options import CLUSTERS, app
 from rayal.cli.output import note, print_json, print_table, visible
 from rayal.cli.work import INTERRUPTED
 from rayal.errors import RayalError
@@ -26,7 +26,7 @@ Insecure = Annotated[
 Job = Annotated[str, typer.Argument(help="The job's id.")]
 
 
-@app.command()
+@app.command(rich_help_panel=CLUSTERS)
 def logs(
     job: Job,
     to_the_end: Annotated[
@@ -48,7 +48,7 @@ def logs(
     lines.close()
 
 
-@app.command()
+@app.command(rich_help_panel=CLUSTERS)
 def stop(job: Job, address: Server = None, insecure: Insecure = False) -> None:
     """Stop a submitted job; submitted again, it goes on where it was."""
     from rayal.engine import jobs

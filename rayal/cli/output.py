@@ -8,10 +8,15 @@ from typing import Any
 
 from rayal.secrets import hidden
 
+quiet = False
+"""Whether only results, warnings and errors are printed: `-q`."""
+NARROWEST = 80  # columns that a table to be fitted may take in any case
+
 
 def note(text: str) -> None:
-    """A line for the user, apart from the output."""
-    print(visible(text), file=sys.stderr)
+    """A line for the user, apart from the output; with `-q` only what begins with `rayal:`."""
+    if not quiet or text.startswith("rayal:"):
+        print(visible(text), file=sys.stderr)
 
 
 def visible(text: str) -> str:
@@ -28,6 +33,7 @@ def print_table(renderable: Any, *, fit: bool = False) -> None:
 
     console = Console(highlight=False, markup=False, emoji=False)
     if fit:
+        console.width = max(console.width, NARROWEST)
         return console.print(renderable)
     wide = console.options.update(max_width=sys.maxsize)
     console.width = max(console.width, Measurement.get(console, wide, renderable).maximum)

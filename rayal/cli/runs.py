@@ -8,6 +8,8 @@ import typer
 
 from rayal.cli.jobs import Insecure, show_jobs
 from rayal.cli.options import (
+    EXPERIMENTS,
+    PARTS,
     Address,
     AsJson,
     BreakLock,
@@ -17,6 +19,7 @@ from rayal.cli.options import (
     Packages,
     Runs,
     app,
+    placed,
 )
 from rayal.cli.output import note, print_json, print_table, show_tracker, visible
 from rayal.cli.work import allowed, engine
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from rayal.runs.record import Record
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def run(
     config: Config,
     set: Overrides = [],  # noqa: B006 (typer reads the default, nobody changes it)
@@ -53,7 +56,7 @@ def run(
     show_tracker(x.tracking, record)
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def plan(
     config: Config,
     set: Overrides = [],  # noqa: B006
@@ -69,11 +72,14 @@ def plan(
     print_json(made.to_dict()) if json else print_table(made.to_rich())
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def status(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Folders of runs and scorings, or above; with --address, ids of jobs."),
+        typer.Argument(
+            help="Folders of runs and scorings, or above; with --address, ids of jobs.",
+            callback=placed,
+        ),
     ] = [],  # noqa: B006
     plugins: Packages = [],  # noqa: B006
     address: Annotated[
@@ -102,13 +108,15 @@ def status(
     apart.end()
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def report(
     runs: Runs,
     format: Annotated[
         Literal["table", "csv", "markdown", "json"], typer.Option(help="What is printed.")
     ] = "table",
-    out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("report"),
+    out: Annotated[Path, typer.Option(help="Where the figures go.", callback=placed)] = Path(
+        "report"
+    ),
     pictures: Annotated[
         bool,
         typer.Option(
@@ -117,6 +125,7 @@ def report(
     ] = False,
     images: Annotated[int, typer.Option(min=1, help="Images of a cycle, for --pictures.")] = 4,
     plugins: Packages = [],  # noqa: B006
+    json: AsJson = False,
 ) -> None:
     """Learning curves with bands over seeds, results per class, tables, areas and paired tests."""
     from rayal.report import curves, per_class, tables
@@ -128,7 +137,7 @@ def report(
     if not records:
         return apart.end()
     summary = tables.summarise(records)
-    match format:
+    match "json" if json else format:
         case "table":
             print_table(summary.to_rich())
         case "csv":
@@ -176,7 +185,7 @@ def _draw_pictures(records: "list[Record]", images: int, apart: Apart) -> None:
                 note(f"picture  {folder.url}/{name}")
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def sync(runs: Runs, plugins: Packages = []) -> None:  # noqa: B006
     """Send to the tracker what it does not have yet."""
     from rayal.experiment import config
@@ -198,7 +207,7 @@ def sync(runs: Runs, plugins: Packages = []) -> None:  # noqa: B006
 
 
 def _list_verb(kind: str) -> None:
-    @app.command(kind, help=f"The {kind} there are, with what they are.")
+    @app.command(kind, help=f"The {kind} there are, with what they are.", rich_help_panel=PARTS)
     def listing(json: AsJson = False) -> None:
         from rayal import parts
 
@@ -214,7 +223,7 @@ def _list_verb(kind: str) -> None:
                 print(f"{row['name']:{width}}  {row['what']}")
 
 
-for _kind in ("strategies", "schemes", "models", "datasets"):
+for _kind in ("strategies", "schemes", "models", "datasets", "oracles", "tasks", "trackers"):
     _list_verb(_kind)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rayal.cli.jobs import Insecure, Server, follow, how
-from rayal.cli.options import BreakLock, Config, Out, Overrides, Packages, app
+from rayal.cli.options import CLUSTERS, BreakLock, Config, Out, Overrides, Packages, app, kept
 from rayal.cli.output import note
 from rayal.cli.work import allowed
 from rayal.errors import UsageError
@@ -29,8 +29,9 @@ WorkingDir = Annotated[
 submit = typer.Typer(
     help="Run a command as a job of a Ray cluster, and follow it to its end.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
-app.add_typer(submit, name="submit")
+app.add_typer(submit, name="submit", rich_help_panel=CLUSTERS)
 
 
 @submit.command("run")
@@ -97,7 +98,9 @@ def submit_score(
     checkpoint: Annotated[str, typer.Option(help="As of `rayal score`.")],
     pool: Annotated[str, typer.Option(help="As of `rayal score`.")],
     strategies: Annotated[str, typer.Option(help="As of `rayal score`.")],
-    out: Annotated[str, typer.Option(help="Folder for the scores, an absolute path or a URL.")],
+    out: Annotated[
+        str, typer.Option(help="Folder for the scores, an absolute path or a URL.", callback=kept)
+    ],
     model: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     previous: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     member: Annotated[list[str], typer.Option(help="As of `rayal score`.")] = [],  # noqa: B006

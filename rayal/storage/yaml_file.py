@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from rayal.errors import UsageError
-from rayal.parts import Written
+from rayal.parts import Written, expanded
 from rayal.secrets import HIDDEN, hidden, named
 
 MAX_BYTES = 2**20  # a configuration is a few kB; more is the wrong file
@@ -77,7 +77,8 @@ def parse(text: str, source: str, folder: Path) -> Node:
     origin = Origin(source, 1, folder)
     node = _Builder(origin).build(text)
     if not isinstance(node.value, dict):
-        raise UsageError(f"{source}: expected `key: value` lines, got {node.value!r}")
+        held = "a list" if isinstance(node.value, list) else f"{node.value!r:.40}"
+        raise UsageError(f"{source}: expected `key: value` lines, got {held}")
     return Node(node.value, origin)
 
 
@@ -171,7 +172,12 @@ def _read(path: Path, on: Node, above: tuple[Path, ...]) -> Node:
 def _base(path: Path, extends: Node, above: tuple[Path, ...]) -> Path:
     if not isinstance(extends.value, str):
         raise UsageError(f"{extends.origin}: extends: expected one file name")
-    base = path.parent / extends.value
+    try:
+        base = path.parent / expanded(extends.value)
+    except ValueError as error:
+        raise UsageError(f"{extends.origin}: extends: {error}") from error
+    if not base.exists():
+        raise UsageError(f"{extends.origin}: extends: {base}: there is no such file")
     if base.resolve() in above:
         chain = " -> ".join(file.name for file in (*above, base))
         raise UsageError(f"{extends.origin}: extends: goes round in a circle: {chain}")

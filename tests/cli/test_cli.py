@@ -190,7 +190,7 @@ def test_status_of_a_complete_run(rayal, finished):
         "value": accuracy,
     }
     assert json.loads(rayal("status", folder.parent, "--json").out) == [row]
-    assert f"{accuracy:.4f}" in rayal("status", folder).out.splitlines()[1]
+    assert f"{accuracy:.4f}" in rayal("status", folder).out.splitlines()[2]
 
 
 @pytest.mark.parametrize("format", ["table", "csv", "markdown", "json"])
@@ -230,8 +230,8 @@ def test_a_narrow_terminal_cuts_nothing(rayal, finished, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     ended = rayal("status", finished[0])
 
-    assert str(finished[0]) in ended.out
-    assert len(ended.out.splitlines()) == 2
+    assert f"in {finished[0].parent}" in ended.out and finished[0].name in ended.out
+    assert len(ended.out.splitlines()) == 3
     assert rayal("--help").code == rayal("report", finished[0]).code == 0
 
 

@@ -256,7 +256,7 @@ import sys
 import ray
 if sys.argv[2]:
     ray.__version__ = sys.argv[2]
-from rayal.engine import cluster, start
+from rayal.engine import cluster
 from rayal.errors import ClusterError
 try:
     print("cores", cluster.connect(sys.argv[1]))

@@ -94,6 +94,11 @@ class Dataset(ForTasks):
     @property
     def folder(self) -> Path:
         """The folder of the originals."""
+        if self.root and "://" in self.root:
+            raise UsageError(
+                f"dataset.root: {self.root}: the originals of a dataset are read from a folder;"
+                " copy them to one (a pool of `rayal score` may be a URL)"
+            )
         return Path(self.root) if self.root else cache() / "data" / self.part_name()
 
     def open(self) -> Store:

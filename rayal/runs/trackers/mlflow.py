@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote
 from pydantic import ConfigDict, Field, field_validator
 
 from rayal.errors import StorageError
+from rayal.parts import expanded
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen
@@ -104,7 +105,9 @@ class Mlflow(Tracker):
                 ) from error
         if not isinstance(uri, str):
             return uri
+        uri = expanded(uri)
         if uri.startswith(SQLITE):
+            uri = f"{SQLITE}{expanded(uri.removeprefix(SQLITE))}"
             return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
         if not uri.startswith(("http://", "https://")):
             raise ValueError(

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from rayal.data.images import Decoding
 from rayal.experiment.experiment import Compute
 from rayal.models.base import Model, Precision
-from rayal.parts import Location, Part, Settings
+from rayal.parts import Location, Part, Settings, expanded
 from rayal.strategies.base import Strategy, columns
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -46,7 +46,7 @@ class PoolScoring(Settings):
     checkpoint: Location
     """Weights: of a rayal run, which say themselves what they are, or a state dict of anybody's as
     .safetensors or .pt, which needs `model`."""
-    pool: str = Field(min_length=1)
+    pool: Annotated[str, Field(min_length=1), AfterValidator(expanded)]
     """Parquet files (a file, a pattern, a folder), a folder of images, or a dataset's name."""
     strategies: tuple[Annotated[Strategy, Part("strategies")], ...] = Field(min_length=1)
     previous: Location | None = None
