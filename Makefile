@@ -32,5 +32,6 @@ bench: .venv/installed
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip # resolves in a sixth
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	touch $@

@@ -1,6 +1,7 @@
 """The numbers of a report: intervals over seeds, area under the curve, paired tests.
 
-L label counts; every function takes plain arrays and knows nothing of runs.
+L label counts; every function takes plain arrays and knows nothing of runs, and raises ValueError
+where one of the numbers is NaN or infinite: what a seed lacks is for the caller to leave out.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ class Interval(NamedTuple):
 
 def interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Mean +- t(n - 1) * s / sqrt(n), with s the sample standard deviation (n - 1)."""
-    x = np.asarray(values, dtype=np.float64)
+    x = _finite(values)
     if x.size < 2:
         return Interval(float(x.mean()), None, x.size)
     quantile = stats.t.ppf((1 + confidence) / 2, x.size - 1)
@@ -36,7 +37,7 @@ def aulc(labels: ArrayLike, values: ArrayLike) -> float:
 
     So it has the unit of the metric: the mean height of the curve. Needs two label counts or more.
     """
-    x, y = np.asarray(labels, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    x, y = _finite(labels), _finite(values)
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
@@ -50,7 +51,7 @@ class PairedTest(NamedTuple):
 
 def paired_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
     """Compare two methods seed by seed; `a[i]` and `b[i]` belong to the same seed."""
-    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    differences = _finite(a) - _finite(b)
     measured = interval(differences)
     if measured.n < 2:
         return PairedTest(measured, None)
@@ -67,9 +68,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Sorted upwards, p_(i) becomes max over j <= i of (m - j + 1) * p_(j), at most 1.
     *Source:* Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 1979.
     """
-    p = np.asarray(p_values, dtype=np.float64)
+    p = _finite(p_values)
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(steps, 1.0)
     return [float(value) for value in adjusted]
+
+
+def _finite(numbers: ArrayLike) -> Values:
+    x = np.asarray(numbers, dtype=np.float64)
+    if not np.isfinite(x).all():  # NaN would pass every comparison as False
+        raise ValueError(f"{x[~np.isfinite(x)][0]} is among the numbers to compare: {x.tolist()}")
+    return x

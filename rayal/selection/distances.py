@@ -158,6 +158,36 @@ def unit_length(rows: Numbers) -> NDArray[np.float32]:
     return scaled
 
 
+BITS = 14
+"""Of a row's largest number that have to be left on the grid: float16 has 11, and three more for
+the smaller numbers of the row."""
+
+
+NORMALISE = "set the strategy's normalise: true, which compares directions alone"
+"""A way out for strategies that can."""
+
+
+def check_scale(*groups: tuple[Sequence[str], Rows], way_out: str) -> None:
+    """Raise DataError naming the unit whose features are so much larger than most that the grid of
+    all of them is too coarse for these: units that differ would be equal.
+
+    Each group is N ids and their rows, N x D. Most: the median of the rows' largest magnitudes,
+    rows of zeros apart.
+    """
+    parts = [np.abs(part).max(axis=1) for _, rows in groups for part in blocks(rows) if part.size]
+    largest = np.concatenate([np.zeros(0), *parts])  # float64
+    if not largest.any():
+        return
+    typical = float(np.median(largest[largest > 0]))
+    if Grid.of(*(rows for _, rows in groups)).step <= np.ldexp(1.0, np.frexp(typical)[1] - BITS):
+        return
+    unit = [each for ids, _ in groups for each in ids][int(largest.argmax())]
+    raise DataError(
+        f"the features of unit {unit!r} reach {largest.max():.4g}, those of most units"
+        f" {typical:.4g}: distances between all of them cannot be exact; {way_out}"
+    )
+
+
 def check_finite(ids: Sequence[str], rows: Rows, what: str) -> None:
     """Raise DataError naming the first unit whose row has a number that is infinite or none."""
     for number, part in enumerate(blocks(rows)):

@@ -28,9 +28,11 @@ def mean_entropy(log_probs: Tensor) -> Tensor:
 
 def disagreement(log_probs: Tensor) -> Tensor:
     """The Jensen-Shannon divergence, S N C * -> N *, in nats: the entropy of the mean less the mean
-    of the entropies. 0 where all say the same, at most ln min(S, C); rounding never makes it less
-    than 0."""
-    return (entropy(mean_log_probs(log_probs)) - mean_entropy(log_probs)).clamp(min=0)
+    of the entropies. Exactly 0 where all say the same, for the rounding of two entropies would put
+    such units in an order; at most ln min(S, C), and never less than 0."""
+    alike = (log_probs == log_probs[:1]).all(dim=2).all(dim=0)
+    divergence = entropy(mean_log_probs(log_probs)) - mean_entropy(log_probs)
+    return divergence.clamp(min=0).masked_fill(alike, 0)
 
 
 def variation_ratio(log_probs: Tensor, tie_break: TieBreak = "random") -> Tensor:

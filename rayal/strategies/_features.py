@@ -10,7 +10,7 @@ from rayal.data.tasks.base import TaskName
 from rayal.parts import Location
 from rayal.selection import feature_file
 from rayal.selection.candidates import Candidates
-from rayal.selection.distances import Made, Numbers, Rows, unit_length
+from rayal.selection.distances import NORMALISE, Made, Numbers, Rows, check_scale, unit_length
 from rayal.signals.signal import SignalName
 from rayal.storage.ids import Ids
 from rayal.strategies.base import Strategy
@@ -41,6 +41,8 @@ class OnFeatures(Strategy):
         """Finite features of the pool in this order, M x D, and of the labeled units, L x D."""
         features, labeled = feature_file.features_of(pool, self.features)
         make = unit_length if self.normalise else _unchanged
+        if not self.normalise:
+            check_scale((pool.ids, features), (pool.labeled_ids, labeled), way_out=NORMALISE)
         return Made(features, make, order), Made(labeled, make)
 
 

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from rayal.selection.candidates import Candidates
-from rayal.selection.distances import BLOCK, Grid, Made, Numbers, Rows, check_finite
+from rayal.selection.distances import BLOCK, Grid, Made, Numbers, Rows, check_finite, check_scale
 from rayal.selection.greedy import buy, tie_order
 from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy
@@ -42,6 +42,7 @@ class Badge(Strategy):
         probs, features = pool.kept["probs"], pool.kept["features"]
         check_finite(pool.ids, probs, "probabilities")
         check_finite(pool.ids, features, "features")
+        check_scale((pool.ids, features), way_out="leave it out of the pool")
         order = tie_order(pool, rng)
         return pool.ids[buy(pool, draw_far(Gradients(probs, features), order, rng), budget)]
 

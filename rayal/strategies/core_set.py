@@ -26,9 +26,11 @@ from rayal.data.tasks.base import TaskName
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import (
     BLOCK,
+    NORMALISE,
     Grid,
     Made,
     Rows,
+    check_scale,
     nearest_squared,
     squared_distances,
     unit_length,
@@ -52,6 +54,8 @@ class CoreSet(Strategy):
         features, labeled = features_of(pool, None)
         if self.normalise:
             features, labeled = Made(features, unit_length), Made(labeled, unit_length)
+        else:
+            check_scale((pool.ids, features), (pool.labeled_ids, labeled), way_out=NORMALISE)
         order = tie_order(pool, rng)
         return pool.ids[buy(pool, farthest_first(features, order, labeled), budget)]
 

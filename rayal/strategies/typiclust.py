@@ -13,8 +13,8 @@ per cycle, from none on, and features of a self-supervised encoder.
 Differences:
 - Typicality is of Euclidean distances, as in the paper. In the official code they are squared, as
   its search index returns them, which ranks units otherwise: `distance: squared`.
-- The official code goes round the clusters in one fixed order, whatever their labels; the two agree
-  until every cluster has been visited.
+- The official code goes round the clusters in the order that they have at first, whatever labels
+  the picks bring; the two agree until every cluster without labels was picked from.
 - Clusters below `min_cluster_size` are left out until no other has units left; the official code
   fails where all are that small.
 - k-means runs in one thread, so that its result does not depend on their number.

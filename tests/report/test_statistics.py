@@ -76,6 +76,21 @@ def test_equal_differences_need_no_division() -> None:
     assert 0.0 == paired_test([1.0, 2.0, 3.0], [0.0, 1.0, 2.0]).p
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_not_compared(bad: float) -> None:
+    """A seed without a value made a difference certain: p = 0.0."""
+    for call in (
+        lambda: paired_test([0.5, bad, 0.7], [0.4, 0.5, 0.6]),
+        lambda: paired_test([0.5, 0.6, 0.7], [0.4, bad, 0.6]),
+        lambda: interval([0.5, bad]),
+        lambda: aulc([100, 200], [0.5, bad]),
+        lambda: aulc([100, bad], [0.5, 0.6]),
+        lambda: holm([0.5, bad]),
+    ):
+        with pytest.raises(ValueError, match=f"^{bad} is among"):
+            call()
+
+
 def test_one_pair_is_no_test() -> None:
     """One seed says nothing about chance."""
     assert paired_test([0.5], [0.4]).p is None

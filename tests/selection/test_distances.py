@@ -11,6 +11,7 @@ from rayal.selection.distances import (
     Made,
     blocks,
     check_finite,
+    check_scale,
     nearer,
     nearest_squared,
     squared_distances,
@@ -157,3 +158,26 @@ def test_made_rows_are_those_that_are_made_at_once():
     np.testing.assert_array_equal(whole, np.concatenate(list(blocks(made))), strict=True)
     np.testing.assert_array_equal(whole[[7, 3]], made[np.array([7, 3])], strict=True)
     assert Grid.of(made) == Grid.of(whole)
+
+
+def test_names_the_unit_that_makes_the_grid_too_coarse():
+    """One unit of 6e4 among features around 1 made most picks of core-set those of rounding."""
+    x, labeled = rows(50, 512), rows(5, 512, 1)
+    ids, named = Ids([f"u{i}" for i in range(50)]), Ids([f"l{i}" for i in range(5)])
+    check_scale((ids, x), (named, labeled), way_out="")
+    for group, place, name in ((x, 7, "u7"), (labeled, 3, "l3")):
+        kept, group[place, 5] = group[place, 5], np.float16(-6e4)
+        with pytest.raises(DataError, match=f"unit '{name}' reach 6e.04, .* most units 3.*; leave"):
+            check_scale((ids, x), (named, labeled), way_out="leave it out")
+        group[place, 5] = kept
+
+
+def test_scales_that_the_grid_holds_are_not_refused():
+    """A dead unit, an empty group or features of another size would end a run for nothing."""
+    ids, x = Ids([f"u{i}" for i in range(50)]), rows(50, 512)
+    x[:40] = 0
+    for scale in (1e-3, 1.0, 1e3):
+        check_scale((ids, (x * np.float16(scale)).astype(np.float16)), (ids[:0], x[:0]), way_out="")
+    check_scale((ids, np.zeros_like(x)), way_out="")
+    x[1, 1] = 250  # 70 times the others: 15 bits are left
+    check_scale((ids, x), way_out="")

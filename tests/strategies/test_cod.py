@@ -73,6 +73,18 @@ def test_kept_probabilities_stand_for_the_previous_model():
     torch.testing.assert_close(read, predicted, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_equal_models_are_apart_by_the_rounding_of_what_was_kept(classes):
+    """The header's 4e-8 would be too little; half the squared roundings of float16 in all classes
+    are at most 2 * 2^-26 where two classes share the probability."""
+    logits = 20 * torch.randn(2000, classes, generator=torch.Generator().manual_seed(4))
+    logits[:500] /= 20
+    kept = score(Cod(), logits, logits.softmax(1).half(), cycle=1)
+
+    assert 0 < kept.max() < 4e-8
+    assert 0 == score(Cod(), logits, Says(logits).eval(), cycle=1).max()
+
+
 CONFIDENT_MEDIUM_UNIFORM = torch.tensor([[9.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 
 

@@ -42,6 +42,33 @@ def test_hand_case():
     assert thirds == {0, 2}  # a tie, which the seed breaks
 
 
+def test_a_unit_far_out_is_named_and_normalising_is_a_way_out():
+    """Picks among all the others would be up to the rounding that it forces on them."""
+    features = random(np.random.default_rng(0), 40).astype(np.float16)
+    features[11, 0] = 6e4
+    pool = pool_of(features, features[:0])
+
+    with pytest.raises(DataError, match="unit 'unit-11' reach 6e.04.*normalise: true"):
+        select(pool, 3)
+    assert 3 == len(select(pool, 3, normalise=True))
+
+
+@pytest.mark.parametrize("width", [16, 512])
+def test_a_unit_farther_out_than_others_leaves_the_picks_to_plain_arithmetic(width):
+    """How much larger a unit may be before it is refused would be a matter of taste."""
+    x = np.random.default_rng(0).standard_normal((300, width)).astype(np.float16)
+    x[0, 0] = 60 * np.abs(x).max()
+    wide, plain = x.astype(np.float64), []
+    nearest = np.square(wide - wide.mean(axis=0)).sum(axis=1)
+    first = int(nearest.argmin())
+    nearest[:] = np.inf
+    for _ in range(50):
+        plain.append(int(nearest.argmax()) if plain else first)
+        nearest = np.minimum(nearest, np.square(wide - wide[plain[-1]]).sum(axis=1))
+
+    assert plain == select(pool_of(x, x[:0]), 50)
+
+
 def naive(points: np.ndarray, order: np.ndarray, centres: np.ndarray, count: int) -> list[int]:
     """Farthest first by comparing everything with everything, in Python's whole numbers."""
     grid = Grid.of(points, centres)

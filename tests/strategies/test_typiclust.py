@@ -63,6 +63,30 @@ def test_picks_count_as_labels():
     assert [pick >= middles[1] for pick in picks] == [True, True, True, False, True]
 
 
+def official(clusters: np.ndarray, of_labeled: np.ndarray, count: int) -> list[int]:
+    """The clusters that the official code visits: sorted once, then round and round."""
+    found, sizes = np.unique(np.concatenate([clusters, of_labeled]), return_counts=True)
+    labels = [(of_labeled == cluster).sum() for cluster in found]
+    order = found[np.lexsort((-sizes, labels))]
+    return [int(order[i % len(order)]) for i in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_visits_clusters_as_the_official_code_until_all_have_a_label(seed):
+    """The header would claim an agreement that nobody looked at: afterwards a cluster with two
+    labels waits here for those with one, and there it does not."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.permutation(np.arange(12, 24))  # all different: no ties
+    clusters = np.repeat(np.arange(12), sizes)
+    of_labeled = np.repeat([2, 5, 7], [1, 2, 3])
+    rows = rng.standard_normal((len(clusters), 3)).astype(np.float32)
+    ours = clusters[list(Typiclust()._pick(rows, clusters, of_labeled))[:24]].tolist()
+    theirs = official(clusters, of_labeled, 24)
+
+    assert ours[:9] == theirs[:9]  # the clusters without labels
+    assert ours != theirs
+
+
 def test_small_clusters_are_left_out_while_others_have_units():
     """Outliers would be labeled first: each is a cluster of its own that has no label."""
     values, middles = blobs(9, 12)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torchvision.models import resnet101
 from torchvision.models.resnet import Bottleneck
@@ -14,15 +14,13 @@ from rayal.models.architectures._resnet import TRUNK
 from rayal.models.base import Model
 from rayal.models.network import DenseNetwork
 
-DILATIONS = (6, 12, 18, 24)
-"""Of the convolutions in ASPP-L, the larger of the paper's two heads."""
-
 
 class DeeplabV2(Model):
     """ResNet-101 with output stride 8, dilations 2 and 4 in its last two stages, and ASPP-L.
 
-    `layers` are the outputs of the four stages. 42,500,160 parameters in them, and 73,728 C + 4 C
-    in the last layer. torchvision's files of resnet101 fit `pretrained`, without their last layer.
+    `layers` are the outputs of the four stages. 42,500,160 parameters in them, and 18,433 C for
+    each dilation in the last layer. torchvision's files of resnet101 fit `pretrained`, without
+    their last layer.
 
     The last layer sees neighbours, so there is no linear map per position: strategies and schemes
     that need one (`model.last_layer`) refuse this network.
@@ -31,11 +29,16 @@ class DeeplabV2(Model):
     and with it the paper, DeepLab's COCO files and s4GAN's code, strides in the 1x1 before; and
     pooling rounds down, there up, which makes the grid one larger for some sizes (not for 321).
     No fully connected CRF, and one scale: the paper takes the maximum over three.
+    s4GAN's code has four convolutions in its head and sums the first two, for its `return` stands
+    inside the loop: `dilations: [6, 12]`.
     """
 
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"segmentation"})
     torchvision_prefixes: ClassVar[Mapping[str, str]] = TRUNK
     left_out: ClassVar[tuple[str, ...]] = ("fc.",)
+
+    dilations: tuple[PositiveInt, ...] = Field(default=(6, 12, 18, 24), min_length=1)
+    """Of the convolutions in the head. The default is ASPP-L, the larger of the paper's two."""
 
     freeze_batch_norm_affine: bool = False
     """Scale and shift of all batch norms stay what they are, while their running statistics move:
@@ -52,7 +55,7 @@ class DeeplabV2(Model):
             stem=nn.Sequential(trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool),
             blocks=[trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4],
             layer_channels=[256, 512, 1024, 2048],
-            classifier=SummedConvolutions(2048, num_classes, DILATIONS),
+            classifier=SummedConvolutions(2048, num_classes, self.dilations),
             dropout=self.dropout,
         )
         if self.freeze_batch_norm_affine:

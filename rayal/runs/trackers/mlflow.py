@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory, TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -64,7 +64,7 @@ The runs of `{name}` in `{folder}`; those below are one for each strategy, setti
   of labels.
 - `area/ARM`: the area under that curve, over the labels that all arms share: higher is better.
 - To lay curves over one another: open the tab *Model metrics*, or choose runs below and *Compare*.
-- Tables with intervals and tests: `rayal report {folder}`, and the folder `sweep` of the artifacts.
+- Tables with intervals and tests: `rayal report {quoted}`, and the folder `sweep` of the artifacts.
 """
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",  # seconds; 120 without this
@@ -208,6 +208,7 @@ class Mlflow(Tracker):
         """A client, and the id of the experiment, which is made where there is none."""
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        self._check_database()
         with self._errors(), self._alone() if self._database else nullcontext():
             from mlflow import MlflowClient  # takes seconds, and only tracking needs it
             from mlflow.exceptions import MlflowException
@@ -229,6 +230,19 @@ class Mlflow(Tracker):
                 f" or: mlflow experiments restore --experiment-id {experiment.experiment_id}"
             )
         return client, experiment.experiment_id
+
+    def _check_database(self) -> None:
+        """Raises StorageError where a local database cannot be had, which MLflow tries for minutes:
+        in a folder where nothing can be written, or in a file that is none."""
+        if (file := self._database) is None:
+            return
+        with self._errors():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=file.parent):  # whether anything can be written
+                pass
+            if file.exists():
+                with closing(sqlite3.connect(file, timeout=BUSY_SECONDS)) as database:
+                    database.execute("PRAGMA schema_version")
 
     def _follow(self, kept: str) -> None:
         """Artifacts go where the database is: of a project that was moved or copied, MLflow would
@@ -319,7 +333,7 @@ def _parent_of(client: "MlflowClient", experiment_id: str, name: str, place: str
         "rayal.group": group,
         "rayal.parent": name,
         "rayal.folder": folder,
-        "mlflow.note.content": PARENT_NOTE.format(name=name, folder=folder, metric="accuracy"),
+        "mlflow.note.content": _parent_note(name, folder, "accuracy"),
         **_view.source(),
     }
     parent = client.create_run(experiment_id, tags=tags, run_name=name)
@@ -355,10 +369,14 @@ def _parent_with(client: "MlflowClient", experiment_id: str, found: Found) -> st
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + BATCH])
     folder = hidden(found.place)
-    note = PARENT_NOTE.format(name=found.name, folder=folder, metric=found.metric)
+    note = _parent_note(found.name, folder, found.metric)
     client.set_tag(run_id, "mlflow.note.content", note)
     client.set_tag(run_id, "rayal.curves", digest)
     return run_id
+
+
+def _parent_note(name: str, folder: str, metric: str) -> str:
+    return PARENT_NOTE.format(name=name, folder=folder, quoted=shlex.quote(folder), metric=metric)
 
 
 def _now() -> int:

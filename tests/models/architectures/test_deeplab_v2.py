@@ -21,7 +21,7 @@ def images(n: int = 1) -> Tensor:
     return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-def on_meta(classes: int = 21, **fields: bool) -> DenseNetwork:
+def on_meta(classes: int = 21, **fields: Any) -> DenseNetwork:
     with torch.device("meta"):
         network = DeeplabV2(**fields).network(classes, IMAGE)
     assert isinstance(network, DenseNetwork)
@@ -35,7 +35,9 @@ def test_size_is_resnet_101_and_four_convolutions() -> None:
     trunk = theirs - (2048 * 1000 + 1000)
 
     assert 42_500_160 == trunk
-    assert trunk + 4 * (9 * 2048 * 21 + 21) == sum(p.numel() for p in on_meta().parameters())
+    for head in ((6, 12, 18, 24), (6, 12)):  # the paper's, and what s4GAN's code sums
+        parameters = on_meta(dilations=head).parameters()
+        assert trunk + len(head) * 18_433 * 21 == sum(p.numel() for p in parameters)
 
 
 def test_the_last_two_stages_are_dilated_and_not_strided() -> None:
@@ -71,6 +73,19 @@ def test_the_head_is_a_sum_over_dilations() -> None:
     for scale, dilation in enumerate((6, 12, 18, 24), start=1):
         assert scale == seen[30 - dilation, 30] == seen[30 + dilation, 30 - dilation]
     assert 1 + 4 * 8 == (seen != 0).sum()
+
+
+def test_the_head_of_s4gan_is_its_loop() -> None:
+    """Its numbers would be compared with those of a network that sees twice as far."""
+    head: Any = SummedConvolutions(2, 3, (6, 12, 18, 24))
+    theirs = head.convolutions[0](x := torch.randn(1, 2, 60, 60))
+    for convolution in head.convolutions[1:]:
+        theirs = theirs + convolution(x)
+        break  # `return out`, where it stands
+
+    ours = SummedConvolutions(2, 3, (6, 12))
+    ours.convolutions = head.convolutions[:2]
+    torch.testing.assert_close(ours(x), theirs, rtol=0, atol=0)
 
 
 def test_the_head_starts_small() -> None:

@@ -554,6 +554,17 @@ def test_a_project_that_was_moved_keeps_its_artifacts(
     assert shlex.split(tracker.address())[-1] == f"sqlite:///{quote(str(new))}/mlflow.db"
 
 
+def test_a_place_without_room_for_a_database_is_found_out_at_once(tmp_path: Path) -> None:
+    """MLflow tries for minutes to make a database where nothing can be made."""
+    (tmp_path / "file").write_text("")
+    began = time.monotonic()
+    for uri in ("sqlite:////proc/mlflow.db", f"sqlite:///{tmp_path}/file/mlflow.db"):
+        with pytest.raises(StorageError, match="MLflow at sqlite:.* failed"):
+            Mlflow(uri=uri, required=True).prepare()
+
+    assert time.monotonic() - began < 10
+
+
 def test_a_summary_for_a_dead_server() -> None:
     """A sweep of days would end in a traceback of the client."""
     tracker = Mlflow(uri=f"http://127.0.0.1:{free_port()}")
