@@ -243,10 +243,8 @@ def _only_component(module: ModuleType, kind: str) -> type[Component]:
         described = ", ".join(item.__name__ for item in found) or "none"
         raise UsageError(f"{module.__name__} must hold one part for {kind}, it holds: {described}")
     (part,) = found
-    if getattr(part, "kind", kind) != kind:
-        raise UsageError(
-            f"{module.__name__} is no part for {kind}: {part.__name__} is for {part.kind}"
-        )
+    if (other := getattr(part, "kind", kind)) != kind:
+        raise UsageError(f"{module.__name__} is no part for {kind}: {part.__name__} is for {other}")
     if lacking := sorted(part.__abstractmethods__):
         raise UsageError(
             f"{module.__name__} is not whole: {part.__name__} lacks {', '.join(lacking)}, which"

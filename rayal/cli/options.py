@@ -75,7 +75,7 @@ def placed(given: Any) -> Any:
 
 def kept(given: str | None) -> str | None:
     """As `placed`, for a place where results go."""
-    place = placed(given)
+    place: str | None = placed(given)
     if place is not None and place.startswith("memory://"):
         raise UsageError(f"--out {place}: all of it is lost when this process ends; give a folder")
     return place
