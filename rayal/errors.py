@@ -1,7 +1,8 @@
 """The errors a user can meet: each says the thing, the value and the way out; the exit codes."""
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 LONGEST = 80
@@ -80,3 +81,30 @@ class LabelsPending(RayalError):
     """The oracle waits for people; the same command continues when the labels are there."""
 
     exit_code = 0
+
+
+class Apart:
+    """The errors of a loop over many things, of which a bad one must not hide the others."""
+
+    def __init__(self) -> None:
+        self.errors: list[RayalError] = []
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """One thing of the loop: its error waits for `end`."""
+        try:
+            yield
+        except RayalError as error:
+            self.errors.append(error)
+
+    def end(self) -> None:
+        """Raises what went wrong, if anything did, when all others are done; of errors of several
+        kinds a StorageError."""
+        if not self.errors:
+            return
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        kinds = {type(error) for error in self.errors}
+        kind = kinds.pop() if len(kinds) == 1 else StorageError
+        lines = [f"{len(self.errors)} problems, all else is done", *map(str, self.errors)]
+        raise kind("\n  ".join(lines))

@@ -5,8 +5,10 @@ the run folder records and what does the work are one object.
 """
 
 import importlib
+import math
 import os
 import pkgutil
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -42,6 +44,10 @@ PACKAGES = {
 """Kind of part -> the package that holds its files, one part each."""
 
 
+LARGEST = 1e15
+"""Size of the numbers of a configuration: of a few of them torch still holds the product."""
+
+
 class Settings(BaseModel):
     """Named values of a configuration: frozen, finite, unknown names refused."""
 
@@ -51,12 +57,21 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """pydantic would take `true` for 1."""
+    def _a_number_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic would take `true` for 1, and numbers that torch cannot multiply."""
         kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
         if kinds & {int, float} and bool not in kinds and _holds_bool(value):
             raise PydanticCustomError("bool_for_number", "Input should be a number")
+        if kinds & {int, float} and _is_huge(value):
+            raise PydanticCustomError("huge", f"Input should be at most {LARGEST:.0e} in size")
         return value
+
+
+def _is_huge(value: Any) -> bool:
+    if isinstance(value, str):  # YAML's integers have 18 digits at most, longer ones are texts
+        digits = value.lstrip("+-")
+        return digits.isdecimal() and len(digits) > 18
+    return isinstance(value, int | float) and LARGEST < abs(value) < math.inf
 
 
 def _kinds(annotation: Any) -> set[Any]:
@@ -82,7 +97,12 @@ class Component(Settings):
     def part_name(cls) -> str:
         """`cod` for a part of rayal, `my_pkg.my_module` for a user's own."""
         module = cls.__module__
-        return module.rsplit(".", 1)[-1] if module.startswith("rayal.") else module
+        return module if cls.is_foreign() else module.rsplit(".", 1)[-1]
+
+    @classmethod
+    def is_foreign(cls) -> bool:
+        """Whether it is a user's own part, which may break the contract of its kind."""
+        return not cls.__module__.startswith("rayal.")
 
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
@@ -137,18 +157,41 @@ class Written(str):
         return Written, (str(self), self.folder)
 
 
+def expanded(text: str) -> str:
+    """A path or URL as a shell reads it: `$NAME`, `${NAME}` and a leading `~` are replaced.
+
+    Raises ValueError for a variable that is not set and a user that is not known: a folder called
+    `$SCRATCH` would be made without a word.
+    """
+
+    def of_variable(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in os.environ:
+            raise ValueError(f"{text!r}: ${name} is not set; set it, or write the path out")
+        return os.environ[name]
+
+    text = re.sub(r"\$(?:([A-Za-z_]\w*)|\{(\w+)\})", of_variable, text)
+    if "://" in text or not text.startswith("~"):
+        return text
+    home = os.path.expanduser(text)
+    if home.startswith("~"):
+        raise ValueError(f"{text!r}: no home of that user is known; write ./{text} for a file here")
+    return home
+
+
 def _absolute(value: Any) -> Any:
     if not isinstance(value, str) or not value:
         return value
-    if "://" in value:
-        if secrets.holds(value):
+    text = expanded(value)
+    if "://" in text:
+        if secrets.holds(text):
             raise ValueError(
                 "holds a secret, which every run folder would show; leave it to the environment"
                 " or the configuration of the storage"
             )
-        return value
+        return text
     folder = value.folder if isinstance(value, Written) else Path.cwd()
-    return os.path.normpath(folder / Path(value).expanduser())
+    return os.path.normpath(folder / text)
 
 
 Location = Annotated[str, Field(min_length=1), BeforeValidator(_absolute)]
@@ -208,4 +251,12 @@ def _only_component(module: ModuleType, kind: str) -> type[Component]:
     if len(found) != 1:
         described = ", ".join(item.__name__ for item in found) or "none"
         raise UsageError(f"{module.__name__} must hold one part for {kind}, it holds: {described}")
-    return found[0]
+    (part,) = found
+    if (other := getattr(part, "kind", kind)) != kind:
+        raise UsageError(f"{module.__name__} is no part for {kind}: {part.__name__} is for {other}")
+    if lacking := sorted(part.__abstractmethods__):
+        raise UsageError(
+            f"{module.__name__} is not whole: {part.__name__} lacks {', '.join(lacking)}, which"
+            f" every part for {kind} has; see the base class"
+        )
+    return part

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+from rayal import blame
 from rayal.errors import UsageError
 
 
@@ -26,17 +27,31 @@ class Plugins(frozenset[str]):
         return super().__new__(cls, packages)
 
     def module(self, name: str) -> ModuleType:
-        """The module of this name. Raises UsageError where its package is not among these, or where
-        it cannot be imported."""
+        """The module of this name. Raises UsageError where it is no dotted name or its package is
+        not among these, and for whatever its import raises."""
         package = name.split(".", 1)[0]
+        if not all(word.isidentifier() for word in name.split(".")):
+            raise UsageError(f"{name!r} is not the name of a module; write package.module")
         if package not in self:
             raise UsageError(
                 f"{name!r} is code outside rayal; allow it on the command line: --plugins {package}"
             )
         try:
             return importlib.import_module(name)
-        except ImportError as error:
-            raise UsageError(f"plugin {name!r} cannot be imported: {error}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # code of others may raise anything, SystemExit too
+            raise UsageError(_not_imported(name, package, error)) from error
+
+
+def _not_imported(name: str, package: str, error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        where = f" ({error.filename}:{error.lineno})"
+        problem = f"{type(error).__name__}: {error.msg}"
+    else:
+        found = blame.place(error, [package])
+        where, problem = f" ({found[1]})" if found else "", blame.told(error)
+    return f"plugin {name!r} cannot be imported: {problem}{where}"
 
 
 NO_PLUGINS = Plugins()

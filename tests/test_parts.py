@@ -98,7 +98,8 @@ def test_a_class_is_called_like_its_file(kind: str, name: str) -> None:
         ("simulatd", "there is no 'simulatd' in oracles; did you mean 'simulated'?"),
         ("zzz", "there is no 'zzz' in oracles; choose one of: "),
         ("", "there is no '' in oracles"),
-        ("../simulated", "is code outside rayal"),
+        ("../simulated", "is not the name of a module; write package.module"),
+        (".os", "is not the name of a module; write package.module"),
         ("os.system", "allow it on the command line: --plugins os"),
         ("__init__", "there is no '__init__' in oracles"),
     ],
@@ -280,3 +281,82 @@ def test_numbers_are_numbers(model: type[BaseModel], fields: dict[str, Any]) -> 
     with pytest.raises(ValidationError):
         model.model_validate(fields)
     assert Augment(window=(8, 8), scale=(0.5, 2), flip=True).flip
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = 1\ndef f(:", r"SyntaxError: invalid syntax \(.*at_import.py:2\)"),
+        ("x = 1\nundefined", r"NameError: name 'undefined' .* \(.*at_import.py:2\)"),
+        ("open('/no/such/file')", r"FileNotFoundError: .*/no/such/file.* \(.*at_import.py:1\)"),
+        ("import sys\nsys.exit(3)", r"SystemExit: 3 \(.*at_import.py:2\)"),
+        ("from my_pkg import below", r"ZeroDivisionError: .* \(.*below.py:1\)"),
+        ("1 / 0  # " + "x" * 9000, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_whatever_an_import_raises_is_told_in_one_line(
+    plugin: str, tmp_path: Path, text: str, told: str
+) -> None:
+    """A user would search a mistake of their own in a traceback of rayal's."""
+    (tmp_path / "my_pkg" / "below.py").write_text("1 / 0")
+    (tmp_path / "my_pkg" / "at_import.py").write_text(text)
+    with pytest.raises(UsageError, match=rf"plugin 'my_pkg.at_import' .*: {told}") as raised:
+        find("oracles", "my_pkg.at_import", Plugins([plugin]))
+
+    assert "\n" not in str(raised.value)
+
+
+def test_a_part_of_another_kind_or_half_of_one_is_refused(plugin: str, tmp_path: Path) -> None:
+    """It would fail where it is first used, with what Python says of abstract classes."""
+    half = "from rayal.models.base import Model\n\nclass Half(Model): ...\n"
+    (tmp_path / "my_pkg" / "half.py").write_text(half)
+    with pytest.raises(UsageError, match="my_pkg.half is not whole: Half lacks network"):
+        find("models", "my_pkg.half", Plugins([plugin]))
+    with pytest.raises(UsageError, match="no part for strategies: Half is for models"):
+        find("strategies", "my_pkg.half", Plugins([plugin]))
+
+
+class Numbers(Settings):
+    whole: int = 0
+    broken: float | None = None
+    text: str = ""
+
+
+@pytest.mark.parametrize("value", [1e16, -1e308, 10**18, "1" + "0" * 18, 10**400])
+@pytest.mark.parametrize("field", ["whole", "broken"])
+def test_a_number_that_torch_cannot_hold_is_refused(field: str, value: object) -> None:
+    """A learning rate of 1e308 or a batch of 10^18 would end in a traceback."""
+    with pytest.raises(ValidationError, match=r"at most 1e\+15 in size"):
+        Numbers.model_validate({field: value})
+    assert Numbers(whole=10**15, broken=-1e15, text="1" * 30)
+
+
+class Placed(Settings):
+    where: Location = "/x"
+
+
+def test_variables_and_homes_are_those_of_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder called `$SCRATCH` would be made beside the file, and the disk stay empty."""
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    for text, place in {
+        "$SCRATCH/x": f"{tmp_path}/x",
+        "${SCRATCH}x": f"{tmp_path}x",
+        "~/x": "/home/me/x",
+        "s3://b/$SCRATCH": f"s3://b/{tmp_path}",
+        "/a$/b~": "/a$/b~",
+        "/cost$5": "/cost$5",
+    }.items():
+        assert place == Placed(where=text).where
+    for text, why in {
+        "$NOWHERE/x": r"\$NOWHERE is not set; set it",
+        "~nobody-of-this-name/x": "no home of that user",
+    }.items():
+        with pytest.raises(ValidationError, match=why):
+            Placed(where=text)
+    monkeypatch.setenv("NOWHERE", "s3://me:secret@b")
+    with pytest.raises(ValidationError, match="holds a secret"):
+        Placed(where="$NOWHERE/x")

@@ -16,6 +16,7 @@ from rich.progress import (
     TextColumn,
 )
 
+from rayal.cli import output
 from rayal.cli.output import visible
 from rayal.errors import StorageError
 from rayal.report.amounts import duration
@@ -62,7 +63,8 @@ class Console:
 
     def __init__(self) -> None:
         self.terminal = Terminal(stderr=True, highlight=False)
-        self.live = self.terminal.is_terminal and not self.terminal.is_dumb_terminal
+        capable = self.terminal.is_terminal and not self.terminal.is_dumb_terminal
+        self.live = capable and not output.quiet
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -135,6 +137,8 @@ class Console:
 
     def line(self, text: str) -> None:
         """One line that stays."""
+        if output.quiet:
+            return
         self.terminal.print(text, markup=False, soft_wrap=True)
         self.spoken = time.monotonic()
 

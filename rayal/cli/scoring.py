@@ -5,13 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from rayal.cli.options import Address, BreakLock, Overrides, Packages, RetryBad, app, lasting
+from rayal.cli.options import (
+    POOLS,
+    Address,
+    BreakLock,
+    Overrides,
+    Packages,
+    RetryBad,
+    app,
+    kept,
+    placed,
+)
 from rayal.cli.output import note, visible
 from rayal.cli.work import allowed, engine
 from rayal.plugins import Plugins
 
 
-@app.command()
+@app.command(rich_help_panel=POOLS)
 def score(
     checkpoint: Annotated[
         str,
@@ -24,7 +34,7 @@ def score(
         str, typer.Option(help="Names, separated by commas, or a YAML list with options.")
     ],
     out: Annotated[
-        str, typer.Option(help="Folder for the scores, a path or a URL.", callback=lasting)
+        str, typer.Option(help="Folder for the scores, a path or a URL.", callback=kept)
     ],
     model: Annotated[
         str | None,
@@ -75,30 +85,39 @@ def score(
         print(visible(line))
 
 
-@app.command()
+@app.command(rich_help_panel=POOLS)
 def select(
-    scores: Annotated[str, typer.Argument(help="What `rayal score` wrote, or a score stage.")],
+    scores: Annotated[
+        str, typer.Argument(help="What `rayal score` wrote, or a score stage.", callback=placed)
+    ],
     strategy: Annotated[str, typer.Option(help="A name, or a YAML mapping with options.")],
     budget: Annotated[float, typer.Option(help="Units to select, or what may be spent.")],
     labeled: Annotated[
-        str | None, typer.Option(help="File of ids that are labeled already (txt, csv, parquet).")
+        str | None,
+        typer.Option(
+            help="File of ids that are labeled already (txt, csv, parquet).", callback=placed
+        ),
     ] = None,
     per_class: Annotated[
         int | None, typer.Option(help="Most units of one predicted class.")
     ] = None,
     groups: Annotated[
-        str | None, typer.Option(help="File with columns id and group, for --per-group.")
+        str | None,
+        typer.Option(help="File with columns id and group, for --per-group.", callback=placed),
     ] = None,
     per_group: Annotated[int | None, typer.Option(help="Most units of one group.")] = None,
     costs: Annotated[
-        str | None, typer.Option(help="File with columns id and cost, for a budget in clicks.")
+        str | None,
+        typer.Option(
+            help="File with columns id and cost, for a budget in clicks.", callback=placed
+        ),
     ] = None,
     min_distance: Annotated[
         float | None, typer.Option(help="Least distance between the features of two units.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Breaks ties, and draws where a strategy draws.")] = 0,
     out: Annotated[
-        str, typer.Option(help="Path of the result without its suffix.", callback=lasting)
+        str, typer.Option(help="Path of the result without its suffix.", callback=kept)
     ] = "selection",
     plugins: Packages = [],  # noqa: B006
 ) -> None:

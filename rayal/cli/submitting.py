@@ -11,6 +11,7 @@ import typer
 
 from rayal.cli.jobs import Insecure, Server, follow, how
 from rayal.cli.options import (
+    CLUSTERS,
     BreakLock,
     Config,
     Out,
@@ -18,7 +19,7 @@ from rayal.cli.options import (
     Packages,
     RetryBad,
     app,
-    lasting,
+    kept,
 )
 from rayal.cli.output import note
 from rayal.cli.work import allowed
@@ -38,8 +39,9 @@ WorkingDir = Annotated[
 submit = typer.Typer(
     help="Run a command as a job of a Ray cluster, and follow it to its end.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
-app.add_typer(submit, name="submit")
+app.add_typer(submit, name="submit", rich_help_panel=CLUSTERS)
 
 
 @submit.command("run")
@@ -106,8 +108,7 @@ def submit_score(
     pool: Annotated[str, typer.Option(help="As of `rayal score`.")],
     strategies: Annotated[str, typer.Option(help="As of `rayal score`.")],
     out: Annotated[
-        str,
-        typer.Option(help="Folder for the scores, an absolute path or a URL.", callback=lasting),
+        str, typer.Option(help="Folder for the scores, an absolute path or a URL.", callback=kept)
     ],
     model: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     previous: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
@@ -183,6 +184,7 @@ def _send(
     variables = {"PYTHONUNBUFFERED": "1", **upload.environment(env)}
     upload.refuse_secrets({**fields, "--out": work.folder})
     project = upload.files(working_dir)
+    upload.refuse_hiding(working_dir, project)
     client = jobs.connect(url, insecure=insecure)
     if jobs.is_local(url):  # a head of this machine, started by this Python or another
         variables = {"PATH": f"{Path(sys.executable).parent}:${{PATH}}", **variables}

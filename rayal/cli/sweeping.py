@@ -5,14 +5,17 @@ from typing import Annotated
 
 import typer
 
-from rayal.cli.options import Address, BreakLock, Out, Overrides, Packages, app
-from rayal.cli.output import note, print_table, visible
+from rayal.cli.options import EXPERIMENTS, Address, BreakLock, Out, Overrides, Packages, app, placed
+from rayal.cli.output import note, print_table, show_tracker, visible
 from rayal.cli.work import allowed, cluster
 
-Config = Annotated[Path, typer.Argument(help="The experiment, a YAML file with a block `sweep:`.")]
+Config = Annotated[
+    Path,
+    typer.Argument(help="The experiment, a YAML file with a block `sweep:`.", callback=placed),
+]
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def sweep(
     config: Config,
     set: Overrides = [],  # noqa: B006
@@ -44,5 +47,5 @@ def sweep(
     for line in found.lines():
         print(visible(line))
     print(visible(f"tables and figures  {url}"))
-    if (where := x.tracking.address()) is not None:
-        print(visible(f"MLflow  {where}"))
+    if trials := opened.records():
+        show_tracker(x.tracking, trials[0])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rayal.blame import located
 from rayal.errors import DataError, RayalError, quoted
 from rayal.labeling.regions import parse_unit
 from rayal.selection.candidates import Candidates
@@ -97,6 +98,4 @@ def _blamed(name: str) -> Iterator[None]:
     except RayalError:
         raise
     except Exception as error:
-        raise DataError(
-            f"strategy {name!r} raised {type(error).__name__} in select: {error}"
-        ) from error
+        raise DataError(f"strategy {name!r} raised {located(error, 'select')}") from error

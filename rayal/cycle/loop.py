@@ -1,5 +1,6 @@
 """The active-learning cycle: train, evaluate, score, select, label, until the budget is spent."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -214,7 +215,13 @@ def first_units(x: Experiment, store: Store) -> list[str]:
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
     units = _random_order(ids, x.seed, "initial")
     if x.budget.balanced:
-        units = _in_turns(units, x.oracle.known_classes(store))
+        classes = x.oracle.known_classes(store)
+        if unknown := next((unit for unit in units if unit not in classes), None):
+            raise DataError(
+                f"oracle {x.oracle.part_name()!r} knows no class of {unknown!r:.80}; known_classes"
+                " has one for every unit of the pool"
+            )
+        units = _in_turns(units, classes)
     count, _ = Offer(x, store, ()).affordable(units, x.budget.initial)
     if units and not count:
         raise UsageError(
@@ -247,11 +254,29 @@ def candidates(x: Experiment, store: Store, pool: PoolState) -> list[str]:
 
 def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
     """An answer that was not asked for would cost and never train; a missing one, never end."""
-    if wrong := sorted(answers.keys() ^ set(ids)):
+    if not isinstance(answers, Mapping):
+        raise DataError(
+            f"the oracle answered with {type(answers).__name__}; answer() returns a dictionary, id"
+            " -> Label(value, cost)"
+        )
+    if wrong := sorted(answers.keys() ^ set(ids), key=str):
         raise DataError(
             f"the oracle answered for {len(answers)} units, {len(ids)} were asked; "
             f"{quoted(wrong[0])} is among {len(wrong)} that are missing or too many"
         )
+    for unit, label in answers.items():
+        if not isinstance(label, Label):
+            raise DataError(
+                f"the oracle answered {quoted(unit)} with {quoted(label)}; an answer is a"
+                " Label(value, cost)"
+            )
+        cost = label.cost
+        number = isinstance(cost, int | float | np.number) and not isinstance(cost, bool)
+        if not (number and 0 <= cost < math.inf):
+            raise DataError(
+                f"the oracle asks {quoted(cost)} for {quoted(unit)}; a cost is a finite number, at"
+                " least 0"
+            )
 
 
 def _random_order(ids: list[str], *key: int | str) -> list[str]:

@@ -37,7 +37,15 @@ class Offer:
 
     def costs(self, units: Sequence[str]) -> NDArray[np.float64]:
         """What each unit costs."""
-        return np.ones(len(units)) if self.one_price else self.oracle.costs(self.store, units)
+        if self.one_price:
+            return np.ones(len(units))
+        costs = np.asarray(self.oracle.costs(self.store, units))
+        if costs.shape != (len(units),) or costs.dtype.kind not in "iuf" or not (costs >= 0).all():
+            raise DataError(
+                f"oracle {self.oracle.part_name()!r} gave costs {costs!r:.80} for {len(units)}"
+                " units; costs returns a number for each, at least 0"
+            )
+        return costs.astype(np.float64, copy=False)
 
     def offered(self, pool: Candidates) -> Candidates:
         """The candidates with what they, and what is left of them, cost."""

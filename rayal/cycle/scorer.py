@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rayal.blame import located
 from rayal.cycle import shard_file
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.data.pixels import valid_pixels
@@ -294,7 +295,7 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
     except (RayalError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a user's own strategy may raise anything
-        raise DataError(f"strategy {name!r} raised {type(error).__name__}: {error}") from error
+        raise DataError(f"strategy {name!r} raised {located(error)}") from error
     if values is None and type(strategy).select is not Strategy.select:
         return None
     if not isinstance(values, Tensor) or values.is_complex():

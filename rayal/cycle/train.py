@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rayal.data.masks import LabelValue
 from rayal.data.store import Store
-from rayal.errors import DataError
+from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.models import parallel
 from rayal.models.build import build
@@ -30,7 +30,7 @@ from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive
 from rayal.runs.results import Trained
 from rayal.storage.folder import FileLocation, FileRecord, Folder
-from rayal.training.base import Learner
+from rayal.training.base import Batch, Learner
 from rayal.training.checkpoint import Checkpoints, state_of
 from rayal.training.feed import Feed, UnlabeledFeed
 from rayal.training.images import open_images, open_labels
@@ -189,7 +189,13 @@ def _learner(job: TrainJob, worker: Worker, store: Store) -> Learner:
     companions = Companions(built)
     for companion in companions:
         companion.begin(model)
-    return x.scheme.start(model, x.task, companions, job.cycle)
+    learner = x.scheme.start(model, x.task, companions, job.cycle)
+    if not isinstance(learner, Learner):
+        raise UsageError(
+            f"scheme {x.scheme.part_name()!r}: start() returned {type(learner).__name__}; return a"
+            " rayal.training.base.Learner"
+        )
+    return learner
 
 
 def _epoch(
@@ -202,7 +208,7 @@ def _epoch(
     with _seeded(torch.device(worker.device), *noise):
         for batch in feed.epoch(epoch):
             images += len(batch.labels)
-            for name, mean in learner.step(batch).items():
+            for name, mean in _noted(learner, batch).items():
                 sums[name] = sums.get(name, 0) + mean.double() * len(batch.labels)
     images, means = _over_all_workers(images, sums)
     if not math.isfinite(means["loss"]):
@@ -213,6 +219,20 @@ def _epoch(
     seconds = monotonic() - started
     rate = {"lr": learner.lr, "images_per_second": images / seconds, "seconds": seconds}
     return {"epoch": epoch + 1, **means, **rate}
+
+
+def _noted(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """What a step is worth plotting by; UsageError where it is not what `Learner.step` says."""
+    noted = learner.step(batch)
+    scalars = isinstance(noted, dict) and all(
+        isinstance(value, Tensor) and value.ndim == 0 for value in noted.values()
+    )
+    if not (scalars and "loss" in noted):
+        raise UsageError(
+            f"scheme {learner.scheme.part_name()!r}: step() returned {noted!r:.80}; return a"
+            " dictionary of scalar tensors with `loss` among them"
+        )
+    return noted
 
 
 def _over_all_workers(images: int, sums: dict[str, Tensor]) -> tuple[int, dict[str, float]]:

@@ -207,7 +207,11 @@ def _examined(
         while group := list(islice(ids, max(least, 1))):
             found = islice(images, len(group)), islice(masks, len(group))
             looks = list(run(examine, *found, firsts))
-            assert len(group) == len(looks), "a source has fewer images or masks than ids"
+            if len(looks) < len(group):
+                raise DataError(
+                    f"the {split} has {len(units.ids)} ids, and images or masks for"
+                    f" {done + len(looks)} of them"
+                )
             yield group, looks
             done += len(group)
             if monotonic() - told > NEWS:

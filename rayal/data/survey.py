@@ -55,11 +55,13 @@ def look(image: AnyImage | None, decoding: Decoding, shape: Shape | None = None)
     data = None
     try:
         if isinstance(image, np.ndarray):
-            assert image.dtype == np.uint8 and image.ndim == 3, "raw images are uint8 C H W"
+            _check_raw(image)
             return Look(image, image.tobytes(), image, _size(image.shape))
         if image is None:
             raise BadImage("no data (null)")
         data = uri.read_uri(image) if isinstance(image, str) else image
+        if not isinstance(data, bytes | bytearray | memoryview):
+            _check_raw(data)
         loaded = load(data, decoding, shape)
         size = f"{loaded.height}x{loaded.width}"
         inside = (loaded.height, loaded.width) if decoding.canvas else None
@@ -68,6 +70,25 @@ def look(image: AnyImage | None, decoding: Decoding, shape: Shape | None = None)
         return Look(image, data, size=error.size, bad=str(error), misfit=True)
     except BadImage as error:
         return Look(image, data, bad=str(error))
+
+
+def _check_raw(image: object) -> None:
+    """Raises DataError for what is no image: a dataset gives all of them alike."""
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            f"an image is {type(image).__name__}; give uint8 arrays C H W, the bytes of an image"
+            " file, or its path"
+        )
+    shape = tuple(image.shape)
+    last = image.ndim == 3 and shape[0] not in (1, 3) and shape[2] in (1, 3)
+    if image.dtype == np.uint8 and image.ndim == 3 and not last:
+        return
+    way_out = "give uint8 arrays C H W"
+    if image.ndim == 2:
+        way_out += f": image[None] makes {(1, *shape)} of it"
+    elif last:
+        way_out += ": image.transpose(2, 0, 1) turns it"
+    raise DataError(f"an image is an array of shape {shape} and {image.dtype}; {way_out}")
 
 
 def look_at_mask(

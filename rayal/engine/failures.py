@@ -9,6 +9,7 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from rayal import errors
+from rayal.blame import memory_fault, plugin_fault, told
 from rayal.errors import ClusterError, RayalError
 from rayal.storage.folder import Json
 
@@ -18,13 +19,14 @@ BATCHES = "compute.score_batch (of `rayal score`: batch, with a new --out)"
 def described(error: Exception) -> Json:
     """An error on its way to the driver. As itself it would arrive as another class, wrapped in
     pages of Ray's own frames, or be tried again as if the worker had died."""
+    error = plugin_fault(error) or memory_fault(error) or error
     if isinstance(error, RayalError):
         return {"error": type(error).__name__, "message": str(error)}
     if isinstance(error, torch.OutOfMemoryError):
         message = f"the GPU is out of memory; lower {BATCHES}, or scheme.batch_size where it trains"
         return {"error": "ClusterError", "message": message}
     where = traceback.extract_tb(error.__traceback__)[-1]
-    message = f"a worker raised {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    message = f"a worker raised {told(error)} ({where.filename}:{where.lineno})"
     return {"error": "ClusterError", "message": message}
 
 

@@ -82,7 +82,7 @@ class Experiment(Settings):
     """Size of the random subset that is scored in each cycle; null: the whole pool."""
     start: Literal["warm", "cold"] = "warm"
     """`warm` continues from the last cycle's weights, `cold` draws new ones every cycle."""
-    ensemble: PositiveInt = 1
+    ensemble: int = Field(default=1, ge=1, le=1000)
     """Models trained in each cycle, each with an initialisation and an order of its own; the first
     is the one that is evaluated, and the only one that strategies without ensembles ask."""
     max_bad: NonNegativeInt = 10

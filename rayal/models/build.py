@@ -13,6 +13,7 @@ from rayal.data.card import ImageSpec
 from rayal.errors import UsageError, some
 from rayal.models import weights as files
 from rayal.models.base import Model
+from rayal.models.contract import check_network
 from rayal.models.naming import in_own_names
 
 SOME = 2
@@ -25,13 +26,16 @@ def build(model: Model, num_classes: int, image: ImageSpec, seed: int) -> nn.Mod
     """A network on the CPU: random weights decided by `seed` alone, then the pretrained ones.
 
     Torch's global generators are left as they were. Raises UsageError for images that the
-    architecture does not accept and for pretrained weights that do not fit.
+    architecture does not accept, for pretrained weights that do not fit, and for a user's own
+    network that breaks its contract.
     """
     if reason := model.accepts(image):
         raise UsageError(f"model {model.part_name()!r}: {reason}")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
         network = model.network(num_classes, image)
+    if model.is_foreign():
+        check_network(network, model, num_classes, image)
     if model.pretrained:
         _load_pretrained(network, model.pretrained, model)
     return network

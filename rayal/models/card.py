@@ -84,7 +84,7 @@ class ModelCard(BaseModel):
         try:
             header = json.loads(data[SIZE : SIZE + size])
             text = header.get("__metadata__", {}).get(METADATA)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):  # of others, or damaged
             return None
         if text is None:
             return None

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rayal.report.curves import DOTS, GREY, INK
-from rayal.report.per_class import readable
+from rayal.report.places import in_figure
 
 COLUMNS, WIDTH = 4, 2.1
 """Images in a line; of one, in inches."""
@@ -60,5 +60,5 @@ def draw(shots: Sequence[Shot], title: str) -> Figure:
 
 
 def _short(name: str) -> str:
-    name = readable(name)
+    name = in_figure(name)
     return name if len(name) <= SIGNS else f"…{name[1 - SIGNS :]}"

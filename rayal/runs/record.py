@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
-from rayal.errors import StorageError, UsageError
+from rayal.blame import told
+from rayal.errors import Apart, StorageError, UsageError
 from rayal.labeling.budget import Budget
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
@@ -21,19 +24,46 @@ from rayal.storage.lock import silence
 WRITTEN_ANEW = "delete it and give the run's own command again, which writes it anew"
 """What helps where the file of the settings cannot be read."""
 
+PARTS = ("dataset", "task", "scheme", "strategy")
+"""Of an experiment, what every reader needs to know the name of."""
 
-def find_records(places: Iterable[str], plugins: Plugins = NO_PLUGINS) -> list["Record"]:
+
+def find_records(
+    places: Iterable[str], plugins: Plugins = NO_PLUGINS, apart: Apart | None = None
+) -> list["Record"]:
     """The runs at these places: each a run folder, or a folder with run folders below it.
 
-    Raises UsageError for a place without a run.
+    A place without a run, or that cannot be read, and a run whose experiment is damaged are errors
+    that `apart` keeps; without it they are raised when all places were looked at.
     """
+    if apart is None:
+        apart = Apart()
+        found = find_records(places, plugins, apart)
+        apart.end()
+        return found
     found = []
     for place in places:
-        inside = list(Record.below(Folder(place), plugins))
-        if not inside:
-            raise UsageError(f"{place}: no run folder is there or below; a run holds a run.json")
-        found += inside
+        before = len(found) + len(apart.errors)
+        with apart.kept():
+            for record in Record.below(Folder(place), plugins, apart):
+                with apart.kept():
+                    record.check()
+                    found.append(record)
+            if len(found) + len(apart.errors) == before:
+                raise UsageError(
+                    f"{place}: no run folder is there or below; a run holds a run.json"
+                )
     return found
+
+
+def _missing(fields: Json) -> str | None:
+    """The first field of an experiment without which nothing can be told of a run."""
+    for key in ("name", "seed", "budget", *PARTS):
+        if key not in fields:
+            return key
+    parts = {key: fields[key] for key in PARTS}
+    named = {k for k, p in parts.items() if isinstance(p, dict) and isinstance(p.get("name"), str)}
+    return next((f"{key}.name" for key in PARTS if key not in named), None)
 
 
 class Record:
@@ -50,15 +80,21 @@ class Record:
         self._done: dict[tuple[int, str], Json] = {}  # a finished stage never changes
 
     @classmethod
-    def below(cls, folder: Folder, plugins: Plugins = NO_PLUGINS) -> Iterator["Record"]:
-        """The runs in this folder or in folders in it."""
-        if folder.exists("run.json"):
-            # without either it began this moment: nothing to tell yet
-            if folder.exists("experiment.yaml") or folder.exists("cycle-000"):
-                yield cls(folder, plugins)
-            return
-        for name in folder.folders():
-            yield from cls.below(folder / name, plugins)
+    def below(
+        cls, folder: Folder, plugins: Plugins = NO_PLUGINS, apart: Apart | None = None
+    ) -> Iterator["Record"]:
+        """The runs in this folder or in folders in it; one that cannot be read is an error that
+        `apart` keeps, so that it does not hide the others."""
+        names = list[str]()
+        with nullcontext() if apart is None else apart.kept():
+            if folder.exists("run.json"):
+                # without either it began this moment: nothing to tell yet
+                if folder.exists("experiment.yaml") or folder.exists("cycle-000"):
+                    yield cls(folder, plugins)
+                return
+            names = folder.folders()
+        for name in names:
+            yield from cls.below(folder / name, plugins, apart)
 
     @cached_property
     def run_id(self) -> str:
@@ -76,12 +112,32 @@ class Record:
         try:
             return yaml_file.unsealed(data)
         except ValueError as error:
-            raise _damaged(f"{self.folder.url}/experiment.yaml", error) from error
+            raise self._damaged(error) from error
 
     def identity(self) -> Json:
         """What it must have in common with whoever continues it, see `Experiment.identity`."""
         recorded: Json = self.folder.read_sealed("identity.json", default={})
         return recorded
+
+    def budget(self) -> Budget:
+        """What the run may spend."""
+        try:
+            return Budget.model_validate(self.experiment()["budget"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, ("budget", *first["loc"])))
+            raise self._damaged(f"{where}: {first['msg']}") from error
+
+    def _damaged(self, reason: Exception | str) -> StorageError:
+        return _damaged(f"{self.folder.url}/experiment.yaml", reason)
+
+    def check(self) -> None:
+        """Raises StorageError where what every reader needs is damaged."""
+        assert self.run_id
+        if missing := _missing(self.experiment()):
+            raise self._damaged(f"{missing} is missing")
+        self.budget()
+        self.check_whole()
 
     @cached_property
     def headline(self) -> str:
@@ -95,6 +151,18 @@ class Record:
         identity = self.folder.read_sealed("identity.json", default={})
         store = identity.get("store")
         return None if store is None else tuple(store["classes"])
+
+    @cached_property
+    def sweep(self) -> str | None:
+        """URL of the sweep that it is a trial of, if any."""
+        above, _, name = self.folder.url.rpartition("/")[0].rpartition("/")
+        return above if name == "trials" and Folder(above).exists("sweep.yaml") else None
+
+    @property
+    def place(self) -> str:
+        """URL of where the runs are that belong together with it: its sweep, or the folder that it
+        is in."""
+        return self.sweep or self.folder.url.rpartition("/")[0]
 
     def result(self, cycle: int, kind: type[S]) -> S | None:
         """The result of a stage; None while it is not finished."""
@@ -133,7 +201,7 @@ class Record:
             data = out.read("epochs.jsonl", None if trained is None else trained.log)
         try:
             return [json.loads(line) for line in data.splitlines()]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StorageError(f"{out.url}/epochs.jsonl is damaged: {error}; delete it") from error
 
     def stage_now(self) -> tuple[int, str] | None:
@@ -163,7 +231,7 @@ class Record:
         if last < 0 or self._gap() is not None:
             return False
         evaluated, chosen = self.result(last, Evaluated), self.result(last, Chosen)
-        budget = Budget(**self.experiment()["budget"])
+        budget = self.budget()
         if chosen is not None:
             return not chosen.ids and (chosen.sold_out or budget.is_last(last))
         return evaluated is not None and budget.is_spent(last, evaluated.cost)
@@ -196,13 +264,13 @@ class Record:
 def _experiment(text: str, file: str) -> Json:
     try:
         experiment: Json = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise _damaged(file, error) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _damaged(file, told(error)) from error
     if not isinstance(experiment, dict):
-        raise _damaged(file, ValueError("it holds no settings"))
+        raise _damaged(file, "it holds no experiment")
     return experiment
 
 
-def _damaged(file: str, error: Exception) -> StorageError:
-    reason = " ".join(str(error).split())
-    return StorageError(f"{file} is damaged ({reason}); restore it from a copy, or {WRITTEN_ANEW}")
+def _damaged(file: str, reason: Exception | str) -> StorageError:
+    why = " ".join(str(reason).split())
+    return StorageError(f"{file} is damaged ({why}); restore it from a copy, or {WRITTEN_ANEW}")

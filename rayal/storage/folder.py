@@ -115,7 +115,7 @@ class Folder:
             return default
         try:
             return json.loads(self.read(name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._damaged(name, f"not JSON: {error}") from error
 
     def write_sealed(self, name: str, value: Json) -> FileRecord:

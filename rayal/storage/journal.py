@@ -1,6 +1,6 @@
 """A folder with one writer, whose stages are finished when they hold `done.json`, written last.
 
-    run.json  identity.json  lock  lock.json  <stage>/{files of the stage, done.json}
+    run.json  identity.json  lock  lock.json  ended.json  <stage>/{files of the stage, done.json}
 
 Nothing is remembered outside the folder, so work that was killed continues from it alone.
 """
@@ -10,16 +10,22 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
 import rayal
-from rayal.errors import LockedError, UsageError
+from rayal.blame import told
+from rayal.errors import LabelsPending, LockedError, RayalError, StorageError, UsageError
+from rayal.secrets import hidden
 from rayal.storage.folder import MISSING, Folder, Json, suggesting, way_out
 from rayal.storage.lock import Lock, utc_now
 
 FORMAT = 1
 """Layout of a folder; a later rayal may write another."""
 DONE = "done.json"
+ENDED = "ended.json"
+"""How the work ended before its end; for people, and gone when it goes on."""
+LONGEST = 300  # characters of a message that is left
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +64,22 @@ class Journal:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object = None, error: BaseException | None = None, *__: object) -> None:
+        if error is not None:
+            self._tell(error)
         self._lock.release()
+
+    def _tell(self, error: BaseException) -> None:
+        """Leaves word of how the work ended before its end, for `status`."""
+        if not isinstance(error, Exception):
+            how, message = "interrupted", "the same command continues it"
+        else:
+            how = "waiting" if isinstance(error, LabelsPending) else "crashed"
+            message = hidden(str(error) if isinstance(error, RayalError) else told(error))
+            message = " ".join(message.split())[:LONGEST]
+        with suppress(LockedError, StorageError):  # of the error itself more is said elsewhere
+            self._lock.check()
+            self.folder.write_json(ENDED, {"how": how, "message": message, "when": utc_now()})
 
     def done_once(self, out: Folder, work: Callable[[Folder], Json], **beside: str) -> Json:
         """The result of the stage in this folder; `work` makes it, there, unless it is there.
@@ -102,6 +122,7 @@ class Journal:
         else:  # a run, and it is ours: temporary files in it are leftovers of killed writers
             self._tell_swept(self.folder.sweep())
         self._compare_identity()
+        self.folder.remove(ENDED)
 
     def _tell_swept(self, paths: Sequence[str]) -> None:
         for path in paths:
@@ -130,6 +151,14 @@ class Journal:
             self._grows[change.at](change.old)
         if not grown and (recorded is None or changes):
             self.keep_identity()
+
+
+def ended(folder: Folder) -> tuple[str, str]:
+    """How the work in a folder ended before its end, and the message: `waiting` for people,
+    `interrupted`, or `crashed` with an error."""
+    told = folder.read_json(ENDED, default={})
+    said = told if isinstance(told, dict) else {}
+    return str(said.get("how", "interrupted")), str(said.get("message", ""))
 
 
 def is_done(out: Folder) -> bool:

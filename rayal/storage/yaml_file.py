@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from rayal.errors import UsageError, quoted
-from rayal.parts import Written
+from rayal.parts import Written, expanded
 from rayal.secrets import HIDDEN, hidden, named
 
 MAX_BYTES = 2**20  # a configuration is a few kB; more is the wrong file
@@ -81,7 +81,8 @@ def parse(text: str, source: str, folder: Path) -> Node:
     origin = Origin(source, 1, folder)
     node = _Builder(origin).build(text)
     if not isinstance(node.value, dict):
-        raise UsageError(f"{source}: expected `key: value` lines, got {quoted(node.value)}")
+        held = "a list" if isinstance(node.value, list) else quoted(node.value)
+        raise UsageError(f"{source}: expected `key: value` lines, got {held}")
     return Node(node.value, origin)
 
 
@@ -197,7 +198,12 @@ def _read(path: Path, on: Node, parts: Collection[str], above: tuple[Path, ...])
 def _base(path: Path, extends: Node, above: tuple[Path, ...]) -> Path:
     if not isinstance(extends.value, str):
         raise UsageError(f"{extends.origin}: extends: expected one file name")
-    base = path.parent / extends.value
+    try:
+        base = path.parent / expanded(extends.value)
+    except ValueError as error:
+        raise UsageError(f"{extends.origin}: extends: {error}") from error
+    if not base.exists():
+        raise UsageError(f"{extends.origin}: extends: {base}: there is no such file")
     if base.resolve() in above:
         chain = " -> ".join(file.name for file in (*above, base))
         raise UsageError(f"{extends.origin}: extends: goes round in a circle: {chain}")

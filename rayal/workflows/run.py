@@ -19,6 +19,7 @@ from rayal.runs.trackers.base import Background
 from rayal.storage import yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import attempts, checks
+from rayal.workflows.tracking import show_beside
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,10 @@ class Session:
             told = Observers([*observers, Views(self.record), background])
             with start() as engine:
                 attempts.begin(self.x, self.ledger, engine, self.record.plugins)
-                return run(self.x, self.store, self.ledger, engine, told)
+                pool = run(self.x, self.store, self.ledger, engine, told)
+        if background.reaches:
+            show_beside(self.x.tracking, self.record)
+        return pool
 
 
 @contextmanager

@@ -181,6 +181,7 @@ def test_status_of_a_complete_run(rayal, finished):
     assert row == {
         "run": str(folder),
         "state": "complete",
+        "message": "",
         "silent_seconds": None,
         "cycle": 2,
         "stage": None,
@@ -189,7 +190,7 @@ def test_status_of_a_complete_run(rayal, finished):
         "value": accuracy,
     }
     assert json.loads(rayal("status", folder.parent, "--json").out) == [row]
-    assert f"{accuracy:.4f}" in rayal("status", folder).out.splitlines()[1]
+    assert f"{accuracy:.4f}" in rayal("status", folder).out.splitlines()[2]
 
 
 @pytest.mark.parametrize("format", ["table", "csv", "markdown", "json"])
@@ -229,8 +230,8 @@ def test_a_narrow_terminal_cuts_nothing(rayal, finished, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     ended = rayal("status", finished[0])
 
-    assert str(finished[0]) in ended.out
-    assert len(ended.out.splitlines()) == 2
+    assert f"in {finished[0].parent}" in ended.out and finished[0].name in ended.out
+    assert len(ended.out.splitlines()) == 3
     assert rayal("--help").code == rayal("report", finished[0]).code == 0
 
 
@@ -300,7 +301,7 @@ def test_warnings_are_one_line_each(rayal, experiment, tmp_path, monkeypatch):
         raise UsageError("over")
 
     last = rayal("run", experiment, "--set", "budget.total=30", "--out", tmp_path / "run")
-    monkeypatch.setattr(runs, "_experiment", noisy)
+    monkeypatch.setattr("rayal.experiment.config.is_sweep", noisy)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         python = rayal("plan", experiment).err.splitlines()
@@ -513,7 +514,7 @@ def test_interrupted_and_continued(rayal, waiting, tmp_path, twice):
 
         assert (process.returncode, err.splitlines()[-1]) == (130, INTERRUPTED)
         assert "Traceback" not in err
-        assert (row["state"], row["cycle"], row["stage"]) == ("stopped", 0, "score")
+        assert (row["state"], row["cycle"], row["stage"]) == ("interrupted", 0, "score")
 
     gate.unlink()
     assert rayal(*command, tmp_path / "run").code == 0
@@ -567,8 +568,9 @@ def test_a_run_that_goes_on_and_then_dies(rayal, waiting, tmp_path):
     assert refused.code == 6
     assert f"locked by pid {process.pid}" in refused.err
     assert going_on == ("running", None)
-    assert dead == ("stale", pytest.approx(100, abs=20))
-    assert re.search(r"stale, silent for 1\d\d s +0 +score +20 +accuracy", shown)
+    assert dead == ("crashed", pytest.approx(100, abs=20))
+    assert re.search(r"run +crashed +0 +score +20 +0\.\d{4}", shown)
+    assert re.search(r"\nrun: crashed, silent for 1\d\d s; the same command continues it", shown)
     assert rayal(*command, run).code == 0
     assert "complete" in rayal("status", run).out
 
@@ -600,5 +602,5 @@ def test_interrupted_on_ray_and_continued(rayal, waiting, tmp_path):
     assert (process.returncode, err.splitlines()[-1]) == (130, INTERRUPTED)
     kinds = {line.split()[0] for line in err.splitlines()[:-1]}  # how many, time decides
     assert {"run", "cycle"} <= kinds <= {"preparing", "run", "cycle"}, err
-    assert row["state"] == "stopped"
+    assert row["state"] == "interrupted"
     assert rayal(*command, tmp_path / "run").code == 0

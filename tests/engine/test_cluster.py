@@ -27,7 +27,7 @@ from PIL import Image
 from rayal.cycle import shard_file
 from rayal.cycle.loop import run
 from rayal.cycle.score import ScoreJob, divide, pending, summary
-from rayal.engine import cluster
+from rayal.engine import cluster, start
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.errors import ClusterError, DataError, UsageError
@@ -237,7 +237,7 @@ def test_another_server_is_told_from_ray(port, monkeypatch):
             cluster.connect("127.0.0.1:99999")
         return
     if port == "silent":
-        monkeypatch.setattr(cluster, "PROBE_SECONDS", 0.5)
+        monkeypatch.setattr(start, "PROBE_SECONDS", 0.5)
     started = time.monotonic()
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
         if port == "http":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rayal.errors import StorageError, UsageError
+from rayal.errors import Apart, StorageError, UsageError
 from rayal.labeling.oracles.base import Label
 from rayal.runs.ledger import STAGES, Ledger, stage_folder, write_labels
 from rayal.runs.record import Record, find_records
@@ -27,6 +27,14 @@ from rayal.storage.folder import Folder
 from tests.support.doubles import evaluated, trained
 
 EXPERIMENT = {"name": "x", "budget": {"initial": 2, "per_cycle": 2, "total": 4}}
+
+WHOLE = {
+    **EXPERIMENT,
+    "seed": 0,
+    **{part: {"name": "x"} for part in ("dataset", "scheme", "strategy")},
+    "task": {"name": "classification"},
+}
+"""As much of an experiment as every reader needs."""
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -218,7 +226,7 @@ def test_reading_while_the_run_writes(run: Folder) -> None:
 def test_a_run_that_begins_is_not_there_yet(tmp_path: Path) -> None:
     """`rayal status` over a sweep would fail whenever a run has just begun, or could not (J05)."""
     with Ledger(Folder(tmp_path / "begins"), {}), Ledger(Folder(tmp_path / "goes"), {}):
-        (tmp_path / "goes/experiment.yaml").write_text("name: x")
+        (tmp_path / "goes/experiment.yaml").write_text(yaml.safe_dump(WHOLE))
         found = find_records([str(tmp_path)])
 
     assert [str(tmp_path / "goes")] == [record.folder.url for record in found]
@@ -309,3 +317,36 @@ def test_a_missing_cycle_is_a_gap(run: Folder) -> None:
 
     with pytest.raises(StorageError, match="cycle-001/train is missing"):
         Record(run).check_whole()
+
+
+DAMAGE = {
+    "empty": ("experiment.yaml", "", "it holds no experiment"),
+    "list": ("experiment.yaml", "- a", "it holds no experiment"),
+    "part": ("experiment.yaml", yaml.safe_dump(WHOLE | {"task": 3}), "task.name is missing"),
+    "less": ("experiment.yaml", "name: x", "seed is missing"),
+    "torn": ("experiment.yaml", '{"torn: ', "ScannerError"),
+    "deep": ("experiment.yaml", "[" * 100_000, "RecursionError"),
+    "spent": ("experiment.yaml", yaml.safe_dump(WHOLE | {"budget": {}}), "budget.initial: Field"),
+    "cut": ("run.json", '{"id": "', "not JSON"),
+    "deep-json": ("run.json", "[" * 100_000, "not JSON"),
+}
+
+
+def test_a_damaged_run_hides_no_other(tmp_path: Path) -> None:
+    """One empty file would take the reports of a whole sweep away."""
+    for name in ("a-good", *DAMAGE, "z-good"):
+        with Ledger(Folder(tmp_path / name), {}):
+            (tmp_path / name / "experiment.yaml").write_text(yaml.safe_dump(WHOLE))
+    for name, (file, text, _) in DAMAGE.items():
+        (tmp_path / name / file).write_text(text)
+    apart = Apart()
+    found = find_records([str(tmp_path), str(tmp_path / "absent")], apart=apart)
+
+    assert ["a-good", "z-good"] == [Path(record.folder.url).name for record in found]
+    *damaged, absent = map(str, apart.errors)
+    assert "absent: no run folder is there" in absent
+    for name, (file, _, why) in sorted(DAMAGE.items()):
+        (told,) = (each for each in damaged if f"/{name}/" in each)
+        assert f"/{name}/{file} is damaged" in told and why in told and len(told) < 500
+    with pytest.raises(StorageError, match=f"{len(DAMAGE) + 1} problems, all else is done"):
+        apart.end()

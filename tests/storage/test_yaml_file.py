@@ -247,3 +247,28 @@ TREES = st.recursive(
 def test_dump_reads_back(mapping: dict[str, Any]) -> None:
     """What a run folder records is what ran: a string `1e-3` must not come back as a number."""
     assert mapping == tree(dump(mapping)).plain()
+
+
+def test_an_absent_base_is_blamed_on_who_extends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a chain of files, the one with the mistake would have to be searched."""
+    file = tmp_path / "x.yaml"
+    monkeypatch.setenv("BASES", str(tmp_path))
+    for base, why in {
+        "missing.yaml": f"extends: {tmp_path}/missing.yaml: there is no such file",
+        "~/missing.yaml": "extends: .*missing.yaml: there is no such file",
+        "$NOT_SET/x.yaml": r"extends: .*\$NOT_SET is not set",
+    }.items():
+        file.write_text(f"name: x\nextends: {base}\n")
+        with pytest.raises(UsageError, match=f"^{file}:2: {why}"):
+            read_yaml(file, EMPTY)
+    (tmp_path / "base.yaml").write_text("seed: 3\n")
+    file.write_text("extends: $BASES/base.yaml\n")
+    assert 3 == read_yaml(file, EMPTY).plain()["seed"]
+
+
+def test_a_list_is_no_configuration() -> None:
+    """It would be answered with the insides of rayal's own classes."""
+    with pytest.raises(UsageError, match="^f: expected `key: value` lines, got a list$"):
+        parse("- a\n- b\n", "f", Path())

@@ -13,10 +13,11 @@ from typing import ClassVar, Self
 
 from pydantic import PositiveInt, field_validator, model_validator
 
+from rayal.blame import plugin_fault, plugin_faults
 from rayal.data.card import CARD, FORMAT
 from rayal.data.images import Decoding
 from rayal.data.prepare import prepare
-from rayal.data.source import Keep, Source, file_identity
+from rayal.data.source import Keep, Source, check_source, file_identity
 from rayal.data.store import Store
 from rayal.data.tasks.base import ForTasks
 from rayal.errors import DataError, StorageError, UsageError
@@ -116,6 +117,11 @@ class Dataset(ForTasks):
     @property
     def folder(self) -> Path:
         """The folder of the originals."""
+        if self.root and "://" in self.root:
+            raise UsageError(
+                f"dataset.root: {self.root}: the originals of a dataset are read from a folder;"
+                " copy them to one (a pool of `rayal score` may be a URL)"
+            )
         return Path(self.root) if self.root else cache() / "data" / self.part_name()
 
     def open(self) -> Store:
@@ -150,10 +156,13 @@ class Dataset(ForTasks):
                 digest.update(f"{file}\0{identity}\0".encode(errors="surrogateescape"))
         except FileNotFoundError as error:
             raise DataError(
-                f"{error.filename} is missing; dataset {self.part_name()!r} expects {self.layout}"
-                f" in {self.folder}: set dataset.root, or dataset.download: true where it can be"
+                f"{error.filename or error} is missing; dataset {self.part_name()!r} expects"
+                f" {self.layout} in {self.folder}: set dataset.root, or dataset.download: true"
+                " where it can be"
             ) from error
         except OSError as error:
+            if (fault := plugin_fault(error)) is not None:
+                raise fault from error
             raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
         return files, digest.hexdigest()
 
@@ -186,11 +195,14 @@ class Dataset(ForTasks):
 
     def _write(self, out: Path, fingerprint: str, files: Sequence[str]) -> None:
         logger.info("preparing %s", self.part_name())
-        source = self.source_of(files)
-        pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
         statistics = (self.mean, self.std) if self.mean and self.std else None
-        source = replace(source, pool=pool, test=test)
-        prepare(source, out, self.part_name(), fingerprint, statistics)
+        with plugin_faults():  # here: what it raises must not pass for a fault of the disk
+            source = self.source_of(files)
+            if self.is_foreign():
+                check_source(source, self.part_name())
+            pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
+            source = replace(source, pool=pool, test=test)
+            prepare(source, out, self.part_name(), fingerprint, statistics)
 
 
 class EncodedDataset(Dataset, Decoding):

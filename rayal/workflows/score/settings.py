@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeInt,
     PositiveInt,
@@ -16,7 +17,7 @@ from rayal.data.images import Decoding
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.models.base import Model, Precision
-from rayal.parts import Location, Part, Settings
+from rayal.parts import Location, Part, Settings, expanded
 from rayal.strategies.base import Strategy, columns
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -78,7 +79,7 @@ class PoolScoring(Settings):
     checkpoint: Location
     """Weights: of a rayal run, which say themselves what they are, or a state dict of anybody's as
     .safetensors or .pt, which needs `model`."""
-    pool: str = Field(min_length=1)
+    pool: Annotated[str, Field(min_length=1), AfterValidator(expanded)]
     """Parquet files (a file, a pattern, a folder), a folder of images, or a dataset's name."""
     strategies: tuple[Annotated[Strategy, Part("strategies")], ...] = Field(min_length=1)
     previous: Location | None = None

@@ -27,6 +27,7 @@ from rayal.runs.events import Observer
 from rayal.runs.ledger import stage_folder
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import Lock
+from rayal.workflows import tracking
 from rayal.workflows.sweep.folder import STOPPED, SweepFolder
 from rayal.workflows.sweep.progress import Progress
 from rayal.workflows.sweep.trial import objective_of, run_trial
@@ -195,7 +196,8 @@ class Sweeping(SweepFolder):
         try:
             for record in self.records():  # those that could not send all themselves
                 self.x.tracking.sync(record)
-            self.x.tracking.summarise(self.x.name, files, notes)
+            for group in tracking.found(found.summary, self.folder.url, files, notes):
+                self.x.tracking.summarise(group)
         except RayalError as error:
             logger.warning("tracking: %s; the same command sends the rest", error)
 

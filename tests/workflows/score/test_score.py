@@ -247,7 +247,7 @@ def test_status_tells_how_far_a_pass_is(weights: Path, pool: Path, tmp_path: Pat
 
     score(x, tmp_path / "a/out")
     nothing = dict.fromkeys(["silent_seconds", "cycle", "stage", "labels", "metric", "value"])
-    ended = said | nothing | {"state": "complete", "images": UNITS}
+    ended = said | nothing | {"state": "complete", "images": UNITS, "message": ""}
     rows = status_rows([str(tmp_path / "a/out")])
     assert [ended] == rows and 0 < len(done) < 5
     file = io.StringIO()
@@ -262,7 +262,7 @@ def test_status_of_a_pass_that_has_just_begun(weights: Path, tmp_path: Path) -> 
         pass
 
     (row,) = status_rows([str(tmp_path)])
-    assert ("stopped", 0, 0) == (row["state"], row["images"], row["of"])
+    assert ("crashed", 0, 0) == (row["state"], row["images"], row["of"])
     with pytest.raises(UsageError, match="no run folder is there or below"):
         status_rows([str(tmp_path / "scores")])
 
