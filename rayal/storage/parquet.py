@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayal.errors import DataError
@@ -16,9 +15,8 @@ from rayal.storage.columns import BYTES, plain
 from rayal.storage.folder import located
 from rayal.storage.mistaken import HEAD, mistaken
 
-UNPACKED = 2**32
-"""Most bytes of one column that are read at a time."""
-LITTLE = 2**20  # bytes of a column in memory, where only its start is wanted
+UNPACKED = 2**30
+"""Bytes that are read at a time without asking whether the file has said so."""
 THREADS = 16  # that read footers; they wait for the storage most of the time
 
 
@@ -81,53 +79,48 @@ def parquet_file(file: str, **reading: Any) -> pq.ParquetFile:
         raise
 
 
-def check_unpacked(
-    file: str, metadata: pq.FileMetaData, groups: Iterable[int], names: Sequence[str], rows: int
-) -> None:
-    """Raises DataError where `rows` values of a column might take more than UNPACKED bytes.
+def swells(metadata: pq.FileMetaData, groups: Iterable[int], names: Sequence[str]) -> bool:
+    """Whether columns might take more than UNPACKED bytes although the file is small: what it says
+    of its size counts a value once that a dictionary repeats."""
+    return any(
+        column.physical_type == "BYTE_ARRAY"
+        and any("DICTIONARY" in encoding for encoding in column.encodings)
+        and column.num_values * column.total_uncompressed_size > UNPACKED
+        for column in _columns(metadata, groups, names)
+    )
 
-    What a file says of its size counts a value once that a dictionary repeats: of kilobytes become
-    hundreds of gigabytes. So the longest value of such dictionaries is looked up.
-    """
-    for name in names:
-        most, stored = 0, 0
-        for group in groups:
-            for column in _columns(metadata, group, name):
-                stored += column.total_uncompressed_size
-                repeats = any("DICTIONARY" in encoding for encoding in column.encodings)
-                large = column.num_values * column.total_uncompressed_size > UNPACKED
-                if column.physical_type == "BYTE_ARRAY" and repeats and large:
-                    most = max(most, _longest(file, metadata, group, column.path_in_schema))
-        if stored + rows * most > UNPACKED and rows * most > stored:
+
+def within_bounds(
+    batches: Iterable[pa.RecordBatch],
+    file: str,
+    metadata: pq.FileMetaData,
+    groups: Iterable[int],
+    names: Sequence[str],
+) -> Iterator[pa.RecordBatch]:
+    """The batches; DataError where they take far more than the file says of these columns."""
+    stored = sum(each.total_uncompressed_size for each in _columns(metadata, groups, names))
+    total = 0
+    for batch in batches:
+        total += batch.nbytes
+        if total > max(UNPACKED, 2 * stored):
             raise DataError(
-                f"{file}: {rows} values of column {name!r} may take {stored + rows * most:,} bytes"
-                f" when unpacked, for one of {most:,} is repeated; write the file again without"
-                " dictionaries (of pyarrow: use_dictionary=False)"
+                f"{file}: columns {', '.join(names)} take more than {total:,} bytes when unpacked,"
+                f" of which the file says {stored:,}, for it repeats long values; write it again"
+                " without dictionaries (of pyarrow: use_dictionary=False)"
             )
+        yield batch
 
 
-def _columns(metadata: pq.FileMetaData, group: int, name: str) -> Iterator[pq.ColumnChunkMetaData]:
-    """Those that Parquet has cut a column into."""
-    chunks = metadata.row_group(group)
-    for place in range(chunks.num_columns):
-        column = chunks.column(place)
-        if column.path_in_schema == name or column.path_in_schema.startswith(f"{name}."):
-            yield column
-
-
-def _longest(file: str, metadata: pq.FileMetaData, group: int, path: str) -> int:
-    """Bytes of the longest value in the dictionary of a column; 0 where it has none."""
-    options = {"pre_buffer": False, "buffer_size": LITTLE, "read_dictionary": [path]}
-    with parquet_file(file, metadata=metadata, **options) as parquet:
-        batch = next(parquet.iter_batches(1, [group], [path], use_threads=False), None)
-    if batch is None:
-        return 0
-    values = batch.column(0)
-    for part in path.split(".")[1:]:
-        values = values.field(part) if pa.types.is_struct(values.type) else values
-    if not pa.types.is_dictionary(values.type):
-        return 0
-    return int(pc.max(pc.binary_length(values.dictionary)).as_py() or 0)
+def _columns(
+    metadata: pq.FileMetaData, groups: Iterable[int], names: Sequence[str]
+) -> Iterator[pq.ColumnChunkMetaData]:
+    """Those that Parquet has cut these columns into."""
+    for group in groups:
+        chunks = metadata.row_group(group)
+        for place in range(chunks.num_columns):
+            column = chunks.column(place)
+            if column.path_in_schema.split(".")[0] in names:
+                yield column
 
 
 def _footer(names: Sequence[str], file: str) -> Footer:

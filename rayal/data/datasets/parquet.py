@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from rayal.data import uri
@@ -25,7 +24,7 @@ from rayal.storage.columns import (
     tensor_pixels,
     tensor_shape,
 )
-from rayal.storage.parquet import check_unpacked, footers, open_parquet
+from rayal.storage.parquet import footers, open_parquet, within_bounds
 
 BATCH = 256  # rows whose images are in memory at a time
 
@@ -137,14 +136,16 @@ class _Columns:
         values = list[Any]()
         for file in self.files:
             with open_parquet(file) as parquet:
-                _check_unpacked(file, parquet, name, parquet.metadata.num_rows)
-                values += parquet.read(columns=[name])[name].to_pylist()
+                groups = range(parquet.metadata.num_row_groups)
+                batches = parquet.iter_batches(BATCH, columns=[name])
+                place = file, parquet.metadata, groups, [name]
+                for batch in within_bounds(batches, *place):
+                    values += batch[name].to_pylist()
         return values
 
     def __iter__(self) -> Iterator[AnyImage | None]:
         for file in self.files:
             with open_parquet(file) as parquet:
-                _check_unpacked(file, parquet, self.image, BATCH)
                 for batch in parquet.iter_batches(BATCH, columns=[self.image]):
                     yield from self._images(batch[self.image])
 
@@ -162,11 +163,6 @@ class _Columns:
         if os.path.commonpath([self.root, inside]) != str(self.root):
             raise DataError(f"image path {quoted(path)} leads out of {self.root}; make it absolute")
         return inside
-
-
-def _check_unpacked(file: str, parquet: pq.ParquetFile, name: str, rows: int) -> None:
-    groups = range(parquet.metadata.num_row_groups)
-    check_unpacked(file, parquet.metadata, groups, [name], rows)
 
 
 def _metadata(file: str) -> dict[str, str]:

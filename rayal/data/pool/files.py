@@ -30,7 +30,7 @@ from rayal.data.images import BadImage, Decoding
 from rayal.data.pool import CanvasImage, Decoded, Shard, decode_each, decode_raw, pixels
 from rayal.errors import DataError, quoted
 from rayal.storage.columns import as_text, held
-from rayal.storage.parquet import check_unpacked, parquet_file, readable
+from rayal.storage.parquet import parquet_file, readable, swells, within_bounds
 
 BUFFER = 2**20  # bytes of a column in memory, where a row group is read in parts
 BATCH = 64  # rows of images that Parquet decodes at a time then
@@ -158,17 +158,20 @@ class _File:
             return pa.table({})
         groups, metadata = range(first, end), self._parquet.metadata
         if rows == shard.rows:
-            check_unpacked(self.url, metadata, groups, columns, rows)
+            if swells(metadata, groups, columns):
+                batches = self._parquet.iter_batches(BATCH, list(groups), columns)
+                place = self.url, metadata, groups, columns
+                return pa.Table.from_batches(within_bounds(batches, *place))
             return self._parquet.read_row_groups(list(groups), columns=columns)
         part = self._part
         if part is None or not part.leads_to(first, shard.skip, columns):
-            check_unpacked(self.url, metadata, groups, columns, shard.rows)
             options = {"pre_buffer": False, "buffer_size": BUFFER}  # else a column is read at once
             again = parquet_file(self.url, metadata=metadata, **options)
             part = self._part = _Part(again, first, columns)
         for _ in part.take(shard.skip - part.row):
             pass
-        return pa.Table.from_batches(part.take(shard.rows))
+        taken = within_bounds(part.take(shard.rows), self.url, metadata, groups, columns)
+        return pa.Table.from_batches(taken)
 
 
 class _Part:
