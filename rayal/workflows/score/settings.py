@@ -142,7 +142,8 @@ class PoolScoring(Settings):
         """The fields that decide what is written, less the content of files."""
         free = {"checkpoint", "previous", "members", "max_bad", "compute"}
         shards = {"shard_bytes", "shard_rows"}
-        return {
-            **self.model_dump(mode="json", exclude=free),
-            "compute": self.compute.model_dump(include=shards),
-        }
+        fields = self.model_dump(mode="json", exclude=free)
+        if self.decoding is not None:  # with all fields, as passes of 0.4 have it
+            full = Decoding.model_construct(**self.decoding.asked())
+            fields["decoding"] = full.model_dump(mode="json")
+        return {**fields, "compute": self.compute.model_dump(include=shards)}

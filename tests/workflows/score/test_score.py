@@ -775,6 +775,14 @@ def test_what_is_not_asked_is_decoded_as_in_training(
     assert (asked or {}) == (x.model_dump()["decoding"] or {})  # as asked, in score.yaml too
 
 
+def test_a_pass_that_was_begun_by_an_older_rayal_goes_on(weights: Path, pool: Path) -> None:
+    """It would be refused for the way in which its decoding is written."""
+    full = {"channels": 3, "size": 32, "resize": None, "squash": False, "max_pixels": 89_478_485}
+
+    assert full == settings(weights, pool, decoding={"size": 32}).decisive()["decoding"]
+    assert None is settings(weights, pool).decisive()["decoding"]
+
+
 def test_a_decoding_that_contradicts_the_trainings_is_refused(weights: Path, pool: Path) -> None:
     """It would end in a traceback, or in images of two sizes."""
     with pytest.raises(UsageError, match="'shape'.*over that of the training.*exclude one another"):
