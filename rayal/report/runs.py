@@ -307,7 +307,7 @@ def _by_settings(runs: Sequence[Run]) -> Iterator[tuple[str, dict[int, Run]]]:
 
     Raises UsageError for two runs of one seed that nothing tells apart.
     """
-    facts = [_with_place(run, runs) for run in runs]
+    facts = _with_places(runs)
     if _twice(runs, facts):
         facts = [{**run.beside, **each} for run, each in zip(runs, facts, strict=True)]
     if found := _twice(runs, facts):
@@ -334,14 +334,14 @@ def _twice(runs: Sequence[Run], facts: Sequence[Mapping[str, Any]]) -> tuple[Run
     return None
 
 
-def _with_place(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
-    """Its settings; where the data lies in place of what it is, if that says the same."""
-    pairs = {(each.settings.get(DATA), each.place) for each in runs}
+def _with_places(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Their settings; where the data lies in place of what it is, if that says the same."""
+    pairs = {(run.settings.get(DATA), run.place) for run in runs}
     data, places = ({pair[i] for pair in pairs} for i in (0, 1))
     if not len(pairs) == len(data) == len(places) > 1 or None in places:
-        return run.settings
-    rest = {key: value for key, value in run.settings.items() if key != DATA}
-    return {**rest, "dataset.root": run.place}
+        return [run.settings for run in runs]
+    rest = [{key: value for key, value in run.settings.items() if key != DATA} for run in runs]
+    return [{**each, "dataset.root": run.place} for each, run in zip(rest, runs, strict=True)]
 
 
 def _rank(value: Any) -> tuple[bool, float, str]:
