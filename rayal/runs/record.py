@@ -241,10 +241,12 @@ class Record:
         return silence(self.folder)
 
     def _read(self, cycle: int, stage: str) -> Json | None:
-        out = stage_folder(self.folder, cycle, stage)
-        if (cycle, stage) not in self._done and out.exists("done.json"):
+        if (cycle, stage) not in self._done:
+            out = stage_folder(self.folder, cycle, stage)
+            if not out.exists("done.json"):
+                return None
             self._done[cycle, stage] = read_done(out)
-        return self._done.get((cycle, stage))
+        return self._done[cycle, stage]
 
     def _seconds(self, cycle: int) -> dict[str, float | None]:
         done = {stage: self._read(cycle, stage) for stage in STAGES}
