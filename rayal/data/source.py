@@ -84,9 +84,9 @@ class Source:
         """
         if self.masks is not None:
             numbers = {*self.masks.values.values(), *self.masks.names.values()}
-            if wrong := numbers - {None, IGNORE, *range(len(self.classes))}:
+            if wrong := [n for n in numbers if n not in (None, IGNORE, *range(len(self.classes)))]:
                 raise DataError(
-                    f"masks say class {min(wrong)}, the dataset has classes"
+                    f"masks say class {wrong[0]}, the dataset has classes"
                     f" 0..{len(self.classes) - 1}"
                 )
         for split, units in self.splits.items():
