@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rayal.cli.output import note
 from rayal.errors import UsageError
 from rayal.parts import expanded
 
@@ -77,7 +78,7 @@ def kept(given: str | None) -> str | None:
     """As `placed`, for a place where results go."""
     place: str | None = placed(given)
     if place is not None and place.startswith("memory://"):
-        raise UsageError(f"--out {place}: all of it is lost when this process ends; give a folder")
+        note(f"rayal: warning: --out {place}: all of it is lost when this process ends")
     return place
 
 
