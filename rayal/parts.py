@@ -44,8 +44,8 @@ PACKAGES = {
 """Kind of part -> the package that holds its files, one part each."""
 
 
-LARGEST = 1e15
-"""Size of the numbers of a configuration: of a few of them torch still holds the product."""
+LARGEST, LARGEST_WHOLE = 1e30, 1e15
+"""Size of the numbers of a configuration: torch holds them, and loops over them can be counted."""
 
 
 class Settings(BaseModel):
@@ -63,7 +63,8 @@ class Settings(BaseModel):
         if kinds & {int, float} and bool not in kinds and _holds_bool(value):
             raise PydanticCustomError("bool_for_number", "Input should be a number")
         if kinds & {int, float} and _is_huge(value):
-            raise PydanticCustomError("huge", f"Input should be at most {LARGEST:.0e} in size")
+            limit = LARGEST if isinstance(value, float) else LARGEST_WHOLE
+            raise PydanticCustomError("huge", f"Input should be at most {limit:.0e} in size")
         return value
 
 
@@ -71,7 +72,8 @@ def _is_huge(value: Any) -> bool:
     if isinstance(value, str):  # YAML's integers have 18 digits at most, longer ones are texts
         digits = value.lstrip("+-")
         return digits.isdecimal() and len(digits) > 18
-    return isinstance(value, int | float) and LARGEST < abs(value) < math.inf
+    limit = LARGEST if isinstance(value, float) else LARGEST_WHOLE
+    return isinstance(value, int | float) and limit < abs(value) < math.inf
 
 
 def _kinds(annotation: Any) -> set[Any]:

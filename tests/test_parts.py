@@ -322,13 +322,13 @@ class Numbers(Settings):
     text: str = ""
 
 
-@pytest.mark.parametrize("value", [1e16, -1e308, 10**18, "1" + "0" * 18, 10**400])
+@pytest.mark.parametrize("value", [1e31, -1e308, 10**18, "1" + "0" * 18, 10**400])
 @pytest.mark.parametrize("field", ["whole", "broken"])
 def test_a_number_that_torch_cannot_hold_is_refused(field: str, value: object) -> None:
     """A learning rate of 1e308 or a batch of 10^18 would end in a traceback."""
-    with pytest.raises(ValidationError, match=r"at most 1e\+15 in size"):
+    with pytest.raises(ValidationError, match=r"at most 1e\+(15|30) in size"):
         Numbers.model_validate({field: value})
-    assert Numbers(whole=10**15, broken=-1e15, text="1" * 30)
+    assert Numbers(whole=10**15, broken=-1e30, text="1" * 30)
 
 
 class Placed(Settings):

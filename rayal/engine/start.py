@@ -5,12 +5,12 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 
 from rayal.errors import ClusterError
 
@@ -31,22 +31,43 @@ def join(address: str) -> None:
     """Joins the cluster at an address, or `auto`; ClusterError with the way out where it cannot."""
     if address != "auto":
         _probe(address)
-    _init(address)
+    with _loopback() if _for_this_machine(address) else nullcontext():
+        _init(address)
 
 
 def start(cpus: int) -> None:
     """Starts a cluster that listens on 127.0.0.1 only; its token is for its owner alone."""
     guard_token()
+    with _loopback():
+        _init("local", num_cpus=cpus, include_dashboard=False)
+    guard_token()  # Ray makes one where there is none
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Ray takes this machine for 127.0.0.1 meanwhile."""
     before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", True), os.environ.get(LOOPBACK)
     ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK] = False, "0"
     try:
-        _init("local", num_cpus=cpus, include_dashboard=False)
+        yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before[0]
         os.environ.pop(LOOPBACK)
         if before[1] is not None:
             os.environ[LOOPBACK] = before[1]
-    guard_token()  # Ray makes one where there is none
+
+
+def _for_this_machine(address: str) -> bool:
+    """Whether it is a cluster that listens on 127.0.0.1 alone, as `start` makes it."""
+    host, _, port = address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost"):
+        return False
+    try:
+        own = services.node_ip_address_from_perspective(None)
+        socket.create_connection((own, int(port)), timeout=PROBE_SECONDS).close()
+    except OSError:
+        return True
+    return False
 
 
 def guard_token() -> None:

@@ -69,10 +69,11 @@ def _misshapen(found: Outputs, network: nn.Module, classes: int, dense: bool) ->
     channels = [
         layer.shape[1] if isinstance(layer, Tensor) and layer.ndim > 1 else 0 for layer in layers
     ]
-    if channels != list(network.layer_channels):  # type: ignore[arg-type]
+    promised: Any = network.layer_channels
+    if channels != list(promised):
         yield (
-            f"Outputs.layers have {channels} channels, layer_channels says"
-            f" {list(network.layer_channels)}; make them the same"  # type: ignore[arg-type]
+            f"Outputs.layers have {channels} channels, layer_channels says {list(promised)}; make"
+            " them the same"
         )
 
 

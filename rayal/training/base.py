@@ -74,7 +74,7 @@ class TrainingScheme(ForTasks):
     """Images of one step, on all workers together."""
     lr: float = Field(default=0.1, gt=0)
     """Learning rate at the first step; the schedule multiplies it."""
-    last_layer_lr: float = Field(default=1.0, gt=0)
+    last_layer_lr: float = Field(default=1.0, gt=0, le=1e6)
     """The last layer learns this many times as fast (10 for DeepLab on pretrained weights)."""
     optimizer: Literal["sgd", "adam"] = "sgd"
     """`adam` has betas `momentum` and 0.999."""

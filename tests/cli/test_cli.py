@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from rayal import cli, parts
-from rayal.cli import runs, work
+from rayal.cli import work
 from rayal.errors import StorageError, UsageError
 from rayal.experiment import config
 from rayal.runs.ledger import Ledger
