@@ -1,0 +1,10 @@
+"""The contract suites: what every kind of part promises, for whoever writes one.
+
+In a test file: `class TestMine(rayal.testing.StrategyContract): part = Mine()`, and pytest runs it.
+Anywhere else: `rayal.testing.check(Mine())`.
+"""
+
+from rayal.testing.dense_strategy import DenseStrategyContract
+from rayal.testing.strategy import StrategyContract
+
+__all__ = ["DenseStrategyContract", "StrategyContract"]
