@@ -5,6 +5,7 @@ Anywhere else: `rayal.testing.check(Mine())`.
 """
 
 from rayal.testing.dense_strategy import DenseStrategyContract
+from rayal.testing.model import ModelContract
 from rayal.testing.strategy import StrategyContract
 
-__all__ = ["DenseStrategyContract", "StrategyContract"]
+__all__ = ["DenseStrategyContract", "ModelContract", "StrategyContract"]
