@@ -4,8 +4,16 @@ In a test file: `class TestMine(rayal.testing.StrategyContract): part = Mine()`,
 Anywhere else: `rayal.testing.check(Mine())`.
 """
 
+from rayal.testing.dataset import DatasetContract
 from rayal.testing.dense_strategy import DenseStrategyContract
 from rayal.testing.model import ModelContract
+from rayal.testing.oracle import OracleContract
 from rayal.testing.strategy import StrategyContract
 
-__all__ = ["DenseStrategyContract", "ModelContract", "StrategyContract"]
+__all__ = [
+    "DatasetContract",
+    "DenseStrategyContract",
+    "ModelContract",
+    "OracleContract",
+    "StrategyContract",
+]

@@ -1,6 +1,9 @@
 """What the contract suites have in common: a part, and promises that are kept or not."""
 
+import atexit
 from collections.abc import Callable
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from rayal.parts import Component
@@ -59,3 +62,10 @@ class PartContract(Contract):
                 "to be made again by the fields it is saved as",
                 f"{given} make {again!r}, not {self.part!r}",
             )
+
+
+def scratch() -> str:
+    """A new folder that is gone when this process ends."""
+    folder = mkdtemp(prefix="rayal-testing-")
+    atexit.register(rmtree, folder, ignore_errors=True)
+    return folder
