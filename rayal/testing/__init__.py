@@ -8,6 +8,7 @@ from rayal.testing.dataset import DatasetContract
 from rayal.testing.dense_strategy import DenseStrategyContract
 from rayal.testing.model import ModelContract
 from rayal.testing.oracle import OracleContract
+from rayal.testing.scheme import SchemeContract
 from rayal.testing.strategy import StrategyContract
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "DenseStrategyContract",
     "ModelContract",
     "OracleContract",
+    "SchemeContract",
     "StrategyContract",
 ]

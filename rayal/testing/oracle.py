@@ -1,33 +1,23 @@
 """The contract of an oracle: what it answers, and what it asks for it."""
 
 from collections.abc import Sequence
-from functools import cache
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import numpy as np
 
-from rayal.data.datasets.digits import Digits
 from rayal.data.store import Store
 from rayal.errors import LabelsPending
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Label, Oracle
 from rayal.labeling.regions import region_id
 from rayal.storage.folder import Folder
-from rayal.testing.contract import PartContract, scratch
+from rayal.testing.contract import PartContract
 from rayal.testing.dataset import wrong_label
-from rayal.testing.scenes import Scenes
+from rayal.testing.trainings import prepared
 
 ASKED = 7
 """Images that it is asked about."""
-
-
-@cache
-def drawn_store(masks: bool) -> Store:
-    """A small prepared dataset: scenes with masks, or digits with classes."""
-    folder = scratch()
-    digits = Digits(store=folder, limit_pool=40, limit_test=9)
-    return (Scenes(store=folder) if masks else digits).open()
 
 
 class OracleContract(PartContract):
@@ -41,7 +31,7 @@ class OracleContract(PartContract):
     def store(self) -> Store:
         """What it is asked about: masks where it has regions or counts clicks, else classes. A
         suite may set another."""
-        return drawn_store(self.part.has_regions() or self.part.unit == "clicks")
+        return prepared(self.part.has_regions() or self.part.unit == "clicks")
 
     def test_answers_what_it_is_asked(self) -> None:
         """Otherwise a label would be paid for and lost, or one appear that nobody bought."""

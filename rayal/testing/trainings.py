@@ -1,0 +1,79 @@
+"""Trainings that take milliseconds: what schemes and engines are tried on."""
+
+from functools import cache
+from typing import Any
+
+from rayal.cycle.train import TrainJob
+from rayal.data.datasets.digits import Digits
+from rayal.data.store import Store
+from rayal.experiment.experiment import Experiment
+from rayal.storage.folder import FileLocation
+from rayal.testing.contract import scratch
+from rayal.testing.scenes import Scenes
+from rayal.training.base import TrainingScheme
+
+IMAGES = 9
+"""Labeled ones: with batches of 4 one is left over."""
+SHORT = {"epochs": 3, "steps": None, "milestones": (2,), "batch_size": 4}
+MODELS = {
+    "classification": {"name": "small_cnn", "width": 4, "dropout": 0.3},
+    "segmentation": {"name": "small_segmenter", "width": 4, "dropout": 0.3},
+}
+
+
+@cache
+def prepared(masks: bool) -> Store:
+    """A small dataset: scenes with masks, or 40 digits with classes."""
+    folder = scratch()
+    return (
+        Scenes(store=folder) if masks else Digits(store=folder, limit_pool=40, limit_test=20)
+    ).open()
+
+
+def experiment(task: str, scheme: TrainingScheme | str = "supervised", **fields: Any) -> Experiment:
+    """An experiment of this task, in one process with one thread; `fields` replace its own."""
+    return Experiment.model_validate(
+        {
+            "name": "contract",
+            "dataset": Digits() if task == "classification" else Scenes(),
+            "model": MODELS[task],
+            "task": task,
+            "scheme": scheme,
+            "strategy": "random",
+            "budget": {"initial": IMAGES, "per_cycle": 1, "total": IMAGES},
+            "compute": {
+                "engine": "local",
+                "device": "cpu",
+                "checkpoint_seconds": 0,
+                "shard_rows": 8,
+                "score_batch": 8,
+            },
+            "tracking": "none",
+            **fields,
+        }
+    )
+
+
+def training(
+    x: Experiment,
+    out: str,
+    *,
+    cycle: int = 0,
+    images: int | None = IMAGES,
+    start_from: FileLocation | None = None,
+    **of_job: Any,
+) -> TrainJob:
+    """A training on the first images of the pool, null: on all of them."""
+    store = prepared(x.task.dense)
+    ids = store.pool.ids()[:images]
+    labels = store.labels("pool", ids)
+    return TrainJob(
+        experiment=x,
+        cycle=cycle,
+        store=store.url,
+        ids=tuple(ids),
+        labels=tuple(labels[unit] for unit in ids),
+        start_from=start_from,
+        out=out,
+        **of_job,
+    )
