@@ -11,6 +11,10 @@ from rayal.parts import Component
 T = TypeVar("T")
 
 
+class Broken(AssertionError):
+    """A promise that is not kept; the message says which, and what came."""
+
+
 class Contract:
     """The promises of one kind of part, each a method `test_*` that needs nothing but `part`.
 
@@ -29,7 +33,12 @@ class Contract:
 
     def broken(self, promise: str, came: str) -> NoReturn:
         """Raises AssertionError: the promise, and what came instead."""
-        raise AssertionError(f"{self.kind} {self.name()} promises {promise}; {came}")
+        raise Broken(f"{self.kind} {self.name()} promises {promise}; {came}")
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        """Lets go of what was made once; pytest calls it after the last test, as `check` does."""
+        cls._made = (None, {})
 
     def name(self) -> str:
         """What the part is called in messages: its class, which in a notebook is all it has."""

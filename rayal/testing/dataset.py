@@ -3,20 +3,22 @@
 N images of C channels, H rows, W columns.
 """
 
+from collections import Counter
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rayal.data.card import SplitName
 from rayal.data.datasets.base import Dataset
 from rayal.data.images import Decoding
-from rayal.data.masks import IGNORE, BadMask, LabelValue, decode
+from rayal.data.masks import BadMask, LabelValue, decode
 from rayal.data.pool import Decoded
 from rayal.data.store import Split, Store
 from rayal.errors import DataError
 from rayal.testing.contract import PartContract, scratch
 
-SPLITS = "pool", "test"
+SPLITS: tuple[SplitName, ...] = ("pool", "test")
 DIVISIONS = 1, 7, 1000
 """Rows of a shard: the pool is read in each of these divisions."""
 
@@ -82,21 +84,15 @@ class DatasetContract(PartContract):
             counted = getattr(card, name)
             if counted != len(self._split(name).ids()):
                 self.broken(f"the size of the {name}", f"its card says {counted}")
-            said = card.class_counts.get(name)
-            if said is not None and said != self._counted(name):
-                self.broken(f"how often a class is in the {name}", f"its card says {said}")
-        decoded = self._decoded("pool")
-        expected = (self.part.mean, self.part.std)
-        if expected == (None, None) and decoded.sizes is None:
-            values = decoded.images / 255
-            deviation = values.std(axis=(0, 2, 3))
-            expected = (
-                tuple(values.mean(axis=(0, 2, 3))),
-                tuple(np.where(deviation > 0, deviation, 1.0)),
-            )
-        for said, right in zip((card.image.mean, card.image.std), expected, strict=True):
-            if right is not None and not np.allclose(said, right, atol=1e-5):
-                self.broken(f"mean and std of its pool, here {right}", f"its card says {said}")
+            counts = card.class_counts.get(name)
+            if counts is not None and counts != self._counted(name):
+                self.broken(f"how often a class is in the {name}", f"its card says {counts}")
+        if (right := self._statistics()) is not None:
+            said = np.array([card.image.mean, card.image.std])
+            if not np.allclose(said, right, atol=1e-5):
+                self.broken(
+                    f"mean and std of its pool, here {right.tolist()}", f"its card says {said}"
+                )
 
     def test_is_prepared_the_same_again(self) -> None:
         """Otherwise a run could not be continued on another machine, or after its cache is gone."""
@@ -142,24 +138,37 @@ class DatasetContract(PartContract):
         except DataError as error:
             self.broken("originals that can be prepared", str(error))
 
-    def _split(self, name: str) -> Split:
+    def _split(self, name: SplitName) -> Split:
         return self._store.pool if name == "pool" else self._store.test
 
-    def _decoded(self, name: str) -> Decoded:
+    def _decoded(self, name: SplitName) -> Decoded:
         """All images of a split."""
         split = self._split(name)
         return self.once(f"images of {name}", lambda: split.decode(split.take(split.ids())))
 
-    def _counted(self, name: str) -> tuple[int, ...]:
+    def _statistics(self) -> NDArray[np.float64] | None:
+        """Mean and std that the card has to show, 2 C: those given, else those of the pixels in
+        [0, 1]; None on a canvas, where the filling does not count."""
+        if self.part.mean and self.part.std:
+            return np.array([self.part.mean, self.part.std])
+        decoded = self._decoded("pool")
+        if decoded.sizes is not None:
+            return None
+        values = decoded.images / 255
+        mean, std = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
+        return np.array([mean, np.where(std > 0, std, 1.0)])
+
+    def _counted(self, name: SplitName) -> tuple[int, ...]:
         """Of every class the images, or the pixels of images that could be decoded."""
-        card, counts = self._store.card, np.zeros(IGNORE + 1, np.int64)
-        labels = self._store.labels("pool" if name == "pool" else "test")
-        if card.masks is None:
-            np.add.at(counts, list(labels.values()), 1)
-        else:
-            for unit in self._decoded(name).ids:
-                counts += np.bincount(_mask(labels[unit], self._store).ravel(), minlength=256)
-        return tuple(counts[: len(card.classes)].tolist())
+        store, classes = self._store, range(len(self._store.card.classes))
+        labels = store.labels(name)
+        if store.card.masks is None:
+            counts = Counter(labels.values())
+            return tuple(counts[number] for number in classes)
+        pixels = Counter[int]()
+        for unit in self._decoded(name).ids:
+            pixels.update(_mask(labels[unit], store).ravel().tolist())
+        return tuple(pixels[number] for number in classes)
 
 
 def wrong_label(label: LabelValue | None, store: Store) -> str | None:

@@ -75,8 +75,7 @@ class DenseStrategyContract(SelectingContract):
                         self._scores(passes.whole),
                         self._scores(columns),
                         f"{how} (cycle {cycle})",
-                        rtol=tolerance,
-                        atol=tolerance / 10,
+                        tolerance,
                     )
 
     def test_leaves_the_models_alone(self) -> None:
@@ -97,8 +96,7 @@ class DenseStrategyContract(SelectingContract):
             self._scores(alone),
             self._scores(padded),
             "on a larger canvas",
-            rtol=2e-5,
-            atol=1e-7,
+            2e-5,
         )
 
     def test_shards_do_not_choose(self) -> None:
@@ -188,13 +186,17 @@ class DenseStrategyContract(SelectingContract):
         expected: NDArray[np.float64] | None,
         scores: NDArray[np.float64] | None,
         how: str,
-        **tolerance: float,
+        tolerance: float,
     ) -> None:
         if expected is None or scores is None:
             if expected is not scores:
                 self.broken("scores of every batch", f"there are none {how}")
             return
-        if len(wrong := np.flatnonzero(~np.isclose(scores, expected, **tolerance))):
+        if len(
+            wrong := np.flatnonzero(
+                ~np.isclose(scores, expected, rtol=tolerance, atol=tolerance / 10)
+            )
+        ):
             row = wrong[0]
             self.broken(
                 promise,

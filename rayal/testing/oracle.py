@@ -126,7 +126,7 @@ class OracleContract(PartContract):
             if label.value is not None and label.value != known[unit]:
                 self.broken(
                     "the classes that it answers",
-                    f"{unit!r} is {known[unit]} beforehand and {label.value} when bought",
+                    f"{unit!r} is {known[unit]} beforehand and {label.value!r:.80} when bought",
                 )
 
     def test_contradictions_are_told(self) -> None:

@@ -138,9 +138,11 @@ class StrategyContract(SelectingContract):
         one = self.select(self._pool(scores), 20)
         other = self.select(self._pool(scores, order), 20)
         if one != other:
+            place = next(n for n, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
             self.broken(
                 "a choice that does not depend on the order of the pool",
-                f"it selects {one} of one order and {other} of another",
+                f"of {len(one)} choices number {place + 1} is {one[place]!r} of one order and"
+                f" {other[place]!r} of another",
             )
 
     def test_breaks_ties_by_the_seed(self) -> None:

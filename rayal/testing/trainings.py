@@ -2,8 +2,10 @@
 
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 from rayal.cycle.train import TrainJob
+from rayal.data import prepare
 from rayal.data.datasets.digits import Digits
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
@@ -13,8 +15,10 @@ from rayal.testing.scenes import Scenes
 from rayal.training.base import TrainingScheme
 
 IMAGES = 9
-"""Labeled ones: with batches of 4 one is left over."""
-SHORT = {"epochs": 3, "steps": None, "milestones": (2,), "batch_size": 4}
+"""Labeled ones: with batches of 4 one is left over, and an epoch has 2 steps."""
+ROWS = 8
+"""Images in a batch and in a shard: the 40 digits of a pool are 5 shards, 20 of a test split 3."""
+SHORT = {"epochs": 2, "steps": None, "milestones": (1,), "batch_size": 4}
 MODELS = {
     "classification": {"name": "small_cnn", "width": 4, "dropout": 0.3},
     "segmentation": {"name": "small_segmenter", "width": 4, "dropout": 0.3},
@@ -25,9 +29,9 @@ MODELS = {
 def prepared(masks: bool) -> Store:
     """A small dataset: scenes with masks, or 40 digits with classes."""
     folder = scratch()
-    return (
-        Scenes(store=folder) if masks else Digits(store=folder, limit_pool=40, limit_test=20)
-    ).open()
+    dataset = Scenes(store=folder) if masks else Digits(store=folder, limit_pool=40, limit_test=20)
+    with patch.object(prepare, "GROUP_ROWS", ROWS):  # the least that a shard has
+        return dataset.open()
 
 
 def experiment(task: str, scheme: TrainingScheme | str = "supervised", **fields: Any) -> Experiment:
@@ -45,8 +49,8 @@ def experiment(task: str, scheme: TrainingScheme | str = "supervised", **fields:
                 "engine": "local",
                 "device": "cpu",
                 "checkpoint_seconds": 0,
-                "shard_rows": 8,
-                "score_batch": 8,
+                "shard_rows": ROWS,
+                "score_batch": ROWS,
             },
             "tracking": "none",
             **fields,
