@@ -65,6 +65,19 @@ class StrategyContract(SelectingContract):
                     f"that of {self._ids[row]!r} is {scores[row]:g} in cycle {cycle}",
                 )
 
+    def test_a_certain_model_has_finite_scores(self) -> None:
+        """A probability that underflows to 0 must not stop the run of a model that is sure."""
+        bench = Bench(self.part.companions())
+        for network in bench.networks:
+            network.get_submodule("classifier").get_parameter("weight").data *= 1e5
+        for cycle in CYCLES:
+            scores = bench.score(self.part, cycle=cycle)
+            if scores is not None and not scores.isfinite().all():
+                self.broken(
+                    "finite scores also where probabilities are 0 and 1",
+                    f"of a model that is certain they are {scores.tolist()[:5]} (cycle {cycle})",
+                )
+
     def test_scores_do_not_depend_on_the_batch(self) -> None:
         """Otherwise another batch size or shard would select other units."""
         rows = range(UNITS)
@@ -125,6 +138,16 @@ class StrategyContract(SelectingContract):
         ids = self.select(pool, 7)
         if sorted(ids) != sorted(pool.ids):
             self.broken("all of a pool of 5 for a budget of 7", f"it selects {ids}")
+
+    def test_selects_where_features_say_nothing(self) -> None:
+        """A dead layer, or a pool of one or of copies, must not end in a division by zero."""
+        for units in (1, 2, 9):
+            pool = self._pool(np.zeros(units))
+            for rows in (*pool.kept.values(), *pool.labeled.values()):
+                rows[:] = 0
+            ids = self.select(pool, units)
+            if sorted(ids) != sorted(pool.ids):
+                self.broken(f"all of {units} units that are alike", f"it selects {ids}")
 
     def test_selects_nothing_from_an_empty_pool(self) -> None:
         """Otherwise a pool whose last images are all undecodable would crash."""

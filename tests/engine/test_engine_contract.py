@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from rayal.cycle import batch_size
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Compute
@@ -13,6 +14,10 @@ from rayal.testing import EngineContract
 
 class TestLocal(EngineContract):
     part = LocalEngine
+
+    @pytest.fixture(autouse=True)
+    def _in_haste(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batch_size, "SECONDS", 0.0)  # how long it measures
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rayal import testing
+from rayal.cycle import batch_size
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.base import Dataset
 from rayal.data.source import Source, numbered
@@ -466,7 +467,10 @@ class Blames(LocalEngine):
         (Blames, "what training raises: DataError: loss became "),
     ],
 )
-def test_a_wrong_engine(engine: type[LocalEngine], sentence: str) -> None:
+def test_a_wrong_engine(
+    engine: type[LocalEngine], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_size, "SECONDS", 0.0)  # how long it measures
     said = says(engine)
 
     assert f"engine {engine.__name__} promises " in said

@@ -1,5 +1,6 @@
 """What rayal's own segmentation networks keep beyond the contract in test_contract.py."""
 
+from functools import cache
 from math import ceil
 from typing import Any
 
@@ -27,11 +28,18 @@ def part(name: str) -> Model:
     return made
 
 
+@cache
+def shapes(name: str) -> Any:
+    """A network whose shapes alone are computed."""
+    with torch.device("meta"):
+        return part(name).network(5, spec(40, 48)).eval()
+
+
 @pytest.mark.parametrize("size", [(40, 48), (41, 55)])
 def test_the_grid_is_as_fine_as_it_is_said(name: str, size: tuple[int, int]) -> None:
     """Strategies and companions would read maps that are not what they were promised."""
-    with torch.device("meta"), torch.no_grad():  # shapes alone are computed
-        outputs: Any = part(name).network(5, spec(*size)).eval()(torch.zeros(2, 3, *size))
+    with torch.no_grad():
+        outputs = shapes(name)(torch.zeros(2, 3, *size, device="meta"))
     grid = tuple(ceil(side / OUTPUT_STRIDE[name]) for side in size)
 
     assert (2, 5, *grid) == outputs.logits.shape
@@ -40,8 +48,7 @@ def test_the_grid_is_as_fine_as_it_is_said(name: str, size: tuple[int, int]) -> 
 
 def test_the_last_layer_is_known(name: str) -> None:
     """Strategies that compute with the last weights would be wrong, or refuse the network."""
-    with torch.device("meta"):
-        last = last_layer(part(name).network(5, spec(40, 48)))
+    last = last_layer(shapes(name))
 
     assert (name in LINEAR) == (last is not None)
     assert last is None or last.bias is not None
