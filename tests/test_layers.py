@@ -13,7 +13,8 @@ ROOT = Path(rayal.__file__).parent
 
 ORDER = (
     "rayal errors secrets blame plugins parts randomness storage data models labeling selection"
-    " training signals strategies runs experiment cycle engine report workflows cli __main__"
+    " training signals strategies runs experiment cycle engine testing report workflows cli"
+    " __main__"
 ).split()
 """Each imports only what stands before it."""
 

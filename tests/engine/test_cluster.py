@@ -1,4 +1,6 @@
-"""The Ray engine gives what the local engine gives, survives what it must, and refuses the rest."""
+"""The Ray engine gives what the local engine gives, survives what it must, and refuses the rest.
+
+What every engine promises is in test_engine_contract.py."""
 
 import io
 import os
@@ -13,7 +15,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from rayal.cycle.score import ScoreJob, divide, pending, summary
 from rayal.engine import cluster, start
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
-from rayal.errors import ClusterError, DataError, UsageError
+from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute
 from rayal.models.build import build
 from rayal.models.weights import save_weights
@@ -40,16 +41,6 @@ from rayal.storage.folder import FileLocation, Folder
 from tests.support.doubles import Silent
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
-
-
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_without_a_job_nothing_is_trained(tiny, engine):
-    """A sweep whose first training another trial has done would die of it (D1)."""
-    x = tiny(compute={"engine": engine})
-    started = LocalEngine(x.compute) if engine == "local" else RayEngine(x.compute, 2)
-    with closing(started):
-        assert [] == list(started.train([]))
-        assert [] == list(getattr(started, "groups", []))
 
 
 def finish(x, engine, folder: Path):
@@ -82,13 +73,6 @@ def on_ray(x, **compute):
 
 
 COMPUTE = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 2, "checkpoint_seconds": 0}
-
-
-@pytest.fixture(scope="module")
-def workers(tiny, ray_cluster):
-    """An engine whose training workers, who take long to start, wait for the next test's run."""
-    with closing(on_ray(tiny(compute=COMPUTE), scorers=2)) as engine:
-        yield engine
 
 
 def test_a_run_on_ray_is_the_local_run(tiny, workers, tmp_path):
@@ -179,23 +163,6 @@ def test_a_killed_training_worker_continues(tiny, workers, tmp_path):
     assert weights[0] == weights[1]
 
 
-def test_what_a_worker_raises_arrives_as_it_was(tiny, tmp_path):
-    """A user would read pages of Ray's frames instead of the unit's name."""
-    unit = tiny().dataset.open().pool.ids()[300]
-    x = tiny(observers=[{"name": "faulty.not_a_number", "unit": unit}])
-
-    with pytest.raises(DataError, match=f"faulty.not_a_number of '{unit}' is nan"):
-        score(x, on_ray(x, scorers=1), tmp_path)
-
-
-def test_a_training_that_diverges_says_so(tiny, workers, tmp_path):
-    """A diverged training would be restarted again and again, then blamed on the cluster."""
-    scheme = {"name": "supervised", "epochs": 4, "batch_size": 16, "lr": 1e30}
-
-    with pytest.raises(DataError, match=r"cycle 0, epoch \d"):
-        finish(tiny(scheme=scheme, compute=COMPUTE), workers, tmp_path)
-
-
 @pytest.mark.parametrize(
     ("compute", "message"),
     [
@@ -275,27 +242,6 @@ def test_joining_a_cluster(version, said):
     joined = subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     assert re.match(said, joined.stdout), joined.stdout + joined.stderr
-
-
-def test_shards_in_any_order_are_the_same_scores(tiny, tmp_path):
-    """Results would be joined by the order in which they arrive (C02)."""
-    x = tiny(observers=["faulty.takes_its_time"])
-    expected, _ = score(tiny(), LocalEngine(x.compute), tmp_path / "local")
-    actual, result = score(x, on_ray(x, scorers=3), tmp_path / "ray")
-
-    assert expected == actual
-    assert [f"shard-0000{n}.parquet" for n in range(3)] == [f.name for f in result.shards]
-
-
-def test_a_mistake_is_not_tried_again(tiny, tmp_path):
-    """A mistake in a strategy would be retried, or blamed on the cluster (C11, G06)."""
-    (tmp_path / "calls").mkdir()
-    x = tiny(observers=[{"name": "faulty.raises", "marker": str(tmp_path / "calls")}])
-    with pytest.raises(DataError, match="strategy 'faulty.raises' raised ZeroDivisionError"):
-        score(x, on_ray(x, scorers=1), tmp_path / "ray")
-
-    # any of the three may come first, and fail; the others may be written before the pass ends
-    assert 3 > len(list((tmp_path / "ray/score").glob("shard-*.parquet")))
 
 
 def test_what_cannot_travel_is_named(tiny, tmp_path):
