@@ -44,7 +44,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_without_a_job_nothing_is_trained(tiny, engine):
-    """A sweep whose first training another trial has done would die of it (D1)."""
+    """A sweep whose first training another trial has done would die of it."""
     x = tiny(compute={"engine": engine})
     started = LocalEngine(x.compute) if engine == "local" else RayEngine(x.compute, 2)
     with closing(started):
