@@ -11,6 +11,7 @@ from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SIGNAL_NAMES
 from rayal.storage.ids import Ids
 from rayal.strategies.base import Strategy
+from tests.strategies.conftest import Bench
 from tests.support.doubles import strategies_for
 
 STRATEGIES = strategies_for("classification")
@@ -20,6 +21,15 @@ UNITS, CLASSES = 24, 5
 @pytest.fixture(params=STRATEGIES)
 def strategy(request) -> Strategy:
     return build("strategies", request.param)
+
+
+@pytest.fixture(scope="session")
+def certain() -> Bench:
+    """Networks whose logits are tens of thousands apart."""
+    bench = Bench()
+    for network in bench.networks:
+        network.classifier.weight.data *= 1e5
+    return bench
 
 
 def scored(scores: np.ndarray, order: np.ndarray | slice = slice(None)) -> Candidates:
@@ -78,6 +88,16 @@ def test_scores_are_finite_one_per_unit(strategy, bench, cycle):
 
 
 @pytest.mark.parametrize("cycle", [0, 1])
+def test_a_certain_model_has_finite_scores(strategy, certain, cycle):
+    """A probability that underflows to 0 would stop the run of a model that is sure (G04)."""
+    signals = certain.signals(range(UNITS), cycle=cycle)
+    scores = certain.score(strategy, cycle=cycle)
+
+    assert signals.probs.amin(dim=1).max() == 0
+    assert scores is None or torch.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("cycle", [0, 1])
 def test_does_not_depend_on_the_batch(strategy, bench, cycle):
     """Another batch size or shard would select other units."""
     together = bench.score(strategy, cycle=cycle)
@@ -113,6 +133,16 @@ def test_takes_all_of_a_small_pool(strategy):
     pool = scored(np.random.default_rng(1).random(5))
 
     assert sorted(chosen(strategy, pool, 7)) == sorted(pool.ids)
+
+
+@pytest.mark.parametrize("units", [1, 2, 9])
+def test_features_that_say_nothing(strategy, units):
+    """A dead layer, a pool of one or of copies would end in a division by zero (G08)."""
+    pool = scored(np.zeros(units))
+    for rows in (*pool.kept.values(), *pool.labeled.values()):
+        rows[:] = 0
+
+    assert sorted(chosen(strategy, pool, units)) == sorted(pool.ids)
 
 
 def test_selects_nothing_from_an_empty_pool(strategy):
