@@ -159,6 +159,34 @@ def test_a_killed_scoring_actor_is_replaced(tiny, tmp_path):
     assert expected == actual
 
 
+@pytest.mark.slow
+def test_an_actor_that_always_dies_ends_the_pass(tiny, tmp_path):
+    """One image that kills its process would keep a cluster busy for ever (A04)."""
+    marker = tmp_path / "died"
+    unit = tiny().dataset.open().pool.ids()[300]
+    killer = {"name": "faulty.dies_scoring", "unit": unit, "marker": str(marker), "deaths": 99}
+    x = tiny(observers=[killer])
+    with pytest.raises(ClusterError, match="the scoring pass failed: .*died") as ended:
+        score(x, on_ray(x, scorers=1, max_failures=2), tmp_path / "ray")
+
+    assert 5 == ended.value.exit_code
+    assert 1 + 2 == marker.stat().st_size
+
+
+@pytest.mark.slow
+def test_an_actor_that_stands_still_scores_its_shard_once(tiny, tmp_path):
+    """A machine that hangs for a moment and wakes would write a shard twice (A11)."""
+    marker = tmp_path / "stopped"
+    unit = tiny().dataset.open().pool.ids()[300]
+    sleeper = {"name": "faulty.stands_still", "unit": unit, "marker": str(marker), "seconds": 8}
+    x = tiny(observers=[sleeper])
+    expected, _ = score(tiny(), LocalEngine(x.compute), tmp_path / "local")
+    actual, result = score(x, on_ray(x, scorers=2), tmp_path / "ray")
+
+    assert marker.exists()
+    assert expected == actual and 600 == result.units
+
+
 @pytest.mark.slow  # a scoring actor is killed by default; a training, in one process
 def test_a_killed_training_worker_continues(tiny, workers, tmp_path):
     """A training that lost a worker would start over, or end with other weights."""
