@@ -1,23 +1,25 @@
 """The Ray engine: connects to a cluster, checks that it can do the work, and places it there."""
 
+import json
 import logging
 import os
 import socket
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import ray
 
-from rayal.cycle.batch_size import fastest_batch
-from rayal.cycle.evaluate import Counts, EvaluateJob, evaluate, metrics
+from rayal.cycle.evaluate import Counts, EvaluateJob, metrics
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
-from rayal.data.pool import Shard
-from rayal.data.store import Split
+from rayal.data.pool import Images
+from rayal.data.store import Split, Store
 from rayal.engine import machine
-from rayal.engine.failures import ray_errors
-from rayal.engine.score import score_on_ray
+from rayal.engine.failures import raised
+from rayal.engine.scorers import Call, Scorers
+from rayal.engine.shard_rows import blocks_of
 from rayal.engine.shared_storage import SharedStorage
 from rayal.engine.train import TrainWorkers, packed, train_on
 from rayal.errors import ClusterError
@@ -65,6 +67,7 @@ class RayEngine:
         self.at_once = _at_once(self.compute, nodes, cores)
         """Models that can be trained at the same time."""
         self.groups: list[TrainWorkers] = []
+        self.scorers = Scorers(self.compute)
         self.storage = SharedStorage()
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
@@ -72,16 +75,23 @@ class RayEngine:
             return
         self.storage.check(jobs[0].out, [jobs[0].store])
         payloads = [packed(job) for job in jobs]  # told before any worker starts
-        while len(self.groups) < min(len(jobs), self.at_once):
+        wanted = min(len(jobs), self.at_once)
+        if not _fit_beside_scorers(self.compute, self.nodes, max(wanted, len(self.groups))):
+            self.scorers.close()
+        while len(self.groups) < wanted:
             self.groups.append(TrainWorkers(self.compute))
         try:
             yield from train_on(self.groups, payloads)
         finally:
             if not _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
-                self.close()
+                self._close_groups()
 
     def close(self) -> None:
-        """Sends the training workers home, if there are any."""
+        """Sends all workers home, if there are any."""
+        self._close_groups()
+        self.scorers.close()
+
+    def _close_groups(self) -> None:
         for group in self.groups:
             group.close()
         self.groups = []
@@ -89,47 +99,38 @@ class RayEngine:
     def evaluate(self, job: EvaluateJob) -> Json:
         self.storage.check(job.weights.folder, [job.store])
         shards = job.shards()
-        workers = min(self.compute.scorers or 1, len(shards))
-        remote = _evaluate.options(
-            num_cpus=1,
-            num_gpus=1 if self.compute.device == "cuda" else 0,
-            scheduling_strategy="SPREAD",
-        )
+        workers = min(self._processes(Store(job.store).pool), len(shards))
         parts = [shards[first::workers] for first in range(workers)]
-        with ray_errors("evaluation"):
-            done = ray.get([remote.remote(job, part, self.compute.device) for part in parts])
-        counts = {
-            shard.index: count
-            for part, counted in zip(parts, done, strict=True)
-            for shard, count in zip(part, counted, strict=True)
-        }
+        calls = [Call("evaluate", (job, part)) for part in parts]
+        counts: dict[int, Counts] = {}
+        for place, counted in self.scorers.do("evaluation", workers, calls):
+            counts |= {s.index: each for s, each in zip(parts[place], counted, strict=True)}
         return metrics(job, [counts[shard.index] for shard in shards])
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
+        if not tasks:
+            return
         self.storage.check(job.out, [job.images.url] if isinstance(job.images, Split) else [])
-        compute, scorers = self.compute, self.compute.scorers or 1
-        if self.chosen and compute.device == "cpu" and not job.images.raw:
-            half = max(1, int(_total(self.nodes, "CPU")) // 2)  # the others decode
-            compute = compute.model_copy(update={"scorers": min(scorers, half)})
-        return score_on_ray(job, tasks, compute)
+        number, shared = uuid.uuid4().hex, [ray.put(job)]
+        blocks = blocks_of(job.images, tasks)
+        calls = (Call("score", (number, shared, block)) for block in blocks)
+        processes = min(self._processes(job.images), len(tasks))
+        for _, results in self.scorers.do("the scoring pass", processes, calls):
+            for result in results:
+                yield ScoredShard.from_json(raised(json.loads(result)))
+
+    def _processes(self, images: Images) -> int:
+        """How many score; where images have to be decoded, by default only half of the cores."""
+        scorers = self.compute.scorers or 1
+        if self.chosen and self.device == "cpu" and not images.raw:
+            scorers = min(scorers, max(1, int(_total(self.nodes, "CPU")) // 2))
+        return scorers
 
     def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
-        """On one worker, placed as scoring actors are."""
-        gpus = 1 if self.compute.device == "cuda" else 0
-        remote = _fastest_batch.options(num_cpus=1, num_gpus=gpus)
-        with ray_errors("measuring the batch size"):
-            found: FastestBatch = ray.get(remote.remote(job, self.compute.device, limit))
-        return found
-
-
-@ray.remote
-def _evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Counts]:
-    return evaluate(job, shards, device)
-
-
-@ray.remote
-def _fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
-    return fastest_batch(job, device, limit)
+        """On one of the processes that score."""
+        calls = [Call("fastest_batch", (job, limit))]
+        ((_, found),) = self.scorers.do("measuring the batch size", 1, calls)
+        return found  # type: ignore[no-any-return]
 
 
 def connect(address: str | None, *, cores: int | None = None) -> int:

@@ -6,7 +6,6 @@ checkpointing is used: a training continues from the checkpoints in its stage fo
 the local engine, so that there is one mechanism and one place to look.
 """
 
-import asyncio
 import pickle
 import tempfile
 import threading
@@ -15,7 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 import ray.train
@@ -26,6 +25,7 @@ from ray.train.v2.api.config import LoggingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayal.cycle.train import TrainJob, Worker, train
+from rayal.engine.desk import Desk, Order
 from rayal.engine.failures import described, raised, ray_errors
 from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
@@ -41,14 +41,6 @@ _Trainer: Any = TorchTrainer  # Ray's annotations describe the classes of Train 
 _RunConfig: Any = RunConfig  # which these names have not meant since 2.51
 
 
-class Order(NamedTuple):
-    """One training that the group is asked for."""
-
-    number: int
-    payload: bytes
-    """The pickled TrainJob: only the workers import what it needs."""
-
-
 class TrainWorkers:
     """A group of `compute.train_workers` processes that train together, one job after another."""
 
@@ -56,7 +48,7 @@ class TrainWorkers:
         self.compute, self.number = compute, 0
         # On the driver's node, which the run cannot lose anyway.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        desk: Any = ray.remote(num_cpus=0)(_Desk)
+        desk: Any = ray.remote(num_cpus=0)(Desk)
         self.desk = desk.options(scheduling_strategy=here).remote(compute.max_failures + 1)
         self.failure: BaseException | None = None
         self.training, self.closed = threading.Lock(), False
@@ -176,62 +168,6 @@ def _stuck(x: Experiment) -> str:
                     except (TypeError, pickle.PicklingError):
                         return f"{part.part_name()}.{name}"
     return f"experiment {x.name!r}"
-
-
-class _Desk:
-    """Where orders lie until they are done. An async actor: workers wait here without polling."""
-
-    def __init__(self, attempts: int) -> None:
-        self.attempts, self.tries, self.done, self.given = attempts, 0, 0, 0
-        self.order: Order | None = None
-        self.closed = False
-        self.results: dict[int, Json] = {}
-        self.changed = asyncio.Condition()
-
-    async def place(self, order: Order | None) -> None:
-        """A new order; None closes the desk."""
-        async with self.changed:
-            self.order, self.closed, self.tries = order, order is None, 0
-            self.changed.notify_all()
-
-    async def next(self, after: int, rank: int) -> Order | None:
-        """The first order above `after` that is not done, when there is one; None to go home.
-
-        A worker that asks with `after` 0 has just started: where an order lies already, the group
-        died over it, and after too many tries the order fails.
-        """
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.closed or self._waits(after))
-            order = self.order
-            if order is None:
-                return None
-            self.given = order.number
-            self.tries += after == 0 and rank == 0
-            if self.tries <= self.attempts:
-                return order
-        message = f"training workers died {self.attempts} times; see their logs, or add memory"
-        await self.deliver(order.number, {"error": "ClusterError", "message": message})
-        return await self.next(order.number, rank)
-
-    def _waits(self, after: int) -> bool:
-        return self.order is not None and self.order.number > max(after, self.done)
-
-    async def taken(self) -> bool:
-        """Whether a worker has asked for the order."""
-        return self.order is not None and self.given == self.order.number
-
-    async def deliver(self, number: int, result: Json) -> None:
-        """The result of an order; of several the first."""
-        async with self.changed:
-            if number > self.done:
-                self.results[number], self.done = result, number
-                self.changed.notify_all()
-
-    async def result(self, number: int) -> Json:
-        """The result of an order, when it is there."""
-        async with self.changed:
-            await self.changed.wait_for(lambda: number in self.results)
-            return self.results.pop(number)
 
 
 def _work(config: dict[str, Any]) -> None:

@@ -48,14 +48,17 @@ def test_actors_write_what_one_process_writes(tmp_path: Path, actors: int) -> No
 def test_half_the_cores_decode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scorers: int | None
 ) -> None:
-    """On a cluster that somebody else has started one core would decode for all actors."""
-    asked = list[int | None]()
-    monkeypatch.setattr(cluster, "score_on_ray", lambda job, tasks, c: asked.append(c.scorers))
+    """On a cluster that somebody else has started one core would decode for all that score."""
     cores = int(ray.cluster_resources()["CPU"])
     engine = RayEngine(Compute(engine="ray", device="cpu", scorers=scorers), cores)
+    asked = list[int]()
+    monkeypatch.setattr(cluster, "blocks_of", lambda images, tasks: iter(()))
+    monkeypatch.setattr(
+        engine.scorers, "do", lambda what, count, calls: asked.append(count) or iter(())
+    )
     for raw in (False, True):
         job = SimpleNamespace(images=SimpleNamespace(raw=raw), out=str(tmp_path))
-        engine.score(job, [])
+        assert [] == list(engine.score(job, [SimpleNamespace()] * 100))
 
     assert [scorers or cores // 2, scorers or cores - 1] == asked
 

@@ -1,0 +1,163 @@
+"""The processes that score, evaluate and measure: started once, alive from pass to pass.
+
+A process takes seconds to import what it works with, and a pass over a small pool a fraction of
+one. Work goes to whichever process is free. Where one dies, another is started and the work is done
+again, which changes nothing: a shard's file is written whole or not at all.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import ray
+from ray.exceptions import OutOfMemoryError, RayActorError
+
+from rayal.cycle.batch_size import fastest_batch
+from rayal.cycle.evaluate import Counts, EvaluateJob, evaluate
+from rayal.cycle.score import ScoreJob
+from rayal.cycle.scorer import Scorer
+from rayal.data.pool import Shard
+from rayal.engine.failures import described, ray_errors
+from rayal.engine.shard_rows import decoded_of, task_of
+from rayal.errors import ClusterError
+from rayal.experiment.experiment import Compute
+from rayal.runs.results import FastestBatch
+from rayal.storage.folder import Json
+
+IN_FLIGHT = 2
+"""Calls per process: one is worked on, one waits."""
+NO_PROGRESS_SECONDS = 600.0
+"""Work that stands still this long is stuck."""
+
+
+class Call(NamedTuple):
+    """A method of `ScoreProcess` and its arguments."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
+class _Running(NamedTuple):
+    place: int
+    call: Call
+    seat: int
+    process: Any
+
+
+class Scorers:
+    """As many processes as was ever asked for, each with one core, and a GPU on `cuda`."""
+
+    def __init__(self, compute: Compute) -> None:
+        """`compute`, resolved, says on which device, and how many deaths one work may cost."""
+        self.compute = compute
+        self.seats = list[Any]()
+        """The living processes."""
+
+    def do(self, what: str, processes: int, calls: Iterable[Call]) -> Iterator[tuple[int, Any]]:
+        """The place of each call among all and its result, as each is done.
+
+        Raises what a call raised, and ClusterError where processes keep dying.
+        """
+        while len(self.seats) < processes:
+            self.seats.append(self._start())
+        free, running = deque([*range(processes)] * IN_FLIGHT), dict[Any, _Running]()
+        deaths, numbered = 0, enumerate(calls)
+        try:
+            with ray_errors(what):
+                while True:
+                    while free and (following := next(numbered, None)) is not None:
+                        self._hand(*following, free.popleft(), running)
+                    if not running:
+                        return
+                    done = running.pop(reference := _first_done(what, list(running)))
+                    try:
+                        result = ray.get(reference)
+                    except (RayActorError, OutOfMemoryError) as error:
+                        if done.process is self.seats[done.seat]:  # not replaced for another call
+                            deaths += 1
+                            if deaths > self.compute.max_failures:
+                                raise _given_up(what, deaths, error) from error
+                            ray.kill(done.process)  # it may only be out of reach
+                            self.seats[done.seat] = self._start()
+                        self._hand(done.place, done.call, done.seat, running)
+                        continue
+                    free.append(done.seat)
+                    yield done.place, result
+        except BaseException:  # given up: nobody waits any more for what they are at
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends all processes."""
+        for process in self.seats:
+            ray.kill(process)
+        self.seats = []
+
+    def _hand(self, place: int, call: Call, seat: int, running: dict[Any, _Running]) -> None:
+        process = self.seats[seat]
+        reference = getattr(process, call.method).remote(*call.arguments)
+        running[reference] = _Running(place, call, seat, process)
+
+    def _start(self) -> Any:
+        kind: Any = ray.remote(ScoreProcess)
+        gpus = 1 if self.compute.device == "cuda" else 0
+        placed = kind.options(num_cpus=1, num_gpus=gpus, scheduling_strategy="SPREAD")
+        return placed.remote(self.compute.device)
+
+
+def _first_done(what: str, references: list[Any]) -> Any:
+    done, _ = ray.wait(references, timeout=NO_PROGRESS_SECONDS)
+    if not done:
+        raise ClusterError(
+            f"{what} stands still: nothing was done in {NO_PROGRESS_SECONDS / 60:.0f} minutes; see"
+            " `ray status`"
+        )
+    return done[0]
+
+
+def _given_up(what: str, deaths: int, error: Exception) -> ClusterError:
+    times = "once" if deaths == 1 else f"{deaths} times"
+    reason = str(error).strip().splitlines()[-1]
+    return ClusterError(
+        f"{what} failed: a process died {times} (compute.max_failures), at last of: {reason}"
+    )
+
+
+class ScoreProcess:
+    """Holds the models of one pass; what it is asked for is done one after the other."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.scorer: Scorer | None = None
+        self.opened = ""
+
+    def score(self, number: str, job: list[Any], block: pa.Table) -> list[str]:
+        """The results of a block of shards, in JSON, or the errors in their place; `number` tells
+        passes apart, and the job lies in the object store."""
+        results = []
+        for row in range(len(block)):
+            try:
+                results.append(self._score(number, job, block.slice(row, 1)))
+            except Exception as error:  # as itself it would arrive as another class
+                results.append(described(error))
+        return [json.dumps(result) for result in results]
+
+    def _score(self, number: str, job: list[Any], row: pa.Table) -> Json:
+        if self.opened != number:
+            self.scorer = None  # the memory of the last one goes first
+            opened: ScoreJob = ray.get(job[0])
+            self.scorer, self.opened = Scorer(opened, self.device), number
+        assert self.scorer is not None
+        task = task_of(row)
+        decoded = decoded_of(row)
+        if decoded is None:
+            decoded = self.scorer.decode(self.scorer.read(task))
+        return self.scorer.score(task, decoded).to_json()
+
+    def evaluate(self, job: EvaluateJob, shards: Sequence[Shard]) -> list[Counts]:
+        return evaluate(job, shards, self.device)
+
+    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
+        return fastest_batch(job, self.device, limit)
