@@ -31,10 +31,14 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
 }
+SHARED_MEMORY = 2**30
+"""Bytes below which a user is told: Docker gives 64 MB."""
 PROBE_SECONDS = 5.0  # a dead address, or another server's, makes ray.init retry for minutes
 SETTINGS = b"\4"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
 """How a gRPC client begins: HTTP/2's preface and a frame of settings; the server sends its own."""
+
+logger = logging.getLogger(__name__)
 
 Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 
@@ -112,12 +116,20 @@ class RayEngine:
             return
         self.storage.check(job.out, [job.images.url] if isinstance(job.images, Split) else [])
         number, shared = uuid.uuid4().hex, [ray.put(job)]
-        blocks = blocks_of(job.images, tasks)
+        blocks = blocks_of(job.images, tasks)  # closed below: nobody decodes for a pass that failed
         calls = (Call("score", (number, shared, block)) for block in blocks)
         processes = min(self._processes(job.images), len(tasks))
-        for _, results in self.scorers.do("the scoring pass", processes, calls):
-            for result in results:
-                yield ScoredShard.from_json(raised(json.loads(result)))
+        left = {task.shard.index: task for task in tasks}
+        try:
+            for _, results in self.scorers.do("the scoring pass", processes, calls):
+                for result in results:
+                    done = ScoredShard.from_json(raised(json.loads(result)))
+                    del left[done.shard]
+                    yield done
+        except ClusterError as error:
+            raise ClusterError(f"{error} ({_left(list(left.values()), len(tasks))})") from error
+        finally:
+            blocks.close()
 
     def _processes(self, images: Images) -> int:
         """How many score; where images have to be decoded, by default only half of the cores."""
@@ -131,6 +143,14 @@ class RayEngine:
         calls = [Call("fastest_batch", (job, limit))]
         ((_, found),) = self.scorers.do("measuring the batch size", 1, calls)
         return found  # type: ignore[no-any-return]
+
+
+def _left(tasks: Sequence[ShardTask], of: int) -> str:
+    """What is not scored yet, for whoever looks for the image that kills its process."""
+    first = (
+        f", first {tasks[0].file}: {tasks[0].rows} rows of {tasks[0].shard.file}" if tasks else ""
+    )
+    return f"{len(tasks)} of {of} shards are left{first}"
 
 
 def connect(address: str | None, *, cores: int | None = None) -> int:
@@ -147,6 +167,11 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
         cores = cores or machine.cores()
+        if (shared := machine.shared_memory()) is not None and shared < SHARED_MEMORY:
+            logger.warning(
+                f"/dev/shm has only {shared // 2**20} MB free: Ray hands images on through files in"
+                f" its temporary folder, which is slower; start a container with --shm-size=2g"
+            )
         _init("local", num_cpus=2 * cores + 2, include_dashboard=False)
         return cores
     if address != "auto":

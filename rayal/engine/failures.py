@@ -6,7 +6,13 @@ from contextlib import contextmanager
 
 import torch
 from ray.data.exceptions import ExecutionTimeoutError
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import (
+    ObjectStoreFullError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+)
 
 from rayal import errors
 from rayal.errors import ClusterError, RayalError
@@ -45,6 +51,12 @@ def ray_errors(what: str) -> Iterator[None]:
     except OutOfMemoryError as error:
         raise ClusterError(
             f"{what} ran out of memory; lower compute.shard_rows, or {BATCHES}"
+        ) from error
+    except (OutOfDiskError, ObjectStoreFullError) as error:
+        raise ClusterError(
+            f"{what} found no room for what Ray keeps: its shared memory is full, so is the disk"
+            " behind it; free the disk of Ray's temporary folder (RAY_TMPDIR, else /tmp/ray), or"
+            " lower compute.shard_rows"
         ) from error
     except (RayError, ExecutionTimeoutError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -166,10 +166,12 @@ def test_an_actor_that_always_dies_ends_the_pass(tiny, tmp_path):
     unit = tiny().dataset.open().pool.ids()[300]
     killer = {"name": "faulty.dies_scoring", "unit": unit, "marker": str(marker), "deaths": 99}
     x = tiny(observers=[killer])
-    with pytest.raises(ClusterError, match="the scoring pass failed: .*died") as ended:
+    with pytest.raises(ClusterError, match="the scoring pass failed: .*died 3 times") as ended:
         score(x, on_ray(x, scorers=1, max_failures=2), tmp_path / "ray")
 
     assert 5 == ended.value.exit_code
+    left = r"\((1|2) of 3 shards are left, first shard-00001.parquet: 256 rows of pool/part-00000"
+    assert re.search(left, str(ended.value))
     assert 1 + 2 == marker.stat().st_size
 
 
