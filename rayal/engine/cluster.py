@@ -31,14 +31,10 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
 }
-SHARED_MEMORY = 2**30
-"""Bytes below which a user is told: Docker gives 64 MB."""
 PROBE_SECONDS = 5.0  # a dead address, or another server's, makes ray.init retry for minutes
 SETTINGS = b"\4"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
 """How a gRPC client begins: HTTP/2's preface and a frame of settings; the server sends its own."""
-
-logger = logging.getLogger(__name__)
 
 Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 
@@ -167,11 +163,7 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
         cores = cores or machine.cores()
-        if (shared := machine.shared_memory()) is not None and shared < SHARED_MEMORY:
-            logger.warning(
-                f"/dev/shm has only {shared // 2**20} MB free: Ray hands images on through files in"
-                f" its temporary folder, which is slower; start a container with --shm-size=2g"
-            )
+        machine.tell_of_little_shared_memory()
         _init("local", num_cpus=2 * cores + 2, include_dashboard=False)
         return cores
     if address != "auto":

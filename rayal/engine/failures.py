@@ -18,6 +18,7 @@ from rayal import errors
 from rayal.errors import ClusterError, RayalError
 from rayal.storage.folder import Json
 
+GOES_ON = "the same command goes on where it stopped"
 BATCHES = "compute.score_batch (of `rayal score`: batch, with a new --out)"
 
 
@@ -60,7 +61,7 @@ def ray_errors(what: str) -> Iterator[None]:
         ) from error
     except (RayError, ExecutionTimeoutError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ClusterError(f"{what} failed: {reason[-1]}") from error
+        raise ClusterError(f"{what} failed: {reason[-1]}; {GOES_ON}") from error
 
 
 def raised_by(error: RayTaskError, what: str) -> RayalError:

@@ -20,7 +20,7 @@ from rayal.cycle.evaluate import Counts, EvaluateJob, evaluate
 from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
 from rayal.data.pool import Shard
-from rayal.engine.failures import BATCHES, described, ray_errors
+from rayal.engine.failures import BATCHES, GOES_ON, described, ray_errors
 from rayal.engine.shard_rows import decoded_of, task_of
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
@@ -124,7 +124,7 @@ def _given_up(what: str, deaths: int, error: Exception) -> ClusterError:
     return ClusterError(
         f"{what} failed: a process died {times} (compute.max_failures), for want of memory (lower"
         f" compute.shard_rows or {BATCHES}), by a fault in native code, or killed from outside; at"
-        f" last: {reason}"
+        f" last: {reason}; {GOES_ON}"
     )
 
 

@@ -3,12 +3,8 @@
 import io
 import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -38,6 +34,7 @@ from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
 from rayal.storage.folder import FileLocation, Folder
 from tests.support.doubles import Silent
+from tests.support.head import ray_head
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -338,28 +335,9 @@ def test_what_cannot_travel_is_named(tiny, tmp_path):
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[str]:
     """The address of a cluster of its own that asks for the token `a` * 32."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
-        *("--port", str(port), "--num-cpus", "1", "--include-dashboard", "false"),
-        *("--temp-dir", tempfile.mkdtemp(prefix="ray-", dir="/tmp")),  # sockets need a short path
-    ]
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 32}
-    with open(tmp_path / "head.log", "wb") as log:
-        head = subprocess.Popen(
-            command, env=os.environ | token, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        while b"Ray runtime started" not in (tmp_path / "head.log").read_bytes():
-            assert head.poll() is None, (tmp_path / "head.log").read_text()
-            time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-    finally:
-        os.killpg(head.pid, signal.SIGKILL)  # asked to end, it would drain itself for half a minute
-        head.wait()
-        shutil.rmtree(command[-1], ignore_errors=True)
+    with ray_head(tmp_path / "head.log", token) as (address, _):
+        yield address
 
 
 @pytest.mark.slow

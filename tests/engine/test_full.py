@@ -1,11 +1,15 @@
-"""What goes wrong on a cluster, in words that name the way out."""
+"""Memory and disks of a cluster that are full, in words that name the way out."""
 
 import logging
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayError
 
-from rayal.engine import cluster, machine
+from rayal.engine import cluster
 from rayal.engine.failures import ray_errors
 from rayal.errors import ClusterError
 
@@ -22,7 +26,10 @@ from rayal.errors import ClusterError
             r"the pass found no room .* disk of Ray's temporary folder \(RAY",
         ),
         (ObjectStoreFullError("full"), r"the pass found no room .*, or lower compute\.shard_rows"),
-        (RayError("first\nlast words"), "the pass failed: last words$"),
+        (
+            RayError("first\nlast words"),
+            "the pass failed: last words; the same command goes on where",
+        ),
     ],
 )
 def test_a_cluster_that_is_full_names_what_to_lower(error: RayError, said: str) -> None:
@@ -40,21 +47,16 @@ def test_little_shared_memory_is_told(
     megabytes: int | None,
     told: bool,
 ) -> None:
-    """Ray's own warning is silenced with the rest: runs in a container would be slow, and nobody
-    know why (C09)."""
-    free = megabytes and megabytes * 2**20
-    monkeypatch.setattr(machine, "shared_memory", lambda: free)
-    monkeypatch.setattr(cluster, "_init", lambda address, **options: None)
+    """Runs in a container would be slow, and nobody know why (C09); other systems have none."""
+
+    def usage(path: Path) -> SimpleNamespace:
+        if megabytes is None:
+            raise FileNotFoundError(path)
+        return SimpleNamespace(free=megabytes * 2**20)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    monkeypatch.setattr(ray, "init", lambda *args, **options: None)
     with caplog.at_level(logging.WARNING):
         assert 3 == cluster.connect("local", cores=3)
 
     assert told == ("/dev/shm has only 64 MB free: " in caplog.text)
-
-
-def test_shared_memory_that_is_not_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Systems without it would end in a traceback."""
-    monkeypatch.setattr(machine, "SHARED_MEMORY", tmp_path_factory.mktemp("shm") / "absent")
-
-    assert machine.shared_memory() is None
