@@ -107,12 +107,20 @@ class RayEngine:
             return
         self.storage.check(job.out, [job.images.url] if isinstance(job.images, Split) else [])
         number, shared = uuid.uuid4().hex, [ray.put(job)]
-        blocks = blocks_of(job.images, tasks)
+        blocks = blocks_of(job.images, tasks)  # closed below: nobody decodes for a pass that failed
         calls = (Call("score", (number, shared, block)) for block in blocks)
         processes = min(self._processes(job.images), len(tasks))
-        for _, results in self.scorers.do("the scoring pass", processes, calls):
-            for result in results:
-                yield ScoredShard.from_json(raised(json.loads(result)))
+        left = {task.shard.index: task for task in tasks}
+        try:
+            for _, results in self.scorers.do("the scoring pass", processes, calls):
+                for result in results:
+                    done = ScoredShard.from_json(raised(json.loads(result)))
+                    del left[done.shard]
+                    yield done
+        except ClusterError as error:
+            raise ClusterError(f"{error} ({_left(list(left.values()), len(tasks))})") from error
+        finally:
+            blocks.close()
 
     def _processes(self, images: Images) -> int:
         """How many score; where images have to be decoded, by default only half of the cores."""
@@ -126,6 +134,14 @@ class RayEngine:
         calls = [Call("fastest_batch", (job, limit))]
         ((_, found),) = self.scorers.do("measuring the batch size", 1, calls)
         return found  # type: ignore[no-any-return]
+
+
+def _left(tasks: Sequence[ShardTask], of: int) -> str:
+    """What is not scored yet, for whoever looks for the image that kills its process."""
+    first = (
+        f", first {tasks[0].file}: {tasks[0].rows} rows of {tasks[0].shard.file}" if tasks else ""
+    )
+    return f"{len(tasks)} of {of} shards are left{first}"
 
 
 def connect(address: str | None, *, cores: int | None = None) -> int:
@@ -142,6 +158,7 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     address = address or os.environ.get(start.ADDRESS) or "local"
     if address == "local":
         cores = cores or machine.cores()
+        machine.tell_of_little_shared_memory()
         start.start(2 * cores + 2)
         return cores
     start.join(address)

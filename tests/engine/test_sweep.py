@@ -115,7 +115,7 @@ def test_trials_choose_what_they_choose_alone(swept, tmp_path):
 
 @pytest.mark.slow
 def test_trials_on_the_default_engine(swept, tmp_path):
-    """Every trial but the first to train would die of a training that was done already (D1)."""
+    """Every trial but the first to train would die of a training that was done already."""
     space = {"strategy": {"grid_search": ["random", "entropy"]}}
     sweep, compute = {"seeds": [0], "concurrent": 1}, {"engine": "ray", "scorers": 1}
     found, told = run(swept(space, sweep=sweep, compute=compute), tmp_path)

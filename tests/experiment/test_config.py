@@ -231,7 +231,7 @@ def test_a_password_is_not_repeated(minimal: Path) -> None:
 
 
 def test_a_password_of_any_signs_is_not_repeated(minimal: Path) -> None:
-    """A / in it would end what a pattern takes for the password, and show the rest (B12)."""
+    """A / in it would end what a pattern takes for the password, and show the rest."""
     for value in ("http://me:hun/ter2@host", "ftp://me:hun/ter2@host", "[http://me:hun/ter2@host]"):
         with pytest.raises(UsageError) as told:
             config.load(minimal, [f"tracking.uri={value}", f"dataset.root={value}"])
