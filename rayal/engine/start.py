@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants, services
+from ray._private import ray_constants
+from ray.util import get_node_ip_address
 
 from rayal.errors import ClusterError
 
@@ -63,7 +64,7 @@ def _for_this_machine(address: str) -> bool:
     if host not in ("127.0.0.1", "localhost"):
         return False
     try:
-        own = services.node_ip_address_from_perspective(None)
+        own = get_node_ip_address()
         socket.create_connection((own, int(port)), timeout=PROBE_SECONDS).close()
     except OSError:
         return True

@@ -91,7 +91,7 @@ def test_every_command_has_a_group() -> None:
         (("sync", "~nobody-of-this-name/x"), "no home of that user"),
         (("plan", "$NOT_SET.yaml"), "$NOT_SET is not set"),
         (("select", "$NOT_SET", "--strategy", "entropy", "--budget", "1"), "$NOT_SET is not set"),
-        (("run", "no.yaml", "--out", "memory://x"), "memory://x: all of it is lost when this"),
+        (("run", "no.yaml", "--out", "memory://x"), "memory://x: what is written there is gone"),
     ],
 )
 def test_places_on_the_command_line_are_read_as_in_files(
