@@ -1,7 +1,38 @@
 """The errors a user can meet: each says the thing, the value and the way out; the exit codes."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
+
+LONGEST = 80
+"""Characters of a value in a message."""
+FEW = 5
+"""Values in a list of a message."""
+
+
+def quoted(value: object) -> str:
+    """A value for a message, as Python writes it, at most LONGEST characters and dots.
+
+    Control characters are escaped, and all signs of a text that is not in the usual Unicode form:
+    it would look like another one.
+    """
+    if not isinstance(value, str):
+        return cut(repr(value))
+    text = value[:LONGEST]
+    shown = repr(text) if unicodedata.is_normalized("NFC", text) else ascii(text)
+    return shown + "..." * (len(value) > LONGEST)
+
+
+def cut(text: str) -> str:
+    """A text for a message, at most LONGEST characters and dots."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def some(values: Collection[object]) -> str:
+    """The first few values for a message, and how many more there are."""
+    first, more = [*values][:FEW], len(values) - FEW
+    return ", ".join(map(quoted, first)) + (f" and {more} more" if more > 0 else "")
 
 
 class RayalError(Exception):
@@ -50,3 +81,30 @@ class LabelsPending(RayalError):
     """The oracle waits for people; the same command continues when the labels are there."""
 
     exit_code = 0
+
+
+class Apart:
+    """The errors of a loop over many things, of which a bad one must not hide the others."""
+
+    def __init__(self) -> None:
+        self.errors: list[RayalError] = []
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """One thing of the loop: its error waits for `end`."""
+        try:
+            yield
+        except RayalError as error:
+            self.errors.append(error)
+
+    def end(self) -> None:
+        """Raises what went wrong, if anything did, when all others are done; of errors of several
+        kinds a StorageError."""
+        if not self.errors:
+            return
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        kinds = {type(error) for error in self.errors}
+        kind = kinds.pop() if len(kinds) == 1 else StorageError
+        lines = [f"{len(self.errors)} problems, all else is done", *map(str, self.errors)]
+        raise kind("\n  ".join(lines))

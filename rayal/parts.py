@@ -5,14 +5,16 @@ the run folder records and what does the work are one object.
 """
 
 import importlib
+import math
 import os
 import pkgutil
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType, UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -27,7 +29,7 @@ from pydantic import GetCoreSchemaHandler as SchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rayal import secrets
-from rayal.errors import UsageError
+from rayal.errors import UsageError, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 
 PACKAGES = {
@@ -42,6 +44,10 @@ PACKAGES = {
 """Kind of part -> the package that holds its files, one part each."""
 
 
+LARGEST, LARGEST_WHOLE = 1e30, 1e15
+"""Size of the numbers of a configuration: torch holds them, and loops over them can be counted."""
+
+
 class Settings(BaseModel):
     """Named values of a configuration: frozen, finite, unknown names refused."""
 
@@ -51,19 +57,39 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """pydantic would take `true` for 1."""
+    def _a_number_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic would take `true` for 1, and numbers that torch cannot multiply."""
         kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
-        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+        if kinds & {int, float} and bool not in kinds and _holds_bool(value):
             raise PydanticCustomError("bool_for_number", "Input should be a number")
+        if kinds & {int, float} and _is_huge(value):
+            limit = LARGEST if isinstance(value, float) else LARGEST_WHOLE
+            raise PydanticCustomError("huge", f"Input should be at most {limit:.0e} in size")
         return value
 
 
+def _is_huge(value: Any) -> bool:
+    if isinstance(value, str):  # YAML's integers have 18 digits at most, longer ones are texts
+        digits = value.lstrip("+-")
+        return digits.isdecimal() and len(digits) > 18
+    limit = LARGEST if isinstance(value, float) else LARGEST_WHOLE
+    return isinstance(value, int | float) and limit < abs(value) < math.inf
+
+
 def _kinds(annotation: Any) -> set[Any]:
-    """The classes that an annotation mentions outside of containers."""
-    if get_origin(annotation) in (Annotated, Union, UnionType):
+    """The classes that an annotation mentions, also within tuples."""
+    if get_origin(annotation) is Literal:
+        return set(map(type, get_args(annotation)))
+    if get_origin(annotation) in (Annotated, Union, UnionType, tuple):
         return {kind for each in get_args(annotation) for kind in _kinds(each)}
     return {annotation}
+
+
+def _holds_bool(value: Any) -> bool:
+    """Whether it is a bool, or a sequence with one."""
+    return isinstance(value, bool) or (
+        isinstance(value, list | tuple) and any(map(_holds_bool, value))
+    )
 
 
 class Component(Settings):
@@ -73,7 +99,12 @@ class Component(Settings):
     def part_name(cls) -> str:
         """`cod` for a part of rayal, `my_pkg.my_module` for a user's own."""
         module = cls.__module__
-        return module.rsplit(".", 1)[-1] if module.startswith("rayal.") else module
+        return module if cls.is_foreign() else module.rsplit(".", 1)[-1]
+
+    @classmethod
+    def is_foreign(cls) -> bool:
+        """Whether it is a user's own part, which may break the contract of its kind."""
+        return not cls.__module__.startswith("rayal.")
 
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
@@ -128,18 +159,41 @@ class Written(str):
         return Written, (str(self), self.folder)
 
 
+def expanded(text: str) -> str:
+    """A path or URL as a shell reads it: `$NAME`, `${NAME}` and a leading `~` are replaced.
+
+    Raises ValueError for a variable that is not set and a user that is not known: a folder called
+    `$SCRATCH` would be made without a word.
+    """
+
+    def of_variable(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in os.environ:
+            raise ValueError(f"{text!r}: ${name} is not set; set it, or write the path out")
+        return os.environ[name]
+
+    text = re.sub(r"\$(?:([A-Za-z_]\w*)|\{(\w+)\})", of_variable, text)
+    if "://" in text or not text.startswith("~"):
+        return text
+    home = os.path.expanduser(text)
+    if home.startswith("~"):
+        raise ValueError(f"{text!r}: no home of that user is known; write ./{text} for a file here")
+    return home
+
+
 def _absolute(value: Any) -> Any:
     if not isinstance(value, str) or not value:
         return value
-    if "://" in value:
-        if secrets.holds(value):
+    text = expanded(value)
+    if "://" in text:
+        if secrets.holds(text):
             raise ValueError(
                 "holds a secret, which every run folder would show; leave it to the environment"
                 " or the configuration of the storage"
             )
-        return value
+        return text
     folder = value.folder if isinstance(value, Written) else Path.cwd()
-    return os.path.normpath(folder / Path(value).expanduser())
+    return os.path.normpath(folder / text)
 
 
 Location = Annotated[str, Field(min_length=1), BeforeValidator(_absolute)]
@@ -182,7 +236,7 @@ def build(kind: str, value: Any, plugins: Plugins = NO_PLUGINS) -> Any:
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise UsageError(f"expected a name or {{name: ..., ...}} from {kind}, got {value!r}")
+        raise UsageError(f"expected a name or {{name: ..., ...}} from {kind}, got {quoted(value)}")
     fields = {key: item for key, item in value.items() if key != "name"}
     return find(kind, value["name"], plugins).model_validate(fields, context=plugins)
 
@@ -199,4 +253,12 @@ def _only_component(module: ModuleType, kind: str) -> type[Component]:
     if len(found) != 1:
         described = ", ".join(item.__name__ for item in found) or "none"
         raise UsageError(f"{module.__name__} must hold one part for {kind}, it holds: {described}")
-    return found[0]
+    (part,) = found
+    if (other := getattr(part, "kind", kind)) != kind:
+        raise UsageError(f"{module.__name__} is no part for {kind}: {part.__name__} is for {other}")
+    if lacking := sorted(part.__abstractmethods__):
+        raise UsageError(
+            f"{module.__name__} is not whole: {part.__name__} lacks {', '.join(lacking)}, which"
+            f" every part for {kind} has; see the base class"
+        )
+    return part

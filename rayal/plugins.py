@@ -1,9 +1,14 @@
 """A user's own parts: code outside rayal, which runs only if the user allows its package."""
 
+import hashlib
 import importlib
-from collections.abc import Iterable
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import ModuleType
 
+from rayal import blame
 from rayal.errors import UsageError
 
 
@@ -22,17 +27,59 @@ class Plugins(frozenset[str]):
         return super().__new__(cls, packages)
 
     def module(self, name: str) -> ModuleType:
-        """The module of this name. Raises UsageError where its package is not among these, or where
-        it cannot be imported."""
+        """The module of this name. Raises UsageError where it is no dotted name or its package is
+        not among these, and for whatever its import raises."""
         package = name.split(".", 1)[0]
+        if not all(word.isidentifier() for word in name.split(".")):
+            raise UsageError(f"{name!r} is not the name of a module; write package.module")
         if package not in self:
             raise UsageError(
                 f"{name!r} is code outside rayal; allow it on the command line: --plugins {package}"
             )
         try:
             return importlib.import_module(name)
-        except ImportError as error:
-            raise UsageError(f"plugin {name!r} cannot be imported: {error}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # code of others may raise anything, SystemExit too
+            raise UsageError(_not_imported(name, package, error)) from error
+
+
+def _not_imported(name: str, package: str, error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        where = f" ({error.filename}:{error.lineno})"
+        problem = f"{type(error).__name__}: {error.msg}"
+    else:
+        found = blame.place(error, [package])
+        where, problem = f" ({found[1]})" if found else "", blame.told(error)
+    return f"plugin {name!r} cannot be imported: {problem}{where}"
 
 
 NO_PLUGINS = Plugins()
+
+
+def source_digest(package: str) -> str | None:
+    """sha256 of the Python files of a package, or of a module that is a single file.
+
+    None where there is no such file: of a notebook, or of what is not installed here.
+    """
+    digest, found = hashlib.sha256(), False
+    for root, file in _sources(package):
+        digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
+        found = True
+    return digest.hexdigest() if found else None
+
+
+def _sources(package: str) -> Iterator[tuple[Path, Path]]:
+    """Each file, and the folder that its name is relative to."""
+    module = sys.modules.get(package)
+    try:
+        spec = None if module else importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return
+    places = getattr(module, "__path__", None) or (spec and spec.submodule_search_locations)
+    file = getattr(module, "__file__", None) or (spec and spec.origin)
+    if places:
+        for root in map(Path, places):
+            yield from ((root, each) for each in sorted(root.rglob("*.py")) if each.is_file())
+    elif file and Path(file).is_file():
+        yield Path(file).parent, Path(file)

@@ -12,8 +12,9 @@ from rayal.parts import PACKAGES
 ROOT = Path(rayal.__file__).parent
 
 ORDER = (
-    "rayal errors secrets plugins parts randomness storage data models labeling selection training"
-    " signals strategies runs experiment cycle engine testing report workflows cli __main__"
+    "rayal errors secrets blame plugins parts randomness storage data models labeling selection"
+    " training signals strategies runs experiment cycle engine testing report workflows cli"
+    " __main__"
 ).split()
 """Each imports only what stands before it."""
 

@@ -1,14 +1,21 @@
 """rayal/parts.py: finding parts by file name, building them, plugins, paths."""
 
 import sys
+from collections.abc import Iterator
 from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from rayal.data.datasets.voc import Voc
+from rayal.data.images import Decoding
+from rayal.data.masks import MaskDecoding
 from rayal.errors import UsageError
+from rayal.experiment.experiment import Compute
+from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.labeling.budget import Budget
 from rayal.parts import (
     PACKAGES,
     Component,
@@ -22,6 +29,9 @@ from rayal.parts import (
     suggest,
 )
 from rayal.plugins import Plugins
+from rayal.training.augment import Augment
+from rayal.workflows.score.settings import PoolScoring, Redecoding
+from rayal.workflows.select.request import Request
 
 PLUGIN = """
 from rayal.parts import Component
@@ -88,7 +98,8 @@ def test_a_class_is_called_like_its_file(kind: str, name: str) -> None:
         ("simulatd", "there is no 'simulatd' in oracles; did you mean 'simulated'?"),
         ("zzz", "there is no 'zzz' in oracles; choose one of: "),
         ("", "there is no '' in oracles"),
-        ("../simulated", "is code outside rayal"),
+        ("../simulated", "is not the name of a module; write package.module"),
+        (".os", "is not the name of a module; write package.module"),
         ("os.system", "allow it on the command line: --plugins os"),
         ("__init__", "there is no '__init__' in oracles"),
     ],
@@ -219,3 +230,133 @@ def test_suggest() -> None:
     """A typo gets the nearest word; anything else the whole list."""
     assert "did you mean 'lr'?" == suggest("lrr", ["lr", "epochs"])
     assert "choose one of: lr, epochs" == suggest("milestones", ["lr", "epochs"])
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation mentions anywhere."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from models_in(inner)
+
+
+def configurations() -> list[type[BaseModel]]:
+    """Every class that something written by a user is read with."""
+    found: list[type[BaseModel]] = [SweptExperiment, PoolScoring, Request]
+    found += [find(kind, name) for kind in PACKAGES for name in names(kind)]
+    for model in found:  # grows
+        for field in model.model_fields.values():
+            found += [inner for inner in models_in(field.annotation) if inner not in found]
+    return found
+
+
+def test_every_configuration_follows_one_rule() -> None:
+    """`augment: {crop: true}` would be a crop of 1, and a scale of infinity be taken."""
+    classes = configurations()
+
+    assert {Augment, Decoding, Redecoding, Compute, Budget} <= {*classes, *Voc.__mro__}
+    assert [] == [model for model in classes if not issubclass(model, Settings)]
+    assert [] == [
+        model
+        for model in [*classes, MaskDecoding]
+        for rule in ("frozen", "extra", "allow_inf_nan")
+        if model.model_config.get(rule) != Settings.model_config[rule]  # type: ignore[literal-required]
+    ]
+
+
+@pytest.mark.parametrize(
+    "model, fields",
+    [
+        (Augment, {"crop": True}),
+        (Augment, {"window": [8, 8], "scale": [0.5, float("inf")]}),
+        (Augment, {"window": [True, 8]}),
+        (Decoding, {"size": True}),
+        (Decoding, {"channels": True}),
+        (Decoding, {"shape": [4, True]}),
+        (MaskDecoding, {"values": {0: 300}}),
+    ],
+)
+def test_numbers_are_numbers(model: type[BaseModel], fields: dict[str, Any]) -> None:
+    """`true` would be 1, and infinity a size."""
+    with pytest.raises(ValidationError):
+        model.model_validate(fields)
+    assert Augment(window=(8, 8), scale=(0.5, 2), flip=True).flip
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = 1\ndef f(:", r"SyntaxError: invalid syntax \(.*at_import.py:2\)"),
+        ("x = 1\nundefined", r"NameError: name 'undefined' .* \(.*at_import.py:2\)"),
+        ("open('/no/such/file')", r"FileNotFoundError: .*/no/such/file.* \(.*at_import.py:1\)"),
+        ("import sys\nsys.exit(3)", r"SystemExit: 3 \(.*at_import.py:2\)"),
+        ("from my_pkg import below", r"ZeroDivisionError: .* \(.*below.py:1\)"),
+        ("1 / 0  # " + "x" * 9000, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_whatever_an_import_raises_is_told_in_one_line(
+    plugin: str, tmp_path: Path, text: str, told: str
+) -> None:
+    """A user would search a mistake of their own in a traceback of rayal's."""
+    (tmp_path / "my_pkg" / "below.py").write_text("1 / 0")
+    (tmp_path / "my_pkg" / "at_import.py").write_text(text)
+    with pytest.raises(UsageError, match=rf"plugin 'my_pkg.at_import' .*: {told}") as raised:
+        find("oracles", "my_pkg.at_import", Plugins([plugin]))
+
+    assert "\n" not in str(raised.value)
+
+
+def test_a_part_of_another_kind_or_half_of_one_is_refused(plugin: str, tmp_path: Path) -> None:
+    """It would fail where it is first used, with what Python says of abstract classes."""
+    half = "from rayal.models.base import Model\n\nclass Half(Model): ...\n"
+    (tmp_path / "my_pkg" / "half.py").write_text(half)
+    with pytest.raises(UsageError, match="my_pkg.half is not whole: Half lacks network"):
+        find("models", "my_pkg.half", Plugins([plugin]))
+    with pytest.raises(UsageError, match="no part for strategies: Half is for models"):
+        find("strategies", "my_pkg.half", Plugins([plugin]))
+
+
+class Numbers(Settings):
+    whole: int = 0
+    broken: float | None = None
+    text: str = ""
+
+
+@pytest.mark.parametrize("value", [1e31, -1e308, 10**18, "1" + "0" * 18, 10**400])
+@pytest.mark.parametrize("field", ["whole", "broken"])
+def test_a_number_that_torch_cannot_hold_is_refused(field: str, value: object) -> None:
+    """A learning rate of 1e308 or a batch of 10^18 would end in a traceback."""
+    with pytest.raises(ValidationError, match=r"at most 1e\+(15|30) in size"):
+        Numbers.model_validate({field: value})
+    assert Numbers(whole=10**15, broken=-1e30, text="1" * 30)
+
+
+class Placed(Settings):
+    where: Location = "/x"
+
+
+def test_variables_and_homes_are_those_of_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder called `$SCRATCH` would be made beside the file, and the disk stay empty."""
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    for text, place in {
+        "$SCRATCH/x": f"{tmp_path}/x",
+        "${SCRATCH}x": f"{tmp_path}x",
+        "~/x": "/home/me/x",
+        "s3://b/$SCRATCH": f"s3://b/{tmp_path}",
+        "/a$/b~": "/a$/b~",
+        "/cost$5": "/cost$5",
+    }.items():
+        assert place == Placed(where=text).where
+    for text, why in {
+        "$NOWHERE/x": r"\$NOWHERE is not set; set it",
+        "~nobody-of-this-name/x": "no home of that user",
+    }.items():
+        with pytest.raises(ValidationError, match=why):
+            Placed(where=text)
+    monkeypatch.setenv("NOWHERE", "s3://me:secret@b")
+    with pytest.raises(ValidationError, match="holds a secret"):
+        Placed(where="$NOWHERE/x")

@@ -153,7 +153,7 @@ def test_the_files_it_names_exist():
     """The map of the code would lead nowhere."""
     tree = next(block for block in blocks("text") if block.startswith("rayal/"))
     inside = re.findall(r"(?<![\w/])(\w+(?:\.py|/))", tree)
-    roots = [ROOT / name for name in ("rayal", "jobs", "configs", "tests")]
+    roots = [ROOT / name for name in ("rayal", "jobs", "configs", "docs", "tests")]
     files = [*roots, *(path for root in roots for path in root.rglob("*"))]
     links = re.findall(r"\]\(([^):]+)\)", README)
 

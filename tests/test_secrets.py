@@ -71,7 +71,7 @@ def test_what_may_be_used_but_is_not_shown(text: str, shown: str) -> None:
 
 @given(SIGNS, SIGNS, some.sampled_from(["", "me", "me@here"]))
 def test_any_password_is_hidden(before: str, after: str, user: str) -> None:
-    """The password that a pattern does not foresee would be the one that leaks (B12)."""
+    """The password that a pattern does not foresee would be the one that leaks."""
     text = f"MLflow at http://{user}:{before}s3cret{after}@host/x failed"
 
     assert "s3cret" not in hidden(text)

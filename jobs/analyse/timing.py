@@ -33,6 +33,7 @@ from rayal.runs.ledger import INITIAL, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Scored, Trained
 from rayal.storage.journal import read_done
+from rayal.workflows.attempts import attempts
 
 PARTS = ("train_s", "auxiliary_s", "score_s", "select_s")
 STAGES = ("train", "evaluate", "score", "select")
@@ -73,7 +74,7 @@ def _setting(record: Record, x: dict[str, Any]) -> Row:
         "scored": " ".join(each["name"] for each in (x["strategy"], *x["observers"])),
         "engine": x["compute"]["engine"],
         "device": x["compute"]["device"],
-        "cores": record.folder.read_json("environment.json", {}).get("cores"),
+        "cores": next((made["cores"] for made in reversed(attempts(record.folder))), None),
         "batch": x["compute"]["score_batch"],
     }
 

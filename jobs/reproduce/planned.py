@@ -16,11 +16,10 @@ from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep import trials
 from rayal.experiment.sweep.settings import SweptExperiment
-from rayal.report.runs import APART, PLACES
+from rayal.report import runs
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder, Json
-from rayal.storage.yaml_file import leaves
-from rayal.workflows.sweep import Sweeping
+from rayal.workflows.sweep.folder import TRIALS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OURS = ("strategy", "seed", "sweep.seeds", "sweep.space")
@@ -69,7 +68,7 @@ class Planned(NamedTuple):
     def records(self, out: Folder) -> Iterator[tuple[str, Record]]:
         """The trials of its methods that have begun, of all seeds, each with its method."""
         names = {method.strategy: name for name, method in self.methods.items()}
-        for record in Sweeping(self.x, out / self.folder).records():
+        for record in Record.below(out / self.folder / TRIALS):
             strategy = record.experiment()["strategy"]["name"]
             if strategy in names:
                 yield names[strategy], record
@@ -135,13 +134,9 @@ def _cost(x: Experiment) -> str:
 
 def differences(recorded: Json, meant: Experiment) -> list[str]:
     """`scheme.epochs=1 instead of 200`, for all that changes what a run finds."""
-    fields = (recorded, meant.model_dump(mode="json"))
-    ours, theirs = (
-        dict(leaves({key: value for key, value in x.items() if key not in APART})) for x in fields
-    )
-    keys = [key for key in {**theirs, **ours} if key not in PLACES]
+    ours, theirs = (runs.settings(x) for x in (recorded, meant.model_dump(mode="json")))
     return [
         f"{key}={ours.get(key)} instead of {theirs.get(key)}"
-        for key in keys
+        for key in {**theirs, **ours}
         if ours.get(key) != theirs.get(key)
     ]

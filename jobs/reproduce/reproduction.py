@@ -47,14 +47,15 @@ def check(sweeps: Sequence[Planned], out: Folder) -> None:
                     f"{record.folder.url} was run with other settings than this command's:"
                     f" {', '.join(differing)}; repeat its --set, or use another --out"
                 )
-        Sweeping(each.x, out / each.folder).check()
+        Sweeping(each.x, out / each.folder, together=True).check()
 
 
 def run(each: Planned, out: Folder, address: str | None, break_lock: bool) -> None:
     """Runs what is left of a sweep; raises the first failure of a trial when all have ended."""
-    with start_sweep(each.x, (out / each.folder).url, break_lock=break_lock) as opened:
+    place = (out / each.folder).url
+    with start_sweep(each.x, place, break_lock=break_lock, together=True) as opened:
         note(f"sweep  {opened.folder.url}")
-        with SweepConsole(opened.total, opened.total - opened.left) as console:
+        with SweepConsole() as console:
             opened.run(lambda: cluster(address), console)
 
 

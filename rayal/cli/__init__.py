@@ -13,8 +13,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
+import rayal
+from rayal.blame import memory_fault, plugin_fault
 from rayal.cli import (  # noqa: F401 (their commands belong to the application)
     jobs,
+    output,
     runs,
     scoring,
     submitting,
@@ -26,24 +29,45 @@ from rayal.cli.work import INTERRUPTED, catch_signals
 from rayal.errors import LabelsPending, RayalError
 
 _debug = False
+ANYWHERE = {
+    "--debug": "debug",
+    "-q": "quiet",
+    "--quiet": "quiet",
+    "-v": "verbose",
+    "--verbose": "verbose",
+}
+"""Options that stand before or after the command, in all commands alike."""
 
 
 @app.callback()
 def _options(
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print results, warnings and errors alone.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print what else is done.")
+    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Active-learning experiments on Ray, tracked in MLflow."""  # `main` has taken --debug out
+    """Active-learning experiments on Ray, tracked in MLflow.
+
+    --debug, -q and -v go anywhere.
+    """  # `main` has taken all of them out
 
 
 def main() -> NoReturn:
     """The `rayal` command: one line for an error of the user's, with its exit code."""
     global _debug
-    _debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    words = sys.argv[1:]
+    if words == ["--version"]:
+        print(f"rayal {rayal.__version__}")
+        sys.exit(0)
+    given = {ANYWHERE[word] for word in words if word in ANYWHERE}
+    arguments = [word for word in words if word not in ANYWHERE]
+    _debug, output.quiet = "debug" in given, "quiet" in given
     catch_signals()
-    _direct_output()
+    _direct_output(verbose="verbose" in given)
     try:
         if app(arguments, prog_name="rayal", standalone_mode=False) == INTERRUPTED:
             raise KeyboardInterrupt  # typer has made a return value of it
@@ -55,10 +79,18 @@ def main() -> NoReturn:
     except KeyboardInterrupt as error:
         _fail(error, "interrupted; the same command continues the run", INTERRUPTED)
     except typer.TyperException as error:
+        if (text := error.format_message()).startswith("Usage:"):  # a group without a command
+            print(text)
+            sys.exit(error.exit_code)
         _fail(error, error.format_message(), error.exit_code)
     except BrokenPipeError:  # nobody reads any more, as behind `| head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (Exception, SystemExit) as error:
+        fault = plugin_fault(error) or memory_fault(error)
+        if fault is None:
+            raise  # a mistake of rayal's own: all there is to know of it
+        _fail(error, str(fault), fault.exit_code)
     sys.exit(0)
 
 
@@ -70,13 +102,14 @@ def _fail(error: BaseException, message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _direct_output() -> None:
+def _direct_output(*, verbose: bool) -> None:
     """Streams take every character, and log records become lines of stderr."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     logging.captureWarnings(True)
-    for name, level in (("rayal", logging.INFO), ("py.warnings", logging.WARNING)):
+    usual = logging.WARNING if output.quiet else logging.INFO
+    for name, level in (("rayal", usual), ("py.warnings", logging.WARNING)):
         logger = logging.getLogger(name)
-        logger.setLevel(logging.DEBUG if _debug else level)
+        logger.setLevel(logging.DEBUG if _debug or verbose else level)
         logger.handlers, logger.propagate = [Lines()], False

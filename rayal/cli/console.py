@@ -14,16 +14,18 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
 
+from rayal.cli import output
 from rayal.cli.output import visible
 from rayal.errors import StorageError
+from rayal.report.amounts import duration
 from rayal.runs.events import Event
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
 
 LINE_SECONDS = 30.0  # between lines of a long stage, without a terminal
+CLOSE_SECONDS = 10.0  # for the last look at a run folder
 POLL_SECONDS = 1.0
 UNITS = {"train": "epochs"}
 """What stages are counted in of which no event tells how far they are."""
@@ -39,8 +41,21 @@ class _Progress:
     started: float
     done: int = 0
     total: int | None = None
-    before: int = 0
-    """Done by an earlier attempt, which says nothing about the pace of this one."""
+    share: float | None = None
+    """Done of all the work, in [0, 1]; None until something is known."""
+    before: float = 0.0
+    """The share that an earlier attempt has done, which says nothing about the pace of this one."""
+    told: float = 0.0
+    """When it came this far."""
+
+    def left(self, now: float) -> str:
+        """The time left at the pace up to the last news; nothing before there was a pace, nor when
+        that time is over."""
+        if self.share is None or not self.before < self.share < 1:
+            return ""
+        pace = (self.share - self.before) / max(self.told - self.started, 1e-9)
+        seconds = (1 - self.share) / pace - (now - self.told)
+        return f"about {duration(max(seconds, 0.0))} left" if seconds > -1 else ""
 
 
 class Console:
@@ -48,13 +63,14 @@ class Console:
 
     def __init__(self) -> None:
         self.terminal = Terminal(stderr=True, highlight=False)
-        self.live = self.terminal.is_terminal and not self.terminal.is_dumb_terminal
+        capable = self.terminal.is_terminal and not self.terminal.is_dumb_terminal
+        self.live = capable and not output.quiet
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=self.terminal,
             transient=True,
             disable=not self.live,
@@ -76,8 +92,10 @@ class Console:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
         self.progress.stop()
+        if self._thread.is_alive():
+            self.line("the run folder does not answer; the last lines may be old")
 
     def on(self, event: Event) -> None:
         """Shows what an observer is told."""
@@ -92,15 +110,22 @@ class Console:
 
     def begin(self, what: str, unit: str) -> None:
         """Something long begins."""
-        bar = self.progress.add_task(what, total=None, unit=unit)
+        bar = self.progress.add_task(what, total=None, unit=unit, left="")
         self.now = _Progress(what, unit, bar, time.monotonic())
 
-    def count(self, done: int, total: int | None, unit: str = "") -> None:
-        """It has come this far; the first count tells what was there before."""
+    def count(
+        self, done: int, total: int | None, unit: str = "", share: float | None = None
+    ) -> None:
+        """It has come this far; the first count tells what was there before. `share`: of all the
+        work, where what is counted is not all alike."""
         if (now := self.now) is None:  # once: another thread may end it meanwhile
             return
-        if now.total is None:
-            now.before = done
+        if share is None and total:
+            share = done / total
+        if now.total is None and share is not None:
+            now.before = share
+        if share != now.share:
+            now.share, now.told = share, time.monotonic()
         now.done, now.total, now.unit = done, total, unit or now.unit
         self.progress.update(now.bar, completed=done, total=total, unit=now.unit)
 
@@ -112,6 +137,8 @@ class Console:
 
     def line(self, text: str) -> None:
         """One line that stays."""
+        if output.quiet:
+            return
         self.terminal.print(text, markup=False, soft_wrap=True)
         self.spoken = time.monotonic()
 
@@ -123,22 +150,25 @@ class Console:
             if (now := self.now) is None:
                 continue
             self._refresh()
+            self.progress.update(now.bar, left=now.left(time.monotonic()))
             if not self.live and time.monotonic() - self.spoken > LINE_SECONDS:
                 self.line(_status(now))
 
 
 class SweepConsole(Console):
-    """Counts the trials of a sweep, and has a line for each that ends."""
+    """Counts the cycles of all trials of a sweep, and has a line for each trial that ends."""
 
-    def __init__(self, total: int, ended: int) -> None:
-        """`ended`: those that an earlier attempt has ended."""
+    def __init__(self) -> None:
         super().__init__()
-        self.begin("sweep", "trials")
-        self.count(ended, total)
+        self.begin("sweep", "cycles")
 
     def on(self, event: Event) -> None:
-        self.count(event.done or 0, event.total)
-        self.line(visible(f"{event.done} of {event.total}  {event.note}"))
+        if event.what == "further":
+            self.count(event.done or 0, event.total, event.unit, event.share)
+        elif event.what == "ended":
+            left = self.now.left(time.monotonic()) if self.now is not None else ""
+            told = ", ".join(filter(None, [f"{event.done} of {event.total} {event.unit}", left]))
+            self.line(visible(f"{told}  {event.note}"))
 
 
 class RunConsole(Console):
@@ -167,10 +197,7 @@ class RunConsole(Console):
 
 def _status(now: _Progress) -> str:
     """`cycle 1  score, 18 of 25 shards, 31 s, about 12 s left`"""
-    seconds = time.monotonic() - now.started
-    if now.total is None:
-        return f"{now.what}, {seconds:.0f} s"
-    text = f"{now.what}, {now.done} of {now.total} {now.unit}, {seconds:.0f} s"
-    if now.done <= now.before:
-        return text
-    return f"{text}, about {seconds / (now.done - now.before) * (now.total - now.done):.0f} s left"
+    at = time.monotonic()
+    counted = "" if now.total is None else f"{now.done} of {now.total} {now.unit}"
+    parts = [now.what, counted, duration(at - now.started), now.left(at)]
+    return ", ".join(filter(None, parts))

@@ -1,11 +1,12 @@
 """Commands of jobs on a cluster: logs and stop, what `status --address` shows, following one."""
 
 import re
+import shlex
 from typing import Annotated, Any
 
 import typer
 
-from rayal.cli.options import app
+from rayal.cli.options import CLUSTERS, app
 from rayal.cli.output import note, print_json, print_table, visible
 from rayal.cli.work import INTERRUPTED
 from rayal.errors import RayalError
@@ -25,7 +26,7 @@ Insecure = Annotated[
 Job = Annotated[str, typer.Argument(help="The job's id.")]
 
 
-@app.command()
+@app.command(rich_help_panel=CLUSTERS)
 def logs(
     job: Job,
     to_the_end: Annotated[
@@ -47,7 +48,7 @@ def logs(
     lines.close()
 
 
-@app.command()
+@app.command(rich_help_panel=CLUSTERS)
 def stop(job: Job, address: Server = None, insecure: Insecure = False) -> None:
     """Stop a submitted job; submitted again, it goes on where it was."""
     from rayal.engine import jobs
@@ -56,6 +57,11 @@ def stop(job: Job, address: Server = None, insecure: Insecure = False) -> None:
     client = jobs.connect(jobs.server(address), insecure=insecure)
     info = submitted.stop(client, job)
     note(f"{job}  {info.status.value}")
+    if info.status.value == "PENDING":
+        note(
+            f"it has not begun ({info.message}); Ray ends it as it begins, or gives it up 15"
+            " minutes after it was submitted"
+        )
 
 
 def show_jobs(jobs: list[str], address: str, insecure: bool, json: bool) -> None:
@@ -115,6 +121,6 @@ class NotFollowed(RayalError):
 
 def how(job: str, url: str) -> str:
     return (
-        f"`rayal logs {job} --follow --address {url}` shows it, `rayal stop {job} --address {url}`"
-        " stops it"
+        f"`rayal logs {job} --follow --address {shlex.quote(url)}` shows it,"
+        f" `rayal stop {job} --address {shlex.quote(url)}` stops it"
     )

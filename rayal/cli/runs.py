@@ -8,6 +8,8 @@ import typer
 
 from rayal.cli.jobs import Insecure, show_jobs
 from rayal.cli.options import (
+    EXPERIMENTS,
+    PARTS,
     Address,
     AsJson,
     BreakLock,
@@ -17,17 +19,19 @@ from rayal.cli.options import (
     Packages,
     Runs,
     app,
+    on_disk,
+    placed,
 )
-from rayal.cli.output import note, print_json, print_table, visible
+from rayal.cli.output import note, print_json, print_table, show_tracker, visible
 from rayal.cli.work import allowed, engine
-from rayal.errors import UsageError
+from rayal.errors import Apart, UsageError
 from rayal.plugins import Plugins
 
 if TYPE_CHECKING:
     from rayal.runs.record import Record
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def run(
     config: Config,
     set: Overrides = [],  # noqa: B006 (typer reads the default, nobody changes it)
@@ -50,31 +54,49 @@ def run(
             opened.run(partial(engine, x.compute, address), [console])
     print_table(cycle_table(record, x.task.headline))
     print(visible(f"curve   {url}/curve.png"))
-    if (where := x.tracking.address()) is not None:
-        print(visible(f"MLflow  {where}"))
+    show_tracker(x.tracking, record)
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def plan(
     config: Config,
     set: Overrides = [],  # noqa: B006
     plugins: Packages = [],  # noqa: B006
     probe: Annotated[bool, typer.Option(help="Estimate the time from a few batches.")] = True,
+    device_hour_price: Annotated[
+        float | None, typer.Option(min=0, help="Of one GPU (or machine without) for an hour.")
+    ] = None,
+    label_price: Annotated[
+        float | None, typer.Option(min=0, help="Of one label, or click where clicks are counted.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """What a run will do and what it costs; every problem at once."""
+    """What a run or a sweep will do and what it costs; every problem at once."""
+    from rayal.experiment import config as configs
+    from rayal.experiment.sweep.settings import SweptExperiment
     from rayal.workflows import plan as plans
+    from rayal.workflows.plan.sweep import SweepPlan, make_sweep
+    from rayal.workflows.plan.tariff import Tariff
 
-    x, _ = _experiment(config, set, plugins)
-    made = plans.make(x, x.dataset.open(), probe=probe)
+    named, tariff = allowed(plugins), Tariff(device_hour_price, label_price)
+    made: plans.Plan | SweepPlan
+    if configs.is_sweep(config, set):
+        swept = configs.load_as(SweptExperiment, config, set, named)
+        made = make_sweep(swept, named, probe=probe, tariff=tariff)
+    else:
+        x = configs.load(config, set, named)
+        made = plans.make(x, x.dataset.open(), probe=probe, tariff=tariff)
     print_json(made.to_dict()) if json else print_table(made.to_rich())
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def status(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Folders of runs and scorings, or above; with --address, ids of jobs."),
+        typer.Argument(
+            help="Folders of runs and scorings, or above; with --address, ids of jobs.",
+            callback=placed,
+        ),
     ] = [],  # noqa: B006
     plugins: Packages = [],  # noqa: B006
     address: Annotated[
@@ -85,23 +107,33 @@ def status(
 ) -> None:
     """Where runs and scorings are, from their folders alone: cycle, stage, labels, metric; images.
     Or submitted jobs."""
-    from rayal.report.status import status_rows, status_table
+    from rayal.report.status import status_folder, status_notes, status_rows, status_table
 
     if address is not None:
         return show_jobs(runs, address, insecure, json)
     if not runs:
         raise UsageError("give run folders, or --address for the jobs of a cluster")
-    rows = status_rows(runs, allowed(plugins))
-    print_json(rows) if json else print_table(status_table(rows))
+    apart = Apart()
+    rows = status_rows(runs, allowed(plugins), apart)
+    if json:
+        print_json(rows)
+    elif rows:
+        print(visible(f"in {status_folder(rows)}"))
+        print_table(status_table(rows), fit=True)
+        for line in status_notes(rows):
+            print(visible(line))
+    apart.end()
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def report(
     runs: Runs,
     format: Annotated[
         Literal["table", "csv", "markdown", "json"], typer.Option(help="What is printed.")
     ] = "table",
-    out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("report"),
+    out: Annotated[Path, typer.Option(help="Where the figures go.", callback=on_disk)] = Path(
+        "report"
+    ),
     pictures: Annotated[
         bool,
         typer.Option(
@@ -110,15 +142,19 @@ def report(
     ] = False,
     images: Annotated[int, typer.Option(min=1, help="Images of a cycle, for --pictures.")] = 4,
     plugins: Packages = [],  # noqa: B006
+    json: AsJson = False,
 ) -> None:
     """Learning curves with bands over seeds, results per class, tables, areas and paired tests."""
     from rayal.report import curves, per_class, tables
     from rayal.runs.record import find_records
     from rayal.storage.folder import storage_errors
 
-    records = find_records(runs, allowed(plugins))
+    apart = Apart()
+    records = _readable(find_records(runs, allowed(plugins), apart), apart)
+    if not records:
+        return apart.end()
     summary = tables.summarise(records)
-    match format:
+    match "json" if json else format:
         case "table":
             print_table(summary.to_rich())
         case "csv":
@@ -137,34 +173,58 @@ def report(
     if classes:
         note("classes  " + "  ".join(str(out / name) for name in classes))
     if pictures:
-        _draw_pictures(records, images)
+        _draw_pictures(records, images, apart)
+    apart.end()
 
 
-def _draw_pictures(records: "list[Record]", images: int) -> None:
+def _readable(records: "list[Record]", apart: Apart) -> "list[Record]":
+    """Those of which everything that a report shows is there."""
+    from rayal.report import per_class
+    from rayal.report.runs import Run
+
+    whole = []
+    for record in records:
+        with apart.kept():
+            Run.read(record)
+            per_class.grids(record)
+            whole.append(record)
+    return whole
+
+
+def _draw_pictures(records: "list[Record]", images: int, apart: Apart) -> None:
     from rayal.report import pictures
 
     for record in records:
         folder = record.folder / pictures.FOLDER
-        for name, data in pictures.files(record, images):
-            folder.write(name, data)
-            note(f"picture  {folder.url}/{name}")
+        with apart.kept():
+            for name, data in pictures.files(record, images):
+                folder.write(name, data)
+                note(f"picture  {folder.url}/{name}")
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def sync(runs: Runs, plugins: Packages = []) -> None:  # noqa: B006
     """Send to the tracker what it does not have yet."""
     from rayal.experiment import config
     from rayal.runs.record import find_records
+    from rayal.workflows.tracking import show
 
-    for record in find_records(runs, allowed(plugins)):
-        tracking = config.resolved(record.experiment(), record.plugins).tracking
-        tracking.sync(record)
-        where = tracking.address() or "no tracker"
-        print(visible(f"{record.folder.url}  in step with {where}"))
+    apart, sent = Apart(), list[tuple[Any, Any]]()
+    for record in find_records(runs, allowed(plugins), apart):
+        with apart.kept():
+            tracking = config.resolved(record.experiment(), record.plugins).tracking
+            tracking.sync(record)
+            where = tracking.address() or "no tracker"
+            print(visible(f"{record.folder.url}  in step with {where}"))
+            sent.append((tracking, record))
+    for tracking in {tracking for tracking, _ in sent}:
+        with apart.kept():
+            show(tracking, [record for other, record in sent if other == tracking])
+    apart.end()
 
 
 def _list_verb(kind: str) -> None:
-    @app.command(kind, help=f"The {kind} there are, with what they are.")
+    @app.command(kind, help=f"The {kind} there are, with what they are.", rich_help_panel=PARTS)
     def listing(json: AsJson = False) -> None:
         from rayal import parts
 
@@ -180,7 +240,7 @@ def _list_verb(kind: str) -> None:
                 print(f"{row['name']:{width}}  {row['what']}")
 
 
-for _kind in ("strategies", "schemes", "models", "datasets"):
+for _kind in ("strategies", "schemes", "models", "datasets", "oracles", "tasks", "trackers"):
     _list_verb(_kind)
 
 

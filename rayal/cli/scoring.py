@@ -5,13 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from rayal.cli.options import Address, BreakLock, Overrides, Packages, app
+from rayal.cli.options import (
+    POOLS,
+    Address,
+    BreakLock,
+    Overrides,
+    Packages,
+    RetryBad,
+    app,
+    kept,
+    placed,
+)
 from rayal.cli.output import note, visible
 from rayal.cli.work import allowed, engine
 from rayal.plugins import Plugins
 
 
-@app.command()
+@app.command(rich_help_panel=POOLS)
 def score(
     checkpoint: Annotated[
         str,
@@ -23,7 +33,9 @@ def score(
     strategies: Annotated[
         str, typer.Option(help="Names, separated by commas, or a YAML list with options.")
     ],
-    out: Annotated[str, typer.Option(help="Folder for the scores, a path or a URL.")],
+    out: Annotated[
+        str, typer.Option(help="Folder for the scores, a path or a URL.", callback=kept)
+    ],
     model: Annotated[
         str | None,
         typer.Option(help="Architecture of weights that do not say it: a name or YAML mapping."),
@@ -34,6 +46,7 @@ def score(
     member: Annotated[
         list[str], typer.Option(help="Weights of another ensemble member; may be repeated.")
     ] = [],  # noqa: B006
+    retry_bad: RetryBad = False,
     set: Overrides = [],  # noqa: B006
     address: Address = None,
     plugins: Packages = [],  # noqa: B006
@@ -61,41 +74,57 @@ def score(
         set,
         named,
     )
-    with pool_scoring.start_scoring(x, out, break_lock=break_lock, plugins=named) as opened:
+    with pool_scoring.start_scoring(
+        x, out, retry_bad=retry_bad, break_lock=break_lock, plugins=named
+    ) as opened:
         note(f"{'complete already' if opened.complete else 'scores'}  {opened.scores.url}")
         with Console() as console:
             start = partial(engine, x.compute.for_engine(), address)
             result = opened.run(start, console)
-    for line in pool_scoring.lines(result, opened.folder):
+    for line in pool_scoring.lines(result, opened):
         print(visible(line))
 
 
-@app.command()
+@app.command(rich_help_panel=POOLS)
 def select(
-    scores: Annotated[str, typer.Argument(help="What `rayal score` wrote, or a score stage.")],
+    scores: Annotated[
+        str, typer.Argument(help="What `rayal score` wrote, or a score stage.", callback=placed)
+    ],
     strategy: Annotated[str, typer.Option(help="A name, or a YAML mapping with options.")],
     budget: Annotated[float, typer.Option(help="Units to select, or what may be spent.")],
     labeled: Annotated[
-        str | None, typer.Option(help="File of ids that are labeled already (txt, csv, parquet).")
+        str | None,
+        typer.Option(
+            help="File of ids that are labeled already (txt, csv, parquet).", callback=placed
+        ),
     ] = None,
     per_class: Annotated[
         int | None, typer.Option(help="Most units of one predicted class.")
     ] = None,
     groups: Annotated[
-        str | None, typer.Option(help="File with columns id and group, for --per-group.")
+        str | None,
+        typer.Option(help="File with columns id and group, for --per-group.", callback=placed),
     ] = None,
     per_group: Annotated[int | None, typer.Option(help="Most units of one group.")] = None,
     costs: Annotated[
-        str | None, typer.Option(help="File with columns id and cost, for a budget in clicks.")
+        str | None,
+        typer.Option(
+            help="File with columns id and cost, for a budget in clicks.", callback=placed
+        ),
     ] = None,
     min_distance: Annotated[
         float | None, typer.Option(help="Least distance between the features of two units.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Breaks ties, and draws where a strategy draws.")] = 0,
-    out: Annotated[str, typer.Option(help="Path of the result without its suffix.")] = "selection",
+    out: Annotated[
+        str, typer.Option(help="Path of the result without its suffix.", callback=kept)
+    ] = "selection",
     plugins: Packages = [],  # noqa: B006
 ) -> None:
-    """Choose units from scores, exactly, into OUT.csv and OUT.parquet: rank, id, score, reason."""
+    """Choose units from scores, exactly, into OUT.csv and OUT.parquet.
+
+    Columns: rank, id, score, predicted class, reason.
+    """
     from rayal.experiment import config
     from rayal.workflows import select as selecting
 

@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from rayal.cli.jobs import Insecure, Server, follow, how
-from rayal.cli.options import BreakLock, Config, Out, Overrides, Packages, app
+from rayal.cli.options import (
+    CLUSTERS,
+    BreakLock,
+    Config,
+    Out,
+    Overrides,
+    Packages,
+    RetryBad,
+    app,
+    kept,
+)
 from rayal.cli.output import note
 from rayal.cli.work import allowed
 from rayal.errors import UsageError
@@ -29,8 +39,9 @@ WorkingDir = Annotated[
 submit = typer.Typer(
     help="Run a command as a job of a Ray cluster, and follow it to its end.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
-app.add_typer(submit, name="submit")
+app.add_typer(submit, name="submit", rich_help_panel=CLUSTERS)
 
 
 @submit.command("run")
@@ -77,16 +88,15 @@ def submit_sweep(
 ) -> None:
     """Run a sweep on a cluster; the same command again goes on."""
     from rayal.engine import jobs
-    from rayal.engine.sweep import all_arms
     from rayal.experiment import config as configs
     from rayal.experiment.sweep import trials
     from rayal.experiment.sweep.settings import SweptExperiment
     from rayal.workflows import sweep
+    from rayal.workflows.sweep.folder import arms_to_check
 
     named = allowed(plugins)
     x, url = configs.load_as(SweptExperiment, config, set, named), jobs.server(address)
-    if x.sweep.search != "optuna":  # which makes them as it goes
-        trials.of_arms(x, all_arms(x.sweep), named)
+    trials.of_arms(x, arms_to_check(x), named)
     folder = _place(sweep.default_folder(x) if out is None else out, url)
     work = _of_file("sweep", x, (x.name, "sweep"), folder, _same(plugins, break_lock))
     _send(work, x.model_dump(mode="json"), url, insecure, env, working_dir, detach)
@@ -97,10 +107,13 @@ def submit_score(
     checkpoint: Annotated[str, typer.Option(help="As of `rayal score`.")],
     pool: Annotated[str, typer.Option(help="As of `rayal score`.")],
     strategies: Annotated[str, typer.Option(help="As of `rayal score`.")],
-    out: Annotated[str, typer.Option(help="Folder for the scores, an absolute path or a URL.")],
+    out: Annotated[
+        str, typer.Option(help="Folder for the scores, an absolute path or a URL.", callback=kept)
+    ],
     model: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     previous: Annotated[str | None, typer.Option(help="As of `rayal score`.")] = None,
     member: Annotated[list[str], typer.Option(help="As of `rayal score`.")] = [],  # noqa: B006
+    retry_bad: RetryBad = False,
     set: Overrides = [],  # noqa: B006
     plugins: Packages = [],  # noqa: B006
     break_lock: BreakLock = False,
@@ -131,7 +144,11 @@ def submit_score(
         id=job_id(words, [fields, folder]),
         name="score",
         folder=folder,
-        command=["score", *_options(fields), "--out", folder, *_same(plugins, break_lock)],
+        command=[
+            *("score", *_options(fields), "--out", folder),
+            *(["--retry-bad"] if retry_bad else []),
+            *_same(plugins, break_lock),
+        ],
     )
     _send(work, fields, url, insecure, env, working_dir, detach)
 
@@ -167,6 +184,7 @@ def _send(
     variables = {"PYTHONUNBUFFERED": "1", **upload.environment(env)}
     upload.refuse_secrets({**fields, "--out": work.folder})
     project = upload.files(working_dir)
+    upload.refuse_hiding(working_dir, project)
     client = jobs.connect(url, insecure=insecure)
     if jobs.is_local(url):  # a head of this machine, started by this Python or another
         variables = {"PATH": f"{Path(sys.executable).parent}:${{PATH}}", **variables}

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rayal.errors import DataError, RayalError
+from rayal.blame import located
+from rayal.errors import DataError, RayalError, quoted
 from rayal.labeling.regions import parse_unit
 from rayal.selection.candidates import Candidates
 from rayal.storage.ids import Ids, Places
@@ -40,7 +41,7 @@ def chosen(
         units = list(select(pool, budget, rng))
     if wrong := [unit for unit in units if not isinstance(unit, str)]:
         raise DataError(
-            f"strategy {name!r} selected {wrong[0]!r:.80}: select returns units, of images their"
+            f"strategy {name!r} selected {quoted(wrong[0])}: select returns units, of images their"
             " ids: pool.ids[positions]"
         )
     if len(set(units)) < len(units):
@@ -59,7 +60,7 @@ def _check_on_offer(strategy: Strategy, name: str, pool: Candidates, units: Sequ
     meant = dict.fromkeys(place.image for place in places if place is not None)
     offered = set(strategy.units(meant, pool.regions))
     if wrong := [unit for unit in units if unit not in offered]:
-        raise DataError(f"strategy {name!r} selected {wrong[0]!r}, which is not on offer")
+        raise DataError(f"strategy {name!r} selected {quoted(wrong[0])}, which is not on offer")
 
 
 def _check_spent(name: str, costs: NDArray[np.float64], budget: float, overshoot: bool) -> None:
@@ -97,6 +98,4 @@ def _blamed(name: str) -> Iterator[None]:
     except RayalError:
         raise
     except Exception as error:
-        raise DataError(
-            f"strategy {name!r} raised {type(error).__name__} in select: {error}"
-        ) from error
+        raise DataError(f"strategy {name!r} raised {located(error, 'select')}") from error

@@ -19,6 +19,8 @@ class Engine(Protocol):
 
     device: str
     """What the work computes on: cpu or cuda, never auto."""
+    threads: int
+    """Torch threads of a training on a CPU: its last bits depend on them."""
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         """The index of a job in `jobs` and its result, as each is done; in any order.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rayal.cycle.score import shard_rows
 from rayal.data.pool import Shard
 from rayal.data.store import Store
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
@@ -52,7 +52,9 @@ def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Cou
         labels = store.labels("test", decoded.ids)
         if decoded.bad:
             unit, reason = next(iter(decoded.bad.items()))
-            raise DataError(f"test image {unit!r} cannot be decoded: {reason}; mend or remove it")
+            raise DataError(
+                f"test image {quoted(unit)} cannot be decoded: {reason}; mend or remove it"
+            )
         evaluator = x.task.evaluator(num_classes)
         for start in range(0, len(decoded.ids), x.compute.score_batch):
             rows = slice(start, start + x.compute.score_batch)

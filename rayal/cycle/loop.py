@@ -1,11 +1,14 @@
 """The active-learning cycle: train, evaluate, score, select, label, until the budget is spent."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 
 import numpy as np
 
+from rayal.cycle.chain import Chain
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
 from rayal.cycle.offer import Offer, of_images
@@ -13,7 +16,7 @@ from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, 
 from rayal.cycle.select import choose
 from rayal.cycle.train import TrainJob
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.oracles.base import Label
 from rayal.randomness import unit_keys
@@ -37,15 +40,16 @@ from rayal.storage.folder import FileLocation, Folder, suggesting
 def run(
     x: Experiment, store: Store, ledger: Ledger, engine: Engine, observer: Observer
 ) -> PoolState:
-    """Runs an experiment to its end, or continues it: a stage in the ledger is not run again.
+    """Runs an experiment to its end, or continues it: a stage in the ledger is not run again, one
+    that is missing there is, and what had followed it is then checked to follow from it still.
 
     Returns the pool when the budget is spent or no candidate is left. Raises LabelsPending where
     the oracle waits for people; what the stages raise ends the run, and the same call continues it.
     """
     steps = Steps(x, store, ledger, engine, observer)
     steps.once(0, Initial, lambda out: steps.label(first_units(x, store), out))
-    while True:
-        pool = ledger.state()
+    for cycle in count():
+        pool = ledger.state(cycle)
         at = partial(steps.once, pool.cycle)
         at(Trained, partial(steps.train, pool))
         at(Evaluated, partial(steps.evaluate, pool))
@@ -56,6 +60,7 @@ def run(
         if not chosen.ids and (chosen.sold_out or x.budget.is_last(pool.cycle)):
             return pool
         at(Labeled, partial(steps.label, chosen.ids))
+    raise AssertionError("a run ends with its budget")
 
 
 class Steps:
@@ -66,13 +71,18 @@ class Steps:
     ) -> None:
         self.x, self.store, self.ledger, self.engine = x, store, ledger, engine
         self.observer = observer
+        self.chain = Chain(ledger)
 
     def once(self, cycle: int, kind: type[S], work: Callable[[Folder], StageResult]) -> S:
         if self.ledger.finished(cycle, kind.stage):
-            return self.ledger.result(cycle, kind)
-        self.observer.on(Event("begun", kind.stage, cycle))
-        result = self.ledger.once(cycle, kind, work)
-        self.observer.on(Event("ended", kind.stage, cycle, result=result))
+            result = self.ledger.result(cycle, kind)
+            self.chain.check(cycle, kind.stage)
+        else:
+            self.chain.check_gap(cycle, kind)
+            self.observer.on(Event("begun", kind.stage, cycle))
+            result = self.ledger.once(cycle, kind, work, follows=self.chain.digest)
+            self.observer.on(Event("ended", kind.stage, cycle, result=result))
+        self.chain.add(result)
         return result
 
     def train(self, pool: PoolState, out: Folder) -> Trained:
@@ -175,8 +185,11 @@ class Steps:
     ) -> dict[str, FileLocation]:
         """Files that a cycle's training of one member wrote."""
         trained = self.ledger.result(cycle, Trained).member(member)
-        out = _member_folder(self._folder(cycle, "train"), member).url
-        return {name: FileLocation(out, file) for name, file in files(trained).items()}
+        out, inner = self._folder(cycle, "train").url, _member_place(member)
+        return {
+            name: FileLocation(out, file._replace(name=f"{inner}{file.name}"))
+            for name, file in files(trained).items()
+        }
 
     def _folder(self, cycle: int, stage: str) -> Folder:
         return self.ledger.stage(cycle, stage)
@@ -184,7 +197,12 @@ class Steps:
 
 def _member_folder(train: Folder, member: int) -> Folder:
     """Where a member of the ensemble trains; the first one in the stage's own folder."""
-    return train / f"member-{member:03d}" if member else train
+    return Folder(f"{train.url}/{_member_place(member)}".rstrip("/"))
+
+
+def _member_place(member: int) -> str:
+    """Of its files below the stage's folder."""
+    return f"member-{member:03d}/" if member else ""
 
 
 def first_units(x: Experiment, store: Store) -> list[str]:
@@ -197,12 +215,18 @@ def first_units(x: Experiment, store: Store) -> list[str]:
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
     units = _random_order(ids, x.seed, "initial")
     if x.budget.balanced:
-        units = _in_turns(units, x.oracle.known_classes(store))
+        classes = x.oracle.known_classes(store)
+        if unknown := next((unit for unit in units if unit not in classes), None):
+            raise DataError(
+                f"oracle {x.oracle.part_name()!r} knows no class of {unknown!r:.80}; known_classes"
+                " has one for every unit of the pool"
+            )
+        units = _in_turns(units, classes)
     count, _ = Offer(x, store, ()).affordable(units, x.budget.initial)
     if units and not count:
         raise UsageError(
             f"budget.initial: {x.budget.initial} {x.budget.unit} do not buy the first image,"
-            f" {units[0]!r}; set it higher"
+            f" {quoted(units[0])}; set it higher"
         )
     return units[:count]
 
@@ -230,11 +254,29 @@ def candidates(x: Experiment, store: Store, pool: PoolState) -> list[str]:
 
 def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
     """An answer that was not asked for would cost and never train; a missing one, never end."""
-    if wrong := sorted(answers.keys() ^ set(ids)):
+    if not isinstance(answers, Mapping):
+        raise DataError(
+            f"the oracle answered with {type(answers).__name__}; answer() returns a dictionary, id"
+            " -> Label(value, cost)"
+        )
+    if wrong := sorted(answers.keys() ^ set(ids), key=str):
         raise DataError(
             f"the oracle answered for {len(answers)} units, {len(ids)} were asked; "
-            f"{wrong[0]!r} is among {len(wrong)} that are missing or too many"
+            f"{quoted(wrong[0])} is among {len(wrong)} that are missing or too many"
         )
+    for unit, label in answers.items():
+        if not isinstance(label, Label):
+            raise DataError(
+                f"the oracle answered {quoted(unit)} with {quoted(label)}; an answer is a"
+                " Label(value, cost)"
+            )
+        cost = label.cost
+        number = isinstance(cost, int | float | np.number) and not isinstance(cost, bool)
+        if not (number and 0 <= cost < math.inf):
+            raise DataError(
+                f"the oracle asks {quoted(cost)} for {quoted(unit)}; a cost is a finite number, at"
+                " least 0"
+            )
 
 
 def _random_order(ids: list[str], *key: int | str) -> list[str]:

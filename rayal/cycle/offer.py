@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rayal.data import masks
 from rayal.data.masks import LabelValue
 from rayal.data.store import Store
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import UnitName, parse_unit
 from rayal.selection.candidates import Candidates, bought
@@ -37,7 +37,15 @@ class Offer:
 
     def costs(self, units: Sequence[str]) -> NDArray[np.float64]:
         """What each unit costs."""
-        return np.ones(len(units)) if self.one_price else self.oracle.costs(self.store, units)
+        if self.one_price:
+            return np.ones(len(units))
+        costs = np.asarray(self.oracle.costs(self.store, units))
+        if costs.shape != (len(units),) or costs.dtype.kind not in "iuf" or not (costs >= 0).all():
+            raise DataError(
+                f"oracle {self.oracle.part_name()!r} gave costs {costs!r:.80} for {len(units)}"
+                " units; costs returns a number for each, at least 0"
+            )
+        return costs.astype(np.float64, copy=False)
 
     def offered(self, pool: Candidates) -> Candidates:
         """The candidates with what they, and what is left of them, cost."""
@@ -95,8 +103,8 @@ def _whole(image: str, parts: Mapping[int, LabelValue]) -> LabelValue:
     drawn = [parts[number] for number in sorted(parts)]
     if wrong := [label for label in drawn if not isinstance(label, bytes)]:
         raise DataError(
-            f"image {image!r} has {len(drawn)} labels, of which {wrong[0]!r:.80} is no mask that"
-            " could be laid over the others"
+            f"image {quoted(image)} has {len(drawn)} labels, of which {quoted(wrong[0])} is no mask"
+            " that could be laid over the others"
         )
     return masks.merged(cast(list[bytes], drawn))
 
@@ -104,5 +112,5 @@ def _whole(image: str, parts: Mapping[int, LabelValue]) -> LabelValue:
 def _known(unit: str, images: Collection[str]) -> UnitName:
     place = parse_unit(unit, images)
     if place is None:
-        raise DataError(f"{unit!r} lies in no image of the pool; use the dataset of this run")
+        raise DataError(f"{quoted(unit)} lies in no image of the pool; use the dataset of this run")
     return place

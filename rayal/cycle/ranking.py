@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayal.cycle.shard_file import shards
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 from rayal.runs.results import Pass
 from rayal.selection.candidates import tie_keys
 from rayal.storage.folder import Folder
@@ -164,7 +164,7 @@ def scored(folder: Folder, rows: pa.Table, name: str, columns: Sequence[str] = (
     if not finite.all():
         first = int(finite.argmin())
         raise DataError(
-            f"{folder.url}: the {name} score of unit {rows['id'][first].as_py()!r} is"
+            f"{folder.url}: the {name} score of unit {quoted(rows['id'][first].as_py())} is"
             f" {scores[first].as_py()}, not a finite number; score again"
         )
     return pa.table({"id": rows["id"], "score": scores, **{c: rows[c] for c in columns}})

@@ -7,6 +7,7 @@ there, and a shard done twice is still there once.
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from rayal.data import uri
 from rayal.data.card import Card
 from rayal.data.pool import Images, Shard
 from rayal.data.store import Split, Store
-from rayal.errors import DataError, StorageError
+from rayal.errors import DataError, StorageError, quoted
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
@@ -31,6 +32,8 @@ from rayal.strategies.base import Strategy
 
 SHARD_BYTES = 64 * 2**20  # of decoded images in one shard
 AHEAD = 8  # files that are read at a time; most of it is waiting for the storage
+
+logger = logging.getLogger(__name__)
 
 
 class ShardTask(NamedTuple):
@@ -109,7 +112,7 @@ class ScoreJob:
             out=out,
             seed=x.seed,
             cycle=cycle,
-            batch=x.compute.score_batch,
+            batch=score_batch(x.compute, store.card),
             previous=previous,
             previous_scores=previous_scores if x.keeps_probs(cycle - 1) else None,
             members=members,
@@ -143,6 +146,13 @@ def shard_rows(compute: Compute, card: Card) -> int:
     return max(1, min(compute.shard_rows, SHARD_BYTES // math.prod(card.image.shape)))
 
 
+def score_batch(compute: Compute, card: Card) -> int:
+    """Images in one forward pass of scoring: what is asked, but no more than a shard can have. A
+    batch is filled up to this size, whatever is in it."""
+    groups = -(-shard_rows(compute, card) // card.group_rows)  # shards are whole row groups
+    return min(compute.score_batch, groups * card.group_rows, card.pool)
+
+
 def divide(pool: Split, candidates: Iterable[str], rows: int) -> list[ShardTask]:
     """The pool's shards of at least `rows` rows that hold candidates, and which."""
     wanted, ids, start, tasks = set(candidates), pool.ids(), 0, []
@@ -171,12 +181,28 @@ def summary(job: ScoreJob, tasks: Sequence[ShardTask], results: Sequence[ScoredS
     results = sorted(results, key=lambda result: result.shard)
     assert [task.shard.index for task in tasks] == [r.shard for r in results], "lost a shard"
     assert [task.rows for task in tasks] == [r.rows for r in results], "lost a row"
+    _tell_of_equals(results)
     return Pass(
         units=sum(result.rows for result in results),
         columns=tuple(job.strategies),
         options={name: each.model_dump(mode="json") for name, each in job.strategies.items()},
         shards=tuple(result.file for result in results),
     )
+
+
+def _tell_of_equals(results: Sequence[ScoredShard]) -> None:
+    """A warning for a strategy whose scores say nothing."""
+    ends = dict[str, set[float]]()
+    for result in results:
+        for name, each in result.ranges.items():
+            ends.setdefault(name, set()).update(each)
+    good = sum(result.rows - result.bad for result in results)
+    for name, values in ends.items():
+        if len(values) == 1 and good > 1:
+            logger.warning(
+                "all %d scores of %s are %g: a selection by them is drawn by chance",
+                *(good, name, *values),
+            )
 
 
 def bad_images(out: Folder, results: Iterable[ScoredShard]) -> Iterator[tuple[str, str]]:
@@ -205,7 +231,7 @@ class Tolerance:
             unit, reason = self._first
             raise DataError(
                 f"{self.bad} images cannot be decoded, more than max_bad {self.max_bad}; "
-                f"the first is {unit!r}: {reason}; raise max_bad to go on without them"
+                f"the first is {quoted(unit)}: {reason}; raise max_bad to go on without them"
             )
 
 
@@ -233,4 +259,11 @@ def _finished(job: ScoreJob, out: Folder, task: ShardTask) -> ScoredShard | None
         first_bad=min(bad.items(), default=None),
         file=record,
         seconds=0.0,
+        ranges=shard_file.ranges(
+            {
+                name: table[name].drop_null().to_numpy()
+                for name in table.column_names
+                if name.startswith("score.")
+            }
+        ),
     )

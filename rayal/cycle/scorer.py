@@ -1,5 +1,6 @@
 """The worker of the scoring pass: opens a job's models once, then scores shard after shard."""
 
+from functools import cached_property
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -9,25 +10,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rayal.blame import located
 from rayal.cycle import shard_file
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.data.pixels import valid_pixels
 from rayal.data.pool import Decoded, Images
 from rayal.data.tasks.base import Task
-from rayal.errors import DataError, RayalError, StorageError, UsageError
+from rayal.errors import DataError, RayalError, StorageError, UsageError, quoted
 from rayal.models.build import build
 from rayal.models.companions.base import Companion, Companions, CompanionSpec
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights
 from rayal.randomness import derive
-from rayal.runs.results import ScoredShard
+from rayal.runs.results import Scored, ScoredShard, read_result
 from rayal.signals.batch import Networks, Reference, Signals, forward
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import FileLocation, FileRecord, Folder
 from rayal.strategies.base import Strategy
 from rayal.training.augment import normalise
 
 Number = TypeVar("Number", bound=np.generic)
+
+KEPT = torch.float16
+"""Of what a pass keeps for the selection."""
 
 
 class Scorer:
@@ -72,6 +77,7 @@ class Scorer:
             first_bad=min(decoded.bad.items(), default=None),
             file=record,
             seconds=monotonic() - started,
+            ranges=shard_file.ranges(columns),
         )
 
     def columns(
@@ -81,19 +87,64 @@ class Scorer:
 
         Raises DataError for a score that is not finite.
         """
+        columns = self.computed(decoded, cached)
+        for name, column in columns.items():
+            self._check_finite(name, column, decoded, cached)
+        return columns
+
+    def computed(
+        self, decoded: Decoded, cached: NDArray[np.floating] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """As `columns`, whatever the numbers are."""
         parts: dict[str, list[Tensor]] = {}
         for start in range(0, len(decoded.ids), self.job.batch):
             rows = slice(start, start + self.job.batch)
             for name, values in self._batch(decoded, rows, cached).items():
                 parts.setdefault(name, []).append(values)
         # moved once a shard: every move makes a GPU wait
-        columns = {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
-        for name, column in columns.items():
-            _check_finite(name, column, decoded.ids)
-        return columns
+        return {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
+
+    def _check_finite(
+        self,
+        name: str,
+        values: NDArray[Any],
+        decoded: Decoded,
+        cached: NDArray[np.floating] | None,
+    ) -> None:
+        finite = np.isfinite(values)
+        if finite.all():
+            return
+        first = np.argwhere(~finite)[0]
+        row = int(first[0])
+        if name.startswith("keep."):
+            self._check_kept(name, decoded, row, cached)
+        raise DataError(
+            f"{name} of {quoted(decoded.ids[row])} is {values[tuple(first)]}; "
+            "a model that diverged gives such numbers: train it with a lower learning rate"
+        )
+
+    def _check_kept(
+        self, name: str, decoded: Decoded, row: int, cached: NDArray[np.floating] | None
+    ) -> None:
+        """Raises DataError where a kept number of this row is only too large to be kept."""
+        start = row - row % self.job.batch
+        rows = slice(start, start + self.job.batch)
+        whole = self._batch(decoded, rows, cached, kept=torch.float32)[name][row - start]
+        if whole.isfinite().all():
+            signal = name.removeprefix("keep.")
+            those = [n for n, each in self.job.strategies.items() if signal in each.kept()]
+            raise DataError(
+                f"{signal} of {quoted(decoded.ids[row])} are up to {whole.abs().max():g}, and rayal"
+                f" keeps them as float16, which ends at {torch.finfo(KEPT).max:g}; use a network"
+                f" whose last block is normalised, or other strategies than {', '.join(those)}"
+            )
 
     def _batch(
-        self, decoded: Decoded, rows: slice, cached: NDArray[np.floating] | None
+        self,
+        decoded: Decoded,
+        rows: slice,
+        cached: NDArray[np.floating] | None,
+        kept: torch.dtype = KEPT,
     ) -> dict[str, Tensor]:
         """The columns of one batch. A short batch is filled up with its last image: networks then
         always see one shape, so a unit's score does not depend on the size of its shard."""
@@ -112,7 +163,7 @@ class Scorer:
             if score is not None:
                 columns[f"score.{name}"] = score[: len(ids)].double()
             for signal in sorted(strategy.kept()):  # sets have another order in every process
-                columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].half()
+                columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].to(kept)
         if job.keeps_probs:
             columns["probs"] = signals.probs[: len(ids)].half()
         if job.keeps_predicted:
@@ -140,7 +191,10 @@ class Scorer:
         images that could not be read then."""
         if self.job.previous_scores is None or not decoded.ids:
             return None
-        table = shard_file.read_good(Folder(self.job.previous_scores), task.file, ["id", "probs"])
+        record = self._previous_shards.get(task.file)
+        table = shard_file.read_good(
+            Folder(self.job.previous_scores), task.file, ["id", "probs"], record
+        )
         places = {unit: row for row, unit in enumerate(table["id"].to_pylist())}
         kept = [shard_file.matrix(table["probs"])] if places else []
         if new := [row for row, unit in enumerate(decoded.ids) if unit not in places]:
@@ -148,9 +202,16 @@ class Scorer:
             places |= {decoded.ids[row]: len(places) + n for n, row in enumerate(new)}
         return np.concatenate(kept)[[places[unit] for unit in decoded.ids]]
 
+    @cached_property
+    def _previous_shards(self) -> dict[str, FileRecord]:
+        """The files of the last cycle's pass, by name, as the stage recorded them."""
+        assert self.job.previous_scores is not None
+        done = read_result(Scored, Folder(self.job.previous_scores))
+        return {record.name: record for record in done.shards}
+
     def _previous_probs(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
         """What the last cycle's model says, N C, as a pass keeps it."""
-        job, model, parts = self.job, self._reference("previous", Companions()), []
+        job, model, parts = self.job, self._previous_model, []
         for start in range(0, len(images), job.batch):
             batch = images[start : start + job.batch]
             filled = torch.from_numpy(_filled(batch, job.batch - len(batch))).to(self.device)
@@ -158,6 +219,12 @@ class Scorer:
             probs = outputs.logits[: len(batch)].float().log_softmax(dim=1).exp()
             parts.append(probs.half().cpu().numpy())
         return np.concatenate(parts)
+
+    @cached_property
+    def _previous_model(self) -> nn.Module:
+        """The last cycle's model, restored once for all shards."""
+        assert self.job.previous is not None, "cycle 0 has no previous model"
+        return self._restored(self.job.previous)
 
     def _networks(self) -> Networks:
         job, model = self.job, self._restored(self.job.weights)
@@ -189,8 +256,7 @@ class Scorer:
         if isinstance(reference, type):
             return companions.of(reference).network
         if reference == "previous":
-            assert job.previous is not None, "cycle 0 has no previous model"
-            return self._restored(job.previous)
+            return self._previous_model
         if reference == "initial":
             seed, classes = derive(job.seed, 0, "init"), len(job.card.classes)
             return self._placed(build(job.model, classes, job.card.image, seed))
@@ -229,7 +295,7 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
     except (RayalError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a user's own strategy may raise anything
-        raise DataError(f"strategy {name!r} raised {type(error).__name__}: {error}") from error
+        raise DataError(f"strategy {name!r} raised {located(error)}") from error
     if values is None and type(strategy).select is not Strategy.select:
         return None
     if not isinstance(values, Tensor) or values.is_complex():
@@ -248,17 +314,6 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
             f" for {len(view.ids)} units"
         )
     return per_unit
-
-
-def _check_finite(name: str, values: NDArray[Any], ids: list[str]) -> None:
-    finite = np.isfinite(values)
-    if finite.all():
-        return
-    first = np.argwhere(~finite)[0]
-    raise DataError(
-        f"{name} of {ids[first[0]]!r} is {values[tuple(first)]}; "
-        "a model that diverged gives such numbers: train it with a lower learning rate"
-    )
 
 
 def _filled(rows: NDArray[Number], fill: int) -> NDArray[Number]:

@@ -67,9 +67,10 @@ def choose(
     chosen = picks[main]
     values = repeat(None) if chosen.scores is None else chosen.scores
     ranks = zip(count(1), chosen.ids, values, strict=False)
-    out.write("chosen.csv", csv_file.dump(["rank", "id", "score"], ranks).encode())
+    table = out.write("chosen.csv", csv_file.dump(["rank", "id", "score"], ranks).encode())
     return Chosen(
         ids=tuple(chosen.ids),
+        table=table,
         cost=chosen.cost,
         sold_out=not chosen.ids and _is_sold_out(x, result, pools.get(main), offer),
         agreement=agreement(

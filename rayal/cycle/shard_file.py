@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ from rayal.errors import DataError, StorageError
 from rayal.runs.results import Pass
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
-from rayal.storage.folder import FileRecord, Folder, recorded, storage_errors
+from rayal.storage.folder import FileRecord, Folder, recorded, storage_errors, suggesting
 from rayal.storage.ids import Ids, Places
 
 OK = "ok"
@@ -67,7 +68,8 @@ def read_shard(
 
     Raises StorageError where the file is missing, a page is damaged or `record` says otherwise.
     """
-    return _parsed(folder, name, folder.read(name, record), columns)
+    with suggesting(_way_out(folder)):
+        return _parsed(folder, name, folder.read(name, record), columns)
 
 
 def read_recorded(folder: Folder, name: str) -> tuple[pa.Table, FileRecord]:
@@ -89,8 +91,12 @@ def _parsed(
         return file.read(there if columns is None else [c for c in columns if c in there])
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name is not UTF-8
         raise StorageError(
-            f"{folder.url}/{name} is damaged ({error}); delete this stage's folder to score again"
+            f"{folder.url}/{name} is damaged ({error}); restore it from a copy"
         ) from error
+
+
+def _way_out(folder: Folder) -> str:
+    return f"delete it and {folder.url}/done.json: the same command scores that shard again"
 
 
 def read_good(
@@ -100,6 +106,12 @@ def read_good(
     table = read_shard(folder, name, ["status", *columns], record)
     good = pc.equal(table["status"], OK)
     return table if pc.all(good).as_py() else table.filter(good)  # a filter copies
+
+
+def ranges(columns: Mapping[str, NDArray[Any]]) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest score of each strategy that gives some, of good units."""
+    scores = {name.removeprefix("score."): c for name, c in columns.items() if name[:6] == "score."}
+    return {name: (float(c.min()), float(c.max())) for name, c in scores.items() if len(c)}
 
 
 def job_of(table: pa.Table) -> str | None:

@@ -1,7 +1,8 @@
 """First trainings that several trials of a sweep have in common, done once.
 
 A training is known by all that determines it: data, labeled units and labels, model, task, scheme,
-companions, seed, device, versions. Only first cycles are kept: later ones have units of their own.
+companions, seed, device, threads, versions, the source of plugins. Only first cycles are kept:
+later ones have units of their own.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.store import Store
 from rayal.errors import LockedError
+from rayal.experiment.sources import plugin_sources
 from rayal.runs.results import (
     TRAINED,
     FastestBatch,
@@ -40,7 +42,8 @@ class SharedTraining:
 
     def __init__(self, engine: Engine, kept: Folder) -> None:
         """`kept`: the folder of the sweep's shared trainings, the same for all its trials."""
-        self.engine, self.kept, self.device = engine, kept, engine.device
+        self.engine, self.kept = engine, kept
+        self.device, self.threads = engine.device, engine.threads
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         rest = []
@@ -65,7 +68,7 @@ class SharedTraining:
         self.engine.close()
 
     def _train_once(self, job: TrainJob) -> Trained:
-        name = key(job)
+        name = key(job, self.device, self.threads)
         kept, out = self.kept / name, Folder(job.out)
         while not kept.exists(TRAINED):
             lock = Lock(kept)
@@ -95,8 +98,8 @@ class SharedTraining:
         return result
 
 
-def key(job: TrainJob) -> str:
-    """The sha256 of all that determines a first training."""
+def key(job: TrainJob, device: str, threads: int) -> str:
+    """The sha256 of all that determines a first training on this device, with so many threads."""
     x = job.experiment
     identity = x.identity()
     companions = {
@@ -110,9 +113,11 @@ def key(job: TrainJob) -> str:
         **{part: identity[part] for part in ("model", "task", "scheme")},
         "companions": companions,
         "random": list(job.key),
-        "device": x.compute.device,
-        "workers": [x.compute.train_workers, x.compute.cpus_per_worker],
+        "store": Store(job.store).card.decides(),
+        "device": device,
+        "workers": [x.compute.train_workers, threads],
         "versions": [rayal.__version__, torch.__version__],
+        "plugins": plugin_sources(x),
     }
     return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
 
@@ -121,7 +126,7 @@ def _copy(source: Folder, target: Folder, result: Trained) -> None:
     """The files that a training's result names, checked, and its epochs."""
     for file in (result.weights, *result.companions.values()):
         target.write(file.name, source.read(file.name, file))
-    target.write("epochs.jsonl", source.read("epochs.jsonl"))
+    target.write("epochs.jsonl", source.read("epochs.jsonl", result.log))
 
 
 def _is_abandoned(kept: Folder) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rayal.data.masks import LabelValue
 from rayal.data.store import Store
-from rayal.errors import DataError
+from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.models import parallel
 from rayal.models.build import build
@@ -29,9 +29,9 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive
 from rayal.runs.results import Trained
-from rayal.storage.folder import FileLocation, Folder
-from rayal.training.base import Learner
-from rayal.training.checkpoint import Checkpoints
+from rayal.storage.folder import FileLocation, FileRecord, Folder
+from rayal.training.base import Batch, Learner
+from rayal.training.checkpoint import Checkpoints, state_of
 from rayal.training.feed import Feed, UnlabeledFeed
 from rayal.training.images import open_images, open_labels
 
@@ -85,8 +85,9 @@ def train(job: TrainJob, worker: Worker) -> Trained | None:
     store = Store(job.store)
     feed, learner = _feed(job, worker, store), _learner(job, worker, store)
     log = TrainingLog(Folder(job.out), job.experiment.compute.checkpoint_seconds)
-    log.resume(learner)  # all read before worker 0 writes: an epoch ends only with all of them
+    log.resume(learner, worker)
     for epoch in range(len(log.rows), feed.epochs):
+        parallel.check_same(epoch, "epoch", torch.device(worker.device))
         log.rows.append(_epoch(job, worker, feed, learner, epoch))
         if worker.rank == 0:
             log.write(learner)
@@ -103,10 +104,15 @@ class TrainingLog:
         self.rows: list[dict[str, float]] = []
         self.logged = self.saved = monotonic()
 
-    def resume(self, learner: Learner) -> None:
-        """Puts the learner where the newest whole checkpoint left it; else changes nothing."""
-        state = self.checkpoints.newest()
-        if state is not None:
+    def resume(self, learner: Learner, worker: Worker) -> None:
+        """Puts the learner where the newest whole checkpoint left it; else changes nothing.
+
+        Worker 0 alone looks for it and hands it on: another could see an older listing.
+        """
+        own = self.checkpoints.newest() if worker.rank == 0 else None
+        checkpoint = parallel.first_bytes(own or b"", torch.device(worker.device))
+        if checkpoint:
+            state = state_of(checkpoint)
             learner.load_state_dict(state["learner"])
             self.rows = state["rows"]
 
@@ -119,11 +125,11 @@ class TrainingLog:
             self.checkpoints.save(len(self.rows), state)
             self.saved = monotonic()
 
-    def write_rows(self) -> None:
+    def write_rows(self) -> FileRecord:
         """Writes `epochs.jsonl` whole."""
         lines = "".join(json.dumps(row) + "\n" for row in self.rows)
-        self.out.write("epochs.jsonl", lines.encode())
         self.logged = monotonic()
+        return self.out.write("epochs.jsonl", lines.encode())
 
 
 def _feed(job: TrainJob, worker: Worker, store: Store) -> Feed:
@@ -183,7 +189,13 @@ def _learner(job: TrainJob, worker: Worker, store: Store) -> Learner:
     companions = Companions(built)
     for companion in companions:
         companion.begin(model)
-    return x.scheme.start(model, x.task, companions, job.cycle)
+    learner = x.scheme.start(model, x.task, companions, job.cycle)
+    if not isinstance(learner, Learner):
+        raise UsageError(
+            f"scheme {x.scheme.part_name()!r}: start() returned {type(learner).__name__}; return a"
+            " rayal.training.base.Learner"
+        )
+    return learner
 
 
 def _epoch(
@@ -196,7 +208,7 @@ def _epoch(
     with _seeded(torch.device(worker.device), *noise):
         for batch in feed.epoch(epoch):
             images += len(batch.labels)
-            for name, mean in learner.step(batch).items():
+            for name, mean in _noted(learner, batch).items():
                 sums[name] = sums.get(name, 0) + mean.double() * len(batch.labels)
     images, means = _over_all_workers(images, sums)
     if not math.isfinite(means["loss"]):
@@ -207,6 +219,20 @@ def _epoch(
     seconds = monotonic() - started
     rate = {"lr": learner.lr, "images_per_second": images / seconds, "seconds": seconds}
     return {"epoch": epoch + 1, **means, **rate}
+
+
+def _noted(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """What a step is worth plotting by; UsageError where it is not what `Learner.step` says."""
+    noted = learner.step(batch)
+    scalars = isinstance(noted, dict) and all(
+        isinstance(value, Tensor) and value.ndim == 0 for value in noted.values()
+    )
+    if not (scalars and "loss" in noted):
+        raise UsageError(
+            f"scheme {learner.scheme.part_name()!r}: step() returned {noted!r:.80}; return a"
+            " dictionary of scalar tensors with `loss` among them"
+        )
+    return noted
 
 
 def _over_all_workers(images: int, sums: dict[str, Tensor]) -> tuple[int, dict[str, float]]:
@@ -230,8 +256,7 @@ def _seeded(device: torch.device, *key: Key) -> Iterator[None]:
 
 def _finish(log: TrainingLog, feed: Feed, learner: Learner, card: ModelCard) -> Trained:
     """Writes the weights of the last epoch; the checkpoints have then done their work."""
-    log.write_rows()
-    out = log.out
+    rows, out = log.write_rows(), log.out
     weights = TrainedModel.of(card, learner.model).write(out)
     companions = {
         name: out.write(file_name(name), save_weights(companion))
@@ -241,6 +266,7 @@ def _finish(log: TrainingLog, feed: Feed, learner: Learner, card: ModelCard) -> 
     return Trained(
         weights=weights,
         companions=companions,
+        log=rows,
         epochs=len(log.rows),
         steps=feed.steps,
         loss=log.rows[-1]["loss"],

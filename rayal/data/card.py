@@ -1,5 +1,7 @@
 """The card of a prepared dataset: what it holds, as `card.json` in its folder."""
 
+import hashlib
+import json
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -7,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rayal.data.images import Decoding
 from rayal.data.masks import MaskDecoding
 from rayal.errors import DataError, StorageError
-from rayal.storage.folder import Folder
+from rayal.storage.folder import Folder, Json
 
 SplitName = Literal["pool", "test"]
 Encoding = Literal["raw", "bytes", "uri"]
@@ -76,14 +78,37 @@ class Card(BaseModel):
     origin: str
     licence: str
 
+    def decides(self) -> Json:
+        """What a run that has begun with this store goes on with: not where its bytes lie, which
+        differs when the store is prepared anew."""
+        rest = [self.encoding, self.pool, self.test, sorted(self.bad)]
+        return {
+            "image": self.image.model_dump(mode="json"),
+            "classes": list(self.classes),
+            "content": hashlib.sha256(json.dumps(rest).encode()).hexdigest(),
+        }
+
     def parts_of(self, split: SplitName) -> dict[str, int]:
         """Rows of each image file of one split, in its order."""
         return {file: rows for file, rows in self.parts.items() if file.startswith(f"{split}/")}
 
 
 def read_card(url: str) -> Card:
-    """The card of a store; raises DataError when there is none, or another rayal wrote it."""
+    """The card of a store; raises DataError when there is none, it is damaged, or another rayal
+    wrote it."""
     try:
-        return Card.model_validate(Folder(url).read_json(CARD))
+        return Card.model_validate(Folder(url).read_sealed(CARD, older=True))
     except (StorageError, ValidationError) as error:
-        raise DataError(f"{url} is not a prepared dataset of this rayal: {error}") from error
+        raise DataError(
+            f"{url} is not a prepared dataset of this rayal: {error}; {prepared_anew(url)}"
+        ) from error
+
+
+def write_card(folder: Folder, card: Card) -> None:
+    """What `read_card` reads, with a seal."""
+    folder.write_sealed(CARD, card.model_dump(mode="json"))
+
+
+def prepared_anew(url: str) -> str:
+    """The way out for a store of which something is damaged or missing."""
+    return f"delete the folder {url} and start again: it is prepared anew"

@@ -1,17 +1,13 @@
 """Folders of images: their files in a fixed order, and the classes that the folders stand for."""
 
 import logging
-import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rayal.data.source import Units
+from rayal.data.walk import FOLDER, LINKED, Disk, LeftOut, is_hidden, walk
 from rayal.errors import DataError
-
-SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
-JUNK = "__MACOSX"
-SHOWN = 3  # names of what was ignored in the warning
 
 logger = logging.getLogger(__name__)
 
@@ -19,25 +15,48 @@ logger = logging.getLogger(__name__)
 def list_images(root: Path, inside: str, follow_links: bool = False) -> list[str]:
     """Paths, relative to `root`, of the images anywhere below `root/inside`; sorted as text.
 
-    Left out, with a warning: hidden names such as .ipynb_checkpoints, __MACOSX, other suffixes,
-    pipes and devices, links that lead nowhere and links to folders. Raises FileNotFoundError when
-    there is no `root/inside`, DataError for a link out of `root`; with `follow_links` both kinds of
-    links are followed, except one that leads back to a folder above itself.
+    An image is what has an image's suffix or, without one, an image's content. What is left out is
+    told in a warning, by reason: see walk.py, also for links. Raises FileNotFoundError when there
+    is no `root/inside`, DataError for a link out of `root`.
     """
     return list(walk_images(root, inside, follow_links))
 
 
 def walk_images(
-    root: Path, inside: str, follow_links: bool = False, suffixes: Collection[str] = SUFFIXES
+    root: Path, inside: str, follow_links: bool = False, suffixes: Collection[str] | None = None
 ) -> Iterator[str]:
     """As `list_images`, one after the other: holds the names of one folder at a time.
 
     `suffixes` are those of what is looked for, in place of images."""
-    walk = _Walk(root, follow_links, suffixes)
-    yield from walk.images(inside, ())
-    if walk.ignored:
-        first = ", ".join(map(repr, walk.first_ignored))
-        logger.warning("%s: ignored %d entries, first %s", root, walk.ignored, first)
+    left = LeftOut()
+    for found in walk(Disk(root, follow_links), inside, left, suffixes):
+        yield found.path
+    if left.counts:
+        logger.warning("%s: %s", root, left)
+
+
+def class_images(root: Path, inside: str, follow_links: bool = False) -> Iterator[str]:
+    """As `walk_images`, of class folders.
+
+    Raises DataError where there is no image, or a class folder without one.
+    """
+    left, filled = LeftOut(), set[str]()
+    disk = Disk(root, follow_links)
+    for found in walk(disk, inside, left):
+        filled.add(found.path[len(inside) + 1 :].partition("/")[0])
+        yield found.path
+    shown = [entry for entry in disk.entries(inside) if not is_hidden(entry.name)]
+    folders = {entry.name for entry in shown if entry.kind() in (FOLDER, LINKED)}
+    told = f"; {left}" if left.counts else ""
+    if not filled:
+        raise DataError(f"{root / inside} holds no images{told}; correct dataset.root or the name")
+    if empty := folders - filled:
+        raise DataError(
+            f"{root / inside}: class folders {_some(empty)} hold no images; add some, or take the"
+            f" folders away{told}"
+        )
+    if told:
+        logger.warning("%s: %s", root, left)
 
 
 def class_folder(path: str, inside: str) -> str:
@@ -54,7 +73,11 @@ def common_classes(found: Mapping[str, Iterable[str]]) -> list[str]:
     classes = {split: set(names) for split, names in found.items()}
     everywhere, anywhere = set.intersection(*classes.values()), set.union(*classes.values())
     if everywhere != anywhere:
-        gaps = [f"{split} lacks {_some(anywhere - here)}" for split, here in classes.items()]
+        gaps = [
+            f"{split} lacks {_some(anywhere - here)}"
+            for split, here in classes.items()
+            if here != anywhere
+        ]
         raise DataError(
             f"the splits have different class folders: {'; '.join(gaps)}; add them, or list the"
             " classes in dataset.classes"
@@ -90,53 +113,3 @@ def _some(names: Collection[str]) -> str:
     """The first few names."""
     first = sorted(names)[:5]
     return f"{first}" + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
-
-
-class _Walk:
-    def __init__(self, root: Path, follow_links: bool, suffixes: Collection[str]) -> None:
-        self.root, self.follow_links, self.suffixes = root, follow_links, suffixes
-        self.real_root = os.path.realpath(root)
-        self.ignored = 0
-        self.first_ignored: list[str] = []
-
-    def images(self, folder: str, above: tuple[str, ...]) -> Iterator[str]:
-        """Images below a folder; `above` are the real paths of the folders that led here."""
-        above = (*above, os.path.realpath(self.root / folder)) if self.follow_links else above
-        for name in self._kept(folder, above):
-            if name.endswith("/"):
-                yield from self.images(f"{folder}/{name[:-1]}", above)
-            else:
-                yield f"{folder}/{name}"
-
-    def _kept(self, folder: str, above: tuple[str, ...]) -> list[str]:
-        """Images and folders, these with a slash: so sorted, all paths are sorted as text."""
-        kept, ignored = list[str](), list[str]()
-        with os.scandir(self.root / folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith(".") or name == JUNK:
-                    ignored.append(name)
-                elif entry.is_symlink() and self._is_dead_end(entry, f"{folder}/{name}", above):
-                    ignored.append(name)
-                elif entry.is_dir():
-                    kept.append(f"{name}/")
-                else:
-                    (kept if self._is_wanted(entry) else ignored).append(name)
-        self.ignored += len(ignored)
-        room = SHOWN - len(self.first_ignored)
-        self.first_ignored += [f"{folder}/{name}" for name in sorted(ignored)[:room]]
-        return sorted(kept)
-
-    def _is_dead_end(self, entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> bool:
-        target = os.path.realpath(entry.path)
-        if self.follow_links:
-            return not os.path.exists(target) or target in above
-        if os.path.commonpath([self.real_root, target]) != self.real_root:
-            raise DataError(
-                f"{self.root / path} is a link out of {self.root}; copy the file there, or set"
-                " dataset.follow_links: true (of `rayal score`: --set follow_links=true)"
-            )
-        return not os.path.isfile(target)
-
-    def _is_wanted(self, entry: os.DirEntry[str]) -> bool:
-        return os.path.splitext(entry.name)[1].lower() in self.suffixes and entry.is_file()

@@ -16,11 +16,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rayal.data import images, uri
+from rayal.data import images, picture, uri
 from rayal.data.images import BadImage, Decoding, arranged
+from rayal.errors import quoted
+from rayal.parts import Settings
 from rayal.storage.folder import located
 
 IGNORE = 255
@@ -32,7 +34,7 @@ LabelValue = int | bytes | str
 
 FORMATS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
 """What masks are recognised in: formats that keep every value. JPEG does not."""
-MODES = ("1", "L", "P", "I;16")
+MODES = ("1", "L", "P", "I;16", "I;16B", "I")
 """One number a pixel; of a palette its index, whatever its colours."""
 SHOWN = 8  # values in a message
 HEAD = 2**16  # bytes
@@ -43,10 +45,8 @@ class BadMask(ValueError):
     """This is not a usable mask; the message is the reason, without the name of the file."""
 
 
-class MaskDecoding(BaseModel):
+class MaskDecoding(Settings):
     """How an original mask file becomes classes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     values: dict[int, int]
     """Stored value (0 to 65535) -> class or IGNORE; any other value is an error."""
@@ -152,32 +152,27 @@ def _head(address: str) -> bytes:
 def _size(head: bytes, formats: tuple[str, ...]) -> tuple[int, int]:
     """Height and width of an image, upright; from the first bytes of its file."""
     with Image.open(io.BytesIO(head), formats=formats) as image:
-        # Not the file's own way to its EXIF, which for a PNG is to decode all of it.
-        turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) >= 5
-        if turned and image.format == "TIFF":
-            raise BadImage("some versions of Pillow have turned its size already")
-        width, height = image.size
-        return (width, height) if turned else (height, width)
+        return picture.upright_size(image)
 
 
 def _pixels(data: bytes, decoding: Decoding, others: str = "") -> NDArray[np.integer]:
     """The stored values, H W, of an image file with one number a pixel; `others` are the formats
     that would have done too, for the message."""
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in images.py
-    if not data:
-        raise BadMask("empty file")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with picture.opened(data, FORMATS) as image:
             _check_area(image.width, image.height, decoding)
             if image.mode not in MODES:
+                numbers = len(image.getbands())
+                what = f"{numbers} numbers" if numbers > 1 else "no whole number"
                 raise BadMask(
-                    f"mode {image.mode} has no class for each pixel; convert it to one number a"
-                    " pixel (grey or palette)"
+                    f"mode {image.mode} has {what} for each pixel; convert it to one whole number"
+                    " (grey or palette)"
                 )
-            image.load()
-            return np.array(ImageOps.exif_transpose(image))
+            return np.array(picture.upright(image))
     except BadMask:
         raise
+    except BadImage as error:
+        raise BadMask(str(error)) from error
     except UnidentifiedImageError as error:  # whose message is the address of a buffer
         raise BadMask(f"not a mask in one of the formats {', '.join(FORMATS)}{others}") from error
     except Exception as error:  # decoders raise anything on hostile bytes
@@ -186,6 +181,8 @@ def _pixels(data: bytes, decoding: Decoding, others: str = "") -> NDArray[np.int
 
 def _classes(stored: NDArray[np.integer], values: dict[int, int]) -> Mask:
     """Stored values as classes."""
+    if len(far := np.unique(stored[(stored < 0) | (stored >= 2**16)])):
+        raise BadMask(f"values {_some(far.tolist())} are no classes; known are {_ranges(values)}")
     size = 2**16 if stored.dtype.itemsize > 1 else 2**8
     table, known = np.full(size, IGNORE, np.uint8), np.zeros(size, bool)
     for value, number in values.items():
@@ -246,7 +243,9 @@ def _drawn(data: bytes, masks: MaskDecoding, decoding: Decoding) -> Mask:
         if item.deleted:
             continue
         if item.label not in masks.names:
-            raise BadMask(f"polygons are called {item.label!r}; known are {_some(masks.names)}")
+            raise BadMask(
+                f"polygons are called {quoted(item.label)}; known are {_some(masks.names)}"
+            )
         number = masks.names[item.label]
         if number is not None:
             outline = np.clip(np.array(item.polygon), -FAR, FAR)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,13 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayal.data.card import CARD, Card, Encoding, ImageSpec, SplitName
-from rayal.data.masks import same_size
-from rayal.data.source import AnyImage, AnyMask, Source, Units, quoted
+from rayal.data.card import Card, Encoding, ImageSpec, SplitName, write_card
+from rayal.data.masks import IGNORE, same_size
+from rayal.data.source import AnyImage, AnyMask, Source, Units
 from rayal.data.store import LABEL_FILES
 from rayal.data.store_writer import ImageFiles, MaskFile
 from rayal.data.survey import Look, MaskLook, Shape, Statistics, Survey, look, look_at_mask
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted, some
+from rayal.storage.folder import Folder
 
 GROUP_ROWS = 256
 """Images in a row group, the least that is read at a time."""
@@ -30,6 +32,10 @@ LOOK_BYTES = 256 * 2**20
 """Decoded images and masks that are in memory at a time."""
 RAW_SIDE = 64
 """Largest side (pixels) of images that `auto` keeps as raw pixels."""
+IGNORED = 0.2
+"""Share of pixels without a class that is worth a line; a frame or outlines take less."""
+DARK = 17
+"""Below it are all values of 12 bits, of which the high byte of 16 is kept."""
 NEWS = 30.0
 """Seconds between two lines about progress."""
 
@@ -84,10 +90,27 @@ def prepare(
         origin=source.origin,
         licence=source.licence,
     )
-    (out / CARD).write_text(card.model_dump_json(indent=1), encoding="utf-8")
-    _sealed(out / CARD)
+    write_card(Folder(out), card)
     _tell(card)
+    _tell_of_pixels(survey)
     return card
+
+
+def _tell_of_pixels(survey: Survey) -> None:
+    if survey.brightest < DARK:
+        logger.warning(
+            "no pixel of the pool is above %d of 255: such are 12-bit values in 16-bit files;"
+            " scale those by 16, or all looks nearly black",
+            survey.brightest,
+        )
+    known = sum(int(counts.sum()) for counts in survey.class_pixels.values())
+    share = survey.ignored / max(known + survey.ignored, 1)
+    if share > IGNORED:
+        logger.warning(
+            "%.0f%% of the masks' pixels are %d, which is no class: they are neither trained on nor"
+            " judged",
+            *(100 * share, IGNORE),
+        )
 
 
 def _tell(card: Card) -> None:
@@ -105,10 +128,29 @@ def _tell(card: Card) -> None:
             card.empty_masks,
             card.pool + card.test,
         )
-    if card.masks is not None and card.class_counts:
-        counts = zip(card.classes, card.class_counts["pool"], strict=True)
-        if absent := [name for name, count in counts if not count]:
-            logger.warning("no pixel of the pool is %s", ", ".join(absent))
+    what = "image" if card.masks is None else "pixel"
+    counts = dict(zip(card.classes, card.class_counts.get("pool", ()), strict=False))
+    if absent := [name for name, count in counts.items() if not count]:
+        logger.warning("no %s of the pool is %s", what, some(absent))
+    if counts.get(""):
+        logger.warning(
+            "%d %ss of the pool are of the class '': one of its own, not without a label",
+            *(counts[""], what),
+        )
+    for names in _alike(card.classes):
+        logger.warning(
+            "classes %s differ in case, spaces or Unicode form alone; each is one of its own",
+            some(names),
+        )
+
+
+def _alike(names: Iterable[str]) -> list[list[str]]:
+    """Names that people take for the same."""
+    groups = dict[str, list[str]]()
+    for name in names:
+        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        groups.setdefault(plain, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _shape(source: Source) -> Shape:
@@ -158,14 +200,18 @@ def _examined(
     done, told = 0, monotonic()
 
     def examine(image: AnyImage | None, mask: AnyMask | None, first: bool) -> Look:
-        return _look(image, mask, source, encoding, first)
+        return _look(image, mask, source, shape, encoding, first)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         run = threads.map if source.verify or source.masks else map
         while group := list(islice(ids, max(least, 1))):
             found = islice(images, len(group)), islice(masks, len(group))
             looks = list(run(examine, *found, firsts))
-            assert len(group) == len(looks), "a source has fewer images or masks than ids"
+            if len(looks) < len(group):
+                raise DataError(
+                    f"the {split} has {len(units.ids)} ids, and images or masks for"
+                    f" {done + len(looks)} of them"
+                )
             yield group, looks
             done += len(group)
             if monotonic() - told > NEWS:
@@ -174,13 +220,18 @@ def _examined(
 
 
 def _look(
-    image: AnyImage | None, mask: AnyMask | None, source: Source, encoding: Encoding, first: bool
+    image: AnyImage | None,
+    mask: AnyMask | None,
+    source: Source,
+    shape: Shape,
+    encoding: Encoding,
+    first: bool,
 ) -> Look:
     """One image and, where labels are such, its mask; `first` of its split."""
     if not source.verify:
         return Look(image, mask=_unverified(image, mask, source, first))
-    seen = look(image, source.decoding)
-    if source.masks is None:
+    seen = look(image, source.decoding, shape)
+    if source.masks is None or seen.misfit:
         return seen
     of_mask = look_at_mask(mask, source.masks, source.decoding, seen, keep=encoding == "uri")
     return seen._replace(mask=of_mask)

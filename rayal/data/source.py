@@ -14,7 +14,7 @@ import pyarrow as pa
 from rayal.data.card import SplitName
 from rayal.data.images import Decoding, Pixels
 from rayal.data.masks import IGNORE, MaskDecoding
-from rayal.errors import DataError
+from rayal.errors import DataError, UsageError, quoted
 
 HASHED = 4 * 2**20
 """Bytes hashed at each end of a file; all of it when it is at most twice as large."""
@@ -83,8 +83,13 @@ class Source:
         and labels, where they are no masks, are class indices; also for a split without images.
         """
         if self.masks is not None:
-            numbers = {*self.masks.values.values(), *self.masks.names.values()}
-            assert numbers - {None, IGNORE} <= set(range(len(self.classes)))
+            numbers = [*self.masks.values.values(), *self.masks.names.values()]
+            fine = {None, IGNORE, *range(len(self.classes))}
+            if wrong := [number for number in numbers if number not in fine]:
+                raise DataError(
+                    f"masks say class {wrong[0]}, the dataset has classes"
+                    f" 0..{len(self.classes) - 1}"
+                )
         for split, units in self.splits.items():
             if not len(units.ids):
                 raise DataError(f"the {split} has no images; check the dataset's files")
@@ -97,7 +102,8 @@ class Source:
 
     def _check_labels(self, split: SplitName) -> None:
         ids, labels = self.splits[split].ids, self.classes_of_images[split]
-        assert len(ids) == len(labels)
+        if len(ids) != len(labels):
+            raise DataError(f"the {split} has {len(ids)} ids and {len(labels)} labels")
         if not _are_labels(labels, len(self.classes)):
             for row, (unit, label) in enumerate(zip(ids, labels, strict=True)):
                 _check_label(f"{split} row {row} ({quoted(unit)})", label, len(self.classes))
@@ -110,6 +116,35 @@ class Source:
                 f"{len(twice)} ids are used more than once in pool and test, first"
                 f" {', '.join(twice[:5])}; make them unique"
             )
+
+
+def check_source(source: object, dataset: str) -> None:
+    """Look at what a user's own dataset returned before it is read: kinds alone.
+
+    Raises UsageError with the first thing that is not what `Source` says.
+    """
+    where = f"dataset {dataset!r}: source()"
+    if not isinstance(source, Source):
+        raise UsageError(
+            f"{where} returned {type(source).__name__}; return rayal.data.source"
+            ".Source(classes=..., pool=Units(ids, labels, images), test=...)"
+        )
+    classes = source.classes
+    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
+        raise UsageError(f"{where}.classes are {classes!r:.80}; give a list of names")
+    if not len(classes) or len(set(classes)) < len(classes):
+        raise UsageError(f"{where}.classes are {list(classes)!r:.80}; give each class a name once")
+    for split, units in source.splits.items():
+        if not isinstance(units, Units):
+            raise UsageError(
+                f"{where}.{split} is {type(units).__name__}; give Units(ids, labels, images)"
+            )
+        for field, value in units._asdict().items():
+            if iter(value) is value:
+                raise UsageError(
+                    f"{where}.{split}.{field} can be read only once, and is read twice; give a"
+                    " list, an array or an object with __iter__"
+                )
 
 
 def numbered(split: str, labels: Sequence[int], images: Iterable[AnyImage | None]) -> Units:
@@ -137,11 +172,6 @@ def file_identity(path: str | Path) -> str:
     return f"{size}:{digest.hexdigest()}"
 
 
-def quoted(text: str) -> str:
-    """An id for a message: control characters escaped, at most 80 characters."""
-    return repr(text) if len(text) <= 80 else f"{text[:80]!r}..."
-
-
 def _are_ids(ids: Sequence[object]) -> bool:
     """Whether all are non-empty Unicode strings: what `_check_id` says, a million a second."""
     try:
@@ -159,7 +189,7 @@ def _are_labels(labels: Sequence[int], num_classes: int) -> bool:
 
 def _check_id(place: str, unit: object) -> None:
     if not isinstance(unit, str) or not unit:
-        raise DataError(f"{place}: id {unit!r} is not a non-empty string")
+        raise DataError(f"{place}: id {quoted(unit)} is not a non-empty string")
     try:
         unit.encode()
     except UnicodeEncodeError as error:
@@ -169,4 +199,4 @@ def _check_id(place: str, unit: object) -> None:
 def _check_label(place: str, label: object, num_classes: int) -> None:
     whole = isinstance(label, int | np.integer) and not isinstance(label, bool)
     if not whole or not 0 <= label < num_classes:  # type: ignore[operator]
-        raise DataError(f"{place}: label {label!r} is not a class index 0..{num_classes - 1}")
+        raise DataError(f"{place}: label {quoted(label)} is not a class index 0..{num_classes - 1}")

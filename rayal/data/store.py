@@ -24,11 +24,10 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
-from rayal.data.card import Card, SplitName, read_card
+from rayal.data.card import Card, SplitName, prepared_anew, read_card
 from rayal.data.masks import LabelValue
 from rayal.data.pool import Decoded, Shard, cut, decode_each, decode_raw, pixels
-from rayal.data.source import quoted
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 
 LABEL_FILES: dict[SplitName, str] = {"pool": "labels.parquet", "test": "test_labels.parquet"}
 
@@ -245,7 +244,4 @@ def _opened(url: str, file: str) -> Iterator[pq.ParquetFile]:
 
 
 def _damaged(url: str, place: str, error: Exception) -> DataError:
-    return DataError(
-        f"{url}/{place} is damaged or missing ({error});"
-        " delete this folder and start again: it will be prepared anew"
-    )
+    return DataError(f"{url}/{place} is damaged or missing ({error}); {prepared_anew(url)}")

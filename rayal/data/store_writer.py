@@ -14,6 +14,7 @@ from rayal.data.card import Encoding, SplitName
 from rayal.data.source import AnyImage, AnyMask
 from rayal.data.store import LABEL_FILES
 from rayal.data.survey import Look, Shape
+from rayal.errors import UsageError
 
 PART_BYTES, PART_ROWS = 256 * 2**20, 2**16
 """A new file is begun when this much (bytes) or many (images) are in the last one: whoever reads a
@@ -127,5 +128,9 @@ class MaskFile(Files):
 
 
 def _address(given: AnyImage | AnyMask | None) -> str:
-    assert isinstance(given, str), "encoding: uri keeps addresses"
+    if not isinstance(given, str):
+        raise UsageError(
+            f"encoding: uri keeps addresses, and an image is {type(given).__name__}; set encoding"
+            " to raw or bytes"
+        )
     return uri.checked(given)

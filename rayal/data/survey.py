@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal.data import uri
+from rayal.data.bad_image import WrongSize
 from rayal.data.card import SplitName
 from rayal.data.images import BadImage, Decoding, Pixels, load, pixels
 from rayal.data.masks import IGNORE, BadMask, MaskDecoding, arrange, encode, read_mask
-from rayal.data.source import AnyImage, AnyMask, quoted
-from rayal.errors import DataError, UsageError
+from rayal.data.source import AnyImage, AnyMask
+from rayal.errors import DataError, UsageError, quoted
 
 Shape = tuple[int, int, int]
 """C, H, W."""
@@ -45,24 +46,49 @@ class Look(NamedTuple):
     """None where labels are classes of images, or where nobody looked."""
     inside: tuple[int, int] | None = None
     """Height and width inside a canvas; None where the image fills it."""
+    misfit: bool = False
+    """Whether there are no pixels because its size is not that of all images."""
 
 
-def look(image: AnyImage | None, decoding: Decoding) -> Look:
-    """Read and decode one image of a source."""
+def look(image: AnyImage | None, decoding: Decoding, shape: Shape | None = None) -> Look:
+    """Read and decode one image of a source; with `shape` only one that will have it."""
     data = None
     try:
         if isinstance(image, np.ndarray):
-            assert image.dtype == np.uint8 and image.ndim == 3, "raw images are uint8 C H W"
+            _check_raw(image)
             return Look(image, image.tobytes(), image, _size(image.shape))
         if image is None:
             raise BadImage("no data (null)")
         data = uri.read_uri(image) if isinstance(image, str) else image
-        loaded = load(data, decoding)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            _check_raw(data)
+        loaded = load(data, decoding, shape)
         size = f"{loaded.height}x{loaded.width}"
         inside = (loaded.height, loaded.width) if decoding.canvas else None
         return Look(image, data, pixels(loaded, decoding), size, inside=inside)
+    except WrongSize as error:
+        return Look(image, data, size=error.size, bad=str(error), misfit=True)
     except BadImage as error:
         return Look(image, data, bad=str(error))
+
+
+def _check_raw(image: object) -> None:
+    """Raises DataError for what is no image: a dataset gives all of them alike."""
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            f"an image is {type(image).__name__}; give uint8 arrays C H W, the bytes of an image"
+            " file, or its path"
+        )
+    shape = tuple(image.shape)
+    last = image.ndim == 3 and shape[0] not in (1, 3) and shape[2] in (1, 3)
+    if image.dtype == np.uint8 and image.ndim == 3 and not last:
+        return
+    way_out = "give uint8 arrays C H W"
+    if image.ndim == 2:
+        way_out += f": image[None] makes {(1, *shape)} of it"
+    elif last:
+        way_out += ": image.transpose(2, 0, 1) turns it"
+    raise DataError(f"an image is an array of shape {shape} and {image.dtype}; {way_out}")
 
 
 def look_at_mask(
@@ -98,7 +124,7 @@ class Survey:
         self.sizes: Counter[str] = Counter()
         self.duplicates = {"pool": 0, "across": 0}
         self.class_pixels = {split: np.zeros(IGNORE, np.int64) for split in SPLITS}
-        self.empty_masks = 0
+        self.empty_masks = self.ignored = 0
         self._values = np.zeros((shape[0], 256), np.int64)  # how often each occurs in the pool
         self._shape = shape
         self._pool: set[bytes] = set()
@@ -131,6 +157,12 @@ class Survey:
         std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
         return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
 
+    @property
+    def brightest(self) -> int:
+        """The highest value of the pool's pixels; 255 where nobody looked."""
+        seen = np.flatnonzero(self._values.any(axis=0))
+        return int(seen[-1]) if len(seen) else 255
+
     def _add_masks(self, split: SplitName, ids: Sequence[str], looks: Sequence[Look]) -> None:
         good = {unit: seen.mask for unit, seen in zip(ids, looks, strict=True) if not seen.bad}
         faults = [
@@ -145,11 +177,14 @@ class Survey:
             mask.counts[:IGNORE] for mask in good.values() if mask and mask.counts is not None
         ]
         self.class_pixels[split] += sum(counts, np.zeros(IGNORE, np.int64))
+        self.ignored += sum(
+            int(mask.counts[IGNORE]) for mask in good.values() if mask and mask.counts is not None
+        )
         self.empty_masks += sum(not count.any() for count in counts)
 
     def _check_shapes(self, ids: Sequence[str], looks: Sequence[Look]) -> None:
         for unit, seen in zip(ids, looks, strict=True):
-            if seen.pixels is not None and seen.pixels.shape != self._shape:
+            if seen.misfit or (seen.pixels is not None and seen.pixels.shape != self._shape):
                 raise UsageError(
                     f"images differ in size: {quoted(unit)} is {seen.size}, the first is"
                     f" {_size(self._shape)}; set dataset.size (and dataset.resize or squash)"

@@ -1,13 +1,11 @@
 """The Ray engine: connects to a cluster, checks that it can do the work, and places it there."""
 
 import json
-import logging
 import os
-import socket
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple
 
 import ray
 
@@ -16,7 +14,7 @@ from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.pool import Images
 from rayal.data.store import Split, Store
-from rayal.engine import machine
+from rayal.engine import machine, start
 from rayal.engine.failures import raised
 from rayal.engine.scorers import Call, Scorers
 from rayal.engine.shard_rows import blocks_of
@@ -31,10 +29,6 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
 }
-PROBE_SECONDS = 5.0  # a dead address, or another server's, makes ray.init retry for minutes
-SETTINGS = b"\4"
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
-"""How a gRPC client begins: HTTP/2's preface and a frame of settings; the server sends its own."""
 
 Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 
@@ -62,6 +56,7 @@ class RayEngine:
         self.nodes, self.compute = nodes, resolved_compute(compute, nodes, cores)
         require(self.compute, nodes)
         self.device: str = self.compute.device
+        self.threads: int = self.compute.cpus_per_worker or 1
         self.chosen = compute.scorers is None
         """Whether the number of scoring actors was left to rayal."""
         self.at_once = _at_once(self.compute, nodes, cores)
@@ -112,12 +107,20 @@ class RayEngine:
             return
         self.storage.check(job.out, [job.images.url] if isinstance(job.images, Split) else [])
         number, shared = uuid.uuid4().hex, [ray.put(job)]
-        blocks = blocks_of(job.images, tasks)
+        blocks = blocks_of(job.images, tasks)  # closed below: nobody decodes for a pass that failed
         calls = (Call("score", (number, shared, block)) for block in blocks)
         processes = min(self._processes(job.images), len(tasks))
-        for _, results in self.scorers.do("the scoring pass", processes, calls):
-            for result in results:
-                yield ScoredShard.from_json(raised(json.loads(result)))
+        left = {task.shard.index: task for task in tasks}
+        try:
+            for _, results in self.scorers.do("the scoring pass", processes, calls):
+                for result in results:
+                    done = ScoredShard.from_json(raised(json.loads(result)))
+                    del left[done.shard]
+                    yield done
+        except ClusterError as error:
+            raise ClusterError(f"{error} ({_left(list(left.values()), len(tasks))})") from error
+        finally:
+            blocks.close()
 
     def _processes(self, images: Images) -> int:
         """How many score; where images have to be decoded, by default only half of the cores."""
@@ -133,6 +136,14 @@ class RayEngine:
         return found  # type: ignore[no-any-return]
 
 
+def _left(tasks: Sequence[ShardTask], of: int) -> str:
+    """What is not scored yet, for whoever looks for the image that kills its process."""
+    first = (
+        f", first {tasks[0].file}: {tasks[0].rows} rows of {tasks[0].shard.file}" if tasks else ""
+    )
+    return f"{len(tasks)} of {of} shards are left{first}"
+
+
 def connect(address: str | None, *, cores: int | None = None) -> int:
     """Joins the cluster at `address` (host:port or `auto`; null: $RAY_ADDRESS), or starts one on
     this machine for this run where none is named, or `local` is.
@@ -144,14 +155,13 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    address = address or os.environ.get(start.ADDRESS) or "local"
     if address == "local":
         cores = cores or machine.cores()
-        _init("local", num_cpus=2 * cores + 2, include_dashboard=False)
+        machine.tell_of_little_shared_memory()
+        start.start(2 * cores + 2)
         return cores
-    if address != "auto":
-        _probe(address)
-    _init(address)
+    start.join(address)
     return int(ray.cluster_resources().get("CPU", 1))
 
 
@@ -249,46 +259,3 @@ def _total(nodes: Sequence[Node], kind: str) -> float:
 
 def _has(node: Node, kind: str) -> float:
     return node.get(kind, 0)
-
-
-def _init(address: str, **options: Any) -> None:
-    try:
-        with _silenced_stderr():  # Ray's C++ part announces its log level there
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise ClusterError(
-            f"Ray at {address!r} cannot be used: {error}; a cluster with token authentication needs"
-            " RAY_AUTH_MODE=token and the token's path"
-        ) from error
-
-
-@contextmanager
-def _silenced_stderr() -> Iterator[None]:
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _probe(address: str) -> None:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise ClusterError(f"{address!r} is not the address of a Ray cluster; give host:port")
-    try:
-        with socket.create_connection((host, int(port)), timeout=PROBE_SECONDS) as connection:
-            connection.sendall(HELLO)
-            answer = connection.recv(9)
-    except (OSError, OverflowError) as error:  # the latter for port 99999
-        raise ClusterError(
-            f"nothing answers at {address} ({error}); start a cluster with `ray start --head`, "
-            "or leave --address out to run on this machine"
-        ) from error
-    if answer[3:4] != SETTINGS and os.environ.get("RAY_USE_TLS", "0") in ("0", "false"):
-        raise ClusterError(
-            f"what answers at {address} is not Ray; give the port of `ray start --head --port`, "
-            "6379 unless another was chosen (8265 is the dashboard's)"
-        )

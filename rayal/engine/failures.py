@@ -6,25 +6,34 @@ from contextlib import contextmanager
 
 import torch
 from ray.data.exceptions import ExecutionTimeoutError
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import (
+    ObjectStoreFullError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+)
 
 from rayal import errors
+from rayal.blame import memory_fault, plugin_fault, told
 from rayal.errors import ClusterError, RayalError
 from rayal.storage.folder import Json
 
+GOES_ON = "the same command goes on where it stopped"
 BATCHES = "compute.score_batch (of `rayal score`: batch, with a new --out)"
 
 
 def described(error: Exception) -> Json:
     """An error on its way to the driver. As itself it would arrive as another class, wrapped in
     pages of Ray's own frames, or be tried again as if the worker had died."""
+    error = plugin_fault(error) or memory_fault(error) or error
     if isinstance(error, RayalError):
         return {"error": type(error).__name__, "message": str(error)}
     if isinstance(error, torch.OutOfMemoryError):
         message = f"the GPU is out of memory; lower {BATCHES}, or scheme.batch_size where it trains"
         return {"error": "ClusterError", "message": message}
     where = traceback.extract_tb(error.__traceback__)[-1]
-    message = f"a worker raised {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    message = f"a worker raised {told(error)} ({where.filename}:{where.lineno})"
     return {"error": "ClusterError", "message": message}
 
 
@@ -46,9 +55,15 @@ def ray_errors(what: str) -> Iterator[None]:
         raise ClusterError(
             f"{what} ran out of memory; lower compute.shard_rows, or {BATCHES}"
         ) from error
+    except (OutOfDiskError, ObjectStoreFullError) as error:
+        raise ClusterError(
+            f"{what} found no room for what Ray keeps: its shared memory is full, so is the disk"
+            " behind it; free the disk of Ray's temporary folder (RAY_TMPDIR, else /tmp/ray), or"
+            " lower compute.shard_rows"
+        ) from error
     except (RayError, ExecutionTimeoutError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ClusterError(f"{what} failed: {reason[-1]}") from error
+        raise ClusterError(f"{what} failed: {reason[-1]}; {GOES_ON}") from error
 
 
 def raised_by(error: RayTaskError, what: str) -> RayalError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -113,7 +114,7 @@ def _errors(url: str) -> Iterator[None]:
         said = str(error)
         if missing := re.search(r"status code 404: (Job .* does not exist)", said):
             raise UsageError(
-                f"{missing[1]} at {url}; `rayal status --address {url}` shows those that do"
+                f"{missing[1]} at {url}; `rayal status --address {quote(url)}` shows those that do"
             ) from error
         if said.startswith("Request failed"):  # the reason is the last line of a traceback
             reason = said.rstrip(" .\n").splitlines()[-1][:500]
@@ -159,7 +160,9 @@ def _token() -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the token in {file} cannot be read: {_short(error)}") from error
     if mode & 0o077:
-        logger.warning("others on this machine can read the token; run chmod 600 %s", file)
+        logger.warning(
+            "others on this machine can read the token; run chmod 600 %s", quote(str(file))
+        )
     return _checked(token, str(file)) or None
 
 

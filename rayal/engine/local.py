@@ -34,9 +34,11 @@ class LocalEngine:
                 f"compute.train_workers is {compute.train_workers}, but the local engine is one "
                 "process; use compute.engine: ray"
             )
-        self.device, self.threads = local_device(compute), compute.cpus_per_worker
-        if self.threads is not None:  # before any work: the last bits depend on it
-            torch.set_num_threads(self.threads)
+        self.device = local_device(compute)
+        if compute.cpus_per_worker is not None:  # before any work: the last bits depend on it
+            torch.set_num_threads(compute.cpus_per_worker)
+        self.threads = torch.get_num_threads()
+        self.decoders = compute.cpus_per_worker or machine.cores()
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         for index, job in enumerate(jobs):
@@ -51,7 +53,7 @@ class LocalEngine:
         if not tasks:
             return
         scorer = Scorer(job, self.device)
-        with closing(_decoded_ahead(scorer, tasks, self.threads or machine.cores())) as shards:
+        with closing(_decoded_ahead(scorer, tasks, self.decoders)) as shards:
             for task, decoded in shards:
                 yield scorer.score(task, decoded)
 

@@ -8,6 +8,7 @@ again, which changes nothing: a shard's file is written whole or not at all.
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from rayal.cycle.evaluate import Counts, EvaluateJob, evaluate
 from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
 from rayal.data.pool import Shard
-from rayal.engine.failures import described, ray_errors
+from rayal.engine.failures import BATCHES, GOES_ON, described, ray_errors
 from rayal.engine.shard_rows import decoded_of, task_of
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
@@ -119,9 +120,11 @@ def _first_done(what: str, references: list[Any]) -> Any:
 
 def _given_up(what: str, deaths: int, error: Exception) -> ClusterError:
     times = "once" if deaths == 1 else f"{deaths} times"
-    reason = str(error).strip().splitlines()[-1]
+    reason = shorten(str(error).strip().splitlines()[-1], 160, placeholder=" ...")
     return ClusterError(
-        f"{what} failed: a process died {times} (compute.max_failures), at last of: {reason}"
+        f"{what} failed: a process died {times} (compute.max_failures), for want of memory (lower"
+        f" compute.shard_rows or {BATCHES}), by a fault in native code, or killed from outside; at"
+        f" last: {reason}; {GOES_ON}"
     )
 
 

@@ -7,7 +7,7 @@ defaults of Ray Data 2.57-2.60 that matter are met here and nowhere else.
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ BLOCKS = 2000
 """Most pieces that the list of shards is handed out in: each costs the driver memory and time."""
 
 
-def blocks_of(images: Images, tasks: Sequence[ShardTask]) -> Iterator[Any]:
+def blocks_of(images: Images, tasks: Sequence[ShardTask]) -> Generator[Any]:
     """References to blocks of rows, each a task and, where the pool is not raw, its images."""
     _configure(DataContext.get_current())
     rows = [{**task.shard._asdict(), "ids": task.ids} for task in tasks]

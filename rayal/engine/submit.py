@@ -109,8 +109,9 @@ def follow(client: Client, job: str, write: Callable[[str], None]) -> None:
     5 if it never had one. ClusterError where the server stays away.
     """
     with answering(client):
-        client.get_job_info(job)  # a wrong id is a mistake; a job that is lost later is not
+        info = client.get_job_info(job)  # a wrong id is a mistake; a job lost later is not
     log = _Log(client, job, write)
+    log.tell(info)
     info = log.until_the_end()
     log.rest()
     match info.status:
@@ -128,7 +129,8 @@ def follow(client: Client, job: str, write: Callable[[str], None]) -> None:
 def stop(client: Client, job: str) -> JobDetails:
     """Stop a job and wait until it has ended; one that has ended stays as it is.
 
-    Raises ClusterError for a job that has not begun: Ray stops none.
+    One that has not begun is still PENDING at the end: Ray keeps the order, and ends it as it
+    begins, or when it gives it up.
     """
     began = time.monotonic()
     with answering(client):
@@ -136,10 +138,7 @@ def stop(client: Client, job: str) -> JobDetails:
         while not (info := client.get_job_info(job)).status.is_terminal():
             waited = time.monotonic() - began
             if info.status == JobStatus.PENDING and waited > PENDING_SECONDS:
-                raise ClusterError(
-                    f"job {job} has not begun, and Ray stops only jobs that have; give it what it"
-                    f" waits for and stop it then ({info.message})"
-                )
+                return info
             if waited > STOP_SECONDS:
                 raise ClusterError(f"job {job} is still {info.status.value}; try again")
             time.sleep(AGAIN_SECONDS / 4)
@@ -170,18 +169,22 @@ class _Log:
 
     def __init__(self, client: Client, job: str, write: Callable[[str], None]) -> None:
         self.client, self.job, self.write, self.seen = client, job, write, 0
+        self.waiting: str | None = None
+
+    def tell(self, info: JobDetails) -> None:
+        """Why a job has not begun, when that is new."""
+        if info.status == JobStatus.PENDING and info.message != self.waiting:
+            self.waiting = info.message
+            logger.info("job %s waits: %s", self.job, self.waiting)
 
     def until_the_end(self) -> JobDetails:
         """Reads the stream, as often as it breaks off; only the job's state says that it ended."""
-        waiting = None
         while True:
             asyncio.run(self._stream())
             info = self._info()
             if info.status.is_terminal():
                 return info
-            if info.status == JobStatus.PENDING and info.message != waiting:
-                waiting = info.message
-                logger.info("job %s waits: %s", self.job, waiting)
+            self.tell(info)
             time.sleep(AGAIN_SECONDS)
 
     def rest(self) -> None:

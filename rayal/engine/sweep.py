@@ -5,25 +5,25 @@ What a trial has done is in its run folder; what Tune itself would keep goes to 
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search import Repeater
-from ray.tune.search.repeater import TRIAL_INDEX
 
 from rayal.cycle.engine import Engine
 from rayal.engine.cluster import RayEngine, placement
 from rayal.engine.failures import described, ray_errors
 from rayal.engine.local import LocalEngine
+from rayal.engine.proposals import OBJECTIVE, TRIAL, Proposals
+from rayal.engine.rungs import RungsPerSeed
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
-from rayal.experiment.sweep.settings import Sweep
-from rayal.experiment.sweep.space import KeyPath, arms, joined, split
+from rayal.experiment.sweep.settings import EarlyStopping, Sweep
+from rayal.experiment.sweep.space import KeyPath, arms, joined, split, values
 from rayal.experiment.sweep.trials import Assignment
 from rayal.randomness import derive
 from rayal.storage.folder import Json
@@ -34,7 +34,7 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command has its own
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
-OBJECTIVE, CYCLE, ERROR = "objective", "cycle", "error"
+CYCLE, ERROR = "cycle", "error"
 
 Report = Callable[[int, float], None]
 """Tells the objective after so many cycles; the trial may end there, by SystemExit."""
@@ -44,9 +44,15 @@ Work = Callable[[Assignment, StartEngine, Report], None]
 """Runs a trial to its end, on a worker; raises what a run raises."""
 
 
-Ended = Callable[[Assignment, Json | None], None]
-"""Is told as a trial ends: with its error as of `failures.described`, or None where it is complete
-or was stopped early."""
+class Watcher(Protocol):
+    """Is told of the trials, in the process that started them."""
+
+    def on_cycle(self, assignment: Assignment, cycles: int) -> None:
+        """A trial has evaluated so many cycles."""
+
+    def on_end(self, assignment: Assignment, error: Json | None) -> None:
+        """A trial has ended: with its error as of `failures.described`, or None where it is
+        complete or was stopped early."""
 
 
 def all_arms(sweep: Sweep) -> list[Json]:
@@ -58,13 +64,13 @@ class Trials:
     """Runs trials of a sweep on the cluster that this process has joined."""
 
     def __init__(
-        self, sweep: Sweep, compute: Compute, cores: int, work: Work, ended: Ended
+        self, sweep: Sweep, compute: Compute, cores: int, work: Work, watcher: Watcher
     ) -> None:
         """`cores`: those that the cluster really has, as `connect` returns them.
 
         Raises ClusterError where there is no room for a single trial.
         """
-        self.sweep, self.ended = sweep, ended
+        self.sweep, self.watcher = sweep, watcher
         self.place = placement(compute, cores, sweep.cpus, sweep.gpus)
         engine = partial(_engine, compute, cores)
         self.work = partial(_work, work, engine)
@@ -75,44 +81,49 @@ class Trials:
             return
         scheduler = None
         if (early := self.sweep.early_stopping) is not None:
-            scheduler = ASHAScheduler(
-                time_attr=CYCLE,
-                max_t=10**6,  # a trial ends with its budget
-                grace_period=early.grace_cycles,
-                reduction_factor=early.reduction,
-            )
-        space = {"trial": tune.grid_search([trial._asdict() for trial in todo])}
-        self._fit(space, _listed, scheduler=scheduler)
+            scheduler = RungsPerSeed(partial(_rungs, early))
+        space = {TRIAL: tune.grid_search([trial._asdict() for trial in todo])}
+        self._fit(space, scheduler=scheduler)
 
-    def search(self, known: Sequence[tuple[Json, float]], new: int) -> None:
-        """`new` arms, each with all seeds, that Optuna proposes after the `known` ones.
+    def search(
+        self,
+        known: Sequence[tuple[Json, float]],
+        new: int,
+        name_of: Callable[[Json], str],
+        repeated: Callable[[], None],
+    ) -> None:
+        """`new` draws of Optuna after the `known` arms; see `Proposals`.
 
         Raises UsageError where Optuna is not installed.
         """
         if new <= 0:
             return
         drawn, fixed = split(self.sweep.space)
-        searcher = _optuna()(
+        searcher = optuna_search()(
             {key: getattr(tune, name)(*arguments) for key, (name, arguments) in drawn.items()},
             metric=OBJECTIVE,
             mode="max",
-            seed=derive(self.sweep.seed, "optuna", len(known)) % 2**32,
-            points_to_evaluate=[_values(arm, drawn) for arm, _ in known],
+            seed=derive(self.sweep.seed, "optuna", self.sweep.samples - new) % 2**32,
+            points_to_evaluate=[values(arm, drawn) for arm, _ in known],
             evaluated_rewards=[value for _, value in known],
         )
         seeds = self.sweep.seeds
-        self._fit(
-            {},
-            partial(_searched, fixed, seeds),
-            search_alg=Repeater(searcher, repeat=len(seeds)),
-            num_samples=new * len(seeds),
+        proposals = Proposals(
+            searcher,
+            partial(joined, fixed),
+            name_of,
+            seeds,
+            new,
+            {name_of(arm): value for arm, value in known},
+            repeated,
         )
+        self._fit({}, search_alg=proposals, num_samples=new * len(seeds))
 
-    def _fit(self, space: Json, assigned: Callable[[Json], Assignment], **settings: Any) -> None:
+    def _fit(self, space: Json, **settings: Any) -> None:
         with _quiet(), tempfile.TemporaryDirectory(prefix="rayal-sweep-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(
-                    partial(_trial, self.work, assigned),
+                    partial(_trial, self.work),
                     {"CPU": self.place.cpus, "GPU": self.place.gpus},
                 ),
                 param_space=space,
@@ -128,22 +139,31 @@ class Trials:
                     storage_path=scratch,
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=self.sweep.max_failures),
-                    callbacks=[_TrialEnds(self.ended, assigned)],
+                    callbacks=[_Tells(self.watcher)],
                 ),
             )
             with ray_errors("the sweep"):
                 tuner.fit()
 
 
-def _trial(
-    work: Callable[..., Json | None], assigned: Callable[[Json], Assignment], config: Json
-) -> None:
+def _rungs(early: EarlyStopping) -> ASHAScheduler:
+    return ASHAScheduler(
+        time_attr=CYCLE,
+        metric=OBJECTIVE,
+        mode="max",
+        max_t=10**6,  # a trial ends with its budget
+        grace_period=early.grace_cycles,
+        reduction_factor=early.reduction,
+    )
+
+
+def _trial(work: Callable[..., Json | None], config: Json) -> None:
     """What Tune runs, on a worker."""
 
     def report(cycle: int, objective: float) -> None:
         tune.report({CYCLE: cycle, OBJECTIVE: objective})
 
-    error = work(assigned(config), report)
+    error = work(_assigned(config), report)
     if error is not None:  # as a result: an exception would be taken for the worker's death
         tune.report({CYCLE: 0, OBJECTIVE: float("nan"), ERROR: error})
 
@@ -165,43 +185,33 @@ def _engine(compute: Compute, cores: int) -> Iterator[Engine]:
         yield engine
 
 
-class _TrialEnds(tune.Callback):
-    """Hands on what Tune tells of ended trials."""
+class _Tells(tune.Callback):
+    """Hands on what Tune tells of trials."""
 
-    def __init__(self, ended: Ended, assigned: Callable[[Json], Assignment]) -> None:
-        self.ended, self.assigned = ended, assigned
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Tune writes itself down with its callbacks, and would never read this one again."""
         return tune.Callback, ()
 
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: Json, **_: Any
+    ) -> None:
+        if ERROR not in result:
+            self.watcher.on_cycle(_assigned(trial.config), result[CYCLE])
+
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-        self.ended(self.assigned(trial.config), (trial.last_result or {}).get(ERROR))
+        self.watcher.on_end(_assigned(trial.config), (trial.last_result or {}).get(ERROR))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         message = "the process of the trial died too often; see its node's logs, or add memory"
         error = {"error": "ClusterError", "message": message}
-        self.ended(self.assigned(trial.config), error)
+        self.watcher.on_end(_assigned(trial.config), error)
 
 
-def _listed(config: Json) -> Assignment:
-    return Assignment(**config["trial"])
-
-
-def _searched(fixed: Json, seeds: Sequence[int], config: Json) -> Assignment:
-    drawn = {key: value for key, value in config.items() if key != TRIAL_INDEX}
-    return Assignment(joined(fixed, drawn), seeds[config[TRIAL_INDEX]])
-
-
-def _values(arm: Json, keys: Mapping[str, Any]) -> Json:
-    """What a search drew of an arm."""
-    found: Json = {}
-    for key in keys:
-        value: Any = arm
-        for part in key.split("."):
-            value = value[part]
-        found[key] = value
-    return found
+def _assigned(config: Json) -> Assignment:
+    return Assignment(**config[TRIAL])
 
 
 def _draw(seed: int, number: int, name: str, arguments: Sequence[Any], place: KeyPath) -> Any:
@@ -211,7 +221,8 @@ def _draw(seed: int, number: int, name: str, arguments: Sequence[Any], place: Ke
     return drawn.item() if isinstance(drawn, np.generic) else drawn
 
 
-def _optuna() -> Any:
+def optuna_search() -> Any:
+    """Ray Tune's class for Optuna; UsageError where that is not installed."""
     try:
         import optuna
         from ray.tune.search.optuna import OptunaSearch

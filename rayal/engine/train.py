@@ -6,6 +6,7 @@ checkpointing is used: a training continues from the checkpoints in its stage fo
 the local engine, so that there is one mechanism and one place to look.
 """
 
+import logging
 import pickle
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from typing import Any
 import ray
 import ray.train
 from ray import cloudpickle
+from ray.exceptions import ActorDiedError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.config import LoggingConfig
@@ -36,6 +38,8 @@ from rayal.storage.folder import Json
 LOOK_SECONDS = 1.0  # between looks at whether the group still lives
 START_SECONDS = 900.0  # a group that has not started by then never will
 CLOSE_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
 
 _Trainer: Any = TorchTrainer  # Ray's annotations describe the classes of Train V1,
 _RunConfig: Any = RunConfig  # which these names have not meant since 2.51
@@ -85,8 +89,17 @@ class TrainWorkers:
         self.closed = True
         self.desk.place.remote(None)
         self.thread.join(CLOSE_SECONDS)
-        with self.training:
-            pass
+        if self.thread.is_alive():
+            logger.warning(
+                "training workers have not ended within %g s; what they work at is given up",
+                CLOSE_SECONDS,
+            )
+            ray.kill(self.desk)  # who asks there for an order, or brings a result, goes home
+            self.thread.join(CLOSE_SECONDS)
+        if self.training.acquire(timeout=CLOSE_SECONDS):
+            self.training.release()
+        else:
+            logger.warning("the wait for a training goes on until this process ends")
 
     def _hold(self) -> None:
         """Runs in the thread: starts the group, again where a worker died, until it is closed."""
@@ -180,14 +193,22 @@ def _work(config: dict[str, Any]) -> None:
         threads=config["threads"],
     )
     desk, done = config["desk"], 0
-    while (order := ray.get(desk.next.remote(done, worker.rank))) is not None:
+    while (order := _asked(desk.next.remote(done, worker.rank))) is not None:
         result = _train(order, worker)
         if worker.rank == 0 or "error" in result:
-            ray.get(desk.deliver.remote(order.number, result))
+            _asked(desk.deliver.remote(order.number, result))
         if "error" in result and worker.size > 1:
             # The others may wait for this worker in a collective: only a failure frees them.
             raise RuntimeError(result["message"])
         done = order.number
+
+
+def _asked(answer: Any) -> Any:
+    """What the desk answers; None where it is gone, and nobody waits for this worker."""
+    try:
+        return ray.get(answer)
+    except ActorDiedError:
+        return None
 
 
 def _train(order: Order, worker: Worker) -> Json:

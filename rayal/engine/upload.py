@@ -8,9 +8,11 @@ import logging
 import os
 import re
 import subprocess
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 100 * 2**20  # Ray's job server refuses larger requests, after all has been sent
 MAX_FILES = 20_000  # more is a home folder, or a data set of many images
 LARGEST = 5  # entries that a message names
+
+HARMLESS = frozenset({"rayal", "test", "tests", "docs", "examples", "scripts", "benchmarks"})
+"""Modules that nothing misses where a project has one of the name; this rayal travels itself."""
 
 STAYS = """
 .git
@@ -104,6 +109,36 @@ def files(folder: Path) -> dict[str, Path]:
                 )
         _refuse_large(folder, found)
     return found
+
+
+def refuse_hiding(folder: Path, project: Mapping[str, Path]) -> None:
+    """Raises UsageError for files at the top that hide a module of Python's or of a package that is
+    installed here: in a job the folder comes first, and Ray's own processes would not start."""
+    root, hiding = folder.expanduser().resolve(), list[str]()
+    for name in project:
+        top, slash, rest = name.partition("/")
+        module = top if slash else Path(top).stem
+        is_module = rest == "__init__.py" or (not slash and Path(top).suffix in (".py", ".so"))
+        if not is_module or module in HARMLESS:
+            continue
+        if module in sys.stdlib_module_names:
+            hiding.append(f"{name} hides Python's own {module!r}")
+        elif _installed_elsewhere(module, root):
+            hiding.append(f"{name} hides the installed package {module!r}")
+    if hiding:
+        shown = "; ".join(hiding[:LARGEST])
+        raise UsageError(
+            f"--working-dir {folder}: {shown}: the job would never start; rename them, or send"
+            " another folder with --working-dir"
+        )
+
+
+def _installed_elsewhere(module: str, root: Path) -> bool:
+    """Whether this Python has the module from another place than this project."""
+    places = [each for each in sys.path if each and Path(each).resolve() != root]
+    spec = PathFinder.find_spec(module, places)
+    origin = None if spec is None else spec.origin
+    return origin is not None and not Path(origin).resolve().is_relative_to(root)
 
 
 def pack(archive: Path, project: Mapping[str, Path], texts: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from rayal.errors import UsageError
+from rayal.errors import UsageError, cut
 from rayal.parts import Part, find, names, suggest
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.secrets import hidden
@@ -49,10 +49,23 @@ def load_as(
     plugins: Iterable[str] = NO_PLUGINS,
 ) -> M:
     """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
-    node = yaml_file.read_yaml(path, on=_default_parts(model))
+    return _validated(_read(model, path, overrides), model, plugins)
+
+
+def is_sweep(path: str | Path, overrides: Iterable[str] = ()) -> bool:
+    """Whether a file has a block `sweep:`. Raises UsageError where it cannot be read."""
+    from rayal.experiment.experiment import Experiment
+
+    fields = _read(Experiment, path, overrides).value
+    return isinstance(fields, dict) and "sweep" in fields
+
+
+def _read(model: type[BaseModel], path: str | Path, overrides: Iterable[str]) -> Node:
+    parts = _parts(model)
+    node = yaml_file.read_yaml(path, _default_parts(model), parts)
     for assignment in overrides:
-        node = yaml_file.override(node, assignment)
-    return _validated(node, model, plugins)
+        node = yaml_file.override(node, assignment, parts)
+    return node
 
 
 def from_options(
@@ -72,7 +85,7 @@ def from_options(
     }
     node = Node(fields, origin)
     for assignment in overrides:
-        node = yaml_file.override(node, assignment)
+        node = yaml_file.override(node, assignment, _parts(model))
     return _validated(node, model, plugins)
 
 
@@ -99,7 +112,8 @@ def changed(
     in messages."""
     from rayal.experiment.experiment import Experiment
 
-    node = yaml_file.merge(yaml_file.given(fields, source), yaml_file.given(over, source))
+    below, above = (yaml_file.given(each, source) for each in (fields, over))
+    node = yaml_file.merge(below, above, _parts(Experiment))
     return _validated(node, Experiment, plugins)
 
 
@@ -112,6 +126,11 @@ def _validated(node: Node, model: type[M], packages: Iterable[str]) -> M:
         details.sort(key=lambda item: node.at(item["loc"]).origin[:2])
         problems = [_describe(item, node, model, plugins) for item in details]
         raise UsageError.of(problems, where=node.origin.source) from error
+
+
+def _parts(model: type[BaseModel]) -> set[str]:
+    """The fields that hold parts: a bare name there stands for a mapping."""
+    return {key for key, field in model.model_fields.items() if isinstance(_held(field), Part)}
 
 
 def _default_parts(model: type[BaseModel]) -> Node:
@@ -138,7 +157,7 @@ def _advice(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Pl
     *parents, key = error["loc"] or ("",)
     match error["type"]:
         case "extra_forbidden" if error["loc"] == ("sweep",):
-            return "is for `rayal sweep` and `rayal submit sweep` only"
+            return "is for `rayal sweep`, `rayal submit sweep` and `rayal plan`"
         case "extra_forbidden":
             known = _model_at(parents, node, model, plugins).model_fields
             return f"there is no such key; {suggest(str(key), known)}"
@@ -154,7 +173,7 @@ def _advice(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Pl
             return error["msg"]
     value = json.dumps(error["input"], ensure_ascii=False, default=repr)
     _, should, rule = error["msg"].partition("should ")  # "Input should be greater than 0"
-    return f"{should}{rule or error['msg']}, got {hidden(value):.80}"
+    return f"{should}{rule or error['msg']}, got {cut(hidden(value))}"
 
 
 def _model_at(

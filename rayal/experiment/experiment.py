@@ -1,6 +1,6 @@
 """An experiment: the parts and numbers that determine a run, as one frozen object."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Annotated, Any, Literal, Self
 
@@ -10,6 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task
+from rayal.experiment.identity import identifying
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import Model
@@ -20,6 +21,12 @@ from rayal.runs.trackers.base import Tracker
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy, columns
 from rayal.training.base import TrainingScheme
+
+
+def content(location: str) -> str:
+    """The sha256 of a file, by absolute path or URL."""
+    folder, _, name = location.rpartition("/")
+    return sha256(Folder(folder or "/").read(name)).hexdigest()
 
 
 class Compute(Settings):
@@ -75,7 +82,7 @@ class Experiment(Settings):
     """Size of the random subset that is scored in each cycle; null: the whole pool."""
     start: Literal["warm", "cold"] = "warm"
     """`warm` continues from the last cycle's weights, `cold` draws new ones every cycle."""
-    ensemble: PositiveInt = 1
+    ensemble: int = Field(default=1, ge=1, le=1000)
     """Models trained in each cycle, each with an initialisation and an order of its own; the first
     is the one that is evaluated, and the only one that strategies without ensembles ask."""
     max_bad: NonNegativeInt = 10
@@ -181,7 +188,8 @@ class Experiment(Settings):
 
     def card_for(self, store: Card) -> ModelCard:
         """What the models that it trains on this prepared dataset say of themselves."""
-        return ModelCard.of(self.model, store, self.scheme.precision, self.task)
+        decoding = store.decoding or self.dataset.decoding  # a store of pixels has forgotten it
+        return ModelCard.of(self.model, store, self.scheme.precision, self.task, decoding)
 
     def scored(self) -> dict[str, Strategy]:
         """Every strategy of the pass by column: the one that selects first, then observers."""
@@ -194,30 +202,14 @@ class Experiment(Settings):
         looks_back = any(s.reference(cycle + 1) == "previous" for s in self.scored().values())
         return self.candidates is None and looks_back and not self.task.dense
 
-    def identity(self) -> dict[str, Any]:
-        """The fields that determine the chosen ids; a run continues only with the same ones.
-
-        Where files lie, how many scorers share the work, how many bad images are put up with and
-        who watches are not among them. Of pretrained weights and feature files the content counts.
-        """
-        fields = self.model_dump(mode="json")
-        compute = fields.pop("compute")
-        for free in ("tracking", "max_bad"):
-            del fields[free]
-        for place in ("root", "store", "download"):
-            fields["dataset"].pop(place, None)
+    def identity(self, digest: Callable[[str], str] = content) -> dict[str, Any]:
+        """What `identifying` keeps of it: a run continues only with the same. Of pretrained weights
+        and feature files the content counts, as `digest` tells it of a location: the sha256."""
+        fields = identifying(self.model_dump(mode="json"))
         if self.model.pretrained:
-            fields["model"]["pretrained"] = _content(self.model.pretrained)
+            fields["model"]["pretrained"] = digest(self.model.pretrained)
         for part, strategy in zip(
             (fields["strategy"], *fields["observers"]), self.scored().values(), strict=True
         ):
-            part |= {field: _content(file) for field, file in strategy.files().items()}
-        for same in ("device", "train_workers", "score_batch", "shard_rows"):
-            fields[f"compute.{same}"] = compute[same]
+            part |= {field: digest(file) for field, file in strategy.files().items()}
         return fields
-
-
-def _content(location: str) -> str:
-    """The sha256 of a file, by absolute path or URL."""
-    folder, _, name = location.rpartition("/")
-    return sha256(Folder(folder or "/").read(name)).hexdigest()

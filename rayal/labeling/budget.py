@@ -1,15 +1,18 @@
 """How many labels are bought, and when."""
 
+import logging
 from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import PositiveInt
 
 from rayal.data.card import Card
-from rayal.errors import UsageError
+from rayal.errors import LockedError, UsageError
 from rayal.parts import Contradiction, Settings
 
 CostUnit = Literal["samples", "clicks"]
+
+logger = logging.getLogger(__name__)
 
 
 class Budget(Settings):
@@ -47,6 +50,25 @@ class Budget(Settings):
             raise UsageError(
                 f"budget.total: {self.total} is more than the {card.pool} images of the pool"
             )
+
+    def check_growth(self, before: int) -> None:
+        """Looks at a run that began with a smaller total and is to go on with this one.
+
+        What the last cycle bought was cut by the smaller total, unless that was due anyway. Raises
+        LockedError where costs differ, as it would then be shown at another cost than it had.
+        """
+        if before == self.initial or (before - self.initial) % self.per_cycle == 0:
+            return
+        cut = f"its last purchase was cut by budget.total {before}"
+        if self.unit != "samples":
+            fits = before - (before - self.initial) % self.per_cycle
+            raise LockedError(
+                f"{cut}, so that it cannot go on to {self.total}: with clicks that works from"
+                f" totals such as {fits}, at whole cycles of budget.per_cycle; use another --out"
+            )
+        logger.warning(
+            "%s: it is smaller than one of a run that has %d from the beginning", *(cut, self.total)
+        )
 
     def due(self, cycle: int) -> int:
         """What may be spent in all by the end of this cycle's purchase."""

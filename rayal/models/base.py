@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, NamedTuple
 from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
+from rayal.data.images import Decoding
 from rayal.data.tasks.base import ForTasks
 from rayal.parts import Location
 
@@ -53,6 +54,11 @@ class Model(ForTasks):
     @abstractmethod
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
         """The network for images of this shape, its weights drawn from torch's global generator."""
+
+    def decoding(self) -> Decoding:
+        """How the weights that are published for this architecture want their images, but for the
+        size."""
+        return Decoding()
 
     def accepts(self, image: ImageSpec) -> str | None:
         """None, or why this architecture cannot take such images (checked before a run)."""

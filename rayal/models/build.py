@@ -10,9 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
-from rayal.errors import UsageError
+from rayal.errors import UsageError, some
 from rayal.models import weights as files
 from rayal.models.base import Model
+from rayal.models.contract import check_network
+from rayal.models.naming import in_own_names
+
+SOME = 2
+"""Classes of a network whose number of them is not known yet."""
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +26,16 @@ def build(model: Model, num_classes: int, image: ImageSpec, seed: int) -> nn.Mod
     """A network on the CPU: random weights decided by `seed` alone, then the pretrained ones.
 
     Torch's global generators are left as they were. Raises UsageError for images that the
-    architecture does not accept and for pretrained weights that do not fit.
+    architecture does not accept, for pretrained weights that do not fit, and for a user's own
+    network that breaks its contract.
     """
     if reason := model.accepts(image):
         raise UsageError(f"model {model.part_name()!r}: {reason}")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
         network = model.network(num_classes, image)
+    if model.is_foreign():
+        check_network(network, model, num_classes, image)
     if model.pretrained:
         _load_pretrained(network, model.pretrained, model)
     return network
@@ -42,11 +50,34 @@ def load_whole(
     Raises UsageError with the first that do not fit and, where the classes are all the difference,
     their number in the file.
     """
-    renamed, last = _in_own_names(network, weights, model), _last_weights(network)
+    renamed, last = in_own_names(network, weights, model, source), _last_weights(network)
     classes, own = _num_classes(renamed, last), _num_classes(last, last)
     if classes not in (None, own) and not files.misfits(network, renamed | last):
         raise UsageError(f"{source} is for {classes} classes, not for {own}")
     files.put(network, renamed, source)
+
+
+def count_classes(
+    weights: Mapping[str, Tensor], model: Model, image: ImageSpec, source: str
+) -> int:
+    """The classes that the last layer in somebody's file is for.
+
+    Raises UsageError where the file has no such layer as the architecture.
+    """
+    fresh = model.model_copy(update={"pretrained": None})
+    network = build(fresh, SOME, image, seed=0)
+    last = _last_weights(network)
+    renamed = in_own_names(network, weights, model, source, tell=False)
+    classes = _num_classes(renamed, last)
+    if classes is None:
+        others = [name for name in renamed if name not in network.state_dict()]
+        beside = f"; it has {some(others)}, which this architecture has not" if others else ""
+        raise UsageError(
+            f"{source} has not the last layer of {model.part_name()}, {' and '.join(last)}, so that"
+            f" the number of its classes is not known{beside}; give the file's own architecture and"
+            " options, or weights with that layer"
+        )
+    return classes
 
 
 def _load_pretrained(network: nn.Module, location: str, model: Model) -> None:
@@ -55,7 +86,7 @@ def _load_pretrained(network: nn.Module, location: str, model: Model) -> None:
     A last layer that differs in the number of classes alone, or that is absent, keeps its random
     weights, with a warning; so do absent `heads`. Any other difference raises UsageError.
     """
-    weights = _in_own_names(network, files.read_weights(location), model)
+    weights = in_own_names(network, files.read_weights(location), model, location)
     last = _last_weights(network)
     classes, own = _num_classes(weights, last), _num_classes(last, last)
     if classes is not None and classes != own:
@@ -98,24 +129,3 @@ def _num_classes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor]) -> i
     if len(sizes) != 1 or any(theirs.get(name, [])[1:] != w.shape[1:] for name, w in last.items()):
         return None
     return sizes.pop()[0]
-
-
-def _in_own_names(
-    network: nn.Module, weights: Mapping[str, Tensor], model: Model
-) -> dict[str, Tensor]:
-    """Weights with torchvision's names or the network's own, by its own; without `left_out`."""
-    own = network.state_dict().keys()
-    renamed: dict[str, Tensor] = {}
-    for name, weight in weights.items():
-        if name in own:
-            renamed[name] = weight
-        elif not name.startswith(model.left_out):
-            renamed[_rename(name, model.torchvision_prefixes)] = weight
-    return renamed
-
-
-def _rename(name: str, prefixes: Mapping[str, str]) -> str:
-    for theirs, ours in prefixes.items():
-        if name.startswith(theirs):
-            return ours + name.removeprefix(theirs)
-    return name

@@ -39,14 +39,26 @@ class ModelCard(BaseModel):
     task: Annotated[Task, Part("tasks")] = Field(default="classification", validate_default=True)
 
     @classmethod
-    def of(cls, model: Model, card: Card, precision: Precision, task: Task) -> "ModelCard":
-        """The card of a model trained on the prepared dataset that `card` describes."""
-        channels = card.image.channels
+    def of(
+        cls,
+        model: Model,
+        card: Card,
+        precision: Precision,
+        task: Task,
+        decoding: Decoding | None = None,
+    ) -> "ModelCard":
+        """The card of a model trained on the prepared dataset that `card` describes; `decoding` is
+        how that was made of image files, which does not count where it leads to other shapes: then
+        the originals were pixels."""
+        channels, *sides = card.image.shape
+        made = decoding and (decoding.channels, *(decoding.frame or sides))
+        if decoding is None or made != card.image.shape:
+            decoding = Decoding(channels=1 if channels == 1 else 3)
         return cls(
             model=model.model_copy(update={"pretrained": None}),
             classes=card.classes,
             image=card.image,
-            decoding=card.decoding or Decoding(channels=1 if channels == 1 else 3),
+            decoding=decoding,
             precision=precision,
             task=task,
         )
@@ -72,7 +84,7 @@ class ModelCard(BaseModel):
         try:
             header = json.loads(data[SIZE : SIZE + size])
             text = header.get("__metadata__", {}).get(METADATA)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):  # of others, or damaged
             return None
         if text is None:
             return None

@@ -14,6 +14,8 @@ from torch import distributed as dist
 from torch.nn.functional import pad
 from torch.nn.parallel import DistributedDataParallel
 
+from rayal.errors import ClusterError
+
 
 def workers() -> int:
     """Processes that train this model together."""
@@ -44,6 +46,30 @@ def first(value: Tensor) -> Tensor:
         value = value.clone()
         dist.broadcast(value, src=0)
     return value
+
+
+def first_bytes(data: bytes, device: torch.device) -> bytes:
+    """Worker 0's bytes; what the others give is not looked at."""
+    if workers() == 1:
+        return data
+    size = int(first(torch.tensor(len(data), device=device)))
+    own = torch.zeros(size, dtype=torch.uint8)
+    if size and dist.get_rank() == 0:
+        own = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    return first(own.to(device)).cpu().numpy().tobytes()
+
+
+def check_same(number: int, what: str, device: torch.device) -> None:
+    """Raises ClusterError, on every worker, where they are not at the same number of something."""
+    if workers() == 1:
+        return
+    spread = total(torch.tensor([number, number**2], dtype=torch.float64, device=device))
+    mean, square = (spread / workers()).tolist()
+    if square != mean**2:
+        raise ClusterError(
+            f"the workers of one training are at different {what}s, this one at {number}; they"
+            " start again from the last checkpoint by the same command"
+        )
 
 
 def rows(*parts: Tensor) -> tuple[Tensor, ...]:

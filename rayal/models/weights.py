@@ -5,6 +5,8 @@ is in card.py.
 """
 
 import io
+import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,14 +15,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from rayal.errors import UsageError
+from rayal.errors import UsageError, cut
 from rayal.storage.folder import Folder
-
-WRAPPERS = ("module.", "model.", "_orig_mod.")
-"""What DataParallel, Lightning and torch.compile put before every name."""
-
-HEADS = ("classifier", "fc", "heads", "head")
-"""What the last layer's name begins with in torchvision's networks and in rayal's."""
+from rayal.storage.mistaken import mistaken
 
 
 def save_weights(module: nn.Module) -> bytes:
@@ -94,37 +91,70 @@ def read_weights(location: str) -> dict[str, Tensor]:
 def parse(data: bytes, source: str) -> dict[str, Tensor]:
     """The state dict in the bytes of a .safetensors or torch.save file; `source` is for messages.
 
-    It may be the one value of a checkpoint that is a state dict. Of WRAPPERS, what all names begin
-    with is taken off. Raises UsageError for a file that is damaged, holds Python objects, or holds
-    no state dict or several.
+    It may be the one value of a checkpoint that is a state dict. Raises UsageError for a file that
+    is damaged or something else, holds Python objects, no state dict or several, or tensors without
+    numbers or with such as are not finite.
     """
     try:
         content = safetensors.torch.load(data) if data[8:9] == b"{" else _unpickled(data)
     except Exception as error:  # torch's reader raises nearly anything for a damaged file
-        raise UsageError(
-            f"{source} is damaged, or holds Python objects, which rayal never loads; "
-            "save the network's state_dict() again, best as .safetensors"
-        ) from error
-    return _unwrapped(_state_dict(content, source))
+        what = mistaken(data) or _objects(data, str(error))
+        what = what or f"is damaged ({_reason(error)}); restore it, or download it again"
+        raise UsageError(f"{source} {what}") from error
+    weights = _state_dict(content, source)
+    check_numbers(weights, source)
+    return weights
 
 
-def count_classes(weights: Mapping[str, Tensor], source: str) -> int:
-    """The classes that the last linear layer, found by its name, is for.
+def check_numbers(weights: Mapping[str, Tensor], source: str) -> None:
+    """Raises UsageError, with the first, for weights without numbers or with infinite ones."""
+    for name, weight in weights.items():
+        if weight.is_meta:
+            raise UsageError(
+                f"{source}: {name} is on the device 'meta', which has shapes and no numbers; save"
+                " the network after its weights were loaded"
+            )
+        if not (finite := weight.float().isfinite()).all():
+            raise UsageError(
+                f"{source}: {int((~finite).sum())} of {weight.numel()} numbers of {name} are not"
+                " finite (NaN or infinite): the training diverged; give weights of an earlier time,"
+                " or train with a lower learning rate"
+            )
+        if name.endswith(".running_var") and weight.lt(0).any():
+            raise UsageError(f"{source}: {name} is a variance below 0; save the weights again")
 
-    Raises UsageError where no layer has such a name.
-    """
-    linear = [name for name, w in weights.items() if name.endswith(".weight") and w.ndim == 2]
-    for head in HEADS:
-        if found := [name for name in linear if name.split(".")[0] == head]:
-            return len(weights[max(found)])
-    raise UsageError(
-        f"{source} has no linear layer called {', '.join(HEADS[:-1])} or {HEADS[-1]}, so that the"
-        " number of its classes is not known; rename the last layer's weights"
-    )
+
+def seen_nothing(weights: Mapping[str, Tensor]) -> bool:
+    """Whether there are batch norms and none has seen an image: then nobody trained the network."""
+    begin = {".running_mean": 0, ".running_var": 1}
+    kept = [
+        bool((weight == begin[name[name.rindex(".") :]]).all())
+        for name, weight in weights.items()
+        if name.endswith(tuple(begin))
+    ]
+    return bool(kept) and all(kept)
 
 
 def _unpickled(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    with warnings.catch_warnings(action="ignore"):  # said of files that are refused then
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _objects(data: bytes, error: str) -> str | None:
+    """What to say of a file that torch refuses to run."""
+    save = "which rayal never loads; save the network's state_dict() again, best as .safetensors"
+    if "TorchScript" in error:
+        return f"is a TorchScript program, {save}"
+    named = re.search(r"GLOBAL ([\w.]+)", error)
+    if named or (data[:1] == b"\x80" and error.startswith("Weights only load failed")):
+        which = f" ({cut(named[1])})" if named else ""
+        return f"holds Python objects{which}, {save}"
+    return None
+
+
+def _reason(error: Exception) -> str:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return cut(first.partition(". ")[0])
 
 
 def _state_dict(content: Any, source: str) -> dict[str, Tensor]:
@@ -134,6 +164,9 @@ def _state_dict(content: Any, source: str) -> dict[str, Tensor]:
     found = [name for name, value in inner.items() if _is_state_dict(value)]
     if len(found) == 1:
         return dict(inner[found[0]])
+    tensors = {name: w for name, w in inner.items() if isinstance(w, Tensor)}
+    if not found and 2 * len(tensors) > len(inner) and _is_state_dict(tensors):
+        return tensors  # with an epoch or so among them
     number = f"{len(found)} state dicts" if found else "no state dict (tensors by name)"
     raise UsageError(
         f"{source} holds {number}: {_described(content)}; "
@@ -155,10 +188,3 @@ def _described(content: Any) -> str:
     shown = [f"{name} ({type(value).__name__})" for name, value in content.items()]
     more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
     return (", ".join(shown[:8]) + more) or "it is empty"
-
-
-def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in WRAPPERS:
-        if all(name.startswith(prefix) for name in weights):
-            return _unwrapped({name.removeprefix(prefix): w for name, w in weights.items()})
-    return weights

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
+from rayal.report.places import in_figure
 from rayal.report.runs import BASELINE, Arm, Group
 from rayal.report.tables import RATES, Summary, summarise
 from rayal.runs.record import Record
@@ -35,8 +36,8 @@ PANELS, SMALL_PANELS = 3, 4
 """Panels in one row."""
 PANEL, SMALL_PANEL = (6.4, 4.2), (3.6, 2.7)
 """Width and height of a panel, labels of the lines included, in inches."""
-TITLE_SIGNS = 32
-"""In one line above a small panel."""
+TITLE_SIGNS, NAME_SIGNS = 32, 48
+"""In one line above a small panel, and beside a large one."""
 DOTS = 200
 """Pixels per inch of the PNG."""
 
@@ -97,9 +98,9 @@ def _panel(ax: Axes, group: Group, only: Arm | None) -> None:
     """All arms of a group, named at their ends; or `only` one and its baseline, named above."""
     scale, unit = (100, " (%)") if group.metric in RATES else (1, "")
     ends = {arm.label: _curve(ax, group, arm, scale) for arm in group.arms}
-    title = f"{group.name} on {group.dataset}"
+    title = in_figure(f"{group.name} on {group.dataset}")
     if only is not None:
-        title = fill(f"{only.label} ({only.size})", TITLE_SIGNS)
+        title = fill(in_figure(f"{only.label} ({only.size})"), TITLE_SIGNS)
     dress(ax, title, group.counted.capitalize(), f"Test {group.metric}{unit}")
     ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
     if only is None:
@@ -143,7 +144,7 @@ def _style(group: Group, arm: Arm) -> tuple[str, str, int]:
 
 def dress(ax: Axes, title: str, x: str, y: str) -> None:
     """Gives a panel its title, its labels and the look of all panels."""
-    ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10)
+    ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10, parse_math=False)
     ax.set_xlabel(x, color=INK)
     ax.set_ylabel(y, color=INK)
     ax.grid(color="#E5E5E5", lw=0.8)
@@ -163,15 +164,18 @@ def _name_lines(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) ->
     for arm, height in zip(arms, _spaced(wanted), strict=True):
         colour, line, _ = _style(group, arm)
         leader = {"arrowstyle": "-", "relpos": (0, 0.5), "linestyle": line, "lw": 0.9}
+        # From a point further left, or the only one there is, it would look like a curve.
+        right = len(group.labels) > 1 and ends[arm.label][0] == group.labels[-1]
         ax.annotate(
-            f"{arm.label} ({arm.size})",
+            fill(in_figure(f"{arm.label} ({arm.size})"), NAME_SIGNS),
             xy=ends[arm.label],
             xytext=(1.04, height),
             textcoords="axes fraction",
             va="center",
             fontsize=9,
             color=colour,
-            arrowprops={**leader, "color": colour, "alpha": 0.6},
+            arrowprops={**leader, "color": colour, "alpha": 0.6} if right else None,
+            parse_math=False,
         )
 
 

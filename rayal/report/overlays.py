@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rayal.data.masks import IGNORE, Mask
 from rayal.report.curves import DOTS, GREY, INK, encoded
 from rayal.report.palette import NO_CLASS, palette
-from rayal.report.per_class import readable
+from rayal.report.places import in_figure
 
 MAX_BYTES, LEAST_DOTS = 1_000_000, 40
 """Of a picture, and pixels per inch below which it is not made smaller."""
@@ -99,7 +99,7 @@ def _line(axes: Sequence[Axes], row: Row, colours: NDArray[np.uint8], most: floa
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     image, reference, predicted, uncertain, bought = axes
-    name = readable(row.image)
+    name = in_figure(row.image)
     name = name if len(name) <= ID_SIGNS else f"…{name[1 - ID_SIGNS :]}"
     label = "\n".join(part for part in (name, row.note) if part)
     image.set_ylabel(label, fontsize=7, color=GREY, parse_math=False)
@@ -149,5 +149,5 @@ def _legend(rows: Sequence[Row], classes: Sequence[str], colours: NDArray[np.uin
     """The classes that some mask shows."""
     masks = [mask for row in rows for mask in (row.reference, row.predicted, row.bought)]
     shown = np.unique(np.concatenate([np.unique(mask) for mask in masks])).tolist()
-    names = {**dict(enumerate(map(readable, classes))), IGNORE: "no class"}
+    names = {**dict(enumerate(map(in_figure, classes))), IGNORE: "no class"}
     return [Patch(color=colours[value] / 255, label=names[value]) for value in shown]

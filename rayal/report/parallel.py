@@ -11,8 +11,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from rayal.report.curves import DOTS, GREY, INK, encoded
+from rayal.report.places import in_figure
 from rayal.report.runs import Group
-from rayal.report.sweeps import ABSENT, keys, ranking, setting
+from rayal.report.sweeps import ABSENT, keys, leading, ranking, setting
 from rayal.report.tables import RATES
 
 DECADES = 1.5
@@ -42,8 +43,8 @@ def drawn(group: Group, objective: str) -> tuple[bytes, bytes]:
     unit = " (%)" if group.metric in RATES else ""
     goal = "AULC" if objective == "aulc" else f"final {group.metric}"
     _axes(ax, columns, [*varied, f"{goal}{unit}"])
-    if ranked:
-        ax.set_title(f"{group.name}: best {ranked[0].arm.label}", loc="left", fontsize=9, color=INK)
+    title = in_figure(f"{group.name}: {leading(group, objective) or 'no trial is complete'}")
+    ax.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
     return encoded(figure, "png"), encoded(figure, "svg")
 
 
@@ -88,7 +89,13 @@ class _Column(NamedTuple):
 def _axes(ax: Axes, columns: Sequence[_Column], names: Sequence[str]) -> None:
     ax.set_xlim(-0.2, len(columns) - 0.5)
     ax.set_ylim(-0.05, 1.05)
-    ax.set_xticks(range(len(names)), names, fontsize=8, color=INK)
+    ax.set_xticks(
+        range(len(names)),
+        [in_figure(each) for each in names],
+        fontsize=8,
+        color=INK,
+        parse_math=False,
+    )
     ax.set_yticks([])
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -97,13 +104,14 @@ def _axes(ax: Axes, columns: Sequence[_Column], names: Sequence[str]) -> None:
         ax.axvline(x, color=GREY, lw=0.8, zorder=0)
         for y, text in column.ticks:
             ax.annotate(
-                text,
+                in_figure(text),
                 (x, y),
                 xytext=(4, 0),
                 textcoords="offset points",
                 fontsize=7,
                 color=INK,
                 va="center",
+                parse_math=False,
             )
 
 

@@ -5,7 +5,6 @@ T evaluated cycles.
 """
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from textwrap import fill
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from rayal.errors import StorageError
 from rayal.models.card import ModelCard
 from rayal.report.curves import DOTS, GREY, INK, encoded
 from rayal.report.palette import NO_CLASS
+from rayal.report.places import in_figure
 from rayal.report.runs import Run
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
@@ -111,7 +111,10 @@ def _belongs(metric: str, headline: str) -> bool:
 
 
 def _classes(record: Record) -> tuple[str, ...] | None:
-    """Their names as the first weights tell them; None where these were removed."""
+    """Their names as the run knows them; of an older rayal, as the first weights tell them, and
+    None where these were removed."""
+    if (known := record.classes()) is not None:
+        return known
     trained = record.result(0, Trained)
     if trained is None:
         return None
@@ -197,7 +200,7 @@ def _panel(ax: Axes, grid: Grid, signs: int) -> None:
     ax.axhspan(*edges[-3:-1], color="white", lw=0, zorder=3)
     ax.set(xlim=(0, cycles), ylim=(edges[-1], 0))
     centres = [*(np.arange(count) + 0.5), count + apart[1]]
-    names = [*map(readable, grid.classes), "mean"]
+    names = [*map(in_figure, grid.classes), "mean"]
     if count > NAMED:
         centres, names = centres[-1:], names[-1:]
     elif cycles <= NUMBERED:
@@ -212,7 +215,7 @@ def _panel(ax: Axes, grid: Grid, signs: int) -> None:
     )
     run = grid.run
     told = (f"{run.name} on {run.dataset}", f"{run.strategy} ({run.scheme}), seed {run.seed}")
-    title = "\n".join(fill(line, signs) for line in told)
+    title = "\n".join(fill(in_figure(line), signs) for line in told)
     ax.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
     ax.tick_params(length=0, labelcolor=INK)
     ax.spines[:].set_visible(False)
@@ -230,8 +233,3 @@ def _number(ax: Axes, x: float, y: float, value: float) -> None:
     text = f"{value:.0f}" if math.isfinite(value) else "–"
     colour = "white" if value > 100 * DARK else INK
     ax.text(x, y, text, ha="center", va="center", fontsize=7.5, color=colour)
-
-
-def readable(name: str) -> str:
-    """A name in the letters that figures have."""
-    return re.sub(r"[^ -~\xa0-\u024f]", "?", name)

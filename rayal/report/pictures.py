@@ -4,13 +4,13 @@ The prediction is that of the model that chose: the cycle's own weights. Labels 
 only where the oracle is a simulation; elsewhere the only masks are those that were bought.
 """
 
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
@@ -25,7 +25,8 @@ from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import parse_unit
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
-from rayal.report import per_class
+from rayal.report import gallery, per_class
+from rayal.report.gallery import Shot
 from rayal.report.overlays import Row, draw, small_png
 from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
@@ -37,33 +38,35 @@ from rayal.training.augment import normalise
 Answers = Mapping[str, tuple[LabelValue | None, float]]
 """Unit -> label (None: refused) and cost."""
 
-logger = logging.getLogger(__name__)
-
 FOLDER = "analysis"
 """Of a run folder, where pictures lie; `rayal sync` sends what is in it."""
 
 
 def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
     """The results per class, then `cycle-000.png` and so on: the first `count` images that each
-    cycle has chosen. Where there is no prediction per pixel, the results alone.
+    cycle has chosen: with masks, or with one class each.
 
     Raises DataError where the dataset is not the run's.
     """
     yield from per_class.files([record]).items()
     x = config.resolved(record.experiment(), record.plugins)
-    if not x.task.dense:
-        logger.warning(
-            "%s: task %s has no prediction per pixel to draw; only its results per class are drawn",
-            *(record.folder.url, x.task.part_name()),
-        )
-        return
     store = _store(record, x)
-    reference = "True mask" if x.oracle.simulated else "Answer"
     for row in record.cycles():
-        cycle = row["cycle"]
-        if found := rows(record, x, store, cycle, count):
-            figure = draw(found, store.card.classes, _title(x, row), reference)
-            yield f"cycle-{cycle:03d}.png", small_png(figure)
+        if figure := _figure(record, x, store, row, count):
+            yield f"cycle-{row['cycle']:03d}.png", small_png(figure)
+
+
+def _figure(
+    record: Record, x: Experiment, store: Store, row: dict[str, Any], count: int
+) -> Figure | None:
+    """The picture of a cycle; None where it has chosen nothing."""
+    cycle, title = row["cycle"], _title(x, row)
+    if not x.task.dense:
+        seen = shots(record, x, store, cycle, count)
+        return gallery.draw(seen, title) if seen else None
+    reference = "True mask" if x.oracle.simulated else "Answer"
+    found = rows(record, x, store, cycle, count)
+    return draw(found, store.card.classes, title, reference) if found else None
 
 
 def _store(record: Record, x: Experiment) -> Store:
@@ -112,6 +115,39 @@ def rows(record: Record, x: Experiment, store: Store, cycle: int, count: int) ->
                 entropy=uncertainty[inside],
                 bought=_mask(x, store, bought, image)[inside],
                 outlines=_outlines(x, store, image, chosen[image]),
+            )
+        )
+    return found
+
+
+def shots(record: Record, x: Experiment, store: Store, cycle: int, count: int) -> list[Shot]:
+    """As `rows`, of a task with one class for each image."""
+    chosen = _by_image(record, store, cycle, count)
+    if not chosen:
+        return []
+    answers, classes = _answers(record, cycle), store.card.classes
+    network = _network(record, x, store, cycle)
+    device = next(network.parameters()).device
+    decoded = store.pool.decode(store.pool.take(list(chosen)))
+    known: dict[str, LabelValue | None] = {unit: label for unit, (label, _) in answers.items()}
+    if x.oracle.simulated:
+        known |= store.labels("pool", decoded.ids)
+    found = []
+    for place, image in enumerate(decoded.ids):
+        batch = torch.from_numpy(decoded.images[place : place + 1]).to(device)
+        outputs = forward(network, normalise(batch, store.card.image), x.scheme.precision)
+        log_probs = outputs.logits.float().log_softmax(dim=1)
+        best, label = int(log_probs.argmax()), known.get(image)
+        pixels = decoded.images[place].transpose(1, 2, 0)
+        found.append(
+            Shot(
+                image=image,
+                note=_note(x, [image], answers),
+                pixels=np.broadcast_to(pixels, (*pixels.shape[:2], 3)),
+                answer=classes[label] if isinstance(label, int) else None,
+                predicted=classes[best],
+                share=float(log_probs[0, best].exp()),
+                entropy=float(entropy(log_probs)[0]),
             )
         )
     return found

@@ -6,8 +6,7 @@ are compared.
 """
 
 import math
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -17,7 +16,9 @@ from statistics import mean
 from typing import Any, NamedTuple, Self
 
 from rayal.errors import UsageError
+from rayal.experiment import identity
 from rayal.labeling.budget import Budget
+from rayal.report import labels as words
 from rayal.report.statistics import Interval, PairedTest, aulc, holm, interval, paired_test
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen
@@ -27,9 +28,8 @@ from rayal.storage.yaml_file import leaves
 BASELINE = "random"
 ALL_PAIRS = 6
 """Arms of which every two are compared."""
-APART = ("name", "seed", "observers", "compute", "tracking", "max_bad")
-PLACES = ("dataset.root", "dataset.store", "dataset.download")
-"""Fields of an experiment that make no other arm."""
+DATA = "data"
+"""The setting that is the fingerprint of the prepared data."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,12 @@ class Run:
     url: str
     initial: frozenset[str] = frozenset()
     """The units labeled before the first training."""
-    settings: dict[str, str] = field(default_factory=dict)
-    """All that tells arms apart, by keys such as `scheme.lr`."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """All that tells arms apart, by keys such as `scheme.lr`; values as JSON has them."""
+    beside: dict[str, Any] = field(default_factory=dict)
+    """What tells runs apart that are of one arm and seed: strategies that were only observed."""
+    place: str | None = None
+    """Where the data lies, if the experiment says so."""
     agreement: dict[tuple[str, str], float] = field(default_factory=dict)
     """Two strategies of the pass -> the share of their choices that is the same, mean of cycles."""
     counted: str = "labels"
@@ -65,15 +69,17 @@ class Run:
     @classmethod
     def read(cls, record: Record) -> Self:
         """The run in a folder, also while it is still going or after it crashed."""
+        record.check_whole()
         x = record.experiment()
         clicks = x.get("budget", {}).get("unit") == "clicks"
         spent = partial(_clicks, record, Budget(**x["budget"])) if clicks else itemgetter("labels")
         points = {spent(row): row.get(record.headline, math.nan) for row in record.cycles()}
+        recorded = record.identity()
         return cls(
-            name=_plain(x["name"]),
-            dataset=_plain(x["dataset"]["name"]),
-            strategy=_plain(x["strategy"]["name"]),
-            scheme=_plain(x["scheme"]["name"]),
+            name=x["name"],
+            dataset=x["dataset"]["name"],
+            strategy=x["strategy"]["name"],
+            scheme=x["scheme"]["name"],
             seed=x["seed"],
             metric=record.headline,
             points={at: y if math.isfinite(y) else math.nan for at, y in points.items()},
@@ -81,7 +87,9 @@ class Run:
             url=record.folder.url,
             counted="clicks" if clicks else "labels",
             initial=record.initial(),
-            settings=_settings(x),
+            settings=settings(x) | ({DATA: recorded[DATA]} if DATA in recorded else {}),
+            beside=dict(leaves({key: x.get(key) for key in identity.BESIDE})),
+            place=x["dataset"].get("root"),
             agreement=_agreement(record),
         )
 
@@ -94,15 +102,9 @@ def _clicks(record: Record, budget: Budget, row: Json) -> int:
     return budget.due(before)
 
 
-def _settings(x: Mapping[str, Any]) -> dict[str, str]:
-    compared = {key: value for key, value in x.items() if key not in APART}
-    shown = {key: _shown(value) for key, value in leaves(compared)}
-    return {key: value for key, value in shown.items() if key not in PLACES}
-
-
-def _shown(value: Any) -> str:
-    """Short, and different for different values of a sweep."""
-    return _plain(f"{value:.4g}" if isinstance(value, float) else str(value))
+def settings(x: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells the arm of an experiment from others, by keys such as `scheme.lr`."""
+    return dict(leaves(identity.of_arm(x)))
 
 
 def _agreement(record: Record) -> dict[tuple[str, str], float]:
@@ -111,7 +113,7 @@ def _agreement(record: Record) -> dict[tuple[str, str], float]:
         chosen = record.result(row["cycle"], Chosen)
         for first, others in ({} if chosen is None else chosen.agreement).items():
             for second, share in others.items():
-                shares[_plain(first), _plain(second)].append(share)
+                shares[first, second].append(share)
     return {pair: mean(values) for pair, values in shares.items()}
 
 
@@ -132,6 +134,12 @@ class Arm:
     @property
     def scheme(self) -> str:
         return self.runs[0].scheme
+
+    @cached_property
+    def around(self) -> dict[str, Any]:
+        """All its settings but those of its strategy."""
+        settings = self.runs[0].settings.items()
+        return {key: value for key, value in settings if key.partition(".")[0] != "strategy"}
 
     @cached_property
     def initial(self) -> dict[int, frozenset[str]]:
@@ -240,7 +248,7 @@ class Group:
     def baselines(self, arm: Arm) -> list[Arm]:
         """Baselines for an arm: with its scheme and settings; without such, with its scheme."""
         same = [b for b in self.arms if b.strategy == BASELINE and b.scheme == arm.scheme]
-        return [each for each in same if each.settings == arm.settings] or same
+        return [each for each in same if each.around == arm.around] or same
 
     def _with_baseline(self, first: Arm, second: Arm) -> bool:
         """Whether one is a baseline for the other, or both are baselines."""
@@ -271,7 +279,7 @@ class Group:
 def group(runs: Iterable[Run]) -> tuple[Group, ...]:
     """Groups by name, dataset and what is spent; in them arms by strategy, scheme and settings.
 
-    Raises UsageError for two runs that differ in nothing the report shows.
+    Raises UsageError for two runs of one seed that are the same experiment.
     """
     questions: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for run in runs:
@@ -297,34 +305,46 @@ def _arms(runs: Sequence[Run]) -> Iterator[Arm]:
 def _by_settings(runs: Sequence[Run]) -> Iterator[tuple[str, dict[int, Run]]]:
     """The runs of one strategy and scheme by what else tells them apart, in words, and seed.
 
-    Raises UsageError for two runs that differ in nothing the report shows.
+    Raises UsageError for two runs of one seed that nothing tells apart.
     """
-    keys = varied(runs)
-    names = _short(keys)
-    found: dict[str, dict[int, Run]] = defaultdict(dict)
-    for run in runs:
-        settings = " ".join(f"{names[k]}={run.settings.get(k, '-')}" for k in keys)
-        same = found[settings].setdefault(run.seed, run)
-        if same is not run:
-            raise UsageError(
-                f"two runs of {run.strategy} ({run.scheme}) with seed {run.seed} in {run.name!r}:"
-                f" {same.url} and {run.url}; leave one out, or give them different names"
-            )
-    yield from sorted(found.items())
+    facts = _with_places(runs)
+    if _twice(runs, facts):
+        facts = [{**run.beside, **each} for run, each in zip(runs, facts, strict=True)]
+    if found := _twice(runs, facts):
+        one, other = found
+        raise UsageError(
+            f"two runs of {one.strategy} ({one.scheme}) with seed {one.seed} in {one.name!r}:"
+            f" {one.url} and {other.url}; leave one out, or give them different names"
+        )
+    keys = words.telling(facts)
+    arms: dict[str, dict[int, Run]] = defaultdict(dict)
+    order: dict[str, list[Any]] = {}
+    for run, fact, told in zip(runs, facts, words.described(facts, keys), strict=True):
+        arms[told][run.seed] = run
+        order[told] = [_rank(fact.get(key)) for key in keys]
+    yield from sorted(arms.items(), key=lambda item: order[item[0]])
 
 
-def varied(runs: Sequence[Run]) -> list[str]:
-    """The keys whose values are not the same in all runs."""
-    keys = dict.fromkeys(key for run in runs for key in run.settings)
-    return [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
+def _twice(runs: Sequence[Run], facts: Sequence[Mapping[str, Any]]) -> tuple[Run, Run] | None:
+    """Two runs of one seed whose facts are the same."""
+    there: dict[tuple[int, str], Run] = {}
+    for run, fact in zip(runs, facts, strict=True):
+        if there.setdefault((run.seed, words.same(fact)), run) is not run:
+            return there[run.seed, words.same(fact)], run
+    return None
 
 
-def _short(keys: Sequence[str]) -> dict[str, str]:
-    """Each key by its last part, where that says which it is."""
-    last = Counter(key.rpartition(".")[2] for key in keys)
-    return {k: short if last[short := k.rpartition(".")[2]] == 1 else k for k in keys}
+def _with_places(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Their settings; where the data lies in place of what it is, if that says the same."""
+    pairs = {(run.settings.get(DATA), run.place) for run in runs}
+    data, places = ({pair[i] for pair in pairs} for i in (0, 1))
+    if not len(pairs) == len(data) == len(places) > 1 or None in places:
+        return [run.settings for run in runs]
+    rest = [{key: value for key, value in run.settings.items() if key != DATA} for run in runs]
+    return [{**each, "dataset.root": run.place} for each, run in zip(rest, runs, strict=True)]
 
 
-def _plain(name: str) -> str:
-    """A name without anything that a terminal, Markdown, CSV or TeX would act upon."""
-    return re.sub(r"[^\w.#+-]", "?", name)
+def _rank(value: Any) -> tuple[bool, float, str]:
+    """Numbers by size, before all that is none."""
+    number = isinstance(value, int | float)
+    return not number, value if number else 0.0, words.same(value)

@@ -1,60 +1,120 @@
 """Where runs are: from their folders alone, whether they go on, have ended or have died."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.table import Table
 
-from rayal.errors import UsageError
+from rayal.errors import Apart, RayalError, UsageError
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.pass_record import PassRecord
 from rayal.runs.record import Record
 from rayal.secrets import hidden
 from rayal.storage.folder import Folder
+from rayal.storage.journal import ended
+
+Row = dict[str, Any]
 
 STALE_SECONDS = 60.0
 """A driver refreshes its lock every few seconds; silent for this long, it is dead or paused."""
 
 
-def status_rows(places: Iterable[str], plugins: Plugins = NO_PLUGINS) -> list[dict[str, Any]]:
+def status_rows(
+    places: Iterable[str], plugins: Plugins = NO_PLUGINS, apart: Apart | None = None
+) -> list[Row]:
     """A row for each run at or below these places (folder, state, cycle, stage, labels, headline
     metric), and for each pass of `rayal score` (folder, state, images).
 
-    Raises UsageError for a place with neither.
+    State is `waiting` (for people), `running`, `crashed`, `interrupted`, `complete`, or `damaged`;
+    `message` says why. A place with neither, and what cannot be read, are errors that `apart`
+    keeps; without it they are raised when all places were looked at.
     """
+    if apart is None:
+        apart = Apart()
+        rows = status_rows(places, plugins, apart)
+        apart.end()
+        return rows
     rows = []
     for place in places:
-        folder = Folder(place)
-        inside = [_row(record) for record in Record.below(folder, plugins)]
-        inside += [_pass_row(record) for record in PassRecord.below(folder)]
-        if not inside:
-            raise UsageError(
-                f"{place}: no run folder is there or below; a run holds a run.json, a scoring a"
-                " score.yaml too"
-            )
-        rows += inside
+        before = len(rows) + len(apart.errors)
+        with apart.kept():
+            folder = Folder(place)
+            for record in Record.below(folder, plugins, apart):
+                rows.append(_whole(_row, record, apart))
+            for scoring in PassRecord.below(folder):
+                rows.append(_whole(_pass_row, scoring, apart))
+            if len(rows) + len(apart.errors) == before:
+                raise UsageError(
+                    f"{place}: no run folder is there or below; a run holds a run.json, a scoring"
+                    " a score.yaml too"
+                )
     return rows
 
 
-def status_table(rows: Iterable[dict[str, Any]]) -> Table:
-    """The rows for a terminal."""
-    table = Table(box=None, header_style="bold")
-    for column in ("run", "state", "cycle", "stage", "labels", "metric"):
-        table.add_column(column, justify="right" if column in ("cycle", "labels") else "left")
+def _whole(row: Callable[[Any], Row], record: Record | PassRecord, apart: Apart) -> Row:
+    """The row of a record, or that it is damaged."""
+    try:
+        return row(record)
+    except RayalError as error:
+        apart.errors.append(error)
+        empty = dict.fromkeys(["silent_seconds", "cycle", "stage", "labels", "metric", "value"])
+        url = record.folder.url
+        return {"run": url, "state": "damaged", "message": str(error), **empty}
+
+
+def status_table(rows: Sequence[Row]) -> Table:
+    """The rows for a terminal of 80 columns: folders from `status_folder` on."""
+    common = _common([row["run"] for row in rows])
+    metrics = {row["metric"] for row in rows} - {None}
+    metric = metrics.pop() if len(metrics) == 1 else "metric"
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("run", overflow="fold")
+    for column in ("state", "cycle", "stage", "labels", metric):
+        right = column in ("cycle", "labels", metric)
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for row in rows:
-        run = hidden(row["run"] if row["run"].isprintable() else repr(row["run"]))
-        silence = row["silent_seconds"]
-        state = row["state"] if silence is None else f"{row['state']}, silent for {silence:.0f} s"
-        table.add_row(run, state, *(_of_pass(row) if "images" in row else _of_run(row)))
+        told = _of_pass(row) if "images" in row else _of_run(row, metric)
+        table.add_row(_short(row["run"], common), row["state"], *told)
     return table
 
 
-def _of_run(row: dict[str, Any]) -> list[str]:
-    value = "" if row["value"] is None else f"{row['metric']} {row['value']:.4f}"
-    return [str(row["cycle"]), row["stage"] or "", str(row["labels"]), value]
+def status_folder(rows: Sequence[Row]) -> str:
+    """The folder that all the runs are in."""
+    common = _common([row["run"] for row in rows])
+    return hidden(common if common.isprintable() else repr(common))
 
 
-def _of_pass(row: dict[str, Any]) -> list[str]:
+def status_notes(rows: Sequence[Row]) -> list[str]:
+    """What more is known of runs that neither go on nor are whole: `run: state, why`."""
+    common = _common([row["run"] for row in rows])
+    told = [row for row in rows if row["message"] and row["state"] != "damaged"]
+    return [f"{_short(row['run'], common)}: {row['state']}, {row['message']}" for row in told]
+
+
+def _common(urls: Sequence[str]) -> str:
+    """The folder that all of them are in; "" where there is none."""
+    shared = []
+    for parts in zip(*(url.split("/")[:-1] for url in urls), strict=False):
+        if len({*parts}) > 1:
+            break
+        shared.append(parts[0])
+    return "/".join(shared)
+
+
+def _short(url: str, common: str) -> str:
+    """A run's folder from the common one on."""
+    text = url.removeprefix(common).lstrip("/")
+    return hidden(text if text.isprintable() else repr(text))
+
+
+def _of_run(row: Row, metric: str) -> list[str]:
+    named = "" if metric == row["metric"] else f"{row['metric']} "
+    value = "" if row["value"] is None else f"{named}{row['value']:.4f}"
+    told = ("" if row[key] is None else str(row[key]) for key in ("cycle", "stage", "labels"))
+    return [*told, value]
+
+
+def _of_pass(row: Row) -> list[str]:
     return ["", row["stage"] or "", "", f"{row['images']:,} of {row['of']:,} images"]
 
 
@@ -75,11 +135,13 @@ def cycle_table(record: Record, headline: str) -> Table:
     return table
 
 
-def _row(record: Record) -> dict[str, Any]:
-    (state, silence), now, cycles = _state(record), record.stage_now(), record.cycles()
+def _row(record: Record) -> Row:
+    record.check()
+    (state, silence, message), now, cycles = _state(record), record.stage_now(), record.cycles()
     row = {
         "run": record.folder.url,
         "state": state,
+        "message": message,
         "silent_seconds": silence,
         "cycle": cycles[-1]["cycle"] if cycles else 0,
         "stage": None,
@@ -94,12 +156,14 @@ def _row(record: Record) -> dict[str, Any]:
     return row
 
 
-def _pass_row(record: PassRecord) -> dict[str, Any]:
-    (state, silence), (images, of) = _state(record), record.images()
+def _pass_row(record: PassRecord) -> Row:
+    record.folder.read_sealed("run.json", default=None)  # damaged, it would go on with nothing
+    (state, silence, message), (images, of) = _state(record), record.images()
     stage = None if record.complete else "score"
     return {
         "run": record.folder.url,
         "state": state,
+        "message": message,
         "silent_seconds": silence,
         **dict.fromkeys(["cycle", "labels", "metric", "value"]),
         "stage": stage,
@@ -108,11 +172,14 @@ def _pass_row(record: PassRecord) -> dict[str, Any]:
     }
 
 
-def _state(record: Record | PassRecord) -> tuple[str, float | None]:
-    """In one word, and for how many seconds a stale run has been silent."""
+def _state(record: Record | PassRecord) -> tuple[str, float | None, str]:
+    """In one word, for how many seconds a crashed run has been silent, and why."""
     if record.complete:
-        return "complete", None
+        return "complete", None, ""
     age = record.heartbeat_age()
     if age is None:
-        return "stopped", None
-    return ("running", None) if age < STALE_SECONDS else ("stale", age)
+        how, why = ended(record.folder)
+        return how, None, why
+    if age < STALE_SECONDS:
+        return "running", None, ""
+    return "crashed", age, f"silent for {age:.0f} s; the same command continues it"

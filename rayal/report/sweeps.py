@@ -4,13 +4,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rayal.report.runs import Arm, Group, Run, varied
-from rayal.report.statistics import Interval, aulc, interval
+from rayal.report import labels
+from rayal.report.runs import Arm, Group, Run
+from rayal.report.statistics import Interval, aulc, holm, interval, paired_test
 from rayal.runs.record import Record
 from rayal.storage import csv_file
+from rayal.storage.folder import MISSING
 
 PARTS = ("strategy", "scheme")
-ABSENT = "–"
+ABSENT = labels.text(MISSING)
 """Where an arm has no such setting."""
 
 
@@ -32,6 +34,40 @@ def ranking(group: Group, objective: str) -> list[Ranked]:
             (trial,) = (run for run in arm.runs if run.seed == best)
             found.append(Ranked(arm, interval(list(values.values())), trial))
     return sorted(found, key=lambda each: (-each.reached.mean, each.arm.label))
+
+
+def leading(group: Group, objective: str) -> str | None:
+    """Who is ahead, and how surely: `best` only where it is separated from every other arm."""
+    ranked = ranking(group, objective)
+    if not ranked:
+        return None
+    first, others = ranked[0], len(ranked) - 1
+    mean, half, seeds = first.reached
+    if half is None:
+        return f"highest value  {first.arm.label}: {mean:.4f} of one seed, so without an interval"
+    said = f"{first.arm.label}: {mean:.4f} ± {half:.4f} (95 % interval over {seeds} seeds)"
+    if not others:
+        return f"only arm  {said}"
+    if close := others - _separated(group, ranked, objective):
+        return f"highest mean  {said}; not separated from {close} of {others} others"
+    return f"best arm  {said}; separated from all others"
+
+
+def _separated(group: Group, ranked: Sequence[Ranked], objective: str) -> int:
+    """From how many others the first arm is separated at an error rate of 5 % for all of them."""
+    of_first = reached(group, ranked[0].arm, objective)
+    found = []
+    for other in ranked[1:]:
+        of_other = reached(group, other.arm, objective)
+        began = ranked[0].arm.initial, other.arm.initial
+        seeds = [s for s in of_first if s in of_other and began[0][s] == began[1][s]]
+        p = (
+            paired_test([of_first[s] for s in seeds], [of_other[s] for s in seeds]).p
+            if seeds
+            else 1
+        )
+        found.append(1.0 if p is None else p)
+    return sum(p < 0.05 for p in holm(found))
 
 
 def reached(group: Group, arm: Arm, objective: str) -> dict[int, float]:
@@ -85,12 +121,13 @@ def keys(runs: Sequence[Run]) -> list[str]:
     alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         alike[run.strategy, run.scheme].append(run)
-    return [*parts, *dict.fromkeys(key for members in alike.values() for key in varied(members))]
+    differ = [labels.varied([run.settings for run in members]) for members in alike.values()]
+    return [*parts, *dict.fromkeys(key for each in differ for key in each)]
 
 
 def setting(run: Run, key: str) -> str:
     """The value of one of the `keys`, in words."""
-    return getattr(run, key) if key in PARTS else run.settings.get(key, ABSENT)
+    return labels.text(getattr(run, key) if key in PARTS else run.settings.get(key, MISSING))
 
 
 def _seconds(record: Record) -> float:

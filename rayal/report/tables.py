@@ -7,10 +7,11 @@ for a terminal, as Markdown, CSV and JSON.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from rayal.report.places import in_markdown, printable
 from rayal.report.runs import BASELINE, Arm, Group, Run, group
 from rayal.report.statistics import Interval, interval
 from rayal.runs.record import Record
@@ -55,11 +56,12 @@ class Summary:
 
     def to_markdown(self) -> str:
         """Warnings first, then the tables."""
-        blocks = [f"> **Warning:** {warning}" for warning in self.warnings]
+        blocks = [f"> **Warning:** {in_markdown(warning)}" for warning in self.warnings]
         for table in self.tables():
-            lines = [table.header, ["---"] * len(table.header), *table.rows]
+            header, *rows = ([in_markdown(cell) for cell in r] for r in (table.header, *table.rows))
+            lines = [header, ["---"] * len(header), *rows]
             body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-            blocks += [f"### {table.title}", body, table.note]
+            blocks += [f"### {in_markdown(table.title)}", body, in_markdown(table.note)]
         return "\n\n".join(blocks) + "\n"
 
     def to_rich(self) -> Any:
@@ -69,14 +71,19 @@ class Summary:
         from rich.table import Table as Grid
         from rich.text import Text
 
-        shown: list[Any] = [Text(f"warning: {text}", style="yellow") for text in self.warnings]
+        def plain(text: str, style: str = "") -> Text:
+            return Text(printable(text), style)
+
+        shown: list[Any] = [plain(f"warning: {text}", "yellow") for text in self.warnings]
         for table in self.tables():
-            grid = Grid(title=table.title, caption=table.note, box=SIMPLE_HEAD)
+            title, note = plain(table.title), plain(table.note)
+            grid = Grid(title=title, caption=note, box=SIMPLE_HEAD)
             grid.title_justify = grid.caption_justify = "left"
             for index, column in enumerate(table.header):
-                grid.add_column(column, justify="right" if index else "left", no_wrap=not index)
+                justify: Literal["left", "right"] = "right" if index else "left"
+                grid.add_column(plain(column), justify=justify, no_wrap=not index)
             for cells in table.rows:
-                grid.add_row(*cells)
+                grid.add_row(*map(plain, cells))
             shown.append(grid)
         return Stack(*shown)
 

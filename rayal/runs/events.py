@@ -11,7 +11,7 @@ from rayal.runs.results import Result
 class Event:
     """Something has begun, come further or ended: a stage of a run, or a pass over a pool.
 
-    Of trials of a sweep, which run elsewhere, only the ends are told.
+    Of trials of a sweep, which run elsewhere, the cycles of all together and the ends are told.
     """
 
     what: Literal["begun", "further", "ended"]
@@ -23,7 +23,9 @@ class Event:
     """How many of `total` are done; those of earlier attempts count."""
     total: int | None = None
     unit: str = ""
-    """What is counted: shards of a run's pass, images of a pool's, trials of a sweep."""
+    """What is counted: shards of a run's pass, images of a pool's, cycles or trials of a sweep."""
+    share: float | None = None
+    """Of all the work what is done, in [0, 1], where what is counted is not all alike."""
     result: Result | None = None
     """Of a stage or pass that has ended."""
     note: str = ""

@@ -9,23 +9,25 @@ import io
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayal.data.masks import LabelValue
-from rayal.errors import DataError, StorageError
+from rayal.errors import DataError, StorageError, quoted
 from rayal.labeling.oracles.base import Label
 from rayal.runs.results import Initial, Labeled, StageResult, read_result
-from rayal.storage.folder import Folder, suggesting
-from rayal.storage.journal import Journal, is_done, way_out
+from rayal.storage.folder import Folder, Json, suggesting, way_out
+from rayal.storage.journal import Journal, is_done
 
 INITIAL = Initial.stage
 """The stage before the first cycle, kept in the folder of cycle 0."""
 STAGES = ("train", "evaluate", "fit", "score", "select", "label")
 """The stages of a cycle, in order."""
+ORDER = tuple(stage for stage in STAGES if stage != "fit")
+"""Those that every cycle has."""
 VALUES: dict[type, pa.DataType] = {
     int: pa.int64(),
     np.int64: pa.int64(),
@@ -33,6 +35,9 @@ VALUES: dict[type, pa.DataType] = {
     str: pa.string(),
 }
 """What `value` is in `labels.parquet`, beside `id` and `cost`; a null is a refusal."""
+
+Answer = tuple[str, LabelValue | None, float]
+"""Unit, label (None: refused) and cost."""
 
 S = TypeVar("S", bound=StageResult)
 
@@ -55,6 +60,10 @@ class PoolState(NamedTuple):
 class Ledger(Journal):
     """The only writer of a run folder, inside `with Ledger(folder, identity) as ledger:`."""
 
+    def __init__(self, folder: Folder, identity: Json, **options: Any) -> None:
+        super().__init__(folder, identity, **options)
+        self._read: dict[str, list[Answer]] = {}
+
     def stage(self, cycle: int, stage: str) -> Folder:
         """The folder where a stage puts its files."""
         return stage_folder(self.folder, cycle, stage)
@@ -67,34 +76,54 @@ class Ledger(Journal):
         """The result of a finished stage; StorageError where it is missing or damaged."""
         return read_result(kind, self.stage(cycle, kind.stage))
 
-    def once(self, cycle: int, kind: type[S], work: Callable[[Folder], StageResult]) -> S:
+    def once(
+        self, cycle: int, kind: type[S], work: Callable[[Folder], StageResult], **beside: str
+    ) -> S:
         """The result of a stage; `work` makes it unless it is there, see `Journal.done_once`."""
         out = self.stage(cycle, kind.stage)
-        self.done_once(out, lambda out: work(out).to_json())
+        self.done_once(out, lambda out: work(out).to_json(), **beside)
         return read_result(kind, out)
 
-    def state(self) -> PoolState:
-        """Every purchase replayed; StorageError where one is damaged or a unit is bought twice."""
+    def later(self, cycle: int, stage: str) -> list[Folder]:
+        """The finished stages after this one, in order."""
+        number = 0 if stage == INITIAL else ORDER.index(stage) + 1
+        last = max(cycle_numbers(self.folder), default=-1)
+        rest = [(cycle, name) for name in ORDER[number:]]
+        rest += [(other, name) for other in range(cycle + 1, last + 1) for name in ORDER]
+        folders = (self.stage(*each) for each in rest)
+        return [folder for folder in folders if is_done(folder)]
+
+    def state(self, cycle: int | None = None) -> PoolState:
+        """Every purchase replayed, or those before a cycle; StorageError where one is damaged or a
+        unit is bought twice."""
         labels: dict[str, LabelValue] = {}
         bought: dict[str, int] = {}
         refused: dict[str, None] = {}
         costs: list[float] = []
-        cycle = -1
-        for cycle, out in self._purchases():
-            for unit, value, cost in read_labels(out):
+        last = -1
+        for last, out in self._purchases(cycle):
+            for unit, value, cost in self._answers(out):
                 if unit in labels or unit in refused:
-                    raise StorageError(f"{out.url}: {unit!r} was bought before; {way_out(out)}")
+                    raise StorageError(
+                        f"{out.url}: {quoted(unit)} was bought before; {way_out(out)}"
+                    )
                 if value is None:
                     refused[unit] = None
                 else:
-                    labels[unit], bought[unit] = value, cycle
+                    labels[unit], bought[unit] = value, last
                 costs.append(cost)
-        return PoolState(cycle + 1, labels, bought, tuple(refused), math.fsum(costs))
+        return PoolState(last + 1, labels, bought, tuple(refused), math.fsum(costs))
 
-    def _purchases(self) -> Iterator[tuple[int, Folder]]:
+    def _answers(self, out: Folder) -> list[Answer]:
+        """As `read_labels`, read once: a finished stage never changes."""
+        if out.url not in self._read:
+            self._read[out.url] = list(read_labels(out))
+        return self._read[out.url]
+
+    def _purchases(self, before: int | None) -> Iterator[tuple[int, Folder]]:
         if self.finished(0, INITIAL):
             yield -1, self.stage(0, INITIAL)
-        for cycle in itertools.count():
+        for cycle in itertools.count() if before is None else range(before):
             if not self.finished(cycle, "label"):
                 return
             yield cycle, self.stage(cycle, "label")
@@ -104,6 +133,12 @@ def stage_folder(run: Folder, cycle: int, stage: str) -> Folder:
     """Where a stage of a run puts its files."""
     assert cycle >= 0 and stage in (INITIAL, *STAGES), (cycle, stage)
     return run / f"cycle-{cycle:03d}" / stage
+
+
+def cycle_numbers(run: Folder) -> list[int]:
+    """The cycles of a run that have a folder."""
+    names = (name.removeprefix("cycle-") for name in run.names() if name.startswith("cycle-"))
+    return sorted(int(number) for number in names if number.isdigit())
 
 
 def write_labels(out: Folder, answers: Mapping[str, Label]) -> Labeled:
@@ -117,12 +152,13 @@ def write_labels(out: Folder, answers: Mapping[str, Label]) -> Labeled:
     for unit, label in answers.items():
         if label.value is not None and (kind is None or VALUES.get(type(label.value)) != kind):
             raise DataError(
-                f"unit {unit!r}: the label {label.value!r:.40} is neither a class index nor a mask,"
-                " or not what the others are; an oracle answers with one kind, or with None"
+                f"unit {quoted(unit)}: the label {quoted(label.value)} is neither a class index nor"
+                " a mask, or not what the others are; an oracle answers with one kind, or with None"
             )
         if not (math.isfinite(label.cost) and label.cost >= 0):
             raise DataError(
-                f"unit {unit!r}: the cost {label.cost!r} is not an amount; it is 0 or more"
+                f"unit {quoted(unit)}: the cost {quoted(label.cost)} is not an amount;"
+                " it is 0 or more"
             )
     values, costs = [a.value for a in answers.values()], [a.cost for a in answers.values()]
     columns = {"id": pa.string(), "value": kind, "cost": pa.float64()}
@@ -137,7 +173,7 @@ def write_labels(out: Folder, answers: Mapping[str, Label]) -> Labeled:
     )
 
 
-def read_labels(out: Folder) -> Iterator[tuple[str, LabelValue | None, float]]:
+def read_labels(out: Folder) -> Iterator[Answer]:
     """Unit, label (None: refused) and cost of every answer in a label stage's folder."""
     record = read_result(Labeled, out).file
     with suggesting(way_out(out)):

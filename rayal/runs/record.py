@@ -2,34 +2,68 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
-from rayal.errors import StorageError, UsageError
+from rayal.blame import told
+from rayal.errors import Apart, StorageError, UsageError
 from rayal.labeling.budget import Budget
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.runs.ledger import INITIAL, STAGES, S, read_labels, stage_folder
-from rayal.runs.results import Chosen, Evaluated, Initial, checked_result
-from rayal.storage.folder import Folder, Json
+from rayal.runs.ledger import INITIAL, ORDER, STAGES, S, cycle_numbers, read_labels, stage_folder
+from rayal.runs.results import Chosen, Evaluated, Initial, Trained, checked_result
+from rayal.storage import yaml_file
+from rayal.storage.folder import Folder, Json, suggesting
 from rayal.storage.journal import read_done
 from rayal.storage.lock import silence
 
+WRITTEN_ANEW = "delete it and give the run's own command again, which writes it anew"
+"""What helps where the file of the settings cannot be read."""
 
-def find_records(places: Iterable[str], plugins: Plugins = NO_PLUGINS) -> list["Record"]:
+PARTS = ("dataset", "task", "scheme", "strategy")
+"""Of an experiment, what every reader needs to know the name of."""
+
+
+def find_records(
+    places: Iterable[str], plugins: Plugins = NO_PLUGINS, apart: Apart | None = None
+) -> list["Record"]:
     """The runs at these places: each a run folder, or a folder with run folders below it.
 
-    Raises UsageError for a place without a run.
+    A place without a run, or that cannot be read, and a run whose experiment is damaged are errors
+    that `apart` keeps; without it they are raised when all places were looked at.
     """
+    if apart is None:
+        apart = Apart()
+        found = find_records(places, plugins, apart)
+        apart.end()
+        return found
     found = []
     for place in places:
-        inside = list(Record.below(Folder(place), plugins))
-        if not inside:
-            raise UsageError(f"{place}: no run folder is there or below; a run holds a run.json")
-        found += inside
+        before = len(found) + len(apart.errors)
+        with apart.kept():
+            for record in Record.below(Folder(place), plugins, apart):
+                with apart.kept():
+                    record.check()
+                    found.append(record)
+            if len(found) + len(apart.errors) == before:
+                raise UsageError(
+                    f"{place}: no run folder is there or below; a run holds a run.json"
+                )
     return found
+
+
+def _missing(fields: Json) -> str | None:
+    """The first field of an experiment without which nothing can be told of a run."""
+    for key in ("name", "seed", "budget", *PARTS):
+        if key not in fields:
+            return key
+    parts = {key: fields[key] for key in PARTS}
+    named = {k for k, p in parts.items() if isinstance(p, dict) and isinstance(p.get("name"), str)}
+    return next((f"{key}.name" for key in PARTS if key not in named), None)
 
 
 class Record:
@@ -46,14 +80,21 @@ class Record:
         self._done: dict[tuple[int, str], Json] = {}  # a finished stage never changes
 
     @classmethod
-    def below(cls, folder: Folder, plugins: Plugins = NO_PLUGINS) -> Iterator["Record"]:
-        """The runs in this folder or in folders in it."""
-        if folder.exists("run.json"):
-            if folder.exists("experiment.yaml"):  # else it began this moment: nothing to tell yet
-                yield cls(folder, plugins)
-            return
-        for name in folder.folders():
-            yield from cls.below(folder / name, plugins)
+    def below(
+        cls, folder: Folder, plugins: Plugins = NO_PLUGINS, apart: Apart | None = None
+    ) -> Iterator["Record"]:
+        """The runs in this folder or in folders in it; one that cannot be read is an error that
+        `apart` keeps, so that it does not hide the others."""
+        names = list[str]()
+        with nullcontext() if apart is None else apart.kept():
+            if folder.exists("run.json"):
+                # without either it began this moment: nothing to tell yet
+                if folder.exists("experiment.yaml") or folder.exists("cycle-000"):
+                    yield cls(folder, plugins)
+                return
+            names = folder.folders()
+        for name in names:
+            yield from cls.below(folder / name, plugins, apart)
 
     @cached_property
     def run_id(self) -> str:
@@ -62,13 +103,41 @@ class Record:
 
     def experiment(self) -> Json:
         """The resolved configuration."""
+        return _experiment(self.experiment_file(), f"{self.folder.url}/experiment.yaml")
+
+    def experiment_file(self) -> str:
+        """`experiment.yaml` as it was written."""
+        with suggesting(WRITTEN_ANEW):
+            data = self.folder.read("experiment.yaml")
         try:
-            experiment: Json = yaml.safe_load(self.folder.read("experiment.yaml"))
-        except yaml.YAMLError as error:
-            raise StorageError(
-                f"{self.folder.url}/experiment.yaml is damaged ({error}); restore it from a copy"
-            ) from error
-        return experiment
+            return yaml_file.unsealed(data)
+        except ValueError as error:
+            raise self._damaged(error) from error
+
+    def identity(self) -> Json:
+        """What it must have in common with whoever continues it, see `Experiment.identity`."""
+        recorded: Json = self.folder.read_sealed("identity.json", default={})
+        return recorded
+
+    def budget(self) -> Budget:
+        """What the run may spend."""
+        try:
+            return Budget.model_validate(self.experiment()["budget"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, ("budget", *first["loc"])))
+            raise self._damaged(f"{where}: {first['msg']}") from error
+
+    def _damaged(self, reason: Exception | str) -> StorageError:
+        return _damaged(f"{self.folder.url}/experiment.yaml", reason)
+
+    def check(self) -> None:
+        """Raises StorageError where what every reader needs is damaged."""
+        assert self.run_id
+        if missing := _missing(self.experiment()):
+            raise self._damaged(f"{missing} is missing")
+        self.budget()
+        self.check_whole()
 
     @cached_property
     def headline(self) -> str:
@@ -76,6 +145,24 @@ class Record:
         task: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
         name: str = task.headline
         return name
+
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes; None where an older rayal did not say."""
+        identity = self.folder.read_sealed("identity.json", default={})
+        store = identity.get("store")
+        return None if store is None else tuple(store["classes"])
+
+    @cached_property
+    def sweep(self) -> str | None:
+        """URL of the sweep that it is a trial of, if any."""
+        above, _, name = self.folder.url.rpartition("/")[0].rpartition("/")
+        return above if name == "trials" and Folder(above).exists("sweep.yaml") else None
+
+    @property
+    def place(self) -> str:
+        """URL of where the runs are that belong together with it: its sweep, or the folder that it
+        is in."""
+        return self.sweep or self.folder.url.rpartition("/")[0]
 
     def result(self, cycle: int, kind: type[S]) -> S | None:
         """The result of a stage; None while it is not finished."""
@@ -109,9 +196,12 @@ class Record:
         out = stage_folder(self.folder, cycle, "train")
         if not out.exists("epochs.jsonl"):
             return []
+        trained = self.result(cycle, Trained)
+        with suggesting("delete it, which loses nothing but these rows"):
+            data = out.read("epochs.jsonl", None if trained is None else trained.log)
         try:
-            return [json.loads(line) for line in out.read("epochs.jsonl").splitlines()]
-        except ValueError as error:
+            return [json.loads(line) for line in data.splitlines()]
+        except (ValueError, RecursionError) as error:
             raise StorageError(f"{out.url}/epochs.jsonl is damaged: {error}; delete it") from error
 
     def stage_now(self) -> tuple[int, str] | None:
@@ -123,14 +213,25 @@ class Record:
                 return last, stage
         return None
 
+    def check_whole(self) -> None:
+        """Raises StorageError where a stage is missing although a later one is finished."""
+        if (gap := self._gap()) is not None:
+            out = stage_folder(self.folder, *gap)
+            raise StorageError(
+                f"{out.url} is missing although later stages are finished; restore it from a copy,"
+                " or give the run's own command again: it does that stage again and checks the"
+                " later ones"
+            )
+
     @property
     def complete(self) -> bool:
-        """Whether the budget is spent and the last model evaluated, or no unit is left to buy."""
+        """Whether the budget is spent and the last model evaluated, or no unit is left to buy; and
+        every stage of every cycle is there."""
         last = self._cycles() - 1
-        if last < 0:
+        if last < 0 or self._gap() is not None:
             return False
         evaluated, chosen = self.result(last, Evaluated), self.result(last, Chosen)
-        budget = Budget(**self.experiment()["budget"])
+        budget = self.budget()
         if chosen is not None:
             return not chosen.ids and (chosen.sold_out or budget.is_last(last))
         return evaluated is not None and budget.is_spent(last, evaluated.cost)
@@ -140,14 +241,38 @@ class Record:
         return silence(self.folder)
 
     def _read(self, cycle: int, stage: str) -> Json | None:
-        out = stage_folder(self.folder, cycle, stage)
-        if (cycle, stage) not in self._done and out.exists("done.json"):
+        if (cycle, stage) not in self._done:
+            out = stage_folder(self.folder, cycle, stage)
+            if not out.exists("done.json"):
+                return None
             self._done[cycle, stage] = read_done(out)
-        return self._done.get((cycle, stage))
+        return self._done[cycle, stage]
 
     def _seconds(self, cycle: int) -> dict[str, float | None]:
         done = {stage: self._read(cycle, stage) for stage in STAGES}
         return {f"{stage}_seconds": d["seconds"] if d else None for stage, d in done.items()}
 
+    def _gap(self) -> tuple[int, str] | None:
+        """The first stage that is missing although a later one is finished."""
+        stages = [(0, INITIAL), *((c, stage) for c in range(self._cycles()) for stage in ORDER)]
+        there = [self._read(*each) is not None for each in stages]
+        first = there.index(False) if False in there else len(there)
+        return stages[first] if any(there[first:]) else None
+
     def _cycles(self) -> int:
-        return sum(name.startswith("cycle-") for name in self.folder.names())
+        return max(cycle_numbers(self.folder), default=-1) + 1
+
+
+def _experiment(text: str, file: str) -> Json:
+    try:
+        experiment: Json = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _damaged(file, told(error)) from error
+    if not isinstance(experiment, dict):
+        raise _damaged(file, "it holds no experiment")
+    return experiment
+
+
+def _damaged(file: str, reason: Exception | str) -> StorageError:
+    why = " ".join(str(reason).split())
+    return StorageError(f"{file} is damaged ({why}); restore it from a copy, or {WRITTEN_ANEW}")

@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from rayal.errors import StorageError
-from rayal.storage.folder import FileRecord, Folder, Json
-from rayal.storage.journal import read_done, way_out
+from rayal.storage.folder import FileRecord, Folder, Json, suggesting, way_out
+from rayal.storage.journal import DONE, read_done
 
 TRAINED = "trained.json"
 """The result of one training among several of a stage, or kept for several runs."""
@@ -62,11 +62,25 @@ class Result(BaseModel):
 R = TypeVar("R", bound=Result)
 
 
+LATER = ("log", "members", "table")
+"""Fields that are left out where they hold nothing, as rayal 0.4 has them not."""
+
+
 class StageResult(Result):
     """What a stage of a run results in."""
 
     stage: ClassVar[str]
     """The stage's name, and that of its folder."""
+
+    def decides(self) -> list[str]:
+        """What of it later stages build on, the same whenever the stage is done again in the same
+        way."""
+        return []
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: Any) -> Json:
+        written: Json = handler(self)
+        return {key: value for key, value in written.items() if key not in LATER or value}
 
 
 class Trained(StageResult):
@@ -83,19 +97,19 @@ class Trained(StageResult):
     """Mean of the last epoch."""
     seconds: float
     """Of all epochs, those of earlier attempts too."""
+    log: File | None = None
+    """The rows of its epochs; None where an older rayal did not say."""
     members: tuple["Trained", ...] = ()
     """The other models of an ensemble; their files lie in folders of their own."""
+
+    def decides(self) -> list[str]:
+        files = (self.weights, *(file for _, file in sorted(self.companions.items())))
+        others = [digest for member in self.members for digest in member.decides()]
+        return [*(file.sha256 for file in files), *others]
 
     def member(self, number: int) -> "Trained":
         """One model of the ensemble; 0 is this one."""
         return self.members[number - 1] if number else self
-
-    @model_serializer(mode="wrap")
-    def _without_others(self, handler: Any) -> Json:
-        written: Json = handler(self)
-        if not self.members:
-            del written["members"]
-        return written
 
 
 class Evaluated(StageResult):
@@ -139,6 +153,9 @@ class Scored(Pass, StageResult):
     bad: dict[str, str] = {}
     """Id -> reason, of every image that could not be decoded."""
 
+    def decides(self) -> list[str]:
+        return [file.sha256 for file in self.shards]
+
 
 class PoolScored(Pass):
     """The pass of `rayal score`."""
@@ -164,6 +181,8 @@ class ScoredShard(Result):
     """Id and reason of the first of them, in the order of ids."""
     file: File
     seconds: float
+    ranges: dict[str, tuple[float, float]] = {}
+    """The lowest and the highest score of each strategy that gives some."""
 
 
 class FastestBatch(Result):
@@ -187,6 +206,11 @@ class Chosen(StageResult):
     """Whether nothing was chosen since nothing is left that a larger budget could buy."""
     agreement: dict[str, dict[str, float]] = {}
     """Strategy -> strategy -> share of units that both chose, 0 to 1."""
+    table: File | None = None
+    """The same for people, `chosen.csv`; None where an older rayal did not say."""
+
+    def decides(self) -> list[str]:
+        return list(self.ids)
 
 
 class Labeled(StageResult):
@@ -199,6 +223,9 @@ class Labeled(StageResult):
     refused: int
     """How many units the oracle could not label."""
     cost: float
+
+    def decides(self) -> list[str]:
+        return [self.file.sha256]
 
 
 class Initial(Labeled):
@@ -218,8 +245,19 @@ def read_result(kind: type[R], out: Folder) -> R:
 def read_trained(out: Folder) -> Trained | None:
     """The model that a training left in this folder, apart from the stage's own result; None where
     it is not finished. Raises StorageError where that is damaged."""
-    written = out.read_sealed(TRAINED, None)
+    with suggesting(f"delete the folder {out.url} to train it again"):
+        written = out.read_sealed(TRAINED, None)
     return None if written is None else _checked(Trained, written, f"{out.url}/{TRAINED}", out)
+
+
+def recorded_file(out: Folder, name: str) -> FileRecord | None:
+    """What a training in this folder says of a file that it wrote; None where it says nothing, as
+    in a folder to which the file was copied."""
+    trained = read_trained(out)
+    if trained is None and out.exists(DONE) and "weights" in (read_done(out)["result"] or {}):
+        trained = read_result(Trained, out)
+    files = () if trained is None else (trained.weights, *trained.companions.values())
+    return next((file for file in files if file.name == name), None)
 
 
 def write_trained(out: Folder, trained: Trained) -> None:

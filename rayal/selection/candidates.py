@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rayal.errors import UsageError
+from rayal.errors import UsageError, quoted
 from rayal.randomness import derive, unit_keys
 from rayal.storage.ids import CHUNK, Ids, Places
 
@@ -29,8 +29,8 @@ def one_each(units: Ids) -> NDArray[np.float64]:
 def unknown_regions(image: str) -> "Mapping[int, Region]":
     """Raises UsageError: there is no oracle to ask."""
     raise UsageError(
-        f"the regions of image {image!r} are known to the oracle of a run alone; choose regions in"
-        " a run"
+        f"the regions of image {quoted(image)} are known to the oracle of a run alone; choose"
+        " regions in a run"
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 
 Numbers = NDArray[np.floating]
 
@@ -194,4 +194,4 @@ def check_finite(ids: Sequence[str], rows: Rows, what: str) -> None:
         good = np.isfinite(part).all(axis=1)
         if not good.all():
             unit = ids[number * BLOCK + int(good.argmin())]
-            raise DataError(f"the {what} of unit {unit!r} are not all finite numbers")
+            raise DataError(f"the {what} of unit {quoted(unit)} are not all finite numbers")

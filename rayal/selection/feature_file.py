@@ -1,7 +1,7 @@
 """A file of features by unit id, such as those of a self-supervised encoder.
 
 `.npz` holds the arrays `ids` (N strings) and `features` (N x D); `.parquet` the columns `id`
-(string) and `features` (a list of D numbers of fixed size). Neither can hold code.
+(string) and `features` (lists of D numbers). Neither can hold code.
 """
 
 import io
@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Rows, check_finite
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
+
+LISTS = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
 
 
 def features_of(pool: Candidates, location: str | None) -> tuple[Rows, Rows]:
@@ -57,7 +60,8 @@ def read_features(location: str, ids: Ids) -> NDArray[np.float32]:
     places = Places(named).of(ids)
     if len(missing := ids[places < 0]):
         raise DataError(
-            f"{location} lacks {len(missing)} of {len(ids)} units, the first is {missing[0]!r}"
+            f"{location} lacks {len(missing)} of {len(ids)} units,"
+            f" the first is {quoted(missing[0])}"
         )
     chosen: NDArray[np.float32] = features[places].astype(np.float32)
     check_finite(ids, chosen, f"features in {location}")
@@ -77,9 +81,17 @@ def _npz(data: bytes) -> tuple[Ids, NDArray[Any]]:
 def _parquet(data: bytes) -> tuple[Ids, NDArray[Any]]:
     table = pq.read_table(pa.BufferReader(data), columns=["id", "features"])
     features = table["features"].combine_chunks()
-    if not pa.types.is_fixed_size_list(features.type):
-        raise ValueError(f"features are {features.type}, not lists of a fixed size")
+    kind = features.type
+    if not any(is_(kind) for is_ in LISTS) or not _is_number(kind.value_type):
+        raise ValueError(f"features are {kind}, not lists of numbers")
     values = features.flatten()
     if features.null_count or values.null_count:
         raise ValueError("some features are null")
-    return Ids(table["id"]), values.to_numpy().reshape(-1, features.type.list_size)
+    if len(sizes := pc.list_value_length(features).unique()) > 1:
+        first, other, *_ = sizes.to_pylist()
+        raise ValueError(f"some units have {first} features, others {other}")
+    return Ids(table["id"]), values.to_numpy().reshape(table.num_rows, -1)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))

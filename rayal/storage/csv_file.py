@@ -26,8 +26,8 @@ def dump(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """The rows under their header; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")  # or a \r in an id is not quoted
-    writer.writerow(map(_cell, header))
-    writer.writerows(map(_cell, row) for row in rows)
+    writer.writerow(map(cell, header))
+    writer.writerows(map(cell, row) for row in rows)
     return text.getvalue()
 
 
@@ -57,7 +57,8 @@ def parse(data: bytes) -> "pa.Table":
     return pa.table([_armed_again(column) for column in table.columns], names=names)
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
+    """A value as `dump` writes it."""
     if value is None or isinstance(value, Number):
         return value
     text = str(value)

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ Json = dict[str, Any]
 
 MISSING: Any = object()
 TEMPORARY = ".tmp-"
+OURS = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{32}")
+"""What `Folder` itself calls a file that is not whole yet."""
 S3 = ("s3://", "s3a://")
 S3_ENVIRONMENT = {
     "AWS_RETRY_MODE": "standard",
@@ -112,7 +115,7 @@ class Folder:
             return default
         try:
             return json.loads(self.read(name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._damaged(name, f"not JSON: {error}") from error
 
     def write_sealed(self, name: str, value: Json) -> FileRecord:
@@ -120,11 +123,16 @@ class Folder:
         assert "sha256" not in value
         return self.write_json(name, {**value, "sha256": _seal(value)})
 
-    def read_sealed(self, name: str, default: Any = MISSING) -> Any:
-        """What `write_sealed` wrote; StorageError if a single bit of its meaning changed."""
+    def read_sealed(self, name: str, default: Any = MISSING, *, older: bool = False) -> Any:
+        """What `write_sealed` wrote; StorageError if a single bit of its meaning changed.
+
+        `older`: whether a file without a seal is taken as it is, since rayal 0.4 wrote such.
+        """
         value = self.read_json(name, default)
         if value is default:
             return default
+        if older and isinstance(value, dict) and "sha256" not in value:
+            return value
         if not isinstance(value, dict) or value.pop("sha256", None) != _seal(value):
             raise self._damaged(name, "its content does not match its sha256")
         return value
@@ -170,11 +178,19 @@ class Folder:
             return []
         with storage_errors(self.url):
             leftovers = sorted(self.local.rglob(f"{TEMPORARY}*"))
-            for path in leftovers:
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)  # it may lie in a folder just removed
+        for path in leftovers:
+            _remove(path)
+        return [str(path) for path in leftovers]
+
+    def sweep_new(self) -> list[str]:
+        """As `sweep`, of a folder in which nothing was whole yet: only what is surely ours, here
+        and not below, since it may be anybody's folder."""
+        if self.local is None or not self.local.is_dir():
+            return []
+        with storage_errors(self.url):
+            leftovers = sorted(p for p in self.local.iterdir() if OURS.fullmatch(p.name))
+        for path in leftovers:
+            _remove(path)
         return [str(path) for path in leftovers]
 
     def _entries(self) -> dict[str, str]:
@@ -197,15 +213,22 @@ class Folder:
 
 
 class FileLocation(NamedTuple):
-    """A file for another process to read: where it is and what it must be."""
+    """A file of a finished stage, for another process to read: where it is and what it must be."""
 
     folder: str
-    """URL of the folder."""
+    """URL of the stage's folder."""
     record: FileRecord
 
     def read(self) -> bytes:
         """The content, checked; raises StorageError like `Folder.read`."""
-        return Folder(self.folder).read(self.record.name, self.record)
+        folder = Folder(self.folder)
+        with suggesting(way_out(folder)):
+            return folder.read(self.record.name, self.record)
+
+
+def way_out(stage: Folder) -> str:
+    """What helps where a file of a finished stage is damaged."""
+    return f"delete the folder {stage.url} to do that stage again"
 
 
 def recorded(name: str, data: bytes) -> FileRecord:
@@ -257,6 +280,15 @@ def suggesting(way_out: str) -> Iterator[None]:
         yield
     except StorageError as error:
         raise StorageError(f"{error}, or {way_out}") from error
+
+
+def _remove(path: Path) -> None:
+    """A file, a folder with all that is in it, or a link, but not what it leads to."""
+    with storage_errors(str(path)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # it may lie in a folder just removed
 
 
 def _checked(name: str) -> str:

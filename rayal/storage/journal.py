@@ -1,6 +1,6 @@
 """A folder with one writer, whose stages are finished when they hold `done.json`, written last.
 
-    run.json  identity.json  lock  lock.json  <stage>/{files of the stage, done.json}
+    run.json  identity.json  lock  lock.json  ended.json  <stage>/{files of the stage, done.json}
 
 Nothing is remembered outside the folder, so work that was killed continues from it alone.
 """
@@ -9,17 +9,23 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Self
 
 import rayal
-from rayal.errors import LockedError, UsageError
-from rayal.storage.folder import MISSING, Folder, Json, suggesting
+from rayal.blame import told
+from rayal.errors import LabelsPending, LockedError, RayalError, StorageError, UsageError
+from rayal.secrets import hidden
+from rayal.storage.folder import MISSING, Folder, Json, suggesting, way_out
 from rayal.storage.lock import Lock, utc_now
 
 FORMAT = 1
 """Layout of a folder; a later rayal may write another."""
 DONE = "done.json"
+ENDED = "ended.json"
+"""How the work ended before its end; for people, and gone when it goes on."""
+LONGEST = 300  # characters of a message that is left
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +33,23 @@ logger = logging.getLogger(__name__)
 class Journal:
     """The only writer of a folder, inside `with Journal(folder, identity) as journal:`."""
 
-    def __init__(self, folder: Folder, identity: Json, *, break_lock: bool = False) -> None:
-        """`identity`: what a run must have in common to be continued, see Experiment.identity."""
+    def __init__(
+        self,
+        folder: Folder,
+        identity: Json,
+        *,
+        break_lock: bool = False,
+        newer: Sequence[str] = (),
+        grows: Mapping[str, Callable[[Any], None]] | None = None,
+    ) -> None:
+        """`identity`: what a run must have in common to be continued, see Experiment.identity.
+
+        `newer`: keys of it that folders of an older rayal lack; `grows`: those of numbers, such as
+        `budget.total`, that may be larger than they were, and what looks at the old one then: it
+        may raise LockedError.
+        """
         self.folder = folder
+        self._newer, self._grows = newer, grows or {}
         self._identity = json.loads(json.dumps(identity))
         self._break_lock = break_lock
         self._lock = Lock(folder)
@@ -44,12 +64,27 @@ class Journal:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object = None, error: BaseException | None = None, *__: object) -> None:
+        if error is not None:
+            self._tell(error)
         self._lock.release()
 
-    def done_once(self, out: Folder, work: Callable[[Folder], Json]) -> Json:
+    def _tell(self, error: BaseException) -> None:
+        """Leaves word of how the work ended before its end, for `status`."""
+        if not isinstance(error, Exception):
+            how, message = "interrupted", "the same command continues it"
+        else:
+            how = "waiting" if isinstance(error, LabelsPending) else "crashed"
+            message = hidden(str(error) if isinstance(error, RayalError) else told(error))
+            message = " ".join(message.split())[:LONGEST]
+        with suppress(LockedError, StorageError):  # of the error itself more is said elsewhere
+            self._lock.check()
+            self.folder.write_json(ENDED, {"how": how, "message": message, "when": utc_now()})
+
+    def done_once(self, out: Folder, work: Callable[[Folder], Json], **beside: str) -> Json:
         """The result of the stage in this folder; `work` makes it, there, unless it is there.
 
+        `beside` is recorded with the result that is made now.
         Work that was cut short runs again in the same folder, where it finds the files that it
         had written whole. Raises LockedError instead of recording the result where another
         process took over.
@@ -61,7 +96,13 @@ class Journal:
             started = time.monotonic()
             result = work(out)
             seconds = time.monotonic() - started
-            done = {"result": result, **attempt, "seconds": seconds, "finished": utc_now()}
+            done = {
+                "result": result,
+                **beside,
+                **attempt,
+                "seconds": seconds,
+                "finished": utc_now(),
+            }
             self._lock.check()
             out.write_sealed(DONE, done)  # last: its existence means the stage is finished
         recorded: Json = read_done(out)["result"]  # whether it was made now or before
@@ -70,6 +111,7 @@ class Journal:
     def _open(self) -> None:
         run = self.folder.read_sealed("run.json", default=None)
         if run is None:
+            self._tell_swept(self.folder.sweep_new())
             run = {"id": uuid.uuid4().hex, "created": utc_now(), "rayal": rayal.__version__}
             self.folder.write_sealed("run.json", {**run, "format": FORMAT})
         elif run["format"] > FORMAT:
@@ -78,19 +120,45 @@ class Journal:
                 " upgrade: pip install -U rayal"
             )
         else:  # a run, and it is ours: temporary files in it are leftovers of killed writers
-            for path in self.folder.sweep():
-                logger.info("removed the unfinished file %s", path)
+            self._tell_swept(self.folder.sweep())
         self._compare_identity()
+        self.folder.remove(ENDED)
+
+    def _tell_swept(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            logger.info("removed the unfinished file %s", path)
+
+    @property
+    def attempt(self) -> int:
+        """Which writer of the folder this is, see `Lock`."""
+        return self._lock.attempt
+
+    def keep_identity(self) -> None:
+        """Records what has grown: once it is sure that the work goes on."""
+        self.folder.write_sealed("identity.json", self._identity)
 
     def _compare_identity(self) -> None:
         recorded = self.folder.read_sealed("identity.json", default=None)
-        if recorded is None:
-            self.folder.write_sealed("identity.json", self._identity)
-        elif changes := _differences(recorded, self._identity):
+        changes = [] if recorded is None else list(_changes(recorded, self._identity))
+        grown = [c for c in changes if c.at in self._grows and c.grows]
+        new = [c for c in changes if c.at.partition(".")[0] in self._newer and c.old is MISSING]
+        if others := [str(change) for change in changes if change not in grown + new]:
             raise LockedError(
-                f"{self.folder.url} holds another experiment (there -> here): {', '.join(changes)};"
+                f"{self.folder.url} holds another experiment (there -> here): {', '.join(others)};"
                 " use another --out, or the values that are there"
             )
+        for change in grown:
+            self._grows[change.at](change.old)
+        if not grown and (recorded is None or changes):
+            self.keep_identity()
+
+
+def ended(folder: Folder) -> tuple[str, str]:
+    """How the work in a folder ended before its end, and the message: `waiting` for people,
+    `interrupted`, or `crashed` with an error."""
+    told = folder.read_json(ENDED, default={})
+    said = told if isinstance(told, dict) else {}
+    return str(said.get("how", "interrupted")), str(said.get("message", ""))
 
 
 def is_done(out: Folder) -> bool:
@@ -105,19 +173,36 @@ def read_done(out: Folder) -> Json:
         return done
 
 
-def way_out(out: Folder) -> str:
-    """What helps where a finished stage is damaged."""
-    return f"delete the folder {out.url} to do that stage again"
+class _Change(NamedTuple):
+    """One leaf of the identity that differs."""
+
+    at: str
+    """Its key, such as `scheme.lr`."""
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.at}: {_shown(self.old)} -> {_shown(self.new)}"
+
+    @property
+    def grows(self) -> bool:
+        """Whether it is a number that is larger now."""
+        numbers = isinstance(self.old, int | float) and isinstance(self.new, int | float)
+        return numbers and self.new > self.old
 
 
-def _differences(old: Any, new: Any, at: str = "") -> list[str]:
-    """`scheme.lr: 0.1 -> 0.05` for every leaf that differs."""
+def differences(old: Any, new: Any, at: str = "") -> list[str]:
+    """`scheme.lr: 0.1 -> 0.05` for every leaf of two JSON values that differs."""
+    return [str(change) for change in _changes(old, new, at)]
+
+
+def _changes(old: Any, new: Any, at: str = "") -> Iterator[_Change]:
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = {**old, **new}
         dots = f"{at}." if at else ""
-        pairs = [(old.get(k, MISSING), new.get(k, MISSING), f"{dots}{k}") for k in keys]
-        return [change for pair in pairs for change in _differences(*pair)]
-    return [] if old == new else [f"{at}: {_shown(old)} -> {_shown(new)}"]
+        for key in {**old, **new}:
+            yield from _changes(old.get(key, MISSING), new.get(key, MISSING), f"{dots}{key}")
+    elif old != new:
+        yield _Change(at, old, new)
 
 
 def _shown(value: Any) -> str:

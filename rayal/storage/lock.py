@@ -47,7 +47,7 @@ def seconds_since(moment: str) -> float:
 
 def silence(folder: Folder) -> float | None:
     """Seconds since the last sign of life of who writes here; None where it ended in good order."""
-    holder = folder.read_sealed("lock.json", default=None)
+    holder = _last_holder(folder)
     if holder is None or holder["released"]:
         return None
     return max(0.0, seconds_since(holder["heartbeat"]))
@@ -101,7 +101,10 @@ class Lock:
     def release(self) -> None:
         """Let the next writer in; a lock that was taken over stays with its new holder."""
         self._stop.set()
-        self._heart.join()
+        self._heart.join(STALE)
+        if self._heart.is_alive():  # nor would anything else that is written there end
+            logger.warning("%s does not answer; its lock is not released", self._folder.url)
+            return self._drop_flock()
         try:
             self.check()
             self._write(released=utc_now())
@@ -134,10 +137,7 @@ class Lock:
             self._flock = None
 
     def _holder(self) -> Json | None:
-        """Whoever claimed the folder last, if anyone ever did."""
-        with suggesting("delete it"):
-            holder: Json | None = self._folder.read_sealed(FILE, default=None)
-            return holder
+        return _last_holder(self._folder)
 
     def _claim(self, previous: Json | None) -> None:
         self.attempt = 1 if previous is None else previous["attempt"] + 1
@@ -178,6 +178,13 @@ class Lock:
     def _seems_gone(self, holder: Json) -> bool:
         here = holder["host"] == self._me["host"] and holder["pid"] != os.getpid()
         return here and _is_gone(holder["pid"])
+
+
+def _last_holder(folder: Folder) -> Json | None:
+    """Whoever claimed the folder last, if anyone ever did."""
+    with suggesting("delete it"):
+        holder: Json | None = folder.read_sealed(FILE, default=None)
+        return holder
 
 
 def _is_stale(holder: Json) -> bool:

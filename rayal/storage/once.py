@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +12,9 @@ from fsspec.core import url_to_fs
 from rayal.errors import StorageError
 from rayal.storage.file_lock import alone
 from rayal.storage.folder import TEMPORARY, Folder
+
+SILENT = 600.0
+"""Seconds in which whoever makes a folder writes no file of it, before it is given up."""
 
 
 def build_once(folder: Folder, last: str, write: Callable[[Path], object], workplace: Path) -> None:
@@ -22,7 +26,8 @@ def build_once(folder: Folder, last: str, write: Callable[[Path], object], workp
     if folder.exists(last):
         return
     name = folder.url.rsplit("/", 1)[-1]
-    with alone(workplace / f".lock-{name}"):
+    signs = partial(_signs, workplace, f"{TEMPORARY}{name}-")
+    with alone(workplace / f".lock-{name}", SILENT, signs):
         if folder.exists(last):  # made by another process meanwhile
             return
         try:
@@ -35,6 +40,15 @@ def build_once(folder: Folder, last: str, write: Callable[[Path], object], workp
             raise StorageError(
                 f"{folder.url} cannot be made: {error}; free space or choose another place"
             ) from error
+
+
+def _signs(workplace: Path, prefix: str) -> list[tuple[str, int]]:
+    """What changes while another process is at it: the files that it writes, or sends away."""
+    found = []
+    for path in workplace.glob(f"{prefix}*/**/*"):
+        with suppress(OSError):  # gone at this moment
+            found.append((str(path), path.stat().st_mtime_ns))
+    return sorted(found)
 
 
 @contextmanager
@@ -59,3 +73,4 @@ def _publish(out: Path, folder: Folder, last: str) -> None:
     files = sorted(file for file in out.rglob("*") if file.is_file())
     for file in sorted(files, key=lambda file: file == out / last):
         fs.put_file(str(file), f"{path}/{file.relative_to(out).as_posix()}")
+        file.unlink()  # whoever waits sees that it goes on

@@ -1,7 +1,7 @@
 """Parquet files that other programs wrote, anywhere: opened, and their columns compared."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -11,8 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayal.errors import DataError
+from rayal.storage.columns import BYTES, plain
 from rayal.storage.folder import located
+from rayal.storage.mistaken import HEAD, mistaken
 
+UNPACKED = 2**30
+"""Bytes that are read at a time without asking whether the file has said so."""
 THREADS = 16  # that read footers; they wait for the storage most of the time
 
 
@@ -20,7 +24,7 @@ class Footer(NamedTuple):
     """What a file says about itself."""
 
     types: dict[str, pa.DataType]
-    """Of the columns asked for."""
+    """Of the columns asked for, as `columns.plain` has them."""
     bytes: int
     groups: tuple[int, ...]
     """Rows of each row group."""
@@ -61,31 +65,62 @@ def readable(place: str) -> Iterator[None]:
 def parquet_file(file: str, **reading: Any) -> pq.ParquetFile:
     """The file at an absolute path or URL, with the options of pyarrow for reading.
 
-    Pages that have checksums are checked. Raises OSError or ArrowException.
+    Pages that have checksums are checked. Raises OSError or ArrowException; DataError for what is
+    something else, such as a page of the web.
     """
     fs, path = (None, file) if os.path.isabs(file) else located(file)
-    return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True, **reading)
+    try:
+        return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True, **reading)
+    except pa.ArrowInvalid as error:
+        with open(path, "rb") if fs is None else fs.open(path, "rb") as opened:
+            what = mistaken(opened.read(HEAD))
+        if what:
+            raise DataError(f"{file} {what}") from error
+        raise
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column holds strings."""
-    return kind in (pa.string(), pa.large_string())
-
-
-def is_binary(kind: pa.DataType) -> bool:
-    """Whether a column holds bytes of any length."""
-    return kind in (pa.binary(), pa.large_binary())
-
-
-def is_tensor(kind: pa.DataType) -> bool:
-    """Whether a column holds pixels: tensors of uint8, C H W, of one shape."""
-    return (
-        isinstance(kind, pa.FixedShapeTensorType)
-        and kind.value_type == pa.uint8()
-        and len(kind.shape) == 3
-        and kind.shape[0] in (1, 3)
-        and kind.permutation in (None, [0, 1, 2])
+def swells(metadata: pq.FileMetaData, groups: Iterable[int], names: Sequence[str]) -> bool:
+    """Whether columns might take more than UNPACKED bytes although the file is small: what it says
+    of its size counts a value once that a dictionary repeats."""
+    return any(
+        column.physical_type == "BYTE_ARRAY"
+        and any("DICTIONARY" in encoding for encoding in column.encodings)
+        and column.num_values * column.total_uncompressed_size > UNPACKED
+        for column in _columns(metadata, groups, names)
     )
+
+
+def within_bounds(
+    batches: Iterable[pa.RecordBatch],
+    file: str,
+    metadata: pq.FileMetaData,
+    groups: Iterable[int],
+    names: Sequence[str],
+) -> Iterator[pa.RecordBatch]:
+    """The batches; DataError where they take far more than the file says of these columns."""
+    stored = sum(each.total_uncompressed_size for each in _columns(metadata, groups, names))
+    total = 0
+    for batch in batches:
+        total += batch.nbytes
+        if total > max(UNPACKED, 2 * stored):
+            raise DataError(
+                f"{file}: columns {', '.join(names)} take more than {total:,} bytes when unpacked,"
+                f" of which the file says {stored:,}, for it repeats long values; write it again"
+                " without dictionaries (of pyarrow: use_dictionary=False)"
+            )
+        yield batch
+
+
+def _columns(
+    metadata: pq.FileMetaData, groups: Iterable[int], names: Sequence[str]
+) -> Iterator[pq.ColumnChunkMetaData]:
+    """Those that Parquet has cut these columns into."""
+    for group in groups:
+        chunks = metadata.row_group(group)
+        for place in range(chunks.num_columns):
+            column = chunks.column(place)
+            if column.path_in_schema.split(".")[0] in names:
+                yield column
 
 
 def _footer(names: Sequence[str], file: str) -> Footer:
@@ -103,11 +138,22 @@ def _footer(names: Sequence[str], file: str) -> Footer:
     with readable(file):
         size = os.stat(file).st_size if os.path.isabs(file) else _remote_size(file)
     return Footer(
-        types={name: schema.field(name).type for name in names},
+        types={name: _type(file, schema.field(name)) for name in names},
         bytes=size,
         groups=tuple(group.num_rows for group in each),
         sizes={name: _stored(metadata.schema, each, name) for name in names},
     )
+
+
+def _type(file: str, field: pa.Field) -> pa.DataType:
+    kind = plain(field.type)
+    named = (field.metadata or {}).get(b"ARROW:extension:name")
+    if named and kind == pa.binary() and field.type not in BYTES:
+        raise DataError(
+            f"{file}: column {field.name!r} holds {named.decode(errors='replace')}, which only its"
+            " writer can read; write it as binary, or as Arrow's fixed-shape tensor"
+        )
+    return kind
 
 
 def _stored(schema: pq.ParquetSchema, groups: Sequence[pq.RowGroupMetaData], name: str) -> int:

@@ -4,20 +4,23 @@ Plain values only: no tags, no aliases, no key twice, and the scalars of YAML 1.
 `1:30` and `0123` are strings while `1e-3` is a number. One `extends:` names the file underneath.
 """
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from rayal.errors import UsageError
-from rayal.parts import Written
+from rayal.errors import UsageError, quoted
+from rayal.parts import Written, expanded
 from rayal.secrets import HIDDEN, hidden, named
 
 MAX_BYTES = 2**20  # a configuration is a few kB; more is the wrong file
 MAX_DEPTH = 32  # libyaml's composer recurses without a limit of its own and ends in a segfault
+
+SEAL = "# sha256 "
 
 Key = str | int
 Scalar = None | bool | int | float | str
@@ -64,12 +67,13 @@ class Node:
         return self
 
 
-def read_yaml(path: str | Path, on: Node) -> Node:
-    """The mapping in a file, on top of the file that it `extends` and so on, down to `on`.
+def read_yaml(path: str | Path, on: Node, parts: Collection[str] = ()) -> Node:
+    """The mapping in a file, on top of the file that it `extends` and so on, down to `on`; `parts`
+    as `merge` has them.
 
     Raises UsageError with file and line for whatever is not a plain YAML mapping.
     """
-    return _read(Path(path), on, ())
+    return _read(Path(path), on, parts, ())
 
 
 def parse(text: str, source: str, folder: Path) -> Node:
@@ -77,7 +81,8 @@ def parse(text: str, source: str, folder: Path) -> Node:
     origin = Origin(source, 1, folder)
     node = _Builder(origin).build(text)
     if not isinstance(node.value, dict):
-        raise UsageError(f"{source}: expected `key: value` lines, got {node.value!r}")
+        held = "a list" if isinstance(node.value, list) else quoted(node.value)
+        raise UsageError(f"{source}: expected `key: value` lines, got {held}")
     return Node(node.value, origin)
 
 
@@ -97,8 +102,9 @@ def given(plain: Any, source: str) -> Node:
     return Node(plain, origin)
 
 
-def override(base: Node, assignment: str) -> Node:
-    """`base` with one `a.b=value` of the command line on top; the value is YAML."""
+def override(base: Node, assignment: str, parts: Collection[str] = ()) -> Node:
+    """`base` with one `a.b=value` of the command line on top; the value is YAML; `parts` as `merge`
+    has them."""
     key, equals, text = assignment.partition("=")
     shown = f"{key}={HIDDEN}" if equals and named(key) else hidden(assignment)
     source = f"--set {shown}"
@@ -109,18 +115,20 @@ def override(base: Node, assignment: str) -> Node:
     node = value(text, source)
     for part in reversed(key.split(".")):
         node = Node({part: node}, node.origin)
-    return Node(merge(base, node).value, base.origin)
+    return Node(merge(base, node, parts).value, base.origin)
 
 
-def merge(base: Node, over: Node) -> Node:
+def merge(base: Node, over: Node, parts: Collection[str] = ()) -> Node:
     """The mapping `over` on top of the mapping `base`, key by key.
 
     Below that, mappings merge too and anything else replaces. A bare `cod` stands for
-    `{name: cod}`; a mapping of another `name` replaces the whole part instead of merging.
+    `{name: cod}` where it is merged with a mapping under one of the keys `parts`, whichever of both
+    is above; a mapping of another `name` replaces the whole part instead of merging.
     """
     below, above = _fields(base), _fields(over)
     merged = {
-        key: _stack(below[key], node) if key in below else node for key, node in above.items()
+        key: _stack(below[key], node, key in parts) if key in below else node
+        for key, node in above.items()
     }
     return Node({**below, **merged}, over.origin)
 
@@ -140,7 +148,26 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def _stack(base: Node, over: Node) -> Node:
+def sealed(text: str) -> str:
+    """A text of whole lines with the sha256 of it in a comment at the end, for `unsealed`."""
+    return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def unsealed(data: bytes) -> str:
+    """The text that was sealed; one without a seal, as rayal 0.4 wrote it, is taken as it is.
+
+    Raises ValueError where a bit of it has changed.
+    """
+    whole = data.decode()
+    text, seal, _ = whole.rpartition(SEAL)
+    if seal and whole != sealed(text):
+        raise ValueError("its content does not match its sha256")
+    return text if seal else whole
+
+
+def _stack(base: Node, over: Node, part: bool) -> Node:
+    if part and isinstance(base.value, dict) and isinstance(over.value, str):
+        over = Node({"name": over}, over.origin)
     if not isinstance(over.value, dict):
         return over
     name, other = (_fields(node).get("name") for node in (base, over))
@@ -158,20 +185,25 @@ def _fields(node: Node) -> dict[str, Node]:
     return {}
 
 
-def _read(path: Path, on: Node, above: tuple[Path, ...]) -> Node:
+def _read(path: Path, on: Node, parts: Collection[str], above: tuple[Path, ...]) -> Node:
     above = (*above, path.resolve())
     document = parse(_text(path), str(path), path.parent.absolute())
     fields = dict(_fields(document))
     extends = fields.pop("extends", None)
     if extends is not None:
-        on = _read(_base(path, extends, above), on, above)
-    return merge(on, Node(fields, document.origin))
+        on = _read(_base(path, extends, above), on, parts, above)
+    return merge(on, Node(fields, document.origin), parts)
 
 
 def _base(path: Path, extends: Node, above: tuple[Path, ...]) -> Path:
     if not isinstance(extends.value, str):
         raise UsageError(f"{extends.origin}: extends: expected one file name")
-    base = path.parent / extends.value
+    try:
+        base = path.parent / expanded(extends.value)
+    except ValueError as error:
+        raise UsageError(f"{extends.origin}: extends: {error}") from error
+    if not base.exists():
+        raise UsageError(f"{extends.origin}: extends: {base}: there is no such file")
     if base.resolve() in above:
         chain = " -> ".join(file.name for file in (*above, base))
         raise UsageError(f"{extends.origin}: extends: goes round in a circle: {chain}")
@@ -217,9 +249,9 @@ class _Builder:
             if depth > MAX_DEPTH:
                 raise self._error(event.start_mark, f"nested more than {MAX_DEPTH} deep")
             if tag := getattr(event, "tag", None):
-                raise self._error(event.start_mark, f"tag {tag!r}; write plain values only")
+                raise self._error(event.start_mark, f"tag {quoted(tag)}; write plain values only")
             if anchor := getattr(event, "anchor", None):
-                raise self._error(event.start_mark, f"alias {anchor!r}; write the value out")
+                raise self._error(event.start_mark, f"alias {quoted(anchor)}; write the value out")
 
     def _node(self, node: yaml.Node, loader: "_Loader", key: yaml.Node | None = None) -> Node:
         value: Any
@@ -239,7 +271,9 @@ class _Builder:
                 raise self._error(key.start_mark, "a key must be a printable word")
             if key.value in fields:
                 first = fields[key.value].origin
-                raise self._error(key.start_mark, f"{key.value!r} is given twice, first at {first}")
+                raise self._error(
+                    key.start_mark, f"{quoted(key.value)} is given twice, first at {first}"
+                )
             fields[key.value] = self._node(item, loader, key)
         return fields
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rayal.data.pixels import Pixels, per_image
 from rayal.data.tasks.base import ForTasks, Task, TaskName
-from rayal.errors import UsageError
+from rayal.errors import UsageError, quoted
 from rayal.labeling.oracles.base import Oracle
 from rayal.labeling.regions import parse_region, region_id
 from rayal.models.companions.base import CompanionSpec
@@ -188,8 +188,8 @@ class RegionStrategy(Strategy):
         for image in ids:
             if place := parse_region(image, known):
                 raise UsageError(
-                    f"image {image!r} has the name of region {place.number} of image"
-                    f" {place.image!r}; rename one of them to buy regions"
+                    f"image {quoted(image)} has the name of region {place.number} of image"
+                    f" {quoted(place.image)}; rename one of them to buy regions"
                 )
 
     def score(self, s: Signals) -> None:

@@ -9,13 +9,14 @@ CPU, so a GPU makes the same choices; it may round colours differently.
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn.functional import pad
 
 from rayal.data.card import ImageSpec
 from rayal.data.masks import IGNORE
 from rayal.errors import UsageError
+from rayal.parts import Settings
 from rayal.training.windows import WINDOW_DRAWS, Window, cut_out, windows
 
 if TYPE_CHECKING:
@@ -26,13 +27,11 @@ FLIP, TOP, LEFT, CUT_ROW, CUT_COLUMN, POLICY = range(
 )  # columns of the draws; a policy's come last
 
 
-class Augment(BaseModel):
+class Augment(Settings):
     """Window, padded crop, flip, a policy, then cutout: each only where it is asked for.
 
     Turning one of them on changes nothing about what the others draw.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     flip: bool = False
     """Mirror every other image, by chance, left to right."""

@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from rayal.data.tasks.base import ForTasks, Task, TaskName
+from rayal.errors import UsageError
 from rayal.models import parallel
 from rayal.models.base import Outputs
 from rayal.models.companions.base import Companions, CompanionSpec, LearningCompanion
@@ -73,7 +74,7 @@ class TrainingScheme(ForTasks):
     """Images of one step, on all workers together."""
     lr: float = Field(default=0.1, gt=0)
     """Learning rate at the first step; the schedule multiplies it."""
-    last_layer_lr: float = Field(default=1.0, gt=0)
+    last_layer_lr: float = Field(default=1.0, gt=0, le=1e6)
     """The last layer learns this many times as fast (10 for DeepLab on pretrained weights)."""
     optimizer: Literal["sgd", "adam"] = "sgd"
     """`adam` has betas `momentum` and 0.999."""
@@ -91,7 +92,7 @@ class TrainingScheme(ForTasks):
     )
     """Epochs (or steps, where the length is in steps) after which `multistep` multiplies: one at
     80 % of the training unless given."""
-    gamma: float = Field(default=0.1, gt=0)
+    gamma: float = Field(default=0.1, gt=0, le=10)
     """Factor of `multistep`."""
     augment: Augment = Augment()
     """What happens to a training image before the model sees it."""
@@ -218,6 +219,8 @@ class Learner:
         self.set_lr(batch)
         with computing(batch.images.device, self.scheme.precision):
             loss = self.loss(batch)
+        if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+            raise self._broken("loss", loss, "a scalar tensor that depends on the weights")
         self.optimizer.zero_grad()
         torch.autograd.backward(loss * batch.weight)
         self.optimizer.step()
@@ -239,11 +242,19 @@ class Learner:
         for companion in self.companions:
             companion.observe(outputs, batch.labels)
         per_unit = self.per_unit_loss(outputs, batch)
+        if not isinstance(per_unit, Tensor) or per_unit.shape != (len(batch.labels),):
+            raise self._broken("per_unit_loss", per_unit, f"{len(batch.labels)} losses, (B,)")
         self.note(accuracy=self.task.accuracy(outputs.logits, batch.labels))
         loss = self._mean(per_unit, batch)
         for companion_loss in self._companion_losses:
             loss = loss + companion_loss(outputs, per_unit.detach(), batch.progress)
         return loss
+
+    def _broken(self, method: str, value: object, wanted: str) -> UsageError:
+        given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:80]
+        return UsageError(
+            f"scheme {self.scheme.part_name()!r}: {method}() returned {given}; return {wanted}"
+        )
 
     def per_unit_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """One loss per labeled image, (B,): the task's."""

@@ -30,19 +30,15 @@ class Checkpoints:
         for name in self._records()[KEPT:]:
             self._remove(name)
 
-    def newest(self) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole, on the CPU; a damaged one is passed over, aloud."""
+    def newest(self) -> bytes | None:
+        """The newest checkpoint that is whole, for `state_of`; a damaged one is passed over,
+        aloud."""
         for name in self._records():
             try:
                 record = FileRecord(**self.folder.read_sealed(name)["file"])
-                data = self.folder.read(record.name, record)
+                return self.folder.read(record.name, record)
             except StorageError as error:
                 logger.warning("training goes back one checkpoint: %s", error)
-                continue
-            state: dict[str, Any] = torch.load(
-                io.BytesIO(data), map_location="cpu", weights_only=True
-            )
-            return state
         return None
 
     def clear(self) -> None:
@@ -60,3 +56,11 @@ class Checkpoints:
     def _remove(self, record: str) -> None:
         self.folder.remove(record)  # first, so that no record is left without its checkpoint
         self.folder.remove(record.replace(".json", ".pt"))
+
+
+def state_of(checkpoint: bytes) -> dict[str, Any]:
+    """What was saved, on the CPU."""
+    state: dict[str, Any] = torch.load(
+        io.BytesIO(checkpoint), map_location="cpu", weights_only=True
+    )
+    return state

@@ -1,9 +1,6 @@
 """A run from beginning to end: checks, folder, lock, engine, observers, loop."""
 
-import importlib.metadata
 import logging
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
@@ -11,7 +8,7 @@ from rayal.cycle.engine import Engine
 from rayal.cycle.loop import run
 from rayal.data.store import Store
 from rayal.experiment import config
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.experiment import Compute, Experiment, content
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.views import write_views
 from rayal.runs.events import Event, Observer, Observers
@@ -19,10 +16,10 @@ from rayal.runs.ledger import Ledger, PoolState
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background
+from rayal.storage import yaml_file
 from rayal.storage.folder import Folder, Json
-from rayal.workflows import checks
-
-RECORDED = ("rayal", "ray", "torch", "torchvision", "mlflow", "pyarrow", "numpy", "scikit-learn")
+from rayal.workflows import attempts, checks
+from rayal.workflows.tracking import show_beside
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +47,16 @@ def start_run(
     checks.check_strategies(x, store)
     x.tracking.prepare()
     folder = Folder(default_folder(x) if out is None else out)
-    identity = {**x.identity(), "data": store.card.fingerprint}
-    with Ledger(folder, identity, break_lock=break_lock) as ledger:
-        folder.write("experiment.yaml", config.dump(x).encode())
-        folder.write_json("environment.json", environment())
+    grows = {"budget.total": x.budget.check_growth}
+    identity = identity_of(x, store)
+    with Ledger(folder, identity, break_lock=break_lock, newer=["store"], grows=grows) as ledger:
+        folder.write("experiment.yaml", yaml_file.sealed(config.dump(x)).encode())
         yield Session(x, store, Record(folder, plugins), ledger)
+
+
+def identity_of(x: Experiment, store: Store, digest: Callable[[str], str] = content) -> Json:
+    """What a run of this experiment on this data must have in common with what is there."""
+    return {**x.identity(digest), "data": store.card.fingerprint, "store": store.card.decides()}
 
 
 class Session:
@@ -79,7 +81,11 @@ class Session:
                 logger.warning("%s", warning)
             told = Observers([*observers, Views(self.record), background])
             with start() as engine:
-                return run(self.x, self.store, self.ledger, engine, told)
+                attempts.begin(self.x, self.ledger, engine, self.record.plugins)
+                pool = run(self.x, self.store, self.ledger, engine, told)
+        if background.reaches:
+            show_beside(self.x.tracking, self.record)
+        return pool
 
 
 @contextmanager
@@ -112,20 +118,3 @@ class Views:
                 write_views(self.record)
             except Exception as error:  # the run does not depend on its pictures
                 logger.warning("the curve of %s is not drawn: %s", self.record.folder.url, error)
-
-
-def environment() -> Json:
-    """What a reader needs to know of where a run was made."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "versions": {name: _version(name) for name in RECORDED},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a slimmer MLflow
-        return None

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from rayal import cli, parts
-from rayal.cli import runs, work
+from rayal.cli import work
 from rayal.errors import StorageError, UsageError
 from rayal.experiment import config
 from rayal.runs.ledger import Ledger
@@ -181,6 +181,7 @@ def test_status_of_a_complete_run(rayal, finished):
     assert row == {
         "run": str(folder),
         "state": "complete",
+        "message": "",
         "silent_seconds": None,
         "cycle": 2,
         "stage": None,
@@ -189,7 +190,7 @@ def test_status_of_a_complete_run(rayal, finished):
         "value": accuracy,
     }
     assert json.loads(rayal("status", folder.parent, "--json").out) == [row]
-    assert f"{accuracy:.4f}" in rayal("status", folder).out.splitlines()[1]
+    assert f"{accuracy:.4f}" in rayal("status", folder).out.splitlines()[2]
 
 
 @pytest.mark.parametrize("format", ["table", "csv", "markdown", "json"])
@@ -229,8 +230,8 @@ def test_a_narrow_terminal_cuts_nothing(rayal, finished, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     ended = rayal("status", finished[0])
 
-    assert str(finished[0]) in ended.out
-    assert len(ended.out.splitlines()) == 2
+    assert f"in {finished[0].parent}" in ended.out and finished[0].name in ended.out
+    assert len(ended.out.splitlines()) == 3
     assert rayal("--help").code == rayal("report", finished[0]).code == 0
 
 
@@ -256,8 +257,34 @@ def test_names_cannot_control_the_terminal(rayal, experiment, finished, tmp_path
     assert row["run"] == str(folder)
 
 
-def test_a_run_may_lie_at_a_url(rayal, experiment, finished):
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "x.yaml", "--out", "memory://x"],
+        ["score", "--checkpoint", "c", "--pool", "p", "--strategies", "s", "--out", "memory://x"],
+        ["select", "x", "--strategy", "random", "--budget", "1", "--out", "memory://x/y"],
+    ],
+)
+def test_results_that_nobody_can_read_are_refused(rayal, command):
+    """Hours of work would be gone when the command has told that it is done."""
+    ended = rayal(*command)
+
+    assert (2, 1) == (ended.code, ended.err.count("\n")), ended.err
+    assert "is gone when this command ends; use a path, or the URL of a storage" in ended.err
+
+
+def test_a_url_is_no_folder_of_this_machine(rayal, tmp_path, monkeypatch):
+    """Figures would be in a folder called `s3:`."""
+    monkeypatch.chdir(tmp_path)
+    ended = rayal("report", ".", "--out", "s3://bucket/report")
+
+    assert 2 == ended.code and "is a URL, and a path of this machine is needed" in ended.err
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_run_may_lie_at_a_url(rayal, experiment, finished, monkeypatch):
     """Runs on object storage could not be started from the command line."""
+    monkeypatch.setattr("rayal.cli.options.VOLATILE", ())  # this process goes on
     ended = rayal("run", experiment, "--out", "memory://cli/one")
     (row,) = json.loads(rayal("status", "memory://cli", "--json").out)
 
@@ -274,7 +301,7 @@ def test_warnings_are_one_line_each(rayal, experiment, tmp_path, monkeypatch):
         raise UsageError("over")
 
     last = rayal("run", experiment, "--set", "budget.total=30", "--out", tmp_path / "run")
-    monkeypatch.setattr(runs, "_experiment", noisy)
+    monkeypatch.setattr("rayal.experiment.config.is_sweep", noisy)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         python = rayal("plan", experiment).err.splitlines()
@@ -487,7 +514,7 @@ def test_interrupted_and_continued(rayal, waiting, tmp_path, twice):
 
         assert (process.returncode, err.splitlines()[-1]) == (130, INTERRUPTED)
         assert "Traceback" not in err
-        assert (row["state"], row["cycle"], row["stage"]) == ("stopped", 0, "score")
+        assert (row["state"], row["cycle"], row["stage"]) == ("interrupted", 0, "score")
 
     gate.unlink()
     assert rayal(*command, tmp_path / "run").code == 0
@@ -541,8 +568,9 @@ def test_a_run_that_goes_on_and_then_dies(rayal, waiting, tmp_path):
     assert refused.code == 6
     assert f"locked by pid {process.pid}" in refused.err
     assert going_on == ("running", None)
-    assert dead == ("stale", pytest.approx(100, abs=20))
-    assert re.search(r"stale, silent for 1\d\d s +0 +score +20 +accuracy", shown)
+    assert dead == ("crashed", pytest.approx(100, abs=20))
+    assert re.search(r"run +crashed +0 +score +20 +0\.\d{4}", shown)
+    assert re.search(r"\nrun: crashed, silent for 1\d\d s; the same command continues it", shown)
     assert rayal(*command, run).code == 0
     assert "complete" in rayal("status", run).out
 
@@ -574,5 +602,5 @@ def test_interrupted_on_ray_and_continued(rayal, waiting, tmp_path):
     assert (process.returncode, err.splitlines()[-1]) == (130, INTERRUPTED)
     kinds = {line.split()[0] for line in err.splitlines()[:-1]}  # how many, time decides
     assert {"run", "cycle"} <= kinds <= {"preparing", "run", "cycle"}, err
-    assert row["state"] == "stopped"
+    assert row["state"] == "interrupted"
     assert rayal(*command, tmp_path / "run").code == 0

@@ -3,11 +3,12 @@
 import io
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from rayal.cli import console
-from rayal.cli.console import RunConsole
+from rayal.cli.console import RunConsole, SweepConsole
 from rayal.errors import StorageError
 from rayal.runs.events import Event
 from rayal.runs.results import Evaluated
@@ -117,15 +118,58 @@ def test_an_earlier_attempt_does_not_count_as_pace(watch, monkeypatch):
     """A resumed run would promise to end at once, for hours."""
     record = Epochs()
     record.done = 20
-    clock = iter([100.0, 100.0, 130.0])
+    clock = SimpleNamespace(now=100.0)
     watcher, _ = watch(record, 30)
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
     watcher.on(Event("begun", "train", 0))
     before = console._status(watcher.now)
+    clock.now = 130.0
     watcher.count(25, 30)
 
     assert before == "cycle 0  train, 20 of 30 epochs, 0 s"
     assert console._status(watcher.now).endswith("25 of 30 epochs, 30 s, about 30 s left")
+
+
+@file
+def test_the_time_left_does_not_grow_while_nothing_is_told(watch, monkeypatch):
+    """A line every half minute would promise more and more."""
+    clock = SimpleNamespace(now=0.0)
+    watcher, _ = watch(Epochs(), 30)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    watcher.begin("sweep", "cycles")
+    watcher.count(0, 100)
+    clock.now = 100.0
+    watcher.count(10, 100)
+    lines = []
+    for clock.now in (100.0, 400.0, 1001.0):
+        lines.append(console._status(watcher.now))
+
+    assert lines == [
+        "sweep, 10 of 100 cycles, 2 min, about 15 min left",
+        "sweep, 10 of 100 cycles, 7 min, about 10 min left",
+        "sweep, 10 of 100 cycles, 17 min",
+    ]
+
+
+def test_a_sweep_has_a_line_for_each_trial_that_ends(monkeypatch):
+    """Hours would pass with a number that only rises. Cycles with more labels take longer, so the
+    time left is by work, not by cycles."""
+    clock, stream = SimpleNamespace(now=0.0), io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    watcher = SweepConsole()
+    watcher.on(Event("further", "trial", None, 4, 12, "cycles", share=0.2))
+    clock.now = 60.0
+    watcher.on(Event("further", "trial", None, 6, 12, "cycles", share=0.4))
+    note = "strategy=cod seed=0: accuracy 0.9 with 60 labels"
+    watcher.on(Event("ended", "trial", None, 2, 4, "trials", note=note))
+    watcher.on(Event("ended", "trial", None, 3, 4, "trials", note="strategy=\x1b seed=0: failed"))
+
+    assert stream.getvalue().splitlines() == [
+        f"2 of 4 trials, about 3 min left  {note}",
+        r"3 of 4 trials, about 3 min left  strategy=\x1b seed=0: failed",
+    ]
+    assert console._status(watcher.now).startswith("sweep, 6 of 12 cycles, 60 s, about 3 min")
 
 
 @terminal

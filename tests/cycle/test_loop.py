@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from rayal.cycle.loop import candidates, first_units, run
+from rayal.cycle.loop import _check_answers, candidates, first_units, run
+from rayal.cycle.offer import Offer
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError
-from rayal.labeling.oracles.base import Oracle
+from rayal.labeling.oracles.base import Label, Oracle
 from rayal.labeling.oracles.simulated import Simulated
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
@@ -261,3 +262,36 @@ def test_wrong_scores_are_refused(tiny, tmp_path, monkeypatch, score, message):
 
     assert "entropy" in str(refused.value)
     assert not (tmp_path / "cycle-000/score/done.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (None, r"answered with NoneType; answer\(\) returns a dictionary"),
+        ([("a", Label(0, 1))], "answered with list"),
+        ({"a": Label(0, 1)}, "answered for 1 units, 2 were asked; 'b' is among 1"),
+        ({"a": 0, "b": 1}, r"answered 'a' with 0; an answer is a Label\(value, cost\)"),
+        ({"a": Label(0, 1), "b": Label(0, float("nan"))}, "asks nan for 'b'; .* finite"),
+        ({"a": Label(0, 1), "b": Label(0, -1)}, "asks -1 for 'b'"),
+        ({"a": Label(0, 1), "b": Label(0, None)}, "asks None for 'b'"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused(answers, told):
+    """A user's own oracle would end in a traceback, or spend what is no number."""
+    with pytest.raises(DataError, match=f"the oracle {told}"):
+        _check_answers(answers, ["a", "b"])
+
+
+def test_costs_and_classes_of_an_own_oracle_are_checked(tiny, monkeypatch):
+    """One cost for all, or a class that is missing, would end in a traceback of numpy's."""
+    store = tiny().dataset.open()
+    offer = Offer(tiny(), store, ())
+    offer.one_price = False
+    for costs in (3, [1.0], [1.0, -1.0], ["a", "b"], [1.0, float("nan")]):
+        monkeypatch.setattr(Simulated, "costs", lambda *_, costs=costs: costs)
+        with pytest.raises(DataError, match="oracle 'simulated' gave costs .* for 2 units"):
+            offer.costs(["a", "b"])
+    monkeypatch.setattr(Simulated, "known_classes", lambda *_: {})
+    x = tiny(budget={"initial": 20, "per_cycle": 20, "total": 60, "balanced": True})
+    with pytest.raises(DataError, match="oracle 'simulated' knows no class of 'digit-"):
+        first_units(x, store)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from rayal.cycle import shared_training
 from rayal.cycle.loop import run
 from rayal.cycle.shared_training import SHARED, SharedTraining, key
 from rayal.cycle.train import TrainJob
@@ -66,7 +67,7 @@ def test_strategies_of_one_seed_share_their_first_training(tiny, tmp_path) -> No
 )
 def test_another_training_has_another_key(tiny, change) -> None:
     """A model that was trained otherwise would silently stand in for this one's."""
-    assert key(job(tiny())) != key(job(tiny(**change)))
+    assert known(tiny()) != known(tiny(**change))
 
 
 @pytest.mark.parametrize(
@@ -74,13 +75,25 @@ def test_another_training_has_another_key(tiny, change) -> None:
     [{"strategy": "entropy"}, {"name": "other"}, {"observers": ["margin"]}, {"candidates": 40}],
 )
 def test_what_does_not_train_does_not_matter(tiny, change) -> None:
-    assert key(job(tiny())) == key(job(tiny(**change)))
+    assert known(tiny()) == known(tiny(**change))
 
 
 def test_labels_and_units_matter(tiny) -> None:
     x = tiny()
-    other = job(x, labels=(1, 1))
-    assert len({key(job(x)), key(other), key(job(x, ids=("a",), labels=(0,)))}) == 3
+    keys = {known(x), known(x, labels=(1, 1)), known(x, ids=("a",), labels=(0,))}
+    assert len(keys) == 3
+
+
+def test_where_it_is_computed_matters(tiny, monkeypatch) -> None:
+    """A model of another machine, or of a plugin as it was, would stand in for this one's."""
+    x = tiny()
+    keys = {key(job(x), *place) for place in (("cpu", 1), ("cpu", 2), ("cuda", 1))}
+    monkeypatch.setattr(shared_training, "plugin_sources", lambda x: {"mine": "changed"})
+    assert len(keys | {known(x)}) == 4
+
+
+def known(x, **fields) -> str:
+    return key(job(x, **fields), "cpu", 1)
 
 
 def job(x, ids=("a", "b"), labels=None, out="/nowhere") -> TrainJob:

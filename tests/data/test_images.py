@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
@@ -294,3 +295,16 @@ def test_options_that_are_not_used_leave_no_trace() -> None:
     shaped = Decoding(shape=(3, 4))
 
     assert shaped == Decoding.model_validate_json(shaped.model_dump_json())
+
+
+def test_bicubic_is_that_of_torchvision() -> None:
+    """Networks that were trained with it would see images of another sharpness."""
+    image = photo(40, 60)
+    pixels = torch.from_numpy(np.array(image).transpose(2, 0, 1))
+    cubic = functional.InterpolationMode.BICUBIC
+    expected = functional.resize(pixels, [16, 24], cubic, antialias=True).numpy()
+
+    decoding = Decoding(shape=(16, 24), interpolation="bicubic")
+    np.testing.assert_array_equal(expected, decode(encoded(image), decoding), strict=True)
+    assert (expected != decode(encoded(image), Decoding(shape=(16, 24)))).any()
+    assert "interpolation" not in Decoding().model_dump()  # what was identified before still is

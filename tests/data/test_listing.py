@@ -70,7 +70,10 @@ def test_junk_is_left_out_and_reported(tmp_path: Path, caplog: pytest.LogCapture
         found = list_images(tmp_path, "train")
 
     assert ["train/a/1.jpg"] == found
-    assert "ignored 5 entries, first 'train/__MACOSX'" in caplog.text
+    assert (
+        "left out 5 entries: 3 hidden (first 'train/__MACOSX'); 2 other files (first"
+        " 'train/a/Thumbs.db')" in caplog.text
+    )
 
 
 def test_a_missing_folder_is_reported_by_its_path(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ ONE_NUMBER = {
     "1 bit": png(Image.fromarray(np.array([[False, True]]))),
     "16 bits": png(Image.fromarray(np.array([[0, 1]], np.uint16))),
     "TIFF": png(Image.fromarray(np.array([[0, 1]], np.uint8)), "TIFF"),
+    "32 bits": png(Image.fromarray(np.array([[0, 1]], np.int32)), "TIFF"),
+    "16 bits, big end first": png(Image.frombytes("I;16B", (2, 1), b"\0\0\0\1"), "TIFF"),
 }
 
 
@@ -92,10 +94,14 @@ def test_values_are_translated() -> None:
 @pytest.mark.parametrize(
     "data, reason",
     [
-        (png(Image.new("RGB", (2, 2))), "mode RGB has no class for each pixel; convert it"),
+        (png(Image.new("RGB", (2, 2))), "mode RGB has 3 numbers for each pixel; convert it"),
         (png(Image.new("RGBA", (2, 2))), "mode RGBA"),
         (png(Image.new("LA", (2, 2))), "mode LA"),
-        (png(Image.new("F", (2, 2)), "TIFF"), "mode F"),
+        (png(Image.new("F", (2, 2)), "TIFF"), "mode F has no whole number for each pixel"),
+        (
+            png(Image.fromarray(np.array([[0, -1, 65536]], np.int32)), "TIFF"),
+            "values -1, 65536 are",
+        ),
         (png(Image.new("L", (2, 2)), "JPEG"), "not a mask in one of the formats BMP, GIF, PNG"),
         (png(Image.new("L", (50, 50)))[:-30], "truncated"),
         (png(Image.fromarray(np.array([[0, 9, 4, 9]], np.uint8))), "values 4, 9 are no classes;"),
@@ -322,7 +328,7 @@ def turned(height: int, width: int, kind: str) -> bytes:
         (turned(4, 5, "JPEG"), png(Image.new("L", (4, 5))), False),
         (turned(4, 5, "PNG"), png(Image.new("L", (5, 4))), True),
         (turned(4, 5, "TIFF"), png(Image.new("L", (4, 5))), False),
-        (turned(4, 5, "TIFF"), png(Image.new("L", (5, 4))), False),  # only decoding can say
+        (turned(4, 5, "TIFF"), png(Image.new("L", (5, 4))), True),
         (png(Image.new("RGB", (5, 4))), polygons(height=4, width=5), True),
         (png(Image.new("RGB", (5, 4))), b"\xef\xbb\xbf" + polygons(height=4, width=5), True),
         (png(Image.new("RGB", (5, 4))), polygons(height=4, width=6), False),

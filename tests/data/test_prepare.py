@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from rayal.data import picture, store_writer
 from rayal.data import prepare as module
-from rayal.data import store_writer
 from rayal.data.card import Card, SplitName
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, MaskDecoding, arrange, decode
@@ -362,7 +362,7 @@ def test_masks_may_stay_where_they_are(tmp_path: Path) -> None:
         (mask_png([0, 1, 7], [8, 0, 0]), "values 7, 8 are no classes; known are 0-1, 9"),
         (mask_png([0, 1], [0, 0]), r"is 2x2 \(HxW\), its image 2x3"),
         (mask_png([0, 0], [0, 0], [0, 0]), r"is 3x2 \(HxW\), its image 2x3"),
-        (mask_png([0, 0, 0], [0, 0, 0], mode="RGB"), "mode RGB has no class for each pixel"),
+        (mask_png([0, 0, 0], [0, 0, 0], mode="RGB"), "mode RGB has 3 numbers for each pixel"),
         (b"text", "not a mask"),
         (None, r"no mask \(null\)"),
         ("/nowhere/mask.png", "/nowhere/mask.png: missing"),
@@ -526,15 +526,61 @@ def test_what_is_missing_in_the_masks_is_told(
 
     dense(tmp_path / "b", [mask_png([0] * 3, [9] * 3)] * 3)
 
-    assert "no pixel of the pool is dog" in caplog.text
+    assert "no pixel of the pool is 'dog'" in caplog.text
+    assert "50% of the masks' pixels are 255, which is no class" in caplog.text
+
+
+def test_classes_that_look_like_a_mistake_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Numbers from 1 make an empty class, and a blank makes one more: nobody would see why."""
+    names = ["", "cat", "Cat ", "caf\u00e9", "cafe\u0301", "owl"]
+    pool = numbered("train", [0, 0, 1, 2, 3, 4], [*IMAGES[:3], *IMAGES[:3]])
+    x = Source(names, pool, TEST, origin="here", licence="free")
+    (tmp_path / "a").mkdir()
+    prepare(x, tmp_path / "a", "toy", "f" * 64, None)
+
+    assert "no image of the pool is 'owl'" in caplog.text
+    assert "2 images of the pool are of the class ''" in caplog.text
+    assert "classes 'cat', 'Cat ' differ in case, spaces or Unicode form alone" in caplog.text
+    assert r"classes 'café', 'cafe\u0301' differ in case" in caplog.text
+    caplog.clear()
+    stored(tmp_path / "b", numbered("train", [0, 1, 1], IMAGES[:3]))
+    assert "class" not in caplog.text and "no image" not in caplog.text
 
 
 def test_stores_without_masks_can_still_be_read(tmp_path: Path) -> None:
     """Those that an older rayal prepared."""
     store = stored(tmp_path, numbered("train", [0, 1], IMAGES[:2]))
     card = json.loads((tmp_path / "card.json").read_text())
-    del card["masks"], card["empty_masks"]
+    del card["masks"], card["empty_masks"], card["sha256"]
     (tmp_path / "card.json").write_text(json.dumps(card))
 
     assert (None, 0) == (Store(store.url).card.masks, Store(store.url).card.empty_masks)
     assert {"train-00000": 0, "train-00001": 1} == Store(store.url).labels("pool")
+
+
+def test_images_of_another_size_are_refused_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of large ones would be in memory at a time, where the first is small."""
+    shown, decoded = picture.upright, list[tuple[int, int]]()
+    monkeypatch.setattr(picture, "upright", lambda i: decoded.append(i.size) or shown(i))
+    pool = numbered("train", [0, 1], [png(4, 5), png(300, 400)])
+    with pytest.raises(UsageError, match="'train-00001' is 300x400, the first is 4x5; set dataset"):
+        stored(tmp_path / "store", pool, numbered("test", [0], [png(4, 5)]))
+
+    assert {(5, 4)} == set(decoded)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_nearly_black_images_are_told(
+    bits: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A camera's 12 bits in a file of 16 would be trained on as black."""
+    values = np.linspace(0, 2**bits - 1, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(values).save(buffer := io.BytesIO(), "PNG")
+    images = [buffer.getvalue()] * 2
+    stored(tmp_path, numbered("train", [0, 1], images), numbered("test", [0], images[:1]))
+
+    assert (bits == 12) == ("no pixel of the pool is above 15 of 255" in caplog.text)

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rayal.data.source import HASHED, Units, file_identity, numbered, quoted
+from rayal.data.source import (
+    HASHED,
+    Source,
+    Units,
+    check_source,
+    file_identity,
+    numbered,
+)
+from rayal.errors import DataError, UsageError
 
 
 def test_identity_follows_the_content_not_the_clock(tmp_path: Path) -> None:
@@ -44,12 +52,6 @@ def test_numbered_units_are_named_after_split_and_row() -> None:
     assert (["train-00000", "train-00001"], [3, 1]) == (units.ids, units.labels)
 
 
-def test_quoted_ids_are_short_and_harmless() -> None:
-    """An id of 10 kB or with terminal codes must not flood or rewrite the user's screen."""
-    assert r"'a\x1b[2J\n'" == quoted("a\x1b[2J\n")
-    assert 90 > len(quoted("x" * 10_000))
-
-
 @pytest.mark.parametrize("labels", [[3, 1, 2], np.array([3, 1, 2])])
 def test_the_first_units_have_their_labels(labels: Any) -> None:
     """torchvision gives labels as lists or arrays; a list too long would be refused."""
@@ -67,3 +69,31 @@ def test_masks_are_counted_when_they_are_read() -> None:
             raise AssertionError("a mask was read")
 
     assert ["a"] == Units(["a", "b"], Untouched(), Untouched()).first(1).ids
+
+
+UNITS = Units(["a"], [0], [b""])
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (None, r"source\(\) returned NoneType; return rayal.data.source.Source"),
+        (Source("ab", UNITS, UNITS, "", ""), "classes are 'ab'; give a list of names"),
+        (Source([], UNITS, UNITS, "", ""), r"classes are \[\]; give each class a name once"),
+        (Source(["a", "a"], UNITS, UNITS, "", ""), "give each class a name once"),
+        (Source([0, 1], UNITS, UNITS, "", ""), r"classes are \[0, 1\]; give a list of names"),
+        (Source(["a"], (["x"], [0], [b""]), UNITS, "", ""), "pool is tuple; give Units"),
+        (Source(["a"], UNITS, UNITS._replace(images=iter([])), "", ""), "test.images can be read"),
+    ],
+)
+def test_what_a_dataset_of_ones_own_returns_is_checked(source: Any, told: str) -> None:
+    """It would end in a traceback of the preparation's."""
+    with pytest.raises(UsageError, match=f"dataset 'my.own': .*{told}"):
+        check_source(source, "my.own")
+
+
+def test_ids_and_labels_are_as_many() -> None:
+    """A user's own dataset would end in an assertion."""
+    source = Source(["a"], Units(["x", "y"], [0], []), UNITS, "", "")
+    with pytest.raises(DataError, match="the pool has 2 ids and 1 labels"):
+        source.check()

@@ -21,6 +21,7 @@ from rayal.data.prepare import prepare
 from rayal.data.source import Source, numbered
 from rayal.data.store import Store
 from rayal.errors import DataError
+from rayal.storage.folder import Folder
 
 N = 30
 IMAGES = np.arange(N * 3 * 2 * 2, dtype=np.uint16).astype(np.uint8).reshape(N, 3, 2, 2)
@@ -186,10 +187,36 @@ def test_a_damaged_file_is_named(copy: Path, file: str, damage: str) -> None:
         store.labels("pool")
 
 
+def test_a_bit_of_the_card_is_found(copy: Path) -> None:
+    """Every image would be normalised by another mean, and every score be another."""
+    file, card = copy / "card.json", Store(str(copy)).card
+    whole = file.read_bytes()
+    damaged = 0
+    for bit in range(3, 8 * len(whole), 211):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        try:
+            assert card == Store(str(copy)).card  # of white space: the meaning is the same
+        except DataError as error:
+            damaged += 1
+            assert f"delete the folder {copy} and start again" in str(error)
+
+    assert damaged > 20
+
+
+def test_a_card_without_a_seal_is_read(copy: Path) -> None:
+    """Datasets that rayal 0.4 prepared would all be prepared again."""
+    folder, card = Folder(copy), Store(str(copy)).card
+    folder.write_json("card.json", folder.read_sealed("card.json"))
+
+    assert card == Store(str(copy)).card
+
+
 def test_a_card_of_another_version_is_refused(copy: Path) -> None:
     """A newer rayal may lay out files differently; guessing would read nonsense."""
-    card = copy / "card.json"
-    card.write_text(card.read_text().replace('"format": 1', '"format": 2'))
+    folder = Folder(copy)
+    folder.write_sealed("card.json", {**folder.read_sealed("card.json"), "format": 2})
     with pytest.raises(DataError, match="not a prepared dataset of this rayal"):
         Store(str(copy)).pool.ids()
 

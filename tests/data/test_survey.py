@@ -8,6 +8,7 @@ from PIL import Image
 
 from rayal.data.images import Decoding
 from rayal.data.survey import Survey, look
+from rayal.errors import DataError
 
 
 def noise(count: int, channels: int, seed: int = 0) -> np.ndarray:
@@ -69,3 +70,18 @@ def test_bad_images_are_named_and_not_counted() -> None:
     } == survey.bad
     assert {"3x4": 2} == dict(survey.sizes)
     assert {"pool": 1, "across": 0} == survey.duplicates
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (np.zeros((8, 9), np.uint8), r"\(8, 9\) and uint8.*image\[None\] makes \(1, 8, 9\)"),
+        (np.zeros((8, 9, 3), np.uint8), r"transpose\(2, 0, 1\) turns it"),
+        (np.zeros((3, 8, 9), np.float32), r"\(3, 8, 9\) and float32; give uint8 arrays C H W"),
+        (Image.new("L", (8, 9)), "an image is Image; give uint8 arrays C H W, the bytes"),
+    ],
+)
+def test_what_is_no_image_is_a_mistake_of_the_dataset(image: object, told: str) -> None:
+    """A user's own dataset would end in an assertion, or every image would count as damaged."""
+    with pytest.raises(DataError, match=told):
+        look(image, Decoding())  # type: ignore[arg-type]

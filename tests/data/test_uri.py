@@ -84,3 +84,19 @@ def test_what_is_no_file_or_too_large_is_not_read(
 def test_a_file_that_says_it_is_empty_is_read_as_such() -> None:
     """Some files of the system call themselves regular and have no end."""
     assert b"" == uri.read_uri("/proc/self/status")
+
+
+@pytest.mark.parametrize("start", ["data:image/png;base64,iVBO", "/9j/4AAQSk", "iVBORw0KGgoAAA"])
+def test_an_image_in_the_place_of_its_address_is_named(start: str) -> None:
+    """A message of 290,000 characters would say that this file is missing."""
+    with pytest.raises(DataError, match="is an image as base64 text.* again as binary") as caught:
+        uri.checked(start + "A" * 290_000)
+    assert 250 > len(str(caught.value))
+
+
+def test_long_addresses_are_cut_in_messages() -> None:
+    """No path is so long, and nobody reads it."""
+    with pytest.raises(DataError, match="has 290001 characters; none has more than 4096") as caught:
+        uri.checked("/" + "a" * 290_000)
+    assert 250 > len(str(caught.value))
+    assert "/9j/a.jpg" == uri.checked("/9j/a.jpg")

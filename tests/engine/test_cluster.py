@@ -5,12 +5,8 @@ What every engine promises is in test_engine_contract.py."""
 import io
 import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -28,7 +24,7 @@ from PIL import Image
 from rayal.cycle import shard_file
 from rayal.cycle.loop import run
 from rayal.cycle.score import ScoreJob, divide, pending, summary
-from rayal.engine import cluster
+from rayal.engine import cluster, start
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.errors import ClusterError, UsageError
@@ -39,6 +35,7 @@ from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
 from rayal.storage.folder import FileLocation, Folder
 from tests.support.doubles import Silent
+from tests.support.head import ray_head
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -143,6 +140,36 @@ def test_a_killed_scoring_actor_is_replaced(tiny, tmp_path):
     assert expected == actual
 
 
+@pytest.mark.slow
+def test_an_actor_that_always_dies_ends_the_pass(tiny, tmp_path):
+    """One image that kills its process would keep a cluster busy for ever (A04)."""
+    marker = tmp_path / "died"
+    unit = tiny().dataset.open().pool.ids()[300]
+    killer = {"name": "faulty.dies_scoring", "unit": unit, "marker": str(marker), "deaths": 99}
+    x = tiny(observers=[killer])
+    with pytest.raises(ClusterError, match="the scoring pass failed: .*died 3 times") as ended:
+        score(x, on_ray(x, scorers=1, max_failures=2), tmp_path / "ray")
+
+    assert 5 == ended.value.exit_code
+    left = r"\((1|2) of 3 shards are left, first shard-00001.parquet: 256 rows of pool/part-00000"
+    assert re.search(left, str(ended.value))
+    assert 1 + 2 == marker.stat().st_size
+
+
+@pytest.mark.slow
+def test_an_actor_that_stands_still_scores_its_shard_once(tiny, tmp_path):
+    """A machine that hangs for a moment and wakes would write a shard twice (A11)."""
+    marker = tmp_path / "stopped"
+    unit = tiny().dataset.open().pool.ids()[300]
+    sleeper = {"name": "faulty.stands_still", "unit": unit, "marker": str(marker), "seconds": 8}
+    x = tiny(observers=[sleeper])
+    expected, _ = score(tiny(), LocalEngine(x.compute), tmp_path / "local")
+    actual, result = score(x, on_ray(x, scorers=2), tmp_path / "ray")
+
+    assert marker.exists()
+    assert expected == actual and 600 == result.units
+
+
 @pytest.mark.slow  # a scoring actor is killed by default; a training, in one process
 def test_a_killed_training_worker_continues(tiny, workers, tmp_path):
     """A training that lost a worker would start over, or end with other weights."""
@@ -204,7 +231,7 @@ def test_another_server_is_told_from_ray(port, monkeypatch):
             cluster.connect("127.0.0.1:99999")
         return
     if port == "silent":
-        monkeypatch.setattr(cluster, "PROBE_SECONDS", 0.5)
+        monkeypatch.setattr(start, "PROBE_SECONDS", 0.5)
     started = time.monotonic()
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
         if port == "http":
@@ -254,28 +281,9 @@ def test_what_cannot_travel_is_named(tiny, tmp_path):
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[str]:
     """The address of a cluster of its own that asks for the token `a` * 32."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
-        *("--port", str(port), "--num-cpus", "1", "--include-dashboard", "false"),
-        *("--temp-dir", tempfile.mkdtemp(prefix="ray-", dir="/tmp")),  # sockets need a short path
-    ]
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 32}
-    with open(tmp_path / "head.log", "wb") as log:
-        head = subprocess.Popen(
-            command, env=os.environ | token, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        while b"Ray runtime started" not in (tmp_path / "head.log").read_bytes():
-            assert head.poll() is None, (tmp_path / "head.log").read_text()
-            time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-    finally:
-        os.killpg(head.pid, signal.SIGKILL)  # asked to end, it would drain itself for half a minute
-        head.wait()
-        shutil.rmtree(command[-1], ignore_errors=True)
+    with ray_head(tmp_path / "head.log", token) as (address, _):
+        yield address
 
 
 @pytest.mark.slow

@@ -332,11 +332,24 @@ def test_stopping_waits_for_the_end(end: str) -> None:
     assert [JOB] == server.stopped
 
 
-@pytest.mark.parametrize(("state", "said"), [("PENDING", "has not begun"), ("RUNNING", "is still")])
-def test_what_cannot_be_stopped(state: str, said: str) -> None:
-    """The command would wait for ever: Ray does not stop a job that waits for resources."""
-    with pytest.raises(ClusterError, match=said):
-        submit.stop(Server([job(state)]), JOB)
+def test_what_cannot_be_stopped() -> None:
+    """The command would wait for ever."""
+    with pytest.raises(ClusterError, match="is still"):
+        submit.stop(Server([job("RUNNING")]), JOB)
+
+
+def test_a_job_that_waits_can_be_stopped_and_says_why_it_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It would be PENDING in silence for minutes, and `stop` would refuse: Ray keeps the order."""
+    caplog.set_level("INFO", "rayal")
+    server = Server([job("PENDING", message="no room for 8 CPUs")])
+
+    assert "PENDING" == submit.stop(server, JOB).status.value
+    assert [JOB] == server.stopped
+    server = Server([job("PENDING", message="no room for 8 CPUs"), job("SUCCEEDED")])
+    submit.follow(server, JOB, lambda text: None)
+    assert 1 == caplog.text.count(f"job {JOB} waits: no room for 8 CPUs")
 
 
 def test_what_a_list_says() -> None:

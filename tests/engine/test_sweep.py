@@ -41,14 +41,15 @@ def run(x, out):
 
 
 class Notes:
-    """Keeps folder and outcome of every trial that ends."""
+    """Keeps arm, with seed, and outcome of every trial that ends."""
 
     def __init__(self):
         self.told = []
 
     def on(self, event):
-        folder, _, outcome = event.note.partition(": ")
-        self.told.append((folder, outcome))
+        if event.what == "ended":
+            arm, _, outcome = event.note.partition(": ")
+            self.told.append((arm, outcome))
 
 
 def picks(out):
@@ -56,18 +57,20 @@ def picks(out):
     return {p.parts[-4]: p.read_text() for p in out.glob("trials/*/cycle-*/select/chosen.csv")}
 
 
+@pytest.mark.slow
 def test_a_sweep_is_its_trials(swept, tmp_path):
     """A second start does nothing; another arm that is added later runs alone."""
     space = {"strategy": {"grid_search": ["random", "entropy"]}}
     found, told = run(swept(space), tmp_path / "a")
     assert (found.complete, found.trials, found.shared) == (4, 4, 2)
     assert len(told) == 4 and all("accuracy" in outcome for _, outcome in told)
-    assert len(found.ranking) == 2 and found.ranking[0].reached.n == 2
+    (ranked,) = found.rankings
+    assert len(ranked) == 2 and ranked[0].reached.n == 2
     assert run(swept(space), tmp_path / "a")[1] == []
     wider = {"strategy": {"grid_search": ["random", "entropy", "margin"]}}
     again, told = run(swept(wider), tmp_path / "a")
     assert again.complete == 6
-    assert [folder.split("-")[0] for folder, _ in told] == ["margin", "margin"]
+    assert {arm for arm, _ in told} == {"strategy=margin seed=0", "strategy=margin seed=1"}
     rows = (tmp_path / "a/sweep.csv").read_text().splitlines()
     assert rows[0].startswith("folder,strategy,seed,complete,labels,metric,value,aulc")
     assert len(rows) == 7
@@ -112,7 +115,7 @@ def test_trials_choose_what_they_choose_alone(swept, tmp_path):
 
 @pytest.mark.slow
 def test_trials_on_the_default_engine(swept, tmp_path):
-    """Every trial but the first to train would die of a training that was done already (D1)."""
+    """Every trial but the first to train would die of a training that was done already."""
     space = {"strategy": {"grid_search": ["random", "entropy"]}}
     sweep, compute = {"seeds": [0], "concurrent": 1}, {"engine": "ray", "scorers": 1}
     found, told = run(swept(space, sweep=sweep, compute=compute), tmp_path)
@@ -132,7 +135,7 @@ def test_losing_trials_are_stopped(swept, tmp_path):
     found, told = run(x, tmp_path)
     stopped = json.loads((tmp_path / "stopped.json").read_text())["trials"]
     assert len(stopped) == 4 - found.complete
-    assert {folder for folder, outcome in told if outcome.startswith("stopped early")} == {*stopped}
+    assert sum(outcome.startswith("stopped early") for _, outcome in told) == len(stopped)
     assert 0 < len(stopped) < 4
     for path in (tmp_path / "trials").iterdir():
         assert json.loads((path / "lock.json").read_text())["released"], path
@@ -146,9 +149,22 @@ def test_a_search_learns_from_complete_arms_and_goes_on(swept, tmp_path):
     space = {"scheme": {"lr": {"loguniform": [0.001, 0.1]}}}
     found, told = run(swept(space, sweep={"search": "optuna", "samples": 2}), tmp_path)
     assert (found.complete, found.trials) == (4, 4)
-    arms = {folder.rsplit("-", 1)[0] for folder, _ in told}
+    arms = {arm.rpartition(" ")[0] for arm, _ in told}
     assert len(arms) == 2
     more, told = run(swept(space, sweep={"search": "optuna", "samples": 3}), tmp_path)
     assert more.complete == 6
-    assert {folder.rsplit("-", 1)[0] for folder, _ in told}.isdisjoint(arms)
-    assert len(more.ranking) == 3
+    assert {arm.rpartition(" ")[0] for arm, _ in told}.isdisjoint(arms)
+    assert len(more.rankings[0]) == 3
+
+
+@pytest.mark.slow
+def test_a_search_that_proposes_an_arm_again(swept, tmp_path):
+    """It ended one trial short of its total, or with a trial that found its folder locked; and each
+    command that went on would draw again."""
+    pytest.importorskip("optuna")
+    x = swept({"start": {"choice": ["warm"]}}, sweep={"search": "optuna", "samples": 3})
+    found, told = run(x, tmp_path)
+    again, more = run(x, tmp_path)
+
+    assert (2, 2, 2) == (found.complete, found.trials, len(told))
+    assert (2, 2, []) == (again.complete, again.trials, more)

@@ -247,3 +247,28 @@ def test_addresses_with_a_password_are_refused() -> None:
     assert "a.0.b: holds a secret" in str(told.value)
     assert "--out: holds a secret" in str(told.value)
     assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("token.py", "token.py hides Python's own 'token'"),
+        ("random.py", "random.py hides Python's own 'random'"),
+        ("queue/__init__.py", "queue/__init__.py hides Python's own 'queue'"),
+        ("numpy.py", "numpy.py hides the installed package 'numpy'"),
+        ("yaml/__init__.py", "hides the installed package 'yaml'"),
+        ("ray/__init__.py", "hides the installed package 'ray'"),
+    ],
+)
+def test_what_hides_a_module_is_refused(tmp_path: Path, name: str, said: str) -> None:
+    """The job would be PENDING in silence: no process of Ray's starts in such a folder."""
+    with pytest.raises(UsageError, match=f"{said}.* never start; rename them"):
+        upload.refuse_hiding(tmp_path, {name: tmp_path / name})
+
+
+def test_what_hides_nothing_is_sent(tmp_path: Path) -> None:
+    """A project could not be sent for a folder of tests, or a name that only looks alike."""
+    names = ("mine/token.py", "tests/__init__.py", "random.yaml", "numpy/data.txt", "mine.py")
+    upload.refuse_hiding(tmp_path, {name: tmp_path / name for name in names})
+    site = Path(pytest.__file__).parents[1]  # an installed package, sent from where it is
+    upload.refuse_hiding(site, {"pytest/__init__.py": site / "pytest/__init__.py"})

@@ -100,6 +100,22 @@ def test_another_strategy_on_the_command_line(minimal: Path) -> None:
         assert "margin" == config.load(written, [override]).strategy.part_name()
 
 
+@pytest.mark.parametrize(
+    "given", ["scheme=supervised", "scheme={name: supervised}", "scheme.name=supervised"]
+)
+def test_the_spellings_of_a_part_mean_the_same(minimal: Path, given: str) -> None:
+    """A run of 2 epochs would become one of 200 by the name that the file has already."""
+    written = write(minimal.parent, "extends: x.yaml\nscheme: {epochs: 2, lr: 0.05}\n", "s.yaml")
+    above = write(minimal.parent, "extends: s.yaml\nscheme: supervised\n", "above.yaml")
+    nameless = write(minimal.parent, "extends: x.yaml\nmodel: {width: 4}\n", "nameless.yaml")
+
+    for path, overrides in ((written, [given]), (above, [])):
+        scheme = config.load(path, overrides).scheme
+        assert (2, 0.05) == (scheme.epochs, scheme.lr)
+    assert 4 == config.load(nameless, ["model=small_cnn"]).model.width
+    assert 200 == config.load(written, ["scheme=tod"]).scheme.epochs
+
+
 def test_all_problems_at_once(tmp_path: Path) -> None:
     """A round trip per typo makes ten of a new file; a line says where, what and the way out."""
     path = write(tmp_path, WRONG)
@@ -133,7 +149,10 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     [
         ("seed=q", "seed: should be a valid integer, unable to parse string as an integer"),
         ("sede=1", "sede: there is no such key; did you mean 'seed'?"),
-        ("sweep={seeds: [0]}", "sweep: is for `rayal sweep` and `rayal submit sweep` only"),
+        (
+            "sweep={seeds: [0]}",
+            "sweep: is for `rayal sweep`, `rayal submit sweep` and `rayal plan`",
+        ),
         ("strategy=cdo", "strategy: there is no 'cdo' in strategies; did you mean 'cod'?"),
         ("strategy=os.system", "strategy: 'os.system' is code outside rayal"),
         ("strategy={_target_: os.system}", "strategy._target_: there is no such key"),
@@ -212,7 +231,7 @@ def test_a_password_is_not_repeated(minimal: Path) -> None:
 
 
 def test_a_password_of_any_signs_is_not_repeated(minimal: Path) -> None:
-    """A / in it would end what a pattern takes for the password, and show the rest (B12)."""
+    """A / in it would end what a pattern takes for the password, and show the rest."""
     for value in ("http://me:hun/ter2@host", "ftp://me:hun/ter2@host", "[http://me:hun/ter2@host]"):
         with pytest.raises(UsageError) as told:
             config.load(minimal, [f"tracking.uri={value}", f"dataset.root={value}"])

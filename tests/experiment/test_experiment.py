@@ -1,11 +1,14 @@
 """rayal/experiment/experiment.py: contradictions, columns of the scoring pass, identity."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
+from rayal.data.images import Decoding
 from rayal.data.tasks.base import Task
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.labeling.budget import Budget
@@ -204,3 +207,17 @@ def test_parts_of_another_task() -> None:
         == found["strategy",]
     )
     assert other["strategy",].startswith("'random_polygon' supports segmentation, but the task")
+
+
+def test_a_model_knows_how_its_photographs_were_prepared(tmp_path: Path) -> None:
+    """A store that keeps small photographs as pixels would lose it, and every other photograph be
+    refused by the weights."""
+    for split in ("train", "test"):
+        (tmp_path / split / "cat").mkdir(parents=True)
+        Image.new("RGB", (20, 12)).save(tmp_path / split / "cat/a.png")
+    options = {"root": str(tmp_path), "store": str(tmp_path / "s"), "size": 8, "resize": 10}
+    x = experiment(dataset={"name": "image_folder", **options})
+    store = x.dataset.open().card
+
+    assert ("raw", None) == (store.encoding, store.decoding)
+    assert Decoding(size=8, resize=10) == x.card_for(store).decoding

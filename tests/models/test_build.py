@@ -183,7 +183,7 @@ def test_a_malicious_file_is_refused_and_its_code_not_run(tmp_path: Path) -> Non
     plain.write_bytes(pickle.dumps(Intruder(mark)))
 
     for file in (path, plain):
-        with pytest.raises(UsageError, match="Python objects, which rayal never loads"):
+        with pytest.raises(UsageError, match="Python objects.*, which rayal never loads"):
             small(pretrained=str(file))
     assert not mark.exists()
 
@@ -195,7 +195,7 @@ def test_a_damaged_file_is_a_usage_error(tmp_path: Path, name: str, content: byt
     path = tmp_path / name
     path.write_bytes(content)
 
-    with pytest.raises(UsageError, match=f"{name} is damaged"):
+    with pytest.raises(UsageError, match=f"{name} is (damaged|empty)"):
         small(pretrained=str(path))
 
 

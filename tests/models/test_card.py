@@ -7,6 +7,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from rayal.data.datasets.digits import Digits
+from rayal.data.images import Decoding
 from rayal.errors import StorageError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.card import ModelCard
@@ -54,3 +56,21 @@ def test_an_untrained_network_is_decided_by_the_seed() -> None:
     assert equal(small(seed=3), CARD.untrained(3))
     assert equal(CARD.untrained(), CARD.untrained(0))
     assert not equal(CARD.untrained(1), CARD.untrained(2))
+
+
+@pytest.mark.parametrize(
+    "given, kept",
+    [
+        (Decoding(channels=1, size=8, resize=9), Decoding(channels=1, size=8, resize=9)),
+        (Decoding(channels=1), Decoding(channels=1)),
+        (Decoding(size=8), Decoding(channels=1)),  # of another shape: not how these were made
+        (None, Decoding(channels=1)),
+    ],
+)
+def test_it_says_how_images_become_what_was_trained_on(
+    given: Decoding | None, kept: Decoding, tmp_path: Path
+) -> None:
+    """Photographs that a store keeps as pixels could not be scored with the weights."""
+    card = Digits(store=str(tmp_path)).open().card
+
+    assert kept == ModelCard.of(CARD.model, card, "fp32", CARD.task, given).decoding

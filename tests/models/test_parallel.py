@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -12,8 +13,12 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 
 import rayal
+from rayal.cycle.train import TrainingLog, Worker
+from rayal.errors import ClusterError
 from rayal.models import parallel
+from rayal.storage.folder import Folder
 
+CPU = torch.device("cpu")
 ROOT = Path(rayal.__file__).parent
 
 
@@ -79,7 +84,46 @@ def share_buffers(rank: int) -> Any:
     return module.mean, int(module.count)
 
 
-CASES: list[Callable[[int], Any]] = [total, mean, first, rows, averaging, share_buffers]
+def first_bytes(rank: int) -> Any:
+    return [parallel.first_bytes(b"ab" * length, CPU).decode() for length in (rank + 2, rank)]
+
+
+def check_same(rank: int) -> Any:
+    """Says what was raised at equal numbers, then at unequal ones."""
+    told = []
+    for number in (7, 7 + rank):
+        try:
+            parallel.check_same(number, "epoch", CPU)
+            told.append("")
+        except ClusterError as error:
+            told.append(str(error))
+    return told
+
+
+def resumed(rank: int) -> Any:
+    """The rows from which a worker goes on; each has a folder of its own, as disks may be late."""
+    with TemporaryDirectory() as place:
+        log = TrainingLog(Folder(place), 0.0)
+        for epoch in range(1, 4 if rank == 0 else 2):
+            state = {"learner": {"at": torch.tensor(epoch)}, "rows": [{}] * epoch}
+            log.checkpoints.save(epoch, state)
+        learner = Remembers()
+        log.resume(learner, Worker(rank=rank, size=2))  # type: ignore[arg-type]
+        return len(log.rows), learner.state
+
+
+class Remembers:
+    """A learner that keeps what it is given."""
+
+    state: Any = None
+
+    def load_state_dict(self, state: Any) -> None:
+        self.state = state
+
+
+CASES: list[Callable[[int], Any]] = [
+    *(total, mean, first, first_bytes, check_same, resumed, rows, averaging, share_buffers)
+]
 
 
 def _worker(rank: int, folder: str) -> None:
@@ -131,6 +175,25 @@ def test_only_the_first_worker_decides(pair: list[dict[str, Any]]) -> None:
     assert [3, 3] == [int(found) for found, _ in said(pair, "first")]
     assert [3, 4] == [int(value) for _, value in said(pair, "first")]
     assert 8 == int(parallel.first(torch.tensor(8)))
+
+
+def test_bytes_of_the_first_worker(pair: list[dict[str, Any]]) -> None:
+    """Workers would go on from what each of them happened to read."""
+    assert [["abab", ""]] * 2 == said(pair, "first_bytes")
+    assert b"own" == parallel.first_bytes(b"own", CPU)
+
+
+def test_workers_apart_are_told(pair: list[dict[str, Any]]) -> None:
+    """The mean of two different models would be trained to the end, and nobody would know."""
+    for rank, (same, apart) in enumerate(said(pair, "check_same")):
+        assert "" == same
+        assert f"at different epochs, this one at {7 + rank}" in apart
+    parallel.check_same(3, "epoch", CPU)
+
+
+def test_all_go_on_from_the_first_workers_checkpoint(pair: list[dict[str, Any]]) -> None:
+    """Where a listing comes late, one worker would begin an epoch that another has done."""
+    assert [(3, {"at": torch.tensor(3)})] * 2 == said(pair, "resumed")
 
 
 def test_rows_of_unequal_workers_come_in_order(pair: list[dict[str, Any]]) -> None:

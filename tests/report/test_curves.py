@@ -80,6 +80,31 @@ def test_lines_are_named_at_their_ends() -> None:
     assert {"cod (n = 3, 1 partial)", "random (n = 3)"} == {t.get_text() for t in panel.texts}
 
 
+def test_a_point_is_a_point() -> None:
+    """The line from its name would cross the others, as a curve that nobody measured."""
+    one = replace(BASE, strategy="margin", points={10: 0.5})
+    beside = only_panel(summary(*seeds("cod", 1), one)).texts
+    alone = only_panel(summary(one)).texts
+
+    assert {"cod (n = 1)"} == {text.get_text() for text in beside if text.arrow_patch is not None}
+    assert [None] == [text.arrow_patch for text in alone]
+
+
+def test_names_are_drawn_as_they_are() -> None:
+    """A path would be question marks, a price a formula, and a long name push the curves out."""
+    setting = {"dataset.root": "/data/$a$/[1]"}
+    other = {"dataset.root": f"/data/{'very ' * 30}long"}
+    panel = only_panel(
+        summary(*(replace(BASE, settings=each, points=POINTS) for each in (setting, other)))
+    )
+    texts = [text.get_text() for text in panel.texts]
+
+    assert "cod (root=[1]) (n = 1)" in texts
+    assert all(len(line) < 60 for text in texts for line in text.splitlines())
+    assert not any(text.get_parse_math() for text in panel.texts)
+    assert panel.get_position().width > 0.5
+
+
 def test_missing_points_are_gaps() -> None:
     """A line through a missing point shows a value that nobody measured."""
     lacking = replace(BASE, seed=1, points={10: 0.5, 20: math.nan, 30: 0.8})

@@ -260,15 +260,23 @@ def test_weights_that_were_removed(images: Done, tmp_path: Path) -> None:
         list(files(Record(Folder(tmp_path / "run")), 1))
 
 
-def test_a_run_of_classification(
-    tiny: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It has results per class, and no pixels to predict."""
-    x = tiny(budget={"initial": 20, "per_cycle": 20, "total": 20})
+def test_a_run_of_classification(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    """Its images have one class each: nothing would be drawn, or another model's prediction."""
+    x = tiny(budget={"initial": 20, "per_cycle": 3, "total": 23})
     with start_run(x, str(tmp_path)) as opened:
         opened.run(lambda: closing(LocalEngine(x.compute)))
 
-    made = [name for name, _ in files(Record(Folder(tmp_path)), 4)]
+    record, store = Record(Folder(tmp_path)), x.dataset.open()
+    made = dict(files(record, 3))
+    seen = pictures.shots(record, x, store, 0, 3)
+    chosen = record.result(0, Chosen)
 
-    assert ["per_class_accuracy.png", "per_class_accuracy.csv"] == made
-    assert "task classification has no prediction per pixel" in caplog.text
+    results = ["per_class_accuracy.png", "per_class_accuracy.csv"]
+    assert [*results, "cycle-000.png"] == list(made)  # the last cycle chooses nothing
+    assert made["cycle-000.png"].startswith(b"\x89PNG")
+    assert chosen is not None and list(chosen.ids[:3]) == [shot.image for shot in seen]
+    truth = store.labels("pool", [shot.image for shot in seen])
+    assert [store.card.classes[truth[s.image]] for s in seen] == [s.answer for s in seen]
+    for shot in seen:
+        assert shot.predicted in store.card.classes and 0.1 <= shot.share <= 1
+        assert 0 <= shot.entropy <= np.log(10) and (8, 8, 3) == shot.pixels.shape

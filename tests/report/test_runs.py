@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from rayal.errors import UsageError
-from rayal.report.runs import Group, Run, group
+from rayal.report.runs import Group, Run, group, settings
 from rayal.runs.results import Chosen
 
 
@@ -52,8 +52,10 @@ def record(rows: list[dict[str, Any]], **changes: Any) -> Any:
         experiment=lambda: {**experiment, **changes},
         cycles=lambda: rows,
         initial=lambda: frozenset({"a"}),
+        identity=lambda: {"data": "d"},
         result=lambda cycle, kind: CHOSEN.get(cycle) if kind is Chosen else None,
         complete=False,
+        check_whole=lambda: None,
         headline="accuracy",
         folder=SimpleNamespace(url="/runs/x"),
     )
@@ -72,13 +74,6 @@ def test_reads_a_run_that_is_not_over() -> None:
     assert {10: 0.5, 20: math.nan, 30: math.nan} == found.points  # the same nan object
     assert ({10}, False, {"a"}) == (found.measured, found.complete, found.initial)
     assert {("cod", "random"): pytest.approx(0.3)} == found.agreement
-
-
-def test_names_cannot_act_on_a_terminal() -> None:
-    """A run folder from elsewhere may hold escape codes, markup, or a second table column."""
-    hostile = record([], name="\x1b[2J|[red]$x$<b>")
-
-    assert "??2J??red??x??b?" == Run.read(hostile).name
 
 
 def test_groups_and_arms() -> None:
@@ -108,6 +103,41 @@ def test_the_same_run_twice_is_refused() -> None:
     """Two settings under one name would be averaged as if they were seeds."""
     with pytest.raises(UsageError, match="/runs/cod-0 and /runs/elsewhere"):
         group([run(), run(url="/runs/elsewhere")])
+
+
+def test_observers_part_runs_only_where_nothing_else_does() -> None:
+    """They change nothing that is compared: a seed that was run without them is still one more; but
+    a sweep over them would be refused when all is computed."""
+    watched, alone = {"observers": [{"name": "margin"}]}, {"observers": []}
+    seeds = only([run(seed=0, beside=watched), run(seed=1, beside=alone)])
+    swept = only([run(beside=watched), run(beside=alone)])
+
+    assert ["cod"] == [arm.label for arm in seeds.arms]
+    assert ["cod (observers=[])", "cod (observers=margin)"] == [arm.label for arm in swept.arms]
+
+
+def test_other_data_is_another_arm() -> None:
+    """Two folders of photographs under one name would be averaged as if they were seeds."""
+    cats, dogs = ({"data": each, "dataset": "image_folder"} for each in "cd")
+    at = {"cats": cats, "dogs": dogs}
+    placed = only([run(settings=each, place=f"/data/{name}") for name, each in at.items()])
+    moved = only([run(settings=cats, place="/a"), run(seed=1, settings=cats, place="/b")])
+    grown = only([run(settings=cats, place="/a"), run(settings=dogs, place="/a")])
+
+    assert ["cod (root=cats)", "cod (root=dogs)"] == [arm.label for arm in placed.arms]
+    assert ["cod"] == [arm.label for arm in moved.arms]
+    assert ["cod (data=c)", "cod (data=d)"] == [arm.label for arm in grown.arms]
+
+
+def test_what_identity_counts_of_compute_parts_arms() -> None:
+    """A sweep over it would end without a table, or two kinds of runs be averaged."""
+    x = record([]).experiment()
+    compute = {"device": "cpu", "score_batch": 64, "scorers": 2, "engine": "local"}
+
+    assert {"compute.device", "compute.score_batch"} <= {*settings({**x, "compute": compute})}
+    assert settings(x | {"compute": compute}) == settings(
+        x | {"compute": {**compute, "scorers": 3}}
+    )
 
 
 def test_a_point_that_a_seed_lacks_is_a_gap() -> None:

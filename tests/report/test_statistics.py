@@ -91,6 +91,16 @@ def test_what_is_no_number_is_not_compared(bad: float) -> None:
             call()
 
 
+def test_chance_is_called_a_gain_as_often_as_it_says() -> None:
+    """Of strategies that are alike one in twenty would not be enough: p is uniform (L07)."""
+    rng = np.random.default_rng(7)
+    p = [paired_test(*rng.normal(size=(2, 5))).p for _ in range(1000)]
+    families = np.reshape(p, (100, 10))  # ten comparisons of one report
+
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert np.mean([min(holm(family)) < 0.05 for family in families]) < 0.1
+
+
 def test_one_pair_is_no_test() -> None:
     """One seed says nothing about chance."""
     assert paired_test([0.5], [0.4]).p is None

@@ -83,6 +83,41 @@ def test_the_best_arm_is_the_one_with_the_highest_mean() -> None:
     assert final.reached.mean == pytest.approx(0.8 + 0.155)
 
 
+@pytest.mark.parametrize(
+    ("lifts", "said"),
+    [
+        ({"cod": [0.1]}, "highest value  cod: 0.7750 of one seed, so without an interval"),
+        ({"cod": [0.1, 0.1]}, "only arm  cod: 0.7750 ± 0.0000 (95 % interval over 2 seeds)"),
+        (
+            {"cod": [0.1, 0.11, 0.12], "margin": [0.0, 0.01, 0.021], "random": [0, 0.01, 0.018]},
+            "best arm  cod: 0.7850 ± 0.0248 (95 % interval over 3 seeds); separated from all"
+            " others",
+        ),
+        (
+            {"cod": [0.1, 0.11, 0.12], "margin": [0.12, 0.09, 0.1], "random": [0, 0.01, 0.021]},
+            "highest mean  cod: 0.7850 ± 0.0248 (95 % interval over 3 seeds); not separated from 1"
+            " of 2 others",
+        ),
+    ],
+)
+def test_best_is_only_what_is_separated(lifts, said) -> None:
+    """The arm that was luckiest by a hair would be what people remember."""
+    runs = [
+        run(name, seed, "tod", lift)
+        for name, each in lifts.items()
+        for seed, lift in enumerate(each)
+    ]
+    (found,) = group(runs)
+
+    assert said == sweeps.leading(found, "aulc")
+
+
+def test_nobody_leads_before_a_trial_is_complete() -> None:
+    (found,) = group([run(complete=False)])
+    assert sweeps.leading(found, "aulc") is None
+    assert parallel.drawn(found, "aulc")[0].startswith(b"\x89PNG")
+
+
 def test_a_trial_that_is_not_complete_is_not_ranked() -> None:
     (found,) = group([run(lift=0.2, complete=False, seed=1), run(seed=0)])
     (only,) = sweeps.ranking(found, "aulc")

@@ -21,7 +21,7 @@ from rayal.runs.ledger import Ledger, write_labels
 from rayal.runs.record import find_records
 from rayal.runs.results import Evaluated, Initial, Trained
 from rayal.storage.folder import Folder
-from tests.support.doubles import evaluated, trained
+from tests.support.doubles import evaluated, filled, trained
 
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -53,6 +53,18 @@ def test_markdown_by_hand() -> None:
     assert "| strategy | n | 10 | 20 | AULC |" in lines
     assert "| cod | 3 | 66.00 ± 2.48 | 76.00 ± 2.48 | 71.00 ± 2.48 |" in lines
     assert "| cod - random | 3 | 5.00 ± 0.00 | < 0.001 | < 0.001 | cod higher |" in lines
+
+
+def test_a_name_acts_on_nothing() -> None:
+    """A run folder from elsewhere may hold escape codes, markup or another column."""
+    hostile = Summary(group(runs("cod", 2, name="\x1b[2J|[red]x", scheme="a|b")))
+    file = io.StringIO()
+    Console(file=file, width=200).print(hostile.to_rich())
+    title = "[2J|[red]x on digits: accuracy (%) by labels"
+
+    assert rf"\x1b{title}" in file.getvalue() and "\x1b" not in file.getvalue()
+    assert r"### \\x1b\[2J\|\[red\]x on digits" in hostile.to_markdown()
+    assert "\x1b[2J|[red]x" == json.loads(hostile.to_json())["groups"][0]["name"]
 
 
 def test_warnings_come_first() -> None:
@@ -189,6 +201,7 @@ def test_a_hundred_run_folders_of_a_thousand_classes(tmp_path: Path) -> None:
                 found = evaluated(labels, accuracy=0.1 * cycle, nll=1.0, **classes)
                 ledger.once(cycle, Trained, lambda out: trained())
                 ledger.once(cycle, Evaluated, lambda out, found=found: found)
+            filled(ledger, 5)
         for number in range(100):
             run, (strategy, seed) = Path(place, f"{number:03d}"), divmod(number, 10)
             if number:

@@ -247,6 +247,29 @@ def test_leftovers_are_swept_by_the_holder_only(disk: Folder) -> None:
         assert not leftover.exists()
 
 
+def test_what_was_killed_before_its_first_file_is_swept(disk: Folder) -> None:
+    """A file of a process that was killed as it began would stay in the run folder."""
+    disk.make()
+    half = disk.local / f".tmp-{uuid.uuid4().hex}"
+    half.write_bytes(b"half")
+    theirs = disk.local / ".tmp-theirs"
+    theirs.write_bytes(b"")
+    with Ledger(disk, IDENTITY):
+        assert (False, True) == (half.exists(), theirs.exists())
+
+
+def test_a_link_is_swept_and_not_what_it_leads_to(disk: Folder, tmp_path: Path) -> None:
+    """A run would be refused for ever, by a message that does not name the link."""
+    with Ledger(disk, IDENTITY):
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "kept" / "file").touch()
+        for number, leads in enumerate((tmp_path / "kept", tmp_path / "absent")):
+            (disk.local / f".tmp-{number}").symlink_to(leads)
+    with Ledger(disk, IDENTITY):
+        assert not list(disk.local.glob(".tmp-*"))
+    assert (tmp_path / "kept" / "file").exists()
+
+
 def test_a_folder_that_is_no_run_is_not_swept(disk: Folder) -> None:
     """`--out ~` would delete other programs' files."""
     theirs = disk.local / "other" / ".tmp-theirs"

@@ -9,16 +9,32 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rayal.errors import StorageError, UsageError
+from rayal.errors import Apart, StorageError, UsageError
 from rayal.labeling.oracles.base import Label
-from rayal.runs.ledger import STAGES, Ledger, write_labels
+from rayal.runs.ledger import STAGES, Ledger, stage_folder, write_labels
 from rayal.runs.record import Record, find_records
-from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, StageResult, Trained
-from rayal.storage import lock
+from rayal.runs.results import (
+    Chosen,
+    Evaluated,
+    Initial,
+    Labeled,
+    Scored,
+    StageResult,
+    Trained,
+)
+from rayal.storage import lock, yaml_file
 from rayal.storage.folder import Folder
 from tests.support.doubles import evaluated, trained
 
 EXPERIMENT = {"name": "x", "budget": {"initial": 2, "per_cycle": 2, "total": 4}}
+
+WHOLE = {
+    **EXPERIMENT,
+    "seed": 0,
+    **{part: {"name": "x"} for part in ("dataset", "scheme", "strategy")},
+    "task": {"name": "classification"},
+}
+"""As much of an experiment as every reader needs."""
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -42,6 +58,8 @@ def one_cycle(ledger: Ledger, cycle: int, chosen: list[str]) -> None:
     """All stages of a cycle in which two more units are labeled, as the loop does them."""
     ledger.once(cycle, Trained, lambda out: trained())
     ledger.once(cycle, Evaluated, lambda out: measured(2 * cycle + 2))
+    ledger.once(0, Initial, lambda out: write_labels(out, {}))
+    ledger.once(cycle, Scored, lambda out: Scored(units=0, columns=(), shards=()))
     ledger.once(cycle, Chosen, lambda out: Chosen(ids=tuple(chosen)))
     if chosen:
         answers = {unit: Label(0, 1.0) for unit in chosen}
@@ -58,7 +76,7 @@ def test_rows_by_hand(run: Folder) -> None:
     seconds = {key: first.pop(key) for key in [f"{stage}_seconds" for stage in STAGES]}
 
     assert {"cycle": 0, "labels": 2, "cost": 2.0, "accuracy": 0.2} == first
-    assert ["fit_seconds", "score_seconds"] == [k for k, v in seconds.items() if v is None]
+    assert ["fit_seconds"] == [k for k, v in seconds.items() if v is None]
     assert (1, 4, 0.4) == (second["cycle"], second["labels"], second["accuracy"])
     assert second["train_seconds"] >= 0 and second["label_seconds"] is None
 
@@ -208,7 +226,7 @@ def test_reading_while_the_run_writes(run: Folder) -> None:
 def test_a_run_that_begins_is_not_there_yet(tmp_path: Path) -> None:
     """`rayal status` over a sweep would fail whenever a run has just begun, or could not (J05)."""
     with Ledger(Folder(tmp_path / "begins"), {}), Ledger(Folder(tmp_path / "goes"), {}):
-        (tmp_path / "goes/experiment.yaml").write_text("name: x")
+        (tmp_path / "goes/experiment.yaml").write_text(yaml.safe_dump(WHOLE))
         found = find_records([str(tmp_path)])
 
     assert [str(tmp_path / "goes")] == [record.folder.url for record in found]
@@ -225,3 +243,110 @@ def test_what_a_run_began_with(run: Folder) -> None:
 
     assert frozenset() == before
     assert {"a", "b"} == Record(run).initial()
+
+
+def test_a_bit_of_the_settings_is_found(run: Folder) -> None:
+    """A report would show another strategy, or take an unfinished run for a complete one."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, [])
+    whole = yaml_file.sealed(yaml.safe_dump(EXPERIMENT)).encode()
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        run.write("experiment.yaml", bytes(flipped))
+        try:
+            assert EXPERIMENT == Record(run).experiment()  # a bit of the word that marks the seal
+        except StorageError as error:
+            assert "experiment.yaml is damaged" in str(error)
+            assert "give the run's own command again" in str(error)
+
+    run.write("experiment.yaml", whole)
+    assert EXPERIMENT == Record(run).experiment()
+
+
+def test_a_run_without_its_settings_is_not_left_out(run: Folder) -> None:
+    """A report over many runs would be made without one of them, and nobody would know."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, [])
+    run.remove("experiment.yaml")
+    (record,) = Record.below(run)
+
+    with pytest.raises(StorageError, match="experiment.yaml: there is no such file.* anew"):
+        record.experiment()
+
+
+def test_rows_of_epochs_are_those_of_the_training(run: Folder) -> None:
+    """A curve of losses would show a number that never was."""
+
+    def train(out: Folder) -> Trained:
+        return trained().model_copy(update={"log": out.write("epochs.jsonl", b'{"loss": 1.5}\n')})
+
+    with Ledger(run, {}) as ledger:
+        ledger.once(0, Trained, train)
+    assert [{"loss": 1.5}] == Record(run).epochs(0)
+    stage_folder(run, 0, "train").write("epochs.jsonl", b'{"loss": 7.5}\n')
+
+    with pytest.raises(StorageError, match="epochs.jsonl is damaged.* delete it"):
+        Record(run).epochs(0)
+    stage_folder(run, 0, "train").remove("epochs.jsonl")
+    assert [] == Record(run).epochs(0)
+
+
+@pytest.mark.parametrize("stage", ["initial", "train", "evaluate", "score", "select", "label"])
+def test_a_gap_is_an_error(run: Folder, stage: str) -> None:
+    """A curve without one of its cycles would have another area, and pass for a whole one."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, ["a", "b"])
+        ledger.once(1, Trained, lambda out: trained())
+        ledger.once(1, Evaluated, lambda out: measured(4))
+    Record(run).check_whole()
+    assert Record(run).complete
+    stage_folder(run, 0, stage).delete()
+
+    assert not Record(run).complete
+    with pytest.raises(StorageError, match=f"cycle-000/{stage} is missing although later"):
+        Record(run).check_whole()
+
+
+def test_a_missing_cycle_is_a_gap(run: Folder) -> None:
+    """The number of folders would be taken for the number of the last cycle."""
+    with Ledger(run, {}) as ledger:
+        for cycle in range(3):
+            one_cycle(ledger, cycle, [f"{cycle}-a", f"{cycle}-b"])
+    (run / "cycle-001").delete()
+
+    with pytest.raises(StorageError, match="cycle-001/train is missing"):
+        Record(run).check_whole()
+
+
+DAMAGE = {
+    "empty": ("experiment.yaml", "", "it holds no experiment"),
+    "list": ("experiment.yaml", "- a", "it holds no experiment"),
+    "part": ("experiment.yaml", yaml.safe_dump(WHOLE | {"task": 3}), "task.name is missing"),
+    "less": ("experiment.yaml", "name: x", "seed is missing"),
+    "torn": ("experiment.yaml", '{"torn: ', "ScannerError"),
+    "deep": ("experiment.yaml", "[" * 100_000, "RecursionError"),
+    "spent": ("experiment.yaml", yaml.safe_dump(WHOLE | {"budget": {}}), "budget.initial: Field"),
+    "cut": ("run.json", '{"id": "', "not JSON"),
+    "deep-json": ("run.json", "[" * 100_000, "not JSON"),
+}
+
+
+def test_a_damaged_run_hides_no_other(tmp_path: Path) -> None:
+    """One empty file would take the reports of a whole sweep away."""
+    for name in ("a-good", *DAMAGE, "z-good"):
+        with Ledger(Folder(tmp_path / name), {}):
+            (tmp_path / name / "experiment.yaml").write_text(yaml.safe_dump(WHOLE))
+    for name, (file, text, _) in DAMAGE.items():
+        (tmp_path / name / file).write_text(text)
+    apart = Apart()
+    found = find_records([str(tmp_path), str(tmp_path / "absent")], apart=apart)
+
+    assert ["a-good", "z-good"] == [Path(record.folder.url).name for record in found]
+    *damaged, absent = map(str, apart.errors)
+    assert "absent: no run folder is there" in absent
+    for name, (file, _, why) in sorted(DAMAGE.items()):
+        (told,) = (each for each in damaged if f"/{name}/" in each)
+        assert f"/{name}/{file} is damaged" in told and why in told and len(told) < 500
+    with pytest.raises(StorageError, match=f"{len(DAMAGE) + 1} problems, all else is done"):
+        apart.end()

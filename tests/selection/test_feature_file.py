@@ -1,5 +1,6 @@
 """Feature files: both forms, and everything that can be wrong with one."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from rayal.storage.ids import Ids
 IDS = ["a", "b", "c", "d"]
 FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
 
+FLOATS = pa.list_(pa.float32())
+
 
 def named(*ids: str) -> Ids:
     return Ids(ids)
@@ -26,15 +29,15 @@ def npz(folder: Path, ids=None, features=FEATURES) -> str:
     return str(path)
 
 
-def parquet(folder: Path, ids=IDS, features=FEATURES, width: int | None = 3) -> str:
+def parquet(folder: Path, ids=IDS, features=FEATURES, width: int = 3, kind=None) -> str:
     path = folder / "features.parquet"
-    kind = pa.list_(pa.float32(), width) if width else pa.list_(pa.float32())
+    kind = kind or pa.list_(pa.float32(), width)
     rows = [None if row is None else list(row) for row in features]
     pq.write_table(pa.table({"id": ids, "features": pa.array(rows, kind)}), path)
     return str(path)
 
 
-@pytest.mark.parametrize("write", [npz, parquet])
+@pytest.mark.parametrize("write", [npz, parquet, partial(parquet, kind=FLOATS)])
 def test_gives_the_features_of_these_ids(write, tmp_path):
     """Features would belong to other units than those asked for."""
     assert read_features(write(tmp_path), named("d", "a")).tolist() == [[9, 10, 11], [0, 1, 2]]
@@ -77,7 +80,8 @@ def test_never_unpickles(tmp_path):
         (lambda p: npz(p, ids=np.arange(4)), "not strings"),
         (lambda p: npz(p, features=FEATURES[:3]), "of shape"),
         (lambda p: npz(p, features=FEATURES[0]), "of shape"),
-        (lambda p: parquet(p, width=None), "not lists of a fixed size"),
+        (lambda p: parquet(p, features=[*FEATURES[:3], [1]], kind=FLOATS), "have 3 features, .* 1"),
+        (lambda p: parquet(p, features=["a"] * 4, kind=pa.list_(pa.string())), "no.*of numbers"),
         (lambda p: parquet(p, features=[*FEATURES[:3], [1, None, 2]]), "are null"),
         (lambda p: parquet(p, features=[*FEATURES[:3], None]), "null|size"),
     ],

@@ -3,13 +3,18 @@
 import errno
 import fcntl
 import os
+import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import Timeout
 
 from rayal.errors import StorageError
+from rayal.storage import file_lock as module
 from rayal.storage.file_lock import alone, file_lock
 
 
@@ -70,3 +75,60 @@ def test_a_disk_without_locks_is_told(
         alone(tmp_path / "lock"),
     ):
         pass
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Path]:
+    """A file that is locked as by another process."""
+    other = file_lock(tmp_path / "lock")
+    other.acquire()
+    yield tmp_path / "lock"
+    other.release()
+
+
+def test_a_wait_ends(
+    held: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped in there would stop every other one, without a line."""
+    monkeypatch.setattr(module, "LOOK", 0.05)
+    with (
+        caplog.at_level("INFO", "rayal"),
+        pytest.raises(StorageError, match=rf"{held} has been held .* by pid {os.getpid()} \("),
+        alone(held, 0.1),
+    ):
+        pass
+
+    assert f"waiting for pid {os.getpid()}" in caplog.text
+
+
+def test_a_system_that_does_not_tell_who(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another system has other ways to say it, and a message all the same."""
+    monkeypatch.setattr(module, "LOCKS", held.with_name("absent"))
+    with pytest.raises(StorageError, match="by another process, without"), alone(held, 0.05):
+        pass
+
+
+def test_who_goes_on_is_waited_for(held: Path) -> None:
+    """A large dataset takes hours to prepare, and whoever waits would give up."""
+    looks = list(range(5))
+    with pytest.raises(StorageError), alone(held, 0.05, lambda: looks and looks.pop()):
+        pass
+
+    assert [] == looks
+
+
+def test_a_stopped_holder_is_told(tmp_path: Path) -> None:
+    """Nobody would know that the other process waits for a signal."""
+    program = (
+        "import fcntl, os, signal, sys; file = open(sys.argv[1], 'w');"
+        "fcntl.flock(file, fcntl.LOCK_EX); os.kill(os.getpid(), signal.SIGSTOP)"
+    )
+    file = tmp_path / "lock"
+    with subprocess.Popen([sys.executable, "-c", program, str(file)]) as process:
+        os.waitpid(process.pid, os.WUNTRACED)
+        with pytest.raises(StorageError, match=f"stopped: kill -CONT {process.pid}"):
+            with alone(file, 0.05):
+                pass
+        process.send_signal(signal.SIGCONT)
+        with alone(file):
+            pass

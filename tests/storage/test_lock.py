@@ -369,3 +369,19 @@ def test_time_is_utc(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", moment)
     assert 0 <= seconds_since(moment) < 5
+
+
+def test_a_storage_that_does_not_answer_ends(
+    disk: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that is over would hang at its end, with nothing said."""
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(lock, "STALE", 0.05)
+    answers, held = threading.Event(), Lock(disk)
+    held.acquire()
+    monkeypatch.setattr(held, "_write", lambda released=None: answers.wait())
+    time.sleep(0.05)
+    held.release()
+    answers.set()
+
+    assert f"{disk.url} does not answer; its lock is not released" in caplog.text

@@ -1,5 +1,6 @@
 """A folder is made once and is whole or absent."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from uuid import uuid4
 import pytest
 
 from rayal.errors import StorageError
+from rayal.storage import once as module
+from rayal.storage.file_lock import file_lock
 from rayal.storage.folder import Folder
 from rayal.storage.once import build_once
 
@@ -122,3 +125,26 @@ def test_elsewhere_the_marker_is_uploaded_last(
     assert ["inner/a", "done"] == uploaded
     assert ["done", "inner"] == folder.names()
     assert [] == names(tmp_path)
+
+
+def test_a_stopped_maker_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every other process of the project would wait for the store for ever, without a line."""
+    monkeypatch.setattr(module, "SILENT", 0.1)
+    holder = file_lock(tmp_path / ".lock-x")
+    holder.acquire()
+    with pytest.raises(StorageError, match=f"lock-x has been held .* by pid {os.getpid()}"):
+        build_once(Folder(tmp_path / "x"), "done", write, tmp_path)
+    holder.release()
+    build_once(Folder(tmp_path / "x"), "done", write, tmp_path)
+
+
+def test_files_that_come_are_a_sign(tmp_path: Path) -> None:
+    """Who prepares a large dataset would be given up."""
+    seen = [module._signs(tmp_path, ".tmp-x-")]
+    place = tmp_path / ".tmp-x-1/whole"
+    place.mkdir(parents=True)
+    for act in (lambda: write(place), lambda: (place / "done").unlink()):
+        act()
+        seen.append(module._signs(tmp_path, ".tmp-x-"))
+
+    assert 3 == len({str(each) for each in seen})

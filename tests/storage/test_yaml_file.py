@@ -141,7 +141,11 @@ def test_extends_in_a_circle_or_of_two(tmp_path: Path) -> None:
         ("{name: cod, k: 1}", "{k: 2}", {"name": "cod", "k": 2}),
         ("{name: cod, k: 1}", "{name: cod, j: 2}", {"name": "cod", "k": 1, "j": 2}),
         ("{name: cod, k: 1}", "{name: badge, j: 2}", {"name": "badge", "j": 2}),
-        ("{name: cod, k: 1}", "badge", "badge"),
+        ("{name: cod, k: 1}", "badge", {"name": "badge"}),
+        ("{name: cod, k: 1}", "cod", {"name": "cod", "k": 1}),
+        ("{k: 1}", "cod", {"name": "cod", "k": 1}),
+        ("cod", "badge", "badge"),
+        ("[cod]", "badge", "badge"),
         ("cod", "{k: 2}", {"name": "cod", "k": 2}),
         ("cod", "{name: badge}", {"name": "badge"}),
         ("{a: {b: 1, c: 2}}", "{a: {c: 3}}", {"a": {"b": 1, "c": 3}}),
@@ -152,9 +156,16 @@ def test_extends_in_a_circle_or_of_two(tmp_path: Path) -> None:
 )
 def test_merge_of_parts(base: str, over: str, expected: object) -> None:
     """Fields of one part must not end up in another: cod's options are nonsense to badge."""
-    merged = merge(tree(f"part: {base}"), tree(f"part: {over}"))
+    merged = merge(tree(f"part: {base}"), tree(f"part: {over}"), ["part"])
 
     assert {"part": expected} == merged.plain()
+
+
+def test_what_is_no_part_has_no_name() -> None:
+    """A function of a sweep's space, or a block of numbers, would get a field `name`."""
+    base = tree("{space: {grid_search: [a, b]}}")
+
+    assert {"space": "a"} == merge(base, tree("space: a"), ["strategy"]).plain()
 
 
 def test_root_is_not_a_part() -> None:
@@ -236,3 +247,28 @@ TREES = st.recursive(
 def test_dump_reads_back(mapping: dict[str, Any]) -> None:
     """What a run folder records is what ran: a string `1e-3` must not come back as a number."""
     assert mapping == tree(dump(mapping)).plain()
+
+
+def test_an_absent_base_is_blamed_on_who_extends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a chain of files, the one with the mistake would have to be searched."""
+    file = tmp_path / "x.yaml"
+    monkeypatch.setenv("BASES", str(tmp_path))
+    for base, why in {
+        "missing.yaml": f"extends: {tmp_path}/missing.yaml: there is no such file",
+        "~/missing.yaml": "extends: .*missing.yaml: there is no such file",
+        "$NOT_SET/x.yaml": r"extends: .*\$NOT_SET is not set",
+    }.items():
+        file.write_text(f"name: x\nextends: {base}\n")
+        with pytest.raises(UsageError, match=f"^{file}:2: {why}"):
+            read_yaml(file, EMPTY)
+    (tmp_path / "base.yaml").write_text("seed: 3\n")
+    file.write_text("extends: $BASES/base.yaml\n")
+    assert 3 == read_yaml(file, EMPTY).plain()["seed"]
+
+
+def test_a_list_is_no_configuration() -> None:
+    """It would be answered with the insides of rayal's own classes."""
+    with pytest.raises(UsageError, match="^f: expected `key: value` lines, got a list$"):
+        parse("- a\n- b\n", "f", Path())

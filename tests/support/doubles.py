@@ -14,7 +14,8 @@ from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec, LearningCompanion
 from rayal.parts import find, names
 from rayal.runs.events import Event
-from rayal.runs.results import Evaluated, Trained
+from rayal.runs.ledger import Ledger, write_labels
+from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Scored, Trained
 from rayal.selection.candidates import Price
 from rayal.storage.folder import FileRecord, recorded
 
@@ -50,6 +51,15 @@ def trained(epochs: int = 1, weights: FileRecord | None = None) -> Trained:
 def evaluated(labels: int, **metrics: Any) -> Evaluated:
     """What was measured with so many labels at 1 each."""
     return Evaluated(metrics=metrics, labels=labels, cost=float(labels))
+
+
+def filled(ledger: Ledger, cycles: int) -> None:
+    """Does the stages that a test has left out; no purchase in the last cycle."""
+    ledger.once(0, Initial, lambda out: write_labels(out, {}))
+    for cycle in range(cycles - 1):
+        ledger.once(cycle, Scored, lambda out: Scored(units=0, columns=(), shards=()))
+        ledger.once(cycle, Chosen, lambda out: Chosen(ids=()))
+        ledger.once(cycle, Labeled, lambda out: write_labels(out, {}))
 
 
 class Says(nn.Module):

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -37,11 +38,12 @@ class Ended(NamedTuple):
 class Runs:
     """Runs experiments in processes of their own, one after another, until it is closed."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, program: str = __file__) -> None:
+        """`program`: this one, or another that serves as it does."""
         self.log = log
         pipe = subprocess.PIPE
         self.server = subprocess.Popen(
-            [sys.executable, __file__], stdin=pipe, stdout=pipe, text=True, bufsize=1
+            [sys.executable, program], stdin=pipe, stdout=pipe, text=True, bufsize=1
         )
 
     def __call__(self, x: Any, out: Path, point: str = "none") -> Ended:
@@ -77,18 +79,19 @@ def main(out: str, fields: str, point: str) -> None:
         opened.run(lambda: start_engine(x.compute))
 
 
-def serve() -> None:
-    for slow_to_import in ("sklearn.datasets", "sklearn.model_selection", "torch._dynamo"):
+def serve(main: Callable[..., None] = main, also: Sequence[str] = ()) -> None:
+    slow = ("sklearn.datasets", "sklearn.model_selection", "torch._dynamo", *also)
+    for slow_to_import in slow:
         importlib.import_module(slow_to_import)
     while line := sys.stdin.readline():
         *run, log = json.loads(line)
         child = os.fork()
         if child == 0:
-            fork(log, *run)
+            fork(main, log, *run)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def fork(log: str, *run: str) -> NoReturn:
+def fork(main: Callable[..., None], log: str, *run: str) -> NoReturn:
     """The run; ends as a process ends, without the second that Python takes to free all objects."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)

@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from rayal.data.card import ImageSpec
+from rayal.data.images import Decoding
+from rayal.data.pool.source import open_pool
 from rayal.engine.local import LocalEngine
 from rayal.errors import LockedError, StorageError, UsageError
 from rayal.experiment.sweep.trials import Assignment
@@ -33,7 +37,9 @@ from rayal.workflows.score import start_scoring
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
-from rayal.workflows.sweep import run_trial, start_sweep
+from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.trial import run_trial
+from tests.data.test_images import encoded
 from tests.storage.test_lock import HOLD
 from tests.support.doubles import Silent
 from tests.support.killed_run import Runs
@@ -154,6 +160,30 @@ def test_a_folder_is_a_folder(folder: Folder) -> None:
     (folder / "a").delete()
 
     assert not folder.exists("a")
+
+
+@pytest.mark.slow
+def test_the_keys_of_a_pool_are_no_paths(folder: Folder, tmp_path: Path) -> None:
+    """As in tests/data/test_walk.py, of a real listing; and each is read as itself."""
+    other, prefix = boto3.client("s3"), folder.url.removeprefix(f"s3://{BUCKET}/")
+    keys = ["a/b.png", "a//b.png", "a//c/d.png", "/top.png", "q?*[x].png", "a%2Fb.png", "bare"]
+    for number, key in enumerate(keys):
+        data = encoded(Image.new("RGB", (4, 4), (number, 0, 0)))
+        other.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=data)
+    for key in ("a/", "marker/", ".x/e.png", "a/../f.png", "notes.txt"):
+        other.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=b"")
+    spec = ImageSpec(channels=3, height=4, width=4, mean=(0.0,) * 3, std=(1.0,) * 3)
+    options = {"decoding": Decoding(size=4), "spec": spec, "listing": Folder(tmp_path / "listing")}
+    pool = open_pool(folder.url, **options)
+    (shard,) = pool.shards(99)
+    found = pool.images.decode(pool.images.read(shard))
+
+    reds = dict(zip(found.ids, found.images[:, 0, 0, 0].tolist(), strict=True))
+    assert {key: number for number, key in enumerate(keys)} == reds
+    assert "2 hidden (first" in pool.left_out and "1 other files" in pool.left_out
+    assert open_pool(folder.url, **options).changes is None
+    other.put_object(Bucket=BUCKET, Key=f"{prefix}/bare", Body=encoded(Image.new("RGB", (4, 4))))
+    assert "1 changed (first 'bare')" == str(open_pool(folder.url, **options).changes)
 
 
 def test_a_file_of_many_parts(folder: Folder) -> None:

@@ -20,6 +20,7 @@ from rayal.data.masks import IGNORE
 from rayal.data.pixels import upsampled
 from rayal.data.tasks.classification import Classification
 from rayal.data.tasks.segmentation import Segmentation
+from rayal.errors import UsageError
 from rayal.models.base import Outputs
 from rayal.models.companions.base import Companion, Companions, LearningCompanion
 from rayal.parts import build
@@ -464,3 +465,22 @@ def _work(out: str, rank: str) -> None:
 
 if __name__ == "__main__":
     _work(*sys.argv[1:])
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "told"),
+    [
+        ("per_unit_loss", torch.tensor(1.0), r"per_unit_loss\(\) returned shape \(\); return 3"),
+        ("per_unit_loss", torch.ones(3, 2), r"per_unit_loss\(\) returned shape \(3, 2\)"),
+        ("per_unit_loss", 0.5, r"per_unit_loss\(\) returned 0.5; return 3 losses, \(B,\)"),
+        ("loss", torch.ones(3, requires_grad=True), r"loss\(\) returned shape \(3,\); return a"),
+        ("loss", torch.tensor(1.0), "a scalar tensor that depends on the weights"),
+        ("loss", None, r"loss\(\) returned None"),
+    ],
+)
+def test_a_learner_that_breaks_its_contract_is_named(method: str, value: Any, told: str) -> None:
+    """A user's own scheme would end in what autograd says of it."""
+    one = learner()
+    setattr(one, method, lambda *_: value)
+    with pytest.raises(UsageError, match=f"scheme 'supervised': .*{told}"):
+        one.step(batch())

@@ -9,7 +9,7 @@ import torch
 
 from rayal.errors import StorageError
 from rayal.storage.folder import Folder
-from rayal.training.checkpoint import Checkpoints
+from rayal.training.checkpoint import Checkpoints, state_of
 
 
 def state(epochs: int) -> dict[str, object]:
@@ -25,9 +25,10 @@ def saved(folder: Path, *epochs: int) -> Checkpoints:
 
 def found(checkpoints: Checkpoints) -> int | None:
     """The epochs of the newest checkpoint."""
-    newest = checkpoints.newest()
-    if newest is None:
+    checkpoint = checkpoints.newest()
+    if checkpoint is None:
         return None
+    newest = state_of(checkpoint)
     epochs = newest["rows"][0]["epoch"]
     assert torch.equal(state(epochs)["weights"], newest["weights"])
     return epochs
@@ -113,4 +114,4 @@ def test_code_is_never_run(tmp_path: Path) -> None:
 
     saved(tmp_path, 1).save(2, {"weights": Harmful()})
     with pytest.raises(Exception, match="[Ww]eights.only"):
-        Checkpoints(Folder(tmp_path)).newest()
+        state_of(Checkpoints(Folder(tmp_path)).newest() or b"")

@@ -6,30 +6,38 @@ import logging
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveInt, field_validator, model_validator
 
+from rayal.blame import plugin_fault, plugin_faults
 from rayal.data.card import CARD, FORMAT
 from rayal.data.images import Decoding
 from rayal.data.prepare import prepare
-from rayal.data.source import Keep, Source, file_identity
+from rayal.data.source import Keep, Source, check_source, file_identity
 from rayal.data.store import Store
 from rayal.data.tasks.base import ForTasks
 from rayal.errors import DataError, StorageError, UsageError
 from rayal.parts import Location
 from rayal.storage.file_lock import alone
 from rayal.storage.folder import Folder, Json
-from rayal.storage.once import build_once
+from rayal.storage.once import SILENT, build_once
 
 logger = logging.getLogger(__name__)
 
 
 def cache() -> Path:
     """Where rayal keeps downloads and stores: $RAYAL_CACHE, or ~/.cache/rayal."""
-    return Path(os.environ.get("RAYAL_CACHE") or "~/.cache/rayal").expanduser().absolute()
+    place = os.environ.get("RAYAL_CACHE") or "~/.cache/rayal"
+    if "://" in place:
+        raise UsageError(
+            f"RAYAL_CACHE is {place}, but must be a folder of this machine; for stores elsewhere"
+            " set dataset.store"
+        )
+    return Path(place).expanduser().absolute()
 
 
 class Dataset(ForTasks):
@@ -56,6 +64,17 @@ class Dataset(ForTasks):
     """Per channel, of pixels in [0, 1]; null: computed from the pool."""
     std: tuple[float, ...] | None = None
     """Given together with mean; null: computed from the pool."""
+
+    @field_validator("root")
+    @classmethod
+    def _on_disk(cls, value: str | None) -> str | None:
+        path = None if value is None else value.removeprefix("file://")
+        if path is not None and "://" in path:
+            raise ValueError(
+                f"{path} is a URL, but originals are read from a disk; mount the storage, copy"
+                " them, or use dataset parquet, whose column of images may hold such addresses"
+            )
+        return path
 
     @model_validator(mode="after")
     def _statistics_together(self) -> Self:
@@ -91,8 +110,18 @@ class Dataset(ForTasks):
         return self.model_dump(mode="json", exclude={"root", "store", "download"})
 
     @property
+    def decoding(self) -> Decoding | None:
+        """How image files become what networks see; None where the originals are pixels."""
+        return None
+
+    @property
     def folder(self) -> Path:
         """The folder of the originals."""
+        if self.root and "://" in self.root:
+            raise UsageError(
+                f"dataset.root: {self.root}: the originals of a dataset are read from a folder;"
+                " copy them to one (a pool of `rayal score` may be a URL)"
+            )
         return Path(self.root) if self.root else cache() / "data" / self.part_name()
 
     def open(self) -> Store:
@@ -104,7 +133,8 @@ class Dataset(ForTasks):
         stores = Folder(self.store or cache() / "stores")
         workplace = stores.local or cache() / "stores"
         if self.download and not self._is_there():
-            with alone(Path(workplace) / f".lock-download-{self.part_name()}"):
+            lock = Path(workplace) / f".lock-download-{self.part_name()}"
+            with alone(lock, SILENT, self._fetched):
                 self._download()
         files, fingerprint = self._identified()
         folder = stores / f"{self.part_name()}-{fingerprint[:16]}"
@@ -126,12 +156,23 @@ class Dataset(ForTasks):
                 digest.update(f"{file}\0{identity}\0".encode(errors="surrogateescape"))
         except FileNotFoundError as error:
             raise DataError(
-                f"{error.filename} is missing; dataset {self.part_name()!r} expects {self.layout}"
-                f" in {self.folder}: set dataset.root, or dataset.download: true where it can be"
+                f"{error.filename or error} is missing; dataset {self.part_name()!r} expects"
+                f" {self.layout} in {self.folder}: set dataset.root, or dataset.download: true"
+                " where it can be"
             ) from error
         except OSError as error:
+            if (fault := plugin_fault(error)) is not None:
+                raise fault from error
             raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
         return files, digest.hexdigest()
+
+    def _fetched(self) -> list[tuple[str, int]]:
+        """What changes while another process downloads."""
+        found = []
+        for path in self.folder.rglob("*"):
+            with suppress(OSError):  # gone at this moment
+                found.append((str(path), path.stat().st_size))
+        return sorted(found)
 
     def _is_there(self) -> bool:
         try:
@@ -154,11 +195,14 @@ class Dataset(ForTasks):
 
     def _write(self, out: Path, fingerprint: str, files: Sequence[str]) -> None:
         logger.info("preparing %s", self.part_name())
-        source = self.source_of(files)
-        pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
         statistics = (self.mean, self.std) if self.mean and self.std else None
-        source = replace(source, pool=pool, test=test)
-        prepare(source, out, self.part_name(), fingerprint, statistics)
+        with plugin_faults():  # here: what it raises must not pass for a fault of the disk
+            source = self.source_of(files)
+            if self.is_foreign():
+                check_source(source, self.part_name())
+            pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
+            source = replace(source, pool=pool, test=test)
+            prepare(source, out, self.part_name(), fingerprint, statistics)
 
 
 class EncodedDataset(Dataset, Decoding):

@@ -7,7 +7,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torchvision import datasets
 
 from rayal.data.datasets.base import EncodedDataset
-from rayal.data.listing import class_folder, list_images, units_of
+from rayal.data.listing import class_folder, class_images, units_of
 from rayal.data.source import Source
 from rayal.randomness import numpy_generator
 
@@ -37,7 +37,7 @@ class Caltech101(EncodedDataset):
     """Resize both sides to `resize` instead of keeping the proportions."""
 
     def files(self) -> list[str]:
-        paths = list_images(self.folder, FOLDER)
+        paths = class_images(self.folder, FOLDER)
         return [path for path in paths if class_folder(path, FOLDER) != BACKGROUND]
 
     def fetch(self) -> None:

@@ -8,8 +8,9 @@ from rayal.data.datasets._segmentation import Names, Pair, SegmentationDataset, 
 from rayal.data.listing import list_images
 from rayal.data.masks import IGNORE, MaskDecoding
 from rayal.data.source import Source, Units
-from rayal.errors import DataError, UsageError
-from rayal.storage.parquet import footers, is_binary, is_text, open_parquet
+from rayal.errors import DataError, UsageError, quoted
+from rayal.storage.columns import held, is_binary, is_text
+from rayal.storage.parquet import footers, open_parquet
 
 PARQUET = "camvid.parquet"
 KINDS = {"id": is_text, "split": is_text, "image": is_binary, "mask": is_binary}
@@ -102,7 +103,7 @@ class _Column:
         with open_parquet(self.file) as parquet:
             for batch in parquet.iter_batches(BATCH, columns=[self.name, "split"]):
                 splits = batch["split"].to_pylist()
-                for split, value in zip(splits, batch[self.name], strict=True):
+                for split, value in zip(splits, held(batch[self.name]), strict=True):
                     if split in self.splits:
                         yield value.as_py()
 
@@ -112,7 +113,7 @@ def _units(file: str, splits: tuple[str, ...]) -> Units:
         known = set(parquet.read(["split"])["split"].to_pylist())
     if unknown := [split for split in splits if split not in known]:
         raise DataError(
-            f"{file} has no split {unknown[0]!r}; it has {', '.join(sorted(map(str, known)))}"
+            f"{file} has no split {quoted(unknown[0])}; it has {', '.join(sorted(map(str, known)))}"
         )
     ids, masks, images = (_Column(file, name, splits) for name in ("id", "mask", "image"))
     return Units(list(ids), masks, images)

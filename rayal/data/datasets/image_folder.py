@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rayal.data.datasets.base import EncodedDataset
-from rayal.data.listing import class_folder, common_classes, units_of, walk_images
+from rayal.data.listing import class_folder, class_images, common_classes, units_of
 from rayal.data.source import Source
 
 
@@ -12,7 +12,8 @@ class ImageFolder(EncodedDataset):
     """`root/<split>/<class>/.../image.jpg`; the path below `root` is the id.
 
     Classes are matched by name, alike in both splits. What is no image is left out with a warning
-    (`listing.py` says what); an image outside of the class folders is an error.
+    that counts why (see `walk.py`); an image outside of the class folders, and a class folder
+    without one, is an error.
     """
 
     layout: ClassVar[str] = "a folder for each split and in it one for each class"
@@ -32,7 +33,7 @@ class ImageFolder(EncodedDataset):
         return [
             path
             for split in (self.pool, self.test)
-            for path in walk_images(self.folder, split, self.follow_links)
+            for path in class_images(self.folder, split, self.follow_links)
         ]
 
     def source(self) -> Source:

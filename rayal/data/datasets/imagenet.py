@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 
 from rayal.data.datasets.image_folder import ImageFolder
 from rayal.data.source import Keep
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 
 META, SYNSETS, SOLUTION = "meta.bin", "LOC_synset_mapping.txt", "LOC_val_solution.csv"
 
@@ -84,7 +84,7 @@ class Imagenet(ImageFolder):
             return list(classes)
         if unknown := sorted(set(classes) - names.keys()):
             raise DataError(
-                f"{table} does not name {len(unknown)} of the classes, first {unknown[0]!r};"
+                f"{table} does not name {len(unknown)} of the classes, first {quoted(unknown[0])};"
                 " restore or remove it"
             )
         return [f"{wnid} {names[wnid]}" for wnid in classes]

@@ -8,13 +8,23 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from rayal.data import uri
+from rayal.data.datasets._labels import Labels, check_kind, classes_of, names_in
 from rayal.data.datasets.base import EncodedDataset
-from rayal.data.source import AnyImage, Source, Units, quoted, row_id
-from rayal.errors import DataError, UsageError
-from rayal.storage.parquet import footers, is_binary, is_tensor, is_text, open_parquet
+from rayal.data.source import AnyImage, Source, Units, row_id
+from rayal.errors import DataError, UsageError, quoted
+from rayal.storage.columns import (
+    content,
+    held,
+    is_binary,
+    is_file,
+    is_text,
+    tensor_pixels,
+    tensor_shape,
+)
+from rayal.storage.parquet import footers, open_parquet, within_bounds
 
 BATCH = 256  # rows whose images are in memory at a time
 
@@ -24,11 +34,13 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 class Parquet(EncodedDataset):
     """Files below `root` that all have the same columns, for example `pool: [train-*.parquet]`.
 
-    | type of the image column            | what it holds                                      |
-    |-------------------------------------|----------------------------------------------------|
-    | binary                              | encoded images                                     |
-    | fixed-shape tensor of uint8, C H W  | raw pixels                                         |
-    | string                              | paths below `root`, absolute paths or storage URLs |
+    | the image column is, see storage/columns.py | what it holds                              |
+    |---------------------------------------------|--------------------------------------------|
+    | bytes                                       | encoded images                             |
+    | pixels: a tensor                            | raw pixels                                 |
+    | text                                        | paths below `root`, absolute paths or      |
+    |                                             | storage URLs                               |
+    | struct<bytes, path>                         | encoded images or, where null, such paths  |
 
     Whole-number ids are taken as row numbers and become train-00012 in the pool and test-00012.
     """
@@ -46,8 +58,8 @@ class Parquet(EncodedDataset):
     label: str = "label"
     """Column of class indices or class names."""
     classes: tuple[str, ...] | None = None
-    """Class names; null: from the files' metadata (`class_names`, a JSON list), else those that
-    occur in the pool, sorted."""
+    """Class names; null: from the files' metadata (`class_names`, a JSON list, or Hugging Face's),
+    else those that occur in the pool, sorted, or the numbers up to the largest."""
 
     def files(self) -> list[str]:
         return [*self._named(self.pool), *self._named(self.test)]
@@ -57,24 +69,27 @@ class Parquet(EncodedDataset):
         first, *_ = footers([*pool.files, *test.files], pool.names).values()
         kind = first.types[self.image]
         self._check_kind(kind)
+        check_kind(self.label, first.types[self.label])
         meta = _metadata(pool.files[0])
-        classes = self._classes(pool, meta)
+        labels, truth = pool.labels("train"), test.labels("test")
+        named = self.classes or names_in(pool.files[0], meta, self.label)
+        classes = named or classes_of(labels, truth)
         return Source(
             classes=classes,
-            pool=pool.units("train", classes),
-            test=test.units("test", classes),
+            pool=Units(labels.ids, labels.indices(classes), pool),
+            test=Units(truth.ids, truth.indices(classes), test),
             origin=meta.get("origin", f"Parquet files in {self.folder}"),
             licence=meta.get("license", "not stated"),
-            encoding="raw" if is_tensor(kind) else self.encoding,
+            encoding="raw" if tensor_shape(kind) else self.encoding,
             decoding=self.decoding,
             verify=self.verify,
         )
 
     def _check_kind(self, kind: pa.DataType) -> None:
-        if not (is_tensor(kind) or is_text(kind) or is_binary(kind)):
+        if not (tensor_shape(kind) or is_text(kind) or is_binary(kind) or is_file(kind)):
             raise DataError(
                 f"column {self.image!r} holds {kind}; images are binary, string, or a fixed-shape"
-                " tensor of uint8 with shape [1 or 3, height, width]"
+                " tensor of uint8 with 1 or 3 channels"
             )
         if self.encoding == "uri" and not is_text(kind):
             raise UsageError(
@@ -95,17 +110,6 @@ class Parquet(EncodedDataset):
         files = [str(self.folder / name) for name in self._named(patterns)]
         return _Columns(files, self.folder, self.id, self.image, self.label)
 
-    def _classes(self, pool: "_Columns", meta: dict[str, str]) -> tuple[str, ...]:
-        if self.classes is not None:
-            return self.classes
-        if "class_names" in meta:
-            return _class_names(pool.files[0], meta["class_names"])
-        labels = pool.read(self.label)
-        if all(isinstance(label, str) for label in labels):
-            return tuple(sorted(set(labels)))
-        whole = [label for label in labels if isinstance(label, int)]
-        return tuple(str(number) for number in range(max(whole, default=0) + 1))
-
 
 @dataclass(frozen=True)
 class _Columns:
@@ -121,18 +125,22 @@ class _Columns:
     def names(self) -> list[str]:
         return [name for name in (self.id, self.image, self.label) if name is not None]
 
-    def units(self, split: str, classes: Sequence[str]) -> Units:
+    def labels(self, split: str) -> Labels:
         labels = self.read(self.label)
         given = range(len(labels)) if self.id is None else self.read(self.id)
         ids = [row_id(split, unit) if isinstance(unit, int) else unit for unit in given]
-        return Units(ids, _indices(split, ids, labels, classes), self)
+        return Labels(split, ids, labels)
 
     def read(self, name: str) -> list[Any]:
         """All values of a column."""
         values = list[Any]()
         for file in self.files:
             with open_parquet(file) as parquet:
-                values += parquet.read(columns=[name])[name].to_pylist()
+                groups = range(parquet.metadata.num_row_groups)
+                batches = parquet.iter_batches(BATCH, columns=[name])
+                place = file, parquet.metadata, groups, [name]
+                for batch in within_bounds(batches, *place):
+                    values += batch[name].to_pylist()
         return values
 
     def __iter__(self) -> Iterator[AnyImage | None]:
@@ -142,13 +150,13 @@ class _Columns:
                     yield from self._images(batch[self.image])
 
     def _images(self, column: pa.Array) -> Iterator[AnyImage | None]:
-        if is_tensor(column.type):
-            return iter(column.to_numpy_ndarray())  # Arrow cannot read null tensors from Parquet
-        if is_text(column.type):
-            return (None if path is None else self._address(path) for path in column.to_pylist())
-        return iter(column.to_pylist())
+        if tensor_shape(column.type):
+            return iter(tensor_pixels(column))  # Arrow cannot read null tensors from Parquet
+        found = map(content, held(column).to_pylist())
+        return (self._address(each) if isinstance(each, str) else each for each in found)
 
     def _address(self, path: str) -> str:
+        uri.check_is_no_image(path)
         if "://" in path or os.path.isabs(path):
             return uri.checked(path)
         inside = os.path.normpath(self.root / path)
@@ -161,26 +169,3 @@ def _metadata(file: str) -> dict[str, str]:
     with open_parquet(file) as parquet:
         metadata = parquet.schema_arrow.metadata or {}
     return {key.decode(): value.decode(errors="replace") for key, value in metadata.items()}
-
-
-def _class_names(file: str, text: str) -> tuple[str, ...]:
-    try:
-        return TypeAdapter(tuple[str, ...]).validate_json(text)
-    except ValidationError as error:
-        raise DataError(
-            f"{file}: class_names {text[:80]!r} is not a JSON list of names; set dataset.classes"
-        ) from error
-
-
-def _indices(
-    split: str, ids: Sequence[str], labels: Sequence[Any], classes: Sequence[str]
-) -> Sequence[Any]:
-    """Names become indices; whatever else is no index is left for `prepare` to refuse."""
-    index = {name: number for number, name in enumerate(classes)}
-    for row, label in enumerate(labels):
-        if isinstance(label, str) and label not in index:
-            raise DataError(
-                f"{split} row {row} ({quoted(str(ids[row]))}): class {label!r} is not among"
-                f" {', '.join(classes[:10])}"
-            )
-    return [index[label] if isinstance(label, str) else label for label in labels]

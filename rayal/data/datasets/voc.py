@@ -12,7 +12,7 @@ from rayal.data.datasets._segmentation import SHOWN, Names, Pair, SegmentationDa
 from rayal.data.images import Sides
 from rayal.data.masks import IGNORE, MaskDecoding
 from rayal.data.source import file_identity
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 
 OFFICIAL = "VOCdevkit/VOC2012"
 LISTS, IMAGES, MASKS = "ImageSets/Segmentation", "JPEGImages", "SegmentationClass"
@@ -110,8 +110,8 @@ def _name(words: Sequence[str], place: str) -> str:
     name = names.pop()
     if names or len(words) > 2 or not NAME.fullmatch(name):
         raise DataError(
-            f"{place}: {' '.join(words)[:80]!r} is neither a name such as 2007_000032 nor the paths"
-            " of an image and its mask; correct the list"
+            f"{place}: {quoted(' '.join(words))} is neither a name such as 2007_000032 nor the"
+            " paths of an image and its mask; correct the list"
         )
     return name
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rayal.data import uri
 from rayal.data.images import BadImage, Decoding, Pixels, load
 from rayal.data.images import pixels as pixels_of_image
+from rayal.storage.columns import content, tensor_pixels
 
 NO_DATA = "no data (null)"
 
@@ -105,7 +106,7 @@ def decode_each(
     ids, found, bad = list[str](), list[CanvasImage](), dict[str, str]()
     for unit, stored in zip(rows["id"].to_pylist(), rows["image"], strict=True):
         try:
-            found.append(placed(stored.as_py()))
+            found.append(placed(content(stored.as_py())))
             ids.append(unit)
         except BadImage as error:
             bad[unit] = str(error)
@@ -138,10 +139,10 @@ def pixels(
     """The pixels of encoded bytes, or of the file at an address; raises BadImage."""
     if stored is None:
         raise BadImage(NO_DATA)
-    image = load(uri.read_uri(stored) if isinstance(stored, str) else stored, decoding)
+    data = uri.read_uri(stored) if isinstance(stored, str) else stored
+    image = load(data, decoding, shape)
     found = pixels_of_image(image, decoding)
-    if found.shape != shape:
-        raise BadImage(f"is {found.shape} instead of {shape} (C, H, W); set decoding.size")
+    assert found.shape == shape
     return CanvasImage(found, (image.height, image.width) if decoding.canvas else None)
 
 
@@ -150,15 +151,16 @@ def _as_array(column: pa.ChunkedArray, shape: tuple[int, int, int]) -> Pixels:
     images = np.empty((len(column), *shape), np.uint8)
     start = 0
     for chunk in column.chunks:
-        images[start : start + len(chunk)] = _flat(chunk, math.prod(shape)).reshape(-1, *shape)
+        images[start : start + len(chunk)] = _pixels(chunk, shape)
         start += len(chunk)
     return images
 
 
-def _flat(chunk: pa.Array, size: int) -> Pixels:
+def _pixels(chunk: pa.Array, shape: tuple[int, int, int]) -> Pixels:
     if isinstance(chunk, pa.ExtensionArray):
-        flat: Pixels = chunk.storage.flatten().to_numpy()
-        return flat
+        return tensor_pixels(chunk)
+    size = math.prod(shape)
     if not len(chunk):  # which may have no memory at all
-        return np.empty(0, np.uint8)
-    return np.frombuffer(chunk.buffers()[1], np.uint8, len(chunk) * size, chunk.offset * size)
+        return np.empty((0, *shape), np.uint8)
+    flat = np.frombuffer(chunk.buffers()[1], np.uint8, len(chunk) * size, chunk.offset * size)
+    return flat.reshape(-1, *shape)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from rayal.data.pool import Shard
 from rayal.data.pool.source import Pool
-from rayal.data.source import quoted
-from rayal.errors import DataError, StorageError
+from rayal.errors import DataError, StorageError, quoted
 from rayal.storage.folder import TEMPORARY, FileRecord, Folder, storage_errors
 from rayal.storage.parquet import open_parquet
 

@@ -1,11 +1,14 @@
 """A pool in somebody's own Parquet files: any row groups, read in bounded memory.
 
-| type of the image column           | what it holds                                               |
-|------------------------------------|-------------------------------------------------------------|
-| binary                             | encoded images                                              |
-| fixed-size binary of C H W bytes   | raw pixels in the model's shape                             |
-| fixed-shape tensor of uint8, C H W | the same, slower to read; no null may be among them         |
-| string                             | paths below the pool's root, absolute paths or storage URLs |
+| the image column is, see storage/columns.py | what it holds                                      |
+|---------------------------------------------|----------------------------------------------------|
+| bytes                                       | encoded images                                     |
+| fixed-size binary of C H W bytes            | raw pixels in the model's shape                    |
+| pixels: a tensor                            | the same, slower to read; no null may be among     |
+|                                             | them                                               |
+| text                                        | paths below the pool's root, absolute paths or     |
+|                                             | storage URLs                                       |
+| struct<bytes, path>                         | encoded images or, where null, such paths          |
 
 Ids are strings or integers (which become strings), or `<file below the root>:<row in the file>`.
 A row group that is larger than a shard is read page by page; Parquet can read no less, and pyarrow
@@ -22,11 +25,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rayal.data import uri
 from rayal.data.images import BadImage, Decoding
 from rayal.data.pool import CanvasImage, Decoded, Shard, decode_each, decode_raw, pixels
-from rayal.data.source import quoted
-from rayal.errors import DataError
-from rayal.storage.parquet import parquet_file, readable
+from rayal.errors import DataError, quoted
+from rayal.storage.columns import as_text, held
+from rayal.storage.parquet import parquet_file, readable, swells, within_bounds
 
 BUFFER = 2**20  # bytes of a column in memory, where a row group is read in parts
 BATCH = 64  # rows of images that Parquet decodes at a time then
@@ -61,7 +65,7 @@ class ParquetImages:
         """
         columns = [self.image] if self.id is None else [self.id, self.image]
         table, first = self._rows(shard, columns)
-        table = pa.table({"id": self._ids(table, shard, first), "image": table[self.image]})
+        table = pa.table({"id": self._ids(table, shard, first), "image": held(table[self.image])})
         if keep is None:
             return table
         kept = [unit in keep for unit in table["id"].to_pylist()]
@@ -79,18 +83,21 @@ class ParquetImages:
         return decode_each(rows, self._pixels, self.shape)
 
     def _pixels(self, stored: bytes | str | None) -> CanvasImage:
-        found = self._address(stored) if isinstance(stored, str) else stored
         try:
+            found = self._address(stored) if isinstance(stored, str) else stored
             return pixels(found, self.decoding, self.shape)
         except DataError as error:  # one address that is refused must not end a pass over millions
             raise BadImage(str(error)) from error
 
     def _address(self, path: str) -> str:
+        uri.check_is_no_image(path)
         if "://" in path or os.path.isabs(path):
             return path
         inside = os.path.normpath(path)
         if inside.split("/")[0] == "..":
             raise BadImage(f"{quoted(path)} leads out of {self.root}; make it absolute")
+        if "://" in self.root:  # keys are no paths: a//b is not a/b
+            inside = path.removeprefix("./")
         return f"{self.root}/{inside}"
 
     def _rows(self, shard: Shard, columns: list[str]) -> tuple[pa.Table, int]:
@@ -116,7 +123,7 @@ class ParquetImages:
         column = table[self.id]
         if (row := _first(column.is_null())) is not None:
             raise DataError(f"{shard.file}, row {first + row}: the id is null; give it one")
-        ids = column.cast(pa.string())
+        ids = as_text(column)
         try:
             ids.validate(full=True)
         except pa.ArrowInvalid as error:
@@ -149,16 +156,22 @@ class _File:
             raise DataError(f"{self.url} has changed since the pool was opened; start anew")
         if not columns:
             return pa.table({})
+        groups, metadata = range(first, end), self._parquet.metadata
         if rows == shard.rows:
-            return self._parquet.read_row_groups(list(range(first, end)), columns=columns)
+            if swells(metadata, groups, columns):
+                batches = self._parquet.iter_batches(BATCH, list(groups), columns)
+                place = self.url, metadata, groups, columns
+                return pa.Table.from_batches(within_bounds(batches, *place))
+            return self._parquet.read_row_groups(list(groups), columns=columns)
         part = self._part
         if part is None or not part.leads_to(first, shard.skip, columns):
             options = {"pre_buffer": False, "buffer_size": BUFFER}  # else a column is read at once
-            again = parquet_file(self.url, metadata=self._parquet.metadata, **options)
+            again = parquet_file(self.url, metadata=metadata, **options)
             part = self._part = _Part(again, first, columns)
         for _ in part.take(shard.skip - part.row):
             pass
-        return pa.Table.from_batches(part.take(shard.rows))
+        taken = within_bounds(part.take(shard.rows), self.url, metadata, groups, columns)
+        return pa.Table.from_batches(taken)
 
 
 class _Part:

@@ -2,34 +2,65 @@
 
 ```
 listing.json           written last: its existence means that the listing is whole
-part-00000.parquet     id (path below the folder), image (absolute path or URL)
+part-00000.parquet     id (path below the folder), image (absolute path or URL), bytes and stamp,
+                       which change with the content as far as the storage tells
+left_out.csv           path and reason of what is no image, or none that is read
 ```
 """
 
+import csv
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayal.data import uri
 from rayal.data.datasets.base import cache
-from rayal.data.listing import JUNK, SUFFIXES, walk_images
-from rayal.data.source import quoted
-from rayal.errors import DataError, UsageError
+from rayal.data.walk import SUFFIXES, Bucket, Disk, Found, LeftOut, State, suffix_of, walk
+from rayal.errors import DataError, UsageError, quoted
+from rayal.storage import csv_file
 from rayal.storage.folder import Folder, Json, located, storage_errors
 from rayal.storage.once import build_once
+from rayal.storage.parquet import open_parquet
 
-LISTING = "listing.json"
+LISTING, LEFT_OUT = "listing.json", "left_out.csv"
 GROUP_ROWS = 2048
 PART_ROWS = 512 * GROUP_ROWS
 PARQUET = ".parquet"
-SCHEMA = pa.schema({"id": pa.string(), "image": pa.string()})
+SCHEMA = pa.schema(
+    {"id": pa.string(), "image": pa.string(), "bytes": pa.int64(), "stamp": pa.string()}
+)
+SHOWN = 3  # names in a message
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Changes:
+    """How a folder differs from its listing."""
+
+    added: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.gone or self.changed)
+
+    def __str__(self) -> str:
+        """`2 added (first 'a.png', 'b.png'), 1 gone (first 'c.png')`."""
+        each = {"added": self.added, "gone": self.gone, "changed": self.changed}
+        return ", ".join(
+            f"{len(paths)} {what} (first {', '.join(map(quoted, paths[:SHOWN]))})"
+            for what, paths in each.items()
+            if paths
+        )
 
 
 def parquet_files(root: str, follow_links: bool) -> list[str]:
@@ -38,8 +69,8 @@ def parquet_files(root: str, follow_links: bool) -> list[str]:
     Names that start with a dot or an underscore (what writers note or have not finished) are left
     out. Raises UsageError for a folder of both kinds, DataError for a link that leads out.
     """
-    found = list[str]()
-    for path in _files(root, follow_links):
+    found, left = list[str](), LeftOut()
+    for path, _ in _files(root, follow_links, left):
         if _is_noted(path):
             continue
         if not _is_parquet(path):
@@ -47,14 +78,17 @@ def parquet_files(root: str, follow_links: bool) -> list[str]:
                 return []  # `_images` looks at the rest
             raise _mixed(root, found[0], path)
         found.append(path)
+    if left.counts:
+        logger.warning("%s: %s", root, left)
     return sorted(found)
 
 
 def list_folder(root: str, listing: Folder, follow_links: bool) -> Json:
     """What `listing` says about the images below `root`: listed now where nobody has before.
 
-    `files` are the rows of its Parquet files by name, `ids` the sha256 of all ids. Raises DataError
-    for a folder without images, UsageError where `listing` is that of another folder.
+    `files` are the rows of its Parquet files by name, `ids` the sha256 of all ids, `left_out` what
+    is told of the rest. Raises DataError for a folder without images, UsageError where `listing` is
+    that of another folder.
     """
     known = listing.read_sealed(LISTING, default=None)
     if known is None:
@@ -70,33 +104,92 @@ def list_folder(root: str, listing: Folder, follow_links: bool) -> Json:
     return dict(known)
 
 
+def changes(root: str, listing: Folder, known: Json) -> Changes:
+    """How the folder differs now from what `list_folder` has listed.
+
+    Where nothing differs but the times of all files, it is a copy, and that is no change.
+    """
+    found, left, later = Changes(), LeftOut(), 0
+    before, now = _listed(listing, known), _images(root, known["follow_links"], left)
+    was, has = next(before, None), next(now, None)
+    while was or has:
+        if has is None or (was is not None and was[0] < has.path):
+            assert was is not None
+            found.gone.append(was[0])
+            was = next(before, None)
+        elif was is None or has.path < was[0]:
+            found.added.append(has.path)
+            has = next(now, None)
+        else:
+            if was[1] not in (None, state := has.state()):
+                found.changed.append(has.path)
+                later += was[1][0] == state[0]
+            was, has = next(before, None), next(now, None)
+    copied = later and later == sum(known["files"].values()) and os.path.isabs(root)
+    if copied and not (found.added or found.gone):
+        logger.warning(
+            "%s: all %d files have other times than when they were listed, and the same sizes:"
+            " taken for a copy of them",
+            root,
+            later,
+        )
+        return Changes()
+    return found
+
+
+def _listed(listing: Folder, known: Json) -> Iterator[tuple[str, State | None]]:
+    """Paths and states; None where an older rayal has noted none."""
+    for name in known["files"]:
+        with open_parquet(f"{listing.url}/{name}") as file:
+            names = [each for each in SCHEMA.names if each in file.schema_arrow.names]
+            for batch in file.iter_batches(GROUP_ROWS, columns=names):
+                for row in batch.to_pylist():
+                    yield row["id"], (row["bytes"], row["stamp"]) if "bytes" in row else None
+
+
 def _write(asked: Json, out: Path) -> None:
     """Into an empty folder; holds a few thousand paths at a time."""
     root, ids, files = asked["root"], hashlib.sha256(), dict[str, int]()
-    paths = _images(root, asked["follow_links"])
-    while first := list(islice(paths, GROUP_ROWS)):
-        name = f"part-{len(files):05d}{PARQUET}"
-        files[name] = 0
-        options = {"write_page_checksum": True, "use_dictionary": False, "compression": "zstd"}
-        with pq.ParquetWriter(out / name, SCHEMA, **options) as writer:
-            while first:
-                ids.update("".join(f"{path}\0" for path in first).encode())
-                addresses = [f"{root}/{path}" for path in first]
-                writer.write_table(pa.table({"id": first, "image": addresses}, SCHEMA))
-                files[name] += len(first)
-                first = list(islice(paths, GROUP_ROWS)) if files[name] < PART_ROWS else []
+    with open(out / LEFT_OUT, "w", newline="", encoding="utf-8", errors="surrogateescape") as rest:
+        note = csv.writer(rest, lineterminator="\r\n")
+        note.writerow(["path", "reason"])
+        left = LeftOut(lambda path, reason: note.writerow([csv_file.cell(path), reason]))
+        found = _images(root, asked["follow_links"], left)
+        while first := list(islice(found, GROUP_ROWS)):
+            name = f"part-{len(files):05d}{PARQUET}"
+            files[name] = 0
+            options = {"write_page_checksum": True, "use_dictionary": False, "compression": "zstd"}
+            with pq.ParquetWriter(out / name, SCHEMA, **options) as writer:
+                while first:
+                    ids.update("".join(f"{each.path}\0" for each in first).encode())
+                    writer.write_table(_table(root, first))
+                    files[name] += len(first)
+                    first = list(islice(found, GROUP_ROWS)) if files[name] < PART_ROWS else []
     if not files:
+        told = f"; {left}" if left.counts else ""
         suffixes = " ".join(sorted(SUFFIXES))
-        raise DataError(f"{root} holds no images ({suffixes}) and no Parquet files; name another")
-    Folder(out).write_sealed(LISTING, {**asked, "files": files, "ids": ids.hexdigest()})
+        raise DataError(
+            f"{root} holds no images ({suffixes}) and no Parquet files{told}; name another"
+        )
+    Folder(out).write_sealed(
+        LISTING, {**asked, "files": files, "ids": ids.hexdigest(), "left_out": str(left)}
+    )
 
 
-def _images(root: str, follow_links: bool) -> Iterator[str]:
-    """Paths below `root`, sorted folder by folder; DataError for one that is not Unicode."""
+def _table(root: str, found: list[Found]) -> pa.Table:
+    sizes, stamps = zip(*(each.state() for each in found), strict=True)
+    paths = [each.path for each in found]
+    addresses = [f"{root}/{path}" for path in paths]
+    return pa.table({"id": paths, "image": addresses, "bytes": sizes, "stamp": stamps}, SCHEMA)
+
+
+def _images(root: str, follow_links: bool, left: LeftOut) -> Iterator[Found]:
+    """Images below `root`, sorted as text; DataError for one that is not Unicode."""
     if not os.path.isabs(root):
         uri.checked(root)
     first = None
-    for path in _files(root, follow_links):
+    for found in _files(root, follow_links, left):
+        path = found.path
         first = first or path
         if _is_parquet(path):
             if _is_noted(path):
@@ -106,7 +199,7 @@ def _images(root: str, follow_links: bool) -> Iterator[str]:
             path.encode()
         except UnicodeEncodeError as error:
             raise DataError(f"{root}: file {quoted(path)} is not Unicode; rename it") from error
-        yield path
+        yield found
 
 
 def _mixed(root: str, parquet: str, image: str) -> UsageError:
@@ -116,17 +209,13 @@ def _mixed(root: str, parquet: str, image: str) -> UsageError:
     )
 
 
-def _files(root: str, follow_links: bool) -> Iterator[str]:
-    """Paths of images and Parquet files below `root`, without hidden ones, one folder in memory at
-    a time."""
-    wanted = SUFFIXES | {PARQUET}
+def _files(root: str, follow_links: bool, left: LeftOut) -> Iterator[Found]:
+    """Images and Parquet files below `root`, one folder in memory at a time."""
     if not os.path.isabs(root):
-        fs, top = located(root)
-        yield from (path for path in _remote(fs, top, "") if _suffix(path) in wanted)
+        yield from walk(Bucket(*located(root)), "", left, also=PARQUET)
         return
     try:
-        for path in walk_images(Path(root), ".", follow_links, wanted):
-            yield path.removeprefix("./")
+        yield from walk(Disk(Path(root), follow_links), "", left, also=PARQUET)
     except OSError as error:
         with storage_errors(str(error.filename or root)):
             raise
@@ -138,30 +227,4 @@ def _is_noted(path: str) -> bool:
 
 
 def _is_parquet(path: str) -> bool:
-    return _suffix(path) == PARQUET
-
-
-def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
-
-
-def _remote(fs: Any, top: str, folder: str) -> Iterator[str]:
-    here = f"{top}/{folder}".rstrip("/")
-    with storage_errors(here):
-        names = {
-            entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry["type"] == "directory"
-            for entry in fs.ls(here, detail=True)
-            if entry["name"].rstrip("/") != here  # a placeholder for the folder itself
-        }
-    fs.invalidate_cache()  # else the whole tree stays in memory
-    for name in sorted(f"{name}/" if is_folder else name for name, is_folder in names.items()):
-        if _is_hidden(name):
-            continue
-        if name.endswith("/"):
-            yield from _remote(fs, top, f"{folder}{name}")
-        else:
-            yield f"{folder}{name}"
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.rstrip("/") == JUNK
+    return suffix_of(path) == PARQUET

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,20 +13,27 @@ from typing import NamedTuple
 import pyarrow as pa
 from pydantic import ValidationError
 
+from rayal.data import uri
 from rayal.data.card import CARD, ImageSpec
 from rayal.data.datasets.base import Dataset
 from rayal.data.images import Decoding
 from rayal.data.pool import Images, Shard, cut
 from rayal.data.pool.files import ParquetImages
-from rayal.data.pool.folder import GROUP_ROWS, LISTING, PARQUET, list_folder, parquet_files
-from rayal.data.source import quoted
+from rayal.data.pool.folder import (
+    GROUP_ROWS,
+    LISTING,
+    PARQUET,
+    Changes,
+    changes,
+    list_folder,
+    parquet_files,
+)
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.parts import find, names
+from rayal.storage.columns import is_binary, is_file, is_text, tensor_shape
 from rayal.storage.folder import Folder, Json, located, storage_errors
-from rayal.storage.parquet import footers, is_binary, is_tensor, is_text
-
-logger = logging.getLogger(__name__)
+from rayal.storage.parquet import Footer, footers
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,12 @@ class Pool:
     """Whether ids were made by rayal, so that none can be strange or used twice."""
     least_rows: int = 1
     """Rows below which a shard is not cut: prepared stores are read in whole row groups."""
+    left_out: str = ""
+    """What is told of the files in its folder that are not of it."""
+    changes: Changes | None = None
+    """How its folder differs from the listing that it was opened by; None: not at all."""
+    decoding: Decoding | None = None
+    """How its images were or are decoded, where that was decided before."""
     image_bytes: int = 0
     """What an image takes in memory before it is decoded, on average; 0: no more than after."""
 
@@ -73,8 +85,9 @@ def open_pool(
 
     `id` and `image` are columns of Parquet files, `decoding` is how encoded images come to the
     shape of `spec`. The paths in a folder of images are written into `listing`, and read there when
-    the pool is opened again. Raises UsageError or DataError for what cannot be a pool of the model,
-    before any image is read, StorageError for what cannot be reached.
+    the pool is opened again: `Pool.changes` says how the folder differs by then. Raises UsageError
+    or DataError for what cannot be a pool of the model, before any image is read, StorageError for
+    what cannot be reached.
     """
     if where in names("datasets"):
         return _of_store(_opened_dataset(where), decoding, spec)
@@ -82,7 +95,7 @@ def open_pool(
     if place.kind == "folder":
         if Folder(place.url).exists(CARD):
             return _of_store(Store(place.url), decoding, spec)
-        if listing.exists(LISTING):  # a long walk less
+        if listing.exists(LISTING):
             return _of_listing(place.url, listing, follow_links, decoding, spec)
     root, files = _parquet(place, follow_links)
     if not files:
@@ -151,7 +164,9 @@ def _matches(root: str, pattern: str) -> list[str]:
         with storage_errors(pattern):
             found = [path for path in fs.glob(inside) if fs.isfile(path)]
     below = [path.removeprefix(f"{top}/") for path in found]
-    return [path for path in below if not any(name[0] in "._" for name in path.split("/"))]
+    return [
+        path for path in below if not any(name.startswith((".", "_")) for name in path.split("/"))
+    ]
 
 
 def _of_parquet(
@@ -172,6 +187,7 @@ def _of_parquet(
         _check_decoding(decoding, spec)
     options = {"id": id, "image": image, "decoding": None if raw else decoding.model_dump()}
     layout = zip(names, found.values(), strict=True)
+    _check_sizes(found, image)
     stored = sum(footer.sizes[image] for footer in found.values())
     rows = sum(sum(footer.groups) for footer in found.values())
     return _checked(
@@ -186,17 +202,27 @@ def _of_parquet(
     )
 
 
+def _check_sizes(found: Mapping[str, Footer], image: str) -> None:
+    for file, footer in found.items():
+        if footer.sizes[image] > max(rows := sum(footer.groups), 1) * uri.MAX_BYTES:
+            raise DataError(
+                f"{file}: column {image!r} takes {footer.sizes[image]:,} bytes when unpacked, in"
+                f" {rows} rows; an image may take {uri.MAX_BYTES:,}: write it again"
+            )
+
+
 def _holds_pixels(column: str, kind: pa.DataType, spec: ImageSpec) -> bool:
     """Whether images need no decoding; DataError for a column that fits no model or not this."""
-    if is_text(kind) or is_binary(kind):
+    if is_text(kind) or is_binary(kind) or is_file(kind):
         return False
-    if is_tensor(kind) and tuple(kind.shape) == spec.shape:
+    if tensor_shape(kind) == spec.shape:
         return True
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width == math.prod(spec.shape):
         return True
     raise DataError(
         f"column {column!r} holds {kind}; images are binary, string, or for this model raw pixels:"
-        f" a uint8 tensor {spec.shape} (C, H, W), or fixed-size binary of {math.prod(spec.shape)}"
+        f" a uint8 tensor {spec.shape} (C, H, W; or H, W, C), or fixed-size binary of"
+        f" {math.prod(spec.shape)}"
     )
 
 
@@ -204,6 +230,7 @@ def _of_listing(
     root: str, listing: Folder, follow_links: bool, decoding: Decoding, spec: ImageSpec
 ) -> Pool:
     _check_decoding(decoding, spec)
+    again = listing.exists(LISTING)
     known = list_folder(root, listing, follow_links)
     return Pool(
         images=ParquetImages(root, "id", "image", False, decoding, spec.shape),
@@ -216,6 +243,8 @@ def _of_listing(
         fingerprint=_digest({"decoding": decoding.model_dump()}, [[known["ids"]]]),
         origin=f"images in {root}",
         unique=True,
+        left_out=known.get("left_out", ""),
+        changes=changes(root, listing, known) or None if again else None,
     )
 
 
@@ -238,8 +267,6 @@ def _of_store(store: Store, decoding: Decoding, spec: ImageSpec) -> Pool:
             f"the images of {card.name} are {card.image.shape} (C, H, W), the model sees"
             f" {spec.shape}; prepare the dataset in that size, or give its original files"
         )
-    if card.decoding not in (None, decoding):
-        logger.warning("%s is decoded as it was prepared: %s", store.url, card.decoding)
     files = store.pool.groups()
     options = {"store": card.fingerprint}
     return _checked(
@@ -249,6 +276,7 @@ def _of_store(store: Store, decoding: Decoding, spec: ImageSpec) -> Pool:
             fingerprint=_digest(options, ([name, *groups] for name, groups in files.items())),
             origin=f"the pool of {card.name} in {store.url}",
             unique=True,
+            decoding=card.decoding,
             least_rows=card.group_rows,
         )
     )

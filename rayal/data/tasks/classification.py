@@ -12,7 +12,7 @@ from torch import Tensor
 from rayal.data.card import Card
 from rayal.data.masks import LabelValue
 from rayal.data.tasks.base import Evaluator, Task
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 
 
 class Classification(Task):
@@ -24,7 +24,7 @@ class Classification(Task):
         for unit, label in labels.items():
             if not isinstance(label, int | np.integer) or not 0 <= label < len(card.classes):
                 raise DataError(
-                    f"{unit!r} is labeled {label!r:.40}, which is no class index"
+                    f"{quoted(unit)} is labeled {quoted(label)}, which is no class index"
                     f" 0..{len(card.classes) - 1}; masks need task: segmentation"
                 )
         return torch.tensor(list(labels.values()), dtype=torch.int64)

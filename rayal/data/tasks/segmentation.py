@@ -17,7 +17,7 @@ from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, BadMask, LabelValue, decode
 from rayal.data.pixels import on_grid, per_image, upsampled
 from rayal.data.tasks.base import Evaluator, Task
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 
 
 class Segmentation(Task):
@@ -46,7 +46,7 @@ class Segmentation(Task):
                 if mask.shape != found.shape[1:]:
                     raise BadMask(f"is {mask.shape} instead of {found.shape[1:]} (H, W)")
             except BadMask as error:
-                raise DataError(f"mask of {unit!r}: {error}; mend or remove it") from error
+                raise DataError(f"mask of {quoted(unit)}: {error}; mend or remove it") from error
             found[place] = mask
         return torch.from_numpy(found)
 

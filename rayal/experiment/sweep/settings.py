@@ -10,7 +10,7 @@ from rayal.parts import Settings
 
 
 class EarlyStopping(Settings):
-    """ASHA: after some cycles only the best part of the trials that came as far goes on.
+    """ASHA: after some cycles only the best part of the trials of a seed that came as far goes on.
 
     Which trials stop depends on the order in which they come; leave it out for tables of a paper.
     """

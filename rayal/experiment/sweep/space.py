@@ -12,12 +12,13 @@ of a grid elsewhere, so arms are paired, and adding one changes no other.
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from rayal.parts import suggest
 from rayal.storage.folder import Json
+from rayal.storage.journal import differences
 
 GRID = "grid_search"
 ARGUMENTS = {
@@ -39,11 +40,13 @@ OPTIONS = (GRID, "choice")
 """Functions whose one argument is the list itself."""
 
 KeyPath = tuple[str | int, ...]
+Function = tuple[str, tuple[Any, ...]]
+"""Name and arguments."""
 Draw = Callable[[int, str, tuple[Any, ...], KeyPath], Any]
 """The number of the draw, name and arguments of a function, and where it stands -> a value."""
 
 
-def function(value: Any) -> tuple[str, tuple[Any, ...]] | None:
+def function(value: Any) -> Function | None:
     """Name and arguments, where a value is a function of Ray Tune and not a mapping of fields."""
     if not (isinstance(value, Mapping) and len(value) == 1):
         return None
@@ -96,9 +99,9 @@ def arms(space: Json, samples: int, draw: Draw) -> list[Json]:
     return list(found.values())
 
 
-def split(space: Json, at: str = "") -> tuple[dict[str, tuple[str, tuple[Any, ...]]], Json]:
+def split(space: Json, at: str = "") -> tuple[dict[str, Function], Json]:
     """What a search draws, by keys such as `scheme.weight`, and the values that stay, nested."""
-    drawn: dict[str, tuple[str, tuple[Any, ...]]] = {}
+    drawn: dict[str, Function] = {}
     fixed: Json = {}
     for key, value in space.items():
         if (found := function(value)) is not None:
@@ -121,6 +124,83 @@ def joined(fixed: Json, drawn: Mapping[str, Any]) -> Json:
             inner = inner.setdefault(parent, {})
         inner[last] = value
     return arm
+
+
+def samples(space: Json) -> list[Json]:
+    """Arms that a search may propose, to look at before it does: every option of every choice once,
+    and of numbers one between their ends."""
+    drawn, fixed = split(space)
+    options = {key: _some(*function) for key, function in drawn.items()}
+    first = {key: some[0] for key, some in options.items()}
+    others = [{**first, key: value} for key, some in options.items() for value in some[1:]]
+    return [joined(fixed, each) for each in (first, *others)]
+
+
+def _some(name: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    if name in OPTIONS:
+        return list(arguments[0])
+    if "randn" in name:
+        return [*arguments[:1], 0.0][:1]
+    low, high = arguments[:2]
+    return [low if "randint" in name else (low + high) / 2]
+
+
+def values(arm: Json, keys: Iterable[str]) -> Json | None:
+    """What a search drew of an arm, by keys such as `scheme.weight`; None where one is missing."""
+    found: Json = {}
+    for key in keys:
+        value: Any = arm
+        for part in key.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                return None
+            value = value[part]
+        found[key] = value
+    return found
+
+
+def proposes(space: Json, arm: Json) -> bool:
+    """Whether a search in this space may propose an arm."""
+    drawn, fixed = split(space)
+    found = values(arm, drawn)
+    return (
+        found is not None
+        and joined(fixed, found) == arm
+        and all(_draws(drawn[key], value) for key, value in found.items())
+    )
+
+
+def _draws(function: Function, value: Any) -> bool:
+    name, arguments = function
+    if name in OPTIONS:
+        return value in arguments[0]
+    return _is_number(value) and ("randn" in name or arguments[0] <= value <= arguments[1])
+
+
+def narrowed(old: Json, new: Json) -> Iterator[str]:
+    """Why what a search drew from the old space might not come from the new one, a line each."""
+    (drawn, fixed), (drawn_now, fixed_now) = split(old), split(new)
+    yield from differences(fixed, fixed_now, "sweep.space")
+    for key in {**drawn, **drawn_now}:
+        before, now = drawn.get(key), drawn_now.get(key)
+        if before is None or now is None or not _within(before, now):
+            yield f"sweep.space.{key}: {_written(before)} -> {_written(now)}"
+
+
+def _within(before: Function, now: Function) -> bool:
+    """Whether a function of Ray Tune draws all that another one does."""
+    (name, old), (name_now, new) = before, now
+    if name != name_now or name in ("randn", "qrandn"):
+        return before == now
+    if name in OPTIONS:
+        return all(option in new[0] for option in old[0])
+    return bool(new[0] <= old[0] and old[1] <= new[1] and old[2:] == new[2:])
+
+
+def _written(found: Function | None) -> str:
+    if found is None:
+        return "(absent)"
+    name, arguments = found
+    return json.dumps({name: arguments[0] if name in OPTIONS else list(arguments)})
 
 
 def _points(value: Any, place: KeyPath, draw: Callable[..., Any]) -> Iterator[Any]:

@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rayal.errors import UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
+from rayal.experiment.identity import identifying
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.parts import suggest
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage.folder import Json
 from rayal.storage.yaml_file import leaves
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 5
 """Impossible arms that a message names."""
@@ -31,28 +35,44 @@ class Trial(NamedTuple):
     arm: Json
     """The values of what is varied."""
     experiment: Experiment
+    name: str
+    """Of the arm among the others: strategy, scheme, a mark of what it means."""
     folder: str
-    """Its name among the trials: strategy, scheme, a mark of the arm, seed."""
+    """Its name among the trials: that of the arm, and the seed."""
 
 
 def of_arms(x: SweptExperiment, arms: Sequence[Json], plugins: Plugins = NO_PLUGINS) -> list[Trial]:
-    """A trial per seed and arm, seed by seed, so that pairs come early.
+    """A trial per seed and arm, seed by seed, so that pairs come early; of arms that mean the same
+    experiment only those of the first, which is said.
 
     Raises UsageError with everything that is wrong in any arm.
     """
     _refuse_foreign(x)
     problems: list[str] = []
-    made: list[list[Trial]] = []
+    twice: list[tuple[Json, Json]] = []
+    found: dict[str, list[Trial]] = {}
     fields = base(x)
     for arm in arms:
         try:
-            made.append([of_arm(fields, arm, seed, plugins) for seed in x.sweep.seeds])
+            made = [of_arm(fields, arm, seed, plugins) for seed in x.sweep.seeds]
         except UsageError as error:
             problems.append(f"{described(arm)}: {error}")
+            continue
+        first = found.setdefault(made[0].folder, made)[0]
+        if first is not made[0]:
+            twice.append((first.arm, arm))
+    refuse(problems)
+    if twice:
+        said = "%d arms mean the same experiment as another and do not run; the first: %s is %s"
+        logger.warning(said, len(twice), *map(json.dumps, reversed(twice[0])))
+    return [trials[number] for number in range(len(x.sweep.seeds)) for trials in found.values()]
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raises UsageError for what is wrong with arms, if anything is; each begins with its arm."""
     if problems:
         rest = [f"and {len(problems) - SHOWN} more arms"] if len(problems) > SHOWN else []
-        raise UsageError.of(problems[:SHOWN] + rest, where="the arms of the sweep")
-    return [trials[number] for number in range(len(x.sweep.seeds)) for trials in made]
+        raise UsageError.of([*problems[:SHOWN], *rest], where="the arms of the sweep")
 
 
 def base(x: SweptExperiment) -> Json:
@@ -64,12 +84,17 @@ def of_arm(fields: Json, arm: Json, seed: int, plugins: Plugins = NO_PLUGINS) ->
     """The trial of an arm with this seed."""
     experiment = config.changed(fields, {**arm, "seed": seed}, "sweep.space", plugins)
     strategy, scheme = experiment.strategy.part_name(), experiment.scheme.part_name()
-    return Trial(arm, experiment, f"{strategy}-{scheme}-{mark(arm)}-seed{seed}")
+    name = f"{strategy}-{scheme}-{_mark(experiment, arm)}"
+    return Trial(arm, experiment, name, f"{name}-seed{seed}")
 
 
-def mark(arm: Json) -> str:
-    """A short name of an arm, the same for equal ones."""
-    return hashlib.sha256(json.dumps(arm, sort_keys=True).encode()).hexdigest()[:8]
+def _mark(experiment: Experiment, arm: Json) -> str:
+    """The same for equal experiments, however an arm spells them and whatever the seed."""
+    fields = experiment.model_dump(mode="json")
+    meant = {**identifying(fields), "seed": None}
+    if isinstance(varied := arm.get("dataset"), Mapping) and "root" in varied:
+        meant["dataset.root"] = fields["dataset"]["root"]  # of other data, as a rule
+    return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def described(arm: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from rayal.data.card import Card
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, BadMask, Mask, decode, encode
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.labeling.budget import CostUnit
 from rayal.labeling.clicks import ClickModel, Region, approximate, paint
 from rayal.labeling.oracles.base import Label, Oracle
@@ -82,7 +82,7 @@ class Clicks(ClickModel, Oracle):
         for image, units in places.items():
             for unit, number in units:
                 if number is not None:
-                    raise DataError(f"{unit!r} is a region; ask for those of {image!r}")
+                    raise DataError(f"{quoted(unit)} is a region; ask for those of {quoted(image)}")
         for image, mask in _masks(store, list(places)):
             found[image] = self._approximated(store, image, mask)
         return {image: list(regions or ()) for image, regions in found.items()}
@@ -141,7 +141,7 @@ def _places(store: Store, ids: Sequence[str]) -> Places:
         place = parse_unit(unit, images)
         if place is None:
             raise DataError(
-                f"{unit!r} is neither an image of the pool of {store.url} nor a region of one"
+                f"{quoted(unit)} is neither an image of the pool of {store.url} nor a region of one"
                 " (<image>/<number>); use the dataset that it comes from"
             )
         places.setdefault(place.image, []).append((unit, place.number))
@@ -154,8 +154,8 @@ def _bought(regions: tuple[T, ...], number: int | None, unit: str) -> tuple[T, .
         return regions
     if number >= len(regions):
         raise DataError(
-            f"{unit!r}: this image has {len(regions)} regions, numbered from 0; the options of"
-            " oracle clicks must be those that the region was chosen with"
+            f"{quoted(unit)}: this image has {len(regions)} regions, numbered from 0; the options"
+            " of oracle clicks must be those that the region was chosen with"
         )
     return regions[number : number + 1]
 
@@ -174,8 +174,8 @@ def _masks(store: Store, images: Sequence[str]) -> Iterator[tuple[str, Mask]]:
         for image in chunk:
             label = labels.get(image)
             if not isinstance(label, bytes | str):
-                raise DataError(f"image {image!r} of {store.url} has no mask; leave it out")
+                raise DataError(f"image {quoted(image)} of {store.url} has no mask; leave it out")
             try:
                 yield image, decode(label, card.masks, card.decoding or Decoding())
             except BadMask as error:
-                raise DataError(f"mask of {image!r} of {store.url}: {error}") from error
+                raise DataError(f"mask of {quoted(image)} of {store.url}: {error}") from error

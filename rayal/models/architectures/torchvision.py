@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchvision import models
 from torchvision.models import SwinTransformer, VisionTransformer
+from torchvision.transforms import InterpolationMode
 
 from rayal.data.card import ImageSpec
+from rayal.data.images import Decoding
 from rayal.errors import UsageError
 from rayal.models.base import Model, Outputs
 from rayal.parts import suggest
@@ -25,6 +27,7 @@ REFUSED = {
 """What no part of rayal could use, by the beginning of the name."""
 
 LEVELS = 4
+BICUBIC = InterpolationMode.BICUBIC
 
 _kept: ContextVar[list[Tensor] | None] = ContextVar("_kept", default=None)
 """What the forward that runs in this thread has kept so far: block outputs, then the features."""
@@ -53,6 +56,12 @@ class Torchvision(Model):
             if arch.startswith(beginning):
                 raise ValueError(f"{arch} {reason}; choose another architecture")
         return arch
+
+    def decoding(self) -> Decoding:
+        """Bicubic where all of torchvision's weights of this name are."""
+        presets = [each.transforms() for each in models.get_model_weights(self.arch)]
+        modes = {preset.interpolation for preset in presets}
+        return Decoding(interpolation="bicubic" if modes == {BICUBIC} else "bilinear")
 
     def accepts(self, image: ImageSpec) -> str | None:
         if image.channels != 3:

@@ -1,19 +1,26 @@
 """What a tracker shows of a run folder: parameters, points, files. Knows no tracker."""
 
+import getpass
 import json
+import math
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import rayal
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
+from rayal.runs.trackers.base import Found
 from rayal.secrets import hidden
 from rayal.storage import csv_file
 from rayal.storage.journal import read_done
 from rayal.storage.yaml_file import leaves
 
+GIT_SECONDS = 5.0
 MAX_PARAMS = 80
 MAX_PARAM_LENGTH = 500
 """Longer values, and lists of parts, are in the file `experiment.yaml` only."""
@@ -32,6 +39,31 @@ class Point(NamedTuple):
     time: int
     """Milliseconds since 1970."""
     step: int
+
+
+def source() -> dict[str, str]:
+    """What made the runs, in tags of MLflow's own names: version, user, and commit of the code in
+    the current folder, where git knows one."""
+    tags = {"mlflow.source.name": f"rayal {rayal.__version__}", "mlflow.source.type": "LOCAL"}
+    with suppress(OSError, KeyError):  # no name for this user id, as in a container
+        tags["mlflow.user"] = getpass.getuser()
+    with suppress(OSError, subprocess.SubprocessError):
+        ask = ["git", "rev-parse", "HEAD"]
+        told = subprocess.run(ask, capture_output=True, text=True, timeout=GIT_SECONDS)
+        if told.returncode == 0:
+            tags["mlflow.source.git.commit"] = told.stdout.strip()
+    return tags
+
+
+def curve_points(found: Found) -> list[Point]:
+    """The mean curve of each arm by labels, and its area: `accuracy/cod`, `area/cod`."""
+    points = [
+        Point(plain(f"{found.metric}/{arm}"), value, 0, labels)
+        for arm, curve in found.curves.items()
+        for labels, value in curve.items()
+    ]
+    points += [Point(plain(f"area/{arm}"), value, 0, 0) for arm, value in found.areas.items()]
+    return [point for point in points if math.isfinite(point.value)]
 
 
 def params(record: Record) -> dict[str, str]:
@@ -56,15 +88,23 @@ def flat(x: Mapping[str, Any]) -> dict[str, str]:
 
 
 def cycle_points(record: Record) -> Iterator[list[Point]]:
-    """What each cycle reached and how long its stages took; the step is the number of labels."""
+    """What each cycle reached and how long its stages took; the step is the number of labels.
+
+    The headline comes twice: MLflow shows groups first, by the alphabet, so as `curve/accuracy` it
+    is the first chart.
+    """
+    headline = record.headline
     for row in record.cycles():
         done = read_done(stage_folder(record.folder, row["cycle"], "evaluate"))
         at = _milliseconds(done["finished"])
-        yield [
+        points = [
             Point(plain(re.sub(r"(.+)_seconds$", r"seconds/\1", key)), value, at, row["labels"])
             for key, value in row.items()
             if value is not None  # a stage that has not finished
         ]
+        if headline in row:
+            points.append(Point(f"curve/{plain(headline)}", row[headline], at, row["labels"]))
+        yield points
 
 
 def epoch_points(record: Record) -> Iterator[list[Point]]:
@@ -87,7 +127,7 @@ def epoch_points(record: Record) -> Iterator[list[Point]]:
 
 def files(record: Record) -> Iterator[tuple[str, bytes]]:
     """Name and content of what describes the whole run so far."""
-    yield "experiment.yaml", hidden(record.folder.read("experiment.yaml").decode()).encode()
+    yield "experiment.yaml", hidden(record.experiment_file()).encode()
     for name in record.folder.names():
         if name.endswith(FIGURES):
             yield name, record.folder.read(name)

@@ -1,11 +1,12 @@
 """The contract of a tracker: a view of the run folder on a server, never the run's memory."""
 
 import logging
+import shlex
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from rayal.errors import LabelsPending
 from rayal.parts import Component
@@ -31,8 +32,8 @@ class Tracker(Component):
         `failed` says that the run has stopped with an error. Raises StorageError.
         """
 
-    def summarise(self, name: str, files: Mapping[str, bytes], notes: Mapping[str, str]) -> None:
-        """Show files and notes of all experiments of one name, such as those of a sweep.
+    def summarise(self, found: "Found") -> None:
+        """Show what the runs of one folder say together, such as those of a sweep.
 
         Raises StorageError.
         """
@@ -40,6 +41,34 @@ class Tracker(Component):
     def address(self) -> str | None:
         """What to open, or to start, to see the runs; None where there is nothing to see."""
         return None
+
+    def link(self, record: Record) -> str | None:
+        """What opens the charts of a run and of those beside it; None where there are none."""
+        return None
+
+
+class Found(NamedTuple):
+    """What the runs of one experiment in one folder, or the trials of a sweep, say together."""
+
+    name: str
+    """Of the experiment."""
+    place: str
+    """URL of the folder that holds the runs, or of the sweep."""
+    metric: str = ""
+    """What the curves show."""
+    curves: Mapping[str, Mapping[int, float]] = {}
+    """Arm -> labels -> mean of its seeds."""
+    areas: Mapping[str, float] = {}
+    """Arm -> mean area under the curve."""
+    files: Mapping[str, bytes] = {}
+    """Tables and figures by name."""
+    notes: Mapping[str, str] = {}
+    """Tag -> value."""
+
+
+def sync_command(record: Record) -> str:
+    """What sends the rest of a run, as a shell takes it."""
+    return f"rayal sync {shlex.quote(record.folder.url)}"
 
 
 class Background:
@@ -63,6 +92,11 @@ class Background:
         self._closing = self._failed = self._warned = False
         self._thread = threading.Thread(target=self._run, name="rayal-tracker", daemon=True)
         self._thread.start()
+
+    @property
+    def reaches(self) -> bool:
+        """Whether nothing has failed so far."""
+        return not self._warned
 
     def on(self, event: Event) -> None:
         """Something has happened. Returns at once; what happens during a sync becomes one."""
@@ -105,7 +139,7 @@ class Background:
     def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
-            url = self._record.folder.url
             logger.warning(
-                "tracking: %s; the run goes on, send the rest with: rayal sync %s", reason, url
+                "tracking: %s; the run goes on, send the rest with: %s",
+                *(reason, sync_command(self._record)),
             )

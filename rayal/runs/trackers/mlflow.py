@@ -1,4 +1,5 @@
-"""Shows runs in MLflow: a parent run per experiment name, under it a run per run folder.
+"""Shows runs in MLflow: a parent run per sweep, or per folder of runs of one experiment, and under
+it a run per run folder.
 
 Everything is sent from the run folder, in order of step, and MLflow is asked for what it has: so a
 killed process, a server that was down and a second `rayal sync` lead to the same runs. All calls
@@ -10,24 +11,29 @@ import json
 import logging
 import os
 import re
+import shlex
+import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory, TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from pydantic import ConfigDict, Field, field_validator
 
 from rayal.errors import StorageError
+from rayal.parts import expanded
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.runs.trackers import _view
-from rayal.runs.trackers.base import Tracker
+from rayal.runs.trackers.base import Found, Tracker
 from rayal.secrets import hidden, names_user_or_secret
-from rayal.storage.file_lock import alone
+from rayal.storage.file_lock import PATIENCE, alone
+from rayal.storage.folder import TEMPORARY
 from rayal.storage.lock import SETTLE, STALE
 
 if TYPE_CHECKING:
@@ -36,7 +42,33 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SQLITE = "sqlite:///"
+SQLITE, ARTIFACTS = "sqlite:///", "mlartifacts"
+UNFINISHED = re.compile(r"table \S+ already exists")
+"""What MLflow says of a database whose tables are not all there."""
+PLACES_OF_ARTIFACTS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
+"""Where an MLflow database keeps absolute paths of artifacts: table, column."""
+BUSY_SECONDS = 20.0
+LOCAL = "http://127.0.0.1:5000"
+"""Where `mlflow ui` serves a local database."""
+BATCH, MOST_CHILDREN = 1000, 5000
+"""Metrics in one request, and runs in an answer, at most: MLflow's own limits are no lower."""
+RUN_NOTE = """\
+One run of rayal, from the folder `{folder}`.
+
+- `curve/...`, which is `accuracy` or `miou`: the step is the number of labels bought, so that the
+  chart is the learning curve.
+- `train/...`: the step is the epoch, counted through all cycles. `seconds/...`: time of each stage.
+- Artifacts: `experiment.yaml` repeats the run, `selections/` is what each cycle chose.
+"""
+PARENT_NOTE = """\
+The runs of `{name}` in `{folder}`; those below are one for each strategy, setting and seed.
+
+- `{metric}/ARM`: the mean learning curve of an arm over its complete seeds; the step is the number
+  of labels.
+- `area/ARM`: the area under that curve, over the labels that all arms share: higher is better.
+- To lay curves over one another: open the tab *Model metrics*, or choose runs below and *Compare*.
+- Tables with intervals and tests: `rayal report {quoted}`, and the folder `sweep` of the artifacts.
+"""
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",  # seconds; 120 without this
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # 7 without this: 4 minutes for a dead server
@@ -55,9 +87,10 @@ class Mlflow(Tracker):
     model_config = ConfigDict(hide_input_in_errors=True)  # it may hold a password
 
     uri: str = Field(default=None, validate_default=True)
-    """`sqlite:///FILE` or `http(s)://HOST`; null: `mlflow.db` in the current folder."""
-    experiment: str = Field(default="rayal", min_length=1, max_length=500)
-    """The MLflow experiment that holds the runs."""
+    """`sqlite:///FILE` or `http(s)://HOST`; null: $MLFLOW_TRACKING_URI, else `mlflow.db` in the
+    current folder."""
+    experiment: str = Field(default=None, validate_default=True, min_length=1, max_length=500)
+    """The MLflow experiment that holds the runs; null: $MLFLOW_EXPERIMENT_NAME, else `rayal`."""
     required: bool = False
     """Whether a run refuses to start where MLflow cannot be reached."""
 
@@ -66,10 +99,18 @@ class Mlflow(Tracker):
     def _resolve(cls, uri: Any) -> Any:
         """Absolute, since trials and jobs work in other folders than the command."""
         if uri is None:
-            uri = f"{SQLITE}mlflow.db"
+            named = os.environ.get("MLFLOW_TRACKING_URI")
+            try:
+                return cls._resolve(named or f"{SQLITE}mlflow.db")
+            except ValueError as error:
+                raise ValueError(
+                    f"{error} (it is $MLFLOW_TRACKING_URI; set tracking.uri to use another)"
+                ) from error
         if not isinstance(uri, str):
             return uri
+        uri = expanded(uri)
         if uri.startswith(SQLITE):
+            uri = f"{SQLITE}{expanded(uri.removeprefix(SQLITE))}"
             return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
         if not uri.startswith(("http://", "https://")):
             raise ValueError(
@@ -84,6 +125,11 @@ class Mlflow(Tracker):
             )
         return uri.rstrip("/")
 
+    @field_validator("experiment", mode="before")
+    @classmethod
+    def _named(cls, name: Any) -> Any:
+        return (os.environ.get("MLFLOW_EXPERIMENT_NAME") or "rayal") if name is None else name
+
     def prepare(self) -> None:
         """Create database and experiment: processes that did so side by side would crash."""
         try:
@@ -95,7 +141,9 @@ class Mlflow(Tracker):
 
     def address(self) -> str:
         """The server, or the command that shows the local database."""
-        return self.uri if self._database is None else f"mlflow ui --backend-store-uri {self.uri}"
+        if self._database is None:
+            return self.uri
+        return f"mlflow ui --backend-store-uri {shlex.quote(self._url)}"
 
     def sync(self, record: Record, *, failed: bool = False) -> None:
         """Bring the run up to date: parameters, metrics, status, artifacts."""
@@ -124,31 +172,53 @@ class Mlflow(Tracker):
                 client.log_artifact(run.info.run_id, str(file), "analysis")
         return True
 
-    def summarise(self, name: str, files: Mapping[str, bytes], notes: Mapping[str, str]) -> None:
-        """Put the files into the folder `sweep` of the parent run, the notes into its tags."""
+    def summarise(self, found: Found) -> None:
+        """Curves and areas become metrics of the parent run, the files go into its folder `sweep`,
+        the notes into its tags."""
         client, experiment_id = self._open()
         with self._errors(), self._alone():
-            parent = _parent_of(client, experiment_id, name).info.run_id
+            parent = _parent_with(client, experiment_id, found)
         with self._errors():
-            for file, data in files.items():
+            for file, data in found.files.items():
                 _upload(client, parent, f"sweep/{file}", data)
-            for key, value in notes.items():
-                client.set_tag(parent, key, value)
+            for key, value in found.notes.items():
+                client.set_tag(parent, key, hidden(value))
+
+    def link(self, record: Record) -> str | None:
+        try:
+            client, experiment_id = self._open()
+            with self._errors():
+                run = _tagged(client, experiment_id, "rayal.run", record.run_id)
+        except StorageError:  # said already
+            return None
+        if run is None:
+            return None
+        run_id = run.data.tags.get("mlflow.parentRunId", run.info.run_id)
+        host = self.uri if self._database is None else LOCAL
+        return f"{host}/#/experiments/{experiment_id}/runs/{run_id}/model-metrics"
 
     @property
     def _database(self) -> Path | None:
         """The file of a local database; None for a server."""
         return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
 
+    @property
+    def _url(self) -> str:
+        """The address as libraries read it: of a file's path every sign is meant."""
+        return self.uri if self._database is None else f"{SQLITE}{quote(str(self._database))}"
+
     def _open(self) -> tuple["MlflowClient", str]:
         """A client, and the id of the experiment, which is made where there is none."""
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        self._check_database()
         with self._errors(), self._alone() if self._database else nullcontext():
             from mlflow import MlflowClient  # takes seconds, and only tracking needs it
             from mlflow.exceptions import MlflowException
 
-            client = MlflowClient(self.uri)
+            if self._database and not self._database.exists():
+                _make(self._database, self._artifacts())
+            client = MlflowClient(self._url)
             experiment = client.get_experiment_by_name(self.experiment)
             if experiment is None:
                 try:
@@ -157,6 +227,8 @@ class Mlflow(Tracker):
                     experiment = client.get_experiment_by_name(self.experiment)
                     if experiment is None:  # else another process made it at this moment
                         raise
+        if self._database is not None:
+            self._follow(experiment.artifact_location)
         if experiment.lifecycle_stage == "deleted":
             raise StorageError(
                 f"the MLflow experiment {self.experiment!r} was deleted; set tracking.experiment,"
@@ -164,16 +236,50 @@ class Mlflow(Tracker):
             )
         return client, experiment.experiment_id
 
+    def _check_database(self) -> None:
+        """Raises StorageError where a local database cannot be had, which MLflow tries for minutes:
+        in a folder where nothing can be written, or in a file that is none."""
+        if (file := self._database) is None:
+            return
+        with self._errors():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=file.parent):  # whether anything can be written
+                pass
+            if file.exists():
+                with closing(sqlite3.connect(file, timeout=BUSY_SECONDS)) as database:
+                    database.execute("PRAGMA schema_version")
+
+    def _follow(self, kept: str) -> None:
+        """Artifacts go where the database is: of a project that was moved or copied, MLflow would
+        go on with the old place, and make it again."""
+        assert self._database is not None
+        here = self._artifacts()
+        old = Path(unquote(kept.removeprefix("file://"))).parent / self._database.name
+        ours = kept.startswith("file:///") and kept.endswith(f"/{ARTIFACTS}")
+        if kept == here or not ours or (old.exists() and old.samefile(self._database)):
+            return
+        with closing(sqlite3.connect(self._database, timeout=BUSY_SECONDS)) as database, database:
+            for table, column in PLACES_OF_ARTIFACTS:
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                    f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (here, len(kept) + 1, kept, len(kept) + 1, f"{kept}/"),
+                )
+        logger.warning(
+            "tracking: %s was moved here from %s; artifacts are now looked for beside it",
+            *(self._database, old.parent),
+        )
+
     def _artifacts(self) -> str | None:
         """Where artifacts go: beside a local database; a server decides itself."""
-        return self._database.with_name("mlartifacts").as_uri() if self._database else None
+        return self._database.with_name(ARTIFACTS).as_uri() if self._database else None
 
     def _alone(self) -> AbstractContextManager[None]:
         """One process of this machine at a time: two would make the same thing twice."""
         if self._database is not None:
-            return alone(self._database.with_name(f"{self._database.name}.lock"))
+            return alone(self._database.with_name(f"{self._database.name}.lock"), PATIENCE)
         name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
-        return alone(Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock")
+        return alone(Path(gettempdir()) / f"rayal-{os.getuid()}-{name}.lock", PATIENCE)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -185,12 +291,36 @@ class Mlflow(Tracker):
             yield
         except StorageError:
             raise
-        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, CommandError, OSError, sqlite3.Error) as error:
             reason = hidden(_root(error)).strip().split("\n")[0]
             way_out = "check tracking.uri, or start it"
             if re.search(r"\b(401|403)\b", reason):
                 way_out = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN"
+            if UNFINISHED.search(reason):
+                way_out = (
+                    "a process was killed while MLflow made these tables: move that file away, and"
+                    " a new one is made"
+                )
             raise StorageError(f"MLflow at {self.uri} failed ({reason:.200}); {way_out}") from error
+
+
+def _make(database: Path, artifacts: str | None) -> None:
+    """Let MLflow make its tables under another name: with some of them, as a killed process would
+    leave it, a database is of no use for ever."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    new = database.with_name(f"{TEMPORARY}{database.name}")
+    for leftover in database.parent.glob(f"{new.name}*"):
+        leftover.unlink()
+    store: Any = SqlAlchemyStore
+    store(f"{SQLITE}{new}", artifacts).engine.dispose()
+    try:
+        os.link(new, database)  # not over one that somebody else has made meanwhile
+        new.unlink()
+    except FileExistsError:
+        new.unlink()
+    except OSError:  # a disk without links
+        new.rename(database)
 
 
 def _root(error: BaseException) -> str:
@@ -205,30 +335,81 @@ def _run_of(client: "MlflowClient", experiment_id: str, record: Record) -> "Run"
     if found := _tagged(client, experiment_id, "rayal.run", record.run_id):
         return found
     x = record.experiment()
-    parent = _parent_of(client, experiment_id, x["name"])
+    parent = _parent_of(client, experiment_id, x["name"], record.place)
     return client.create_run(
         experiment_id,
         start_time=_view.created(record),
         tags={
             "rayal.run": record.run_id,
             "rayal.folder": hidden(record.folder.url),
+            "rayal.strategy": x["strategy"]["name"],
+            "rayal.seed": str(x["seed"]),
             "mlflow.parentRunId": parent.info.run_id,
+            "mlflow.note.content": RUN_NOTE.format(folder=hidden(record.folder.url)),
+            **_view.source(),
         },
         run_name=f"{x['strategy']['name']} {x['scheme']['name']} seed {x['seed']}",
     )
 
 
-def _parent_of(client: "MlflowClient", experiment_id: str, name: str) -> "Run":
-    """The run that holds all runs of one name together."""
-    if found := _tagged(client, experiment_id, "rayal.parent", name):
+def _parent_of(client: "MlflowClient", experiment_id: str, name: str, place: str) -> "Run":
+    """The run that holds all runs of one name in one place together."""
+    group = hashlib.sha256(f"{name}\0{place}".encode()).hexdigest()[:32]
+    if found := _tagged(client, experiment_id, "rayal.group", group):
         return found
-    parent = client.create_run(experiment_id, tags={"rayal.parent": name}, run_name=name)
+    folder = hidden(place)
+    tags = {
+        "rayal.group": group,
+        "rayal.parent": name,
+        "rayal.folder": folder,
+        "mlflow.note.content": _parent_note(name, folder, "accuracy"),
+        **_view.source(),
+    }
+    parent = client.create_run(experiment_id, tags=tags, run_name=name)
     client.set_terminated(parent.info.run_id)  # it never runs itself
     time.sleep(SETTLE)
-    oldest = _tagged(client, experiment_id, "rayal.parent", name) or parent
+    oldest = _tagged(client, experiment_id, "rayal.group", group) or parent
     if oldest.info.run_id != parent.info.run_id:  # another machine had the same idea
         client.delete_run(parent.info.run_id)
     return oldest
+
+
+def _parent_with(client: "MlflowClient", experiment_id: str, found: Found) -> str:
+    """The id of the parent run, whose metrics are those that were found.
+
+    MLflow forgets no value: where one changed, as a mean does with another seed, a new parent takes
+    the place of the old one.
+    """
+    from mlflow.entities import Metric
+
+    old = _parent_of(client, experiment_id, found.name, found.place)
+    points, there = _view.curve_points(found), old.data.metrics
+    digest = hashlib.sha256(json.dumps(points).encode()).hexdigest()
+    run_id: str = old.info.run_id
+    if old.data.tags.get("rayal.curves") == digest:
+        return run_id
+    if there:
+        client.delete_run(run_id)
+        run_id = _parent_of(client, experiment_id, found.name, found.place).info.run_id
+        children = f"tags.`mlflow.parentRunId` = '{old.info.run_id}'"
+        for child in client.search_runs([experiment_id], children, max_results=MOST_CHILDREN):
+            client.set_tag(child.info.run_id, "mlflow.parentRunId", run_id)
+    metrics = [Metric(point.key, point.value, _now(), point.step) for point in points]
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+    folder = hidden(found.place)
+    note = _parent_note(found.name, folder, found.metric)
+    client.set_tag(run_id, "mlflow.note.content", note)
+    client.set_tag(run_id, "rayal.curves", digest)
+    return run_id
+
+
+def _parent_note(name: str, folder: str, metric: str) -> str:
+    return PARENT_NOTE.format(name=name, folder=folder, quoted=shlex.quote(folder), metric=metric)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def _tagged(client: "MlflowClient", experiment_id: str, tag: str, value: str) -> "Run | None":
@@ -279,9 +460,10 @@ def _send_artifacts(client: "MlflowClient", run: "Run", record: Record) -> None:
         client.set_tag(run_id, "rayal.files", json.dumps(digests))
     _send_analysis(client, run, record)
     for cycle in count(int(tags.get("rayal.selections", 0))):
-        if record.result(cycle, Chosen) is None:
+        result = record.result(cycle, Chosen)
+        if result is None:
             return
-        chosen = stage_folder(record.folder, cycle, "select").read("chosen.csv")
+        chosen = stage_folder(record.folder, cycle, "select").read("chosen.csv", result.table)
         _upload(client, run_id, f"selections/cycle-{cycle:03d}.csv", chosen)
         client.set_tag(run_id, "rayal.selections", str(cycle + 1))
 

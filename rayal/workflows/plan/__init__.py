@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from rayal.cycle.offer import Offer
+from rayal.cycle.score import score_batch
 from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
@@ -18,16 +19,19 @@ from rayal.models.build import build
 from rayal.models.network import last_layer
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import save_weights
+from rayal.report.amounts import duration, size
 from rayal.signals.signal import SIGNALS, Width
 from rayal.storage.folder import Json
 from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
 from rayal.workflows.plan.probe import Probe, measure
+from rayal.workflows.plan.tariff import FREE, Tariff
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 ID_BYTES, SCORE_BYTES, KEPT_BYTES = 24, 8, 2  # id and status, float64, float16 in a row of scores
+RUN_FILES, STAGE_FILES = 9, 2  # of every run and every stage, such as done.json
 CHECKPOINTS = 3  # two are kept while a third is written
 MOMENTS = {"sgd": 1, "adam": 2}  # numbers that an optimizer keeps of each weight
 PRICED = 32  # images whose cost is asked for, where units differ in cost
@@ -48,10 +52,31 @@ class Plan:
     memory: dict[str, int]
     """What a training worker holds -> bytes."""
     warnings: tuple[str, ...]
+    training: str
+    """How each model is trained, in words: what a file says in another place than is thought."""
+    files: int
+    """What the run folder holds at the end, about."""
+    budget: float
+    """What is spent on labels, in its unit."""
+    unit: str
+    tariff: Tariff
+
+    @property
+    def device_hours(self) -> float | None:
+        """Hours of one device (a GPU, or the cores of this machine), however many share the work;
+        None where nothing was timed."""
+        return None if self.seconds is None else sum(self.seconds) / 3600
+
+    @property
+    def price(self) -> float | None:
+        """In the tariff's currency; None where a price is missing that it would need."""
+        return self.tariff.price(self.device_hours, self.budget)
 
     def to_dict(self) -> Json:
         """As JSON."""
-        return asdict(self) | {"cycles": [cycle._asdict() for cycle in self.cycles]}
+        cycles = [cycle._asdict() for cycle in self.cycles]
+        known = {"device_hours": self.device_hours, "price": self.price}
+        return asdict(self) | {"cycles": cycles, "tariff": self.tariff._asdict(), **known}
 
     def to_rich(self) -> "Group":
         """As a table of the cycles, the totals below it."""
@@ -63,22 +88,33 @@ class Plan:
         for column in table.columns:
             column.justify = "right"
         for i, cycle in enumerate(self.cycles):
-            time = [_duration(self.seconds[i])] if self.seconds else []
+            time = [duration(self.seconds[i])] if self.seconds else []
             table.add_row(*(f"{number:,}" for number in cycle), *time)
         return Group(table, Text("\n".join(["", *self._totals()])))
 
     def _totals(self) -> Iterator[str]:
+        yield f"train   {self.training}"
         if self.seconds and self.probe:
-            yield f"time    {_duration(sum(self.seconds))} on this machine ({self.probe.device})"
+            yield f"time    {duration(sum(self.seconds))} on this machine ({self.probe.device})"
         for title, sizes in (("disk", self.disk), ("memory", self.memory)):
-            parts = ", ".join(f"{what} {_size(size)}" for what, size in sizes.items())
-            yield f"{title:7} {_size(sum(sizes.values()))}: {parts}"
+            parts = ", ".join(f"{what} {size(count)}" for what, count in sizes.items())
+            yield f"{title:7} {size(sum(sizes.values()))}: {parts}"
+        yield f"files   about {self.files:,}"
+        yield from self.tariff.lines(self.device_hours, self.budget, self.unit)
         for warning in self.warnings:
             yield f"warning: {warning}"
 
 
-def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
-    """The plan of an experiment; with `probe`, times a few batches of it on this machine.
+def make(
+    x: Experiment,
+    store: Store,
+    *,
+    probe: bool = True,
+    timed: Probe | None = None,
+    tariff: Tariff = FREE,
+) -> Plan:
+    """The plan of an experiment; with `probe`, times a few batches of it on this machine, unless
+    that was `timed` before.
 
     Raises UsageError like `check`. That this machine lacks what is asked for is only a warning: the
     plan may be for a cluster.
@@ -86,8 +122,8 @@ def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
     card = store.card
     check(x, card)
     check_strategies(x, store)
-    cycles, network = tuple(plan_cycles(x, card, _prices(x, store))), _network(x, card)
-    timed = measure(x, store) if probe else None
+    cycles, network = tuple(plan_cycles(x, card, prices(x, store))), _network(x, card)
+    timed = timed or (measure(x, store) if probe else None)
     return Plan(
         cycles=cycles,
         seconds=tuple(_seconds(x, cycle, timed) for cycle in cycles) if timed else None,
@@ -95,10 +131,24 @@ def make(x: Experiment, store: Store, *, probe: bool = True) -> Plan:
         disk=_disk(x, card, cycles, network),
         memory=_memory(x, card, cycles, network),
         warnings=(*warnings(x, card), *shortages(x.compute, Resources.here())),
+        training=_training(x),
+        files=_files(x, store, cycles),
+        budget=x.budget.total,
+        unit=x.budget.unit,
+        tariff=tariff,
     )
 
 
-def _prices(x: Experiment, store: Store) -> Prices:
+def _training(x: Experiment) -> str:
+    """`supervised, 40 epochs, lr 0.02 (multistep), batches of 32`"""
+    scheme, unit = x.scheme, "steps" if x.scheme.steps else "epochs"
+    return (
+        f"{scheme.part_name()}, {scheme.length} {unit}, lr {scheme.lr:g} ({scheme.schedule}),"
+        f" batches of {scheme.batch_size}"
+    )
+
+
+def prices(x: Experiment, store: Store) -> Prices:
     """Of some images of the pool."""
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
     some = [ids[i] for i in np.linspace(0, len(ids) - 1, min(len(ids), PRICED)).astype(int)]
@@ -136,6 +186,20 @@ def _disk(
         "scores": row * rows,
         "checkpoints while training": CHECKPOINTS * (1 + MOMENTS[x.scheme.optimizer]) * weights,
     }
+
+
+def _files(x: Experiment, store: Store, cycles: tuple[Cycle, ...]) -> int:
+    """Of the folder, of the first units, and of every stage."""
+    beside = len(x.companions())
+    files = RUN_FILES + STAGE_FILES + 1
+    for cycle in cycles:
+        files += STAGE_FILES + x.ensemble * (2 + beside)  # weights and epochs
+        files += STAGE_FILES  # evaluate
+        if cycle.bought:
+            files += 2 * (STAGE_FILES + 1)  # select, label
+        if cycle.scored:
+            files += STAGE_FILES + len(store.pool.shards(x.compute.shard_rows))
+    return files
 
 
 def _width(width: Width, card: Card, network: nn.Module) -> int:
@@ -183,7 +247,7 @@ def _memory(
     if x.task.dense:
         sizes["masks"] = resident(most, pixels)
         maps = 4 * len(card.classes) * pixels  # float32
-        sizes["a class map of each image of a scored batch"] = x.compute.score_batch * maps
+        sizes["a class map of each image of a scored batch"] = score_batch(x.compute, card) * maps
     if x.scheme.unlabeled(1):
         sizes["unlabeled images"] = resident(card.pool - cycles[0].labels, image)
     return sizes | _companions(x, card, network)
@@ -200,17 +264,3 @@ def _companions(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]
 
 def _network(x: Experiment, card: Card) -> nn.Module:
     return build(x.model, len(card.classes), card.image, seed=0)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

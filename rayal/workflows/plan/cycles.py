@@ -1,7 +1,7 @@
 """What the cycles of a run will do, in numbers of images, updates and purchases."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import NamedTuple
 
@@ -28,6 +28,17 @@ class Cycle(NamedTuple):
     """Networks that each candidate goes through."""
     bought: int
     """Images, or regions of these, bought for the next cycle."""
+
+
+def work(x: Experiment, cycles: Iterable[Cycle]) -> list[int]:
+    """Of each cycle roughly, in images through a network: a step of training counts three times,
+    for its way back."""
+    return [
+        3 * x.ensemble * each.steps * min(each.labels, x.scheme.batch_size)
+        + each.evaluated
+        + each.scored * each.passes
+        for each in cycles
+    ]
 
 
 class Prices(NamedTuple):

@@ -6,19 +6,24 @@ OUT/models/      the weights, as workers read them
 OUT/batch/       the batch size, and what was measured for it
 OUT/scores/      shard-00000.parquet ..., done.json: what `rayal select` reads
 OUT/bad.csv      id and reason of every image that could not be decoded
+OUT/left_out.csv path and reason of what a folder of images holds beside them
 """
 
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from time import monotonic
 
+import pyarrow.compute as pc
+
+from rayal.cycle import shard_file
 from rayal.cycle.engine import Engine
 from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, pending, summary
 from rayal.data.pool import census
+from rayal.data.pool.folder import LEFT_OUT
 from rayal.data.pool.source import Pool, open_pool
-from rayal.errors import DataError, LockedError
+from rayal.errors import DataError, LockedError, StorageError, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
 from rayal.runs.results import FastestBatch, PoolScored, read_result
@@ -38,27 +43,39 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def start_scoring(
-    settings: PoolScoring, out: str, *, break_lock: bool = False, plugins: Plugins = NO_PLUGINS
+    settings: PoolScoring,
+    out: str,
+    *,
+    retry_bad: bool = False,
+    break_lock: bool = False,
+    plugins: Plugins = NO_PLUGINS,
 ) -> Iterator["PoolPass"]:
     """The pass in folder `out`, new or continued, locked while the block lasts.
 
-    Everything that can be refused is refused here, before an engine starts.
+    With `retry_bad` the images that could not be decoded are looked at again. Everything that can
+    be refused is refused here, before an engine starts.
     """
     models = read_models(settings, plugins)
     folder = Folder(out)
     identity = {"score": settings.decisive(), "weights": models.digests()}
     with Journal(folder, identity, break_lock=break_lock) as journal:
         folder.write("score.yaml", yaml_file.dump(settings.model_dump(mode="json")).encode())
-        yield PoolPass(settings, models, journal)
+        yield PoolPass(settings, models, journal, retry_bad)
 
 
 class PoolPass:
     """A pass that this process may write."""
 
-    def __init__(self, settings: PoolScoring, models: PoolModels, journal: Journal) -> None:
+    def __init__(
+        self, settings: PoolScoring, models: PoolModels, journal: Journal, retry_bad: bool = False
+    ) -> None:
         self.settings, self.models, self.journal = settings, models, journal
         self.folder, self.scores = journal.folder, journal.folder / "scores"
-        self.pool = self._opened_pool()
+        self.mended = 0
+        """Bad images of a finished pass that have changed since."""
+        self.ran = False
+        """Whether this process has scored."""
+        self.pool = self._opened_pool(retry_bad)
 
     @property
     def complete(self) -> bool:
@@ -70,6 +87,7 @@ class PoolPass:
     ) -> PoolScored:
         """The result of the pass; a complete one opens no engine."""
         if not self.complete:
+            self.ran = True
             with start() as engine:
                 self.journal.done_once(
                     self.scores, lambda out: self._scored(engine, observer, out).to_json()
@@ -77,8 +95,35 @@ class PoolPass:
             observer.on(Event("ended", "score", result=read_result(PoolScored, self.scores)))
         return read_result(PoolScored, self.scores)
 
-    def _opened_pool(self) -> Pool:
-        """The pool, checked once; LockedError where it is no longer the one that was begun with."""
+    def _opened_pool(self, retry_bad: bool) -> Pool:
+        """The pool, checked once; LockedError where it is no longer the one that was begun with,
+        unless nothing but bad images have changed: these may be mended."""
+        pool, begun = self._checked_pool()
+        if begun["fingerprint"] != pool.fingerprint:
+            now = f"{begun['rows']} units then, {pool.rows} now"
+            raise self._another_state(now)
+        changes = pool.changes
+        if changes is None and not retry_bad:
+            return self._told(pool)
+        bad = self._bad_shards()
+        ids = {unit for units in bad.values() for unit in units}
+        mended = set() if changes is None else set(changes.changed)
+        if changes is not None and (changes.added or changes.gone or not mended <= ids):
+            raise self._another_state(str(changes))
+        if self.complete and not (retry_bad and bad):
+            self.mended = len(mended)
+            return self._told(pool)
+        if changes is not None:  # the listing first: with it, all of this can be done again
+            (self.folder / "pool").delete()
+            pool, _ = self._checked_pool()
+        self.scores.remove("done.json")
+        for name, units in bad.items():
+            if retry_bad or units & mended:
+                self.scores.remove(name)
+        return self._told(pool)
+
+    def _checked_pool(self) -> tuple[Pool, Json]:
+        """The pool as it is, and what was noted of it when the pass began."""
         x, card, out = self.settings, self.models.card, self.folder / "pool"
         pool = open_pool(
             x.pool,
@@ -94,13 +139,36 @@ class PoolPass:
             census.check_ids(pool, out.local)
             return {"fingerprint": pool.fingerprint, "rows": pool.rows, "origin": pool.origin}
 
-        begun = self.journal.done_once(out, check)
-        if begun["fingerprint"] != pool.fingerprint:
-            raise LockedError(
-                f"{self.folder.url} was begun with another state of {x.pool}: {begun['rows']} units"
-                f" then, {pool.rows} now; restore the files, or use another --out"
+        return pool, self.journal.done_once(out, check)
+
+    def _another_state(self, difference: str) -> LockedError:
+        return LockedError(
+            f"{self.folder.url} was begun with another state of {self.settings.pool}: {difference};"
+            " restore the files, or use another --out"
+        )
+
+    def _told(self, pool: Pool) -> Pool:
+        """Say once what of the folder is not in the pool, and where all of it is listed."""
+        listing = self.folder / "pool"
+        if pool.left_out and not self.folder.exists(LEFT_OUT) and listing.exists(LEFT_OUT):
+            self.folder.write(LEFT_OUT, listing.read(LEFT_OUT))
+        if pool.left_out:
+            logger.warning(
+                "%s: %s; all in %s/%s", self.settings.pool, pool.left_out, self.folder.url, LEFT_OUT
             )
         return pool
+
+    def _bad_shards(self) -> dict[str, set[str]]:
+        """The ids of bad images by the file of their shard, of those that are whole."""
+        found = dict[str, set[str]]()
+        for name in self.scores.names():
+            if name.startswith("shard-"):
+                with suppress(StorageError):
+                    table = shard_file.read_shard(self.scores, name, ["id", "status"])
+                    bad = table.filter(pc.not_equal(table["status"], shard_file.OK))
+                    if bad.num_rows:
+                        found[name] = set(bad["id"].to_pylist())
+        return found
 
     def _scored(self, engine: Engine, observer: Observer, out: Folder) -> PoolScored:
         job = self._job(engine, out)
@@ -121,7 +189,7 @@ class PoolPass:
         total = summary(job, tasks, results)
         if tolerance.bad == total.units:
             unit, reason = next(bad_images(out, results))
-            raise DataError(f"no image can be decoded; the first is {unit!r}: {reason}")
+            raise DataError(f"no image can be decoded; the first is {quoted(unit)}: {reason}")
         shards = [task.shard for task in tasks]
         census.check_scored(self.pool, shards, out, total.shards)
         bad = csv_file.dump(["id", "reason"], bad_images(out, results))
@@ -156,10 +224,10 @@ class PoolPass:
         return job.with_batch(self._batch(engine, job))
 
     def _batch(self, engine: Engine, job: ScoreJob) -> int:
-        """As asked; else the fastest, but no larger than a shard or the pool."""
+        """As asked, or the fastest; no more than a shard or the pool, for a batch is filled up."""
         asked, limit = self.settings.batch, self.settings.compute.batch_bytes
         if asked != "auto":
-            return asked
+            return min(asked, self._shard_rows(asked), self.pool.rows)
         out = self.folder / "batch"
         self.journal.done_once(out, lambda _: engine.fastest_batch(job, limit).to_json())
         measured = read_result(FastestBatch, out)
@@ -196,11 +264,16 @@ def pool_shard_rows(total: int, image: int, compute: PoolCompute, batch: int = 1
     return rows // batch * batch or rows
 
 
-def lines(result: PoolScored, out: Folder) -> Iterator[str]:
+def lines(result: PoolScored, opened: PoolPass) -> Iterator[str]:
     """What a user wants to know at the end."""
+    out = opened.folder
     yield f"units    {result.units:,} in {len(result.shards):,} shards"
     if result.bad:
         yield f"bad      {result.bad:,} cannot be decoded, see {out.url}/bad.csv"
-    yield f"rate     {result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s"
+        mended = f"{opened.mended:,} of them changed since; " if opened.mended else ""
+        yield f"         {mended}once they are mended, add --retry-bad to score them"
+    yield from (f"prepared {each}" for each in opened.models.differences(opened.pool.decoding))
+    if opened.ran:
+        yield f"rate     {result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s"
     yield f"columns  {', '.join(result.columns)}"
     yield f"scores   {out.url}/scores"

@@ -4,26 +4,38 @@ Workers then read one kind of file, in a place that all of them see.
 """
 
 import hashlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from torch import nn
+from pydantic import BaseModel
+from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
-from rayal.errors import UsageError
+from rayal.errors import StorageError, UsageError
 from rayal.models import weights
+from rayal.models.build import count_classes
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec, file_name, name_of
 from rayal.models.trained_model import WEIGHTS, TrainedModel
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.record import Record
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.runs.results import recorded_file
+from rayal.storage.folder import (
+    FileLocation,
+    FileRecord,
+    Folder,
+    Json,
+    located,
+    storage_errors,
+)
 from rayal.workflows.checks import without_dropout
 from rayal.workflows.score.settings import IMAGENET, PoolScoring
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+logger = logging.getLogger(__name__)
+
 PREVIOUS, MEMBER = "previous.safetensors", "member-"
 
 
@@ -35,11 +47,23 @@ class PoolModels:
     previous: TrainedModel | None = None
     members: list[TrainedModel] = field(default_factory=list)
     companions: dict[str, bytes] = field(default_factory=dict)
+    trained: dict[str, ModelCard] = field(default_factory=dict)
+    """What the files say of themselves, by name."""
 
     @property
     def card(self) -> ModelCard:
         """What all of them are."""
         return self.model.card
+
+    def differences(self, decoding: Decoding | None) -> list[str]:
+        """What the networks see otherwise than in training, where images are decoded like this;
+        None: as the card says."""
+        used = self.card.model_copy(update={"decoding": decoding or self.card.decoding})
+        return [
+            f"{what}, trained with {then} ({source})"
+            for source, card in self.trained.items()
+            for what, then in _different(used, card)
+        ]
 
     def digests(self) -> Json:
         """What of them decides the scores: the content, by role."""
@@ -90,20 +114,29 @@ def read_models(settings: PoolScoring, plugins: Plugins = NO_PLUGINS) -> PoolMod
     not fit the others, or lacks what a strategy asks.
     """
     folder, name = _file(settings.checkpoint)
-    first = _opened(settings, folder.read(name), f"{folder.url}/{name}", plugins)
+    first = _opened(settings, folder, name, plugins)
     card = _adapted(settings, first.card)
     network = first.described(card).network()
     _check_strategies(settings, card, network)
+    trained = {first.source: first.card}
+    if weights.seen_nothing(first.state):
+        logger.warning(
+            "%s was never trained: its batch norms have seen no image; its scores are chance",
+            first.source,
+        )
 
     def other(location: str) -> TrainedModel:
         place, file = _file(location)
-        return _like(first, card, place.read(file), f"{place.url}/{file}", plugins)
+        found = _like(first, card, _read(place, file), f"{place.url}/{file}", plugins)
+        trained[found.source] = found.card
+        return TrainedModel.of(card, found.described(card).network())  # every weight fits
 
     return PoolModels(
         model=TrainedModel.of(card, network),
         previous=None if settings.previous is None else other(settings.previous),
         members=[other(location) for location in settings.members],
         companions={name: _companion(folder, name) for name in _companions(settings)},
+        trained=trained,
     )
 
 
@@ -125,7 +158,12 @@ def image_spec(image: ImageSpec, decoding: Decoding, settings: PoolScoring) -> I
 
 def _file(location: str) -> tuple[Folder, str]:
     """The file of weights itself: of a run its last one, of a folder the one with rayal's name."""
-    if location.endswith(SUFFIXES):
+    files, path = located(location)
+    with storage_errors(location):
+        is_file, exists = files.isfile(path), files.exists(path)
+    if not exists:
+        raise StorageError(f"{location}: there is no such file or folder; check the path")
+    if is_file:
         parent, _, name = location.rpartition("/")
         return Folder(parent or "/"), name
     folder = Folder(location)
@@ -137,32 +175,41 @@ def _file(location: str) -> tuple[Folder, str]:
     elif folder.exists("train"):
         folder = folder / "train"
     if not folder.exists(WEIGHTS):
-        raise UsageError(
-            f"{location} holds no weights; give a file ({', '.join(SUFFIXES)}) or a rayal run"
-        )
+        raise UsageError(f"{location} holds no weights; give a file of such, or a rayal run")
     return folder, WEIGHTS
 
 
-def _opened(settings: PoolScoring, data: bytes, source: str, plugins: Plugins) -> TrainedModel:
+def _read(folder: Folder, name: str) -> bytes:
+    """A file of weights: as its training recorded it, where that lies beside it."""
+    return folder.read(name, recorded_file(folder, name))
+
+
+def _opened(settings: PoolScoring, folder: Folder, name: str, plugins: Plugins) -> TrainedModel:
     """The model of a file, with the card that it has or that the settings give."""
+    data, source = _read(folder, name), f"{folder.url}/{name}"
     card = ModelCard.parse(data, source, plugins)
     if card is not None:
         if settings.model not in (None, card.model):
             raise UsageError(f"{source} says itself that it is {card.model!r}; leave --model out")
-        return TrainedModel.parse(data, source, card)
+        return _with_numbers(TrainedModel.parse(data, source, card))
     if settings.model is None:
         raise UsageError(
             f"{source} does not say what it is; give its architecture with --model, for example"
             " --model '{name: torchvision, arch: resnet50}'"
         )
     state = weights.parse(data, source)
-    card = _described(settings, weights.count_classes(state, source))
+    card = _described(settings, state, source, _recipe(folder))
     return TrainedModel.adopted(card, state, source)
+
+
+def _with_numbers(model: TrainedModel) -> TrainedModel:
+    weights.check_numbers(model.state, model.source)
+    return model
 
 
 def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
     """The card with what the settings say otherwise."""
-    decoding = settings.decoding or card.decoding
+    decoding = settings.decoded(card.decoding)
     if settings.classes is not None and len(settings.classes) != len(card.classes):
         raise UsageError(f"{len(settings.classes)} classes given, the model has {card.classes}")
     return card.model_copy(
@@ -175,23 +222,51 @@ def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
     )
 
 
-def _described(settings: PoolScoring, classes: int) -> ModelCard:
-    """The card of weights that have none."""
+class _Recipe(BaseModel):
+    """What timm says of weights in the `config.json` beside them."""
+
+    interpolation: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+def _recipe(folder: Folder) -> _Recipe:
+    """That of a folder; an empty one where there is none that can be read."""
+    try:
+        return _Recipe.model_validate(folder.read_json("config.json", {})["pretrained_cfg"])
+    except (StorageError, KeyError, TypeError, ValueError):  # any other program's file
+        return _Recipe()
+
+
+def _described(
+    settings: PoolScoring, state: Mapping[str, Tensor], source: str, recipe: _Recipe
+) -> ModelCard:
+    """The card of weights that have none; what nobody says is as published for the architecture."""
     assert settings.model is not None
-    decoding = settings.decoding or Decoding()
+    usual = settings.model.decoding()
+    if recipe.interpolation in ("bilinear", "bicubic"):
+        usual = usual.model_copy(update={"interpolation": recipe.interpolation})
+    decoding = settings.decoded(usual)
+    if decoding.interpolation == "bicubic" == usual.interpolation:
+        logger.warning(
+            "%s: images are resized as the published weights want it, bicubic; where yours were"
+            " trained otherwise, --set decoding.interpolation=bilinear",
+            source,
+        )
     if decoding.frame is None:
         raise UsageError(
             "the size of the images that the model was trained on is not known; give it with"
             " --set decoding.size=224 (and decoding.resize=256, where their centre was cut out)"
         )
-    mean, std = (settings.mean, settings.std) if settings.mean and settings.std else IMAGENET
+    mean, std = (recipe.mean, recipe.std) if recipe.mean and recipe.std else IMAGENET
     channels, (height, width) = decoding.channels, decoding.frame
     blank = ImageSpec(channels=channels, height=height, width=width, mean=mean, std=std)
-    names = settings.classes or tuple(f"class-{number}" for number in range(classes))
+    image = image_spec(blank, decoding, settings)
+    classes = count_classes(state, settings.model, image, source)
     return ModelCard(
         model=settings.model,
-        classes=names,
-        image=image_spec(blank, decoding, settings),
+        classes=settings.classes or tuple(f"class-{number}" for number in range(classes)),
+        image=image,
         task=find("tasks", next(iter(settings.model.tasks)))(),
         decoding=decoding,
         precision=settings.precision or "fp32",
@@ -201,14 +276,26 @@ def _described(settings: PoolScoring, classes: int) -> ModelCard:
 def _like(
     first: TrainedModel, card: ModelCard, data: bytes, source: str, plugins: Plugins
 ) -> TrainedModel:
-    """Another model of the same kind, with the card that the pass gives to all."""
+    """Another model of the same kind, with its own card or, where it has none, that of the pass."""
     own = ModelCard.parse(data, source, plugins)
     if own is None:
         return TrainedModel.adopted(card, weights.parse(data, source), source)
-    other = TrainedModel.parse(data, source, own)
+    other = _with_numbers(TrainedModel.parse(data, source, own))
     if difference := first.like(other):
         raise UsageError(f"{difference}; one pass compares models of one kind")
-    return TrainedModel.of(card, other.described(card).network())  # every weight fits
+    return other
+
+
+def _different(used: ModelCard, trained: ModelCard) -> Iterator[tuple[str, object]]:
+    """What of the images that a network sees is not as it was trained, and how that was."""
+    for name, now in dict(used.decoding).items():
+        if now != (then := getattr(trained.decoding, name)):
+            yield f"decoding.{name} {now}", then
+    for name in ("mean", "std"):
+        if (now := getattr(used.image, name)) != (then := getattr(trained.image, name)):
+            yield f"{name} {now}", then
+    if used.precision != trained.precision:
+        yield f"precision {used.precision}", trained.precision
 
 
 def _companions(settings: PoolScoring) -> list[str]:
@@ -231,7 +318,7 @@ def _companion(folder: Folder, name: str) -> bytes:
             f"a strategy asks the {name} that was trained beside the model, but there is no"
             f" {folder.url}/{file}; use the training folder of a rayal run with such a strategy"
         )
-    return folder.read(file)
+    return _read(folder, file)
 
 
 def _check_strategies(settings: PoolScoring, card: ModelCard, network: nn.Module) -> None:

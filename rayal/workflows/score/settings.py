@@ -3,12 +3,21 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from rayal.data.images import Decoding
+from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.models.base import Model, Precision
-from rayal.parts import Location, Part, Settings
+from rayal.parts import Location, Part, Settings, expanded
 from rayal.strategies.base import Strategy, columns
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -40,13 +49,37 @@ class PoolCompute(Settings):
         return Compute(**{name: getattr(self, name) for name in same})
 
 
+class Redecoding(Decoding):
+    """The fields of a decoding that are to differ from the training's, each by itself."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        return self  # only the whole can be
+
+    def onto(self, trained: Decoding) -> Decoding:
+        """The training's, with these fields; raises UsageError where they contradict the others."""
+        asked = self.asked()
+        try:
+            return Decoding.model_validate(dict(trained) | asked)
+        except ValidationError as error:
+            reason = str(error.errors()[0]["ctx"]["error"])
+            raise UsageError(
+                f"decoding {asked} over that of the training, {trained!r}: {reason}"
+            ) from error
+
+    @model_serializer
+    def asked(self) -> dict[str, Any]:
+        """The fields that were given."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+
+
 class PoolScoring(Settings):
     """One pass over a pool, whatever trained the models."""
 
     checkpoint: Location
     """Weights: of a rayal run, which say themselves what they are, or a state dict of anybody's as
     .safetensors or .pt, which needs `model`."""
-    pool: str = Field(min_length=1)
+    pool: Annotated[str, Field(min_length=1), AfterValidator(expanded)]
     """Parquet files (a file, a pattern, a folder), a folder of images, or a dataset's name."""
     strategies: tuple[Annotated[Strategy, Part("strategies")], ...] = Field(min_length=1)
     previous: Location | None = None
@@ -57,8 +90,8 @@ class PoolScoring(Settings):
     """The architecture of weights that do not say it themselves."""
     classes: tuple[str, ...] | None = None
     """Names of the classes; null: as the weights say, else class-0, class-1, ..."""
-    decoding: Decoding | None = None
-    """How images become what the model sees; null: as in training."""
+    decoding: Redecoding | None = None
+    """How images become what the model sees; whatever of it is not given is as in training."""
     mean: tuple[float, ...] | None = None
     """Per channel, of pixels in [0, 1]; null: as in training, else ImageNet's."""
     std: tuple[float, ...] | None = None
@@ -97,6 +130,10 @@ class PoolScoring(Settings):
                     " weights with --previous"
                 )
 
+    def decoded(self, trained: Decoding) -> Decoding:
+        """The training's decoding, changed as asked; raises UsageError where that contradicts."""
+        return trained if self.decoding is None else self.decoding.onto(trained)
+
     def columns(self) -> dict[str, Strategy]:
         """The strategies by the name of their column."""
         return columns(self.strategies)
@@ -105,7 +142,8 @@ class PoolScoring(Settings):
         """The fields that decide what is written, less the content of files."""
         free = {"checkpoint", "previous", "members", "max_bad", "compute"}
         shards = {"shard_bytes", "shard_rows"}
-        return {
-            **self.model_dump(mode="json", exclude=free),
-            "compute": self.compute.model_dump(include=shards),
-        }
+        fields = self.model_dump(mode="json", exclude=free)
+        if self.decoding is not None:  # with all fields, as passes of 0.4 have it
+            full = Decoding.model_construct(**self.decoding.asked())
+            fields["decoding"] = full.model_dump(mode="json")
+        return {**fields, "compute": self.compute.model_dump(include=shards)}

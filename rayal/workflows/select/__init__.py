@@ -18,7 +18,7 @@ from rayal.cycle import shard_file
 from rayal.cycle.checked import chosen, seen_by
 from rayal.cycle.ranking import keyed, ranked, scored
 from rayal.cycle.select import scratch_folder
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.randomness import numpy_generator
 from rayal.selection.candidates import tie_secret
 from rayal.selection.distances import Numbers, check_finite
@@ -52,9 +52,11 @@ def select(url: str, request: Request, beside: Folder | None = None) -> Selectio
     groups = None if r.groups is None else read_groups(r.groups)
     _check_files(done, r, labeled, costs, groups)
     rng = numpy_generator(r.seed, r.cycle, "select", r.name)
-    if not r.ranks:
-        return _own_select(done, r, column, labeled, costs, rng, beside)
-    return _walked(done, r, column, Places(labeled), costs, groups, rng)
+    if r.ranks:
+        found = _walked(done, r, column, Places(labeled), costs, groups, rng)
+    else:
+        found = _own_select(done, r, column, labeled, costs, rng, beside)
+    return replace(found, predicted=_predicted(done, Ids(found.ids)))
 
 
 def write(selection: Selection, out: str) -> None:
@@ -119,13 +121,26 @@ def _check_files(
         missing = labeled[~found]
         raise DataError(
             f"{r.labeled}: {len(missing)} of {len(labeled)} ids are not in {done.folder.url}, the"
-            f" first is {missing[0]!r}; give the labeled units of this pool"
+            f" first is {quoted(missing[0])}; give the labeled units of this pool"
         )
     for file, number in lacks.items():
         raise DataError(
             f"{file} lacks {number} of {units} units of {done.folder.url}, the first is"
-            f" {first[file]!r}"
+            f" {quoted(first[file])}"
         )
+
+
+def _predicted(done: FinishedPass, units: Ids) -> list[str] | None:
+    """The class that the model gives each unit, by name where the pass knows it; None where the
+    pass did not keep it."""
+    if PREDICTED not in done.columns():
+        return None
+    places, numbers = Places(units), np.full(len(units), -1, np.int64)
+    for rows in shard_file.shards(done.folder, done.result, ["id", PREDICTED]):
+        at = places.of(Ids(rows["id"]))
+        numbers[at[at >= 0]] = rows[PREDICTED].to_numpy()[at >= 0]
+    names = done.classes
+    return [names[n] if n < len(names) else str(n) for n in numbers.tolist()]
 
 
 def _own_select(
@@ -178,7 +193,7 @@ def _walked(
     # one more than can be bought, to see a tie; a budget of clicks says little about units
     first = int(min(r.budget, FEW if costs else np.inf)) + 1
     walk.down(ranked(done.folder, done.result, column, secret, first, columns, eligible))
-    reason = f"highest {column}"
+    reason = f"highest score by {column}"  # of margin, for example, the smallest
     tied = walk.scores[-1] if walk.tie else None
     return Selection(
         walk.ids,

@@ -29,6 +29,8 @@ class FinishedPass:
         if not {"columns", "shards"} <= written.keys():
             raise UsageError(f"{self.folder.url} is not a scoring pass; give the folder of one")
         self.result = checked_result(Pass, written, self.folder)
+        self.classes: tuple[str, ...] = tuple(written.get("classes", ()))
+        """Names of the classes; none where the pass does not say."""
 
     def columns(self) -> list[str]:
         """Those of the shards. Raises DataError where no unit could be decoded."""

@@ -1,8 +1,9 @@
 """A user's file of ids: a list of them, or one with a cost or a group of each.
 
-`.txt` has an id a line; `.csv`, with commas and a header, and `.parquet` have a column `id`, and
-where it is asked for `cost` or `group`. All are UTF-8; a byte order mark and Windows line ends are
-no part of an id. A .csv that rayal wrote gives the very ids that it was written from.
+`.txt` has an id a line; `.csv`, with commas and a header, and `.parquet` have a column `id`, text
+or whole numbers, and where it is asked for `cost` or `group`. All are UTF-8; a byte order mark and
+Windows line ends are no part of an id. A .csv that rayal wrote gives the very ids that it was
+written from.
 """
 
 import os
@@ -15,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rayal.errors import DataError
+from rayal.errors import DataError, quoted
 from rayal.storage import csv_file
+from rayal.storage.columns import as_text, held, plain
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
 
@@ -54,7 +56,7 @@ def read_costs(location: str) -> PerUnit[np.float64]:
     if not good.all():
         first = int(good.argmin())
         raise DataError(
-            f"{location}: the cost of {ids[first]!r} is {table['cost'][first]}; it must be a"
+            f"{location}: the cost of {quoted(ids[first])} is {table['cost'][first]}; it must be a"
             " number, 0 or more"
         )
     return PerUnit(Places(ids), costs)
@@ -66,7 +68,7 @@ def read_groups(location: str) -> PerUnit[np.int64]:
     ids = _once(location, table)
     if table["group"].null_count:
         first = pc.is_null(table["group"]).index(True).as_py()
-        raise DataError(f"{location}: {ids[first]!r} has no group")
+        raise DataError(f"{location}: {quoted(ids[first])} has no group")
     codes = table["group"].combine_chunks().dictionary_encode().indices
     return PerUnit(Places(ids), codes.to_numpy().astype(np.int64))
 
@@ -76,7 +78,7 @@ def _once(location: str, table: pa.Table) -> Ids:
     if len(ids.unique()) < len(ids):
         counts = ids.value_counts()
         first = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
-        raise DataError(f"{location}: {first.as_py()!r} is there more than once")
+        raise DataError(f"{location}: {quoted(first.as_py())} is there more than once")
     return Ids(ids)
 
 
@@ -100,12 +102,13 @@ def _table(location: str, columns: list[str]) -> pa.Table:
                 f"{location} has {count} columns {column!r}; it needs one, and has:"
                 f" {', '.join(table.schema.names)}"
             )
-    ids = table["id"]
-    if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
-        raise DataError(f"{location}: the ids are {ids.type}; they must be strings")
+    kind = plain(table["id"].type)
+    if kind not in (pa.string(), pa.int64()):
+        raise DataError(f"{location}: the ids are {kind}; they must be strings or whole numbers")
+    ids = as_text(table["id"])
     if ids.null_count or pc.any(pc.equal(ids, "")).as_py():
         raise DataError(f"{location}: a row has no id")
-    return table
+    return table.set_column(table.schema.get_field_index("id"), "id", ids)
 
 
 def _txt(data: bytes) -> pa.Table:
@@ -115,5 +118,4 @@ def _txt(data: bytes) -> pa.Table:
 
 def _parquet(data: bytes) -> pa.Table:
     table = pq.ParquetFile(pa.BufferReader(data)).read()
-    kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in table.schema]
-    return table.cast(pa.schema(list(zip(table.schema.names, kinds, strict=True))))
+    return pa.table([held(column) for column in table.columns], names=table.schema.names)

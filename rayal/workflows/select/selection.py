@@ -23,6 +23,8 @@ class Selection:
     """Cost of these units, in the budget's unit."""
     passed_over: Mapping[str, int]
     """How many units of the pass were left out on the way down, by cause."""
+    predicted: list[str] | None = None
+    """The most probable class of each, as the model has it; None where the pass does not say."""
 
     def lines(self) -> list[str]:
         """What to tell people."""
@@ -35,20 +37,21 @@ class Selection:
         ]
 
     def table(self) -> pa.Table:
-        """rank (from 1), id, score, reason; the score null where there is none."""
+        """rank (from 1), id, score, predicted, reason; null where there is none."""
         return pa.table(
             {
                 "rank": pa.array(range(1, len(self.ids) + 1), pa.int64()),
                 "id": pa.array(self.ids, pa.string()),
                 "score": pa.array(self.scores or repeat(None, len(self.ids)), pa.float64()),
+                "predicted": pa.array(self.predicted or repeat(None, len(self.ids)), pa.string()),
                 "reason": pa.array(self.reasons, pa.string()),
             }
         )
 
     def csv(self) -> bytes:
         """The table for people; `parquet` has the ids as they are."""
-        header, table = ["rank", "id", "score", "reason"], self.table().to_pydict()
-        return csv_file.dump(header, zip(*table.values(), strict=True)).encode()
+        table = self.table().to_pydict()
+        return csv_file.dump([*table], zip(*table.values(), strict=True)).encode()
 
     def parquet(self) -> bytes:
         """The table for programs."""

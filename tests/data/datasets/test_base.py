@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from rayal.data.datasets.base import Dataset, EncodedDataset
 from rayal.data.datasets.base import cache as default_cache
+from rayal.data.datasets.digits import Digits
 from rayal.data.source import Source, numbered
 from rayal.errors import DataError, StorageError, UsageError
 
@@ -225,3 +226,16 @@ def test_a_shape_or_canvas_is_a_size_too(frame: dict[str, Any]) -> None:
 def test_datasets_say_what_their_labels_are_for() -> None:
     """A network of one class an image must not be trained on masks."""
     assert {"classification"} == Files.tasks
+
+
+def test_a_url_is_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would become a path in the current folder, and the images be missing there."""
+    with pytest.raises(
+        ValueError, match="s3://bucket/x is a URL, but originals are read from a di"
+    ):
+        Digits(root="s3://bucket/x")
+    assert tmp_path == Digits(root=f"file://{tmp_path}").folder
+
+    monkeypatch.setenv("RAYAL_CACHE", "s3://bucket/cache")
+    with pytest.raises(UsageError, match="RAYAL_CACHE is s3://bucket/cache, but must be a folder"):
+        Digits().open()

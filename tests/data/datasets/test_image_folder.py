@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rayal.data.datasets.image_folder import ImageFolder
-from rayal.data.listing import walk_images
+from rayal.data.listing import class_images
 from rayal.errors import DataError, UsageError
 
 
@@ -36,9 +36,9 @@ def test_the_folders_are_walked_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     would be in the store and not in its fingerprint."""
     plant(tmp_path, "train/dog/1.png", "test/dog/2.png")
     listed: list[str] = []
-    walk = walk_images
+    walk = class_images
     monkeypatch.setattr(
-        "rayal.data.datasets.image_folder.walk_images",
+        "rayal.data.datasets.image_folder.class_images",
         lambda root, inside, links: listed.append(inside) or walk(root, inside, links),
     )
     dataset = ImageFolder(root=str(tmp_path))
@@ -51,7 +51,7 @@ def test_the_folders_are_walked_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_splits_with_other_classes_are_refused(tmp_path: Path) -> None:
     """Unless the classes are listed; then they count by name, images or not."""
     plant(tmp_path, "train/dog/1.png", "train/cat/2.png", "val/dog/3.png")
-    (tmp_path / "val/cat").mkdir()
+
     with pytest.raises(
         DataError, match=r"val lacks \['cat'\].*list the classes in dataset.classes"
     ):
@@ -64,6 +64,29 @@ def test_splits_with_other_classes_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"train: folders \['cat'\] are not among the 1 classes"):
         ImageFolder(root=str(tmp_path), test="val", classes=("dog",)).open()
+
+
+def test_a_class_folder_without_images_stops(tmp_path: Path) -> None:
+    """A class that loses all its files would be one that no model ever sees; and so would one that
+    is a link."""
+    plant(tmp_path, "train/dog/1.png", "train/cat/2.jfif", "test/dog/3.png", "test/cat/4.png")
+    (tmp_path / "train/owl").mkdir()
+    (tmp_path / "train/owl/5.avif").write_bytes(b"\0\0\0\x1cftypavif")
+    with pytest.raises(
+        DataError, match=r"train: class folders \['owl'\] hold no images; .*1 images in a format"
+    ):
+        ImageFolder(root=str(tmp_path)).open()
+
+    (tmp_path / "train/owl").rename(tmp_path / "owl")
+    assert ("cat", "dog") == ImageFolder(root=str(tmp_path)).open().card.classes
+
+    (tmp_path / "train/fox").symlink_to("cat")
+    with pytest.raises(DataError, match=r"\['fox'\] hold no images; .*follow_links: true"):
+        ImageFolder(root=str(tmp_path)).open()
+    (tmp_path / "train/fox").unlink()
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="none holds no images; correct dataset.root"):
+        ImageFolder(root=str(tmp_path), test="none").open()
 
 
 def test_a_missing_split_is_explained(tmp_path: Path) -> None:

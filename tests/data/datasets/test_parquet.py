@@ -66,7 +66,9 @@ def test_names_are_indices_by_name(tmp_path: Path) -> None:
     assert {"b": 1, "a/../ü": 0} == store.labels("pool")
     assert ("cat", "dog") == store.card.classes
 
-    with pytest.raises(DataError, match=r"train row 0 \('b'\): class 'dog' is not among cat, cow"):
+    with pytest.raises(
+        DataError, match=r"train row 0 \('b'\): class 'dog' is not among 'cat', 'cow'"
+    ):
         Parquet(root=str(tmp_path), **NAMES, **columns, classes=("cat", "cow")).open()
 
 
@@ -147,7 +149,7 @@ def test_files_that_are_not_whole_are_named(root: Path) -> None:
     whole = (root / "train-0.parquet").read_bytes()
     for content in (b"", whole[: len(whole) // 2], b"text" * 10):
         other.write_bytes(content)
-        with pytest.raises(DataError, match="train-2.parquet cannot be read"):
+        with pytest.raises(DataError, match="train-2.parquet (cannot be read|is empty)"):
             Parquet(root=str(root), **NAMES).open()
 
     for file in root.glob("train-*"):
@@ -156,13 +158,29 @@ def test_files_that_are_not_whole_are_named(root: Path) -> None:
         Parquet(root=str(root), **NAMES).open()
 
 
-@pytest.mark.parametrize("labels", [[0.0, 1.0], [0, None], [0, -1], [True, False], [0.5, None]])
-def test_labels_that_are_no_indices_are_refused(root: Path, labels: list[Any]) -> None:
-    """A column read by pandas with one gap in it is float."""
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ([0.0, 1.0], "column 'label' holds double, as pandas .*; labels are class names or whole"),
+        ([0.5, None], "column 'label' holds double"),
+        ([True, False], "column 'label' holds bool; labels are class names or whole numbers"),
+        ([[0], [1]], "column 'label' holds list"),
+        ([0, None], r"train row 1 \('train-00002'\) has no label \(null\); give it one"),
+        (["cat", None], r"train row 1 \('train-00002'\) has no label \(null\); give it one"),
+        ([0, -1], r"row 1 \('train-00002'\): label -1 is not a class index 0..0"),
+        ([0, 2], r"train row 1 \('train-00002'\) is labeled 2, but no image is labeled 1; write"),
+        ([0, 10**15], "labeled 1000000000000000, but no image is labeled 1 to 999999999999999;"),
+    ],
+)
+def test_labels_that_are_no_indices_are_refused(
+    root: Path, labels: list[Any], message: str
+) -> None:
+    """A column read by pandas with one gap in it is float; one large number would be a network of
+    that many classes."""
     write(root / "train-0.parquet", id=[1, 2], image=[png(1), png(2)], label=labels)
     os.remove(root / "train-1.parquet")
     write(root / "test.parquet", id=[1], image=[png(1)], label=labels[:1])
-    with pytest.raises(DataError, match=r"row \d \('t.*\): label .* is not a class index"):
+    with pytest.raises(DataError, match=message):
         Parquet(root=str(root), **NAMES).open()
 
 
@@ -179,11 +197,11 @@ def test_null_ids_are_refused(root: Path) -> None:
         [1, 2],
         [{"bytes": b""}, {"bytes": b""}],
         pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((2, 1, 2, 2), np.float32)),
-        pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((2, 4, 4, 3), np.uint8)),
+        pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((2, 4, 4, 4), np.uint8)),
     ],
 )
 def test_other_kinds_of_columns_are_refused(tmp_path: Path, images: Any) -> None:
-    """Floats have no known range, and pixels with channels last would be read as stripes."""
+    """Floats have no known range, and pixels of four channels would be read as stripes."""
     for name in ("train-0", "test"):
         write(tmp_path / f"{name}.parquet", id=[0, 1], image=images, label=[0, 0])
     with pytest.raises(DataError, match="column 'image' holds .*; images are binary, string, or"):
@@ -266,3 +284,80 @@ def test_class_names_that_are_no_list_are_refused(root: Path) -> None:
     write(root / "train-0.parquet", meta, id=[1], image=[png(1)], label=[0])
     with pytest.raises(DataError, match="train-0.parquet: class_names 'cat, dog' is not a JSON"):
         Parquet(root=str(root), **NAMES).open()
+
+
+@pytest.mark.parametrize(
+    "labels, fields, found",
+    [
+        ([0, 7, 90], {"classes": tuple(f"c{number}" for number in range(91))}, [0, 7, 90]),
+        (["0", "7", "90"], {}, [0, 1, 2]),
+        ([1, 2, 3], {}, [1, 2, 3]),
+    ],
+)
+def test_the_ways_out_of_labels_with_gaps(
+    root: Path, labels: list[Any], fields: dict[str, Any], found: list[int]
+) -> None:
+    """The message would send people in a circle."""
+    write(root / "train-0.parquet", id=[0, 1, 2], image=[png(v) for v in range(3)], label=labels)
+    os.remove(root / "train-1.parquet")
+    write(root / "test.parquet", id=[1], image=[png(1)], label=labels[:1])
+    store = Parquet(root=str(root), **NAMES, **fields).open()
+
+    assert found == list(store.labels("pool").values())
+
+
+def test_a_class_that_only_test_images_have_is_no_gap(root: Path) -> None:
+    """Whoever takes a part of a pool would have to rename all classes."""
+    write(root / "train-0.parquet", id=[0, 1], image=[png(1), png(2)], label=[0, 2])
+    os.remove(root / "train-1.parquet")
+    write(root / "test.parquet", id=[1], image=[png(1)], label=[1])
+
+    assert ("0", "1", "2") == Parquet(root=str(root), **NAMES).open().card.classes
+
+
+def of_hugging_face(number: int, path: str | None = None) -> dict[str, Any]:
+    return {"bytes": None if path else png(number), "path": path}
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        pa.array([of_hugging_face(1), of_hugging_face(2, "here.png")]),
+        pa.array([png(1), png(2)], pa.binary_view()),
+        pa.array([png(1), png(2)]).dictionary_encode(),
+        pa.array([list(png(1)), list(png(2))], pa.list_(pa.uint8())),
+        pa.array(["one.png", "here.png"], pa.string_view()),
+        pa.array(["one.png", "here.png"]).dictionary_encode(),
+        pa.FixedShapeTensorArray.from_numpy_ndarray(
+            np.stack([np.full((4, 4, 3), number, np.uint8) for number in (1, 2)])
+        ),
+    ],
+)
+def test_the_same_images_in_other_encodings(root: Path, images: pa.Array) -> None:
+    """Whole libraries' files would be refused, which say the same thing."""
+    (root / "one.png").write_bytes(png(1))
+    (root / "here.png").write_bytes(png(2))
+    labels = pa.array(["cat", "dog"]).dictionary_encode()
+    ids = pa.array(["a", "b"], pa.string_view())
+    write(root / "train-0.parquet", id=ids, image=images, label=labels)
+    os.remove(root / "train-1.parquet")
+    write(
+        root / "test.parquet",
+        id=["c"],
+        image=images.slice(0, 1),
+        label=pa.array(["cat"], pa.large_string()),
+    )
+    store = Parquet(root=str(root), **NAMES).open()
+
+    assert [1, 2] == values(store.pool)
+    assert {"a": 0, "b": 1} == store.labels("pool")
+
+
+def test_class_names_of_hugging_face(root: Path) -> None:
+    """Classes would be called by numbers whose names are in the file."""
+    features = {"label": {"names": ["owl", "cat", "dog"], "_type": "ClassLabel"}}
+    meta = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pq.read_table(root / "train-0.parquet")
+    pq.write_table(table.replace_schema_metadata(meta), root / "train-0.parquet")
+
+    assert ("owl", "cat", "dog") == Parquet(root=str(root), **NAMES).open().card.classes

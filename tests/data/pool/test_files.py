@@ -359,7 +359,7 @@ def test_files_that_changed_are_named(tmp_path: Path, size: int) -> None:
     shards = shards_of(file, 4)
     whole = file.read_bytes()
     file.write_bytes(whole[:size])
-    with pytest.raises(DataError, match="a.parquet, row groups 1 to 1, cannot be read"):
+    with pytest.raises(DataError, match="a.parquet(, row groups 1 to 1, cannot be read| is empty)"):
         images_of(tmp_path).read(shards[1])
     file.unlink()
     with pytest.raises(DataError, match="a.parquet, row groups 0 to 0, cannot be read"):

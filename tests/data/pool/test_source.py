@@ -1,7 +1,6 @@
 """What is a pool, and what is refused before any work."""
 
 import json
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from rayal.data.images import Decoding
 from rayal.data.pool import folder as pool_folder
 from rayal.data.pool.source import Pool, open_pool
 from rayal.errors import DataError, StorageError, UsageError
+from rayal.storage import csv_file
 from rayal.storage.folder import Folder
 from tests.data.test_images import encoded
 
@@ -164,7 +164,7 @@ def test_files_that_are_not_whole_are_named(parquet: Path, opened: Callable[...,
     whole = (parquet / "a.parquet").read_bytes()
     for content in (b"", whole[: len(whole) // 2], b"text" * 10):
         (parquet / "b.parquet").write_bytes(content)
-        with pytest.raises(DataError, match="b.parquet cannot be read"):
+        with pytest.raises(DataError, match="b.parquet (cannot be read|is empty)"):
             opened(parquet)
 
 
@@ -202,7 +202,7 @@ def test_a_name_of_two_columns_is_refused(tmp_path: Path, opened: Callable[..., 
         pa.array([bytes(47)], pa.binary(47)),
         pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((1, 3, 4, 4), np.float32)),
         pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((1, 3, 5, 4), np.uint8)),
-        pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((1, 4, 4, 3), np.uint8)),
+        pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((1, 4, 3, 4), np.uint8)),
     ],
 )
 def test_images_of_another_kind_are_refused(
@@ -210,7 +210,49 @@ def test_images_of_another_kind_are_refused(
 ) -> None:
     """Floats have no known range; pixels of another shape would be read as stripes."""
     write(tmp_path / "a.parquet", ["a"], images)
-    with pytest.raises(DataError, match=r"column 'image' holds .*a uint8 tensor \(3, 4, 4\)"):
+    with pytest.raises(DataError, match=r"column 'image' holds .*a uint8 tensor \(3, 4, 4\) \(C"):
+        opened(tmp_path / "a.parquet")
+
+
+def test_files_that_encode_the_same_otherwise_are_one_pool(
+    tmp_path: Path, opened: Callable[..., Pool]
+) -> None:
+    """Files of two writers, or of two versions of one, would be no pool."""
+    (tmp_path / "pool").mkdir()
+    write(tmp_path / "pool/a.parquet", ["a"])
+    write(tmp_path / "pool/c.parquet", [3], pa.array([png(2)], pa.binary_view()))
+    lists = pa.table({"id": ["b"], "image": pa.array([list(png(1))], pa.list_(pa.uint8()))})
+    pq.write_table(lists, tmp_path / "pool/b.parquet")
+    with pytest.raises(DataError, match="column 'id' holds int64, in a.parquet string"):
+        opened(tmp_path / "pool")
+    write(tmp_path / "pool/c.parquet", pa.array(["c"]).dictionary_encode(), [png(2)])
+    pool = opened(tmp_path / "pool")
+    decoded = [pool.images.decode(pool.images.read(shard)) for shard in pool.shards(9)]
+
+    assert list("abc") == ids(pool)
+    assert [{}] * 3 == [each.bad for each in decoded]
+
+
+def test_images_of_hugging_face(tmp_path: Path, opened: Callable[..., Pool]) -> None:
+    """Most Parquet files of images there are would be refused."""
+    (tmp_path / "here.png").write_bytes(png(0))
+    rows = [{"bytes": png(0), "path": "x"}, {"bytes": None, "path": "here.png"}, None]
+    write(tmp_path / "a.parquet", ["a", "b", "c"], rows)
+    pool = opened(tmp_path / "a.parquet")
+    (shard,) = pool.shards(9)
+    decoded = pool.images.decode(pool.images.read(shard))
+
+    assert (["a", "b"], {"c": "no data (null)"}) == (decoded.ids, decoded.bad)
+
+
+def test_what_only_its_writer_can_read_is_no_image(
+    tmp_path: Path, opened: Callable[..., Pool]
+) -> None:
+    """Pixels of Ray's own tensors would be taken for encoded images, all of them bad."""
+    field = pa.field("image", pa.list_(pa.uint8()), metadata={"ARROW:extension:name": "ray.tensor"})
+    schema = pa.schema([pa.field("id", pa.string()), field])
+    pq.write_table(pa.table({"id": ["a"], "image": [[1]]}, schema), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="column 'image' holds ray.tensor, .*; write it as binary"):
         opened(tmp_path / "a.parquet")
 
 
@@ -285,20 +327,66 @@ def test_a_folder_of_images(folder: Path, opened: Callable[..., Pool]) -> None:
     assert (5, True, f"images in {folder}") == (pool.rows, pool.unique, pool.origin)
 
 
-def test_the_listing_is_frozen(
-    folder: Path, opened: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pass that is continued must see the pool that it began with (E10, B14)."""
+def test_what_changed_since_the_listing_is_told(folder: Path, opened: Callable[..., Pool]) -> None:
+    """A pass that is continued must see the pool that it began with, and know when it is another
+    (E10, B14)."""
     first = opened(folder)
+    assert first.changes is None is opened(folder).changes
+
     plant(folder, "c.png")
     os.remove(folder / "a.jpeg")
-    monkeypatch.setattr(pool_folder, "_files", lambda *_: pytest.fail("the folder was read again"))
+    (folder / "b/2.png").write_bytes(png(8))
+    os.utime(folder / "b/2.png", (1, 1))  # of the same size
     again = opened(folder)
     found = [again.images.decode(again.images.read(shard)) for shard in again.shards(9)]
 
     assert IDS == ids(again)
     assert (first.files, first.fingerprint) == (again.files, again.fingerprint)
     assert {"a.jpeg": f"missing: {folder}/a.jpeg"} == found[0].bad
+    assert "1 added (first 'c.png'), 1 gone (first 'a.jpeg'), 1 changed (first 'b/2.png')" == str(
+        again.changes
+    )
+
+
+def test_a_copy_of_the_folder_is_the_same_pool(
+    folder: Path, opened: Callable[..., Pool], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Jobs copy their images to a disk of the machine before they go on, with new times."""
+    opened(folder)
+    for unit in IDS:
+        os.utime(folder / unit, (1, 1))
+
+    assert opened(folder).changes is None
+    assert "all 5 files have other times" in caplog.text
+
+
+def test_what_is_left_out_is_told_by_reason(folder: Path, opened: Callable[..., Pool]) -> None:
+    """Eleven photographs would be lost behind one .DS_Store."""
+    plant(folder, "x.avif", "y.jpg_large", "bare", "z.ico")
+    (folder / "x.avif").write_bytes(b"\0\0\0\x1cftypavif\0\0\0\0")
+    (folder / "w.tga").write_bytes(bytes(18))
+    (folder / "more").symlink_to("b")
+    pool = opened(folder)
+
+    assert {*IDS, "y.jpg_large", "bare", "z.ico"} == set(ids(pool))
+    assert (
+        "left out 7 entries: 2 images in a format that is not read (first 'w.tga'); 1 links to"
+        " folders, which follow_links: true follows (first 'more'); 3 hidden (first"
+        " '.ipynb_checkpoints'); 1 other files (first 'notes.txt')"
+    ) == pool.left_out
+    rows = csv_file.parse((folder.parent / "listing/left_out.csv").read_bytes()).to_pylist()
+    assert {"path": "x.avif", "reason": "images in a format that is not read"} in rows
+    assert 7 == len(rows)
+
+
+def test_a_folder_of_links_says_how_they_are_followed(
+    folder: Path, tmp_path: Path, opened: Callable[..., Pool]
+) -> None:
+    """That there are no images would be all that is said of a thousand."""
+    plant(folder, "only/.real/1.png")
+    (folder / "only/links").symlink_to(".real")
+    with pytest.raises(DataError, match="holds no images .*1 links to .* follow_links: true"):
+        opened(folder / "only", listing=Folder(tmp_path / "other"))
 
 
 def test_the_listing_is_of_one_folder(
@@ -558,22 +646,21 @@ def test_a_dataset(opened: Callable[..., Pool]) -> None:
 
 
 def test_another_decoding_of_a_store_is_told(
-    digits: Digits, tmp_path: Path, opened: Callable[..., Pool], caplog: pytest.LogCaptureFixture
+    digits: Digits, tmp_path: Path, opened: Callable[..., Pool]
 ) -> None:
     """A store of encoded images says itself how; ignoring the model's way without a word would
     make scores that nobody can explain."""
     url = digits.open().url
-    card = json.loads((Path(url) / "card.json").read_text())
+    card = Folder(url).read_sealed("card.json")
     root = tmp_path / "store"
     root.mkdir()
     card["decoding"] = Decoding(channels=1, size=8, squash=True).model_dump()
     (root / "card.json").write_text(json.dumps({**card, "encoding": "bytes"}))
-    with caplog.at_level(logging.WARNING):
-        opened(root, spec=DIGITS, decoding=Decoding(channels=1, size=8, squash=True))
-        assert "" == caplog.text
-        opened(root, spec=DIGITS, decoding=Decoding(channels=1, size=8))
 
-    assert "is decoded as it was prepared" in caplog.text
+    pool = opened(root, spec=DIGITS, decoding=Decoding(channels=1, size=8))
+
+    assert Decoding(channels=1, size=8, squash=True) == pool.decoding
+    assert None is opened(url, spec=DIGITS, decoding=Decoding(channels=1, size=8)).decoding
 
 
 def test_other_storages(

@@ -9,7 +9,15 @@ from scipy import stats
 
 from rayal.engine.sweep import all_arms
 from rayal.experiment.sweep.settings import Sweep
-from rayal.experiment.sweep.space import arms, check, joined, split
+from rayal.experiment.sweep.space import (
+    arms,
+    check,
+    joined,
+    narrowed,
+    proposes,
+    samples,
+    split,
+)
 
 TOD = {"name": "tod", "weight": {"loguniform": [0.005, 0.5]}}
 SPACE = {
@@ -133,3 +141,60 @@ def test_an_arm_of_a_search_is_put_together_again() -> None:
 def test_a_sweep_that_makes_no_sense_is_refused(fields, said) -> None:
     with pytest.raises(ValueError, match=said):
         sweep(**fields)
+
+
+SEARCHED = {
+    "strategy": {"choice": ["random", "cod"]},
+    "scheme": {"name": "tod", "weight": {"loguniform": [0.01, 0.1]}},
+}
+
+
+def searched(**changes):
+    return {**SEARCHED, **changes}
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        (searched(), []),
+        (searched(strategy={"choice": ["cod", "margin", "random"]}), []),
+        (searched(scheme={"name": "tod", "weight": {"loguniform": [0.001, 1]}}), []),
+        (searched(strategy={"choice": ["cod"]}), ["strategy: {"]),
+        (searched(strategy="cod"), ["strategy: (absent) -> ", "strategy: {"]),
+        (searched(scheme={"name": "tod", "weight": {"loguniform": [0.02, 1]}}), ["scheme.weight"]),
+        (searched(scheme={"name": "tod", "weight": {"uniform": [0.01, 0.1]}}), ["scheme.weight"]),
+        (searched(start={"choice": ["cold"]}), ["start: (absent) -> {"]),
+        (searched(scheme={"name": "isda", "weight": {"loguniform": [0.01, 0.1]}}), ["scheme.name"]),
+    ],
+)
+def test_a_searched_space_may_grow_only(new, said) -> None:
+    """What was proposed before would be no point of the space, or be forgotten."""
+    found = list(narrowed(SEARCHED, new))
+
+    assert len(said) == len(found)
+    assert all(f"sweep.space.{part}" in line for part, line in zip(said, found, strict=True))
+
+
+def test_which_arms_a_search_may_have_proposed() -> None:
+    """An arm of another space would be told to the algorithm as one of this."""
+    arm = {"strategy": "cod", "scheme": {"name": "tod", "weight": 0.02}}
+
+    assert proposes(SEARCHED, arm)
+    assert not proposes(SEARCHED, {**arm, "strategy": "margin"})
+    assert not proposes(SEARCHED, {**arm, "start": "cold"})
+    assert not proposes(SEARCHED, {"strategy": "cod", "scheme": "tod"})
+    assert not proposes(SEARCHED, {**arm, "scheme": {"name": "tod", "weight": 0.2}})
+    assert all(proposes(SEARCHED, each) for each in samples(SEARCHED))
+
+
+def test_what_a_search_may_propose_is_looked_at_before() -> None:
+    """A misspelt option would be found an hour into the sweep."""
+    space = {"a": {"choice": ["x", "y"]}, "b": {"uniform": [0, 1]}, "c": {"choice": [1, 2]}}
+    space |= {"n": {"randn": [3, 1]}, "i": {"randint": [2, 5]}}
+    rest = {"b": 0.5, "n": 3, "i": 2}
+
+    assert [
+        {"a": "x", "c": 1, **rest},
+        {"a": "y", "c": 1, **rest},
+        {"a": "x", "c": 2, **rest},
+    ] == samples(space)

@@ -16,9 +16,10 @@ from rayal.errors import DataError, UsageError
 from rayal.experiment import config
 from rayal.experiment.sweep.trials import Assignment
 from rayal.storage.folder import Folder
-from rayal.workflows import checks, sweep
+from rayal.workflows import checks
 from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.run import start_engine
+from rayal.workflows.sweep import trial as sweep
 from tests.configs.test_protocols import CARDS
 
 JOBS = Path(reproduction.__file__).parent

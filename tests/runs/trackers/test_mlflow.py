@@ -1,5 +1,7 @@
 import json
 import os
+import shlex
+import shutil
 import signal
 import socket
 import sqlite3
@@ -13,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
@@ -24,7 +27,7 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import StorageError
 from rayal.runs.record import Record
 from rayal.runs.trackers import mlflow as module
-from rayal.runs.trackers.base import Background
+from rayal.runs.trackers.base import Background, Found
 from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_run
@@ -71,7 +74,7 @@ def test_a_whole_run(tracker: Mlflow, run: Any) -> None:
     tracker.sync(run.record)
     found, sent = points(tracker, run.record), shown(tracker, run.record)
 
-    assert [(2, 0.5), (4, 0.6), (6, 0.7)] == found["accuracy"]
+    assert [(2, 0.5), (4, 0.6), (6, 0.7)] == found["accuracy"] == found["curve/accuracy"]
     assert [(2, 2.0), (4, 4.0), (6, 6.0)] == found["labels"]
     assert [(n, 1 / n) for n in range(1, 10)] == found["train/loss"]
     assert [2, 4] == [step for step, _ in found["seconds/label"]]
@@ -292,7 +295,10 @@ def test_default_is_a_database_in_the_current_folder(
 ) -> None:
     """Trials work in other folders; a relative path would give each its own database."""
     monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
 
+    assert "rayal" == Mlflow().experiment
     assert f"sqlite:///{tmp_path}/mlflow.db" == Mlflow().uri == Mlflow(uri=None).uri
     assert f"sqlite:///{tmp_path}/a/b.db" == Mlflow(uri="sqlite:///a/b.db").uri
     assert (tmp_path / "mlartifacts").as_uri() == Mlflow()._artifacts()
@@ -383,6 +389,50 @@ def test_unusable_databases(tmp_path: Path) -> None:
             Mlflow(uri=f"sqlite:///{tmp_path}/{name}.db", required=True).prepare()
 
 
+def test_a_database_that_was_being_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process killed at that moment would leave a database that never works again."""
+    (tmp_path / ".tmp-mlflow.db").write_bytes(b"of a process that was killed")
+    made = list[Path]()
+
+    def table_by_table(uri: str, artifacts: str) -> None:
+        made.append(Path(uri.removeprefix("sqlite:///")))
+        raise KeyboardInterrupt
+
+    tracker = Mlflow(uri=f"sqlite:///{tmp_path}/mlflow.db", required=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore", table_by_table)
+        tracker.prepare()
+    assert [tmp_path / ".tmp-mlflow.db"] == made
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_database_with_some_of_its_tables(tmp_path: Path) -> None:
+    """An older rayal, or `mlflow ui`, that was killed there: the way out has to be said."""
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as unfinished:
+        unfinished.execute("CREATE TABLE webhooks (id)")
+    tracker = Mlflow(uri=f"sqlite:///{tmp_path}/mlflow.db", required=True)
+    with pytest.raises(StorageError, match="already exists.*move that file away"):
+        tracker.prepare()
+
+
+def test_a_held_database_stops_nothing(
+    tracker: Mlflow,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One process that was stopped would stop every other run of the project."""
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    with tracker._alone():
+        tracker.prepare()
+        with pytest.raises(StorageError, match=f"held for 0 s by pid {os.getpid()}") as told:
+            tracker.sync(run.record)
+
+    assert 4 == told.value.exit_code
+    assert "the run goes on without it" in caplog.text
+    tracker.sync(run.record)
+
+
 @pytest.mark.slow
 def test_many_processes_on_a_new_database(tmp_path: Path) -> None:
     """Without a lock all of them create the tables, and most of them crash."""
@@ -446,9 +496,12 @@ def parents(tracker: Mlflow, name: str) -> list[Run]:
 def test_what_a_sweep_found(tracker: Mlflow, run: Any, tmp_path: Path) -> None:
     """Its best arm, tables and figures would not be where all its trials are, or not replace those
     of the time before."""
-    tracker.summarise("digits-al", {"sweep.csv": b"old", "a.png": b"x"}, {"rayal.best_arm": "cod"})
+    found = Found("digits-al", str(tmp_path))
+    files = {"sweep.csv": b"old", "a.png": b"x"}
+    tracker.summarise(found._replace(files=files, notes={"rayal.best_arm": "cod"}))
     tracker.sync(run.record)
-    tracker.summarise("digits-al", {"sweep.csv": b"new"}, {"rayal.best_arm": "epmcm"})
+    files = {"sweep.csv": b"new"}
+    tracker.summarise(found._replace(files=files, notes={"rayal.best_arm": "epmcm"}))
     (parent,) = parents(tracker, "digits-al")
     client = MlflowClient(tracker.uri)
     files = client.list_artifacts(parent.info.run_id, "sweep")
@@ -460,11 +513,107 @@ def test_what_a_sweep_found(tracker: Mlflow, run: Any, tmp_path: Path) -> None:
     assert "epmcm" == parent.data.tags["rayal.best_arm"]
 
 
+def test_the_first_click_shows_curves(tracker: Mlflow, new_run: NewRun, tmp_path: Path) -> None:
+    """MLflow would open as an empty page: a parent without a number. A mean that changes with
+    another seed would draw a zigzag: MLflow forgets nothing."""
+    records = [new_run(f"seed-{seed}", seed=seed).record for seed in range(2)]
+    for record in records:
+        tracker.sync(record)
+    found = Found("digits-al", str(tmp_path), "accuracy", {"cod (x=1)": {2: 0.5, 4: 0.75}})
+    found = found._replace(areas={"cod (x=1)": 0.6})
+    tracker.summarise(found)
+    tracker.summarise(found)
+    (first,) = parents(tracker, "digits-al")
+    tracker.summarise(found._replace(curves={"cod (x=1)": {2: 0.25, 4: 0.75}}))
+    (parent,) = parents(tracker, "digits-al")
+    client = MlflowClient(tracker.uri)
+    history = client.get_metric_history(parent.info.run_id, "accuracy/cod _x_1_")
+    children = {shown(tracker, each).data.tags["mlflow.parentRunId"] for each in records}
+
+    assert {"accuracy/cod _x_1_": 0.75, "area/cod _x_1_": 0.6} == first.data.metrics
+    assert [(2, 0.25), (4, 0.75)] == [(point.step, point.value) for point in history]
+    assert {parent.info.run_id} == children != {first.info.run_id}
+    assert str(tmp_path) in parent.data.tags["mlflow.note.content"]
+    assert parent.data.tags["mlflow.source.name"].startswith("rayal 0.")
+    assert f"/runs/{parent.info.run_id}/model-metrics" in (tracker.link(records[0]) or "")
+
+
+def test_two_folders_of_one_name_are_apart(tracker: Mlflow, new_run: NewRun) -> None:
+    """Two sweeps of one name would share a parent, and its tables be those of the later one."""
+    records = [new_run(place, seed=0).record for place in ("a/run", "b/run", "b/other")]
+    for record in records:
+        tracker.sync(record)
+    one, other, same = (shown(tracker, each).data.tags["mlflow.parentRunId"] for each in records)
+
+    assert one != other == same
+
+
+def test_the_variables_of_mlflow_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has set them for all tools would search the runs there in vain (K05)."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://10.0.0.9:5000/")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert ("http://10.0.0.9:5000", "mine") == (Mlflow().uri, Mlflow().experiment)
+    assert "rayal" == Mlflow(uri="sqlite:///x.db", experiment="rayal").experiment
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:./mlruns")
+    with pytest.raises(ValidationError, match=r"\$MLFLOW_TRACKING_URI; set tracking.uri to use"):
+        Mlflow()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host")
+    with pytest.raises(ValidationError, match=r"MLFLOW_TRACKING_URI") as raised:
+        Mlflow()
+    assert "secret@" not in str(raised.value)
+
+
+def test_a_project_that_was_moved_keeps_its_artifacts(
+    database: str, new_run: NewRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """New artifacts would go to the old path, which MLflow makes again; in a folder whose name
+    means something in an address, nothing would be tracked at all."""
+    old = Path(database.removeprefix("sqlite:///"))
+    new = tmp_path / "pct%20x#?y z"
+    new.mkdir()
+    shutil.copy(old, new / "mlflow.db")
+    tracker = Mlflow(uri=f"sqlite:///{new}/mlflow.db", experiment="moved")
+    client, experiment = tracker._open()
+    run_of_old = client.create_run(experiment).info.run_id
+    gone = (tmp_path / "gone" / "mlartifacts").as_uri()
+    with closing(sqlite3.connect(new / "mlflow.db")) as opened, opened:
+        for table, column, end in (
+            ("experiments", "artifact_location", ""),
+            ("runs", "artifact_uri", "/of-old"),
+        ):
+            value = (f"{gone}{end}", experiment)
+            opened.execute(f"UPDATE {table} SET {column}=? WHERE experiment_id=?", value)
+    run = new_run()
+    run.finish()
+    tracker.sync(run.record)
+    tracker.sync(run.record)
+    here = (new / "mlartifacts").as_uri()
+
+    assert not (tmp_path / "gone").exists()
+    assert client.get_run(run_of_old).info.artifact_uri == f"{here}/of-old"
+    assert any((new / "mlartifacts").rglob("experiment.yaml"))
+    assert 1 == caplog.text.count("was moved here from")
+    assert f"'sqlite:///{quote(str(new))}/mlflow.db'" not in tracker.address()  # nothing to quote
+    assert shlex.split(tracker.address())[-1] == f"sqlite:///{quote(str(new))}/mlflow.db"
+
+
+def test_a_place_without_room_for_a_database_is_found_out_at_once(tmp_path: Path) -> None:
+    """MLflow tries for minutes to make a database where nothing can be made."""
+    (tmp_path / "file").write_text("")
+    began = time.monotonic()
+    for uri in ("sqlite:////proc/mlflow.db", f"sqlite:///{tmp_path}/file/mlflow.db"):
+        with pytest.raises(StorageError, match="MLflow at sqlite:.* failed"):
+            Mlflow(uri=uri, required=True).prepare()
+
+    assert time.monotonic() - began < 10
+
+
 def test_a_summary_for_a_dead_server() -> None:
     """A sweep of days would end in a traceback of the client."""
     tracker = Mlflow(uri=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(StorageError, match="Connection refused"):
-        tracker.summarise("digits-al", {"sweep.csv": b""}, {})
+        tracker.summarise(Found("digits-al", "/x", files={"sweep.csv": b""}))
 
 
 def test_machines_that_begin_at_the_same_moment(

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from rayal.errors import StorageError
 from rayal.runs.record import Record
 from rayal.runs.trackers import mlflow as module
-from rayal.runs.trackers.base import Background
+from rayal.runs.trackers.base import Background, Found
 from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage.folder import Folder
 from tests.runs.trackers.serving import (
@@ -162,9 +162,11 @@ def test_fifty_cycles_of_a_thousand_classes(running: Served, run: Any, tmp_path:
 def test_a_summary_in_postgres(running: Served, run: Any, tmp_path: Path) -> None:
     """What a sweep found would be shown by a local database only."""
     tracker = Mlflow(uri=running.url, experiment="summary")
-    tracker.summarise("digits-al", {"sweep.csv": b"old"}, {"rayal.best_arm": "cod"})
+    found = Found("digits-al", str(tmp_path))
+    tracker.summarise(found._replace(files={"sweep.csv": b"old"}, notes={"rayal.best_arm": "cod"}))
     tracker.sync(run.record)
-    tracker.summarise("digits-al", {"sweep.csv": b"new"}, {"rayal.best_arm": "epmcm"})
+    files = {"sweep.csv": b"new"}
+    tracker.summarise(found._replace(files=files, notes={"rayal.best_arm": "epmcm"}))
     parent = shown(tracker, run.record).data.tags["mlflow.parentRunId"]
     client = MlflowClient(tracker.uri)
     table = client.download_artifacts(parent, "sweep/sweep.csv", str(tmp_path))

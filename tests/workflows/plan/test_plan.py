@@ -267,6 +267,7 @@ def test_the_plan_in_a_terminal(store: Store) -> None:
 
     assert ["0", "20", "4", "360", "1,417", "2", "20"] == text.splitlines()[1].split()
     assert "disk    " in text and "memory  " in text and "time" not in text
+    assert "train   supervised, 2 epochs, lr 0.1 (multistep), batches of 16\n" in text
     assert "warning: budget: the last cycle buys the 10 that are left, not 20" in text
 
 

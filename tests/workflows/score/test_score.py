@@ -21,9 +21,10 @@ from PIL import Image
 from rich.console import Console
 from scipy.stats import entropy
 from torch import nn
+from torchvision import models
 
 from rayal import cli
-from rayal.cycle import shard_file
+from rayal.cycle import batch_size, shard_file
 from rayal.cycle.score import ScoreJob, ShardTask, pending
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
@@ -31,7 +32,7 @@ from rayal.data.pool import census
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.engine import local
 from rayal.engine.local import LocalEngine
-from rayal.errors import DataError, LockedError, UsageError
+from rayal.errors import DataError, LockedError, StorageError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.architectures.small_segmenter import SmallSegmenter
 from rayal.models.card import ModelCard
@@ -44,6 +45,7 @@ from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
 from rayal.workflows import score as pool_scoring
 from rayal.workflows.run import start_engine
+from rayal.workflows.score.models import read_models
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
@@ -245,7 +247,7 @@ def test_status_tells_how_far_a_pass_is(weights: Path, pool: Path, tmp_path: Pat
 
     score(x, tmp_path / "a/out")
     nothing = dict.fromkeys(["silent_seconds", "cycle", "stage", "labels", "metric", "value"])
-    ended = said | nothing | {"state": "complete", "images": UNITS}
+    ended = said | nothing | {"state": "complete", "images": UNITS, "message": ""}
     rows = status_rows([str(tmp_path / "a/out")])
     assert [ended] == rows and 0 < len(done) < 5
     file = io.StringIO()
@@ -260,7 +262,7 @@ def test_status_of_a_pass_that_has_just_begun(weights: Path, tmp_path: Path) -> 
         pass
 
     (row,) = status_rows([str(tmp_path)])
-    assert ("stopped", 0, 0) == (row["state"], row["images"], row["of"])
+    assert ("crashed", 0, 0) == (row["state"], row["images"], row["of"])
     with pytest.raises(UsageError, match="no run folder is there or below"):
         status_rows([str(tmp_path / "scores")])
 
@@ -323,6 +325,90 @@ def test_a_pool_that_changed_is_refused(weights: Path, pool: Path, tmp_path: Pat
 
     with pytest.raises(LockedError, match="40 units then, 41 now"):
         score(x, tmp_path / "out")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of twenty images, of which one is broken."""
+    (tmp_path / "photos").mkdir()
+    for number in range(20):
+        (tmp_path / f"photos/{number:02d}.png").write_bytes(png(number))
+    (tmp_path / "photos/03.png").write_bytes(b"broken")
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_folder_that_changed_is_refused(
+    weights: Path, photos: Path, tmp_path: Path, finished: bool
+) -> None:
+    """Old numbers would be printed for new photographs, and those that came be overlooked."""
+    x = settings(weights, photos)
+    with pool_scoring.start_scoring(x, f"{tmp_path}/out") as opened:
+        if finished:
+            opened.run(lambda: start_engine(x.compute.for_engine()), Watch())
+    original, another = (photos / "05.png").read_bytes(), png(99)
+    for change, undo, said in (
+        (lambda: (photos / "new.png").write_bytes(another), (photos / "new.png").unlink, "1 added"),
+        (lambda: (photos / "04.png").rename(tmp_path / "4"), None, r"1 gone \(first '04.png'\)"),
+        (lambda: (photos / "05.png").write_bytes(another), None, "1 changed"),
+    ):
+        change()
+        with pytest.raises(LockedError, match=f"another state of .*{said}.*restore the files"):
+            score(x, tmp_path / "out")
+        if undo:
+            undo()
+        elif (tmp_path / "4").exists():
+            (tmp_path / "4").rename(photos / "04.png")
+    assert original != another
+
+
+def test_bad_images_that_are_mended_are_offered(
+    weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    """All would have to be scored again for one that could not be decoded, or it stays bad."""
+    x = settings(weights, photos)
+    score(x, tmp_path / "out")
+    before = written(tmp_path / "out")
+    (photos / "03.png").write_bytes(png(3))
+    with pool_scoring.start_scoring(x, f"{tmp_path}/out") as opened:
+        result = opened.run(lambda: pytest.fail("an engine was opened"), Watch())
+        told = list(pool_scoring.lines(result, opened))
+    assert not any("rate" in line for line in told), "nothing has run"
+    assert any("1 of them changed since; once they are mended, add --retry-bad" in t for t in told)
+
+    with pool_scoring.start_scoring(x, f"{tmp_path}/out", retry_bad=True) as opened:
+        result = opened.run(lambda: start_engine(x.compute.for_engine()), Watch())
+        assert any("rate" in line for line in pool_scoring.lines(result, opened))
+    after = written(tmp_path / "out")
+    assert (20, 0) == (result.units, result.bad) and rows(tmp_path / "out")["status"] == ["ok"] * 20
+    assert ["shard-00000.parquet"] == [name for name, at in after.items() if before[name] != at]
+    assert b"id,reason\r\n" == (tmp_path / "out/bad.csv").read_bytes()
+    assert 0 == score(x, tmp_path / "out").bad
+
+
+def test_a_pass_that_stopped_goes_on_with_mended_images(
+    weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    """Mending what stopped it would be answered by a new start."""
+    with pytest.raises(DataError, match="more than max_bad 0"):
+        score(settings(weights, photos, max_bad=0), tmp_path / "out")
+    (photos / "03.png").write_bytes(png(3))
+
+    assert 0 == score(settings(weights, photos, max_bad=0), tmp_path / "out").bad
+    assert ["ok"] * 20 == rows(tmp_path / "out")["status"]
+
+
+def test_what_is_left_out_is_listed(
+    weights: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A count without names cannot be checked."""
+    (photos / "notes.txt").touch()
+    score(settings(weights, photos), tmp_path / "out")
+
+    assert "1 other files (first 'notes.txt'); all in" in caplog.text
+    assert (
+        b"path,reason\r\nnotes.txt,other files\r\n" == (tmp_path / "out/left_out.csv").read_bytes()
+    )
 
 
 def test_bad_images_are_counted_with_their_reasons(weights: Path, tmp_path: Path) -> None:
@@ -609,6 +695,15 @@ def test_the_fastest_batch_is_no_larger_than_a_shard(
         assert 1 == len({shard_file.job_of(shard) for each in both for shard in each})
 
 
+def test_a_batch_that_was_asked_is_no_larger_than_a_shard(
+    weights: Path, pool: Path, tmp_path: Path
+) -> None:
+    """Every batch is filled up: 200,000 images in memory to score forty."""
+    with pool_scoring.start_scoring(settings(weights, pool, batch=10**6), f"{tmp_path}/o") as o:
+        place = LocalEngine(o.settings.compute.for_engine())
+        assert 8 == o._job(place, o.scores).batch
+
+
 def shards(out: Path) -> list[pa.Table]:
     return [pq.read_table(file) for file in sorted((out / "scores").glob("shard-*.parquet"))]
 
@@ -643,10 +738,12 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
     common = ("--checkpoint", str(weights), "--pool", "photos", "--strategies", "entropy, margin")
     local = ("--set", "compute.engine=local", "--set", "batch=4", "--out", "out")
     scored = rayal("score", *common, *local)
+    again = rayal("score", *common, *local, "--retry-bad")
     selected = rayal("select", "out", "--strategy", "margin", "--budget", "3", "--per-class", "2")
 
     wrong = rayal("select", "out", "--strategy", "{name: margin, nope: 1}", "--budget", "3", code=2)
     assert "--strategy: strategy.nope: there is no such key" in wrong and 1 == wrong.count("\n")
+    assert "rate" in scored and "rate" not in again, "nothing was bad"
     assert "12 in 1 shards" in scored and "entropy, margin" in scored
     assert "3 units" in selected or "2 units" in selected
     chosen = list(csv.DictReader((tmp_path / "selection.csv").read_text().splitlines()))
@@ -654,4 +751,173 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
         path.relative_to(tmp_path / "photos").as_posix()
         for path in (tmp_path / "photos").rglob("*.jpg")
     }
+    assert {row["predicted"] for row in chosen} <= set(CLASSES)
     assert Folder(tmp_path / "out").exists("score.yaml")
+
+
+@pytest.mark.parametrize(
+    "asked, expected",
+    [
+        (None, Decoding(size=SIDE, resize=12, squash=True)),
+        ({"resize": 16}, Decoding(size=SIDE, resize=16, squash=True)),
+        ({"size": None, "resize": None, "squash": False, "shape": (8, 8)}, Decoding(shape=(8, 8))),
+    ],
+)
+def test_what_is_not_asked_is_decoded_as_in_training(
+    asked: Json | None, expected: Decoding, weights: Path, pool: Path, tmp_path: Path
+) -> None:
+    """One option would replace the whole recipe, and the scores be those of other images."""
+    card = CARD.model_copy(update={"decoding": Decoding(size=SIDE, resize=12, squash=True)})
+    weights.write_bytes(TrainedModel.of(card, network()).data())
+    x = settings(weights, pool, decoding=asked)
+
+    assert expected == read_models(x).card.decoding
+    assert (asked or {}) == (x.model_dump()["decoding"] or {})  # as asked, in score.yaml too
+
+
+def test_a_pass_that_was_begun_by_an_older_rayal_goes_on(weights: Path, pool: Path) -> None:
+    """It would be refused for the way in which its decoding is written."""
+    full = {"channels": 3, "size": 32, "resize": None, "squash": False, "max_pixels": 89_478_485}
+
+    assert full == settings(weights, pool, decoding={"size": 32}).decisive()["decoding"]
+    assert None is settings(weights, pool).decisive()["decoding"]
+
+
+def test_a_decoding_that_contradicts_the_trainings_is_refused(weights: Path, pool: Path) -> None:
+    """It would end in a traceback, or in images of two sizes."""
+    with pytest.raises(UsageError, match="'shape'.*over that of the training.*exclude one another"):
+        read_models(settings(weights, pool, decoding={"shape": (8, 8)}))
+
+
+def test_a_pass_prepared_otherwise_says_so(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Scores of images that no training saw would look like any others."""
+    x = settings(weights, pool, decoding={"resize": 16}, mean=(0.4,) * 3, std=(0.25,) * 3)
+    result = score(x, tmp_path / "out")
+
+    with pool_scoring.start_scoring(x, str(tmp_path / "out")) as opened:
+        told = [line for line in pool_scoring.lines(result, opened) if line[:8] == "prepared"]
+        opened.models.trained.clear()
+        silent = list(pool_scoring.lines(result, opened))
+    assert [
+        f"prepared decoding.resize 16, trained with None ({weights})",
+        f"prepared mean (0.4, 0.4, 0.4), trained with (0.5, 0.5, 0.5) ({weights})",
+    ] == told
+    assert not any(line[:8] == "prepared" for line in silent)
+
+
+def test_what_a_file_is_its_content_says(weights: Path, pool: Path) -> None:
+    """`model_best.pth.tar` was looked into as a folder."""
+    for name in ("model_best.pth.tar", "best", "x.y"):
+        moved = weights.with_name(name)
+        moved.write_bytes(weights.read_bytes())
+        assert CLASSES == read_models(settings(moved, pool)).card.classes
+    with pytest.raises(StorageError, match="absent.pth: there is no such file or folder"):
+        read_models(settings(weights.with_name("absent.pth"), pool))
+
+
+def test_weights_without_numbers_are_named_as_such(weights: Path, pool: Path) -> None:
+    """A unit would be blamed, or an image that was made up to measure the batch."""
+    broken = network()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    weights.write_bytes(TrainedModel.of(CARD, broken).data())
+
+    with pytest.raises(
+        UsageError, match=r"mine.safetensors: 108 of 108 numbers of blocks.0.1.weig"
+    ):
+        read_models(settings(weights, pool))
+
+
+def sick(weights: Path, layer: type[nn.Module], value: float) -> None:
+    """Writes a network whose last layer of a kind has this weight everywhere, and no bias."""
+    broken = network()
+    last = [module for module in broken.modules() if isinstance(module, layer)][-1]
+    with torch.no_grad():
+        last.weight.fill_(value)
+        last.bias.fill_(0)
+    weights.write_bytes(TrainedModel.of(CARD, broken).data())
+
+
+def test_numbers_too_large_to_be_kept_are_no_diverged_model(
+    weights: Path, pool: Path, tmp_path: Path
+) -> None:
+    """The user would train again, and meet the same limit of rayal's own files."""
+    sick(weights, nn.BatchNorm2d, 1e7)
+    with pytest.raises(
+        DataError,
+        match="features of 'unit-00' are up to .*float16, which ends at 65504; .*core_set",
+    ):
+        score(settings(weights, pool), tmp_path / "out")
+    score(settings(weights, pool, strategies=["entropy"]), tmp_path / "other")
+
+
+def test_made_up_images_are_not_blamed(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is measured with noise, whose ids nobody has in their pool."""
+    monkeypatch.setattr(batch_size, "SECONDS", 0.0)
+    sick(weights, nn.Linear, 3e38)
+    with pytest.raises(DataError, match="score.entropy of 'unit-00' is nan; a model that diverged"):
+        score(settings(weights, pool, strategies=["entropy"], batch="auto"), tmp_path / "out")
+
+
+def test_scores_that_say_nothing_are_told(
+    weights: Path, pool: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A selection by chance would look like any other; also where a pass is continued."""
+    x = settings(weights, pool, strategies=["entropy"])
+    score(x, tmp_path / "good")
+    assert "drawn by chance" not in caplog.text
+
+    sick(weights, nn.Linear, 0.0)
+    score(x, tmp_path / "out")
+    assert "all 40 scores of entropy are 1.09861: a selection by them is drawn" in caplog.text
+    caplog.clear()
+    (tmp_path / "out/scores/done.json").unlink()
+    score(x, tmp_path / "out")
+    assert "all 40 scores of entropy are 1.09861" in caplog.text
+
+
+def test_a_network_that_nobody_trained_is_told(
+    weights: Path, pool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Random weights choose as surely as trained ones."""
+    read_models(settings(weights, pool))
+    assert f"{weights} was never trained" in caplog.text
+
+    caplog.clear()
+    trained = network()
+    trained.train()(torch.randn(4, 3, SIDE, SIDE))
+    weights.write_bytes(TrainedModel.of(CARD, trained).data())
+    read_models(settings(weights, pool))
+    assert "" == caplog.text
+
+
+@pytest.mark.parametrize(
+    "arch, config, expected",
+    [
+        ("efficientnet_b0", None, "bicubic"),
+        ("resnet18", None, "bilinear"),
+        (
+            "resnet18",
+            {"pretrained_cfg": {"interpolation": "bicubic", "mean": [0.5] * 3}},
+            "bicubic",
+        ),
+        ("resnet18", ["another program's"], "bilinear"),
+    ],
+)
+def test_published_weights_are_resized_as_they_were_trained(
+    arch: str, config: Any, expected: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would see images of another sharpness, and lose a percent without a word."""
+    torch.save(models.get_model(arch, num_classes=3).state_dict(), tmp_path / "w.pth")
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    fields = {"model": {"name": "torchvision", "arch": arch}, "decoding": {"size": 32}}
+    x = settings(tmp_path / "w.pth", tmp_path, strategies=["entropy"], **fields)
+
+    assert expected == read_models(x).card.decoding.interpolation
+    assert ("bicubic" in caplog.text) == (expected == "bicubic")
+    own = {**fields, "decoding": {"size": 32, "interpolation": "bilinear"}}
+    x = settings(tmp_path / "w.pth", tmp_path, strategies=["entropy"], **own)
+    assert "bilinear" == read_models(x).card.decoding.interpolation

@@ -168,11 +168,14 @@ def test_picks_what_walking_down_the_whole_pool_picks(
     assert causes == found.passed_over
     by_id = dict(zip(pool.ids, pool.scores, strict=True))
     assert [by_id[unit] for unit in ids] == found.scores
+    classes = dict(zip(pool.ids, pool.predicted.tolist(), strict=True))
+    assert [str(classes[unit]) for unit in ids] == found.predicted
     prices = dict(zip(pool.ids, pool.costs, strict=True))
     assert (sum(prices[unit] for unit in ids) if costs else len(ids)) == found.spent
     for unit, reason in zip(ids, found.reasons, strict=True):
         at_edge = tie and by_id[unit] == by_id[ids[-1]]
-        assert ("highest entropy; tie broken by seed" if at_edge else "highest entropy") == reason
+        best = "highest score by entropy"
+        assert (f"{best}; tie broken by seed" if at_edge else best) == reason
 
 
 @pytest.mark.parametrize("name", ["core_set", "badge", "typiclust"])
@@ -412,6 +415,6 @@ def test_a_selection_without_scores_has_none_in_its_files() -> None:
     """They would be taken for scores of nought."""
     found = Selection(["a"], None, ["core_set pick 1"], 1.0, {"labeled": 2})
 
-    assert b"rank,id,score,reason\r\n1,a,,core_set pick 1\r\n" == found.csv()
+    assert b"rank,id,score,predicted,reason\r\n1,a,,,core_set pick 1\r\n" == found.csv()
     assert [None] == pq.read_table(pa.BufferReader(found.parquet()))["score"].to_pylist()
     assert ["selected     1 units, cost 1", "passed over  2 labeled"] == found.lines()

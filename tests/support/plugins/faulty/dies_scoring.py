@@ -1,8 +1,7 @@
-"""A scoring actor that dies once, in the middle of the pass."""
+"""A scoring actor that dies in the middle of the pass: once, or at every try."""
 
 import os
 import signal
-from pathlib import Path
 
 from torch import Tensor
 
@@ -11,15 +10,19 @@ from rayal.strategies.base import Strategy
 
 
 class DiesScoring(Strategy):
-    """Uniform noise; the first process that sees `unit` is killed."""
+    """Uniform noise; the first processes that see `unit` are killed."""
 
     needs = frozenset({"noise"})
     unit: str
     marker: str
-    """A file that remembers the death."""
+    """A file that remembers the deaths."""
+    deaths: int = 1
 
     def score(self, s: Signals) -> Tensor:
-        if self.unit in s.ids and not Path(self.marker).exists():
-            Path(self.marker).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.unit in s.ids:
+            with open(self.marker, "a+b") as died:
+                if died.tell() < self.deaths:
+                    died.write(b"x")
+                    died.flush()
+                    os.kill(os.getpid(), signal.SIGKILL)
         return s.noise

@@ -1,0 +1,149 @@
+"""Joins a Ray cluster, or starts one that only this machine can reach; says why where it cannot."""
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+from ray.util import get_node_ip_address
+
+from rayal.errors import ClusterError
+
+ADDRESS = "RAY_ADDRESS"
+"""The variable that Ray takes an address from."""
+PROBE_SECONDS = 5.0  # a dead address, or another server's, makes ray.init retry for minutes
+SETTINGS = b"\4"
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
+"""How a gRPC client begins: HTTP/2's preface and a frame of settings; the server sends its own."""
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Where it is 0, Ray gives its node the address 127.0.0.1 and its processes listen on that alone.
+Ray reads it when it is imported: for this process the constant is set."""
+
+logger = logging.getLogger(__name__)
+
+
+def join(address: str) -> None:
+    """Joins the cluster at an address, or `auto`; ClusterError with the way out where it cannot."""
+    if address != "auto":
+        _probe(address)
+    with _loopback() if _for_this_machine(address) else nullcontext():
+        _init(address)
+
+
+def start(cpus: int) -> None:
+    """Starts a cluster that listens on 127.0.0.1 only; its token is for its owner alone."""
+    guard_token()
+    with _loopback():
+        _init("local", num_cpus=cpus, include_dashboard=False)
+    guard_token()  # Ray makes one where there is none
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Ray takes this machine for 127.0.0.1 meanwhile."""
+    before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", True), os.environ.get(LOOPBACK)
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK] = False, "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[0]
+        os.environ.pop(LOOPBACK)
+        if before[1] is not None:
+            os.environ[LOOPBACK] = before[1]
+
+
+def _for_this_machine(address: str) -> bool:
+    """Whether it is a cluster that listens on 127.0.0.1 alone, as `start` makes it."""
+    host, _, port = address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost"):
+        return False
+    try:
+        own = get_node_ip_address()
+        socket.create_connection((own, int(port)), timeout=PROBE_SECONDS).close()
+    except OSError:
+        return True
+    return False
+
+
+def guard_token() -> None:
+    """Takes the token that Ray keeps in the home folder away from others who can read it: whoever
+    has it runs anything on the cluster."""
+    with suppress(OSError, RuntimeError):  # no such file, or no home
+        file = Path("~/.ray/auth_token").expanduser()
+        if file.stat().st_mode & 0o077 and file.stat().st_uid == os.getuid():
+            file.chmod(0o600)
+            logger.info("others could read Ray's token in %s; now only you can", file)
+
+
+def _init(address: str, **options: Any) -> None:
+    try:
+        with _silenced_stderr():  # Ray's C++ part announces its log level there
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise ClusterError(f"Ray at {address!r} cannot be used: {_explained(error)}") from error
+
+
+def _explained(error: Exception) -> str:
+    """The cause, with the way out of this one."""
+    said = " ".join(str(error).split())[:300]
+    if "AF_UNIX" in said:
+        return (
+            "the path of its sockets is longer than 107 signs, as TMPDIR is"
+            f" {tempfile.gettempdir()}; set RAY_TMPDIR, or TMPDIR, to a short path such as /tmp"
+        )
+    home = os.environ.get("HOME", "")
+    if isinstance(error, OSError) and home and home in said:
+        return (
+            f"{said}: it keeps its token there, and HOME is {home}; set HOME to a folder that can"
+            " be written"
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{said}; see that there is room, and that RAY_TMPDIR (else /tmp) can be written"
+    return (
+        f"{said}; a cluster with token authentication needs RAY_AUTH_MODE=token, and"
+        " RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
+    )
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _probe(address: str) -> None:
+    given = f"{address} (${ADDRESS})" if os.environ.get(ADDRESS) == address else address
+    if address.startswith(("http://", "https://")):
+        raise ClusterError(
+            f"{given} is the address of a job server, where `rayal submit --address` sends work;"
+            " give host:port of `ray start --head --port`, or `--address local` to run here"
+        )
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ClusterError(f"{given} is not the address of a Ray cluster; give host:port")
+    try:
+        with socket.create_connection((host, int(port)), timeout=PROBE_SECONDS) as connection:
+            connection.sendall(HELLO)
+            answer = connection.recv(9)
+    except (OSError, OverflowError) as error:  # the latter for port 99999
+        raise ClusterError(
+            f"nothing answers at {given} ({error}); start a cluster with `ray start --head`, or"
+            " give `--address local` to run on this machine"
+        ) from error
+    if answer[3:4] != SETTINGS and os.environ.get("RAY_USE_TLS", "0") in ("0", "false"):
+        raise ClusterError(
+            f"what answers at {given} is not Ray; give the port of `ray start --head --port`, "
+            "6379 unless another was chosen (8265 is the dashboard's)"
+        )

@@ -1,0 +1,38 @@
+"""Which fields of an experiment decide what a run finds: the one list of them.
+
+A run continues only with the same values; the arms of a sweep and of a report are told apart by
+them; whatever else a file says may change at any time.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rayal.storage.folder import Json
+
+COMPUTE = ("device", "train_workers", "score_batch", "shard_rows")
+"""Of `compute`, what decides the last bits of numbers, or the files of a pass."""
+FREE = ("tracking", "max_bad")
+"""Who watches, and how many bad images are put up with."""
+PLACES = ("root", "store", "download")
+"""Of `dataset`, where files lie; what they hold is in the fingerprint of the prepared data."""
+REPEATED = ("name", "seed")
+"""What runs of one arm differ in, or say of the question that they answer."""
+BESIDE = ("observers",)
+"""What is only recorded: it decides files of a run, and nothing that is compared between runs."""
+
+
+def identifying(fields: Mapping[str, Any]) -> Json:
+    """Of the fields of an experiment as `model_dump` and `experiment.yaml` have them, those that a
+    run must have in common with what is there to continue it; `compute.device` and so on flat."""
+    kept = {key: value for key, value in fields.items() if key not in ("compute", *FREE)}
+    if isinstance(dataset := kept.get("dataset"), Mapping):
+        kept["dataset"] = {key: value for key, value in dataset.items() if key not in PLACES}
+    compute = fields.get("compute", {})
+    return kept | {f"compute.{key}": compute[key] for key in COMPUTE if key in compute}
+
+
+def of_arm(fields: Mapping[str, Any]) -> Json:
+    """Of these, what tells arms apart: one arm's runs differ by seed only."""
+    return {
+        key: value for key, value in identifying(fields).items() if key not in (*REPEATED, *BESIDE)
+    }

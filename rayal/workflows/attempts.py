@@ -1,0 +1,125 @@
+"""What every attempt at a run was made with: libraries, device, threads, sources of plugins.
+
+`history.json` in the run folder has one entry for each process that worked on the run, the last one
+last; who finds the run complete adds none. The experiment says what was asked for, this what was
+used.
+"""
+
+import importlib.metadata
+import logging
+import os
+import platform
+from collections.abc import Iterator
+
+from rayal.cycle.engine import Engine
+from rayal.errors import LockedError
+from rayal.experiment.experiment import Experiment
+from rayal.experiment.sources import plugin_sources
+from rayal.plugins import Plugins
+from rayal.runs.ledger import Ledger
+from rayal.storage.folder import Folder, Json, suggesting
+from rayal.storage.lock import utc_now
+
+HISTORY = "history.json"
+RECORDED = ("rayal", "ray", "torch", "torchvision", "mlflow", "pyarrow", "numpy", "scikit-learn")
+
+logger = logging.getLogger(__name__)
+
+
+def attempts(folder: Folder) -> list[Json]:
+    """The entries so far; of a run that rayal 0.4 began, what that left of its last attempt."""
+    with suggesting("delete it, which loses no more than the record of earlier attempts"):
+        history = folder.read_sealed(HISTORY, default=None)
+    if history is not None:
+        return list(history["attempts"])
+    before = folder.read_json("environment.json", default=None)
+    return [] if before is None else [before]
+
+
+def begin(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) -> None:
+    """Adds this attempt to the history, and says how it differs from the last one.
+
+    Raises LockedError where it would compute what is chosen with other last bits: on another
+    device, or, on a CPU, with other threads.
+    """
+    folder = ledger.folder
+    before, now = attempts(folder), _made_with(x, ledger, engine, plugins)
+    if before:
+        _compare(x, ledger, before[-1], now)
+    ledger.keep_identity()
+    folder.write_sealed(HISTORY, {"attempts": [*before, now]})
+
+
+def _made_with(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) -> Json:
+    return {
+        "attempt": ledger.attempt,
+        "started": utc_now(),
+        "engine": x.compute.engine,
+        "device": engine.device,
+        "threads": engine.threads,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "versions": {name: _version(name) for name in RECORDED},
+        "plugins": plugin_sources(x, plugins),
+        "total": x.budget.total,
+    }
+
+
+def _compare(x: Experiment, ledger: Ledger, before: Json, now: Json) -> None:
+    url, place = ledger.folder.url, list(_place(before, now))
+    if place and _asks_a_model(x) and _has_trained(ledger):
+        asked = {"device": "compute.device", "threads": "compute.cpus_per_worker"}
+        settings = ", ".join(f"{asked[key]}={before[key]}" for key in place)
+        raise LockedError(
+            f"{url} was computed so far with {_shown(before)}, and would go on with {_shown(now)}:"
+            f" the last bits differ, and with them what is chosen; set {settings}, or use another"
+            " --out"
+        )
+    changes = [f"{_shown(before)} -> {_shown(now)}"] if place else []
+    changes += _changes("", before["versions"], now["versions"])
+    changes += _changes("the source of ", before.get("plugins", {}), now["plugins"], digits=12)
+    if changes:
+        logger.warning(
+            "%s goes on with something else than it was made with so far (there -> here): %s; what"
+            " comes now may not compare with what is there",
+            *(url, ", ".join(changes)),
+        )
+
+
+def _place(before: Json, now: Json) -> Iterator[str]:
+    """What of the place of the computation differs and decides bits."""
+    if before.get("device", now["device"]) != now["device"]:
+        yield "device"
+    elif now["device"] == "cpu" and before.get("threads", now["threads"]) != now["threads"]:
+        yield "threads"
+
+
+def _asks_a_model(x: Experiment) -> bool:
+    """Whether what is chosen depends on a model at all."""
+    return bool(x.strategy.requires())
+
+
+def _has_trained(ledger: Ledger) -> bool:
+    return ledger.folder.exists("cycle-000/train")
+
+
+def _shown(made: Json) -> str:
+    threads = "1 thread" if made["threads"] == 1 else f"{made['threads']} threads"
+    return f"{threads} on a CPU" if made["device"] == "cpu" else f"device {made['device']}"
+
+
+def _changes(what: str, old: Json, new: Json, digits: int | None = None) -> list[str]:
+    """`torch 2.13.0 -> 2.14.0` for what is recorded there and here."""
+    return [
+        f"{what}{name} {str(old[name])[:digits]} -> {str(new[name])[:digits]}"
+        for name in old.keys() & new.keys()
+        if old[name] != new[name]
+    ]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a slimmer MLflow
+        return None

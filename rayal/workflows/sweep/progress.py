@@ -1,0 +1,78 @@
+"""How far a sweep is: the trials that have ended, the cycles of all, the share of the work."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from rayal.errors import UsageError
+from rayal.experiment.sweep.trials import Assignment, Trial
+from rayal.runs.events import Event, Observer
+from rayal.storage.folder import Json
+from rayal.workflows.plan import prices
+from rayal.workflows.plan.cycles import plan_cycles, work
+from rayal.workflows.sweep.folder import SweepFolder
+
+
+class Progress:
+    """Remembers each trial that ends, and tells how far all together are."""
+
+    def __init__(
+        self,
+        sweep: SweepFolder,
+        outcome: Callable[[Assignment, Json | None], str],
+        observer: Observer,
+    ) -> None:
+        """`outcome` remembers how a trial ended, and says it."""
+        self.sweep, self.outcome, self.observer = sweep, outcome, observer
+        self.ended = sweep.total - sweep.left
+        self.costs: dict[str, list[int]] = {}
+        """Of the cycles of each arm, by its name."""
+        self.cycles: dict[str, int] = {}
+        """Those that each trial has evaluated, by its folder; all of one that has ended."""
+        for trial in sweep.listed:
+            self._seen(trial, sweep.cycles_of(trial))
+        todo = {trial.folder for trial in sweep.todo}
+        for trial in sweep.listed:
+            if trial.folder not in todo:
+                self._seen(trial, None)
+        self._tell()
+
+    def on_cycle(self, assignment: Assignment, cycles: int) -> None:
+        trial = self.sweep.trial(assignment)
+        if cycles > self.cycles.get(trial.folder, 0):  # else said again by one that goes on
+            self._seen(trial, cycles)
+            self._tell()
+
+    def on_end(self, assignment: Assignment, error: Json | None) -> None:
+        ended = self.outcome(assignment, error)
+        note = f"{self.sweep.called(assignment)}: {ended}"
+        total = self.sweep.total
+        self.ended = min(self.ended + 1, total)
+        with suppress(UsageError):  # of an arm that is none, which was proposed
+            self._seen(self.sweep.trial(assignment), None)
+        self._tell()
+        self.observer.on(Event("ended", "trial", None, self.ended, total, "trials", note=note))
+
+    def _seen(self, trial: Trial, cycles: int | None) -> None:
+        if trial.name not in self.costs:
+            self.costs[trial.name] = _costs(trial)
+        most = len(self.costs[trial.name])
+        self.cycles[trial.folder] = most if cycles is None else min(cycles, most)
+
+    def _tell(self) -> None:
+        """Trials that a search has yet to propose count as those that are known."""
+        if not self.cycles:
+            return
+        costs = {folder: self.costs[folder.rpartition("-seed")[0]] for folder in self.cycles}
+        all_trials = self.sweep.total / len(costs)
+        total = sum(map(sum, costs.values())) * all_trials
+        done = sum(sum(cost[: self.cycles[folder]]) for folder, cost in costs.items())
+        count, most = sum(self.cycles.values()), sum(map(len, costs.values())) * all_trials
+        share = min(1.0, done / total)
+        told = Event("further", "trial", None, count, round(most), "cycles", share=share)
+        self.observer.on(told)
+
+
+def _costs(trial: Trial) -> list[int]:
+    """Of each of its cycles, see `work`."""
+    x, store = trial.experiment, trial.experiment.dataset.open()
+    return work(x, plan_cycles(x, store.card, prices(x, store)))

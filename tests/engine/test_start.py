@@ -1,0 +1,117 @@
+"""rayal/engine/start.py: the way out of what keeps Ray from starting, and who can reach it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray._private import ray_constants
+
+from rayal.engine import cluster, start
+from rayal.errors import ClusterError
+
+Fails = Callable[[Exception], None]
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> Fails:
+    """Ray then raises this at its start."""
+    monkeypatch.delenv(start.ADDRESS, raising=False)
+    monkeypatch.setattr(start, "guard_token", lambda: None)
+
+    def fails(error: Exception) -> None:
+        def init(*_: Any, **__: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(ray, "init", init)
+
+    return fails
+
+
+def test_each_cause_has_its_own_way_out(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long TMPDIR or a home that cannot be written would end in advice about tokens."""
+    monkeypatch.setenv("HOME", "/no/home")
+    for error, said in (
+        (OSError("AF_UNIX path length cannot exceed 107 bytes: /x"), "set RAY_TMPDIR, or TMPDIR"),
+        (PermissionError(13, "denied", "/no/home/.ray"), "HOME is /no/home; set HOME"),
+        (OSError(28, "No space left on device"), "see that there is room, and that RAY_TMPDIR"),
+        (RuntimeError("bad token"), "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"),
+    ):
+        fails(error)
+        with pytest.raises(ClusterError, match=said) as raised:
+            cluster.connect(None)
+        assert ("RAY_AUTH_TOKEN_PATH" in str(raised.value)) == ("bad token" in str(error))
+
+
+def test_an_address_from_the_environment_is_named(
+    fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who never gave --address would be told to leave it out."""
+    monkeypatch.setenv(start.ADDRESS, "http://127.0.0.1:8265")
+    with pytest.raises(ClusterError, match=r"8265 \(\$RAY_ADDRESS\) is the address of a job serv"):
+        cluster.connect(None)
+    monkeypatch.setenv(start.ADDRESS, "127.0.0.1:1")
+    with pytest.raises(ClusterError, match=r"127.0.0.1:1 \(\$RAY_ADDRESS\).*`--address local`"):
+        cluster.connect(None)
+    fails(RuntimeError("started here"))  # the way out
+    with pytest.raises(ClusterError, match="Ray at 'local' .* started here"):
+        cluster.connect("local")
+
+
+def test_a_cluster_of_its_own_is_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the network could reach it; and a cluster that is joined later would be 127.0.0.1."""
+    seen = []
+
+    def init(*_: Any, **__: Any) -> None:
+        seen.append((ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(start.LOOPBACK)))
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(start, "guard_token", lambda: None)
+    monkeypatch.delenv(start.LOOPBACK, raising=False)
+    start.start(2)
+    start.join("auto")
+
+    assert [(False, "0"), (True, None)] == seen
+
+
+def test_others_cannot_read_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray leaves it readable by all: whoever has it runs anything on the cluster."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    start.guard_token()  # nothing is there
+    token = tmp_path / ".ray/auth_token"
+    token.parent.mkdir()
+    token.write_text("x")
+    token.chmod(0o644)
+    start.guard_token()
+
+    assert 0o600 == token.stat().st_mode & 0o777
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_listens_on_this_machine_only() -> None:
+    """The constant of Ray's could come to mean something else."""
+    cluster.connect("local", cores=1)
+    try:
+        listening = {line.split()[1] for line in _listening()}
+    finally:
+        cluster.disconnect()
+
+    assert listening and all("0100007F:" in address for address in listening), listening
+
+
+def _listening() -> list[str]:
+    """Lines of /proc/net/tcp* about sockets of processes that this one has started."""
+    own = str(os.getpid())
+    inodes = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if own in (folder / "stat").read_text().rpartition(")")[2].split()[1:4]:
+                links = (os.readlink(each) for each in (folder / "fd").iterdir())
+                inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
+        except OSError:  # it has ended
+            continue
+    lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").open()]
+    return [line for line in lines if line.split()[3] == "0A" and line.split()[9] in inodes]

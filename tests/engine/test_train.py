@@ -1,0 +1,44 @@
+"""How training workers are sent home, without any: no wait is without an end."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rayal.engine import train as module
+from rayal.engine.train import TrainWorkers
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Workers that hear of the end only when the desk is gone, and whom it killed."""
+    gone, killed = threading.Event(), list[Any]()
+    workers = TrainWorkers.__new__(TrainWorkers)
+    workers.desk = SimpleNamespace(place=SimpleNamespace(remote=lambda order: None))
+    workers.thread = threading.Thread(target=gone.wait, daemon=True)
+    workers.thread.start()
+    workers.training, workers.closed = threading.Lock(), False
+    monkeypatch.setattr(module, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(module.ray, "kill", lambda desk: (killed.append(desk), gone.set()))
+    yield workers, killed
+    gone.set()
+
+
+def test_workers_that_do_not_go_home(busy: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """They would be left without a word, and hold what they have reserved."""
+    workers, killed = busy
+    workers.close()
+
+    assert [workers.desk] == killed
+    assert not workers.thread.is_alive()
+    assert "have not ended within 0.05 s" in caplog.text
+
+
+def test_a_wait_in_another_thread(busy: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A program that was told to stop would hang."""
+    workers, _ = busy
+    with workers.training:
+        workers.close()
+
+    assert "the wait for a training goes on until this process ends" in caplog.text

@@ -1,0 +1,45 @@
+"""The command of a sweep, killed: a driver that joins a cluster, in a process of its own.
+
+As killed_run.py, with lines [OUT, SWEEP, POINT, LOG]: the fork sends itself SIGKILL as soon as the
+file POINT is there. The cluster is the one that $RAY_ADDRESS names.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.plugins import Plugins
+from rayal.workflows.sweep import start_sweep
+from tests.support.doubles import Silent
+from tests.support.killed_run import serve
+
+
+def kill_at(point: str) -> None:
+    while not Path(point).exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def joined():
+    from rayal.engine import cluster
+
+    cluster.connect(None)
+    yield 2
+
+
+def main(out: str, fields: str, point: str) -> None:
+    plugins = Plugins(["faulty"])
+    x = SweptExperiment.model_validate(json.loads(fields), context=plugins)
+    threading.Thread(target=kill_at, args=(point,), daemon=True).start()
+    with start_sweep(x, out, plugins=plugins) as opened:
+        opened.run(joined, Silent())
+
+
+if __name__ == "__main__":
+    serve(main, ["rayal.engine.sweep", "faulty.waits"])

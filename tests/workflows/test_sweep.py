@@ -1,0 +1,304 @@
+"""A sweep and its folder: what may change between two commands, and what its trials are."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rayal.engine.local import LocalEngine
+from rayal.errors import LockedError, UsageError
+from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.experiment.sweep.trials import Assignment
+from rayal.runs.events import Event
+from rayal.storage.folder import Folder
+from rayal.workflows.sweep import Sweeping, start_sweep
+from rayal.workflows.sweep.progress import Progress
+from rayal.workflows.sweep.trial import run_trial
+
+ARMS = {"strategy": {"grid_search": ["random", "entropy"]}}
+SMALL: dict[str, Any] = {
+    "dataset": {"name": "digits", "limit_pool": 60, "limit_test": 20},
+    "model": {"name": "small_cnn", "width": 4},
+    "scheme": {"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05},
+    "budget": {"initial": 20, "per_cycle": 20, "total": 20},
+    "strategy": "random",
+}
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
+@pytest.fixture
+def swept(tiny: Callable[..., Any]) -> Callable[..., SweptExperiment]:
+    def build(space: Any = ARMS, sweep: Any = None, **fields: Any) -> SweptExperiment:
+        x = tiny(**{**SMALL, **fields}).model_dump(mode="json")
+        block = {"seeds": [0], "space": space, **(sweep or {})}
+        return SweptExperiment.model_validate({**x, "sweep": block})
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def done(tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep of two arms and one seed, whose trials ran in this process."""
+    out = tmp_path_factory.mktemp("sweep")
+    x = tiny(**SMALL).model_dump(mode="json")
+    trials(SweptExperiment.model_validate({**x, "sweep": {"seeds": [0], "space": ARMS}}), out)
+    return out
+
+
+@pytest.fixture
+def out(done: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(done, tmp_path / "sweep"))
+
+
+def trials(x: SweptExperiment, out: Path) -> Any:
+    """Runs what is left of a sweep, one trial after another; what it found."""
+    with start_sweep(x, str(out)) as sweep:
+        for trial in sweep.todo:
+            work(sweep, Assignment(trial.arm, trial.experiment.seed))
+        return sweep.found()
+
+
+def work(sweep: Sweeping, assignment: Assignment) -> None:
+    """Runs a trial in this process."""
+    x = sweep.x
+    run_trial(
+        sweep.fields,
+        sweep.folder.url,
+        x.sweep.objective,
+        assignment,
+        lambda: nullcontext(LocalEngine(x.compute)),
+        lambda cycle, value: None,
+    )
+
+
+def test_the_same_sweep_goes_on(swept: Any, out: Path) -> None:
+    """Where trials run, what is looked at and how arms are spelt decide nothing."""
+    spelt = {"strategy": {"grid_search": ["entropy", {"name": "random"}]}}
+    again = swept(spelt, {"cpus": 2, "max_failures": 0, "objective": "final"}, tracking="none")
+    with start_sweep(again, str(out)) as sweep:
+        assert (2, 0, 2) == (sweep.total, sweep.left, sweep.found().complete)
+
+
+def test_a_sweep_grows(swept: Any, out: Path) -> None:
+    """Seeds and arms that come later join those that are there, and from then on belong to it."""
+    wider = {"strategy": {"grid_search": ["random", "entropy", "margin"]}}
+    with start_sweep(swept(wider, {"seeds": [0, 1]}), str(out)) as sweep:
+        assert (6, 4) == (sweep.total, sweep.left)
+    with pytest.raises(LockedError, match=r"sweep.seeds: \[0, 1\] -> \[0\]"):
+        Sweeping(swept(wider), sweep.folder).check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scheme": {**SMALL["scheme"], "epochs": 3}}, "scheme.epochs: 1 -> 3"),
+        ({"name": "other"}, 'name: "tiny" -> "other"'),
+        ({"compute": {"engine": "local", "score_batch": 8}}, "compute.score_batch: 256 -> 8"),
+        ({"sweep": {"seed": 1}}, "sweep.seed: 0 -> 1"),
+        ({"sweep": {"early_stopping": {}}}, "sweep.early_stopping"),
+        ({"sweep": {"seeds": [1]}}, r"sweep.seeds: \[0\] -> \[1\]"),
+        (
+            {"space": {"strategy": {"grid_search": ["entropy"]}}},
+            "without 1 of the 2 arms that are there, the first is strategy=random",
+        ),
+        ({"space": {"start": {"grid_search": ["cold"]}}}, "without 2 of the 2 arms"),
+    ],
+)
+def test_another_sweep_is_refused(swept: Any, out: Path, changes: Any, said: str) -> None:
+    """Its trials would be taken for those that are there: old numbers under new settings."""
+    before = sorted(path for path in out.rglob("*") if path.is_file())
+    with pytest.raises(LockedError, match=said) as refused:
+        start_sweep(swept(**changes), str(out)).__enter__()
+
+    assert 6 == refused.value.exit_code and "use another --out" in str(refused.value)
+    assert before == sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def test_other_data_of_the_same_name_is_refused(swept: Any, out: Path) -> None:
+    """A complete trial is not opened again, so nobody else would notice."""
+    sweep = Sweeping(swept(), Folder(out))
+    first = sweep.listed[0]
+    identity = {**first.experiment.identity(), "data": "of another folder"}
+    (sweep.folder / "trials" / first.folder).write_sealed("identity.json", identity)
+    with pytest.raises(LockedError, match='data: "of another folder" -> '):
+        sweep.check()
+
+
+def test_a_sweep_of_an_earlier_rayal_is_refused(swept: Any, out: Path) -> None:
+    """Its trials have other names: all would run again, and be counted twice."""
+    (out / "identity.json").unlink()
+    with pytest.raises(LockedError, match="of an earlier rayal.*use another --out"):
+        Sweeping(swept(), Folder(out)).check()
+
+
+def test_runs_of_others_are_neither_counted_nor_shown(
+    swept: Any, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder that was copied in, or made by hand, would be an arm of the table."""
+    first = next((out / "trials").iterdir())
+    shutil.copytree(first, out / "trials" / "cod-supervised-00000000-seed0")
+    with start_sweep(swept(), str(out)) as sweep:
+        found = sweep.found()
+
+    assert (2, 2, 2) == (found.complete, found.trials, len(sweep.records()))
+    assert "1 runs in" in caplog.text and "cod-supervised-00000000-seed0" in caplog.text
+
+
+def test_two_spellings_are_one_arm(
+    swept: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would run twice, and the table be refused when all is computed."""
+    x = swept({"strategy": {"grid_search": ["random", {"name": "random"}]}})
+    found = trials(x, tmp_path)
+
+    assert (1, 1) == (found.complete, found.trials)
+    assert "1 arms mean the same experiment as another and do not run" in caplog.text
+    assert 'first: {"strategy": {"name": "random"}} is {"strategy": "random"}' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("space", "labels"),
+    [
+        ({"compute": {"score_batch": {"grid_search": [16, 8]}}}, ["score_batch=8", "16"]),
+        ({"observers": {"grid_search": [[], ["margin"]]}}, ["observers=[]", "observers=margin"]),
+        ({"compute": {"scorers": {"grid_search": [1, 2]}}}, ["random"]),
+        ({"max_bad": {"grid_search": [1, 2]}}, ["random"]),
+    ],
+)
+def test_every_sweep_ends_with_a_table(
+    swept: Any, tmp_path: Path, space: Any, labels: list[str]
+) -> None:
+    """What identity counts tells arms apart there, and what it does not is no arm of its own."""
+    ((found,), table) = (each := trials(swept(space), tmp_path)).summary.groups, each.summary
+
+    assert len(labels) == len(found.arms) == each.complete
+    assert all(part in arm.label for part, arm in zip(labels, found.arms, strict=True))
+    assert table.to_markdown()
+
+
+def test_two_folders_with_the_same_data_are_refused(swept: Any, tmp_path: Path) -> None:
+    """Nothing would tell the arms apart but the name of a folder."""
+    for place in "ab":
+        for split in ("train", "test"):
+            for name in ("cat", "dog"):
+                folder = tmp_path / place / split / name
+                folder.mkdir(parents=True)
+                for number in range(12):
+                    image = photograph(number + 100 * (name == "dog") + 1000 * (split == "test"))
+                    (folder / f"{number}.png").write_bytes(image)
+    dataset = {"name": "image_folder", "root": str(tmp_path / "a"), "size": 16}
+    roots = [str(tmp_path / place) for place in "ab"]
+    x = swept({"dataset": {"root": {"grid_search": roots}}}, dataset=dataset)
+    with pytest.raises(UsageError, match="/a and dataset.root=.*/b hold the same; leave one out"):
+        Sweeping(x, Folder(tmp_path / "sweep")).check()
+
+
+def photograph(seed: int) -> bytes:
+    data = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(data, "png")
+    return data.getvalue()
+
+
+def test_what_a_sweep_remembers_is_sealed(swept: Any, out: Path) -> None:
+    """A flipped bit would let another sweep in, or refuse the same one."""
+    recorded = json.loads((out / "identity.json").read_text())
+
+    assert ["strategy=random", "strategy=entropy"] == [*recorded["arms"].values()]
+    assert "sha256" in recorded
+
+
+class Told:
+    """Keeps what a sweep tells."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def on(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def test_how_far_a_sweep_is(swept: Any, tmp_path: Path) -> None:
+    """Cycles of all trials, those of an earlier attempt included, by what each of them costs."""
+    budget = {"initial": 10, "per_cycle": 10, "total": 30}
+    x, told = swept(sweep={"seeds": [0, 1]}, budget=budget), Told()
+    with start_sweep(x, str(tmp_path)) as sweep:
+        first, second, *_ = (Assignment(t.arm, t.experiment.seed) for t in sweep.listed)
+        work(sweep, first)
+        progress = Progress(sweep, sweep.ended, told)
+        progress.on_cycle(second, 1)
+        progress.on_cycle(second, 1)
+        work(sweep, second)
+        progress.on_end(second, None)
+        progress.on_end(Assignment({"strategy": "codd"}, 0), {"message": "no", "error": "X"})
+    counts = [(each.done, each.total) for each in told.events if each.what == "further"]
+    shares = [each.share for each in told.events if each.what == "further"]
+    ended = [each for each in told.events if each.what == "ended"]
+
+    assert [(3, 12), (4, 12), (6, 12), (6, 12)] == counts
+    # 3 x (1 step of 10 + 2 of 16 + 2 of 16) + 3 x 20 images; of entropy also the pool, twice
+    random, entropy = 3 * 74 + 60, 3 * 74 + 60 + 50 + 40
+    total = 2 * (random + entropy)
+    assert shares[0] == pytest.approx(random / total)
+    assert shares[1] == pytest.approx((random + 30 + 20 + 50) / total)
+    assert shares[2] == pytest.approx((random + entropy) / total)
+    assert [(2, 4), (3, 4)] == [(each.done, each.total) for each in ended]
+    assert ended[0].note.startswith("strategy=entropy seed=0: accuracy ")
+    assert ended[1].note == "strategy=codd seed=0: failed: no"
+
+
+SEARCH = {"search": "optuna", "samples": 3}
+RATES = {"scheme": {"lr": {"loguniform": [0.01, 0.1]}}}
+
+
+def test_a_search_goes_on_in_a_space_that_holds_what_is_there(
+    swept: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An arm that lacks a field which is searched now ended in a traceback."""
+    pytest.importorskip("optuna")
+    with start_sweep(swept(RATES, SEARCH), str(tmp_path)) as sweep:
+        work(sweep, Assignment({"scheme": {"lr": 0.02}}, 0))
+        sweep.repeats()
+    wider = {"scheme": {"lr": {"loguniform": [0.001, 0.1]}}}
+    with start_sweep(swept(wider, SEARCH), str(tmp_path)) as sweep:
+        assert (2, 1) == (sweep.total, sweep.left), "a draw of the same arm again was one"
+        assert [{"scheme": {"lr": 0.02}}] == [trial.arm for trial in sweep.listed]
+    more = {"scheme": {"lr": wider["scheme"]["lr"], "epochs": {"randint": [1, 3]}}}
+    absent = r"sweep.space.scheme.epochs: \(absent\) -> "
+    with pytest.raises(LockedError, match=absent):
+        start_sweep(swept(more, SEARCH), str(tmp_path)).__enter__()
+
+    for recorded in ("identity.json", "sweep.yaml"):  # trials that were copied from elsewhere
+        (tmp_path / recorded).unlink()
+    with start_sweep(swept(more, SEARCH), str(tmp_path)) as sweep:
+        assert [] == sweep.listed == sweep.records()
+    assert "1 runs in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"strategy": {"choice": ["random", "codd"]}}, "did you mean 'cod'"),
+        ({"scheme": {"lr": {"uniform": [-2, -1]}}}, "scheme.lr=-1.5: .*greater than 0"),
+        ({"scheme": {"rate": {"uniform": [0, 1]}}}, "there is no such key"),
+        (
+            {"candidates": {"choice": [30, 1000]}},
+            "candidates=1000: candidates: 1000 is more than the 60 images",
+        ),
+    ],
+)
+def test_what_a_search_cannot_run_is_found_before(
+    swept: Any, tmp_path: Path, space: Any, said: str
+) -> None:
+    """Trials would fail one by one, on a cluster that had to be started."""
+    pytest.importorskip("optuna")
+    with pytest.raises(UsageError, match=said):
+        Sweeping(swept(space, SEARCH), Folder(tmp_path / "sweep")).check()
