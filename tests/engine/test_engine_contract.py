@@ -49,7 +49,7 @@ class TestRay(EngineContract):
         self.part = opened
 
     def test_starts_nothing_for_nothing(self) -> None:
-        """A sweep whose first training another trial has done would die of it (D1)."""
+        """A sweep whose first training another trial has done would die of it."""
         with closing(RayEngine(self.compute, cores=2)) as engine:
             assert [] == list(engine.train([]))
             assert [] == engine.groups
