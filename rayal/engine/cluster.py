@@ -25,10 +25,12 @@ from rayal.experiment.experiment import Compute
 from rayal.runs.results import FastestBatch, ScoredShard, Trained
 from rayal.storage.folder import Json
 
-QUIET = {
+SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more; a training goes on as after a kill
 }
+"""Variables of Ray, unless somebody has set them."""
 
 Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 
@@ -153,7 +155,7 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     reading never has to wait for actors that hold the rest, on a small machine for ever.
     Raises ClusterError within seconds where nothing answers at the address.
     """
-    for name, value in QUIET.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get(start.ADDRESS) or "local"
     if address == "local":
