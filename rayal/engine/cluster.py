@@ -28,7 +28,7 @@ from rayal.storage.folder import Json
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more; a training goes on as after a kill
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that nobody asks
 }
 """Variables of Ray, unless somebody has set them."""
 
