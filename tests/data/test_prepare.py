@@ -133,6 +133,8 @@ def test_ids_that_name_nothing_or_two_are_refused(
     """Everything is joined by id; a second meaning of one would silently swap labels."""
     with pytest.raises(DataError, match=message):
         stored(tmp_path, Units(ids, [0] * len(ids), IMAGES))
+    right = stored(tmp_path, Units(["a", "b"], [0, 0], IMAGES[:2]))
+    assert ["a", "b"] == right.pool.ids()
 
 
 def test_strange_ids_are_only_strings(tmp_path: Path) -> None:
@@ -211,9 +213,10 @@ def test_addresses_are_kept_and_files_read_later(tmp_path: Path) -> None:
 
     files[1].write_bytes(png(4, 5))
 
-    assert {"b": "is (3, 4, 5) instead of (3, 4, 4) (C, H, W); set decoding.size"} == (
-        store.pool.decode(store.pool.take(["b"])).bad
-    )
+    reason = store.pool.decode(store.pool.take(["b"])).bad["b"]
+    assert reason.startswith("is (3, 4, 5) instead of (3, 4, 4) (C, H, W); set size: 4 of the data")
+    sized = stored(tmp_path / "sized", pool, test, encoding="uri", decoding=Decoding(size=4))
+    assert ["b"] == sized.pool.decode(sized.pool.take(["b"])).ids
 
 
 def test_unverified_addresses_are_not_opened(tmp_path: Path) -> None:
@@ -459,6 +462,9 @@ def test_all_bad_masks_of_a_group_are_counted(tmp_path: Path) -> None:
     masks = [mask_png([row, 2, 2], [2, 2, 2]) for row in range(5, 11)]
     with pytest.raises(DataError, match="5 of 5 looked at, first 'p0': .*'p1': .*'p2': [^']*mend"):
         dense(tmp_path, masks, [PNGS[0]] * 6)
+    good = [mask_png([0, 1, 0], [1, 0, 0])] * 6
+    assert 5 == dense(tmp_path / "a", good, [PNGS[0]] * 6).card.pool  # mended
+    assert 1 == dense(tmp_path / "b", good[:2], [PNGS[0]] * 2).card.pool  # taken away
 
 
 def test_a_bad_image_needs_no_mask(tmp_path: Path) -> None:
@@ -571,6 +577,15 @@ def test_images_of_another_size_are_refused_unseen(
         stored(tmp_path / "store", pool, numbered("test", [0], [png(4, 5)]))
 
     assert {(5, 4)} == set(decoded)
+
+
+def test_arrays_of_different_size_are_not_resized(tmp_path: Path) -> None:
+    """Pixels have no decoding: a size of it would be set in vain."""
+    images = [np.zeros((3, 4, side), np.uint8) for side in (4, 5)]
+    with pytest.raises(UsageError, match="is 4x5, the first is 4x4; give arrays of one size$"):
+        stored(tmp_path / "a", numbered("train", [0, 1], images), numbered("test", [0], images[:1]))
+    same = [images[0], images[1][:, :, :4]]
+    stored(tmp_path / "b", numbered("train", [0, 1], same), numbered("test", [0], same[:1]))
 
 
 @pytest.mark.parametrize("bits", [12, 16])

@@ -22,7 +22,7 @@ OPEN = "todo"
 
 VERBS = (
     "add allow ask build check choose copy correct create delete do download drop fetch free"
-    " give go install keep leave let list lower make mend mount move name observe pip put"
+    " give go install keep leave let list lower make mend mount move name observe pip prepare put"
     " raise read remove rename restore return run save say score see select send set start"
     " stop submit take train try turn unpack upgrade use wait write"
 )

@@ -34,8 +34,8 @@ def cache() -> Path:
     place = os.environ.get("RAYAL_CACHE") or "~/.cache/rayal"
     if "://" in place:
         raise UsageError(
-            f"RAYAL_CACHE is {place}, but must be a folder of this machine; for stores elsewhere"
-            " set dataset.store"
+            f"RAYAL_CACHE is {place}, but must be a folder of this machine; set it to one, and for"
+            " stores elsewhere dataset.store"
         )
     return Path(place).expanduser().absolute()
 
@@ -117,11 +117,6 @@ class Dataset(ForTasks):
     @property
     def folder(self) -> Path:
         """The folder of the originals."""
-        if self.root and "://" in self.root:
-            raise UsageError(
-                f"dataset.root: {self.root}: the originals of a dataset are read from a folder;"
-                " copy them to one (a pool of `rayal score` may be a URL)"
-            )
         return Path(self.root) if self.root else cache() / "data" / self.part_name()
 
     def open(self) -> Store:
