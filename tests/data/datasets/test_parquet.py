@@ -311,8 +311,12 @@ def test_the_ways_out_of_labels_with_gaps(
     root: Path, labels: list[Any], fields: dict[str, Any], found: list[int]
 ) -> None:
     """The message would send people in a circle."""
-    write(root / "train-0.parquet", id=[0, 1, 2], image=[png(v) for v in range(3)], label=labels)
     os.remove(root / "train-1.parquet")
+    three = {"id": [0, 1, 2], "image": [png(v) for v in range(3)]}
+    write(root / "train-0.parquet", **three, label=[0, 7, 90])
+    with pytest.raises(DataError, match="; write names instead of numbers, or set dataset.classes"):
+        Parquet(root=str(root), **NAMES).open()
+    write(root / "train-0.parquet", **three, label=labels)
     write(root / "test.parquet", id=[1], image=[png(1)], label=labels[:1])
     store = Parquet(root=str(root), **NAMES, **fields).open()
 

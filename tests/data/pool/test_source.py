@@ -630,6 +630,10 @@ def test_every_kind_of_pool_that_the_message_names(
     parquet: Path, folder: Path, opened: Callable[..., Pool], digits: Digits
 ) -> None:
     """A file, a pattern, folders of both kinds, a dataset's name, its files or its store."""
+    with pytest.raises(
+        UsageError, match="; give a .parquet file, a pattern of such, a folder of t"
+    ):
+        opened(parquet / "nothing")
     for where in ("a.parquet", "*.parquet", "."):
         assert opened(parquet / where).rows
     assert opened(folder).rows
