@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,34 @@ def test_labels_are_checked_before_any_image_is_read(tmp_path: Path, label: obje
         prepare(source(pool), tmp_path, "toy", "", None)
 
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_label_is_corrected_or_its_class_is_added(tmp_path: Path) -> None:
+    """Both ways out; so for the classes that masks say."""
+    (tmp_path / "a").mkdir()
+    three = source(numbered("train", [0, 2], IMAGES[:2]))
+    with pytest.raises(
+        DataError, match="label 2 is not a class index 0..1; correct it, or add its"
+    ):
+        prepare(three, tmp_path / "a", "toy", "", None)
+    prepare(replace(three, classes=["cat", "dog", "cow"]), tmp_path / "a", "toy", "", None)
+    stored(tmp_path / "b", numbered("train", [0, 1], IMAGES[:2]))
+
+    masks = MaskDecoding(values={0: 0, 7: 2})
+    with pytest.raises(DataError, match=r"say class 2, .* 0..1; add its name to these, or map it"):
+        replace(three, masks=masks).check()
+    replace(three, masks=masks, classes=["cat", "dog", "cow"]).check()
+    replace(three, masks=MaskDecoding(values={0: 0, 7: 1})).check()
+
+
+def test_an_image_for_each_id(tmp_path: Path) -> None:
+    """And a label: a dataset of one's own that has lost some."""
+    units = numbered("train", [0, 1, 1], IMAGES[:2])
+    with pytest.raises(DataError, match="3 ids, and images or masks for 2 of them; give one for e"):
+        stored(tmp_path / "a", units)
+    with pytest.raises(DataError, match="3 ids and 2 labels; give one label for each$"):
+        stored(tmp_path / "b", units._replace(labels=[0, 1]))
+    assert 3 == stored(tmp_path / "c", units._replace(images=IMAGES[:3])).card.pool
 
 
 @pytest.mark.parametrize(
@@ -239,8 +268,12 @@ def test_web_addresses_are_refused(tmp_path: Path) -> None:
 
 def test_statistics_need_a_value_per_channel(tmp_path: Path) -> None:
     """The means of a colour dataset on a grey one would broadcast to three channels."""
-    with pytest.raises(UsageError, match="one value for each of 3 channels"):
-        prepare(source(numbered("train", [0], IMAGES)), tmp_path, "toy", "", ((0.5,), (0.5,)))
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UsageError, match="each of 3 channels; give 3 of each, or neither"):
+        prepare(source(numbered("train", [0], IMAGES)), tmp_path / "a", "toy", "", ((0.5,), (0.5,)))
+    for name, right in (("b", ((0.5,) * 3, (0.5,) * 3)), ("c", None)):
+        (tmp_path / name).mkdir()
+        prepare(source(numbered("train", [0], IMAGES)), tmp_path / name, "toy", "", right)
 
 
 def test_large_splits_are_cut_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

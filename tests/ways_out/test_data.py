@@ -2,6 +2,9 @@
 
 import base64
 import io
+import os
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from rayal.data.datasets.digits import Digits
 from rayal.data.datasets.image_folder import ImageFolder
 from rayal.data.datasets.parquet import Parquet
 from rayal.data.images import Decoding
+from rayal.data.masks import BadMask, MaskDecoding, encode, read_mask
 from rayal.data.pool.source import open_pool
 from rayal.data.prepare import prepare
 from rayal.data.source import Source, Units, numbered
@@ -28,6 +32,7 @@ from tests.data.datasets.test_image_folder import plant
 from tests.data.datasets.test_parquet import png, write
 from tests.data.pool.test_source import spec
 from tests.experiment.test_experiment import experiment, problems
+from tests.storage.test_folder import ordinary_user
 
 
 @pytest.mark.parametrize(
@@ -258,6 +263,64 @@ def test_statistics_of_both_kinds() -> None:
         Digits(mean=(0.5,))
     Digits(mean=(0.5,), std=(0.5,))
     Digits()
+
+
+def test_originals_that_may_be_read() -> None:
+    """After their mode was changed, or from a copy."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        root, copy = Path(place, "root"), Path(place, "copy")
+        for folder in (root, copy):
+            plant(folder, "train/x/1.png", "test/x/2.png")
+        stores = Path(place, "stores")
+        stores.mkdir(mode=0o777)
+        os.chmod(stores, 0o777)
+        os.chmod(root / "train/x/1.png", 0o000)
+        given = {"root": str(root), "store": str(stores)}
+        with ordinary_user():
+            with pytest.raises(
+                DataError, match="denied; make it readable, or set dataset.root to a"
+            ):
+                ImageFolder(**given).open()
+            assert 1 == ImageFolder(**{**given, "root": str(copy)}).open().card.pool
+        os.chmod(root / "train/x/1.png", 0o644)
+        with ordinary_user():
+            assert 1 == ImageFolder(**given).open().card.pool
+
+
+def test_masks_are_of_another_task(tmp_path: Path) -> None:
+    """Labels of an image's pixels, where the task is the class of images."""
+    image = np.zeros((1, 3, 4, 4), np.uint8)
+    card = toy(tmp_path / "a", numbered("train", [0], image), numbered("test", [1], image)).card
+    mask = {"train-00000": encode(np.zeros((4, 4), np.uint8))}
+    with pytest.raises(DataError, match="is no class index 0..1; set task: segmentation for masks"):
+        Classification().targets(mask, card)
+    dense = card.model_copy(update={"masks": MaskDecoding(values={0: 0, 1: 1})})
+    assert (1, 4, 4) == Segmentation().targets(mask, dense).shape
+
+
+def test_values_that_are_scaled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """12-bit values in 16-bit files are nearly black, and by 16 larger they are not."""
+    values = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
+    for name, factor in (("a", 1), ("b", 16)):
+        caplog.clear()
+        buffer = io.BytesIO()
+        Image.fromarray(values * factor).save(buffer, "PNG")
+        units = (numbered(split, [0], [buffer.getvalue()]) for split in ("train", "test"))
+        toy(tmp_path / name, *units, decoding=Decoding(channels=1))
+        assert (factor == 1) == ("; scale those by 16, or all looks nearly black" in caplog.text)
+
+
+def test_a_mask_that_is_converted() -> None:
+    """Of colours no class is known; grey values and palettes are numbers."""
+    masks = MaskDecoding(values={0: 0, 1: 1})
+    grey = Image.new("L", (4, 4), 1)
+    for mode in ("RGB", "P", "L"):
+        buffer = io.BytesIO()
+        (grey if mode != "RGB" else grey.convert("RGB")).save(buffer, "PNG")
+        refused = pytest.raises(BadMask, match="; convert it to one whole number .grey or palette")
+        with refused if mode == "RGB" else nullcontext():
+            assert (read_mask(buffer.getvalue(), masks, Decoding()) == 1).all()
 
 
 def test_arrays_are_turned(tmp_path: Path) -> None:

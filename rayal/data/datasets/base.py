@@ -158,7 +158,10 @@ class Dataset(ForTasks):
         except OSError as error:
             if (fault := plugin_fault(error)) is not None:
                 raise fault from error
-            raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+            raise DataError(
+                f"{error.filename} cannot be read: {error.strerror}; make it readable, or set"
+                " dataset.root to a copy"
+            ) from error
         return files, digest.hexdigest()
 
     def _fetched(self) -> list[tuple[str, int]]:
@@ -217,7 +220,10 @@ class EncodedDataset(Dataset, Decoding):
     def _known_unseen(self) -> Self:
         sized = self.one_size or self.frame is not None
         if not self.verify and not (self.encoding == "uri" and sized and self.mean):
-            raise ValueError("verify: false needs encoding: uri, and size, mean and std")
+            raise ValueError(
+                "verify: false needs encoding: uri, and size, mean and std; set these, or verify:"
+                " true"
+            )
         return self
 
     def shaping(self) -> Json:

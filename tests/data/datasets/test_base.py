@@ -197,8 +197,9 @@ def test_unverified_images_need_their_facts(missing: str) -> None:
     assert not Files(verify=False, **given).verify
     del given[missing]
     given.pop("std") if missing == "mean" else None
-    with pytest.raises(ValidationError, match="verify: false needs"):
+    with pytest.raises(ValidationError, match="verify: false needs .*; set these, or verify: tr"):
         Files(verify=False, **given)
+    assert Files(verify=True, **given).verify
 
 
 def test_a_store_of_addresses_belongs_to_a_place(tmp_path: Path) -> None:

@@ -155,8 +155,9 @@ def test_what_is_not_there_is_named(folders: Path) -> None:
     """The commonest mistake is the wrong folder."""
     with pytest.raises(DataError, match="/all is missing; dataset 'camvid' expects camvid.parquet"):
         Camvid(root=str(folders), pool=("all",)).open()
-    with pytest.raises(DataError, match="has no split 'all'; it has test, train, val"):
+    with pytest.raises(DataError, match="has no split 'all'; choose one of: test, train, val$"):
         Camvid(root=str(in_parquet(folders)), pool=("all",)).open()
+    assert 1 == Camvid(root=str(folders), pool=("val",)).open().card.pool
 
 
 @pytest.mark.parametrize(
@@ -177,8 +178,10 @@ def test_other_columns_are_refused(tmp_path: Path, columns: dict[str, Any], mess
 
 def test_pool_and_test_are_apart() -> None:
     """Accuracy on trained images is no accuracy."""
-    with pytest.raises(ValidationError, match=r"pool and test share \['val'\]"):
+    with pytest.raises(ValidationError, match=r"share \['val'\], whose images .*; take it out of"):
         Camvid(pool=("train", "val"), test=("val",))
+    Camvid(pool=("train",), test=("val",))
+    Camvid(pool=("train", "val"), test=("test",))
     with pytest.raises(ValidationError, match="masks follow no centre of a larger resize"):
         Camvid(size=100, resize=120)
     assert (100, (90, 120)) == (Camvid(size=100).size, Camvid(shape=(90, 120)).shape)
