@@ -12,7 +12,7 @@ import yaml
 from rayal.errors import Apart, StorageError, UsageError
 from rayal.labeling.oracles.base import Label
 from rayal.runs.ledger import STAGES, Ledger, stage_folder, write_labels
-from rayal.runs.record import Record, find_records
+from rayal.runs.record import WRITTEN_ANEW, Record, find_records
 from rayal.runs.results import (
     Chosen,
     Evaluated,
@@ -171,8 +171,12 @@ def test_identity_of_a_run(run: Folder) -> None:
 
 def test_no_run(run: Folder) -> None:
     """`rayal status typo` would end in a traceback."""
-    with pytest.raises(UsageError, match="absent is not a run folder"):
+    with pytest.raises(
+        UsageError, match="absent is not a run folder: .*; give the --out of a run$"
+    ):
         Record(run / "absent")
+    with Ledger(run, {}):
+        assert Record(run).run_id
 
 
 @pytest.mark.parametrize("name", ["experiment.yaml", "cycle-000/train/epochs.jsonl"])
@@ -230,8 +234,11 @@ def test_a_run_that_begins_is_not_there_yet(tmp_path: Path) -> None:
         found = find_records([str(tmp_path)])
 
     assert [str(tmp_path / "goes")] == [record.folder.url for record in found]
-    with pytest.raises(UsageError, match="no run folder is there"):
+    with pytest.raises(
+        UsageError, match="no run folder is there or below; give the --out of a run"
+    ):
         find_records([str(tmp_path / "begins")])
+    assert 1 == len(find_records([str(tmp_path / "goes")]))
 
 
 def test_what_a_run_began_with(run: Folder) -> None:
@@ -273,6 +280,7 @@ def test_a_run_without_its_settings_is_not_left_out(run: Folder) -> None:
 
     with pytest.raises(StorageError, match="experiment.yaml: there is no such file.* anew"):
         record.experiment()
+    assert "delete" not in WRITTEN_ANEW  # what is not there cannot be deleted
 
 
 def test_rows_of_epochs_are_those_of_the_training(run: Folder) -> None:
@@ -306,6 +314,10 @@ def test_a_gap_is_an_error(run: Folder, stage: str) -> None:
     assert not Record(run).complete
     with pytest.raises(StorageError, match=f"cycle-000/{stage} is missing although later"):
         Record(run).check_whole()
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, ["a", "b"])
+    Record(run).check_whole()
+    assert Record(run).complete
 
 
 def test_a_missing_cycle_is_a_gap(run: Folder) -> None:
