@@ -105,7 +105,8 @@ class Augment(Settings):
         """
         if self.crop or self.policy:
             raise UsageError(
-                "scheme.augment.crop and policy cannot move masks; use scheme.augment.window, no policy"
+                "scheme.augment.crop and policy cannot move masks; use scheme.augment.window, no"
+                " policy"
             )
         masks = masks[:, None]
         if self.window:
@@ -135,8 +136,8 @@ class Augment(Settings):
         """One call for all images that get the same operation at the same level, step by step."""
         if images.shape[1] not in (1, 3):
             raise UsageError(
-                f"scheme.augment.policy {self.policy!r} needs images of 1 or 3 channels, these have "
-                f"{images.shape[1]}; set it to null"
+                f"scheme.augment.policy {self.policy!r} needs images of 1 or 3 channels, these have"
+                f" {images.shape[1]}; set it to null"
             )
         from rayal.training import policy
 

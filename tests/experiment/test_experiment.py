@@ -50,12 +50,16 @@ def test_contradictions() -> None:
     assert {
         ("budget", "initial"): "20 is more than budget.total, 10",
         ("candidates",): "19 cannot fill budget.per_cycle, 20",
-        ("compute", "train_workers"): "2, but compute.engine local is one process; use ray",
+        ("compute", "train_workers"): (
+            "2, but compute.engine local is one process; use 1, or compute.engine ray"
+        ),
     } == problems(
         budget={"initial": 20, "per_cycle": 20, "total": 10},
         candidates=19,
         compute={"engine": "local", "train_workers": 2},
     )
+    experiment(compute={"engine": "local", "train_workers": 1})
+    experiment(compute={"engine": "ray", "train_workers": 2})
 
 
 def test_a_strategy_for_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,13 +173,14 @@ def test_the_schemes_contradictions() -> None:
     assert {
         ("start",): "scheme 'cyclic_od' continues from the last cycle; use warm",
         ("compute", "train_workers"): (
-            "2 cannot share an unlabeled batch of 5 equally, two images or more each"
+            "2 cannot share an unlabeled batch of 5 equally, two images or more each; use 1"
         ),
         ("observers", 0): (
             "'variation_ratio' needs an ensemble; set `ensemble` to 2 or more (5 in the"
             " literature), or in `rayal score` give its other members with --member"
         ),
     } == found
+    experiment(scheme=cyclic, observers=["variation_ratio"], ensemble=2)
 
 
 def test_the_oracles_contradictions() -> None:

@@ -36,7 +36,9 @@ from rayal.errors import DataError, LockedError, StorageError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.architectures.small_segmenter import SmallSegmenter
 from rayal.models.card import ModelCard
+from rayal.models.companions.base import file_name
 from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import save_weights
 from rayal.report.status import status_rows, status_table
 from rayal.runs.events import Event
 from rayal.runs.results import FastestBatch, PoolScored
@@ -323,8 +325,13 @@ def test_a_pool_that_changed_is_refused(weights: Path, pool: Path, tmp_path: Pat
         pass
     write_pool(pool, [png(number) for number in range(UNITS + 1)])
 
-    with pytest.raises(LockedError, match="40 units then, 41 now"):
+    with pytest.raises(
+        LockedError, match="40 units then, 41 now; restore .*, or use another --out"
+    ):
         score(x, tmp_path / "out")
+    assert UNITS + 1 == score(x, tmp_path / "another").units
+    write_pool(pool, [png(number) for number in range(UNITS)])
+    assert UNITS == score(x, tmp_path / "out").units
 
 
 @pytest.fixture
@@ -507,9 +514,11 @@ def test_row_groups_that_ray_reads_again_are_told(
     """A file of one row group would be read once by every worker, and nobody would know why."""
     x = settings(weights, pool)
     on_ray = x.compute.model_copy(update={"engine": "ray"})
-    for compute, told in ((x.compute, False), (on_ray, True)):
+    for compute, group, told in ((x.compute, 16, False), (on_ray, 16, True), (on_ray, 8, False)):
+        caplog.clear()
+        write_pool(pool, [png(number) for number in range(UNITS)], group)
         with pool_scoring.start_scoring(
-            x.model_copy(update={"compute": compute}), f"{tmp_path}/o"
+            x.model_copy(update={"compute": compute}), f"{tmp_path}/o-{group}"
         ) as o:
             o._tasks(8)
         assert told == ("with that row_group_size" in caplog.text)
@@ -596,27 +605,68 @@ def test_previous_and_members(weights: Path, pool: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("fields", "message", "step"),
     [
-        ({"strategies": ["cod"]}, "give its weights with --previous"),
-        ({"strategies": ["variation_ratio"]}, "give its other members with --member"),
+        ({"strategies": ["cod"]}, "give its weights with --previous", {"previous": "mine"}),
+        (
+            {"strategies": ["variation_ratio"]},
+            "give its other members with --member",
+            {"members": ["mine"]},
+        ),
         (
             {"strategies": ["random_polygon"]},
-            "supports segmentation, but the task is .*; choose",
+            "supports segmentation, but the task is .*; choose one of: .*random,",
+            {"strategies": ["random"]},
         ),
-        ({"strategies": ["emaod", OTHER_EMAOD]}, "strategies ask two kinds of teacher"),
-        ({"strategies": ["epmcm"]}, "class_statistics that was trained beside the model"),
-        ({"model": "resnet18"}, "says itself that it is .*; leave --model out"),
-        ({"decoding": {"size": 8, "channels": 1}}, "one value for each of 1 channels"),
-        ({"classes": ["a", "b"]}, "2 classes given, the model has"),
+        (
+            {"strategies": ["emaod", OTHER_EMAOD]},
+            "strategies ask two kinds of teacher.*give both the same",
+            {"strategies": ["emaod", "emaod"]},
+        ),
+        (
+            {"strategies": ["epmcm"]},
+            "class_statistics that was trained beside the model.*use the training folder",
+            {},
+        ),
+        ({"model": "resnet18"}, "says itself that it is .*; leave --model out", {"model": None}),
+        (
+            {"decoding": {"size": 8, "channels": 1}},
+            "decoding.channels is 1, but .* on 3; leave it out",
+            {"decoding": {"size": 8}},
+        ),
+        (
+            {"mean": (0.5,), "std": (0.5,)},
+            "one value for each of 3 channels",
+            {"mean": (0.5,) * 3, "std": (0.5,) * 3},
+        ),
+        ({"mean": (0.5,) * 3}, "set both or neither", {"mean": None}),
+        (
+            {"classes": ["a", "b"]},
+            "2 classes given, the model has 3; give as many: 'cat', 'dog', 'owl'",
+            {"classes": ["a", "b", "c"]},
+        ),
     ],
 )
 def test_what_cannot_work_is_said_at_once(
-    weights: Path, pool: Path, tmp_path: Path, fields: dict, message: str
+    weights: Path,
+    pool: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict,
+    message: str,
+    step: dict,
 ) -> None:
     """The cluster would start, and fail minutes later."""
     with pytest.raises((UsageError, ValueError), match=message):
         score(settings(weights, pool, **fields), tmp_path / "out")
+
+    monkeypatch.chdir(tmp_path)
+    weights.rename("mine")
+    x = settings(tmp_path / "mine", pool, **{**fields, **step})
+    for spec in [spec for each in x.strategies for spec in each.companions()]:
+        beside = spec.build(network(), 3, network)  # as the training of a run leaves it
+        (tmp_path / file_name(spec.name)).write_bytes(save_weights(beside))
+    assert UNITS == score(x, tmp_path / "out").units
 
 
 @pytest.mark.parametrize(
