@@ -21,7 +21,7 @@ from rayal.storage.folder import Folder, Json, suggesting
 from rayal.storage.journal import read_done
 from rayal.storage.lock import silence
 
-WRITTEN_ANEW = "delete it and give the run's own command again, which writes it anew"
+WRITTEN_ANEW = "give the run's own command again, which writes it anew"
 """What helps where the file of the settings cannot be read."""
 
 PARTS = ("dataset", "task", "scheme", "strategy")

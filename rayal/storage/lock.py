@@ -182,7 +182,7 @@ class Lock:
 
 def _last_holder(folder: Folder) -> Json | None:
     """Whoever claimed the folder last, if anyone ever did."""
-    with suggesting("delete it"):
+    with suggesting("delete it if no process writes there"):
         holder: Json | None = folder.read_sealed(FILE, default=None)
         return holder
 

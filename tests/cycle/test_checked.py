@@ -115,3 +115,4 @@ def test_an_image_that_is_called_like_a_region_is_refused():
 
     with pytest.raises(UsageError, match="'street/0' has the name of region 0 of image 'street'"):
         strategy.check(["street/0", "street"])
+    strategy.check(["street/zero", "street"])

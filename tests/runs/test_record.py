@@ -12,7 +12,7 @@ import yaml
 from rayal.errors import Apart, StorageError, UsageError
 from rayal.labeling.oracles.base import Label
 from rayal.runs.ledger import STAGES, Ledger, stage_folder, write_labels
-from rayal.runs.record import Record, find_records
+from rayal.runs.record import WRITTEN_ANEW, Record, find_records
 from rayal.runs.results import (
     Chosen,
     Evaluated,
@@ -273,6 +273,7 @@ def test_a_run_without_its_settings_is_not_left_out(run: Folder) -> None:
 
     with pytest.raises(StorageError, match="experiment.yaml: there is no such file.* anew"):
         record.experiment()
+    assert "delete" not in WRITTEN_ANEW  # what is not there cannot be deleted
 
 
 def test_rows_of_epochs_are_those_of_the_training(run: Folder) -> None:
@@ -306,6 +307,10 @@ def test_a_gap_is_an_error(run: Folder, stage: str) -> None:
     assert not Record(run).complete
     with pytest.raises(StorageError, match=f"cycle-000/{stage} is missing although later"):
         Record(run).check_whole()
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, ["a", "b"])
+    Record(run).check_whole()
+    assert Record(run).complete
 
 
 def test_a_missing_cycle_is_a_gap(run: Folder) -> None:

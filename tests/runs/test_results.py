@@ -103,6 +103,13 @@ def test_a_training_apart_there_and_back(tmp_path) -> None:
     out.write_sealed("trained.json", {"ids": []})
     with pytest.raises(StorageError, match="trained.json is no Trained"):
         read_trained(out)
+    out.write("trained.json", b"{")
+    with pytest.raises(StorageError, match=f"delete the folder {out.url} to train it again$"):
+        read_trained(out)
+    out.delete()
+    assert read_trained(out) is None
+    write_trained(out, trained)
+    assert trained == read_trained(out)
 
 
 def test_the_result_of_another_stage_is_refused(tmp_path) -> None:

@@ -95,6 +95,8 @@ def test_what_does_not_fit_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch
     assert 1000 == len(most_valuable(values, costs, 1e9))
     with pytest.raises(UsageError, match=r"the best of 1000 units for 99999 .* set candidates"):
         most_valuable(values, costs, 99_999)
+    assert 20 == len(most_valuable(values[:20], costs[:20], 99_999))
+    assert 10 == len(most_valuable(values, costs, 50))
 
 
 @pytest.mark.parametrize("cost", [0.5, -1.0, np.nan])

@@ -57,6 +57,7 @@ def test_an_undeclared_signal_is_refused():
 
     with pytest.raises(UsageError, match="'mine' reads the signal 'logits'; add it to its `needs`"):
         _ = view.logits
+    _ = signals(Counting().eval()).declared_by("mine", frozenset({"logits"}), None).logits
 
 
 def test_a_classifier_has_no_grid():

@@ -188,6 +188,8 @@ def test_other_kinds_are_refused(layer):
     """Their zeros are not 0: masks of another kind would pass for theirs."""
     with pytest.raises(UsageError, match=f"{type(layer).__name__} cannot be kept on"):
         dropout_layers(nn.Sequential(layer))
+    for right in (nn.Dropout(0.5), nn.Dropout2d(0.5)):
+        assert [right] == dropout_layers(nn.Sequential(right))
 
 
 def test_rows_that_are_no_units_are_refused():

@@ -211,6 +211,17 @@ def test_names_a_unit_with_infinite_features():
         select(pool_of(probs, features), 2)
 
 
+def test_a_unit_far_out_is_left_out():
+    """It would decide the grid of all distances; who meets it is told which unit it is."""
+    probs, features = units(40)
+    features[11, 0] = 6e4
+    pool = pool_of(probs, features.astype(np.float16))
+    with pytest.raises(DataError, match="unit 'unit-11' reach 6e.04.*; leave it out of the pool$"):
+        select(pool, 3)
+    rest = np.delete(probs, 11, 0), np.delete(features, 11, 0).astype(np.float16)
+    assert 3 == len(select(pool_of(*rest), 3))
+
+
 def test_an_empty_pool_has_no_classes():
     """A pass that scored nothing keeps rows of no width, which have no largest entry."""
     nothing = np.empty((0, 0), dtype=np.float16)

@@ -235,9 +235,28 @@ def test_official_mode_at_the_ends(tmp_path: Path) -> None:
 
 def test_official_mode_says_that_it_needs_the_model(tmp_path: Path) -> None:
     """`rayal select`, which has the scores alone, would end in a KeyError."""
-    pool = Case().left(tmp_path).pool
-    with pytest.raises(UsageError, match="update_while_scoring needs the trained model"):
-        OFFICIAL.select(pool, 1, np.random.default_rng(1))
+    case = Case()
+    left = case.left(tmp_path)
+    with pytest.raises(UsageError, match="needs the trained model.*; select in a run, or set it"):
+        OFFICIAL.select(left.pool, 1, np.random.default_rng(1))
+
+    assert 1 == len(selected(OFFICIAL, left, 1))
+    scored = replace(left.pool, scores=case.score(Epmcm()).double().numpy())
+    assert 1 == len(Epmcm().select(scored, 1, np.random.default_rng(1)))
+
+
+def test_a_last_layer_of_another_name(tmp_path: Path) -> None:
+    """Weights of somebody's own network have other names, of which the update knows nothing."""
+    case = Case()
+    left = case.left(tmp_path)
+    named = {f"mine.{name}": value for name, value in case.network.state_dict().items()}
+    data = Folder(tmp_path).write("own", safetensors.torch.save(named))
+    own = left.trained | {"weights": FileLocation(str(tmp_path), data)}
+    with pytest.raises(UsageError, match="rayal's own networks only; set it to false$"):
+        selected(OFFICIAL, left._replace(trained=own), 1)
+
+    scored = replace(left.pool, scores=case.score(Epmcm()).double().numpy())
+    assert 1 == len(selected(Epmcm(), Left(scored, own), 1))
 
 
 def test_only_the_official_mode_needs_the_pool_in_memory() -> None:

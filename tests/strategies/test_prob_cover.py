@@ -118,6 +118,12 @@ def test_refuses_a_graph_that_does_not_fit(monkeypatch):
     monkeypatch.setattr(prob_cover, "MAX_PAIRS", 190)
     assert len(select(pool_of(points), 5, 1.0)) == 5
 
+    monkeypatch.setattr(prob_cover, "MAX_PAIRS", 100)
+    line = pool_of(np.arange(20, dtype=np.float16)[:, None])
+    with pytest.raises(UsageError, match="within the radius 30; give a smaller one"):
+        select(line, 5, 30.0)
+    assert len(select(line, 5, 1.5)) == 5
+
 
 def test_features_come_from_a_file(tmp_path):
     """The features of the model would be used although others were given."""

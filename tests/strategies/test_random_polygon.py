@@ -128,3 +128,4 @@ def test_a_ranking_of_images_is_not_what_it_gives():
     assert not strategy.ranks() and strategy.tasks == {"segmentation"}
     with pytest.raises(UsageError, match="regions of image 'a' are known to the oracle of a run"):
         strategy.select(Candidates(Ids(["a"]), None), 1, np.random.default_rng(0))
+    assert (["image-0/0"], 4) == choose(pool([[4]]), 9)  # as in a run

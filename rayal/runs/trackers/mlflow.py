@@ -294,12 +294,14 @@ class Mlflow(Tracker):
         except (MlflowException, SQLAlchemyError, CommandError, OSError, sqlite3.Error) as error:
             reason = hidden(_root(error)).strip().split("\n")[0]
             way_out = "check tracking.uri, or start it"
+            if self._database is not None:
+                way_out = "move that file away, or set tracking.uri to another"
             if re.search(r"\b(401|403)\b", reason):
                 way_out = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN"
             if UNFINISHED.search(reason):
                 way_out = (
                     "a process was killed while MLflow made these tables: move that file away, and"
-                    " a new one is made"
+                    " the next command makes a new one"
                 )
             raise StorageError(f"MLflow at {self.uri} failed ({reason:.200}); {way_out}") from error
 

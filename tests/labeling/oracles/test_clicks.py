@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rayal.cycle.loop import first_units
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, MaskDecoding, decode, encode
 from rayal.data.prepare import prepare
@@ -143,6 +144,7 @@ def test_the_background_is_one_of_the_classes(store):
     Simulated().check(store.card)
     with pytest.raises(UsageError, match="oracle.background: 3 is no class of toy, .* 0 to 2; set"):
         Clicks(background=3).check(store.card)
+    Clicks(background=None).check(store.card)
 
 
 def test_nothing_to_label_costs_nothing(store):
@@ -179,12 +181,44 @@ def test_unknown_units_are_named(store, unit, message):
         answer(Clicks(), store, unit)
     with pytest.raises(DataError, match=message):
         Clicks().costs(store, ["a", unit])
+    assert {"a", "street/0"} == answer(Clicks(), store, "a", "street/0").keys()
 
 
 def test_a_region_has_no_regions(store):
     """The ids made of it would be of nothing."""
     with pytest.raises(DataError, match="'a/0' is a region; ask for those of 'a'"):
         Clicks().regions(store, ["b", "a/0"])
+    assert {"b", "a"} == Clicks().regions(store, ["b", "a"]).keys()
+
+
+def test_who_knows_no_regions_names_an_oracle_that_does(store):
+    """Regions would be asked of images that are labeled as a whole."""
+    with pytest.raises(UsageError, match="'simulated' knows no regions; use oracle: clicks"):
+        Simulated().regions(store, ["a"])
+    assert Clicks().has_regions() and Clicks().regions(store, ["a"])["a"]
+
+
+def test_an_image_without_a_mask_is_left_out(store, monkeypatch):
+    """A store of another rayal, or one that somebody changed: which image is it?"""
+    monkeypatch.setattr(module, "_memory", module._Memory())
+    whole = Store.labels
+    with monkeypatch.context() as lost:
+        lost.setattr(
+            Store,
+            "labels",
+            lambda self, split, ids: {k: v for k, v in whole(self, split, ids).items() if k != "a"},
+        )
+        with pytest.raises(DataError, match="image 'a' of .* has no mask; leave it out"):
+            Clicks().costs(store, ["b", "a"])
+        assert 1 == len(Clicks().costs(store, ["b"]))
+
+
+def test_masks_are_not_drawn_in_turns(store, tiny):
+    """`budget.balanced` has no classes to balance."""
+    balanced = {"initial": 2, "per_cycle": 1, "total": 3, "balanced": True}
+    with pytest.raises(UsageError, match="labels are masks, not classes of images; set it to fal"):
+        first_units(tiny(budget=balanced), store)
+    assert 2 == len(first_units(tiny(budget={**balanced, "balanced": False}), store))
 
 
 def test_classes_of_images_cannot_be_drawn(tmp_path: Path):
@@ -196,6 +230,7 @@ def test_classes_of_images_cannot_be_drawn(tmp_path: Path):
     classes = Store(str(tmp_path))
     with pytest.raises(UsageError, match="oracle clicks needs masks"):
         Clicks().costs(classes, classes.pool.ids())
+    assert [1, 1] == Simulated().costs(classes, classes.pool.ids()).tolist()
 
 
 def test_options_are_part_of_what_is_remembered(store):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing, nullcontext, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
@@ -269,6 +270,9 @@ def test_deleted_experiment(tracker: Mlflow, run: Any) -> None:
 
     with pytest.raises(StorageError, match=f"restore --experiment-id {experiment_id}"):
         tracker.sync(run.record)
+    tracker.model_copy(update={"experiment": "another"}).sync(run.record)
+    client.restore_experiment(experiment_id)  # as the command does
+    tracker.sync(run.record)
 
 
 def test_a_changed_parameter_does_not_stop_the_run(tracker: Mlflow, new_run: NewRun) -> None:
@@ -321,6 +325,7 @@ def test_passwords_in_addresses_are_refused(user: str) -> None:
         Mlflow(uri=f"http://{user}@host:5000")
 
     assert "s3cret" not in str(caught.value)
+    assert "http://host:5000" == Mlflow(uri="http://host:5000").uri
 
 
 def test_a_path_is_no_user() -> None:
@@ -328,18 +333,19 @@ def test_a_path_is_no_user() -> None:
     assert "http://host:5000/team@site" == Mlflow(uri="http://host:5000/team@site").uri
 
 
-def test_unreachable_server(caplog: pytest.LogCaptureFixture) -> None:
+def test_unreachable_server(caplog: pytest.LogCaptureFixture, database: str) -> None:
     """With MLflow's own defaults a dead server costs four minutes."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
         started = time.monotonic()
         Mlflow(uri=uri).prepare()
-        with pytest.raises(StorageError, match="Connection refused"):
+        with pytest.raises(StorageError, match="refused.*; check tracking.uri, or start it$"):
             Mlflow(uri=uri, required=True).prepare()
 
         assert time.monotonic() - started < 10
     assert "the run goes on" in caplog.text
+    Mlflow(uri=database, required=True).prepare()
 
 
 def test_silent_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,21 +368,28 @@ def test_rejected_password_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> No
 
     class Refuse(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_error(401)
+            if self.headers["Authorization"] != f"Basic {b64encode(b'me:right').decode()}":
+                return self.send_error(401)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"experiment": {"experiment_id": "1", "lifecycle_stage": "active"}}')
 
         def log_message(self, *_: object) -> None:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Refuse) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(StorageError, match="401") as caught:
-            Mlflow(uri=f"http://127.0.0.1:{server.server_port}", required=True).prepare()
+        tracker = Mlflow(uri=f"http://127.0.0.1:{server.server_port}", required=True)
+        with pytest.raises(StorageError, match="401.*; check MLFLOW_TRACKING_USERNAME") as caught:
+            tracker.prepare()
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "right")
+        tracker.prepare()
         server.shutdown()
 
     assert "secret" not in str(caught.value)
 
 
-def test_unusable_databases(tmp_path: Path) -> None:
+def test_unusable_databases(tmp_path: Path, database: str) -> None:
     """Errors of the database libraries are no StorageError by themselves, and would end the run."""
     (tmp_path / "damaged.db").write_bytes(b"not a database" * 100)
     with closing(sqlite3.connect(tmp_path / "newer.db")) as newer:
@@ -385,8 +398,11 @@ def test_unusable_databases(tmp_path: Path) -> None:
         newer.commit()
 
     for name, message in (("damaged", "not a database"), ("newer", "from a later MLflow")):
-        with pytest.raises(StorageError, match=message):
+        with pytest.raises(StorageError, match=f"{message}.*; move that file away, or set track"):
             Mlflow(uri=f"sqlite:///{tmp_path}/{name}.db", required=True).prepare()
+    Mlflow(uri=database, required=True).prepare()  # another one
+    (tmp_path / "damaged.db").rename(tmp_path / "away.db")
+    Mlflow(uri=f"sqlite:///{tmp_path}/damaged.db", required=True).prepare()
 
 
 def test_a_database_that_was_being_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,6 +429,10 @@ def test_a_database_with_some_of_its_tables(tmp_path: Path) -> None:
     tracker = Mlflow(uri=f"sqlite:///{tmp_path}/mlflow.db", required=True)
     with pytest.raises(StorageError, match="already exists.*move that file away"):
         tracker.prepare()
+    (tmp_path / "mlflow.db").rename(tmp_path / "away.db")
+    (tmp_path / "same").symlink_to(tmp_path)  # MLflow holds on to the file of an address
+    Mlflow(uri=f"sqlite:///{tmp_path}/same/mlflow.db", required=True).prepare()
+    assert (tmp_path / "mlflow.db").exists()
 
 
 def test_a_held_database_stops_nothing(
@@ -562,6 +582,7 @@ def test_the_variables_of_mlflow_are_used(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ValidationError, match=r"MLFLOW_TRACKING_URI") as raised:
         Mlflow()
     assert "secret@" not in str(raised.value)
+    assert "sqlite:////x.db" == Mlflow(uri="sqlite:////x.db").uri
 
 
 def test_a_project_that_was_moved_keeps_its_artifacts(

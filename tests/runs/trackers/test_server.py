@@ -222,6 +222,8 @@ def test_user_and_password(
             attempt()
         assert "wrong-secret" not in str(caught.value)
         assert "\n" not in str(caught.value)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correct horse battery")
+    tracker.sync(run.record)
 
 
 def test_a_server_that_is_away(served: Served, run: Any, tmp_path: Path, caplog: Any) -> None:

@@ -643,6 +643,8 @@ def test_batch_norm_over_the_batch_is_refused() -> None:
     norm = nn.BatchNorm2d(4, track_running_stats=False)
     with pytest.raises(UsageError, match="track_running_stats=True"):
         PerUnitGradients(made(lambda: Says(nn.Conv2d(4, 4, 3), norm)), batch())
+    norm = nn.BatchNorm2d(4, track_running_stats=True)
+    PerUnitGradients(made(lambda: Says(nn.Conv2d(4, 4, 3), norm)), batch())
 
 
 def test_networks_without_gradients() -> None:
