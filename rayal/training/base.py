@@ -150,7 +150,7 @@ class TrainingScheme(ForTasks):
         if task.dense and (self.augment.crop or self.augment.policy):
             yield Contradiction(
                 ("scheme", "augment"),
-                "crop and policy cannot move masks; use window and scale, and no policy",
+                "crop and policy cannot move masks; use window in place of both",
             )
         if self.requires_warm and start == "cold":
             yield Contradiction(

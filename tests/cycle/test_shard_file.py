@@ -102,8 +102,11 @@ def test_no_bit_of_a_shard_can_flip_unseen(folder: Folder) -> None:
         except StorageError as error:
             damaged += 1
             assert f"/{name} is damaged" in str(error)
+            assert "; restore it from a copy" in str(error)
 
     assert damaged > len(data) // 3
+    (Path(folder.url) / name).write_bytes(data)
+    assert whole == repr(shard_file.read_shard(folder, name).to_pydict())
 
 
 def test_what_is_kept_of_nothing_is_empty(folder: Folder) -> None:

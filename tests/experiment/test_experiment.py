@@ -13,9 +13,11 @@ from rayal.data.tasks.base import Task
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
+from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Contradiction, find
 from rayal.strategies.entropy import Entropy
 from rayal.training.schemes.supervised import Supervised
+from tests.support.doubles import GuessSpec
 
 FIELDS: dict[str, Any] = {
     "name": "tiny",
@@ -145,6 +147,19 @@ class Picky(Supervised):
             yield Contradiction(("start",), "picky forgets; use cold")
 
 
+class TeachingSpec(GuessSpec):
+    """Whose head teaches the trunk too."""
+
+    changes_training = True
+
+
+class Teaching(Entropy):
+    """A strategy of a user that trains a head with the model."""
+
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return (TeachingSpec(),)
+
+
 class Proud(Entropy):
     """A strategy of a user that works with ensembles alone."""
 
@@ -181,6 +196,29 @@ def test_the_schemes_contradictions() -> None:
         ),
     } == found
     experiment(scheme=cyclic, observers=["variation_ratio"], ensemble=2)
+
+
+def test_an_observer_that_would_change_the_training() -> None:
+    """What is only looked at would decide what is learned."""
+    observed = problems(observers=[Teaching()])
+
+    assert observed["observers", 0].endswith("may; observe it in a run of its own")
+    assert experiment(strategy=Teaching()).companions() == (TeachingSpec(),)
+
+
+def test_masks_are_moved_by_windows_alone() -> None:
+    """Masks would stay where they are while their images are cropped."""
+    fields = {"dataset": "camvid", "task": "segmentation", "model": "small_segmenter"}
+    told = problems(
+        **fields, strategy="entropy", scheme={"name": "supervised", "augment": {"crop": 4}}
+    )
+
+    assert (
+        "crop and policy cannot move masks; use window in place of both"
+        == told["scheme", "augment"]
+    )
+    windowed = {"name": "supervised", "augment": {"window": [8, 8]}}
+    experiment(**fields, strategy="entropy", scheme=windowed)
 
 
 def test_the_oracles_contradictions() -> None:

@@ -163,6 +163,14 @@ def test_windows_too_small_for_the_model(card: Card) -> None:
     assert [] == dense(card, "base", "scheme.augment.window=[8,40]")
 
 
+def test_an_ensemble_that_nobody_asks_is_told(card: Card) -> None:
+    """Every training would take five times as long for nothing."""
+    (told,) = warnings(experiment(ensemble=5), card)
+
+    assert "ensemble: 5 models are trained and no strategy asks more than one; use 1" == told
+    assert [] == list(warnings(experiment(ensemble=1), card))
+
+
 def test_companions_are_tried_without_a_trace(card: Card) -> None:
     """A check would change what the rest of the process draws."""
     torch.manual_seed(3)

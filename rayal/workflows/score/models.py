@@ -175,7 +175,7 @@ def _file(location: str) -> tuple[Folder, str]:
     elif folder.exists("train"):
         folder = folder / "train"
     if not folder.exists(WEIGHTS):
-        raise UsageError(f"{location} holds no weights; give a file of such, or a rayal run")
+        raise UsageError(f"{location} holds no weights; give a file of them, or a rayal run")
     return folder, WEIGHTS
 
 
