@@ -55,8 +55,9 @@ def memory_fault(error: BaseException) -> UsageError | None:
     if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
         return None
     return UsageError(
-        f"there is not enough memory ({told(error)}); lower what decides it: the model's size,"
-        " scheme.batch_size, compute.score_batch, compute.shard_rows or the images' size"
+        f"there is not enough memory ({told(error)}); lower what decides it, and use another --out:"
+        " the model's size, scheme.batch_size, compute.score_batch, compute.shard_rows or the"
+        " images' size"
     )
 
 

@@ -1,9 +1,12 @@
 """rayal/blame.py: mistakes in a user's own code are told apart from rayal's."""
 
+import importlib
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from rayal import blame, cli
 from rayal.blame import memory_fault, plugin_fault, plugin_faults, told
@@ -40,8 +43,12 @@ def test_what_their_code_raises_is_told_with_its_line(network) -> None:
     with pytest.raises(UsageError) as raised, plugin_faults():
         network(7, None)
 
-    expected = r"plugin 'their_pkg.helper' raised KeyError: 7 \(.*their_pkg/helper.py:2\)"
+    expected = r"plugin 'their_pkg.helper' raised KeyError: 7 \((.*their_pkg/helper.py):2\); mend"
     assert raised.match(expected)
+    there = re.match(expected, str(raised.value))[1]
+    Path(there).write_text("def deeper(x):\n    return {7: x}.pop(x)\n")
+    importlib.reload(sys.modules["their_pkg.helper"])
+    assert 7 == network(7, None)
 
 
 def test_a_mistake_of_rayals_own_is_not_theirs(network, monkeypatch) -> None:
@@ -79,7 +86,11 @@ def test_the_command_ends_with_exit_2(network, monkeypatch, capsys) -> None:
 
 def test_a_lack_of_memory_is_told_in_one_line() -> None:
     """numpy raises MemoryError, torch a RuntimeError: pages of traceback for a number too large."""
-    of_torch = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 72 bytes")
-    for error in (MemoryError("8 EiB"), of_torch):
-        assert 2 == getattr(memory_fault(error), "exit_code", None)
+    with pytest.raises(RuntimeError) as of_torch:
+        torch.empty(2**55)
+    for error in (MemoryError("8 EiB"), of_torch.value):
+        fault = memory_fault(error)
+        assert fault is not None and 2 == fault.exit_code
+        assert "lower what decides it, and use another --out: the model's size" in str(fault)
+    torch.empty(2**5)
     assert memory_fault(RuntimeError("other")) is None

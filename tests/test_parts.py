@@ -16,6 +16,7 @@ from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.labeling.budget import Budget
+from rayal.models.base import Model
 from rayal.parts import (
     PACKAGES,
     Component,
@@ -110,12 +111,19 @@ def test_unknown_names(name: str, message: str) -> None:
         find("oracles", name)
 
     assert message in str(caught.value)
+    if message.endswith("choose one of: "):
+        for known in str(caught.value).partition(message)[2].split(", "):
+            find("oracles", known)
 
 
 def test_plugins_need_permission(plugin: str) -> None:
     """Code runs at import: a file alone, perhaps downloaded, must not be able to name it."""
     with pytest.raises(UsageError, match="--plugins my_pkg"):
         build("oracles", "my_pkg.mine")
+    with pytest.raises(UsageError, match="write package.module"):
+        build("oracles", "my_pkg/mine.py", Plugins([plugin]))
+    with pytest.raises(UsageError, match=r"'my_pkg' is no list of packages; write \['my_pkg'\]"):
+        Plugins(plugin)
     assert "my_pkg.mine" not in sys.modules
 
     mine = {"name": "my_pkg.mine", "k": 2}
@@ -222,7 +230,7 @@ def test_passwords_in_locations_are_refused(user: str) -> None:
     with pytest.raises(ValidationError, match="holds a secret"):
         Data(root=f"sftp://{user}@host/x")
 
-    for url in ("hdfs://me@host:9000/x", "s3://bucket/a:b@c", "https://host:80/x"):
+    for url in ("sftp://host/x", "hdfs://me@host:9000/x", "s3://bucket/a:b@c", "https://host:80/x"):
         assert url == Data(root=url).root
 
 
@@ -310,8 +318,15 @@ def test_a_part_of_another_kind_or_half_of_one_is_refused(plugin: str, tmp_path:
     """It would fail where it is first used, with what Python says of abstract classes."""
     half = "from rayal.models.base import Model\n\nclass Half(Model): ...\n"
     (tmp_path / "my_pkg" / "half.py").write_text(half)
-    with pytest.raises(UsageError, match="my_pkg.half is not whole: Half lacks network"):
+    with pytest.raises(
+        UsageError, match="my_pkg.half is not whole: Half lacks network.* see the b"
+    ):
         find("models", "my_pkg.half", Plugins([plugin]))
+    whole = half.replace("...", "\n    def network(self, num_classes, image): return None\n")
+    (tmp_path / "my_pkg" / "whole.py").write_text(whole)
+    assert {"network"} == find("models", "my_pkg.whole", Plugins([plugin])).__dict__.keys() & {
+        *Model.__abstractmethods__
+    }
     with pytest.raises(UsageError, match="no part for strategies: Half is for models"):
         find("strategies", "my_pkg.half", Plugins([plugin]))
 
@@ -352,11 +367,16 @@ def test_variables_and_homes_are_those_of_the_shell(
     }.items():
         assert place == Placed(where=text).where
     for text, why in {
-        "$NOWHERE/x": r"\$NOWHERE is not set; set it",
-        "~nobody-of-this-name/x": "no home of that user",
+        "$NOWHERE/x": r"\$NOWHERE is not set; set it, or write the path out",
+        "~nobody-of-this-name/x": r"no home of that user is known; write \./~nobody-of-this-name/x",
     }.items():
         with pytest.raises(ValidationError, match=why):
             Placed(where=text)
+    monkeypatch.chdir(tmp_path)
+    assert f"{tmp_path}/~nobody-of-this-name/x" == Placed(where="./~nobody-of-this-name/x").where
+    assert "/nowhere/x" == Placed(where="/nowhere/x").where
+    monkeypatch.setenv("NOWHERE", "/nowhere")
+    assert "/nowhere/x" == Placed(where="$NOWHERE/x").where
     monkeypatch.setenv("NOWHERE", "s3://me:secret@b")
     with pytest.raises(ValidationError, match="holds a secret"):
         Placed(where="$NOWHERE/x")

@@ -45,7 +45,8 @@ def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
             break
     if not tried:
         raise UsageError(
-            f"{SIZES[0]} images do not fit compute.batch_bytes, {limit}; raise it, or set batch"
+            f"{SIZES[0]} images do not fit compute.batch_bytes, {limit}; raise it, or set batch and"
+            " another --out"
         )
     return FastestBatch(batch=tried[best]["batch"], tried=tuple(tried))
 

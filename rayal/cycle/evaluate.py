@@ -53,7 +53,8 @@ def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Cou
         if decoded.bad:
             unit, reason = next(iter(decoded.bad.items()))
             raise DataError(
-                f"test image {quoted(unit)} cannot be decoded: {reason}; mend or remove it"
+                f"test image {quoted(unit)} cannot be decoded: {reason}; mend it, or remove it and"
+                " use another --out"
             )
         evaluator = x.task.evaluator(num_classes)
         for start in range(0, len(decoded.ids), x.compute.score_batch):

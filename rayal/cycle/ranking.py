@@ -165,6 +165,7 @@ def scored(folder: Folder, rows: pa.Table, name: str, columns: Sequence[str] = (
         first = int(finite.argmin())
         raise DataError(
             f"{folder.url}: the {name} score of unit {quoted(rows['id'][first].as_py())} is"
-            f" {scores[first].as_py()}, not a finite number; score again"
+            f" {scores[first].as_py()}, not a finite number; score again, with"
+            " another --out"
         )
     return pa.table({"id": rows["id"], "score": scores, **{c: rows[c] for c in columns}})

@@ -96,7 +96,10 @@ def _parsed(
 
 
 def _way_out(folder: Folder) -> str:
-    return f"delete it and {folder.url}/done.json: the same command scores that shard again"
+    return (
+        f"delete it and {folder.url}/done.json: the `rayal run` or `rayal score` that made them"
+        " scores that shard again"
+    )
 
 
 def read_good(

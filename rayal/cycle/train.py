@@ -214,7 +214,7 @@ def _epoch(
     if not math.isfinite(means["loss"]):
         raise DataError(
             f"loss became {means['loss']} in cycle {job.cycle}, epoch {epoch + 1};"
-            f" lower scheme.lr ({job.experiment.scheme.lr})"
+            f" lower scheme.lr ({job.experiment.scheme.lr}), and use another --out"
         )
     seconds = monotonic() - started
     rate = {"lr": learner.lr, "images_per_second": images / seconds, "seconds": seconds}

@@ -229,8 +229,15 @@ def require(compute: Compute, nodes: Sequence[Node]) -> None:
             wanted = " and ".join(f"{n} {kind}" for kind, n in each.items() if n)
             raise ClusterError(
                 f"{field} is {count}, each with {wanted}, but the cluster of {len(nodes)} nodes has"
-                f" room for {there}; lower it, or add nodes"
+                f" room for {there}; {_less(each, nodes)}, or add nodes"
             )
+
+
+def _less(each: dict[str, int], nodes: Sequence[Node]) -> str:
+    """What to ask for instead of a number of these."""
+    if each["GPU"] and not _total(nodes, "GPU"):
+        return "use compute.device cpu or auto"
+    return "lower it or compute.cpus_per_worker" if each["CPU"] > 1 else "lower it"
 
 
 def _at_once(compute: Compute, nodes: Sequence[Node], cores: int) -> int:

@@ -20,7 +20,8 @@ from rayal.errors import ClusterError, RayalError
 from rayal.storage.folder import Json
 
 GOES_ON = "the same command goes on where it stopped"
-BATCHES = "compute.score_batch (of `rayal score`: batch, with a new --out)"
+BATCHES = "compute.score_batch (of `rayal score`: batch)"
+"""Like all that decides memory it is kept by what was begun: lowering it needs another --out."""
 
 
 def described(error: Exception) -> Json:
@@ -30,7 +31,10 @@ def described(error: Exception) -> Json:
     if isinstance(error, RayalError):
         return {"error": type(error).__name__, "message": str(error)}
     if isinstance(error, torch.OutOfMemoryError):
-        message = f"the GPU is out of memory; lower {BATCHES}, or scheme.batch_size where it trains"
+        message = (
+            f"the GPU is out of memory; lower {BATCHES}, or scheme.batch_size where it trains, and"
+            " use another --out"
+        )
         return {"error": "ClusterError", "message": message}
     where = traceback.extract_tb(error.__traceback__)[-1]
     message = f"a worker raised {told(error)} ({where.filename}:{where.lineno})"
@@ -53,13 +57,14 @@ def ray_errors(what: str) -> Iterator[None]:
         raise raised_by(error, what) from error
     except OutOfMemoryError as error:
         raise ClusterError(
-            f"{what} ran out of memory; lower compute.shard_rows, or {BATCHES}"
+            f"{what} ran out of memory; lower compute.shard_rows or {BATCHES}, and use another"
+            " --out"
         ) from error
     except (OutOfDiskError, ObjectStoreFullError) as error:
         raise ClusterError(
             f"{what} found no room for what Ray keeps: its shared memory is full, so is the disk"
             " behind it; free the disk of Ray's temporary folder (RAY_TMPDIR, else /tmp/ray), or"
-            " lower compute.shard_rows"
+            " lower compute.shard_rows and use another --out"
         ) from error
     except (RayError, ExecutionTimeoutError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

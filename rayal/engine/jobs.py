@@ -136,11 +136,12 @@ def _authorization(url: str, insecure: bool) -> dict[str, str]:
     mode = os.environ.get("RAY_AUTH_MODE") or "token"
     token = _token() if mode == "token" else None
     if not (token or insecure or is_local(url) or url.startswith("https://")):
+        here = "" if mode == "token" else f" (RAY_AUTH_MODE is {mode} here)"
         raise UsageError(
-            f"{url} is not of this machine, and there is no token to send: whoever reaches such a"
-            " server can run anything there; start the cluster with RAY_AUTH_MODE=token and put its"
-            " token into ~/.ray/auth_token, or go through an SSH tunnel (--insecure does it all the"
-            " same)"
+            f"{url} is not of this machine, and there is no token to send{here}: whoever reaches"
+            " such a server can run anything there; start the cluster with RAY_AUTH_MODE=token, set"
+            " here too, and put its token into ~/.ray/auth_token, or go through an SSH tunnel"
+            " (--insecure does it all the same)"
         )
     return {"Authorization": f"Bearer {token}"} if token else {}
 

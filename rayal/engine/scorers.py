@@ -123,8 +123,8 @@ def _given_up(what: str, deaths: int, error: Exception) -> ClusterError:
     reason = shorten(str(error).strip().splitlines()[-1], 160, placeholder=" ...")
     return ClusterError(
         f"{what} failed: a process died {times} (compute.max_failures), for want of memory (lower"
-        f" compute.shard_rows or {BATCHES}), by a fault in native code, or killed from outside; at"
-        f" last: {reason}; {GOES_ON}"
+        f" compute.shard_rows or {BATCHES}, with another --out), by a fault in native code, or"
+        f" killed from outside; at last: {reason}; {GOES_ON}"
     )
 
 

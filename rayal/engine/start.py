@@ -93,9 +93,11 @@ def _explained(error: Exception) -> str:
     """The cause, with the way out of this one."""
     said = " ".join(str(error).split())[:300]
     if "AF_UNIX" in said:
+        own = os.environ.get("RAY_TMPDIR")
+        where = f"RAY_TMPDIR is {own}" if own else f"TMPDIR is {tempfile.gettempdir()}"
         return (
-            "the path of its sockets is longer than 107 signs, as TMPDIR is"
-            f" {tempfile.gettempdir()}; set RAY_TMPDIR, or TMPDIR, to a short path such as /tmp"
+            f"the path of its sockets is longer than 107 signs, as {where}; set RAY_TMPDIR to a"
+            " short path such as /tmp"
         )
     home = os.environ.get("HOME", "")
     if isinstance(error, OSError) and home and home in said:

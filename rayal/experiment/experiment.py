@@ -58,7 +58,8 @@ class Compute(Settings):
         if self.engine == "local" and self.train_workers > 1:
             yield Contradiction(
                 ("compute", "train_workers"),
-                f"{self.train_workers}, but compute.engine local is one process; use ray",
+                f"{self.train_workers}, but compute.engine local is one process; use 1, or"
+                " compute.engine ray",
             )
 
 

@@ -314,7 +314,7 @@ def _by_settings(runs: Sequence[Run]) -> Iterator[tuple[str, dict[int, Run]]]:
         one, other = found
         raise UsageError(
             f"two runs of {one.strategy} ({one.scheme}) with seed {one.seed} in {one.name!r}:"
-            f" {one.url} and {other.url}; leave one out, or give them different names"
+            f" {one.url} and {other.url}; leave one out, or run one again under another name"
         )
     keys = words.telling(facts)
     arms: dict[str, dict[int, Run]] = defaultdict(dict)

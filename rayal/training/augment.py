@@ -68,9 +68,13 @@ class Augment(Settings):
     @model_validator(mode="after")
     def _scaled_in_a_window(self) -> Self:
         if self.scale and not self.window:
-            raise ValueError("scale needs a window: images of one size")
+            raise ValueError(
+                "scale needs a window, the one size that its images come to; give both"
+            )
         if self.scale and self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale {list(self.scale)}: the smaller number comes first")
+            raise ValueError(
+                f"scale {list(self.scale)}: the smaller number comes first; exchange them"
+            )
         return self
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
@@ -101,7 +105,8 @@ class Augment(Settings):
         """
         if self.crop or self.policy:
             raise UsageError(
-                "augment.crop and augment.policy cannot move masks; use augment.window, no policy"
+                "scheme.augment.crop and policy cannot move masks; use scheme.augment.window, no"
+                " policy"
             )
         masks = masks[:, None]
         if self.window:
@@ -131,8 +136,8 @@ class Augment(Settings):
         """One call for all images that get the same operation at the same level, step by step."""
         if images.shape[1] not in (1, 3):
             raise UsageError(
-                f"augment.policy {self.policy!r} needs images of 1 or 3 channels, these have "
-                f"{images.shape[1]}; set it to null"
+                f"scheme.augment.policy {self.policy!r} needs images of 1 or 3 channels, these have"
+                f" {images.shape[1]}; set it to null"
             )
         from rayal.training import policy
 

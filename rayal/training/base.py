@@ -109,10 +109,13 @@ class TrainingScheme(ForTasks):
         if self.schedule == "multistep" and max(self.milestones, default=0) > self.length:
             unit = "epochs" if self.steps is None else "steps"
             raise ValueError(
-                f"milestones {self.milestones} go beyond the training's {self.length} {unit}"
+                f"milestones {self.milestones} go beyond the training's {self.length} {unit}; lower"
+                " them, or leave them out"
             )
         if self.nesterov and (self.momentum == 0 or self.optimizer != "sgd"):
-            raise ValueError("nesterov needs optimizer sgd and a momentum above 0")
+            raise ValueError(
+                "nesterov needs optimizer sgd and a momentum above 0; use both, or not it"
+            )
         return self
 
     @property
@@ -147,7 +150,7 @@ class TrainingScheme(ForTasks):
         if task.dense and (self.augment.crop or self.augment.policy):
             yield Contradiction(
                 ("scheme", "augment"),
-                "crop and policy cannot move masks; use window and scale, and no policy",
+                "crop and policy cannot move masks; use window in place of both",
             )
         if self.requires_warm and start == "cold":
             yield Contradiction(
@@ -156,10 +159,11 @@ class TrainingScheme(ForTasks):
             )
         size = wanted.batch_size if (wanted := self.unlabeled(1)) else None
         if size is not None and (size % workers or size < 2 * workers):
+            fitting = max(n for n in range(1, workers) if size % n == 0 and size >= 2 * n)
             yield Contradiction(
                 ("compute", "train_workers"),
                 f"{workers} cannot share an unlabeled batch of {size} equally, two images or more"
-                " each",
+                f" each; use {fitting}",
             )
 
     @abstractmethod

@@ -142,7 +142,7 @@ def batch_ends(images: int, batch_size: int, workers: int) -> list[int]:
     if images < least:
         raise DataError(
             f"labeled images: {images}, but {workers} training workers need {LEAST} each (batch"
-            " norm); raise budget.initial, or lower compute.train_workers"
+            " norm); raise budget.initial" + ", or lower compute.train_workers" * (workers > 1)
         )
     ends = [*range(batch_size, images, batch_size), images]
     if len(ends) > 1 and ends[-1] - ends[-2] < least:

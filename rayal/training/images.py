@@ -129,7 +129,7 @@ def _decoded(split: Split, rows: pa.Table) -> NDArray[np.uint8]:
         unit, reason = next(iter(decoded.bad.items()))
         raise DataError(
             f"training image {quoted(unit)} cannot be decoded: {reason}; mend the file, or leave it"
-            " out of the dataset"
+            " out of the dataset and use another --out"
         )
     return decoded.images
 

@@ -69,12 +69,10 @@ def _made_with(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) 
 def _compare(x: Experiment, ledger: Ledger, before: Json, now: Json) -> None:
     url, place = ledger.folder.url, list(_place(before, now))
     if place and _asks_a_model(x) and _has_trained(ledger):
-        asked = {"device": "compute.device", "threads": "compute.cpus_per_worker"}
-        settings = ", ".join(f"{asked[key]}={before[key]}" for key in place)
         raise LockedError(
             f"{url} was computed so far with {_shown(before)}, and would go on with {_shown(now)}:"
-            f" the last bits differ, and with them what is chosen; set {settings}, or use another"
-            " --out"
+            f" the last bits differ, and with them what is chosen; {_way_out(before, now)}, or use"
+            " another --out"
         )
     changes = [f"{_shown(before)} -> {_shown(now)}"] if place else []
     changes += _changes("", before["versions"], now["versions"])
@@ -93,6 +91,15 @@ def _place(before: Json, now: Json) -> Iterator[str]:
         yield "device"
     elif now["device"] == "cpu" and before.get("threads", now["threads"]) != now["threads"]:
         yield "threads"
+
+
+def _way_out(before: Json, now: Json) -> str:
+    """How the computation goes on as before. Not by compute.device, which a run keeps."""
+    if before.get("device", now["device"]) == now["device"]:
+        return f"set compute.cpus_per_worker={before['threads']}"
+    if before["device"] == "cpu":
+        return "set CUDA_VISIBLE_DEVICES= in the environment, which hides the GPUs"
+    return "go on where there is a GPU"
 
 
 def _asks_a_model(x: Experiment) -> bool:

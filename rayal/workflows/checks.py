@@ -79,11 +79,14 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
     yield from _refusal(partial(x.budget.check, card))
     if x.candidates is not None and x.candidates > card.pool:
         yield (
-            f"candidates: {x.candidates} is more than the {card.pool} images of the pool; null"
-            " scores all of them"
+            f"candidates: {x.candidates} is more than the {card.pool} images of the pool; use null,"
+            " which scores all of them"
         )
     if len(card.bad) > x.max_bad:
-        yield f"max_bad: {x.max_bad} is less than the {len(card.bad)} images that are undecodable"
+        yield (
+            f"max_bad: {x.max_bad} is less than the {len(card.bad)} images that are undecodable;"
+            " raise it, or mend them"
+        )
     size = x.scheme.batch_size
     first = x.budget.initial if x.budget.unit == "samples" else size
     yield from _refusal(partial(batch_ends, first, size, x.compute.train_workers))
@@ -163,10 +166,11 @@ def shortages(compute: Compute, has: Resources) -> Iterator[str]:
     on_gpu = has.gpus > 0 and compute.device != "cpu"
     kind, there = ("GPUs", has.gpus) if on_gpu else ("CPUs", has.cpus)
     per_worker = 1 if on_gpu else compute.cpus_per_worker or 1
+    by_cores = " or compute.cpus_per_worker" if per_worker > 1 else ""
     demands = {
-        "compute.train_workers": compute.train_workers * per_worker,
-        "compute.scorers": compute.scorers or 1,
+        "compute.train_workers": (compute.train_workers * per_worker, by_cores),
+        "compute.scorers": (compute.scorers or 1, ""),
     }
-    for key, wanted in demands.items():
+    for key, (wanted, also) in demands.items():
         if wanted > there:
-            yield f"{key}: takes {wanted} {kind}, there are {there}"
+            yield f"{key}: takes {wanted} {kind}, there are {there}; lower it{also}"

@@ -19,6 +19,7 @@ import pytest
 
 from rayal import cli, parts
 from rayal.cli import work
+from rayal.cli.options import kept
 from rayal.errors import StorageError, UsageError
 from rayal.experiment import config
 from rayal.runs.ledger import Ledger
@@ -271,6 +272,7 @@ def test_results_that_nobody_can_read_are_refused(rayal, command):
 
     assert (2, 1) == (ended.code, ended.err.count("\n")), ended.err
     assert "is gone when this command ends; use a path, or the URL of a storage" in ended.err
+    assert ["runs/x", "s3://bucket/runs"] == [kept("runs/x"), kept("s3://bucket/runs")]
 
 
 def test_a_url_is_no_folder_of_this_machine(rayal, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from rayal.engine.submit import Work
 from rayal.experiment import config
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.workflows import score
+from rayal.workflows.run import start_run
 
 HEAD, LOCAL = "https://head.invalid", "http://127.0.0.1:8265"
 EXPERIMENT = """
@@ -165,6 +166,10 @@ def test_elsewhere_a_relative_folder_is_refused(
 
         assert (ended.code, ended.sent) == (2, None)
         assert "give an absolute path" in ended.err
+    for place in ("/shared/runs/x", "s3://bucket/runs/x"):
+        ended = rayal("submit", "run", mine, "--address", HEAD, "--out", place, "--detach")
+        assert ended.code == 0 and ended.sent is not None, ended.err
+        assert place == ended.sent.work.folder
 
 
 @pytest.mark.parametrize("out", ["/shared/runs", "s3://bucket/runs"])
@@ -272,9 +277,19 @@ def test_nothing_in_a_log_controls_the_terminal(capsys: pytest.CaptureFixture[st
     assert "a       b\ncolour\\x1b[2J\nä\nbar 1%\nbar 2%\nno end\\x07\n" == capsys.readouterr().out
 
 
-def test_status_without_anything(rayal: Callable[..., Ended]) -> None:
+def test_status_without_anything(
+    rayal: Callable[..., Ended],
+    tiny: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A user would see an empty table and believe that there is nothing."""
     ended = rayal("status")
 
     assert (ended.code, ended.out) == (2, "")
     assert "give run folders, or --address" in ended.err
+    with start_run(tiny(), str(tmp_path / "runs/x")):
+        pass
+    assert 0 == rayal("status", "runs").code
+    monkeypatch.setattr(submit, "listed", lambda *_: [])
+    assert 0 == rayal("status", "--address", LOCAL).code

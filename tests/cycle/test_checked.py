@@ -74,6 +74,7 @@ def test_nonsense_is_refused(units, problem):
     """A user's own strategy would spend the budget on it, or end in a bare KeyError."""
     with pytest.raises(DataError, match=problem):
         select(units)
+    assert (["a/2", "b/0"], 8.0) == select(["a/2", "b/0"])
 
 
 def test_too_little_is_refused():

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rayal.cycle.loop import _check_answers, candidates, first_units, run
 from rayal.cycle.offer import Offer
 from rayal.engine.local import LocalEngine
-from rayal.errors import DataError
+from rayal.errors import DataError, UsageError
 from rayal.labeling.oracles.base import Label, Oracle
 from rayal.labeling.oracles.simulated import Simulated
 from rayal.runs.ledger import Ledger
@@ -280,6 +280,7 @@ def test_an_answer_that_is_none_is_refused(answers, told):
     """A user's own oracle would end in a traceback, or spend what is no number."""
     with pytest.raises(DataError, match=f"the oracle {told}"):
         _check_answers(answers, ["a", "b"])
+    _check_answers({"a": Label(0, 1), "b": Label(None, 0)}, ["a", "b"])
 
 
 def test_costs_and_classes_of_an_own_oracle_are_checked(tiny, monkeypatch):
@@ -291,7 +292,21 @@ def test_costs_and_classes_of_an_own_oracle_are_checked(tiny, monkeypatch):
         monkeypatch.setattr(Simulated, "costs", lambda *_, costs=costs: costs)
         with pytest.raises(DataError, match="oracle 'simulated' gave costs .* for 2 units"):
             offer.costs(["a", "b"])
+    monkeypatch.setattr(Simulated, "costs", lambda *_: [0, 1.0])
+    assert [0, 1] == offer.costs(["a", "b"]).tolist()
     monkeypatch.setattr(Simulated, "known_classes", lambda *_: {})
     x = tiny(budget={"initial": 20, "per_cycle": 20, "total": 60, "balanced": True})
     with pytest.raises(DataError, match="oracle 'simulated' knows no class of 'digit-"):
         first_units(x, store)
+    monkeypatch.setattr(Simulated, "known_classes", lambda *_: dict.fromkeys(store.pool.ids(), 0))
+    assert 20 == len(first_units(x, store))
+
+
+def test_a_budget_that_buys_no_first_image(tiny, monkeypatch):
+    """The first training would have no image, and say so in words of batches."""
+    x = tiny()
+    monkeypatch.setattr(Offer, "costs", lambda self, units: np.full(len(units), 21.0))
+    with pytest.raises(UsageError, match="20 samples do not buy the first image, .*set it higher"):
+        first_units(x, x.dataset.open())
+    higher = tiny(budget={"initial": 30, "per_cycle": 20, "total": 60})
+    assert 1 == len(first_units(higher, x.dataset.open()))

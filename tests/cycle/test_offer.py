@@ -202,8 +202,10 @@ def test_a_label_that_cannot_be_laid_over_another_is_named(store, label):
 @pytest.mark.parametrize("unit", ["nowhere", "nowhere/0", "train-000/x"])
 def test_units_of_another_pool_are_named(x, store, unit):
     """The run folder of another dataset would be continued without its labels."""
-    with pytest.raises(DataError, match=f"'{unit}' lies in no image of the pool"):
+    with pytest.raises(DataError, match=f"'{unit}' lies in no image of the pool; use the dataset"):
         of_images({unit: b""}, store)
+    own = store.pool.ids()[0]
+    assert {own: b""} == of_images({own: b""}, store)
     with pytest.raises(DataError, match=f"'{unit}' lies in no image of the pool"):
         Offer(x, store, {unit}).regions(store.pool.ids()[0])
 

@@ -175,8 +175,14 @@ def test_what_is_no_score_is_refused(tmp_path: Path, score: float | None) -> Non
     pq.write_table(table, data := io.BytesIO())
     file = Folder(tmp_path).write("0.parquet", data.getvalue())
     result = Pass(units=4, columns=("own",), shards=[file])
-    with pytest.raises(DataError, match="the own score of unit 'b' is"):
+    with pytest.raises(
+        DataError, match="the own score of unit 'b' is .*; score again, with anothe"
+    ):
         highest(Folder(tmp_path), result, {"own": 1}, 2)
+    again = written(Folder(tmp_path / "another"), {"a": 1.0, "b": 2.0})
+    assert ["b"] == highest(Folder(tmp_path / "another"), again, {"own": 1}, 1)["own"][
+        "id"
+    ].to_pylist()
 
 
 def test_a_strategy_without_scores_is_refused(tmp_path: Path) -> None:

@@ -80,8 +80,12 @@ def test_nothing_that_can_be_chosen(folder: Folder, shards: list[bytes]) -> None
 def test_shards_that_do_not_fit_together(folder: Folder, other: dict[str, Any]) -> None:
     """Features of another width would be cut into the wrong rows (G09)."""
     shards = shard_file.encode(["a", "b"], COLUMNS, {}), shard_file.encode(["c", "d"], other, {})
-    with pytest.raises(DataError, match=f"{folder.url}: the shards do not fit together"):
+    with pytest.raises(
+        DataError, match=f"{folder.url}: the shards do not fit together: .* must gi"
+    ):
         shard_file.load(folder, written(folder, *shards), ["features"])
+    same = shards[0], shard_file.encode(["c", "d"], COLUMNS, {})
+    shard_file.load(folder, written(folder, *same), ["features"])
 
 
 def test_no_bit_of_a_shard_can_flip_unseen(folder: Folder) -> None:
@@ -98,8 +102,11 @@ def test_no_bit_of_a_shard_can_flip_unseen(folder: Folder) -> None:
         except StorageError as error:
             damaged += 1
             assert f"/{name} is damaged" in str(error)
+            assert "; restore it from a copy" in str(error)
 
     assert damaged > len(data) // 3
+    (Path(folder.url) / name).write_bytes(data)
+    assert whole == repr(shard_file.read_shard(folder, name).to_pydict())
 
 
 def test_what_is_kept_of_nothing_is_empty(folder: Folder) -> None:

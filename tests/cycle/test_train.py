@@ -314,7 +314,7 @@ def test_any_number_of_images_trains(store: Store, tmp_path: Path, n: int) -> No
 
 def test_one_image_is_refused(store: Store, tmp_path: Path) -> None:
     """Batch norm would fail on it with a message about tensors."""
-    with pytest.raises(DataError, match="raise budget.initial"):
+    with pytest.raises(DataError, match=r"need 2 each \(batch norm\); raise budget.initial$"):
         train(job(store, tmp_path, 1), Worker())
 
 
@@ -392,8 +392,36 @@ def test_a_loss_that_is_no_number_stops_and_spares_the_checkpoints(
 def test_a_rate_far_too_high_diverges_with_advice(store: Store, tmp_path: Path) -> None:
     """The real thing would not be caught, only the one the test above makes."""
     scheme = Supervised(epochs=20, batch_size=16, lr=1e9)
-    with pytest.raises(DataError, match=r"lower scheme.lr \(1000000000.0\)"):
+    with pytest.raises(DataError, match=r"lower scheme.lr \(1000000000.0\), and use another --out"):
         train(job(store, tmp_path, scheme=scheme), Worker())
+    lower = Supervised(epochs=1, batch_size=16, lr=0.01)
+    assert np.isfinite(train(job(store, tmp_path / "another", scheme=lower), Worker()).loss)
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "message"),
+    [
+        ("start", None, r"start\(\) returned NoneType; return a rayal.training.base.Learner"),
+        ("step", 1.0, r"step\(\) returned 1.0; return a dictionary of scalar tensors with `loss`"),
+        ("step", {}, r"step\(\) returned {}; return a dictionary"),
+        ("step", {"loss": torch.ones(2)}, r"step\(\) returned .*; return a dictionary"),
+    ],
+)
+def test_a_scheme_that_breaks_its_contract_is_named(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    value: Any,
+    message: str,
+) -> None:
+    """A user's own scheme would end in a traceback of rayal's loop."""
+    task = job(store, tmp_path, scheme=Supervised(epochs=1, batch_size=16))
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervised if method == "start" else Learner, method, lambda *_: value)
+        with pytest.raises(UsageError, match=f"scheme 'supervised': {message}"):
+            train(task, Worker())
+    train(task, Worker())
 
 
 def test_starts_from_the_given_weights(store: Store, tmp_path: Path) -> None:

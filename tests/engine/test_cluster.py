@@ -193,10 +193,10 @@ def test_a_killed_training_worker_continues(tiny, workers, tmp_path):
 @pytest.mark.parametrize(
     ("compute", "message"),
     [
-        ({"device": "cuda"}, r"each with . CPU and 1 GPU, but .* has room for 0"),
-        ({"scorers": 99}, r"compute.scorers is 99, each with 1 CPU, .* has room for 18"),
-        ({"train_workers": 99}, r"compute.train_workers is 99, .* has room for 18"),
-        ({"cpus_per_worker": 19}, r"compute.train_workers is 1, each with 19 CPU,"),
+        ({"device": "cuda"}, r"each with . CPU and 1 GPU, but .* has room for 0; use compute.dev"),
+        ({"scorers": 99}, r"compute.scorers is 99, each with 1 CPU, .* has room for 18; lower it"),
+        ({"train_workers": 99}, r"compute.train_workers is 99, .* has room for 18; lower it"),
+        ({"cpus_per_worker": 19}, r"compute.train_workers is 1, each with 19 CPU, .* lower it or"),
     ],
 )
 def test_more_than_the_cluster_has_is_refused_at_once(compute, message):

@@ -19,7 +19,7 @@ from rayal.errors import ClusterError
     [
         (
             OutOfMemoryError("a worker was killed"),
-            "the pass ran out of memory; lower compute.shard_",
+            "the pass ran out of memory; lower compute.shard_.*, and use another --out",
         ),
         (
             OutOfDiskError("no space"),

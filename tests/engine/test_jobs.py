@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from ray.scripts import scripts as ray_commands
 
 from rayal.engine import jobs
 from rayal.errors import ClusterError, UsageError
@@ -66,6 +67,7 @@ def test_what_is_no_address(given: str) -> None:
     """Ray would try for minutes, or end in a traceback."""
     with pytest.raises(UsageError, match="is not the address of a job server; give http://HEAD"):
         jobs.server(given)
+    assert "http://HEAD:8265" == jobs.server("http://HEAD:8265")
 
 
 def test_a_path_is_no_user() -> None:
@@ -108,8 +110,13 @@ def test_an_open_server_elsewhere_is_refused(
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
     if mode == "disabled":  # there is a token, but the user wants none sent
         keep(nobody / ".ray/auth_token", TOKEN)
-    with pytest.raises(UsageError, match="there is no token to send.*--insecure"):
+    said = r" \(RAY_AUTH_MODE is disabled here\)" if mode == "disabled" else ""
+    with pytest.raises(UsageError, match=f"there is no token to send{said}: .*--insecure"):
         jobs.connect("http://head.invalid:8265")
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    keep(nobody / ".ray/auth_token", TOKEN)
+    assert jobs._authorization("http://head.invalid:8265", insecure=False)
 
 
 def test_what_may_be_sent_elsewhere(nobody: Path) -> None:
@@ -145,6 +152,9 @@ def test_a_readable_token_is_told(
 
     expected = f"others on this machine can read the token; run chmod 600 {file}"
     assert ([expected] if bits & 0o077 else []) == told
+    caplog.clear()
+    file.chmod(0o600)
+    assert TOKEN == jobs._token() and "" == caplog.text
 
 
 def test_what_is_no_token(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,9 +162,14 @@ def test_what_is_no_token(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None
     keep(nobody / ".ray/auth_token", "\n")
     assert jobs._token() is None
     keep(nobody / ".ray/auth_token", "two\nlines")
-    with pytest.raises(UsageError, match="auth_token holds no token of one line") as told:
+    with pytest.raises(
+        UsageError, match="holds no token of one line; see `ray get-auth-tok"
+    ) as told:
         jobs._token()
     assert "two" not in str(told.value)
+    assert "get-auth-token" in ray_commands.cli.commands
+    keep(nobody / ".ray/auth_token", "a-line\n")  # what it prints
+    assert "a-line" == jobs._token()
     (nobody / ".ray/auth_token").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="cannot be read"):
         jobs._token()
@@ -202,6 +217,22 @@ def test_nobody_answers() -> None:
         jobs.connect("http://127.0.0.1:9")
 
     assert time.monotonic() - began < 10
+    with serving(200, b'{"ray_version": "2.60.0"}') as (url, _):
+        assert url == jobs.connect(url).get_address()
+
+
+def test_a_token_that_is_asked_for(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is not let in would not learn where the token belongs."""
+    with serving(200, b'{"ray_version": "2.60.0"}', token=TOKEN) as (url, _):
+        with pytest.raises(
+            ClusterError, match="into ~/.ray/auth_token, or name its file in RAY_AU"
+        ):
+            jobs.connect(url)
+        keep(nobody / ".ray/auth_token", TOKEN)
+        jobs.connect(url)
+        keep(nobody / ".ray/auth_token", "another")
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(keep(nobody / "token", TOKEN)))
+        jobs.connect(url)
 
 
 def test_requests_go_where_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,9 +276,13 @@ def keep(file: Path, text: str, bits: int = 0o600) -> Path:
 
 @contextmanager
 def serving(
-    status: int | None, body: bytes, answers: dict[str, tuple[int, bytes]] | None = None
+    status: int | None,
+    body: bytes,
+    answers: dict[str, tuple[int, bytes]] | None = None,
+    token: str = "",
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A web server: its URL, and path and token of each request. Without a status it is silent."""
+    """A web server: its URL, and path and token of each request. Without a status it is silent;
+    with a token it lets nobody else in."""
     seen: list[tuple[str, str]] = []
     over = threading.Event()
 
@@ -255,6 +290,8 @@ def serving(
         def do_GET(self) -> None:
             seen.append((self.path, self.headers["Authorization"] or ""))
             code, text = (answers or {}).get(self.path, (status, body))
+            if token and self.headers["Authorization"] != f"Bearer {token}":
+                code, text = 401, b"Unauthorized"
             if code is None:
                 over.wait(10)
                 return

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from ray.scripts import scripts as ray_commands
 
 from rayal.engine import scorers
 from rayal.engine.scorers import Call, Scorers
@@ -67,4 +68,5 @@ def test_standing_still_is_an_end(two: Scorers, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(scorers, "NO_PROGRESS_SECONDS", 0.0)
     with pytest.raises(ClusterError, match="the work stands still: .* see `ray status`"):
         list(two.do("the work", 1, [Call("who", ())]))
+    assert "status" in ray_commands.cli.commands
     assert [] == two.seats

@@ -69,6 +69,7 @@ def test_another_disk_of_the_same_name(disk, tmp_path):
         storage.check(str(disk / "run"))
 
     assert "use a shared path or URL" in str(caught.value)
+    storage.check("memory://run")
     assert caught.value.exit_code == 4
     assert ["run.json"] == os.listdir(disk / "run")
 

@@ -1,6 +1,10 @@
 """rayal/engine/start.py: the way out of what keeps Ray from starting, and who can reach it."""
 
 import os
+import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +38,7 @@ def test_each_cause_has_its_own_way_out(fails: Fails, monkeypatch: pytest.Monkey
     """A long TMPDIR or a home that cannot be written would end in advice about tokens."""
     monkeypatch.setenv("HOME", "/no/home")
     for error, said in (
-        (OSError("AF_UNIX path length cannot exceed 107 bytes: /x"), "set RAY_TMPDIR, or TMPDIR"),
+        (OSError("AF_UNIX path length cannot exceed 107 bytes: /x"), "set RAY_TMPDIR to a short"),
         (PermissionError(13, "denied", "/no/home/.ray"), "HOME is /no/home; set HOME"),
         (OSError(28, "No space left on device"), "see that there is room, and that RAY_TMPDIR"),
         (RuntimeError("bad token"), "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"),
@@ -87,6 +91,50 @@ def test_others_cannot_read_the_token(tmp_path: Path, monkeypatch: pytest.Monkey
     start.guard_token()
 
     assert 0o600 == token.stat().st_mode & 0o777
+
+
+CONNECT = """
+from rayal.engine import cluster
+from rayal.errors import ClusterError
+try:
+    print("cores", cluster.connect("local", cores=1))
+except ClusterError as error:
+    print(error)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "said", "step"),
+    [
+        ({"TMPDIR": "long"}, "as TMPDIR is .*; set RAY_TMPDIR to a short path", "RAY_TMPDIR"),
+        ({"RAY_TMPDIR": "long"}, "as RAY_TMPDIR is .*; set RAY_TMPDIR to a sho", "RAY_TMPDIR"),
+        ({"HOME": "/proc/nobody"}, "set HOME to a folder that can be written", "HOME"),
+        ({"RAY_TMPDIR": "/proc/x"}, r"RAY_TMPDIR \(else /tmp\) can be written", "RAY_TMPDIR"),
+    ],
+)
+def test_ray_starts_where_the_message_says(
+    tmp_path: Path, wrong: dict[str, str], said: str, step: str
+) -> None:
+    """The advice for one cause would be of no use, or lead to the next error."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+
+    def told(**changed: str) -> str:
+        places = {name: str(long) if at == "long" else at for name, at in changed.items()}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", CONNECT],
+            env=os.environ | places,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        return done.stdout
+
+    assert re.search(said, told(**wrong))
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        assert "cores 1\n" == told(**wrong | {step: short})
 
 
 @pytest.mark.ray

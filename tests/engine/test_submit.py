@@ -289,8 +289,11 @@ def test_a_server_that_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_job_that_is_lost() -> None:
     """A head that was started anew knows no jobs: that is no mistake of the user's."""
     gone = RuntimeError(f"Request failed with status code 404: Job {JOB} does not exist.")
-    with pytest.raises(ClusterError, match="is gone: the cluster was started anew"):
+    with pytest.raises(
+        ClusterError, match="is gone: the cluster was started anew, .*; submit it a"
+    ):
         followed(Server([job("RUNNING"), gone]))
+    assert (LOG, None) == followed(Server([job("RUNNING"), job("SUCCEEDED")], [[LOG]], LOG))
     with pytest.raises(UsageError, match="does not exist at"):
         followed(Server([gone]))
 
@@ -334,8 +337,9 @@ def test_stopping_waits_for_the_end(end: str) -> None:
 
 def test_what_cannot_be_stopped() -> None:
     """The command would wait for ever."""
-    with pytest.raises(ClusterError, match="is still"):
+    with pytest.raises(ClusterError, match="is still RUNNING; try again"):
         submit.stop(Server([job("RUNNING")]), JOB)
+    assert "STOPPED" == submit.stop(Server([job("STOPPED")]), JOB).status.value
 
 
 def test_a_job_that_waits_can_be_stopped_and_says_why_it_waits(

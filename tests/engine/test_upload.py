@@ -149,6 +149,10 @@ def test_too_much_is_refused_before_it_is_sent(project: Path, tmp_path: Path) ->
     assert "has 273.0 MB to send, more than 100.0 MB" in str(told.value)
     largest = "big.bin 200.0 MB, images/a 61.0 MB, images/b 5.0 MB, x 4.0 MB, y 3.0 MB;"
     assert f"the largest: {largest}" in str(told.value)
+    assert "keep data elsewhere and name it by its path, or take the folder of" in str(told.value)
+    assert ["__init__.py"] == list(upload.files(project / "mypackage"))
+    (project / "big.bin").rename(tmp_path / "big.bin")
+    assert "x" in upload.files(project)
 
 
 def test_a_home_folder_is_refused(
@@ -156,8 +160,9 @@ def test_a_home_folder_is_refused(
 ) -> None:
     """A user in the wrong folder would send all that is in it."""
     monkeypatch.setattr(upload, "MAX_FILES", 3)
-    with pytest.raises(UsageError, match="more than 3 files"):
+    with pytest.raises(UsageError, match="more than 3 files to send; take the folder of your code"):
         upload.files(project)
+    assert ["__init__.py"] == list(upload.files(project / "mypackage"))
     with pytest.raises(UsageError, match="there is no such folder"):
         upload.files(tmp_path / "absent")
 
@@ -234,6 +239,7 @@ def test_secrets_are_not_variables_of_a_job(assignment: str) -> None:
 
     assert "s3cret" not in str(told.value)
     assert assignment.partition("=")[0] in str(told.value)
+    assert {"OK": "1"} == upload.environment(["OK=1"])  # the secret is the cluster's own
 
 
 def test_addresses_with_a_password_are_refused() -> None:
@@ -264,6 +270,8 @@ def test_what_hides_a_module_is_refused(tmp_path: Path, name: str, said: str) ->
     """The job would be PENDING in silence: no process of Ray's starts in such a folder."""
     with pytest.raises(UsageError, match=f"{said}.* never start; rename them"):
         upload.refuse_hiding(tmp_path, {name: tmp_path / name})
+    renamed = f"my_{name}"
+    upload.refuse_hiding(tmp_path, {renamed: tmp_path / renamed})
 
 
 def test_what_hides_nothing_is_sent(tmp_path: Path) -> None:

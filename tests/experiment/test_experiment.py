@@ -13,9 +13,11 @@ from rayal.data.tasks.base import Task
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
+from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Contradiction, find
 from rayal.strategies.entropy import Entropy
 from rayal.training.schemes.supervised import Supervised
+from tests.support.doubles import GuessSpec
 
 FIELDS: dict[str, Any] = {
     "name": "tiny",
@@ -50,12 +52,16 @@ def test_contradictions() -> None:
     assert {
         ("budget", "initial"): "20 is more than budget.total, 10; lower it, or raise that",
         ("candidates",): "19 cannot fill budget.per_cycle, 20; raise it, or lower that",
-        ("compute", "train_workers"): "2, but compute.engine local is one process; use ray",
+        ("compute", "train_workers"): (
+            "2, but compute.engine local is one process; use 1, or compute.engine ray"
+        ),
     } == problems(
         budget={"initial": 20, "per_cycle": 20, "total": 10},
         candidates=19,
         compute={"engine": "local", "train_workers": 2},
     )
+    experiment(compute={"engine": "local", "train_workers": 1})
+    experiment(compute={"engine": "ray", "train_workers": 2})
 
 
 def test_a_strategy_for_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +147,19 @@ class Picky(Supervised):
             yield Contradiction(("start",), "picky forgets; use cold")
 
 
+class TeachingSpec(GuessSpec):
+    """Whose head teaches the trunk too."""
+
+    changes_training = True
+
+
+class Teaching(Entropy):
+    """A strategy of a user that trains a head with the model."""
+
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        return (TeachingSpec(),)
+
+
 class Proud(Entropy):
     """A strategy of a user that works with ensembles alone."""
 
@@ -169,13 +188,37 @@ def test_the_schemes_contradictions() -> None:
     assert {
         ("start",): "scheme 'cyclic_od' continues from the last cycle; use warm",
         ("compute", "train_workers"): (
-            "2 cannot share an unlabeled batch of 5 equally, two images or more each"
+            "2 cannot share an unlabeled batch of 5 equally, two images or more each; use 1"
         ),
         ("observers", 0): (
             "'variation_ratio' needs an ensemble; set `ensemble` to 2 or more (5 in the"
             " literature), or in `rayal score` give its other members with --member"
         ),
     } == found
+    experiment(scheme=cyclic, observers=["variation_ratio"], ensemble=2)
+
+
+def test_an_observer_that_would_change_the_training() -> None:
+    """What is only looked at would decide what is learned."""
+    observed = problems(observers=[Teaching()])
+
+    assert observed["observers", 0].endswith("may; observe it in a run of its own")
+    assert experiment(strategy=Teaching()).companions() == (TeachingSpec(),)
+
+
+def test_masks_are_moved_by_windows_alone() -> None:
+    """Masks would stay where they are while their images are cropped."""
+    fields = {"dataset": "camvid", "task": "segmentation", "model": "small_segmenter"}
+    told = problems(
+        **fields, strategy="entropy", scheme={"name": "supervised", "augment": {"crop": 4}}
+    )
+
+    assert (
+        "crop and policy cannot move masks; use window in place of both"
+        == told["scheme", "augment"]
+    )
+    windowed = {"name": "supervised", "augment": {"window": [8, 8]}}
+    experiment(**fields, strategy="entropy", scheme=windowed)
 
 
 def test_the_oracles_contradictions() -> None:

@@ -49,6 +49,7 @@ def test_images_that_are_too_small_are_refused() -> None:
 
     with pytest.raises(UsageError, match="'small_cnn': images of 7x8 px .* needs 8x8"):
         build(SmallCnn(), 3, image, seed=0)
+    build(SmallCnn(), 3, DIGITS, seed=0)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
@@ -154,6 +155,7 @@ def test_pretrained_of_another_architecture_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=r"weights\.pth do not fit .*4x1x3x3 in the network, 8x1x"):
         small(pretrained=path)
+    small(width=8, pretrained=path)  # the file's own options
 
 
 def test_weights_without_batch_counts_are_accepted(tmp_path: Path) -> None:
@@ -197,6 +199,8 @@ def test_a_damaged_file_is_a_usage_error(tmp_path: Path, name: str, content: byt
 
     with pytest.raises(UsageError, match=f"{name} is (damaged|empty)"):
         small(pretrained=str(path))
+    start = small(seed=1)
+    assert equal(start, small(seed=2, pretrained=written(path, start.state_dict())))  # restore it
 
 
 def test_a_whole_checkpoint_gives_its_network(tmp_path: Path) -> None:

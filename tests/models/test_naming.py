@@ -58,6 +58,7 @@ def test_a_network_that_is_there_twice_is_not_chosen() -> None:
 
     with pytest.raises(UsageError, match="network 2 times, under 'student.', 'teacher.'; save one"):
         in_own_names(small(), twice, MODEL, "a.pt")
+    assert WEIGHTS.keys() == in_own_names(small(), under("teacher.", copy), MODEL, "a.pt").keys()
 
 
 def test_prefixes_that_were_tried_are_named() -> None:
@@ -66,6 +67,8 @@ def test_prefixes_that_were_tried_are_named() -> None:
 
     with pytest.raises(UsageError, match=r"its 20 weights, first 'trunk.stage0.w', .*also without"):
         in_own_names(small(), theirs, MODEL, "a.pt")
+    renamed = dict(zip(WEIGHTS, theirs.values(), strict=False))  # rename its weights
+    assert renamed == in_own_names(small(), renamed, MODEL, "a.pt")
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "alexnet"])

@@ -102,10 +102,12 @@ def test_weights_that_do_not_fit_name_their_file() -> None:
 
     with pytest.raises(UsageError, match=r"^a/w\.safetensors do not fit this network in \d+ weig"):
         TrainedModel.parse(data, "a/w.safetensors", wider).network()
+    TrainedModel.parse(data, "a/w.safetensors", CARD).network()  # the file's own options
     with pytest.raises(UsageError, match="^b: these 5 bytes are no safetensors weights"):
         TrainedModel.parse(b"hello", "b", CARD)
-    with pytest.raises(UsageError, match="^c does not say what it is"):
+    with pytest.raises(UsageError, match="^c does not say what it is; give weights of a rayal run"):
         TrainedModel.parse(save_weights(small()), "c")
+    TrainedModel.parse(data, "c")
 
 
 def test_models_of_one_kind_are_told_from_others() -> None:

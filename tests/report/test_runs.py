@@ -101,8 +101,10 @@ def test_groups_and_arms() -> None:
 
 def test_the_same_run_twice_is_refused() -> None:
     """Two settings under one name would be averaged as if they were seeds."""
-    with pytest.raises(UsageError, match="/runs/cod-0 and /runs/elsewhere"):
+    with pytest.raises(UsageError, match="/runs/cod-0 and /runs/elsewhere; leave one out, or run"):
         group([run(), run(url="/runs/elsewhere")])
+    assert 1 == len(group([run()]))
+    assert 2 == len(group([run(), run(url="/runs/elsewhere", name="another")]))
 
 
 def test_observers_part_runs_only_where_nothing_else_does() -> None:

@@ -75,7 +75,7 @@ def test_warnings_come_first() -> None:
 
     assert "no random baseline" in baseline
     assert "1 of 7 runs not complete" in unfinished
-    assert "n = 3 is not enough" in few
+    assert "n = 3 is not enough to rank strategies; run 5 seeds or more of each" in few
     assert [] == Summary(group(runs("cod", 5) + runs("random", 5))).warnings
 
 

@@ -204,14 +204,17 @@ def test_another_teacher_is_refused(tiny: Any, name: str) -> None:
     scheme, message = SCHEMES[name]
     with pytest.raises(ValidationError, match=message):
         tiny(scheme=scheme, strategy="emaod")
+    tiny(scheme={"name": "tod"}, strategy="emaod")  # another scheme, or the same teacher
+    tiny(scheme=scheme, strategy="entropy")
 
 
 def test_a_teacher_that_nobody_asks_is_refused(tiny: Any) -> None:
     """Its own running statistics would stay at their start, and its answers be uniform."""
     strategy = {"name": "emaod", "teacher": {"batch_norm": "own"}}
-    with pytest.raises(ValidationError, match="'emaod' wants a teacher that scheme 'supervised'"):
+    with pytest.raises(ValidationError, match="'emaod' wants a .* 'supervised' .*; use its other"):
         tiny(strategy=strategy)
 
+    tiny(strategy="emaod")
     tiny(strategy=strategy, scheme={"name": "tod", "teacher": {"batch_norm": "own"}})
 
 

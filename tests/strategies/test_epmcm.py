@@ -370,3 +370,5 @@ def test_scheme_and_strategy_share_one_estimate(tiny: Callable[..., Experiment])
             ValidationError, match="'epmcm' wants a class_statistics with .*'isda' has"
         ):
             experiment(tiny, {**ISDA, field: value})
+    with pytest.raises(ValidationError, match="give both the same"):
+        experiment(tiny, {**ISDA, "reset": False})

@@ -26,6 +26,7 @@ from rayal.signals.batch import Signals
 from rayal.strategies.base import Strategy
 from rayal.strategies.entropy import Entropy
 from rayal.testing.checking import broken, contracts
+from rayal.testing.model import spec
 from rayal.training.base import Batch, Learner
 from rayal.training.schemes.supervised import Supervised
 
@@ -274,7 +275,7 @@ class Overwrites(SmallSegmenter):
             MixesItsBatch(width=4),
             "promises in eval mode the same outputs of an image whatever is in",
         ),
-        (PlainTensor(), "Outputs"),
+        (PlainTensor(), "its network has no `classifier`; give its last layer that name"),
         (Unused(width=4), "promises parameters that the loss depends on; spare.weight gets no"),
         (Unseeded(width=4), "promises weights that the seed decides; of seed 1 twice classifier"),
         (
@@ -501,11 +502,28 @@ def test_every_broken_promise_is_told() -> None:
     assert ["  oracle AnswersMore promises"] * 2 == [line[:29] for line in said[1:]]
 
 
+class OnlyLarge(SmallCnn):
+    """A model for images of a size that no suite tries."""
+
+    def accepts(self, image: ImageSpec) -> str | None:
+        return None if image.height == 100 else "takes 100x100"
+
+
+class OfLarge(testing.ModelContract):
+    image = spec(100, 100)
+
+
+def test_a_model_for_images_of_another_size() -> None:
+    """It could not be tried at all."""
+    assert "takes 100x100; set `image`" in says(OnlyLarge(width=4))
+    assert [] == broken(OfLarge, OnlyLarge(width=4))
+
+
 @pytest.mark.parametrize("part", [nn.Linear(1, 1), Right, "entropy", None])
 def test_what_has_no_contract_is_told(part: Any) -> None:
     """It would seem to have passed."""
     with pytest.raises(
-        UsageError, match="has no contract; give a strategy, model, dataset, oracle"
+        UsageError, match=r"has no contract; give a strategy, model, .* such as Mine\(\), or the cl"
     ):
         testing.check(part)
 

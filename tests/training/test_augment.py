@@ -1,5 +1,7 @@
 """Augmentation by hand, whatever the batch, and against a loop over torchvision's operations."""
 
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -250,6 +252,22 @@ def test_policies_refuse_other_channels() -> None:
 
     with pytest.raises(UsageError, match="augment.policy 'randaugment' needs .* these have 4"):
         augment(pixels(1, 4, 8, 8), augment.draw(1, generator()))
+    plain = augment.model_copy(update={"policy": None})  # set it to null
+    assert (1, 4, 8, 8) == plain(pixels(1, 4, 8, 8), plain.draw(1, generator())).shape
+
+
+@pytest.mark.parametrize(
+    ("fields", "message", "step"),
+    [
+        ({"scale": [1, 2]}, "scale needs a window, .*; give both", {"window": [4, 4]}),
+        ({"scale": [2, 1], "window": [4, 4]}, "first; exchange them", {"scale": [1, 2]}),
+    ],
+)
+def test_a_scale_that_cannot_be(fields: Any, message: str, step: Any) -> None:
+    """Windows would be cut at no size, or at none between the two."""
+    with pytest.raises(ValidationError, match=message):
+        Augment.model_validate(fields)
+    Augment.model_validate(fields | step)
 
 
 @pytest.mark.parametrize("fields", [{"crop": -1}, {"magnitude": 31}, {"policy": "auto"}])

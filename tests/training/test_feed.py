@@ -1,11 +1,12 @@
 """Batches: their division, their order, and that neither workers nor memory change them."""
 
 import io
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -111,12 +112,15 @@ def test_too_few_images_are_refused(images: int, workers: int) -> None:
     """Batch norm would fail with a message about tensors, or a worker wait for ever."""
     with pytest.raises(DataError, match=f"{images}, but {workers} .* raise budget.initial"):
         batch_ends(images, 8, workers)
+    assert [2 * workers] == batch_ends(2 * workers, 8, workers)  # raise budget.initial
+    assert images < 2 or [images] == batch_ends(images, 8, 1)  # or lower compute.train_workers
 
 
 def test_too_small_a_batch_is_refused() -> None:
     """A worker would have nothing to do while the others wait for it."""
     with pytest.raises(UsageError, match="scheme.batch_size 5 gives 3 training workers"):
         batch_ends(100, 5, 3)
+    assert 100 == batch_ends(100, 6, 3)[-1] == batch_ends(100, 5, 2)[-1]
 
 
 @given(
@@ -235,14 +239,16 @@ def test_streaming_decodes_a_bounded_number_of_images_ahead(
 
 def test_an_image_that_broke_since_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The training would go on with labels that belong to other images."""
-    decode = type(store.pool).decode
-    monkeypatch.setattr(
-        type(store.pool),
-        "decode",
-        lambda split, rows: decode(split, rows)._replace(bad={"u7": "truncated"}),
-    )
-    with pytest.raises(DataError, match="training image 'u7' cannot be decoded: truncated"):
-        open_images(store.pool, store.pool.ids(), store.card.image, CPU, 10**9)
+    decode, ids = type(store.pool).decode, store.pool.ids()
+
+    def broken(split: Split, rows: pa.Table) -> Decoded:
+        bad = {unit: "truncated" for unit in rows["id"].to_pylist() if unit == "u7"}
+        return decode(split, rows)._replace(bad=bad)
+
+    monkeypatch.setattr(type(store.pool), "decode", broken)
+    with pytest.raises(DataError, match="'u7' cannot be decoded: truncated; .* leave it out"):
+        open_images(store.pool, ids, store.card.image, CPU, 10**9)
+    open_images(store.pool, [i for i in ids if i != "u7"], store.card.image, CPU, 10**9)
 
 
 def test_a_broken_image_of_a_stream_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,15 +270,25 @@ def test_a_broken_image_of_a_stream_is_named(store: Store, monkeypatch: pytest.M
     assert before == threading.active_count()
 
 
-def test_a_full_temporary_disk_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_temporary_disk_is_named(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A full /tmp would end in a traceback without the way out."""
+    opened = tempfile.TemporaryFile
 
-    def full(*_: object) -> None:
+    def full() -> Any:
+        if tempfile.gettempdir() == str(tmp_path):
+            return opened()
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rayal.training.images.tempfile.TemporaryFile", full)
-    with pytest.raises(StorageError, match="No space left on device.*set TMPDIR"):
-        open_images(store.pool, store.pool.ids()[:10], store.card.image, CPU, 0)
+    few = store.pool, store.pool.ids()[:10], store.card.image, CPU
+    with pytest.raises(StorageError, match="No space left on device.*set TMPDIR .*, or raise"):
+        open_images(*few, 0)
+    open_images(*few, 10**9)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)  # as in another process
+    open_images(*few, 0)
 
 
 def test_streaming_leaves_no_file_behind(

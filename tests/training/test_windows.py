@@ -184,8 +184,10 @@ def test_cutout_leaves_the_mask_alone():
 def test_what_cannot_move_masks_is_refused(changed):
     """Image and mask would part in silence."""
     augment = Augment(**changed)
-    with pytest.raises(UsageError, match=r"cannot move masks; use augment\.window"):
+    with pytest.raises(UsageError, match=r"cannot move masks; use scheme\.augment\.window"):
         augment.of_masks(blocks(2, 12, 12), augment.draw(2, generator()))
+    windowed = Augment(window=(8, 8))
+    assert (2, 8, 8) == windowed.of_masks(blocks(2, 12, 12), windowed.draw(2, generator())).shape
 
 
 def test_windows_change_no_other_draw():

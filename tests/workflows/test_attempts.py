@@ -1,6 +1,7 @@
 """What a run was made with: recorded for every attempt, compared when it goes on."""
 
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from rayal.engine import local
 from rayal.errors import LockedError, StorageError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget
-from rayal.plugins import Plugins, source_digest
+from rayal.plugins import NO_PLUGINS, Plugins, source_digest
 from rayal.storage.folder import Folder
-from rayal.workflows.attempts import HISTORY, attempts
+from rayal.workflows.attempts import HISTORY, attempts, begin
 from rayal.workflows.run import start_run
 from tests.support.whole_runs import go, outcome, sixty, stopped_at
 
@@ -73,6 +75,34 @@ def test_other_threads_are_refused(small: Callable[..., Experiment], begun: Path
     assert "set compute.cpus_per_worker=1, or use" in str(told.value)
     assert 1 == len(attempts(Folder(begun)))
     go(small(compute={"cpus_per_worker": 1}), begun)
+
+
+@pytest.mark.parametrize(
+    ("made", "step"),
+    [("cpu", "set CUDA_VISIBLE_DEVICES= in the environment"), ("cuda", "go on where there is a G")],
+)
+def test_another_device_is_refused(
+    small: Callable[..., Experiment],
+    begun: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    made: str,
+    step: str,
+) -> None:
+    """Half of the choices would have other last bits; and compute.device=cpu is another run."""
+    folder = Folder(begun)
+    (first,) = attempts(folder)
+    folder.write_sealed(HISTORY, {"attempts": [first | {"device": made}]})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0" if made == "cpu" else "")
+    monkeypatch.setattr(
+        local, "local_device", lambda _: "cuda" if os.environ["CUDA_VISIBLE_DEVICES"] else "cpu"
+    )
+    with pytest.raises(LockedError, match=f"{step}.*, or use another --out"):
+        go(small(), begun)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "" if made == "cpu" else "0")
+    with start_run(small(), str(begun)) as opened:
+        begin(opened.x, opened.ledger, local.LocalEngine(opened.x.compute), NO_PLUGINS)
+    assert [made, made] == [each["device"] for each in attempts(folder)]
 
 
 def test_what_was_refused_has_not_grown(small: Callable[..., Experiment], begun: Path) -> None:

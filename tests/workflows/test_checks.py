@@ -65,11 +65,15 @@ def test_contradictions_with_the_data_come_together(card: Card) -> None:
     assert "5 problems in experiment 'tiny'" == lines[0]
     assert [
         "  budget.total: 1438 is more than the 1437 images of the pool; lower it",
-        "  candidates: 2000 is more than the 1437 images of the pool; null scores all of them",
-        "  max_bad: 1 is less than the 2 images that are undecodable",
+        "  candidates: 2000 is more than the 1437 images of the pool; use null, which scores all"
+        " of them",
+        "  max_bad: 1 is less than the 2 images that are undecodable; raise it, or mend them",
     ] == lines[1:4]
     assert "2 training workers" in lines[4]
     assert lines[5].startswith("  model 'small_cnn': images of 4x4 px are too small")
+    budget = {"initial": 4, "per_cycle": 20, "total": 1437}
+    mended = experiment(budget=budget, candidates=None, max_bad=2, compute={"train_workers": 2})
+    assert [] == problems(mended, card.model_copy(update={"bad": broken, "pool": 1439}))
 
 
 def test_one_problem_is_one_line(card: Card) -> None:
@@ -158,6 +162,15 @@ def test_windows_too_small_for_the_model(card: Card) -> None:
 
     assert line.startswith("scheme.augment.window: [4, 40], but model 'small_segmenter': images of")
     assert line.endswith("4x40 px are too small; it needs 8x8; choose another")
+    assert [] == dense(card, "base", "scheme.augment.window=[8,40]")
+
+
+def test_an_ensemble_that_nobody_asks_is_told(card: Card) -> None:
+    """Every training would take five times as long for nothing."""
+    (told,) = warnings(experiment(ensemble=5), card)
+
+    assert "ensemble: 5 models are trained and no strategy asks more than one; use 1" == told
+    assert [] == list(warnings(experiment(ensemble=1), card))
 
 
 def test_companions_are_tried_without_a_trace(card: Card) -> None:
@@ -179,13 +192,24 @@ def test_companions_are_tried_without_a_trace(card: Card) -> None:
             ["compute.device: cuda, but there is no GPU; use cpu or auto"],
         ),
         ({"device": "auto"}, (8, 0), []),
-        ({"train_workers": 3}, (2, 0), ["compute.train_workers: takes 3 CPUs, there are 2"]),
+        ({"device": "cpu"}, (8, 0), []),
+        (
+            {"train_workers": 3},
+            (2, 0),
+            ["compute.train_workers: takes 3 CPUs, there are 2; lower it"],
+        ),
         (
             {"train_workers": 2, "cpus_per_worker": 2},
             (3, 0),
-            ["compute.train_workers: takes 4 CPUs, there are 3"],
+            [
+                "compute.train_workers: takes 4 CPUs, there are 3; lower it or"
+                " compute.cpus_per_worker"
+            ],
         ),
-        ({"scorers": 3}, (2, 1), ["compute.scorers: takes 3 GPUs, there are 1"]),
+        ({"cpus_per_worker": 1, "train_workers": 2}, (3, 0), []),
+        ({"cpus_per_worker": 2, "train_workers": 1}, (3, 0), []),
+        ({"scorers": 3}, (2, 1), ["compute.scorers: takes 3 GPUs, there are 1; lower it"]),
+        ({"scorers": 1}, (2, 1), []),
         ({"scorers": 2, "device": "cpu"}, (2, 1), []),
         ({"train_workers": 2, "cpus_per_worker": 9}, (8, 2), []),
     ],
@@ -218,3 +242,4 @@ def test_warnings(card: Card) -> None:
         "dataset: 3 test images are also in the pool",
     ] == list(warnings(x, odd))
     assert [] == list(warnings(experiment(start="cold", strategy="entropy"), card))
+    assert not any(line.startswith("start") for line in warnings(experiment(start="warm"), odd))

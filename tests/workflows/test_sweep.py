@@ -112,7 +112,9 @@ def test_a_sweep_grows(swept: Any, out: Path) -> None:
         ({"space": {"start": {"grid_search": ["cold"]}}}, "without 2 of the 2 arms"),
     ],
 )
-def test_another_sweep_is_refused(swept: Any, out: Path, changes: Any, said: str) -> None:
+def test_another_sweep_is_refused(
+    swept: Any, out: Path, tmp_path: Path, changes: Any, said: str
+) -> None:
     """Its trials would be taken for those that are there: old numbers under new settings."""
     before = sorted(path for path in out.rglob("*") if path.is_file())
     with pytest.raises(LockedError, match=said) as refused:
@@ -120,6 +122,10 @@ def test_another_sweep_is_refused(swept: Any, out: Path, changes: Any, said: str
 
     assert 6 == refused.value.exit_code and "use another --out" in str(refused.value)
     assert before == sorted(path for path in out.rglob("*") if path.is_file())
+    with start_sweep(swept(**changes), str(tmp_path / "another")):
+        pass
+    with start_sweep(swept(), str(out)):  # the values that are there
+        pass
 
 
 def test_other_data_of_the_same_name_is_refused(swept: Any, out: Path) -> None:
@@ -128,8 +134,9 @@ def test_other_data_of_the_same_name_is_refused(swept: Any, out: Path) -> None:
     first = sweep.listed[0]
     identity = {**first.experiment.identity(), "data": "of another folder"}
     (sweep.folder / "trials" / first.folder).write_sealed("identity.json", identity)
-    with pytest.raises(LockedError, match='data: "of another folder" -> '):
+    with pytest.raises(LockedError, match='data: "of another folder" -> .*use another --out, or'):
         sweep.check()
+    Sweeping(swept(), Folder(out / "another")).check()
 
 
 def test_a_sweep_of_an_earlier_rayal_is_refused(swept: Any, out: Path) -> None:
@@ -137,6 +144,7 @@ def test_a_sweep_of_an_earlier_rayal_is_refused(swept: Any, out: Path) -> None:
     (out / "identity.json").unlink()
     with pytest.raises(LockedError, match="of an earlier rayal.*use another --out"):
         Sweeping(swept(), Folder(out)).check()
+    Sweeping(swept(), Folder(out / "another")).check()
 
 
 def test_runs_of_others_are_neither_counted_nor_shown(
@@ -199,6 +207,8 @@ def test_two_folders_with_the_same_data_are_refused(swept: Any, tmp_path: Path) 
     x = swept({"dataset": {"root": {"grid_search": roots}}}, dataset=dataset)
     with pytest.raises(UsageError, match="/a and dataset.root=.*/b hold the same; leave one out"):
         Sweeping(x, Folder(tmp_path / "sweep")).check()
+    one = swept({"dataset": {"root": {"grid_search": roots[:1]}}}, dataset=dataset)
+    Sweeping(one, Folder(tmp_path / "sweep")).check()
 
 
 def photograph(seed: int) -> bytes:

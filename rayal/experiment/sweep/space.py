@@ -80,7 +80,10 @@ def check(space: Any, *, searched: bool, place: KeyPath = ()) -> None:
         if name in OPTIONS:
             for number, option in enumerate(arguments[0]):
                 if searched and isinstance(option, Mapping | list):
-                    raise ValueError(f"{at}: search optuna chooses among names and numbers only")
+                    raise ValueError(
+                        f"{at}: search optuna chooses among names and numbers only; write such, or"
+                        " search random"
+                    )
                 check(option, searched=searched, place=(*place, number))
         return
     if isinstance(space, Mapping):

@@ -80,7 +80,9 @@ class Torchvision(Model):
             return TorchvisionNetwork(models.get_model(self.arch, weights=None, **options), image)
         except (RuntimeError, ValueError, AssertionError) as error:
             size, reason = f"{image.height}x{image.width}", str(error).splitlines()[0]
-            raise UsageError(f"{self.arch} cannot take images of {size} px: {reason}") from error
+            raise UsageError(
+                f"{self.arch} cannot take images of {size} px: {reason}; use another size"
+            ) from error
 
 
 class TorchvisionNetwork(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
-from rayal.errors import StorageError, UsageError
+from rayal.errors import StorageError, UsageError, some
 from rayal.models import weights
 from rayal.models.build import count_classes
 from rayal.models.card import ModelCard
@@ -175,7 +175,7 @@ def _file(location: str) -> tuple[Folder, str]:
     elif folder.exists("train"):
         folder = folder / "train"
     if not folder.exists(WEIGHTS):
-        raise UsageError(f"{location} holds no weights; give a file of such, or a rayal run")
+        raise UsageError(f"{location} holds no weights; give a file of them, or a rayal run")
     return folder, WEIGHTS
 
 
@@ -210,8 +210,16 @@ def _with_numbers(model: TrainedModel) -> TrainedModel:
 def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
     """The card with what the settings say otherwise."""
     decoding = settings.decoded(card.decoding)
+    if decoding.channels != card.image.channels:
+        raise UsageError(
+            f"decoding.channels is {decoding.channels}, but the model was trained on"
+            f" {card.image.channels}; leave it out"
+        )
     if settings.classes is not None and len(settings.classes) != len(card.classes):
-        raise UsageError(f"{len(settings.classes)} classes given, the model has {card.classes}")
+        raise UsageError(
+            f"{len(settings.classes)} classes given, the model has {len(card.classes)}; give as"
+            f" many: {some(card.classes)}"
+        )
     return card.model_copy(
         update={
             "decoding": decoding,

@@ -24,7 +24,7 @@ from rayal.selection.candidates import tie_secret
 from rayal.selection.distances import Numbers, check_finite
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
-from rayal.workflows.select.finished_pass import FinishedPass
+from rayal.workflows.select.finished_pass import FinishedPass, score_again
 from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
 from rayal.workflows.select.request import Request as Request
 from rayal.workflows.select.selection import Selection
@@ -89,10 +89,13 @@ def _check_columns(done: FinishedPass, r: Request, column: str) -> None:
 def _way_out(r: Request, column: str) -> str:
     own = column.startswith("score.") or column.removeprefix("keep.") in r.strategy.kept()
     if own:
-        return f"select by one of these, or score again with --strategies {r.name}"
+        return f"select by one of these, or {score_again(r.strategy)}"
     if column == FEATURES:
-        return "score again with a strategy that keeps features, such as core_set, beside it"
-    return "score again with this rayal, or leave out per_class"
+        return (
+            "score again, with another --out, with a strategy that keeps features, such as"
+            " core_set, beside it"
+        )
+    return "score again with this rayal and another --out, or leave out per_class"
 
 
 def _check_files(

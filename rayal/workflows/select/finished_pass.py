@@ -12,6 +12,13 @@ from rayal.storage.journal import read_done
 from rayal.strategies.base import Strategy
 
 
+def score_again(strategy: Strategy) -> str:
+    """The way out where a pass has not asked this strategy, with these options."""
+    given = strategy.model_dump(mode="json", exclude_unset=True)
+    name = strategy.part_name() if given.keys() == {"name"} else f"'{json.dumps([given])}'"
+    return f"score again with --strategies {name} and another --out"
+
+
 class FinishedPass:
     """Where its shards are, and what the stage says of them."""
 
@@ -52,11 +59,10 @@ class FinishedPass:
             same = same or named * (len(named) == 1)
         if same:
             return same[0]
-        name = asked["name"]
         listed = ", ".join(f"{column} {json.dumps(there[column])}" for column in there)
         raise UsageError(
             f"{self.folder.url} has no scores of {json.dumps(asked)}, its strategies are {listed};"
-            f" select by one of these, or score again with --strategies {name}"
+            f" select by one of these, or {score_again(strategy)}"
         )
 
     def ids(self) -> Iterator[tuple[Ids, Ids]]:

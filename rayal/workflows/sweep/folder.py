@@ -197,7 +197,8 @@ class SweepFolder:
     def stopped(self) -> set[str]:
         """The trials that were stopped early."""
         with suggesting("delete it: what was stopped early then goes on to its end"):
-            return set(self.folder.read_sealed(STOPPED, default={"trials": []})["trials"])
+            kept = self.folder.read_sealed(STOPPED, default={"trials": []}, older=True)
+            return set(kept["trials"])
 
     def records(self) -> list[Record]:
         """The trials that have begun; not runs of another sweep in the same place."""

@@ -96,25 +96,54 @@ def test_drawn_integers_are_integers_and_choices_are_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("space", "said"),
+    ("space", "said", "step"),
     [
-        ({"lr": {"loguniforn": [1, 2]}}, "space.lr: there is no function 'loguniforn'; did you"),
-        ({"s": {"lr": {"uniform": [1]}}}, "space.s.lr: uniform takes 2 arguments, got 1"),
-        ({"lr": {"uniform": ["a", "b"]}}, "space.lr: uniform takes numbers"),
-        ({"lr": {"grid_search": []}}, "space.lr: grid_search needs a list with one option"),
-        ({"lr": {"choice": 3}}, "space.lr: choice needs a list"),
+        (
+            {"lr": {"loguniforn": [1, 2]}},
+            "space.lr: there is no function 'loguniforn'; did you mean 'loguniform'",
+            {"lr": {"loguniform": [1, 2]}},
+        ),
+        (
+            {"s": {"lr": {"uniform": [1]}}},
+            "space.s.lr: uniform takes 2 arguments, got 1",
+            {"s": {"lr": {"uniform": [1, 2]}}},
+        ),
+        (
+            {"lr": {"uniform": ["a", "b"]}},
+            "space.lr: uniform takes numbers",
+            {"lr": {"uniform": [0, 1]}},
+        ),
+        (
+            {"lr": {"grid_search": []}},
+            "space.lr: grid_search needs a list with one option",
+            {"lr": {"grid_search": [1]}},
+        ),
+        ({"lr": {"choice": 3}}, "space.lr: choice needs a list", {"lr": {"choice": [3]}}),
     ],
 )
-def test_a_function_that_cannot_be_drawn_is_named(space, said) -> None:
+def test_a_function_that_cannot_be_drawn_is_named(space, said, step) -> None:
     with pytest.raises(ValueError, match=said.replace(".", r"\.")):
         check(space, searched=False)
+    check(step, searched=False)
 
 
-@pytest.mark.parametrize("space", [SPACE, {"scheme": {"choice": ["supervised", {"name": "tod"}]}}])
-def test_a_search_has_no_grids_and_no_parts_to_choose(space) -> None:
+@pytest.mark.parametrize(
+    ("space", "said", "written"),
+    [
+        (SPACE, "has no grids; write choice, or search random", {"scheme": {"choice": ["tod"]}}),
+        (
+            {"scheme": {"choice": ["supervised", {"name": "tod"}]}},
+            "names and numbers only; write such, or search random",
+            {"scheme": {"choice": ["supervised", "tod"]}},
+        ),
+    ],
+)
+def test_a_search_has_no_grids_and_no_parts_to_choose(space, said, written) -> None:
     """Optuna would be asked for what it cannot draw, an hour into the sweep."""
-    with pytest.raises(ValueError, match="search optuna"):
+    with pytest.raises(ValueError, match=f"search optuna.*{said}"):
         sweep(space=space, search="optuna")
+    sweep(space=written, search="optuna")
+    sweep(space=space, search="random")
 
 
 def test_an_arm_of_a_search_is_put_together_again() -> None:
@@ -128,19 +157,22 @@ def test_an_arm_of_a_search_is_put_together_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "said", "step"),
     [
-        ({"seeds": [1, 1]}, "seeds: 1 is given twice"),
-        ({"seeds": []}, "at least 1 item"),
+        ({"seeds": [1, 1]}, "seeds: 1 is given twice", {"seeds": [1, 2]}),
+        ({"seeds": []}, "at least 1 item", {"seeds": [1]}),
         (
             {"search": "optuna", "space": {"lr": {"uniform": [0, 1]}}, "early_stopping": {}},
-            "leave early_stopping out",
+            "leave early_stopping out, or use random",
+            {"early_stopping": None},
         ),
     ],
 )
-def test_a_sweep_that_makes_no_sense_is_refused(fields, said) -> None:
+def test_a_sweep_that_makes_no_sense_is_refused(fields, said, step) -> None:
     with pytest.raises(ValueError, match=said):
         sweep(**fields)
+    sweep(**fields | step)
+    sweep(**fields | {"search": "random", "seeds": [1]})
 
 
 SEARCHED = {

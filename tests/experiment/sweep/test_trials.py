@@ -78,16 +78,22 @@ def test_every_impossible_arm_is_told_at_once(swept) -> None:
 
 
 @pytest.mark.parametrize(
-    ("space", "said"),
+    ("space", "said", "step"),
     [
-        ("{seed: {grid_search: [0, 1]}}", "list the seeds under sweep.seeds"),
-        ("{name: {grid_search: [a, b]}}", "cannot be varied"),
-        ("{sceme: {grid_search: [tod]}}", "did you mean 'scheme'?"),
+        ("{seed: {grid_search: [0, 1]}}", "list the seeds under sweep.seeds", {"seeds": (0, 1)}),
+        ("{name: {grid_search: [a, b]}}", "cannot be varied; set it once", {"name": "a"}),
+        ("{sceme: {grid_search: [tod]}}", "did you mean 'scheme'?", "{scheme: {choice: [tod]}}"),
     ],
 )
-def test_what_cannot_be_varied_is_refused(swept, space, said) -> None:
+def test_what_cannot_be_varied_is_refused(swept, space, said, step) -> None:
     with pytest.raises(UsageError, match=said.replace("?", r"\?")):
         trials.of_arms(swept(space), [{}])
+    x = swept(step if isinstance(step, str) else "{start: warm}")
+    if "seeds" in step:
+        x = x.model_copy(update={"sweep": x.sweep.model_copy(update=step)})
+    elif isinstance(step, dict):
+        x = x.model_copy(update=step)
+    assert len(x.sweep.seeds) == len(trials.of_arms(x, [{}]))
 
 
 def test_a_relative_path_in_an_arm_starts_from_the_file(swept, tmp_path) -> None:

@@ -63,8 +63,10 @@ def test_heads(fields: dict[str, object], size: int, expected: tuple[int, list[f
 
 def test_small_images_are_refused() -> None:
     """Five max-pools would leave nothing of the image."""
-    with pytest.raises(UsageError, match="'vgg16': images of 28x28 px are too small"):
+    with pytest.raises(UsageError, match="'vgg16': .* 28x28 px are too small; it needs 32x32"):
         build(Vgg16(), 10, spec(28), seed=0)
+    with torch.device("meta"):
+        build(Vgg16(), 10, spec(32), seed=0)
 
 
 def test_torchvision_weights_give_torchvision_logits(tmp_path: Path) -> None:

@@ -52,3 +52,4 @@ def test_impossible_depths_are_refused(depth: int) -> None:
     """The network would have another depth than its name says."""
     with pytest.raises(ValidationError, match=rf"6n \+ 4 .* got {depth}"):
         WideResnet(depth=depth)
+    assert [10, 16, 22, 28] == [WideResnet(depth=named).depth for named in (10, 16, 22, 28)]

@@ -49,4 +49,6 @@ def test_one_that_is_absent() -> None:
     assert beside.get(FrozenTeacherSpec) is None
     with pytest.raises(UsageError, match="of a FrozenTeacherSpec .* ask for it in `companions`"):
         beside.of(FrozenTeacherSpec)
+    asked = FrozenTeacherSpec().build(nn.Linear(1, 1), 1, lambda: nn.Linear(1, 1))
+    assert asked is Companions([*BUILT, (FrozenTeacherSpec(), asked)]).of(FrozenTeacherSpec)
     assert [] == list(Companions())

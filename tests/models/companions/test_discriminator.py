@@ -88,6 +88,7 @@ def test_images_too_small_are_refused() -> None:
         UsageError, match="sees 12x96 pixels, it needs 16x16; .* scheme.augment.window"
     ):
         discriminator()(*pairs(2, (12, 96)))
+    discriminator()(*pairs(2, (16, 96)))
 
 
 @pytest.mark.parametrize("size", [(15, 40), (40, 15), (16, 16)])

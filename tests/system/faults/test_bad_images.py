@@ -18,6 +18,7 @@ from rayal.cycle import shard_file
 from rayal.cycle.loop import first_units
 from rayal.errors import DataError, LockedError, UsageError
 from rayal.experiment.experiment import Experiment
+from rayal.labeling.budget import Budget
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from tests.support.whole_runs import ONE_THREAD, At, chosen, go, passed, stopped_at
@@ -166,6 +167,19 @@ def test_images_that_disappear(files: Experiment, tmp_path: Path) -> None:
     for cycle in range(3):
         bad = passed(tmp_path / "run", cycle).bad
         assert {unit: f"missing: {files.dataset.root}/{unit}" for unit in sorted(names)} == bad
+
+
+def test_a_test_image_that_disappears(files: Experiment, tmp_path: Path) -> None:
+    """The accuracy would be of another test set from one cycle to the next."""
+    x = files.model_copy(update={"budget": Budget(initial=20, per_cycle=20, total=20)})
+    there = next(Path(str(x.dataset.root)).glob("test/*/*.png"))
+    elsewhere = tmp_path / there.name
+    with pytest.raises(DataError, match="test image .*; mend it, or remove it and use another --o"):
+        go(x, tmp_path / "run", At(0, "evaluate", lambda: there.rename(elsewhere)))
+    assert 20 == len(go(x, tmp_path / "another").labels)
+    elsewhere.rename(there)
+
+    assert 20 == len(go(x, tmp_path / "run").labels)
 
 
 def test_too_many_images_that_disappear(files: Experiment, tmp_path: Path) -> None:

@@ -212,6 +212,8 @@ def test_trials_that_were_stopped_are_sealed(tmp_path: Path) -> None:
     (tmp_path / STOPPED).write_text((tmp_path / STOPPED).read_text().replace('"b"', '"c"'))
     with pytest.raises(StorageError, match="stopped.json is damaged.* or delete it"):
         stopped()
+    (tmp_path / STOPPED).unlink()
+    assert set() == stopped()
 
 
 @pytest.mark.parametrize("place", ["", "/cycle-002/train", "/cycle-002/train/weights.safetensors"])

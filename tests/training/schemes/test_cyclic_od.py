@@ -100,6 +100,7 @@ def test_a_cold_start_is_refused(tiny: Any) -> None:
     """Every cycle would be held at new random weights."""
     with pytest.raises(ValidationError, match="'cyclic_od' continues from the last cycle; use war"):
         tiny(scheme={"name": "cyclic_od", "epochs": 1}, start="cold")
+    tiny(scheme={"name": "cyclic_od", "epochs": 1}, start="warm")
 
 
 def test_each_cycle_is_taught_by_the_one_before(tiny: Any, tmp_path: Path) -> None:

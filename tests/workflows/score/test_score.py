@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from torch import nn
 from torchvision import models
 
 from rayal import cli
+from rayal.cli.scoring import listed
 from rayal.cycle import batch_size, shard_file
 from rayal.cycle.score import ScoreJob, ShardTask, pending
 from rayal.data.card import ImageSpec
@@ -33,10 +35,14 @@ from rayal.data.tasks.segmentation import Segmentation
 from rayal.engine import local
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, LockedError, StorageError, UsageError
+from rayal.labeling.budget import Budget
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.architectures.small_segmenter import SmallSegmenter
 from rayal.models.card import ModelCard
+from rayal.models.companions.base import file_name
 from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import save_weights
+from rayal.parts import build
 from rayal.report.status import status_rows, status_table
 from rayal.runs.events import Event
 from rayal.runs.results import FastestBatch, PoolScored
@@ -50,6 +56,7 @@ from rayal.workflows.score.settings import PoolCompute, PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
 from tests.support.doubles import Silent
+from tests.support.whole_runs import go, sixty, stopped_at
 
 SIDE, CLASSES, UNITS = 8, ("cat", "dog", "owl"), 40
 IMAGE = ImageSpec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -323,8 +330,13 @@ def test_a_pool_that_changed_is_refused(weights: Path, pool: Path, tmp_path: Pat
         pass
     write_pool(pool, [png(number) for number in range(UNITS + 1)])
 
-    with pytest.raises(LockedError, match="40 units then, 41 now"):
+    with pytest.raises(
+        LockedError, match="40 units then, 41 now; restore .*, or use another --out"
+    ):
         score(x, tmp_path / "out")
+    assert UNITS + 1 == score(x, tmp_path / "another").units
+    write_pool(pool, [png(number) for number in range(UNITS)])
+    assert UNITS == score(x, tmp_path / "out").units
 
 
 @pytest.fixture
@@ -507,9 +519,11 @@ def test_row_groups_that_ray_reads_again_are_told(
     """A file of one row group would be read once by every worker, and nobody would know why."""
     x = settings(weights, pool)
     on_ray = x.compute.model_copy(update={"engine": "ray"})
-    for compute, told in ((x.compute, False), (on_ray, True)):
+    for compute, group, told in ((x.compute, 16, False), (on_ray, 16, True), (on_ray, 8, False)):
+        caplog.clear()
+        write_pool(pool, [png(number) for number in range(UNITS)], group)
         with pool_scoring.start_scoring(
-            x.model_copy(update={"compute": compute}), f"{tmp_path}/o"
+            x.model_copy(update={"compute": compute}), f"{tmp_path}/o-{group}"
         ) as o:
             o._tasks(8)
         assert told == ("with that row_group_size" in caplog.text)
@@ -596,27 +610,68 @@ def test_previous_and_members(weights: Path, pool: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("fields", "message", "step"),
     [
-        ({"strategies": ["cod"]}, "give its weights with --previous"),
-        ({"strategies": ["variation_ratio"]}, "give its other members with --member"),
+        ({"strategies": ["cod"]}, "give its weights with --previous", {"previous": "mine"}),
+        (
+            {"strategies": ["variation_ratio"]},
+            "give its other members with --member",
+            {"members": ["mine"]},
+        ),
         (
             {"strategies": ["random_polygon"]},
-            "supports segmentation, but the task is .*; choose",
+            "supports segmentation, but the task is .*; choose one of: .*random,",
+            {"strategies": ["random"]},
         ),
-        ({"strategies": ["emaod", OTHER_EMAOD]}, "strategies ask two kinds of teacher"),
-        ({"strategies": ["epmcm"]}, "class_statistics that was trained beside the model"),
-        ({"model": "resnet18"}, "says itself that it is .*; leave --model out"),
-        ({"decoding": {"size": 8, "channels": 1}}, "one value for each of 1 channels"),
-        ({"classes": ["a", "b"]}, "2 classes given, the model has"),
+        (
+            {"strategies": ["emaod", OTHER_EMAOD]},
+            "strategies ask two kinds of teacher.*give both the same",
+            {"strategies": ["emaod", "emaod"]},
+        ),
+        (
+            {"strategies": ["epmcm"]},
+            "class_statistics that was trained beside the model.*use the training folder",
+            {},
+        ),
+        ({"model": "resnet18"}, "says itself that it is .*; leave --model out", {"model": None}),
+        (
+            {"decoding": {"size": 8, "channels": 1}},
+            "decoding.channels is 1, but .* on 3; leave it out",
+            {"decoding": {"size": 8}},
+        ),
+        (
+            {"mean": (0.5,), "std": (0.5,)},
+            "one value for each of 3 channels",
+            {"mean": (0.5,) * 3, "std": (0.5,) * 3},
+        ),
+        ({"mean": (0.5,) * 3}, "set both or neither", {"mean": None}),
+        (
+            {"classes": ["a", "b"]},
+            "2 classes given, the model has 3; give as many: 'cat', 'dog', 'owl'",
+            {"classes": ["a", "b", "c"]},
+        ),
     ],
 )
 def test_what_cannot_work_is_said_at_once(
-    weights: Path, pool: Path, tmp_path: Path, fields: dict, message: str
+    weights: Path,
+    pool: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict,
+    message: str,
+    step: dict,
 ) -> None:
     """The cluster would start, and fail minutes later."""
     with pytest.raises((UsageError, ValueError), match=message):
         score(settings(weights, pool, **fields), tmp_path / "out")
+
+    monkeypatch.chdir(tmp_path)
+    weights.rename("mine")
+    x = settings(tmp_path / "mine", pool, **{**fields, **step})
+    for spec in [spec for each in x.strategies for spec in each.companions()]:
+        beside = spec.build(network(), 3, network)  # as the training of a run leaves it
+        (tmp_path / file_name(spec.name)).write_bytes(save_weights(beside))
+    assert UNITS == score(x, tmp_path / "out").units
 
 
 @pytest.mark.parametrize(
@@ -652,6 +707,8 @@ def test_anybodys_state_dict(pool: Path, tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="give its architecture with --model"):
         score(settings(tmp_path / "mine.pth", pool, **fields), tmp_path / "out")
+    with pytest.raises(UsageError, match="give it with --set decoding.size=224"):
+        score(settings(tmp_path / "mine.pth", pool, **told | {"decoding": None}), tmp_path / "out")
     result = score(settings(tmp_path / "mine.pth", pool, **told), tmp_path / "out")
 
     assert ["class-0", "class-1", "class-2"] == list(result.classes)
@@ -811,8 +868,126 @@ def test_what_a_file_is_its_content_says(weights: Path, pool: Path) -> None:
         moved = weights.with_name(name)
         moved.write_bytes(weights.read_bytes())
         assert CLASSES == read_models(settings(moved, pool)).card.classes
-    with pytest.raises(StorageError, match="absent.pth: there is no such file or folder"):
+    with pytest.raises(
+        StorageError, match="absent.pth: there is no such file or folder; check the"
+    ):
         read_models(settings(weights.with_name("absent.pth"), pool))
+
+
+def test_a_folder_of_weights(
+    weights: Path, pool: Path, tmp_path: Path, tiny: Callable[..., Any]
+) -> None:
+    """Where a run or its weights are expected, whatever is not there yet is said."""
+    (tmp_path / "run/train").mkdir(parents=True)
+    with pytest.raises(UsageError, match="run holds no weights; give a file of them, or a rayal r"):
+        read_models(settings(tmp_path / "run", pool))
+    read_models(settings(weights, pool))
+    (tmp_path / "run/train").rmdir()
+    x = sixty(tiny, 256).model_copy(update={"budget": Budget(initial=15, per_cycle=15, total=15)})
+    stopped_at(x, tmp_path / "run", 0, "train")
+    with pytest.raises(
+        UsageError, match="run is a run without a trained model yet; let it go on f"
+    ):
+        read_models(settings(tmp_path / "run", pool))
+    go(x, tmp_path / "run")
+    assert 10 == len(read_models(settings(tmp_path / "run", pool)).card.classes)
+
+
+def test_a_batch_that_does_not_fit(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass would begin that dies of its first batch."""
+    monkeypatch.setattr(batch_size, "_measured", lambda *_: (1.0, 1000))
+    small = {"engine": "local", "device": "cpu", "shard_rows": 8, "batch_bytes": 10}
+    with pytest.raises(UsageError, match="batch_bytes, 10; raise it, or set batch and another --o"):
+        score(settings(weights, pool, batch="auto", compute=small), tmp_path / "out")
+    score(settings(weights, pool, batch=8, compute=small), tmp_path / "another")
+    raised = small | {"batch_bytes": 1000}
+    score(settings(weights, pool, batch="auto", compute=raised), tmp_path / "out")
+
+
+def test_a_damaged_shard_is_scored_again(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Whoever selects would run the same selection again and again."""
+    x, out, request = (
+        settings(weights, pool),
+        tmp_path / "out",
+        Request(strategy=Entropy(), budget=5),
+    )
+    score(x, out)
+    before = select(str(out), request).ids
+    shard = out / "scores/shard-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(
+        StorageError, match=f"delete it and {out}/scores/done.json: the .*`rayal sc"
+    ):
+        select(str(out), request)
+    shard.unlink()
+    (out / "scores/done.json").unlink()
+    score(x, out)
+
+    assert before == select(str(out), request).ids
+
+
+@pytest.mark.parametrize(
+    "strategy", ["margin", {"name": "bald", "passes": 3}, {"name": "badge"}, "core_set"]
+)
+def test_what_a_pass_lacks_is_scored_again(
+    weights: Path, pool: Path, tmp_path: Path, strategy: Any
+) -> None:
+    """The pass that is done as the message says would lack it again: of other options."""
+    request = Request(strategy=build("strategies", strategy), budget=5)
+    score(settings(weights, pool, strategies=["entropy"]), tmp_path / "out")
+    with pytest.raises(UsageError, match="select by one of these, or score again with") as told:
+        select(str(tmp_path / "out"), request)
+    assert 5 == len(select(str(tmp_path / "out"), Request(strategy=Entropy(), budget=5)).ids)
+    _, option, *_ = shlex.split(str(told.value).partition("score again with ")[2])
+    given = listed(option)  # as the command reads it
+    given = given if isinstance(given, list) else given.plain()
+    score(settings(weights, pool, strategies=given), tmp_path / "another")
+
+    assert 5 == len(select(str(tmp_path / "another"), request).ids)
+
+
+def test_features_for_a_distance_are_scored_again(
+    weights: Path, pool: Path, tmp_path: Path
+) -> None:
+    """As above, for what a limit needs."""
+    request = Request(strategy=Entropy(), budget=2, min_distance=1e-6)
+    score(settings(weights, pool, strategies=["entropy"]), tmp_path / "out")
+    with pytest.raises(UsageError, match="a strategy that keeps features, such as core_set, besid"):
+        select(str(tmp_path / "out"), request)
+    score(settings(weights, pool, strategies=["entropy", "core_set"]), tmp_path / "another")
+
+    assert 2 == len(select(str(tmp_path / "another"), request).ids)
+
+
+class Looks(Entropy):
+    """A user's strategy that names the model it compares with."""
+
+    needs = frozenset({"log_probs", "previous_probs"})
+    at: str = "yesterday"
+
+    def reference(self, cycle: int) -> Any:
+        return self.at
+
+
+def test_a_strategy_that_breaks_its_contract(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's own would end the pass in a traceback of the scorer's."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Entropy, "score", lambda self, s: "best")
+        with pytest.raises(DataError, match="gave str as scores: score returns a tensor"):
+            score(settings(weights, pool, strategies=["entropy"]), tmp_path / "out")
+    score(settings(weights, pool, strategies=["entropy"]), tmp_path / "out")
+    with pytest.raises(
+        UsageError, match="names 'yesterday' as its reference; choose one of: previo"
+    ):
+        score(settings(weights, pool, strategies=[Looks()]), tmp_path / "looks")
+    for at in ("initial", "random"):
+        score(settings(weights, pool, strategies=[Looks(at=at)]), tmp_path / at)
+    teacher = settings(weights, pool, strategies=[Looks(at="previous")], previous=str(weights))
+    score(teacher, tmp_path / "previous")
 
 
 def test_weights_without_numbers_are_named_as_such(weights: Path, pool: Path) -> None:
@@ -859,6 +1034,8 @@ def test_made_up_images_are_not_blamed(
     sick(weights, nn.Linear, 3e38)
     with pytest.raises(DataError, match="score.entropy of 'unit-00' is nan; a model that diverged"):
         score(settings(weights, pool, strategies=["entropy"], batch="auto"), tmp_path / "out")
+    write_weights(weights)  # of another training
+    score(settings(weights, pool, strategies=["entropy"], batch="auto"), tmp_path / "another")
 
 
 def test_scores_that_say_nothing_are_told(

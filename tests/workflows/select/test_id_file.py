@@ -66,6 +66,7 @@ def test_what_is_no_list_of_ids(tmp_path: Path, name, data, message) -> None:
     """A header or half a line would pass for ids, or the user see a traceback."""
     with pytest.raises(DataError, match=message):
         read_ids(write(tmp_path / name, data))
+    assert ["a"] == list(read_ids(write(tmp_path / "a.csv", b"id\na\n")))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -129,5 +130,8 @@ def test_a_group_is_its_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [read_costs, read_groups])
 def test_a_list_alone_has_no_values(tmp_path: Path, read) -> None:
     """The kinds that can hold a column must be named."""
-    with pytest.raises(DataError, match=r"is no \.csv or \.parquet file"):
+    with pytest.raises(
+        DataError, match=r"is no \.csv or \.parquet file; give the ids in one of th"
+    ):
         read(write(tmp_path / "a.txt", b"a\n"))
+    read(write(tmp_path / "a.csv", b"id,cost,group\na,1,x\n"))

@@ -314,7 +314,12 @@ def test_the_options_decide_which_scores_are_taken(tmp_path: Path) -> None:
     both = list(options)
     assert ["a"] == picked(both, {"name": "bald", "passes": 20}) == picked(["bald"], "bald")
     assert ["b"] == picked(both, ten) == picked(both, "bald") == picked(["bald#2"], ten)
-    with pytest.raises(UsageError, match=r'no scores of .*50.*bald#2 {"name": "bald".*10}'):
+    again = (
+        r"""score again with --strategies '\[{"name": "bald", "passes": 50}\]' and another --out"""
+    )
+    with pytest.raises(
+        UsageError, match=rf'no scores of .*50.*bald#2 {{"name": "bald".*10}}; .*{again}'
+    ):
         picked(both, {"name": "bald", "passes": 50})
     with pytest.raises(UsageError, match="no scores of"):
         picked(["bald"], ten)
@@ -339,11 +344,14 @@ def test_columns_that_only_limits_need(tmp_path: Path) -> None:
 
 def test_what_is_no_finished_pass(tmp_path: Path) -> None:
     """Half a pass would be selected from as if it were the pool."""
-    with pytest.raises(UsageError, match="holds no finished scores"):
-        select(str(tmp_path), Request(strategy=ENTROPY, budget=3))
+    url = Pool.drawn(5).write(tmp_path)  # what is the --out of `rayal score`
+    request = Request(strategy=ENTROPY, budget=3)
+    with pytest.raises(UsageError, match="holds no finished scores; give the --out of `rayal sc"):
+        select(str(tmp_path), request)
     Folder(tmp_path).write_sealed("done.json", {"result": {"weights": {}}})
-    with pytest.raises(UsageError, match="is not a scoring pass"):
-        select(str(tmp_path), Request(strategy=ENTROPY, budget=3))
+    with pytest.raises(UsageError, match="is not a scoring pass; give the folder of one"):
+        select(str(tmp_path), request)
+    assert select(url, request).ids == select(f"{url}/scores", request).ids
 
 
 def test_a_pass_of_nothing_but_bad_images(tmp_path: Path) -> None:
@@ -361,8 +369,12 @@ def test_files_of_another_pool(tmp_path: Path) -> None:
     url = Pool.drawn(5).write(tmp_path)
     (tmp_path / "other.txt").write_text("unit-001\nx\ny\nbad-0\n")
     (tmp_path / "some.csv").write_text("id,cost,group\nunit-001,1,a\nunit-003,2,b\nbad-0,1,c\n")
-    with pytest.raises(DataError, match=r"other.txt: 2 of 4 ids are not in .*, the first is 'x'"):
+    with pytest.raises(
+        DataError, match=r"other.txt: 2 of 4 ids are not in .*, the first is 'x'; g"
+    ):
         select(url, Request(strategy=ENTROPY, budget=3, labeled=f"{tmp_path}/other.txt"))
+    (tmp_path / "other.txt").write_text("unit-001\nbad-0\n")
+    select(url, Request(strategy=ENTROPY, budget=3, labeled=f"{tmp_path}/other.txt"))
     lacks = r"some.csv lacks 3 of 5 units of .*, the first is 'unit-000'"
     with pytest.raises(DataError, match=lacks):
         select(url, Request(strategy=ENTROPY, budget=3, costs=f"{tmp_path}/some.csv"))
