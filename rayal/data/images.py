@@ -108,6 +108,11 @@ class Decoding(Settings):
         return self.shape or self.canvas or square
 
 
+def frame_of(height: int, width: int) -> str:
+    """The option that makes images of this size, for messages."""
+    return f"size: {height}" if height == width else f"shape: [{height}, {width}]"
+
+
 def decode(data: bytes, decoding: Decoding) -> Pixels:
     """The pixels, (C, H, W), of an encoded image; raises BadImage with the reason."""
     return pixels(load(data, decoding), decoding)
@@ -127,7 +132,10 @@ def load(data: bytes, decoding: Decoding, shape: tuple[int, int, int] | None = N
                 _check_canvas(height, width, decoding.canvas)
             elif shape is not None and decoding.frame is None and (height, width) != shape[1:]:
                 found = shape[0], height, width
-                reason = f"is {found} instead of {shape} (C, H, W); set decoding.size"
+                reason = (
+                    f"is {found} instead of {shape} (C, H, W); set {frame_of(*shape[1:])} of the"
+                    " dataset (of `rayal score`: of decoding)"
+                )
                 raise WrongSize(reason, height, width)
             return _in_mode(picture.upright(image), "RGB" if decoding.channels == 3 else "L")
     except BadImage:

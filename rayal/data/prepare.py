@@ -184,7 +184,8 @@ def _spec(shape: Shape, statistics: Statistics) -> ImageSpec:
     (channels, height, width), (mean, std) = shape, statistics
     if not len(mean) == len(std) == channels:
         raise UsageError(
-            f"mean {mean} and std {std} need one value for each of {channels} channels"
+            f"mean {mean} and std {std} need one value for each of {channels} channels; give"
+            f" {channels} of each, or neither"
         )
     return ImageSpec(channels=channels, height=height, width=width, mean=mean, std=std)
 
@@ -210,7 +211,7 @@ def _examined(
             if len(looks) < len(group):
                 raise DataError(
                     f"the {split} has {len(units.ids)} ids, and images or masks for"
-                    f" {done + len(looks)} of them"
+                    f" {done + len(looks)} of them; give one for each"
                 )
             yield group, looks
             done += len(group)

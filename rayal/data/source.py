@@ -88,7 +88,7 @@ class Source:
             if wrong := [number for number in numbers if number not in fine]:
                 raise DataError(
                     f"masks say class {wrong[0]}, the dataset has classes"
-                    f" 0..{len(self.classes) - 1}"
+                    f" 0..{len(self.classes) - 1}; add its name to these, or map it to one of them"
                 )
         for split, units in self.splits.items():
             if not len(units.ids):
@@ -103,7 +103,9 @@ class Source:
     def _check_labels(self, split: SplitName) -> None:
         ids, labels = self.splits[split].ids, self.classes_of_images[split]
         if len(ids) != len(labels):
-            raise DataError(f"the {split} has {len(ids)} ids and {len(labels)} labels")
+            raise DataError(
+                f"the {split} has {len(ids)} ids and {len(labels)} labels; give one label for each"
+            )
         if not _are_labels(labels, len(self.classes)):
             for row, (unit, label) in enumerate(zip(ids, labels, strict=True)):
                 _check_label(f"{split} row {row} ({quoted(unit)})", label, len(self.classes))
@@ -189,7 +191,7 @@ def _are_labels(labels: Sequence[int], num_classes: int) -> bool:
 
 def _check_id(place: str, unit: object) -> None:
     if not isinstance(unit, str) or not unit:
-        raise DataError(f"{place}: id {quoted(unit)} is not a non-empty string")
+        raise DataError(f"{place}: id {quoted(unit)} is not a non-empty string; give it one")
     try:
         unit.encode()
     except UnicodeEncodeError as error:
@@ -199,4 +201,7 @@ def _check_id(place: str, unit: object) -> None:
 def _check_label(place: str, label: object, num_classes: int) -> None:
     whole = isinstance(label, int | np.integer) and not isinstance(label, bool)
     if not whole or not 0 <= label < num_classes:  # type: ignore[operator]
-        raise DataError(f"{place}: label {quoted(label)} is not a class index 0..{num_classes - 1}")
+        raise DataError(
+            f"{place}: label {quoted(label)} is not a class index 0..{num_classes - 1}; correct it,"
+            " or add its class"
+        )

@@ -187,13 +187,20 @@ class Survey:
             if seen.misfit or (seen.pixels is not None and seen.pixels.shape != self._shape):
                 raise UsageError(
                     f"images differ in size: {quoted(unit)} is {seen.size}, the first is"
-                    f" {_size(self._shape)}; set dataset.size (and dataset.resize or squash)"
+                    f" {_size(self._shape)}; {_one_size(seen)}"
                 )
 
     def _count_values(self, images: list[Pixels]) -> None:
         for channel, counts in enumerate(self._values):
             for image in images:  # one by one: numpy counts in copies eight times as large
                 counts += np.bincount(image[channel].ravel(), minlength=256)
+
+
+def _one_size(seen: Look) -> str:
+    """What gives all images one size."""
+    if isinstance(seen.image, np.ndarray):
+        return "give arrays of one size"
+    return "set dataset.size (and dataset.resize or squash)"
 
 
 def _own_pixels(seen: Look) -> Pixels:

@@ -37,18 +37,22 @@ class Budget(Settings):
         """What cannot work with so many candidates in each cycle; None: the whole pool."""
         if self.initial > self.total:
             yield Contradiction(
-                ("budget", "initial"), f"{self.initial} is more than budget.total, {self.total}"
+                ("budget", "initial"),
+                f"{self.initial} is more than budget.total, {self.total}; lower it, or raise that",
             )
         if self.unit == "samples" and candidates is not None and candidates < self.per_cycle:
             yield Contradiction(
-                ("candidates",), f"{candidates} cannot fill budget.per_cycle, {self.per_cycle}"
+                ("candidates",),
+                f"{candidates} cannot fill budget.per_cycle, {self.per_cycle}; raise it, or lower"
+                " that",
             )
 
     def check(self, card: Card) -> None:
         """Raises UsageError where the pool has less than `total` to buy."""
         if self.unit == "samples" and self.total > card.pool:
             raise UsageError(
-                f"budget.total: {self.total} is more than the {card.pool} images of the pool"
+                f"budget.total: {self.total} is more than the {card.pool} images of the pool; lower"
+                " it"
             )
 
     def check_growth(self, before: int) -> None:

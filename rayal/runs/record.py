@@ -51,7 +51,8 @@ def find_records(
                     found.append(record)
             if len(found) + len(apart.errors) == before:
                 raise UsageError(
-                    f"{place}: no run folder is there or below; a run holds a run.json"
+                    f"{place}: no run folder is there or below; give the --out of a run, which"
+                    " holds a run.json"
                 )
     return found
 
@@ -75,7 +76,9 @@ class Record:
     def __init__(self, folder: Folder, plugins: Plugins = NO_PLUGINS) -> None:
         """Its parts may be of these plugins. Raises UsageError where there is no run."""
         if not folder.exists("run.json"):
-            raise UsageError(f"{folder.url} is not a run folder: it holds no run.json")
+            raise UsageError(
+                f"{folder.url} is not a run folder: it holds no run.json; give the --out of a run"
+            )
         self.folder, self.plugins = folder, plugins
         self._done: dict[tuple[int, str], Json] = {}  # a finished stage never changes
 

@@ -46,22 +46,26 @@ def read_features(location: str, ids: Ids) -> NDArray[np.float32]:
     folder, _, name = location.rpartition("/")
     kind = name.rpartition(".")[2]
     if kind not in ("npz", "parquet"):
-        raise DataError(f"{location} is no .npz or .parquet file; features are read from these")
+        raise DataError(f"{location} is no .npz or .parquet file; give features in one of these")
     data = Folder(folder or "/").read(name)
     try:
         named, features = _npz(data) if kind == "npz" else _parquet(data)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())  # Arrow's has several lines
         raise DataError(
-            f"{location} does not hold ids and features, as rayal/selection/feature_file.py has it:"
-            f" {error}"
+            f"{location} does not hold ids and features: {reason}; write it again as .npz with the"
+            " arrays ids (N strings) and features (N x D), or as .parquet with the columns id and"
+            " features (lists of D numbers)"
         ) from error
     if (different := len(named.array.unique())) < len(named):
-        raise DataError(f"{location} holds {len(named)} ids, {different} of them different")
+        raise DataError(
+            f"{location} holds {len(named)} ids, {different} of them different; leave one of each"
+        )
     places = Places(named).of(ids)
     if len(missing := ids[places < 0]):
         raise DataError(
             f"{location} lacks {len(missing)} of {len(ids)} units,"
-            f" the first is {quoted(missing[0])}"
+            f" the first is {quoted(missing[0])}; add them"
         )
     chosen: NDArray[np.float32] = features[places].astype(np.float32)
     check_finite(ids, chosen, f"features in {location}")

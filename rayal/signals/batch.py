@@ -204,8 +204,8 @@ class Signals:
         size = values.shape[1:]
         if not size:
             raise UsageError(
-                f"strategy {self._owner!r} reads 'grid_entropy', which only dense networks have; "
-                "its `tasks` must not hold 'classification'"
+                f"strategy {self._owner!r} reads 'grid_entropy', which only dense networks have;"
+                " take 'classification' out of its `tasks`"
             )
         if self.valid is not None:
             values = values * on_grid(self.valid, size)

@@ -59,7 +59,8 @@ def readable(place: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{place} cannot be read: {error}; restore it from a copy") from error
+        reason = " ".join(str(error).split())  # Arrow's has several lines
+        raise DataError(f"{place} cannot be read: {reason}; restore it from a copy") from error
 
 
 def parquet_file(file: str, **reading: Any) -> pq.ParquetFile:

@@ -203,10 +203,14 @@ def _base(path: Path, extends: Node, above: tuple[Path, ...]) -> Path:
     except ValueError as error:
         raise UsageError(f"{extends.origin}: extends: {error}") from error
     if not base.exists():
-        raise UsageError(f"{extends.origin}: extends: {base}: there is no such file")
+        raise UsageError(
+            f"{extends.origin}: extends: {base}: there is no such file; check the path"
+        )
     if base.resolve() in above:
         chain = " -> ".join(file.name for file in (*above, base))
-        raise UsageError(f"{extends.origin}: extends: goes round in a circle: {chain}")
+        raise UsageError(
+            f"{extends.origin}: extends: goes round in a circle: {chain}; remove one of these lines"
+        )
     return base
 
 

@@ -138,7 +138,9 @@ class PixelStrategy(Strategy):
     @model_validator(mode="after")
     def _known_threshold(self) -> Self:
         if self.pixels == "above" and self.threshold is None:
-            raise ValueError("pixels: above needs a threshold; 0.6 for entropies in the literature")
+            raise ValueError(
+                "pixels: above needs a threshold; set it, for entropies to 0.6 as in the literature"
+            )
         if self.pixels != "above" and self.threshold is not None:
             raise ValueError(
                 f"threshold {self.threshold:g} counts nothing with pixels: {self.pixels}; set"

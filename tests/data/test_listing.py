@@ -143,8 +143,11 @@ def test_a_class_is_the_first_folder() -> None:
     """What lies deeper belongs to it; what lies in none would get a file's name as its class."""
     assert "10" == class_folder("a/train/10/x/y.png", "a/train")
 
-    with pytest.raises(DataError, match="train/a.png lies in no class folder"):
+    with pytest.raises(
+        DataError, match="train/a.png lies in no class folder; move it into one, or"
+    ):
         class_folder("train/a.png", "train")
+    assert "x" == class_folder("train/x/a.png", "train")
 
 
 def test_labels_go_by_name(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,34 @@ def test_labels_are_checked_before_any_image_is_read(tmp_path: Path, label: obje
     assert [] == list(tmp_path.iterdir())
 
 
+def test_a_label_is_corrected_or_its_class_is_added(tmp_path: Path) -> None:
+    """Both ways out; so for the classes that masks say."""
+    (tmp_path / "a").mkdir()
+    three = source(numbered("train", [0, 2], IMAGES[:2]))
+    with pytest.raises(
+        DataError, match="label 2 is not a class index 0..1; correct it, or add its"
+    ):
+        prepare(three, tmp_path / "a", "toy", "", None)
+    prepare(replace(three, classes=["cat", "dog", "cow"]), tmp_path / "a", "toy", "", None)
+    stored(tmp_path / "b", numbered("train", [0, 1], IMAGES[:2]))
+
+    masks = MaskDecoding(values={0: 0, 7: 2})
+    with pytest.raises(DataError, match=r"say class 2, .* 0..1; add its name to these, or map it"):
+        replace(three, masks=masks).check()
+    replace(three, masks=masks, classes=["cat", "dog", "cow"]).check()
+    replace(three, masks=MaskDecoding(values={0: 0, 7: 1})).check()
+
+
+def test_an_image_for_each_id(tmp_path: Path) -> None:
+    """And a label: a dataset of one's own that has lost some."""
+    units = numbered("train", [0, 1, 1], IMAGES[:2])
+    with pytest.raises(DataError, match="3 ids, and images or masks for 2 of them; give one for e"):
+        stored(tmp_path / "a", units)
+    with pytest.raises(DataError, match="3 ids and 2 labels; give one label for each$"):
+        stored(tmp_path / "b", units._replace(labels=[0, 1]))
+    assert 3 == stored(tmp_path / "c", units._replace(images=IMAGES[:3])).card.pool
+
+
 @pytest.mark.parametrize(
     "ids, message",
     [
@@ -133,6 +162,8 @@ def test_ids_that_name_nothing_or_two_are_refused(
     """Everything is joined by id; a second meaning of one would silently swap labels."""
     with pytest.raises(DataError, match=message):
         stored(tmp_path, Units(ids, [0] * len(ids), IMAGES))
+    right = stored(tmp_path, Units(["a", "b"], [0, 0], IMAGES[:2]))
+    assert ["a", "b"] == right.pool.ids()
 
 
 def test_strange_ids_are_only_strings(tmp_path: Path) -> None:
@@ -211,9 +242,10 @@ def test_addresses_are_kept_and_files_read_later(tmp_path: Path) -> None:
 
     files[1].write_bytes(png(4, 5))
 
-    assert {"b": "is (3, 4, 5) instead of (3, 4, 4) (C, H, W); set decoding.size"} == (
-        store.pool.decode(store.pool.take(["b"])).bad
-    )
+    reason = store.pool.decode(store.pool.take(["b"])).bad["b"]
+    assert reason.startswith("is (3, 4, 5) instead of (3, 4, 4) (C, H, W); set size: 4 of the data")
+    sized = stored(tmp_path / "sized", pool, test, encoding="uri", decoding=Decoding(size=4))
+    assert ["b"] == sized.pool.decode(sized.pool.take(["b"])).ids
 
 
 def test_unverified_addresses_are_not_opened(tmp_path: Path) -> None:
@@ -236,8 +268,12 @@ def test_web_addresses_are_refused(tmp_path: Path) -> None:
 
 def test_statistics_need_a_value_per_channel(tmp_path: Path) -> None:
     """The means of a colour dataset on a grey one would broadcast to three channels."""
-    with pytest.raises(UsageError, match="one value for each of 3 channels"):
-        prepare(source(numbered("train", [0], IMAGES)), tmp_path, "toy", "", ((0.5,), (0.5,)))
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UsageError, match="each of 3 channels; give 3 of each, or neither"):
+        prepare(source(numbered("train", [0], IMAGES)), tmp_path / "a", "toy", "", ((0.5,), (0.5,)))
+    for name, right in (("b", ((0.5,) * 3, (0.5,) * 3)), ("c", None)):
+        (tmp_path / name).mkdir()
+        prepare(source(numbered("train", [0], IMAGES)), tmp_path / name, "toy", "", right)
 
 
 def test_large_splits_are_cut_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -459,6 +495,9 @@ def test_all_bad_masks_of_a_group_are_counted(tmp_path: Path) -> None:
     masks = [mask_png([row, 2, 2], [2, 2, 2]) for row in range(5, 11)]
     with pytest.raises(DataError, match="5 of 5 looked at, first 'p0': .*'p1': .*'p2': [^']*mend"):
         dense(tmp_path, masks, [PNGS[0]] * 6)
+    good = [mask_png([0, 1, 0], [1, 0, 0])] * 6
+    assert 5 == dense(tmp_path / "a", good, [PNGS[0]] * 6).card.pool  # mended
+    assert 1 == dense(tmp_path / "b", good[:2], [PNGS[0]] * 2).card.pool  # taken away
 
 
 def test_a_bad_image_needs_no_mask(tmp_path: Path) -> None:
@@ -571,6 +610,15 @@ def test_images_of_another_size_are_refused_unseen(
         stored(tmp_path / "store", pool, numbered("test", [0], [png(4, 5)]))
 
     assert {(5, 4)} == set(decoded)
+
+
+def test_arrays_of_different_size_are_not_resized(tmp_path: Path) -> None:
+    """Pixels have no decoding: a size of it would be set in vain."""
+    images = [np.zeros((3, 4, side), np.uint8) for side in (4, 5)]
+    with pytest.raises(UsageError, match="is 4x5, the first is 4x4; give arrays of one size$"):
+        stored(tmp_path / "a", numbered("train", [0, 1], images), numbered("test", [0], images[:1]))
+    same = [images[0], images[1][:, :, :4]]
+    stored(tmp_path / "b", numbered("train", [0, 1], same), numbered("test", [0], same[:1]))
 
 
 @pytest.mark.parametrize("bits", [12, 16])

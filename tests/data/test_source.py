@@ -90,6 +90,8 @@ def test_what_a_dataset_of_ones_own_returns_is_checked(source: Any, told: str) -
     """It would end in a traceback of the preparation's."""
     with pytest.raises(UsageError, match=f"dataset 'my.own': .*{told}"):
         check_source(source, "my.own")
+    check_source(Source(["a", "b"], UNITS, UNITS, "", ""), "my.own")
+    check_source(Source(["a"], UNITS, UNITS._replace(images=[b""]), "", ""), "my.own")
 
 
 def test_ids_and_labels_are_as_many() -> None:

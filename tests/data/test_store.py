@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rayal.data import prepare as module
 from rayal.data import store_writer
+from rayal.data.datasets.digits import Digits
 from rayal.data.images import Decoding
 from rayal.data.masks import MaskDecoding, decode, encode
 from rayal.data.prepare import prepare
@@ -115,6 +116,9 @@ def test_unknown_ids_are_an_error(store: Store) -> None:
         DataError, match="2 of 3 ids are not in the pool of .*, first 'train-00099'"
     ):
         store.pool.take(["train-00001", "train-00099", "test-00000"])
+    assert (
+        1 == store.pool.take(["train-00001"]).num_rows == store.test.take(["test-00000"]).num_rows
+    )
 
 
 def test_images_are_writable(store: Store) -> None:
@@ -185,6 +189,20 @@ def test_a_damaged_file_is_named(copy: Path, file: str, damage: str) -> None:
     with pytest.raises(DataError, match=file if file != "card.json" else "not a prepared dataset"):
         store.pool.ids()
         store.labels("pool")
+
+
+def test_a_store_that_is_deleted_is_prepared_anew(tmp_path: Path) -> None:
+    """Of whatever file is damaged: the folder that the message names."""
+    dataset = Digits(store=str(tmp_path), limit_pool=3, limit_test=1)
+    url, ids = dataset.open().url, dataset.open().pool.ids()
+    for file in ("pool/part-00000.parquet", "labels.parquet", "card.json"):
+        os.truncate(f"{url}/{file}", 9)
+        with pytest.raises(DataError, match=f"delete the folder {url} and start again") as told:
+            store = dataset.open()
+            _ = store.pool.take(ids), store.labels("pool"), store.card
+        assert "it is prepared anew" in str(told.value)
+        shutil.rmtree(url)
+        assert 3 == len(dataset.open().labels("pool"))
 
 
 def test_a_bit_of_the_card_is_found(copy: Path) -> None:

@@ -1,6 +1,7 @@
 """What looking at every image tells."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,3 +86,12 @@ def test_what_is_no_image_is_a_mistake_of_the_dataset(image: object, told: str) 
     """A user's own dataset would end in an assertion, or every image would count as damaged."""
     with pytest.raises(DataError, match=told):
         look(image, Decoding())  # type: ignore[arg-type]
+
+
+def test_images_as_the_message_wants_them(tmp_path: Path) -> None:
+    """Arrays of both shapes that it turns round, bytes, and a path."""
+    grey, last = np.zeros((8, 9), np.uint8), np.zeros((8, 9, 3), np.uint8)
+    (tmp_path / "a.png").write_bytes(png(8, 9))
+    rights = (grey[None], last.transpose(2, 0, 1), png(8, 9), str(tmp_path / "a.png"))
+    for image in rights:
+        assert (8, 9) == look(image, Decoding()).pixels.shape[1:]  # type: ignore[union-attr]

@@ -162,8 +162,14 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("name=a%2e/..", "name: should match pattern"),
         ("scheme.milestones=[500]", "scheme: milestones (500,) go beyond the training's 200"),
         ("dataset.root=''", "dataset.root: should have at least 1 character"),
-        ("budget.initial=101", "budget.initial: 101 is more than budget.total, 100"),
-        ("candidates=10", "candidates: 10 cannot fill budget.per_cycle, 20"),
+        (
+            "budget.initial=101",
+            "budget.initial: 101 is more than budget.total, 100; lower it, or raise that",
+        ),
+        (
+            "candidates=10",
+            "candidates: 10 cannot fill budget.per_cycle, 20; raise it, or lower that",
+        ),
     ],
 )
 def test_one_problem_is_one_line(minimal: Path, override: str, problem: str) -> None:
@@ -206,8 +212,9 @@ def test_contradictions_come_together(minimal: Path) -> None:
     """Values that are right one by one but not together: also all at once."""
     assert [
         "2 problems in x.yaml",
-        "  --set candidates=4: candidates: 4 cannot fill budget.per_cycle, 20",
-        "  x.yaml:5: budget.initial: 20 is more than budget.total, 3",
+        "  --set candidates=4: candidates: 4 cannot fill budget.per_cycle, 20; raise it, or lower"
+        " that",
+        "  x.yaml:5: budget.initial: 20 is more than budget.total, 3; lower it, or raise that",
     ] == problems(minimal, "budget.total=3", "candidates=4")
 
 

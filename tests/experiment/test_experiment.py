@@ -50,8 +50,8 @@ def test_parts_can_be_given_as_objects() -> None:
 def test_contradictions() -> None:
     """What cannot work is refused before anything runs, under the key to change."""
     assert {
-        ("budget", "initial"): "20 is more than budget.total, 10",
-        ("candidates",): "19 cannot fill budget.per_cycle, 20",
+        ("budget", "initial"): "20 is more than budget.total, 10; lower it, or raise that",
+        ("candidates",): "19 cannot fill budget.per_cycle, 20; raise it, or lower that",
         ("compute", "train_workers"): (
             "2, but compute.engine local is one process; use 1, or compute.engine ray"
         ),

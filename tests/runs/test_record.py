@@ -171,8 +171,12 @@ def test_identity_of_a_run(run: Folder) -> None:
 
 def test_no_run(run: Folder) -> None:
     """`rayal status typo` would end in a traceback."""
-    with pytest.raises(UsageError, match="absent is not a run folder"):
+    with pytest.raises(
+        UsageError, match="absent is not a run folder: .*; give the --out of a run$"
+    ):
         Record(run / "absent")
+    with Ledger(run, {}):
+        assert Record(run).run_id
 
 
 @pytest.mark.parametrize("name", ["experiment.yaml", "cycle-000/train/epochs.jsonl"])
@@ -230,8 +234,11 @@ def test_a_run_that_begins_is_not_there_yet(tmp_path: Path) -> None:
         found = find_records([str(tmp_path)])
 
     assert [str(tmp_path / "goes")] == [record.folder.url for record in found]
-    with pytest.raises(UsageError, match="no run folder is there"):
+    with pytest.raises(
+        UsageError, match="no run folder is there or below; give the --out of a run"
+    ):
         find_records([str(tmp_path / "begins")])
+    assert 1 == len(find_records([str(tmp_path / "goes")]))
 
 
 def test_what_a_run_began_with(run: Folder) -> None:

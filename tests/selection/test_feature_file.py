@@ -49,13 +49,17 @@ def test_names_the_first_unit_that_is_missing(write, tmp_path):
     """A file of another dataset would end in a traceback."""
     with pytest.raises(DataError, match=r"lacks 2 of 3 units, the first is 'x'"):
         read_features(write(tmp_path), named("a", "x", "y"))
+    added = {"ids": np.array(["a", "x", "y", "d"])}
+    assert 3 == len(read_features(write(tmp_path, **added), named("a", "x", "y")))
 
 
 @pytest.mark.parametrize("write", [npz, parquet])
 def test_refuses_an_id_that_is_there_twice(write, tmp_path):
     """Which of the two rows counts would be chance."""
-    with pytest.raises(DataError, match="4 ids, 3 of them different"):
+    with pytest.raises(DataError, match="4 ids, 3 of them different; leave one of each$"):
         read_features(write(tmp_path, ids=np.array(["a", "b", "c", "a"])), named("b"))
+    left = {"ids": np.array(["a", "b", "c"]), "features": FEATURES[:3]}
+    assert 1 == len(read_features(write(tmp_path, **left), named("b")))
 
 
 @pytest.mark.parametrize("write", [npz, parquet])
@@ -100,14 +104,22 @@ def test_refuses_a_file_that_is_damaged_or_lacks_a_part(kind, tmp_path):
     pq.write_table(pa.table({"id": IDS}), tmp_path / "other.parquet")
 
     for name in ("half", "other"):
-        with pytest.raises(DataError, match="does not hold ids and features"):
+        with pytest.raises(
+            DataError, match="does not hold ids and features: .*; write it again as"
+        ):
             read_features(str(tmp_path / f"{name}.{kind}"), named("a"))
+    for write in (npz, parquet):
+        assert 1 == len(read_features(write(tmp_path), named("a")))
 
 
 def test_refuses_other_kinds_and_absent_files(tmp_path):
     """A .npy has no ids; a missing file must name itself."""
-    with pytest.raises(DataError, match=r"no \.npz or \.parquet"):
+    with pytest.raises(
+        DataError, match=r"no \.npz or \.parquet file; give features in one of these"
+    ):
         read_features(str(tmp_path / "features.npy"), named("a"))
+    for write in (npz, parquet):
+        assert 1 == len(read_features(write(tmp_path), named("a")))
     with pytest.raises(StorageError, match=r"absent\.npz"):
         read_features(str(tmp_path / "absent.npz"), named("a"))
 

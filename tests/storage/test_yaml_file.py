@@ -128,9 +128,11 @@ def test_extends_in_a_circle_or_of_two(tmp_path: Path) -> None:
     write(tmp_path, "two.yaml", "extends: [a.yaml, b.yaml]\n")
 
     with pytest.raises(
-        UsageError, match=r"b.yaml:2: extends: .*circle: a.yaml -> b.yaml -> a.yaml"
+        UsageError, match=r"b.yaml:2: extends: .*circle: a.yaml -> b.yaml -> a.yaml; remove one of"
     ):
         read_yaml(tmp_path / "a.yaml", EMPTY)
+    write(tmp_path, "b.yaml", "x: 1\n")
+    assert {"x": 1} == read_yaml(tmp_path / "a.yaml", EMPTY).plain()
     with pytest.raises(UsageError, match=r"two.yaml:1: extends: expected one file name"):
         read_yaml(tmp_path / "two.yaml", EMPTY)
 

@@ -21,10 +21,10 @@ OPEN = "todo"
 """In place of a test: nobody has walked it yet."""
 
 VERBS = (
-    "add allow ask build check choose copy correct create delete do download drop fetch free"
-    " give go install keep leave let list lower make mend mount move name observe pip put"
-    " raise read remove rename restore return run save say score see select send set start"
-    " stop submit take train try turn unpack upgrade use wait write"
+    "add allow ask build check choose convert copy correct create delete do download drop"
+    " fetch free give go install keep leave let list lower make mend mount move name observe"
+    " pip prepare put raise read remove rename restore return run save say scale score see"
+    " select send set start stop submit take train try turn unpack upgrade use wait write"
 )
 STEP = re.compile(rf"(^|\(|[;:,] (or |and )?)({'|'.join(VERBS.split())}) ")
 """How a message names a step: with one of these verbs, at its beginning or after a sign."""

@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 import rayal
-from rayal.errors import DataError, LockedError, RayalError, StorageError, UsageError
+from rayal.errors import DataError, LockedError, StorageError, UsageError
 from rayal.storage.file_lock import alone, file_lock
 from rayal.storage.folder import FileLocation, Folder, recorded
 from rayal.storage.journal import Journal, read_done
@@ -363,7 +363,7 @@ def test_an_override_has_a_value() -> None:
 def test_a_file_of_settings(tmp_path: Path) -> None:
     """The base that a file extends is made, or named as it is."""
     (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
-    with pytest.raises(RayalError, match="b.yaml: there is no such file"):
+    with pytest.raises(UsageError, match="b.yaml: there is no such file; check the path"):
         read_yaml(tmp_path / "a.yaml", NOTHING)
     (tmp_path / "b.yaml").write_text("x: 1\n")
     assert {"x": 1} == read_yaml(tmp_path / "a.yaml", NOTHING).plain()

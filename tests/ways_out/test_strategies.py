@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from rayal.errors import UsageError
 from rayal.parts import build, find
+from rayal.signals.signal import SIGNAL_NAMES
 from tests.experiment.test_experiment import experiment, problems
+from tests.signals.test_batch import Counting, signals
 from tests.ways_out.test_labeling import CLICKS, DENSE
 
 REGIONS = {**DENSE, "strategy": "random_polygon"}
@@ -39,6 +42,13 @@ def test_a_strategy_of_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said.endswith("which classify every pixel; use segmentation")
     experiment(**DENSE, strategy="entropy")
 
+    classifier = signals(Counting().eval()).declared_by("entropy", SIGNAL_NAMES, None)
+    with pytest.raises(UsageError, match="; take 'classification' out of its `tasks`$"):
+        _ = classifier.grid_entropy
+    monkeypatch.setattr(find("strategies", "entropy"), "tasks", frozenset({"segmentation"}))
+    (said,) = problems(strategy="entropy").values()  # so that no classifier is asked
+    assert "'entropy' supports segmentation, but the task is 'classification'" in said
+
 
 def test_a_threshold_that_counts() -> None:
     """With pixels: above, or without a threshold."""
@@ -47,5 +57,5 @@ def test_a_threshold_that_counts() -> None:
         build("strategies", part)
     build("strategies", {**part, "pixels": "above"})
     build("strategies", {**part, "threshold": None})
-    with pytest.raises(ValidationError, match="pixels: above needs a threshold; 0.6 for entropies"):
+    with pytest.raises(ValidationError, match="above needs a threshold; set it, for entropies to"):
         build("strategies", {"name": "entropy", "pixels": "above"})

@@ -64,7 +64,7 @@ def test_contradictions_with_the_data_come_together(card: Card) -> None:
 
     assert "5 problems in experiment 'tiny'" == lines[0]
     assert [
-        "  budget.total: 1438 is more than the 1437 images of the pool",
+        "  budget.total: 1438 is more than the 1437 images of the pool; lower it",
         "  candidates: 2000 is more than the 1437 images of the pool; use null, which scores all"
         " of them",
         "  max_bad: 1 is less than the 2 images that are undecodable; raise it, or mend them",
@@ -80,7 +80,9 @@ def test_one_problem_is_one_line(card: Card) -> None:
     """The command line prints it as it is."""
     x = experiment(budget={"initial": 20, "per_cycle": 20, "total": 2000})
 
-    assert ["budget.total: 2000 is more than the 1437 images of the pool"] == problems(x, card)
+    assert ["budget.total: 2000 is more than the 1437 images of the pool; lower it"] == problems(
+        x, card
+    )
 
 
 def test_pretrained_weights_are_tried(card: Card, tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ class SegmentationDataset(EncodedDataset):
             raise ValueError("masks follow no centre of a larger resize; set shape, or size alone")
         if both := sorted({*self.pool} & {*self.test}):
             raise ValueError(
-                f"pool and test share {both}: its images would be trained on and judged"
+                f"pool and test share {both}, whose images would be trained on and judged; take it"
+                " out of one of them"
             )
         return self
 

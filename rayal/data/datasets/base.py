@@ -34,8 +34,8 @@ def cache() -> Path:
     place = os.environ.get("RAYAL_CACHE") or "~/.cache/rayal"
     if "://" in place:
         raise UsageError(
-            f"RAYAL_CACHE is {place}, but must be a folder of this machine; for stores elsewhere"
-            " set dataset.store"
+            f"RAYAL_CACHE is {place}, but must be a folder of this machine; set it to one, and for"
+            " stores elsewhere dataset.store"
         )
     return Path(place).expanduser().absolute()
 
@@ -117,11 +117,6 @@ class Dataset(ForTasks):
     @property
     def folder(self) -> Path:
         """The folder of the originals."""
-        if self.root and "://" in self.root:
-            raise UsageError(
-                f"dataset.root: {self.root}: the originals of a dataset are read from a folder;"
-                " copy them to one (a pool of `rayal score` may be a URL)"
-            )
         return Path(self.root) if self.root else cache() / "data" / self.part_name()
 
     def open(self) -> Store:
@@ -163,7 +158,10 @@ class Dataset(ForTasks):
         except OSError as error:
             if (fault := plugin_fault(error)) is not None:
                 raise fault from error
-            raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+            raise DataError(
+                f"{error.filename} cannot be read: {error.strerror}; make it readable, or set"
+                " dataset.root to a copy"
+            ) from error
         return files, digest.hexdigest()
 
     def _fetched(self) -> list[tuple[str, int]]:
@@ -222,7 +220,10 @@ class EncodedDataset(Dataset, Decoding):
     def _known_unseen(self) -> Self:
         sized = self.one_size or self.frame is not None
         if not self.verify and not (self.encoding == "uri" and sized and self.mean):
-            raise ValueError("verify: false needs encoding: uri, and size, mean and std")
+            raise ValueError(
+                "verify: false needs encoding: uri, and size, mean and std; set these, or verify:"
+                " true"
+            )
         return self
 
     def shaping(self) -> Json:

@@ -113,7 +113,8 @@ def _units(file: str, splits: tuple[str, ...]) -> Units:
         known = set(parquet.read(["split"])["split"].to_pylist())
     if unknown := [split for split in splits if split not in known]:
         raise DataError(
-            f"{file} has no split {quoted(unknown[0])}; it has {', '.join(sorted(map(str, known)))}"
+            f"{file} has no split {quoted(unknown[0])}; choose one of:"
+            f" {', '.join(sorted(map(str, known)))}"
         )
     ids, masks, images = (_Column(file, name, splits) for name in ("id", "mask", "image"))
     return Units(list(ids), masks, images)

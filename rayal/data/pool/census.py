@@ -157,7 +157,7 @@ def _scored(file: str) -> pa.ChunkedArray:
         with open_parquet(file) as parquet:
             return parquet.read(columns=["id"])["id"]
     except (DataError, KeyError) as error:
-        raise StorageError(f"{error}; delete it to score again") from error
+        raise StorageError(f"{error}, or delete it to score again") from error
 
 
 def _compare(file: str, expected: pa.ChunkedArray, scored: pa.ChunkedArray) -> None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rayal.data import uri
 from rayal.data.card import CARD, ImageSpec
 from rayal.data.datasets.base import Dataset
-from rayal.data.images import Decoding
+from rayal.data.images import Decoding, frame_of
 from rayal.data.pool import Images, Shard, cut
 from rayal.data.pool.files import ParquetImages
 from rayal.data.pool.folder import (
@@ -286,8 +286,8 @@ def _check_decoding(decoding: Decoding, spec: ImageSpec) -> None:
     made = decoding.channels, *(decoding.frame or (spec.height, spec.width))
     if made != spec.shape:
         raise UsageError(
-            f"images are decoded to {made} (C, H, W), the model sees {spec.shape}; set size"
-            f" {spec.height} and channels {spec.channels}"
+            f"images are decoded to {made} (C, H, W), the model sees {spec.shape}; set"
+            f" {frame_of(spec.height, spec.width)} and channels: {spec.channels} of decoding"
         )
 
 

@@ -25,7 +25,7 @@ class Classification(Task):
             if not isinstance(label, int | np.integer) or not 0 <= label < len(card.classes):
                 raise DataError(
                     f"{quoted(unit)} is labeled {quoted(label)}, which is no class index"
-                    f" 0..{len(card.classes) - 1}; masks need task: segmentation"
+                    f" 0..{len(card.classes) - 1}; set task: segmentation for masks"
                 )
         return torch.tensor(list(labels.values()), dtype=torch.int64)
 

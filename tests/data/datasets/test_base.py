@@ -113,6 +113,7 @@ def test_given_statistics_are_used(toy: dict[str, Any]) -> None:
     )
     with pytest.raises(ValidationError, match="mean and std belong together"):
         Toy(mean=(0.5,))
+    assert None is Toy(mean=None, std=None).mean
 
 
 def test_missing_originals_are_explained(tmp_path: Path) -> None:
@@ -123,6 +124,11 @@ def test_missing_originals_are_explained(tmp_path: Path) -> None:
     assert f"{tmp_path}/pixels is missing" in str(caught.value)
     assert f"expects a file called pixels in {tmp_path}" in str(caught.value)
     assert "dataset.download: true" in str(caught.value)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "pixels").write_bytes(b"12")
+    stores = str(tmp_path / "stores")
+    assert 2 == Toy(root=str(tmp_path / "there"), store=stores).open().card.pool
+    assert 1 == Toy(root=str(tmp_path), store=stores, download=True).open().card.pool
 
 
 def test_download_fetches_what_is_missing(tmp_path: Path, toy: dict[str, Any]) -> None:
@@ -140,12 +146,16 @@ def test_failed_downloads_are_explained(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError("no route to host")
 
     monkeypatch.setattr(Toy, "fetch", offline)
-    with pytest.raises(StorageError, match="cannot be downloaded: no route.*a file called pixels"):
-        Toy(root=str(tmp_path), download=True).open()
+    by_hand = {"root": str(tmp_path / "a"), "store": str(tmp_path / "stores"), "download": True}
+    with pytest.raises(StorageError, match="no route.*; put a file called pixels into .*/a by han"):
+        Toy(**by_hand).open()
+    (tmp_path / "a" / "pixels").write_bytes(b"12")
+    assert 2 == Toy(**by_hand).open().card.pool
 
     monkeypatch.setattr(Toy, "fetch", Dataset.fetch)
     with pytest.raises(UsageError, match="cannot be downloaded; set dataset.root"):
-        Toy(root=str(tmp_path), download=True).open()
+        Toy(**{**by_hand, "root": str(tmp_path / "b")}).open()
+    assert 2 == Toy(**by_hand).open().card.pool
 
 
 def test_the_store_may_be_anywhere(toy: dict[str, Any]) -> None:
@@ -176,6 +186,7 @@ def test_options_of_decoding_reach_the_store() -> None:
     assert (64, 70, True, 1) == (decoding.size, decoding.resize, decoding.squash, decoding.channels)
     with pytest.raises(ValidationError, match="raise resize"):
         Files(size=64, resize=60)
+    assert 64 == Files(size=64, resize=64).decoding.resize
 
 
 @pytest.mark.parametrize("missing", ["encoding", "size", "mean"])
@@ -186,8 +197,9 @@ def test_unverified_images_need_their_facts(missing: str) -> None:
     assert not Files(verify=False, **given).verify
     del given[missing]
     given.pop("std") if missing == "mean" else None
-    with pytest.raises(ValidationError, match="verify: false needs"):
+    with pytest.raises(ValidationError, match="verify: false needs .*; set these, or verify: tr"):
         Files(verify=False, **given)
+    assert Files(verify=True, **given).verify
 
 
 def test_a_store_of_addresses_belongs_to_a_place(tmp_path: Path) -> None:
@@ -237,5 +249,8 @@ def test_a_url_is_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert tmp_path == Digits(root=f"file://{tmp_path}").folder
 
     monkeypatch.setenv("RAYAL_CACHE", "s3://bucket/cache")
-    with pytest.raises(UsageError, match="RAYAL_CACHE is s3://bucket/cache, but must be a folder"):
+    with pytest.raises(UsageError, match="RAYAL_CACHE is s3://bucket/cache.* of this machine; set"):
         Digits().open()
+    monkeypatch.setenv("RAYAL_CACHE", str(tmp_path / "cache"))
+    store = f"memory://{uuid4()}"
+    assert Digits(limit_pool=3, limit_test=1, store=store).open().url.startswith(store)

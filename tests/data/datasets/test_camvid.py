@@ -112,36 +112,52 @@ def test_files_may_stay_where_they_are(folders: Path) -> None:
 
     with pytest.raises(UsageError, match="needs files, but camvid.parquet holds bytes"):
         Camvid(root=str(in_parquet(folders)), encoding="uri").open()
+    for another in ("raw", "bytes"):
+        assert another == Camvid(root=str(folders), encoding=another).open().card.encoding
 
 
 @pytest.mark.parametrize(
     "lost, message",
     [
-        ("trainannot/b.png", "1 images have no mask, first train/b.png; add what is missing"),
+        ("trainannot/b.png", "1 images have no mask, first train/b.png"),
         ("train/b.png", "1 masks have no image, first trainannot/b.png"),
         ("testannot/t.png", "1 images have no mask, first test/t.png"),
     ],
 )
 def test_images_and_masks_belong_together(folders: Path, lost: str, message: str) -> None:
     """Left out in silence, the pool would be another than the one in the paper."""
+    data = (folders / lost).read_bytes()
     (folders / lost).unlink()
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=f"{message}; add what is missing, or take these away$"):
         Camvid(root=str(folders)).open()
+    (folders / lost).write_bytes(data)
+    assert 3 == Camvid(root=str(folders)).open().card.pool
+
+
+def test_images_whose_mask_is_lost_are_taken_away(folders: Path) -> None:
+    """The other way out: the rest is a dataset."""
+    (folders / "trainannot/b.png").unlink()
+    (folders / "train/b.png").unlink()
+
+    assert ["a", "c"] == Camvid(root=str(folders)).open().pool.ids()
 
 
 def test_two_images_of_one_name_are_refused(folders: Path) -> None:
     """One mask cannot be of both."""
     (folders / "train/a.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match=r"train/a.jpg and train/a.png are called alike"):
+    with pytest.raises(DataError, match=r"a.jpg and train/a.png are called alike; take one of th"):
         Camvid(root=str(folders)).open()
+    (folders / "train/a.jpg").unlink()
+    Camvid(root=str(folders)).open()
 
 
 def test_what_is_not_there_is_named(folders: Path) -> None:
     """The commonest mistake is the wrong folder."""
     with pytest.raises(DataError, match="/all is missing; dataset 'camvid' expects camvid.parquet"):
         Camvid(root=str(folders), pool=("all",)).open()
-    with pytest.raises(DataError, match="has no split 'all'; it has test, train, val"):
+    with pytest.raises(DataError, match="has no split 'all'; choose one of: test, train, val$"):
         Camvid(root=str(in_parquet(folders)), pool=("all",)).open()
+    assert 1 == Camvid(root=str(folders), pool=("val",)).open().card.pool
 
 
 @pytest.mark.parametrize(
@@ -157,14 +173,18 @@ def test_other_columns_are_refused(tmp_path: Path, columns: dict[str, Any], mess
     """Files of other programs have the same names for other things."""
     with pytest.raises(DataError, match=message):
         Camvid(root=str(in_parquet(tmp_path, **columns))).open()
+    assert 2 == Camvid(root=str(in_parquet(tmp_path))).open().card.pool  # written again
 
 
 def test_pool_and_test_are_apart() -> None:
     """Accuracy on trained images is no accuracy."""
-    with pytest.raises(ValidationError, match=r"pool and test share \['val'\]"):
+    with pytest.raises(ValidationError, match=r"share \['val'\], whose images .*; take it out of"):
         Camvid(pool=("train", "val"), test=("val",))
+    Camvid(pool=("train",), test=("val",))
+    Camvid(pool=("train", "val"), test=("test",))
     with pytest.raises(ValidationError, match="masks follow no centre of a larger resize"):
         Camvid(size=100, resize=120)
+    assert (100, (90, 120)) == (Camvid(size=100).size, Camvid(shape=(90, 120)).shape)
 
 
 @pytest.mark.parametrize("form", ["file", "folders"])

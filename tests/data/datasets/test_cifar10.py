@@ -74,6 +74,20 @@ def test_unofficial_pickles_are_not_opened(tmp_path: Path, shared_data: Path) ->
     assert not (tmp_path / "exploded").exists()
 
 
+def test_files_that_are_fetched_again(samples: Path, tmp_path: Path) -> None:
+    """One that was cut, and the same as it was published."""
+    shutil.copytree(samples / "cifar-10-batches-py", tmp_path / "cifar-10-batches-py")
+    batch = tmp_path / "cifar-10-batches-py" / "data_batch_1"
+    whole = batch.read_bytes()
+    batch.unlink()  # the copy may be read-only
+    batch.write_bytes(whole[:-1])
+    dataset = Cifar10(root=str(tmp_path), store=str(tmp_path / "stores"), limit_pool=9)
+    with pytest.raises(DataError, match="md5 differs.; fetch it again, or read other files with"):
+        dataset.open()
+    batch.write_bytes(whole)
+    assert 9 == dataset.open().card.pool
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     """The message says what to put where."""
     with pytest.raises(DataError, match="data_batch_1 is missing.*cifar-10-python.tar.gz"):

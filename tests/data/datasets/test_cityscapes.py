@@ -163,7 +163,8 @@ def test_an_image_of_another_size_is_bad(root: Path) -> None:
     write_tree(root, {"train": [TRAIN[1]]}, 4, 8)
     store = Cityscapes(root=str(root)).open()
 
-    assert {TRAIN[1]: "is (3, 4, 8) instead of (3, 8, 16) (C, H, W); set decoding.size"} == (
+    reason = "is (3, 4, 8) instead of (3, 8, 16) (C, H, W); set shape: [8, 16] of the dataset"
+    assert {TRAIN[1]: f"{reason} (of `rayal score`: of decoding)"} == (
         store.pool.decode(store.pool.take(TRAIN)).bad
     )
 
@@ -196,6 +197,15 @@ def test_files_of_other_names_are_refused(root: Path) -> None:
     (root / "leftImg8bit/train/ulm/copy.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"ulm/copy.png is not called ..._leftImg8bit.png; rename"):
         Cityscapes(root=str(root)).open()
+    (root / "leftImg8bit/train/ulm/copy.png").unlink()
+    whole = Cityscapes(root=str(root)).open().pool.ids()
+
+    image = root / f"leftImg8bit/train/ulm/{TRAIN[2]}_leftImg8bit.png"
+    image.rename(image.with_name("copy.png"))
+    with pytest.raises(DataError, match=r"ulm/copy.png is not called"):
+        Cityscapes(root=str(root)).open()
+    image.with_name("copy.png").rename(image)
+    assert whole == Cityscapes(root=str(root)).open().pool.ids()
 
 
 def test_the_expected_folders_are_named(tmp_path: Path) -> None:

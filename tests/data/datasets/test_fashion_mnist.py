@@ -35,8 +35,10 @@ def test_idx_by_hand(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     """A page that says 404 under the name of a dataset is a common download."""
     (tmp_path / "a.gz").write_bytes(content)
-    with pytest.raises(DataError, match="a.gz"):
+    with pytest.raises(DataError, match="a.gz.*; fetch it again$"):
         read_idx(tmp_path / "a.gz")
+    (tmp_path / "a.gz").write_bytes(gzip.compress(struct.pack(">HBBI", 0, 8, 1, 3) + b"abc"))
+    assert [97, 98, 99] == read_idx(tmp_path / "a.gz").tolist()
 
 
 def test_agrees_with_the_parquet_copy(shared_data: Path) -> None:
@@ -62,5 +64,11 @@ def test_images_without_labels_are_refused(tmp_path: Path, shared_data: Path) ->
     shutil.copytree(shared_data / "samples" / "FashionMNIST" / "raw", raw)
     shutil.copy(raw / "t10k-labels-idx1-ubyte.gz", raw / "copy.gz")
     (raw / "copy.gz").replace(raw / "train-labels-idx1-ubyte.gz")
-    with pytest.raises(DataError, match=r"train has images \(2000, 28, 28\) and labels \(500,\)"):
+    with pytest.raises(
+        DataError, match=r"\(2000, 28, 28\) and labels \(500,\); fetch the files ag"
+    ):
         FashionMnist(root=str(tmp_path)).open()
+    whole = shared_data / "samples" / "FashionMNIST" / "raw" / "train-labels-idx1-ubyte.gz"
+    shutil.copy(whole, raw / "copy.gz")
+    (raw / "copy.gz").replace(raw / "train-labels-idx1-ubyte.gz")
+    assert 9 == FashionMnist(root=str(tmp_path), limit_pool=9).open().card.pool

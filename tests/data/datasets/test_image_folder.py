@@ -56,6 +56,10 @@ def test_splits_with_other_classes_are_refused(tmp_path: Path) -> None:
         DataError, match=r"val lacks \['cat'\].*list the classes in dataset.classes"
     ):
         ImageFolder(root=str(tmp_path), test="val").open()
+    plant(tmp_path, "val/cat/4.png")
+    assert 2 == ImageFolder(root=str(tmp_path), test="val").open().card.test
+    (tmp_path / "val/cat/4.png").unlink()
+    (tmp_path / "val/cat").rmdir()
 
     store = ImageFolder(root=str(tmp_path), test="val", classes=("dog", "cow", "cat")).open()
 
@@ -64,6 +68,8 @@ def test_splits_with_other_classes_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"train: folders \['cat'\] are not among the 1 classes"):
         ImageFolder(root=str(tmp_path), test="val", classes=("dog",)).open()
+    (tmp_path / "train/cat").rename(tmp_path / "cat")
+    ImageFolder(root=str(tmp_path), test="val", classes=("dog",)).open()
 
 
 def test_a_class_folder_without_images_stops(tmp_path: Path) -> None:
@@ -85,8 +91,9 @@ def test_a_class_folder_without_images_stops(tmp_path: Path) -> None:
         ImageFolder(root=str(tmp_path)).open()
     (tmp_path / "train/fox").unlink()
     (tmp_path / "none").mkdir()
-    with pytest.raises(DataError, match="none holds no images; correct dataset.root"):
+    with pytest.raises(DataError, match="none holds no images; correct dataset.root or the name"):
         ImageFolder(root=str(tmp_path), test="none").open()
+    assert 2 == ImageFolder(root=str(tmp_path), test="test").open().card.test
 
 
 def test_a_missing_split_is_explained(tmp_path: Path) -> None:

@@ -133,8 +133,13 @@ def test_a_flat_validation_set_needs_a_table(root: Path) -> None:
 
     lines = SOLUTION.splitlines(keepends=True)
     (root / "LOC_val_solution.csv").write_text("".join(lines[:-1]))
-    with pytest.raises(DataError, match="does not say which class val/ILSVRC2012_val_00000002 has"):
+    with pytest.raises(DataError, match="val_00000002 has; restore the table, or remove the image"):
         Imagenet(root=str(root)).open()
+    (root / "LOC_val_solution.csv").write_text(SOLUTION)
+    assert 3 == Imagenet(root=str(root)).open().card.test
+    (root / "LOC_val_solution.csv").write_text("".join(lines[:-1]))
+    (root / "val/ILSVRC2012_val_00000002.JPEG").unlink()
+    assert 2 == Imagenet(root=str(root), classes=WNIDS).open().card.test
 
 
 def test_a_corrected_table_is_another_dataset(root: Path) -> None:
@@ -166,8 +171,14 @@ def test_damaged_tables_are_named(root: Path, table: str, content: bytes, messag
     flatten(root)
     (root / "LOC_val_solution.csv").write_text(SOLUTION)
     (root / table).write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=f"{message}.*; (remove it, or make it anew|restore or re)"):
         Imagenet(root=str(root)).open()
+    (root / table).unlink()
+    if table == "LOC_val_solution.csv":
+        (root / table).write_text(SOLUTION)
+    assert 3 == Imagenet(root=str(root)).open().card.test
+    (root / "LOC_synset_mapping.txt").write_text("".join(f"{wnid} a\n" for wnid in WNIDS))
+    assert 3 == Imagenet(root=str(root)).open().card.test
 
 
 @pytest.mark.parametrize("content", [b"", b"text", Path])

@@ -70,6 +70,7 @@ def test_names_are_indices_by_name(tmp_path: Path) -> None:
         DataError, match=r"train row 0 \('b'\): class 'dog' is not among 'cat', 'cow'"
     ):
         Parquet(root=str(tmp_path), **NAMES, **columns, classes=("cat", "cow")).open()
+    Parquet(root=str(tmp_path), **NAMES, **columns, classes=("cat", "cow", "dog")).open()
 
 
 def test_metadata_of_the_files_is_used(tmp_path: Path) -> None:
@@ -124,6 +125,8 @@ def test_addresses(root: Path) -> None:
         write(root / "test.parquet", id=[0], image=[path], label=[0])
         with pytest.raises(DataError, match=message):
             Parquet(root=str(root), **NAMES).open()
+    write(root / "test.parquet", id=[0], image=[str(root / "images/3.png")], label=[0])
+    assert [3] == values(Parquet(root=str(root), **NAMES).open().test)
 
 
 def test_drifting_columns_are_named(root: Path) -> None:
@@ -182,6 +185,13 @@ def test_labels_that_are_no_indices_are_refused(
     write(root / "test.parquet", id=[1], image=[png(1)], label=labels[:1])
     with pytest.raises(DataError, match=message):
         Parquet(root=str(root), **NAMES).open()
+    for given in ([0, 1], ["cat", "dog"]):
+        write(root / "train-0.parquet", id=[1, 2], image=[png(1), png(2)], label=given)
+        write(root / "test.parquet", id=[1], image=[png(1)], label=given[:1])
+        assert 2 == Parquet(root=str(root), **NAMES).open().card.pool
+    if None in labels:  # or it is left out
+        write(root / "train-0.parquet", id=[1], image=[png(1)], label=given[:1])
+        assert 1 == Parquet(root=str(root), **NAMES).open().card.pool
 
 
 def test_null_ids_are_refused(root: Path) -> None:
@@ -210,8 +220,9 @@ def test_other_kinds_of_columns_are_refused(tmp_path: Path, images: Any) -> None
 
 def test_only_addresses_can_stay(root: Path) -> None:
     """There is no file to leave where it is."""
-    with pytest.raises(UsageError, match="encoding: uri needs a column of addresses"):
+    with pytest.raises(UsageError, match="uri needs a column of addresses.*; choose another enco"):
         Parquet(root=str(root), **NAMES, encoding="uri").open()
+    Parquet(root=str(root), **NAMES, encoding="bytes").open()
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.string()])
@@ -276,14 +287,16 @@ def test_names_without_files_are_named(root: Path) -> None:
     """A pattern that matches nothing would be a smaller pool."""
     with pytest.raises(DataError, match=f"{root} has no val.parquet"):
         Parquet(root=str(root), pool=NAMES["pool"], test=("val.parquet",)).open()
+    Parquet(root=str(root), pool=NAMES["pool"], test=("test.parquet",)).open()
 
 
 def test_class_names_that_are_no_list_are_refused(root: Path) -> None:
     """Metadata is written by other programs; it must not end in a traceback."""
     meta = {"class_names": "cat, dog"}
     write(root / "train-0.parquet", meta, id=[1], image=[png(1)], label=[0])
-    with pytest.raises(DataError, match="train-0.parquet: class_names 'cat, dog' is not a JSON"):
+    with pytest.raises(DataError, match="class_names 'cat, dog' is not a JSON .*; set dataset.cla"):
         Parquet(root=str(root), **NAMES).open()
+    Parquet(root=str(root), **NAMES, classes=("cat", "dog", "cow")).open()
 
 
 @pytest.mark.parametrize(
@@ -298,8 +311,12 @@ def test_the_ways_out_of_labels_with_gaps(
     root: Path, labels: list[Any], fields: dict[str, Any], found: list[int]
 ) -> None:
     """The message would send people in a circle."""
-    write(root / "train-0.parquet", id=[0, 1, 2], image=[png(v) for v in range(3)], label=labels)
     os.remove(root / "train-1.parquet")
+    three = {"id": [0, 1, 2], "image": [png(v) for v in range(3)]}
+    write(root / "train-0.parquet", **three, label=[0, 7, 90])
+    with pytest.raises(DataError, match="; write names instead of numbers, or set dataset.classes"):
+        Parquet(root=str(root), **NAMES).open()
+    write(root / "train-0.parquet", **three, label=labels)
     write(root / "test.parquet", id=[1], image=[png(1)], label=labels[:1])
     store = Parquet(root=str(root), **NAMES, **fields).open()
 

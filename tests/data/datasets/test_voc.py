@@ -141,6 +141,8 @@ def test_other_lists_are_refused(root: Path, text: str | bytes, message: str) ->
     write_list(root, "train", text)
     with pytest.raises(DataError, match=message):
         Voc(root=str(root)).open()
+    write_list(root, "train", f"{NAMES[1]}\n{NAMES[0]}\n")  # correct, whole, each name once
+    assert 2 == Voc(root=str(root)).open().card.pool
 
 
 def test_names_in_two_lists_are_refused(root: Path) -> None:
@@ -156,9 +158,18 @@ def test_names_in_two_lists_are_refused(root: Path) -> None:
 def test_missing_files_are_named(root: Path, folder: str, suffix: str) -> None:
     """Before any is decoded, and all of them."""
     file = f"VOCdevkit/VOC2012/{folder}/{NAMES[2]}.{suffix}"
+    data = (root / file).read_bytes()
     (root / file).unlink()
-    with pytest.raises(DataError, match=f"1 files that the lists name are missing, first {file};"):
+    with pytest.raises(
+        DataError, match=f"missing, first {file}; add them, or take them out of the"
+    ):
         Voc(root=str(root)).open()
+    (root / file).write_bytes(data)
+    assert 1 == Voc(root=str(root)).open().card.test
+    (root / file).unlink()
+    write_list(root, "train", NAMES[0])
+    write_list(root, "val", NAMES[1])
+    assert 1 == Voc(root=str(root)).open().card.test
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_duplicates_are_named(tmp_path: Path) -> None:
         f" {tmp_path}/0.parquet row 4), 'a\\n' ({tmp_path}/1.parquet row 1 and"
         f" {tmp_path}/1.parquet row 3); make them unique, or do without a column of ids"
     )
+    check_ids(pool_of(tmp_path, ["a", "b", "c", "d", "b2"], ["e", "a\n", "b1", "a2"]))
 
 
 def test_five_of_many_duplicates_are_shown(tmp_path: Path) -> None:
@@ -115,10 +116,13 @@ def test_ids_that_name_nothing_are_refused(
 def test_ids_that_are_not_unicode_are_refused(tmp_path: Path, strange: bytes) -> None:
     """Bytes of another encoding, or half a character, cannot be written into any report."""
     pool = pool_of(tmp_path, ["a", "b", "c", "d"])
+    good = (tmp_path / "0.parquet").read_bytes()
     ids = pa.array([b"a", b"b", b"c", strange], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"id": ids}), tmp_path / "0.parquet", row_group_size=3)
     with pytest.raises(DataError, match="0.parquet, row 3: the id is not Unicode; rename it"):
         check_ids(pool)
+    (tmp_path / "0.parquet").write_bytes(good)
+    check_ids(pool)
 
 
 def test_ids_of_our_own_are_not_read(tmp_path: Path) -> None:
@@ -171,21 +175,31 @@ def test_a_wrong_shard_is_named(
     """A row lost or there twice would make the exact selection after it wrong."""
     pool, folder, records = scored
     write(folder, 1, ids)
-    with pytest.raises(StorageError, match=f"shard-00001.parquet: {message}; delete"):
+    with pytest.raises(StorageError, match=f"shard-00001.parquet: {message}; delete the file to"):
         check_scored(pool, pool.shards(3), folder, records)
+    folder.remove("shard-00001.parquet")
+    write(folder, 1, "de")  # as the pass does where a shard is not there
+    check_scored(pool, pool.shards(3), folder, records)
 
 
 def test_missing_and_damaged_shards_are_named(scored: tuple[Pool, Folder, list[Json]]) -> None:
     """The message must say which file to delete."""
     pool, folder, records = scored
-    with pytest.raises(StorageError, match="2 files of scores for 3 shards"):
+    with pytest.raises(StorageError, match="2 files of scores for 3 shards; delete the folder to"):
         check_scored(pool, pool.shards(3), folder, records[:2])
+    folder.delete()
+    for shard, unit in enumerate(["abc", "de", "fg"]):
+        write(folder, shard, unit)
+    check_scored(pool, pool.shards(3), folder, records)
 
     data = bytearray(folder.read("shard-00001.parquet"))
     data[8] ^= 1
     folder.write("shard-00001.parquet", bytes(data))
-    with pytest.raises(StorageError, match="shard-00001.parquet cannot be read"):
+    with pytest.raises(StorageError, match="cannot be read.* copy, or delete it to score again$"):
         check_scored(pool, pool.shards(3), folder, records)
+    folder.remove("shard-00001.parquet")
+    write(folder, 1, "de")
+    check_scored(pool, pool.shards(3), folder, records)
 
     folder.remove("shard-00001.parquet")
     with pytest.raises(StorageError, match="shard-00001.parquet cannot be read"):

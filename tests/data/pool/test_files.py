@@ -208,6 +208,8 @@ def test_ids_that_name_nothing_are_refused(
     images = images_of(tmp_path)
     with pytest.raises(DataError, match=f"a.parquet, row 2: the id is {fault}; give it one"):
         [images.read(shard) for shard in shards_of(tmp_path / "a.parquet", rows)]
+    write(tmp_path / "a.parquet", ["a", "b", "c"], [png(1)] * 3)
+    assert ["a", "b", "c"] == decoded(images_of(tmp_path), tmp_path / "a.parquet")[0]
 
 
 CMYK = encoded(Image.new("CMYK", (8, 8), (255, 0, 0, 0)), "JPEG")
@@ -239,7 +241,10 @@ def test_images_of_another_size_are_bad(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", ["a", "b"], [png(1), encoded(photo(5, 4))])
     found = decoded(images_of(tmp_path, decoding=COLOUR), tmp_path / "a.parquet")
 
-    reason = "is (3, 5, 4) instead of (3, 4, 4) (C, H, W); set decoding.size"
+    reason = (
+        "is (3, 5, 4) instead of (3, 4, 4) (C, H, W); set size: 4 of the dataset (of `rayal score`:"
+        " of decoding)"
+    )
     assert (["a"], {"b": reason}) == (found[0], found[2])
 
 
@@ -370,3 +375,4 @@ def test_files_that_changed_are_named(tmp_path: Path, size: int) -> None:
             images_of(tmp_path).read(shards[1])
         with pytest.raises(DataError, match="has changed|cannot be read"):
             images_of(tmp_path, id=None).ids_of(shards[1])
+        assert left == len(decoded(images_of(tmp_path), file)[0])  # opened anew

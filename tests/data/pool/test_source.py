@@ -17,6 +17,7 @@ from PIL import Image
 from rayal.data import uri
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
+from rayal.data.datasets.image_folder import ImageFolder
 from rayal.data.images import Decoding
 from rayal.data.pool import folder as pool_folder
 from rayal.data.pool.source import Pool, open_pool
@@ -286,8 +287,15 @@ def test_a_decoding_that_does_not_fit_is_refused(
 ) -> None:
     """All images would be bad, one after the other."""
     for decoding in (Decoding(size=5), Decoding(size=4, channels=1)):
-        with pytest.raises(UsageError, match="the model sees .3, 4, 4.; set size 4 and channels 3"):
+        with pytest.raises(UsageError, match="set size: 4 and channels: 3 of decoding$"):
             opened(parquet, decoding=decoding)
+    wide = spec().model_copy(update={"height": 2})
+    with pytest.raises(
+        UsageError, match=r"sees .3, 2, 4.; set shape: \[2, 4\] and channels: 3 of "
+    ):
+        opened(parquet, decoding=Decoding(size=4), spec=wide)
+    assert 5 == opened(parquet, decoding=Decoding(shape=(2, 4), channels=3), spec=wide).rows
+    assert 5 == opened(parquet, decoding=Decoding(size=4, channels=3)).rows
     assert 5 == opened(parquet, decoding=Decoding()).rows
 
 
@@ -296,8 +304,10 @@ def test_no_rows_are_refused(tmp_path: Path, opened: Callable[..., Pool]) -> Non
     write(tmp_path / "a.parquet", [], pa.array([], pa.binary()))
     write(tmp_path / "b.parquet", ["x"])
     pq.write_table(pq.read_table(tmp_path / "b.parquet").slice(0, 0), tmp_path / "b.parquet")
-    with pytest.raises(DataError, match="has no rows"):
+    with pytest.raises(DataError, match="has no rows; name another"):
         opened(tmp_path / "b.parquet")
+    write(tmp_path / "c.parquet", ["x"])
+    assert 1 == opened(tmp_path / "c.parquet").rows
 
 
 @pytest.fixture
@@ -387,6 +397,7 @@ def test_a_folder_of_links_says_how_they_are_followed(
     (folder / "only/links").symlink_to(".real")
     with pytest.raises(DataError, match="holds no images .*1 links to .* follow_links: true"):
         opened(folder / "only", listing=Folder(tmp_path / "other"))
+    assert 1 == opened(folder / "only/.real", listing=Folder(tmp_path / "other")).rows
 
 
 def test_the_listing_is_of_one_folder(
@@ -399,6 +410,8 @@ def test_the_listing_is_of_one_folder(
         opened(tmp_path / "other")
     with pytest.raises(UsageError, match="not .* with True; use another folder"):
         opened(folder, follow_links=True)
+    assert 1 == opened(tmp_path / "other", listing=Folder(tmp_path / "second")).rows
+    opened(folder, follow_links=True, listing=Folder(tmp_path / "third"))
 
     seal = tmp_path / "listing" / "listing.json"
     seal.write_text(seal.read_text().replace(": 5", ": 4"))
@@ -463,9 +476,12 @@ def test_links(folder: Path, tmp_path: Path, opened: Callable[..., Pool]) -> Non
     """A pool from a stranger must not pull other files of the machine into it (E11)."""
     plant(tmp_path, "secret/2.png")
     (folder / "up").symlink_to("..")
-    with pytest.raises(DataError, match="up is a link out of"):
+    with pytest.raises(DataError, match="up is a link out of .*; copy the file there, or set"):
         opened(folder)
     (folder / "up").unlink()
+    (folder / "copy.png").write_bytes((tmp_path / "secret/2.png").read_bytes())
+    assert sorted([*IDS, "copy.png"]) == ids(opened(folder, listing=Folder(tmp_path / "copied")))
+    (folder / "copy.png").unlink()
     (folder / "b" / "loop").symlink_to("..")
     (folder / "gone.png").symlink_to("nowhere.png")
 
@@ -529,8 +545,12 @@ def test_images_before_a_parquet_file(folder: Path, opened: Callable[..., Pool])
     write(folder / "z.parquet", ["f"])
     with pytest.raises(
         UsageError, match=r"holds Parquet files \(z.parquet\) and images \(_new/3.png"
-    ):
+    ) as told:
         opened(folder)
+    pattern = str(told.value).partition("a pattern such as ")[2].partition(",")[0]
+    assert ["f"] == ids(opened(pattern))
+    (folder / "z.parquet").rename(folder.parent / "z.parquet")
+    assert IDS == ids(opened(folder))
 
 
 def test_what_an_image_takes_before_it_is_decoded(
@@ -566,10 +586,14 @@ def test_names_that_are_not_unicode_are_refused(
     (folder / os.fsdecode(b"\xff.png")).write_bytes(png(1))
     with pytest.raises(DataError, match=r"file '.udcff.png' is not Unicode; rename it"):
         opened(folder)
+    (folder / os.fsdecode(b"\xff.png")).rename(folder / "ff.png")
+    assert "ff.png" in ids(opened(folder, listing=Folder(folder.parent / "renamed")))
 
     (parquet / "a.parquet").rename(parquet / os.fsdecode(b"\xff.parquet"))
     with pytest.raises(DataError, match=r"file '.udcff.parquet' is not Unicode; rename it"):
         opened(parquet)
+    (parquet / os.fsdecode(b"\xff.parquet")).rename(parquet / "ff.parquet")
+    assert 5 == opened(parquet).rows
 
 
 @pytest.mark.parametrize(
@@ -600,6 +624,21 @@ def test_what_is_no_pool_is_refused(
         opened(where)
 
     assert not (tmp_path / "listing").exists()
+
+
+def test_every_kind_of_pool_that_the_message_names(
+    parquet: Path, folder: Path, opened: Callable[..., Pool], digits: Digits
+) -> None:
+    """A file, a pattern, folders of both kinds, a dataset's name, its files or its store."""
+    with pytest.raises(
+        UsageError, match="; give a .parquet file, a pattern of such, a folder of t"
+    ):
+        opened(parquet / "nothing")
+    for where in ("a.parquet", "*.parquet", "."):
+        assert opened(parquet / where).rows
+    assert opened(folder).rows
+    assert opened("digits", spec=DIGITS).rows
+    assert opened(digits.open().url, spec=DIGITS).rows
 
 
 def test_folders_that_may_not_be_read(
@@ -634,6 +673,19 @@ def test_a_prepared_store(digits: Digits, opened: Callable[..., Pool]) -> None:
     assert pool.unique and "digits" in pool.origin
     with pytest.raises(UsageError, match=r"digits are \(1, 8, 8\) .*, the model sees \(3, 4, 4\)"):
         opened(store.url)
+
+
+def test_a_store_of_another_size(tmp_path: Path, opened: Callable[..., Pool]) -> None:
+    """The dataset prepared in that size, or its files themselves."""
+    plant(tmp_path / "own", "train/x/1.png", "test/x/2.png")
+    own = {"root": str(tmp_path / "own"), "store": str(tmp_path / "stores")}
+    with pytest.raises(
+        UsageError, match="; prepare the dataset in that size, or give its original"
+    ):
+        opened(ImageFolder(**own).open().url, spec=spec(8), decoding=Decoding(size=8))
+    right = ImageFolder(**own, size=8).open().url
+    assert 1 == opened(right, spec=spec(8), decoding=Decoding(size=8)).rows
+    assert 2 == opened(tmp_path / "own", spec=spec(8), decoding=Decoding(size=8)).rows
 
 
 def test_a_dataset(opened: Callable[..., Pool]) -> None:

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from rayal.data.card import Card, ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, MaskDecoding, encode
+from rayal.data.tasks.classification import Classification
 from rayal.data.tasks.segmentation import Segmentation
 from rayal.errors import DataError
 
@@ -266,6 +267,7 @@ def test_wrong_labels_are_named(label, message):
     """An oracle's answer is checked when it is bought: a traceback in the training is too late."""
     with pytest.raises(DataError, match=message):
         Segmentation().targets({"a": label}, card())
+    assert 1 == len(Segmentation().targets({"a": encode(np.zeros((4, 6), np.uint8))}, card()))
 
 
 def test_classes_of_images_are_for_another_task():
@@ -274,6 +276,9 @@ def test_classes_of_images_are_for_another_task():
 
     with pytest.raises(DataError, match="'toy' has no masks; use task: classification"):
         Segmentation().targets({"a": 1}, plain)
+    assert [1] == Classification().targets(
+        {"a": 1}, plain.model_copy(update={"classes": ("x", "y")})
+    ).tolist()
 
 
 def test_scores_of_pixels_become_one_per_image():
