@@ -17,7 +17,7 @@ from rayal.errors import LockedError, UsageError
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.runs.events import Event
-from rayal.storage.folder import Folder
+from rayal.storage.folder import Folder, temporary_name
 from rayal.workflows.sweep import Sweeping, start_sweep
 from rayal.workflows.sweep.progress import Progress
 from rayal.workflows.sweep.trial import run_trial
@@ -234,6 +234,16 @@ class Told:
 
     def on(self, event: Event) -> None:
         self.events.append(event)
+
+
+def test_a_folder_that_is_no_sweep_is_not_swept(swept: Any, tmp_path: Path) -> None:
+    """A run of another command that is at work below would lose the file that it writes."""
+    there = tmp_path / "runs" / temporary_name()
+    there.parent.mkdir()
+    there.touch()
+    for expected in (True, False):  # the second time it is a sweep, and all below is its own
+        with start_sweep(swept(), str(tmp_path)):
+            assert expected == there.exists()
 
 
 def test_how_far_a_sweep_is(swept: Any, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from rayal.runs.ledger import stage_folder
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import Lock
 from rayal.workflows import tracking
-from rayal.workflows.sweep.folder import STOPPED, SweepFolder
+from rayal.workflows.sweep.folder import IDENTITY, STOPPED, SweepFolder
 from rayal.workflows.sweep.progress import Progress
 from rayal.workflows.sweep.trial import objective_of, run_trial
 
@@ -62,7 +62,10 @@ def start_sweep(
     lock = Lock(found.folder)
     lock.acquire(break_lock)
     try:
-        found.folder.sweep()
+        if found.folder.exists(IDENTITY):
+            found.folder.sweep()
+        else:
+            found.folder.sweep_new()
         found.record()
         yield found
     finally:
