@@ -50,6 +50,8 @@ class Journal:
         """
         self.folder = folder
         self._newer, self._grows = newer, grows or {}
+        self.grown = False
+        """Whether it asks for more than the folder was made for, until that is recorded."""
         self._identity = json.loads(json.dumps(identity))
         self._break_lock = break_lock
         self._lock = Lock(folder)
@@ -70,7 +72,10 @@ class Journal:
         self._lock.release()
 
     def _tell(self, error: BaseException) -> None:
-        """Leaves word of how the work ended before its end, for `status`."""
+        """Leaves word of how the work ended before its end, for `status`; none of work that was
+        to be extended and never began: all is as it was."""
+        if self.grown:
+            return
         if not isinstance(error, Exception):
             how, message = "interrupted", "the same command continues it"
         else:
@@ -122,7 +127,8 @@ class Journal:
         else:  # a run, and it is ours: temporary files in it are leftovers of killed writers
             self._tell_swept(self.folder.sweep())
         self._compare_identity()
-        self.folder.remove(ENDED)
+        if not self.grown:
+            self.folder.remove(ENDED)
 
     def _tell_swept(self, paths: Sequence[str]) -> None:
         for path in paths:
@@ -136,6 +142,9 @@ class Journal:
     def keep_identity(self) -> None:
         """Records what has grown: once it is sure that the work goes on."""
         self.folder.write_sealed("identity.json", self._identity)
+        if self.grown:
+            self.grown = False
+            self.folder.remove(ENDED)
 
     def _compare_identity(self) -> None:
         recorded = self.folder.read_sealed("identity.json", default=None)
@@ -149,6 +158,7 @@ class Journal:
             )
         for change in grown:
             self._grows[change.at](change.old)
+        self.grown = bool(grown)
         if not grown and (recorded is None or changes):
             self.keep_identity()
 
