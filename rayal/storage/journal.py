@@ -76,7 +76,9 @@ class Journal:
         to be extended and never began: all is as it was."""
         if self.grown:
             return
-        if not isinstance(error, Exception):
+        if isinstance(error, SystemExit) and error.code == 0:  # so Ray Tune ends a trial
+            how, message = "stopped", "stopped early by its sweep"
+        elif not isinstance(error, Exception):
             how, message = "interrupted", "the same command continues it"
         else:
             how = "waiting" if isinstance(error, LabelsPending) else "crashed"
@@ -165,8 +167,14 @@ class Journal:
 
 def ended(folder: Folder) -> tuple[str, str]:
     """How the work in a folder ended before its end, and the message: `waiting` for people,
-    `interrupted`, or `crashed` with an error."""
-    told = folder.read_json(ENDED, default={})
+    `stopped` by its sweep, `interrupted`, or `crashed` with an error.
+
+    It decides nothing: where the file is damaged, it is as if there were none.
+    """
+    try:
+        told = folder.read_json(ENDED, default={})
+    except StorageError:
+        told = {}
     said = told if isinstance(told, dict) else {}
     return str(said.get("how", "interrupted")), str(said.get("message", ""))
 
