@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from math import isfinite
 from statistics import mean
 from typing import NamedTuple
 
@@ -205,11 +206,12 @@ class Sweeping(SweepFolder):
             logger.warning("tracking: %s; the same command sends the rest", error)
 
     def _objective(self, arm: Json) -> float | None:
-        """Mean over the seeds; None for an arm of which a trial has failed."""
+        """Mean over the seeds; None for an arm of which a trial has failed, or has no value."""
         made = [self.trial(Assignment(arm, seed)) for seed in self.x.sweep.seeds]
         if not all(map(self._complete, made)):
             return None
-        return mean(objective_of(self._record(t), self.x.sweep.objective) for t in made)
+        value = mean(objective_of(self._record(t), self.x.sweep.objective) for t in made)
+        return value if isfinite(value) else None
 
     def _failure(self, found: SweepResult) -> RayalError:
         assignment, error = self.failures[0]
