@@ -296,7 +296,10 @@ def _like(
 
 def _different(used: ModelCard, trained: ModelCard) -> Iterator[tuple[str, object]]:
     """What of the images that a network sees is not as it was trained, and how that was."""
-    for name, now in dict(used.decoding).items():
+    pixels = trained.decoding.frame is None  # trained on arrays: only their size is known
+    if pixels and (now := used.image.shape) != (then := trained.image.shape):
+        yield f"images {now} (C, H, W)", then
+    for name, now in dict(used.decoding).items() if not pixels else ():
         if now != (then := getattr(trained.decoding, name)):
             yield f"decoding.{name} {now}", then
     for name in ("mean", "std"):
