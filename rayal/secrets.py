@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 HIDDEN = "***"
 
+_REPEATED = re.compile(r"(?:\*{3}){2,}")
 _HEAD = re.compile(r"[^\s'\"<>`]*")
 """An address after its `://`."""
 _VARIABLE = re.compile(r"(?<![\w/.-])([A-Z][A-Z0-9_]*)=([^\s'\"]+)")
@@ -58,7 +59,7 @@ def hidden(text: str) -> str:
     """The text with `***` in place of every secret, and of the user of every address."""
     for found in sorted(_secrets(text), reverse=True):  # from the end: places stay what they are
         text = text[: found.begin] + HIDDEN + text[found.end :]
-    return text
+    return _REPEATED.sub(HIDDEN, text)  # one secret may end where the next begins
 
 
 def _secrets(text: str) -> Iterator[_Found]:

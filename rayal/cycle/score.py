@@ -30,6 +30,8 @@ from rayal.runs.results import Pass, ScoredShard
 from rayal.storage.folder import FileLocation, Folder
 from rayal.strategies.base import Strategy
 
+USUAL_BATCH = 256
+"""Images of a batch that always fit: the default of `compute.score_batch`."""
 SHARD_BYTES = 64 * 2**20  # of decoded images in one shard
 AHEAD = 8  # files that are read at a time; most of it is waiting for the storage
 
@@ -147,10 +149,18 @@ def shard_rows(compute: Compute, card: Card) -> int:
 
 
 def score_batch(compute: Compute, card: Card) -> int:
-    """Images in one forward pass of scoring: what is asked, but no more than a shard can have. A
-    batch is filled up to this size, whatever is in it."""
+    """Images in one forward pass of scoring, see `batch_within`."""
     groups = -(-shard_rows(compute, card) // card.group_rows)  # shards are whole row groups
-    return min(compute.score_batch, groups * card.group_rows, card.pool)
+    return batch_within(compute.score_batch, groups * card.group_rows, card.pool)
+
+
+def batch_within(asked: int, shard: int, pool: int) -> int:
+    """What is asked, but no more than a shard or the pool has: batches are filled up to one size.
+
+    Batches of the usual size are left as they are, so that no score depends on how a pool is
+    divided; larger ones are cut to the shard, and differ with it in their last bits.
+    """
+    return min(asked, max(shard, USUAL_BATCH), pool)
 
 
 def divide(pool: Split, candidates: Iterable[str], rows: int) -> list[ShardTask]:

@@ -26,6 +26,7 @@ from rayal.randomness import derive
 from rayal.runs.results import Scored, ScoredShard, read_result
 from rayal.signals.batch import Networks, Reference, Signals, forward
 from rayal.storage.folder import FileLocation, FileRecord, Folder
+from rayal.storage.journal import is_done
 from rayal.strategies.base import Strategy
 from rayal.training.augment import normalise
 
@@ -204,10 +205,11 @@ class Scorer:
 
     @cached_property
     def _previous_shards(self) -> dict[str, FileRecord]:
-        """The files of the last cycle's pass, by name, as the stage recorded them."""
+        """The files of the last cycle's pass, by name, where a stage has recorded them."""
         assert self.job.previous_scores is not None
-        done = read_result(Scored, Folder(self.job.previous_scores))
-        return {record.name: record for record in done.shards}
+        folder = Folder(self.job.previous_scores)
+        shards = read_result(Scored, folder).shards if is_done(folder) else ()
+        return {record.name: record for record in shards}
 
     def _previous_probs(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
         """What the last cycle's model says, N C, as a pass keeps it."""

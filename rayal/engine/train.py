@@ -28,7 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayal.cycle.train import TrainJob, Worker, train
 from rayal.engine.desk import Desk, Order
-from rayal.engine.failures import described, raised, ray_errors
+from rayal.engine.failures import GOES_ON, described, raised, ray_errors
 from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.parts import Component
@@ -37,12 +37,16 @@ from rayal.storage.folder import Json
 
 LOOK_SECONDS = 1.0  # between looks at whether the group still lives
 START_SECONDS = 900.0  # a group that has not started by then never will
+STARTS = 100
+"""Times that a group may fail before its workers are at work, in all of a run. Waiting for room in
+a cluster takes one a minute."""
 CLOSE_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
 
 _Trainer: Any = TorchTrainer  # Ray's annotations describe the classes of Train V1,
 _RunConfig: Any = RunConfig  # which these names have not meant since 2.51
+_FailureConfig: Any = FailureConfig
 
 
 class TrainWorkers:
@@ -76,7 +80,8 @@ class TrainWorkers:
         if self.closed:
             raise ClusterError("the training was given up")
         if not self.thread.is_alive():
-            raise ClusterError(f"the training workers are gone: {self.failure}")
+            reason = " ".join(str(self.failure).split())
+            raise ClusterError(f"the training workers are gone: {reason}; {GOES_ON}")
         if waited > START_SECONDS and not ray.get(self.desk.taken.remote()):
             raise ClusterError(
                 f"no training worker started in {waited / 60:.0f} minutes: the cluster is busy, or"
@@ -119,7 +124,10 @@ class TrainWorkers:
                 run_config=_RunConfig(
                     name=f"rayal-{uuid.uuid4().hex}",  # a name used before would resume that run
                     storage_path=scratch,
-                    failure_config=FailureConfig(max_failures=-1),  # the desk counts, per order
+                    failure_config=_FailureConfig(
+                        max_failures=-1,  # the desk counts, per order
+                        controller_failure_limit=STARTS,  # who never gets there is not counted
+                    ),
                     logging_config=LoggingConfig(log_level="CRITICAL"),
                 ),
             )

@@ -7,6 +7,7 @@ secrets are in the environment of its machines.
 import logging
 import os
 import re
+import site
 import subprocess
 import sys
 import zipfile
@@ -123,7 +124,7 @@ def refuse_hiding(folder: Path, project: Mapping[str, Path]) -> None:
             continue
         if module in sys.stdlib_module_names:
             hiding.append(f"{name} hides Python's own {module!r}")
-        elif _installed_elsewhere(module, root):
+        elif _installed(module, root):
             hiding.append(f"{name} hides the installed package {module!r}")
     if hiding:
         shown = "; ".join(hiding[:LARGEST])
@@ -133,12 +134,12 @@ def refuse_hiding(folder: Path, project: Mapping[str, Path]) -> None:
         )
 
 
-def _installed_elsewhere(module: str, root: Path) -> bool:
-    """Whether this Python has the module from another place than this project."""
-    places = [each for each in sys.path if each and Path(each).resolve() != root]
-    spec = PathFinder.find_spec(module, places)
-    origin = None if spec is None else spec.origin
-    return origin is not None and not Path(origin).resolve().is_relative_to(root)
+def _installed(module: str, root: Path) -> bool:
+    """Whether this Python has the module where packages are installed, if that is not the project
+    itself; what PYTHONPATH leads to, or an editable installation, may be a project's own."""
+    places = [*site.getsitepackages(), site.getusersitepackages()]
+    others = [place for place in places if Path(place).resolve() != root]
+    return PathFinder.find_spec(module, others) is not None
 
 
 def pack(archive: Path, project: Mapping[str, Path], texts: Mapping[str, str]) -> None:

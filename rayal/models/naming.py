@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from torch import Tensor, nn
 
@@ -27,8 +27,10 @@ def in_own_names(
     left out, with a warning where `tell`. Raises UsageError where no name is the network's under
     any prefix, or where as many are under several: then the file holds it more than once.
     """
+    every = set(network.state_dict())
     own = [name for name in network.state_dict() if not name.endswith(".num_batches_tracked")]
-    tried = {prefix: _renamed(own, weights, model, prefix) for prefix in _before(weights, len(own))}
+    prefixes = _before(weights, len(own))
+    tried = {prefix: _renamed(every, weights, model, prefix) for prefix in prefixes}
     there = {prefix: len(renamed.keys() & set(own)) for prefix, renamed in tried.items()}
     most = max(there.values())
     best, *others = [prefix for prefix, number in there.items() if number == most]
@@ -63,9 +65,9 @@ def _before(weights: Iterable[str], names: int) -> list[str]:
 
 
 def _renamed(
-    own: Iterable[str], weights: Mapping[str, Tensor], model: Model, prefix: str
+    own: Set[str], weights: Mapping[str, Tensor], model: Model, prefix: str
 ) -> dict[str, Tensor]:
-    own, renamed = set(own), dict[str, Tensor]()
+    renamed = dict[str, Tensor]()
     for name, weight in weights.items():
         inner = name.removeprefix(prefix)
         if not name.startswith(prefix):

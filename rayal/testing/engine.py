@@ -255,8 +255,9 @@ class EngineContract(Contract):
 
 
 def _timeless(result: Trained | ScoredShard) -> dict[str, Any]:
-    """All that a result says but for how long it took."""
-    return {name: value for name, value in result.to_json().items() if name != "seconds"}
+    """All that a result says but for how long it took, which the log of epochs tells too."""
+    timed = {"seconds", "log"}
+    return {name: value for name, value in result.to_json().items() if name not in timed}
 
 
 def _failure(work: Callable[[Engine], Any], engine: Engine) -> Exception | None:

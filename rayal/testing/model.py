@@ -155,11 +155,16 @@ class ModelContract(PartContract):
             try:
                 with torch.device("meta"), torch.no_grad():  # shapes alone are computed
                     network = self.part.network(CLASSES, image).eval()
-                    network(torch.zeros(1, *image.shape))
+                    outputs = network(torch.zeros(1, *image.shape))
             except Exception as error:
                 self.broken(
                     "to say in `accepts` which images it cannot take",
                     f"of {channels} channels it raises {type(error).__name__}: {error}",
+                )
+            if outputs.logits.shape[:2] != (1, CLASSES):
+                shape = tuple(outputs.logits.shape)
+                self.broken(
+                    f"{CLASSES} logits of images of {channels} channels", f"it gives {shape}"
                 )
 
     @property

@@ -6,10 +6,13 @@ from contextlib import closing
 import pytest
 
 from rayal.cycle import batch_size
+from rayal.cycle.shared_training import SharedTraining
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Compute
+from rayal.storage.folder import Folder
 from rayal.testing import EngineContract
+from rayal.testing.contract import scratch
 
 
 class TestLocal(EngineContract):
@@ -18,6 +21,14 @@ class TestLocal(EngineContract):
     @pytest.fixture(autouse=True)
     def _in_haste(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(batch_size, "SECONDS", 0.0)  # how long it measures
+
+
+class TestShared(TestLocal):
+    """What trains once for all trials of a sweep is an engine like any other."""
+
+    @staticmethod
+    def part(compute: Compute) -> SharedTraining:
+        return SharedTraining(LocalEngine(compute), Folder(scratch()))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,7 @@ class TestRay(EngineContract):
         self.part = opened
 
     def test_starts_nothing_for_nothing(self) -> None:
-        """A sweep whose first training another trial has done would die of it (D1)."""
+        """A sweep whose first training another trial has done would die of it."""
         with closing(RayEngine(self.compute, cores=2)) as engine:
             assert [] == list(engine.train([]))
             assert [] == engine.groups

@@ -150,6 +150,7 @@ def test_a_run_to_its_end(rayal: Callable[..., Ended], project: Path, head: str)
     ended = rayal("submit", "run", "tiny.yaml", "--set", "strategy=entropy")
     rows = json.loads(rayal("status", "--address", head, "--json").out)
     folder = project / "runs/tiny/entropy-supervised-seed0"
+    assert "submitted" in ended.err, ended.err
     (job,) = re.findall(r"^submitted  (rayal-tiny-entropy-\S+)$", ended.err, re.MULTILINE)
 
     assert ended.code == 0, ended.out + ended.err

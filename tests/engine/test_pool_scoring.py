@@ -8,6 +8,8 @@ import pytest
 import ray
 import torch
 
+from rayal.cycle.score import ShardTask
+from rayal.data.pool import Shard
 from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.failures import described
@@ -52,13 +54,14 @@ def test_half_the_cores_decode(
     cores = int(ray.cluster_resources()["CPU"])
     engine = RayEngine(Compute(engine="ray", device="cpu", scorers=scorers), cores)
     asked = list[int]()
-    monkeypatch.setattr(cluster, "blocks_of", lambda images, tasks: iter(()))
+    monkeypatch.setattr(cluster, "blocks_of", lambda images, tasks: (each for each in ()))
     monkeypatch.setattr(
         engine.scorers, "do", lambda what, count, calls: asked.append(count) or iter(())
     )
+    tasks = [ShardTask(Shard(n, "pool.parquet", 0, 1, 0, 1)) for n in range(100)]
     for raw in (False, True):
         job = SimpleNamespace(images=SimpleNamespace(raw=raw), out=str(tmp_path))
-        assert [] == list(engine.score(job, [SimpleNamespace()] * 100))
+        assert [] == list(engine.score(job, tasks))
 
     assert [scorers or cores // 2, scorers or cores - 1] == asked
 

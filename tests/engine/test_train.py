@@ -8,6 +8,8 @@ import pytest
 
 from rayal.engine import train as module
 from rayal.engine.train import TrainWorkers
+from rayal.errors import ClusterError
+from rayal.experiment.experiment import Compute
 
 
 @pytest.fixture
@@ -42,3 +44,28 @@ def test_a_wait_in_another_thread(busy: Any, caplog: pytest.LogCaptureFixture) -
         workers.close()
 
     assert "the wait for a training goes on until this process ends" in caplog.text
+
+
+def test_a_group_that_never_starts_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray Train would start one for ever, on nodes that lack what it needs, and no line say so."""
+    bounds = []
+
+    def trainer(work: Any, *, run_config: Any, **options: Any) -> SimpleNamespace:
+        bounds.append(run_config.failure_config.controller_failure_limit)
+        return SimpleNamespace(
+            fit=lambda: (_ for _ in ()).throw(RuntimeError("no group:\nnone started"))
+        )
+
+    monkeypatch.setattr(module, "_Trainer", trainer)
+    workers = TrainWorkers.__new__(TrainWorkers)
+    workers.compute, workers.desk = Compute(device="cpu"), None
+    workers.closed, workers.thread = False, threading.Thread(target=workers._hold)
+    workers.thread.start()
+    workers.thread.join()
+
+    assert [module.STARTS] == bounds
+    assert 0 < module.STARTS < 1000  # -1 is for ever
+    with pytest.raises(
+        ClusterError, match="workers are gone: no group: none started; the same command"
+    ):
+        workers._check(1.0)

@@ -9,12 +9,12 @@ from rich.console import Console
 
 from rayal.errors import Apart, DataError, LabelsPending, StorageError
 from rayal.report.status import status_folder, status_notes, status_rows, status_table
-from rayal.runs.ledger import Ledger
-from rayal.runs.results import Evaluated
+from rayal.runs.ledger import Ledger, write_labels
+from rayal.runs.results import Evaluated, Initial, Trained
 from rayal.storage import lock
 from rayal.storage.folder import Folder
 from tests.runs.test_record import WHOLE
-from tests.support.doubles import evaluated
+from tests.support.doubles import evaluated, trained
 
 ENDS = {
     "complete": None,
@@ -39,6 +39,8 @@ def end(run: Path, error: BaseException | None) -> None:
         with Ledger(Folder(run), {}) as ledger:
             (run / "experiment.yaml").write_text(yaml.safe_dump(WHOLE))
             spent = 4 if error is None else 2
+            ledger.once(0, Initial, lambda out: write_labels(out, {}))
+            ledger.once(0, Trained, lambda out: trained())
             ledger.once(0, Evaluated, lambda out: evaluated(spent, accuracy=0.5))
             if error is not None:
                 raise error

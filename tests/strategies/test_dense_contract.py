@@ -42,11 +42,11 @@ class TestStrategies(DenseStrategyContract):
         self.part = strategy
 
 
-@pytest.fixture(scope="module")
-def scores():
+@pytest.fixture(scope="module", params=[0, 1], ids=["cycle 0", "cycle 1"])
+def scores(request):
     """By strategy, of one pass with all of them."""
     with TemporaryDirectory() as folder:
-        scorer = Scorer(pass_of(STRATEGIES, Folder(folder)), "cpu")
+        scorer = Scorer(pass_of(STRATEGIES, Folder(folder), cycle=request.param), "cpu")
     columns = scorer.columns(POOL.decoded(range(UNITS)))
     return {n.removeprefix("score."): v for n, v in columns.items() if n.startswith("score.")}
 

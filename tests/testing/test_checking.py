@@ -167,6 +167,15 @@ class DenseAndNotANumber(Dense):
         return super().score(s) * torch.nan
 
 
+class DenseAndChangesTheModel(Dense):
+    needs = frozenset({"probs", "model"})
+
+    def score(self, s: Signals) -> Tensor:
+        with torch.no_grad():
+            next(s.model.parameters()).mul_(1.01)
+        return super().score(s)
+
+
 class DenseAndSeesItsBatch(Dense):
     def score(self, s: Signals) -> Tensor:
         scores = super().score(s)
@@ -184,6 +193,7 @@ class DenseAndSeesItsBatch(Dense):
             DenseAndNotANumber(),
             "a finite score for every image; score.DenseAndNotANumber of 'scene",
         ),
+        (DenseAndChangesTheModel(), "promises to leave the models as they are; blocks."),
         (DenseAndSeesItsBatch(), "that do not depend on the batch; that of 'scene-0"),
     ],
 )
@@ -217,8 +227,11 @@ def _centred(logits: Tensor) -> Tensor:
 
 class PlainTensor(Model):
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
-        size = image.channels * image.height * image.width
-        return nn.Sequential(nn.Flatten(), nn.Linear(size, num_classes))
+        network = nn.Sequential()
+        network.layer_channels = ()
+        network.classifier = nn.Linear(image.channels * image.height * image.width, num_classes)
+        network.forward = lambda images: network.classifier(images.flatten(1))
+        return network
 
 
 class Unused(SmallCnn):

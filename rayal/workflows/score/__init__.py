@@ -19,7 +19,15 @@ import pyarrow.compute as pc
 
 from rayal.cycle import shard_file
 from rayal.cycle.engine import Engine
-from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, pending, summary
+from rayal.cycle.score import (
+    ScoreJob,
+    ShardTask,
+    Tolerance,
+    bad_images,
+    batch_within,
+    pending,
+    summary,
+)
 from rayal.data.pool import census
 from rayal.data.pool.folder import LEFT_OUT
 from rayal.data.pool.source import Pool, open_pool
@@ -224,14 +232,14 @@ class PoolPass:
         return job.with_batch(self._batch(engine, job))
 
     def _batch(self, engine: Engine, job: ScoreJob) -> int:
-        """As asked, or the fastest; no more than a shard or the pool, for a batch is filled up."""
+        """As asked, or the fastest, see `batch_within`."""
         asked, limit = self.settings.batch, self.settings.compute.batch_bytes
         if asked != "auto":
-            return min(asked, self._shard_rows(asked), self.pool.rows)
+            return batch_within(asked, self._shard_rows(asked), self.pool.rows)
         out = self.folder / "batch"
         self.journal.done_once(out, lambda _: engine.fastest_batch(job, limit).to_json())
         measured = read_result(FastestBatch, out)
-        return min(measured.batch, self._shard_rows(), self.pool.rows)
+        return batch_within(measured.batch, self._shard_rows(), self.pool.rows)
 
     def _tasks(self, batch: int) -> list[ShardTask]:
         rows = self._shard_rows(batch)
