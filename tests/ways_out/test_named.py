@@ -1,5 +1,6 @@
 """What messages tell people to set, add or install is there, under that name."""
 
+import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from rayal.experiment.sweep.settings import Sweep
 from rayal.labeling.budget import Budget
 from rayal.parts import find, names
 from rayal.workflows.score.settings import PoolCompute
-from tests.ways_out.test_complete import TESTS, messages_once
+from tests.ways_out.test_complete import SOURCE, TESTS, messages_once, texts
 
 KINDS = {
     "dataset": "datasets",
@@ -85,6 +86,19 @@ def test_options_are_those_of_the_command() -> None:
 
     assert len(known) > 20
     assert [] == [each for each in named(OPTION) if each not in known | FOREIGN]
+
+
+def test_commands_have_the_options_they_are_named_with() -> None:
+    """`rayal logs JOB --follow`, as a message writes it, would be refused itself."""
+    top: Any = typer.main.get_command(app)
+    said = "\n".join(
+        text for file in SOURCE.rglob("*.py") for text in texts(ast.parse(file.read_text()))
+    )
+    found = re.findall(r"`rayal ([a-z]+)([^`]*)`", said)
+
+    assert {"logs", "run", "score", "status", "stop", "submit"} <= {name for name, _ in found}
+    for name, rest in found:
+        assert {*OPTION.findall(rest)} <= {*options(top.commands[name])}, f"{name}{rest}"
 
 
 def test_extras_are_those_of_the_package() -> None:

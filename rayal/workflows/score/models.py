@@ -290,7 +290,7 @@ def _like(
         return TrainedModel.adopted(card, weights.parse(data, source), source)
     other = _with_numbers(TrainedModel.parse(data, source, own))
     if difference := first.like(other):
-        raise UsageError(f"{difference}; one pass compares models of one kind")
+        raise UsageError(f"{difference}; one pass compares models of one kind: give such")
     return other
 
 
@@ -340,4 +340,4 @@ def _check_strategies(settings: PoolScoring, card: ModelCard, network: nn.Module
         for why in strategy.contradictions(card.task, None, models):
             raise UsageError(f"strategy {name!r} {why}")
     if names := without_dropout(strategies, network):
-        raise UsageError(f"{names} needs a model with dropout; this one has none")
+        raise UsageError(f"{names} needs a model with dropout, this one has none; give such a one")
