@@ -773,13 +773,13 @@ def test_the_fastest_batch_is_no_larger_than_a_shard(
         assert 1 == len({shard_file.job_of(shard) for each in both for shard in each})
 
 
-def test_a_batch_that_was_asked_is_no_larger_than_a_shard(
+def test_a_batch_that_was_asked_is_no_larger_than_the_pool(
     weights: Path, pool: Path, tmp_path: Path
 ) -> None:
     """Every batch is filled up: 200,000 images in memory to score forty."""
     with pool_scoring.start_scoring(settings(weights, pool, batch=10**6), f"{tmp_path}/o") as o:
         place = LocalEngine(o.settings.compute.for_engine())
-        assert 8 == o._job(place, o.scores).batch
+        assert UNITS == o._job(place, o.scores).batch
 
 
 def shards(out: Path) -> list[pa.Table]:
