@@ -49,7 +49,7 @@ def run(
     with start_run(x, out, break_lock=break_lock, plugins=named) as opened:
         record = opened.record
         url = record.folder.url
-        note(f"{'complete already' if record.complete else 'run folder'}  {url}")
+        note(f"{'complete already' if opened.complete else 'run folder'}  {url}")
         with RunConsole(record, x.task.headline, x.scheme.epochs) as console:
             opened.run(partial(engine, x.compute, address), [console])
     print_table(cycle_table(record, x.task.headline))

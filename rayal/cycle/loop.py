@@ -34,7 +34,7 @@ from rayal.runs.results import (
     read_trained,
     write_trained,
 )
-from rayal.storage.folder import FileLocation, Folder, suggesting
+from rayal.storage.folder import FileLocation, Folder
 
 
 def run(
@@ -92,8 +92,7 @@ class Steps:
             ((_, result),) = self.engine.train(jobs)
             return result
         folders = [Folder(job.out) for job in jobs]
-        with suggesting("delete it to train that member again"):
-            found = [read_trained(folder) for folder in folders]
+        found = [read_trained(folder) for folder in folders]
         done = {member: trained for member, trained in enumerate(found) if trained is not None}
         rest = [job for job in jobs if job.member not in done]
         for index, trained in self.engine.train(rest):

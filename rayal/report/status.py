@@ -25,9 +25,9 @@ def status_rows(
     """A row for each run at or below these places (folder, state, cycle, stage, labels, headline
     metric), and for each pass of `rayal score` (folder, state, images).
 
-    State is `waiting` (for people), `running`, `crashed`, `interrupted`, `complete`, or `damaged`;
-    `message` says why. A place with neither, and what cannot be read, are errors that `apart`
-    keeps; without it they are raised when all places were looked at.
+    State is `waiting` (for people), `running`, `crashed`, `interrupted`, `stopped` (early, by its
+    sweep), `complete`, or `damaged`; `message` says why. A place with neither, and what cannot be
+    read, are errors that `apart` keeps; without it they are raised when all places were looked at.
     """
     if apart is None:
         apart = Apart()

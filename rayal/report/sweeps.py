@@ -1,5 +1,6 @@
 """What a sweep found: a row per trial, and its arms from best to worst."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -80,9 +81,12 @@ def reached(group: Group, arm: Arm, objective: str) -> dict[int, float]:
 def objective_so_far(points: Mapping[int, float], objective: str) -> float:
     """Of one trial, from its label counts and metrics: the area under the curve, or the last one.
 
-    The area of a single point is its height.
+    The area of a single point is its height. Values that are not finite are left out; NaN where
+    there is no other.
     """
-    labels = sorted(points)
+    labels = sorted(at for at, value in points.items() if math.isfinite(value))
+    if not labels:
+        return math.nan
     values = [points[at] for at in labels]
     return values[-1] if objective == "final" or len(labels) < 2 else aulc(labels, values)
 

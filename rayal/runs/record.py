@@ -230,11 +230,14 @@ class Record:
     def complete(self) -> bool:
         """Whether the budget is spent and the last model evaluated, or no unit is left to buy; and
         every stage of every cycle is there."""
+        return self.spends(self.budget())
+
+    def spends(self, budget: Budget) -> bool:
+        """Whether it is complete by this budget, which may be larger than its own."""
         last = self._cycles() - 1
         if last < 0 or self._gap() is not None:
             return False
         evaluated, chosen = self.result(last, Evaluated), self.result(last, Chosen)
-        budget = self.budget()
         if chosen is not None:
             return not chosen.ids and (chosen.sold_out or budget.is_last(last))
         return evaluated is not None and budget.is_spent(last, evaluated.cost)
@@ -258,7 +261,8 @@ class Record:
     def _gap(self) -> tuple[int, str] | None:
         """The first stage that is missing although a later one is finished."""
         stages = [(0, INITIAL), *((c, stage) for c in range(self._cycles()) for stage in ORDER)]
-        there = [self._read(*each) is not None for each in stages]
+        # The last first: of a run that goes on, a stage may be done as soon as it was looked at.
+        there = [self._read(*each) is not None for each in reversed(stages)][::-1]
         first = there.index(False) if False in there else len(there)
         return stages[first] if any(there[first:]) else None
 

@@ -24,6 +24,8 @@ from rayal.storage.journal import DONE, read_done
 
 TRAINED = "trained.json"
 """The result of one training among several of a stage, or kept for several runs."""
+TRAIN_AGAIN = "delete it to train that model again"
+"""What helps where that file is damaged."""
 
 
 def _metric(value: Any) -> Any:
@@ -245,9 +247,11 @@ def read_result(kind: type[R], out: Folder) -> R:
 def read_trained(out: Folder) -> Trained | None:
     """The model that a training left in this folder, apart from the stage's own result; None where
     it is not finished. Raises StorageError where that is damaged."""
-    with suggesting(f"delete the folder {out.url} to train it again"):
+    with suggesting(TRAIN_AGAIN):
         written = out.read_sealed(TRAINED, None)
-    return None if written is None else _checked(Trained, written, f"{out.url}/{TRAINED}", out)
+    return (
+        None if written is None else _checked(Trained, written, f"{out.url}/{TRAINED}", TRAIN_AGAIN)
+    )
 
 
 def recorded_file(out: Folder, name: str) -> FileRecord | None:
@@ -267,12 +271,12 @@ def write_trained(out: Folder, trained: Trained) -> None:
 
 def checked_result(kind: type[R], written: Json, out: Folder) -> R:
     """The result that was written in this folder; raises as `read_result`."""
-    return _checked(kind, written, f"{out.url}/done.json", out)
+    return _checked(kind, written, f"{out.url}/done.json", way_out(out))
 
 
-def _checked(kind: type[R], written: object, file: str, out: Folder) -> R:
+def _checked(kind: type[R], written: object, file: str, way_out: str) -> R:
     try:
         return kind.from_json(written if isinstance(written, dict) else {"": written})
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise StorageError(f"{file} is no {kind.__name__} ({reason}); {way_out(out)}") from error
+        raise StorageError(f"{file} is no {kind.__name__} ({reason}); {way_out}") from error

@@ -5,6 +5,8 @@ new one. No other kind of lock stands in where a disk has none, as that one woul
 """
 
 import logging
+import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,14 +40,16 @@ def alone(
 ) -> Iterator[None]:
     """Wait until no other process, nor thread, of this machine is in here with this file.
 
-    Raises StorageError where it cannot be made, its disk has no locks, or, naming the holder, after
-    `patience` seconds; with a `sign`, only once what it returns has not changed for so long.
+    Raises StorageError where it cannot be made, its disk has no locks, or, naming the holder, when
+    the same one has held it for `patience` seconds; with a `sign`, only once what it returns has
+    not changed for so long.
     """
     lock = file_lock(file)
     with storage_errors(str(file)):
         file.parent.mkdir(parents=True, exist_ok=True)
-        _acquire(lock, file, patience, sign or (lambda: None))
+        _acquire(lock, file, patience, lambda: (_turn(file), sign and sign()))
     try:
+        _take_turn(file)
         yield
     finally:
         lock.release()
@@ -69,6 +73,19 @@ def _acquire(lock: BaseFileLock, file: Path, patience: float, sign: Callable[[],
         if not told:
             told = True
             logger.info("waiting for %s, which holds %s", _holder(file), file)
+
+
+def _take_turn(file: Path) -> None:
+    """Leave what no other holder leaves, so that who waits sees that it goes on."""
+    with suppress(OSError):  # a full disk: they wait no longer than for one holder
+        file.write_text(f"{os.getpid()} {uuid.uuid4().hex}\n")
+
+
+def _turn(file: Path) -> bytes:
+    """Whose turn it is; nothing where that is not told, as by an older rayal."""
+    with suppress(OSError):
+        return file.read_bytes()
+    return b""
 
 
 def _holder(file: Path) -> str:

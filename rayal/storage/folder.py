@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +28,9 @@ Json = dict[str, Any]
 MISSING: Any = object()
 ABSENT = "there is no such file; check the path"
 TEMPORARY = ".tmp-"
-OURS = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{32}")
-"""What `Folder` itself calls a file that is not whole yet."""
+OURS = re.compile(re.escape(TEMPORARY) + r"[0-9a-f]{32}(-\w{8})?")
+"""What `temporary_name` gives, also as the prefix of a TemporaryDirectory. Other programs, and the
+user, have files of their own that begin as TEMPORARY does."""
 S3 = ("s3://", "s3a://")
 S3_ENVIRONMENT = {
     "AWS_RETRY_MODE": "standard",
@@ -166,7 +167,7 @@ class Folder:
             if self.local is None:
                 self._fs.rm(self._path, recursive=True)
             else:
-                doomed = self.local.with_name(_temporary_name())
+                doomed = self.local.with_name(temporary_name())
                 self.local.rename(doomed)  # gone at once, never half there
                 shutil.rmtree(doomed)
 
@@ -178,21 +179,15 @@ class Folder:
         if self.local is None:  # objects have no temporary names
             return []
         with storage_errors(self.url):
-            leftovers = sorted(self.local.rglob(f"{TEMPORARY}*"))
-        for path in leftovers:
-            _remove(path)
-        return [str(path) for path in leftovers]
+            return _swept(self.local.rglob(f"{TEMPORARY}*"))
 
     def sweep_new(self) -> list[str]:
-        """As `sweep`, of a folder in which nothing was whole yet: only what is surely ours, here
-        and not below, since it may be anybody's folder."""
+        """As `sweep`, of a folder in which nothing was whole yet: only here and not below, since it
+        may be anybody's folder."""
         if self.local is None or not self.local.is_dir():
             return []
         with storage_errors(self.url):
-            leftovers = sorted(p for p in self.local.iterdir() if OURS.fullmatch(p.name))
-        for path in leftovers:
-            _remove(path)
-        return [str(path) for path in leftovers]
+            return _swept(self.local.iterdir())
 
     def _entries(self) -> dict[str, str]:
         """Name -> `file` or `directory`, of what is in here."""
@@ -284,6 +279,14 @@ def suggesting(way_out: str) -> Iterator[None]:
         raise LostError(f"{error}, or {way_out}") from error
 
 
+def _swept(paths: Iterable[Path]) -> list[str]:
+    """Remove those that rayal named; return them."""
+    leftovers = sorted(path for path in paths if OURS.fullmatch(path.name))
+    for path in leftovers:
+        _remove(path)
+    return [str(path) for path in leftovers]
+
+
 def _remove(path: Path) -> None:
     """A file, a folder with all that is in it, or a link, but not what it leads to."""
     with storage_errors(str(path)):
@@ -311,13 +314,14 @@ def _scan(folder: Path) -> dict[str, str]:
         }
 
 
-def _temporary_name() -> str:
+def temporary_name() -> str:
+    """A new name, for what `sweep` removes if the process is killed."""
     return f"{TEMPORARY}{uuid.uuid4().hex}"
 
 
 def _replace(path: Path, data: bytes) -> None:
     _make_folder(path.parent)
-    temporary = path.with_name(_temporary_name())  # same folder: a rename stays within one disk
+    temporary = path.with_name(temporary_name())  # same folder: a rename stays within one disk
     try:
         with open(temporary, "xb") as file:  # plain open: the mode follows the umask
             file.write(data)

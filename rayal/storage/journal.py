@@ -50,6 +50,8 @@ class Journal:
         """
         self.folder = folder
         self._newer, self._grows = newer, grows or {}
+        self.grown = False
+        """Whether it asks for more than the folder was made for, until that is recorded."""
         self._identity = json.loads(json.dumps(identity))
         self._break_lock = break_lock
         self._lock = Lock(folder)
@@ -70,8 +72,13 @@ class Journal:
         self._lock.release()
 
     def _tell(self, error: BaseException) -> None:
-        """Leaves word of how the work ended before its end, for `status`."""
-        if not isinstance(error, Exception):
+        """Leaves word of how the work ended before its end, for `status`; none of work that was
+        to be extended and never began: all is as it was."""
+        if self.grown:
+            return
+        if isinstance(error, SystemExit) and error.code == 0:  # so Ray Tune ends a trial
+            how, message = "stopped", "stopped early by its sweep"
+        elif not isinstance(error, Exception):
             how, message = "interrupted", "the same command continues it"
         else:
             how = "waiting" if isinstance(error, LabelsPending) else "crashed"
@@ -122,7 +129,8 @@ class Journal:
         else:  # a run, and it is ours: temporary files in it are leftovers of killed writers
             self._tell_swept(self.folder.sweep())
         self._compare_identity()
-        self.folder.remove(ENDED)
+        if not self.grown:
+            self.folder.remove(ENDED)
 
     def _tell_swept(self, paths: Sequence[str]) -> None:
         for path in paths:
@@ -136,6 +144,9 @@ class Journal:
     def keep_identity(self) -> None:
         """Records what has grown: once it is sure that the work goes on."""
         self.folder.write_sealed("identity.json", self._identity)
+        if self.grown:
+            self.grown = False
+            self.folder.remove(ENDED)
 
     def _compare_identity(self) -> None:
         recorded = self.folder.read_sealed("identity.json", default=None)
@@ -149,14 +160,21 @@ class Journal:
             )
         for change in grown:
             self._grows[change.at](change.old)
+        self.grown = bool(grown)
         if not grown and (recorded is None or changes):
             self.keep_identity()
 
 
 def ended(folder: Folder) -> tuple[str, str]:
     """How the work in a folder ended before its end, and the message: `waiting` for people,
-    `interrupted`, or `crashed` with an error."""
-    told = folder.read_json(ENDED, default={})
+    `stopped` by its sweep, `interrupted`, or `crashed` with an error.
+
+    It decides nothing: where the file is damaged, it is as if there were none.
+    """
+    try:
+        told = folder.read_json(ENDED, default={})
+    except StorageError:
+        told = {}
     said = told if isinstance(told, dict) else {}
     return str(said.get("how", "interrupted")), str(said.get("message", ""))
 

@@ -45,9 +45,10 @@ def build_once(folder: Folder, last: str, write: Callable[[Path], object], workp
 def _signs(workplace: Path, prefix: str) -> list[tuple[str, int]]:
     """What changes while another process is at it: the files that it writes, or sends away."""
     found = []
-    for path in workplace.glob(f"{prefix}*/**/*"):
-        with suppress(OSError):  # gone at this moment
-            found.append((str(path), path.stat().st_mtime_ns))
+    with suppress(FileNotFoundError):  # a folder that is gone at this moment, which is a change too
+        for path in workplace.glob(f"{prefix}*/**/*"):
+            with suppress(OSError):
+                found.append((str(path), path.stat().st_mtime_ns))
     return sorted(found)
 
 

@@ -21,6 +21,8 @@ from rayal.storage.folder import Folder, Json
 from rayal.workflows import attempts, checks
 from rayal.workflows.tracking import show_beside
 
+EXPERIMENT = "experiment.yaml"
+
 logger = logging.getLogger(__name__)
 
 
@@ -50,8 +52,10 @@ def start_run(
     grows = {"budget.total": x.budget.check_growth}
     identity = identity_of(x, store)
     with Ledger(folder, identity, break_lock=break_lock, newer=["store"], grows=grows) as ledger:
-        folder.write("experiment.yaml", yaml_file.sealed(config.dump(x)).encode())
-        yield Session(x, store, Record(folder, plugins), ledger)
+        session = Session(x, store, Record(folder, plugins), ledger)
+        if not ledger.grown or not folder.exists(EXPERIMENT):
+            session.write_experiment()
+        yield session
 
 
 def identity_of(x: Experiment, store: Store, digest: Callable[[str], str] = content) -> Json:
@@ -65,6 +69,16 @@ class Session:
     def __init__(self, x: Experiment, store: Store, record: Record, ledger: Ledger) -> None:
         self.x, self.store, self.record, self.ledger = x, store, record, ledger
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do by the budget that is asked for."""
+        return self.record.spends(self.x.budget)
+
+    def write_experiment(self) -> None:
+        """What is asked for, as all readers of the run see it."""
+        text = yaml_file.sealed(config.dump(self.x))
+        self.ledger.folder.write(EXPERIMENT, text.encode())
+
     def run(
         self,
         start: Callable[[], AbstractContextManager[Engine]],
@@ -75,13 +89,14 @@ class Session:
         The tracker is given what it lacks in both cases.
         """
         with Background(self.x.tracking, self.record) as background:
-            if self.record.complete:
+            if self.complete:
                 return self.ledger.state()
             for warning in checks.warnings(self.x, self.store.card):
                 logger.warning("%s", warning)
             told = Observers([*observers, Views(self.record), background])
             with start() as engine:
                 attempts.begin(self.x, self.ledger, engine, self.record.plugins)
+                self.write_experiment()  # a larger budget now that the run surely goes on
                 pool = run(self.x, self.store, self.ledger, engine, told)
         if background.reaches:
             show_beside(self.x.tracking, self.record)

@@ -21,6 +21,7 @@ ENDS = {
     "waiting": LabelsPending("waiting for 3 of 5\n labels"),
     "crashed": DataError("loss became nan; http://me:pass@host"),
     "interrupted": KeyboardInterrupt(),
+    "stopped": SystemExit(0),
 }
 """State -> what ends the run."""
 
@@ -63,8 +64,19 @@ def test_a_run_says_how_it_ended(ended: Path) -> None:
     assert [
         "crashed-supervised-seed0: crashed, loss became nan; http://***@host",
         "interrupted-supervised-seed0: interrupted, the same command continues it",
+        "stopped-supervised-seed0: stopped, stopped early by its sweep",
         "waiting-supervised-seed0: waiting, waiting for 3 of 5 labels",
     ] == status_notes(rows)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"how": "cra', b"[]", b"\xff"])
+def test_a_damaged_word_of_the_end_is_no_damage(ended: Path, content: bytes) -> None:
+    """A disk that was full as a run ended would make it unreadable."""
+    (run,) = (ended / "runs-of-a-long-name").glob("crashed*")
+    (run / "ended.json").write_bytes(content)
+    (row,) = status_rows([str(run)])
+
+    assert ("interrupted", "") == (row["state"], row["message"])
 
 
 def test_what_goes_on_has_not_ended(ended: Path) -> None:
@@ -81,7 +93,7 @@ def test_the_table_fits_a_terminal(ended: Path) -> None:
     lines = shown(rows).splitlines()
 
     assert str(ended / "runs-of-a-long-name") == status_folder(rows)
-    assert 5 == len(lines) and max(map(len, lines)) <= 80
+    assert 6 == len(lines) and max(map(len, lines)) <= 80
     assert ["run", "state", "cycle", "stage", "labels", "accuracy"] == lines[0].split()
     assert ["complete-supervised-seed0", "complete", "0", "4", "0.5000"] == lines[1].split()
 
@@ -93,7 +105,9 @@ def test_a_damaged_run_has_a_row(ended: Path) -> None:
     apart = Apart()
     rows = status_rows([str(ended)], apart=apart)
 
-    assert ["complete", "damaged", "interrupted", "damaged"] == [row["state"] for row in rows]
+    assert ["complete", "damaged", "interrupted", "stopped", "damaged"] == [
+        row["state"] for row in rows
+    ]
     assert 2 == shown(rows).count("damaged")
     with pytest.raises(StorageError, match="2 problems, all else is done"):
         apart.end()

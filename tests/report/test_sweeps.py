@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -126,12 +127,19 @@ def test_a_trial_that_is_not_complete_is_not_ranked() -> None:
 
 @pytest.mark.parametrize(
     ("points", "aulc", "final"),
-    [({10: 0.5}, 0.5, 0.5), ({10: 0.5, 20: 0.7}, 0.6, 0.7), ({30: 0.8, 10: 0.5}, 0.65, 0.8)],
+    [
+        ({10: 0.5}, 0.5, 0.5),
+        ({10: 0.5, 20: 0.7}, 0.6, 0.7),
+        ({30: 0.8, 10: 0.5}, 0.65, 0.8),
+        ({10: 0.5, 20: math.nan, 30: 0.8}, 0.65, 0.8),
+        ({10: 0.5, 20: math.nan}, 0.5, 0.5),
+        ({10: math.nan, 20: math.inf}, math.nan, math.nan),
+    ],
 )
 def test_the_objective_of_a_trial_so_far(points, aulc, final) -> None:
-    """ASHA and Optuna compare by it."""
-    assert sweeps.objective_so_far(points, "aulc") == pytest.approx(aulc)
-    assert sweeps.objective_so_far(points, "final") == pytest.approx(final)
+    """ASHA and Optuna compare by it; a cycle without a value would end the trial."""
+    assert sweeps.objective_so_far(points, "aulc") == pytest.approx(aulc, nan_ok=True)
+    assert sweeps.objective_so_far(points, "final") == pytest.approx(final, nan_ok=True)
 
 
 def test_only_what_tells_trials_apart_is_a_column(monkeypatch) -> None:

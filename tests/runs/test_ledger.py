@@ -25,7 +25,7 @@ from rayal.labeling.oracles.base import Label
 from rayal.runs.ledger import INITIAL, STAGES, Ledger, PoolState, stage_folder, write_labels
 from rayal.runs.results import Initial, Labeled, StageResult
 from rayal.storage import lock
-from rayal.storage.folder import Folder
+from rayal.storage.folder import Folder, temporary_name
 
 IDENTITY = {"seed": 1, "scheme": {"name": "supervised", "lr": 0.1}, "observers": []}
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -237,7 +237,7 @@ def test_a_replaced_driver_cannot_commit(folder: Folder) -> None:
 def test_leftovers_are_swept_by_the_holder_only(disk: Folder) -> None:
     """A refused driver would delete the file that the first one is writing (A15)."""
     with Ledger(disk, IDENTITY):
-        leftover = disk.local / "cycle-000" / ".tmp-half"
+        leftover = disk.local / "cycle-000" / temporary_name()
         leftover.parent.mkdir()
         leftover.write_bytes(b"half")
         with pytest.raises(LockedError):
@@ -263,8 +263,8 @@ def test_a_link_is_swept_and_not_what_it_leads_to(disk: Folder, tmp_path: Path) 
     with Ledger(disk, IDENTITY):
         (tmp_path / "kept").mkdir()
         (tmp_path / "kept" / "file").touch()
-        for number, leads in enumerate((tmp_path / "kept", tmp_path / "absent")):
-            (disk.local / f".tmp-{number}").symlink_to(leads)
+        for leads in (tmp_path / "kept", tmp_path / "absent"):
+            (disk.local / temporary_name()).symlink_to(leads)
     with Ledger(disk, IDENTITY):
         assert not list(disk.local.glob(".tmp-*"))
     assert (tmp_path / "kept" / "file").exists()
@@ -272,7 +272,7 @@ def test_a_link_is_swept_and_not_what_it_leads_to(disk: Folder, tmp_path: Path) 
 
 def test_a_folder_that_is_no_run_is_not_swept(disk: Folder) -> None:
     """`--out ~` would delete other programs' files."""
-    theirs = disk.local / "other" / ".tmp-theirs"
+    theirs = disk.local / "other" / temporary_name()
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"")
     with Ledger(disk, IDENTITY):

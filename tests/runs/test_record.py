@@ -23,7 +23,7 @@ from rayal.runs.results import (
     Trained,
 )
 from rayal.storage import lock, yaml_file
-from rayal.storage.folder import Folder
+from rayal.storage.folder import Folder, Json
 from tests.support.doubles import evaluated, trained
 
 EXPERIMENT = {"name": "x", "budget": {"initial": 2, "per_cycle": 2, "total": 4}}
@@ -318,6 +318,29 @@ def test_a_gap_is_an_error(run: Folder, stage: str) -> None:
         one_cycle(ledger, 0, ["a", "b"])
     Record(run).check_whole()
     assert Record(run).complete
+
+
+def test_a_stage_done_while_others_are_looked_at_is_no_gap(
+    run: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`status` would now and then call a run damaged that goes on."""
+    with Ledger(run, {}) as ledger:
+        one_cycle(ledger, 0, ["a", "b"])
+        ledger.once(1, Trained, lambda out: trained())
+        read, looks = Record._read, []
+
+        def meanwhile(self: Record, cycle: int, stage: str) -> Json | None:
+            found = read(self, cycle, stage)
+            if (cycle, stage) == (1, "evaluate"):
+                looks.append(found)
+                ledger.once(1, Evaluated, lambda out: measured(4))
+                ledger.once(1, Scored, lambda out: Scored(units=0, columns=(), shards=()))
+            return found
+
+        monkeypatch.setattr(Record, "_read", meanwhile)
+        Record(run).check_whole()
+
+    assert [None] == looks
 
 
 def test_a_missing_cycle_is_a_gap(run: Folder) -> None:

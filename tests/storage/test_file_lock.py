@@ -9,13 +9,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import pytest
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from rayal.errors import StorageError
 from rayal.storage import file_lock as module
-from rayal.storage.file_lock import alone, file_lock
+from rayal.storage.file_lock import _take_turn, alone, file_lock
 
 
 def test_an_older_version_and_this_one_exclude_each_other(tmp_path: Path) -> None:
@@ -115,6 +116,27 @@ def test_who_goes_on_is_waited_for(held: Path) -> None:
         pass
 
     assert [] == looks
+
+
+def test_many_holders_in_turn_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many trials that write to one database, those at the end of the queue would give up."""
+    file, turns, refused = tmp_path / "lock", list[bytes](), FileLock.acquire
+    with alone(file):
+        pass
+
+    def another_is_faster(lock: FileLock, timeout: float) -> object:
+        if len(turns) < 5:
+            _take_turn(file)
+            turns.append(file.read_bytes())
+            sleep(0.02)
+            raise Timeout(str(file))
+        return refused(lock, timeout=timeout)
+
+    monkeypatch.setattr(FileLock, "acquire", another_is_faster)
+    with alone(file, 0.01):
+        assert 6 == len({*turns, file.read_bytes()})
 
 
 def test_a_stopped_holder_is_told(tmp_path: Path) -> None:

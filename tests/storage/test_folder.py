@@ -22,7 +22,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayal.errors import LostError, StorageError, UsageError
-from rayal.storage.folder import FileLocation, FileRecord, Folder, storage_errors, suggesting
+from rayal.storage.folder import (
+    FileLocation,
+    FileRecord,
+    Folder,
+    storage_errors,
+    suggesting,
+    temporary_name,
+)
 
 ODD_NAMES = ["a b", "é文", "a#b", "100%25", "line\nbreak", "~", "-rf", "*?[x]", "a:b"]
 
@@ -310,15 +317,26 @@ def test_a_file_where_the_folder_should_be(disk: Folder) -> None:
 def test_sweep_removes_leftovers_only(disk: Folder) -> None:
     """Every kill would leave rubbish for ever, or a sweep would remove results (fault A15)."""
     disk.write("cycle-000/train/weights", b"w")
-    leftovers = [".tmp-1", "cycle-000/.tmp-2/part", "cycle-000/train/.tmp-3"]
-    for leftover in leftovers:
+    one, two, three = sorted(temporary_name() for _ in range(3))
+    for leftover in (one, f"cycle-000/{two}-abc_1234/part", f"cycle-000/train/{three}"):
         path = disk.local / leftover
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
 
-    assert [".tmp-1", ".tmp-2", ".tmp-3"] == sorted(Path(x).name for x in disk.sweep())
+    assert [one, f"{two}-abc_1234", three] == sorted(Path(x).name for x in disk.sweep())
     assert [] == disk.sweep() == Folder(f"memory://{uuid.uuid4().hex}").sweep()
     assert b"w" == disk.read("cycle-000/train/weights")
+
+
+@pytest.mark.parametrize("name", [".tmp-cache", ".tmp-mlflow.db", ".tmp-photos-abcd1234"])
+def test_what_others_call_temporary_stays(disk: Folder, name: str) -> None:
+    """`--out .` would delete the user's own folder, or what another process is preparing."""
+    for place in (disk.local / name, disk.local / "below" / name):
+        place.mkdir(parents=True)
+        (place / "theirs").write_bytes(b"t")
+
+    assert [] == disk.sweep() == disk.sweep_new()
+    assert (disk.local / "below" / name / "theirs").exists()
 
 
 def test_a_reader_never_sees_half_a_file(disk: Folder) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -148,3 +149,17 @@ def test_files_that_come_are_a_sign(tmp_path: Path) -> None:
         seen.append(module._signs(tmp_path, ".tmp-x-"))
 
     assert 3 == len({str(each) for each in seen})
+
+
+def test_a_folder_that_goes_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits would end with an error at the moment in which the other one is ready."""
+
+    def going(self: Path, pattern: str) -> Iterator[Path]:
+        yield self
+        raise FileNotFoundError(self)
+
+    monkeypatch.setattr(Path, "glob", going)
+
+    assert [str(tmp_path)] == [path for path, _ in module._signs(tmp_path, ".tmp-x-")]

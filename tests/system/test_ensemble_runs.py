@@ -212,7 +212,7 @@ def test_a_damaged_record_of_a_member_is_named(small, whole, tmp_path):
     file = tmp_path / "cycle-000/train/member-001/trained.json"
     file.write_text(file.read_text().replace('"steps": 8', '"steps": 9'))
 
-    with pytest.raises(StorageError, match=f"{file} is damaged .* delete it to train that member"):
+    with pytest.raises(StorageError, match=f"{file} is damaged .* delete it to train that model"):
         go(small(), tmp_path)
     file.unlink()
     again = Recording(small())

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from rayal.engine import local
-from rayal.errors import LockedError, StorageError
+from rayal.engine.local import LocalEngine
+from rayal.errors import ClusterError, LockedError, RayalError, StorageError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget
 from rayal.plugins import NO_PLUGINS, Plugins, source_digest
+from rayal.report.status import status_rows
+from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.workflows.attempts import HISTORY, attempts, begin
 from rayal.workflows.run import start_run
@@ -210,6 +213,36 @@ def test_a_finished_run_is_extended(small: Callable[..., Experiment], tmp_path: 
             start_run(small(budget=changed), str(tmp_path / "grown")),
         ):
             pass
+
+
+@pytest.mark.parametrize("refused", ["by its threads", "by its engine"])
+def test_an_extension_that_is_refused_leaves_a_run_complete(
+    small: Callable[..., Experiment], tmp_path: Path, refused: str
+) -> None:
+    """A finished run would count as crashed or unfinished, in every report too."""
+    budget = {"initial": 15, "per_cycle": 15}
+    go(small(budget={**budget, "total": 30}), tmp_path)
+    kept = {name: (tmp_path / name).read_bytes() for name in ("experiment.yaml", "identity.json")}
+    x = small(budget={**budget, "total": 45})
+
+    def fails(compute: Any) -> Any:
+        if refused == "by its engine":
+            raise ClusterError("no room")
+        return LocalEngine(small(compute={"cpus_per_worker": 2}).compute)
+
+    with pytest.raises(RayalError, match="no room|go on with 2 threads"):
+        go(x, tmp_path, engine=fails)  # type: ignore[arg-type]
+    (row,) = status_rows([str(tmp_path)])
+
+    assert ("complete", 30, "") == (row["state"], row["labels"], row["message"])
+    assert not (tmp_path / "ended.json").exists()
+    assert kept == {name: (tmp_path / name).read_bytes() for name in kept}
+
+    go(x, tmp_path)
+    (row,) = status_rows([str(tmp_path)])
+
+    assert ("complete", 45) == (row["state"], row["labels"])
+    assert 45 == Record(Folder(tmp_path)).budget().total
 
 
 def test_what_a_smaller_total_cut_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from rayal.errors import LockedError, UsageError
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.runs.events import Event
-from rayal.storage.folder import Folder
+from rayal.storage.folder import Folder, temporary_name
 from rayal.workflows.sweep import Sweeping, start_sweep
 from rayal.workflows.sweep.progress import Progress
 from rayal.workflows.sweep.trial import run_trial
@@ -236,6 +236,16 @@ class Told:
         self.events.append(event)
 
 
+def test_a_folder_that_is_no_sweep_is_not_swept(swept: Any, tmp_path: Path) -> None:
+    """A run of another command that is at work below would lose the file that it writes."""
+    there = tmp_path / "runs" / temporary_name()
+    there.parent.mkdir()
+    there.touch()
+    for expected in (True, False):  # the second time it is a sweep, and all below is its own
+        with start_sweep(swept(), str(tmp_path)):
+            assert expected == there.exists()
+
+
 def test_how_far_a_sweep_is(swept: Any, tmp_path: Path) -> None:
     """Cycles of all trials, those of an earlier attempt included, by what each of them costs."""
     budget = {"initial": 10, "per_cycle": 10, "total": 30}
@@ -248,21 +258,23 @@ def test_how_far_a_sweep_is(swept: Any, tmp_path: Path) -> None:
         progress.on_cycle(second, 1)
         work(sweep, second)
         progress.on_end(second, None)
+        for _ in range(2):  # as with early stopping, where each tells again what it has reached
+            progress.on_end(first, None)
         progress.on_end(Assignment({"strategy": "codd"}, 0), {"message": "no", "error": "X"})
     counts = [(each.done, each.total) for each in told.events if each.what == "further"]
     shares = [each.share for each in told.events if each.what == "further"]
     ended = [each for each in told.events if each.what == "ended"]
 
-    assert [(3, 12), (4, 12), (6, 12), (6, 12)] == counts
+    assert [(3, 12), (4, 12), *[(6, 12)] * 4] == counts
     # 3 x (1 step of 10 + 2 of 16 + 2 of 16) + 3 x 20 images; of entropy also the pool, twice
     random, entropy = 3 * 74 + 60, 3 * 74 + 60 + 50 + 40
     total = 2 * (random + entropy)
     assert shares[0] == pytest.approx(random / total)
     assert shares[1] == pytest.approx((random + 30 + 20 + 50) / total)
     assert shares[2] == pytest.approx((random + entropy) / total)
-    assert [(2, 4), (3, 4)] == [(each.done, each.total) for each in ended]
+    assert [(2, 4)] * 3 + [(3, 4)] == [(each.done, each.total) for each in ended]
     assert ended[0].note.startswith("strategy=entropy seed=0: accuracy ")
-    assert ended[1].note == "strategy=codd seed=0: failed: no"
+    assert ended[-1].note == "strategy=codd seed=0: failed: no"
 
 
 SEARCH = {"search": "optuna", "samples": 3}

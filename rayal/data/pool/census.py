@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rayal.data.pool import Shard
 from rayal.data.pool.source import Pool
 from rayal.errors import DataError, StorageError, quoted
-from rayal.storage.folder import TEMPORARY, FileRecord, Folder, storage_errors
+from rayal.storage.folder import FileRecord, Folder, storage_errors, temporary_name
 from rayal.storage.parquet import open_parquet
 
 ROWS = 16384  # ids read at a time
@@ -42,7 +42,7 @@ def check_ids(pool: Pool, workplace: Path | None = None) -> None:
     place = str(workplace or "the folder of temporary files")
     with (
         storage_errors(place, needed=8 * pool.rows),
-        TemporaryDirectory(prefix=TEMPORARY, dir=workplace) as folder,
+        TemporaryDirectory(prefix=f"{temporary_name()}-", dir=workplace) as folder,
     ):
         buckets = _Buckets(Path(folder), pool.rows)
         for shard in pool.shards(ROWS):

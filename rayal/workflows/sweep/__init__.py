@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from math import isfinite
 from statistics import mean
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from rayal.runs.ledger import stage_folder
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import Lock
 from rayal.workflows import tracking
-from rayal.workflows.sweep.folder import STOPPED, SweepFolder
+from rayal.workflows.sweep.folder import IDENTITY, STOPPED, SweepFolder
 from rayal.workflows.sweep.progress import Progress
 from rayal.workflows.sweep.trial import objective_of, run_trial
 
@@ -62,7 +63,10 @@ def start_sweep(
     lock = Lock(found.folder)
     lock.acquire(break_lock)
     try:
-        found.folder.sweep()
+        if found.folder.exists(IDENTITY):
+            found.folder.sweep()
+        else:
+            found.folder.sweep_new()
         found.record()
         yield found
     finally:
@@ -202,11 +206,12 @@ class Sweeping(SweepFolder):
             logger.warning("tracking: %s; the same command sends the rest", error)
 
     def _objective(self, arm: Json) -> float | None:
-        """Mean over the seeds; None for an arm of which a trial has failed."""
+        """Mean over the seeds; None for an arm of which a trial has failed, or has no value."""
         made = [self.trial(Assignment(arm, seed)) for seed in self.x.sweep.seeds]
         if not all(map(self._complete, made)):
             return None
-        return mean(objective_of(self._record(t), self.x.sweep.objective) for t in made)
+        value = mean(objective_of(self._record(t), self.x.sweep.objective) for t in made)
+        return value if isfinite(value) else None
 
     def _failure(self, found: SweepResult) -> RayalError:
         assignment, error = self.failures[0]

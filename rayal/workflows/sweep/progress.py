@@ -1,7 +1,6 @@
 """How far a sweep is: the trials that have ended, the cycles of all, the share of the work."""
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from rayal.errors import UsageError
 from rayal.experiment.sweep.trials import Assignment, Trial
@@ -23,16 +22,16 @@ class Progress:
     ) -> None:
         """`outcome` remembers how a trial ended, and says it."""
         self.sweep, self.outcome, self.observer = sweep, outcome, observer
-        self.ended = sweep.total - sweep.left
+        todo = {trial.folder for trial in sweep.todo}
+        self.ended = {trial.folder for trial in sweep.listed} - todo
+        """The trials: with early stopping those that are complete end here once more."""
         self.costs: dict[str, list[int]] = {}
         """Of the cycles of each arm, by its name."""
         self.cycles: dict[str, int] = {}
         """Those that each trial has evaluated, by its folder; all of one that has ended."""
         for trial in sweep.listed:
             self._seen(trial, sweep.cycles_of(trial))
-        todo = {trial.folder for trial in sweep.todo}
-        for trial in sweep.listed:
-            if trial.folder not in todo:
+            if trial.folder in self.ended:
                 self._seen(trial, None)
         self._tell()
 
@@ -46,11 +45,16 @@ class Progress:
         ended = self.outcome(assignment, error)
         note = f"{self.sweep.called(assignment)}: {ended}"
         total = self.sweep.total
-        self.ended = min(self.ended + 1, total)
-        with suppress(UsageError):  # of an arm that is none, which was proposed
-            self._seen(self.sweep.trial(assignment), None)
+        try:
+            trial = self.sweep.trial(assignment)
+        except UsageError:  # of an arm that is none, which was proposed
+            self.ended.add(self.sweep.called(assignment))
+        else:
+            self.ended.add(trial.folder)
+            self._seen(trial, None)
         self._tell()
-        self.observer.on(Event("ended", "trial", None, self.ended, total, "trials", note=note))
+        done = min(len(self.ended), total)
+        self.observer.on(Event("ended", "trial", None, done, total, "trials", note=note))
 
     def _seen(self, trial: Trial, cycles: int | None) -> None:
         if trial.name not in self.costs:
