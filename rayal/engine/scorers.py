@@ -15,12 +15,13 @@ import pyarrow as pa
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError
 
+from rayal.blame import BATCHES
 from rayal.cycle.batch_size import fastest_batch
 from rayal.cycle.evaluate import Counts, EvaluateJob, evaluate
 from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
 from rayal.data.pool import Shard
-from rayal.engine.failures import BATCHES, GOES_ON, described, ray_errors
+from rayal.engine.failures import GOES_ON, described, ray_errors
 from rayal.engine.shard_rows import decoded_of, task_of
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute

@@ -70,4 +70,4 @@ def test_ways_out_of_full_memory_are_those_of_the_command() -> None:
     """`rayal score` has no compute.score_batch."""
     said = described(torch.OutOfMemoryError())["message"]
 
-    assert "of `rayal score`: batch, with a new --out" in said
+    assert "of `rayal score`: batch), or scheme.batch_size where it trains, and use another" in said
