@@ -12,6 +12,8 @@ from traceback import walk_tb
 from rayal.errors import RayalError, UsageError
 
 LONGEST = 300  # characters of a message
+BATCHES = "compute.score_batch (of `rayal score`: batch)"
+"""Like all that decides memory it is kept by what was begun: lowering it needs another --out."""
 
 
 def told(error: BaseException, inside: str = "") -> str:
@@ -52,6 +54,14 @@ def plugin_fault(error: BaseException) -> UsageError | None:
 
 def memory_fault(error: BaseException) -> UsageError | None:
     """More memory asked for than there is, as an error of the user's; None for other exceptions."""
+    if isinstance(error, RayalError):
+        return None
+    of_gpu = getattr(sys.modules.get("torch"), "OutOfMemoryError", ())  # not light to import
+    if isinstance(error, of_gpu):
+        return UsageError(
+            f"the GPU is out of memory; lower {BATCHES}, or scheme.batch_size where it trains, and"
+            " use another --out"
+        )
     if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
         return None
     return UsageError(
@@ -61,13 +71,21 @@ def memory_fault(error: BaseException) -> UsageError | None:
     )
 
 
+def users_fault(error: BaseException) -> UsageError | None:
+    """An exception that a user can do something about, as an error; None for rayal's mistakes.
+
+    Memory first: where it ends in a plugin's line, the batch is too large and not the line wrong.
+    """
+    return memory_fault(error) or plugin_fault(error)
+
+
 @contextmanager
 def plugin_faults() -> Iterator[None]:
     """What a part outside rayal raises in the block, as UsageError; all else unchanged."""
     try:
         yield
     except Exception as error:
-        if (fault := plugin_fault(error)) is not None:
+        if (fault := users_fault(error)) is not None:
             raise fault from error
         raise
 

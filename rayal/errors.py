@@ -65,6 +65,11 @@ class StorageError(RayalError, OSError):
     exit_code = 4
 
 
+class LostError(StorageError):
+    """A file is damaged or not there: what made it can be done again. Of a file that cannot be read
+    at this moment that would be bad advice."""
+
+
 class ClusterError(RayalError, RuntimeError):
     """Ray cannot be reached, lacks the resources asked for, or lost the work too often."""
 

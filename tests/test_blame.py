@@ -10,6 +10,7 @@ import torch
 
 from rayal import blame, cli
 from rayal.blame import memory_fault, plugin_fault, plugin_faults, told
+from rayal.engine.failures import described
 from rayal.errors import DataError, UsageError
 from rayal.parts import find
 from rayal.plugins import Plugins
@@ -24,6 +25,15 @@ class Net(Model):
 """
 
 
+class Full:
+    """A key whose look-up asks for more memory than there is."""
+
+    error = Exception()
+
+    def __hash__(self) -> int:
+        raise self.error
+
+
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`Net.network` of a package whose helper raises KeyError in line 2."""
@@ -31,7 +41,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "net.py").write_text(CODE)
-    (package / "helper.py").write_text("def deeper(x):\n    return dict().pop(x)\n")
+    (package / "helper.py").write_text("def deeper(x):\n    return {0: 0}.pop(x)\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield find("models", "their_pkg.net", Plugins(["their_pkg"]))().network
     for name in [name for name in sys.modules if name.split(".")[0] == "their_pkg"]:
@@ -46,7 +56,7 @@ def test_what_their_code_raises_is_told_with_its_line(network) -> None:
     expected = r"plugin 'their_pkg.helper' raised KeyError: 7 \((.*their_pkg/helper.py):2\); mend"
     assert raised.match(expected)
     there = re.match(expected, str(raised.value))[1]
-    Path(there).write_text("def deeper(x):\n    return {7: x}.pop(x)\n")
+    Path(there).write_text("def deeper(x):\n    return dict([(7, x)]).pop(x)\n")  # other size
     importlib.reload(sys.modules["their_pkg.helper"])
     assert 7 == network(7, None)
 
@@ -82,6 +92,29 @@ def test_the_command_ends_with_exit_2(network, monkeypatch, capsys) -> None:
 
     assert 2 == ended.value.code
     assert 1 == len(lines) and lines[0].startswith("rayal: plugin 'their_pkg.helper' raised")
+
+
+def test_a_lack_of_memory_is_not_the_plugins_mistake(network, monkeypatch, capsys) -> None:
+    """A batch too large for the memory would be searched for in the model's code."""
+    monkeypatch.setattr(cli, "catch_signals", lambda: None)
+    monkeypatch.setattr(cli, "_direct_output", lambda verbose: None)
+    monkeypatch.setattr(sys, "argv", ["rayal", "plan", "x.yaml"])
+    monkeypatch.setattr(cli, "app", lambda *_, **__: network(Full(), None))
+    for full, said in (
+        (torch.OutOfMemoryError("64 GiB"), "the GPU is out of memory; lower compute.score_batch"),
+        (MemoryError("8 EiB"), "there is not enough memory (MemoryError: 8 EiB); lower what"),
+    ):
+        monkeypatch.setattr(Full, "error", full)
+        with pytest.raises(type(full)) as raised:
+            network(Full(), None)
+        assert plugin_fault(raised.value) is not None
+        assert described(raised.value)["error"] == "UsageError"
+        assert described(raised.value)["message"].startswith(said)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert 2 == ended.value.code
+        assert capsys.readouterr().err.startswith(f"rayal: {said}")
+    assert memory_fault(DataError("can't allocate memory")) is None
 
 
 def test_a_lack_of_memory_is_told_in_one_line() -> None:

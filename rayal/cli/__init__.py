@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import rayal
-from rayal.blame import memory_fault, plugin_fault
+from rayal.blame import users_fault
 from rayal.cli import (  # noqa: F401 (their commands belong to the application)
     jobs,
     output,
@@ -87,7 +87,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (Exception, SystemExit) as error:
-        fault = plugin_fault(error) or memory_fault(error)
+        fault = users_fault(error)
         if fault is None:
             raise  # a mistake of rayal's own: all there is to know of it
         _fail(error, str(fault), fault.exit_code)

@@ -94,7 +94,7 @@ def on_disk(path: Path) -> Path:
     `s3:`."""
     path = placed(path)
     if re.match(r"[a-z0-9+]{2,}:/", str(path)):
-        raise UsageError(f"{path} is a URL, and a path of this machine is needed here")
+        raise UsageError(f"{path} is a URL; give a path of this machine")
     return path
 
 

@@ -37,17 +37,21 @@ class EvaluateJob:
         return store.test.shards(shard_rows(self.experiment.compute, store.card))
 
 
-def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Counts]:
-    """The evaluator's counts of each shard of the test split.
+class Evaluation:
+    """Counts the shards of the test split, with the network of a job opened once per worker."""
 
-    Raises DataError for a test image that cannot be decoded: leaving it out would change the test.
-    """
-    x, store = job.experiment, Store(job.store)
-    num_classes, spec = len(store.card.classes), store.card.image
-    network = TrainedModel.read(job.weights, x.card_for(store.card)).network()
-    network = placed(network, device, x.scheme.precision).eval()
-    counts = []
-    for shard in shards:
+    def __init__(self, job: EvaluateJob, device: str) -> None:
+        self.job, self.device, self.store = job, device, Store(job.store)
+        x = job.experiment
+        network = TrainedModel.read(job.weights, x.card_for(self.store.card)).network()
+        self.network = placed(network, device, x.scheme.precision).eval()
+
+    def count(self, shard: Shard) -> Counts:
+        """The evaluator's counts of a shard.
+
+        Raises DataError for an image that cannot be decoded: leaving it out would change the test.
+        """
+        x, store = self.job.experiment, self.store
         decoded = store.test.decode(store.test.read(shard))
         labels = store.labels("test", decoded.ids)
         if decoded.bad:
@@ -56,15 +60,21 @@ def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Cou
                 f"test image {quoted(unit)} cannot be decoded: {reason}; mend it, or remove it and"
                 " use another --out"
             )
-        evaluator = x.task.evaluator(num_classes)
+        evaluator = x.task.evaluator(len(store.card.classes))
         for start in range(0, len(decoded.ids), x.compute.score_batch):
             rows = slice(start, start + x.compute.score_batch)
-            images = normalise(torch.from_numpy(decoded.images[rows]).to(device), spec)
+            images = torch.from_numpy(decoded.images[rows]).to(self.device)
+            images = normalise(images, store.card.image)
             truth = x.task.targets({unit: labels[unit] for unit in decoded.ids[rows]}, store.card)
-            logits = forward(network, images, x.scheme.precision).logits.float()
-            evaluator.update(logits, truth.to(device))
-        counts.append(evaluator.state())
-    return counts
+            logits = forward(self.network, images, x.scheme.precision).logits.float()
+            evaluator.update(logits, truth.to(self.device))
+        return evaluator.state()
+
+
+def evaluate(job: EvaluateJob, shards: Sequence[Shard], device: str) -> list[Counts]:
+    """The evaluator's counts of each shard of the test split, see `Evaluation`."""
+    evaluation = Evaluation(job, device)
+    return [evaluation.count(shard) for shard in shards]
 
 
 def metrics(job: EvaluateJob, counts: Sequence[Counts]) -> Json:

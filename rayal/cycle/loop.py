@@ -225,7 +225,7 @@ def first_units(x: Experiment, store: Store) -> list[str]:
     if units and not count:
         raise UsageError(
             f"budget.initial: {x.budget.initial} {x.budget.unit} do not buy the first image,"
-            f" {quoted(units[0])}; set it higher"
+            f" {quoted(units[0])}; set it higher, and use another --out"
         )
     return units[:count]
 

@@ -287,7 +287,7 @@ def _check_rows(task: ShardTask, decoded: Decoded) -> None:
     if not same or len(decoded.ids) + len(decoded.bad) != task.rows:
         raise StorageError(
             f"shard {shard.index}, {task.rows} rows of {shard.file}, changed while it was read, or"
-            " an id in it is used twice"
+            " an id in it is used twice; restore the file, and the same command goes on"
         )
 
 

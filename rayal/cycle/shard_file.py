@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rayal.errors import DataError, StorageError
+from rayal.errors import DataError, LostError
 from rayal.runs.results import Pass
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
@@ -66,7 +66,7 @@ def read_shard(
 ) -> pa.Table:
     """Columns of one shard, all by default; those that the file does not have are left out.
 
-    Raises StorageError where the file is missing, a page is damaged or `record` says otherwise.
+    Raises LostError where the file is missing, a page is damaged or `record` says otherwise.
     """
     with suggesting(_way_out(folder)):
         return _parsed(folder, name, folder.read(name, record), columns)
@@ -90,7 +90,7 @@ def _parsed(
         there = schema.names
         return file.read(there if columns is None else [c for c in columns if c in there])
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name is not UTF-8
-        raise StorageError(
+        raise LostError(
             f"{folder.url}/{name} is damaged ({error}); restore it from a copy"
         ) from error
 

@@ -81,7 +81,7 @@ def load_whole(image: ImageFile.ImageFile, data: bytes) -> None:
     if layout is None:  # arithmetic or lossless coding, which cannot be fed in parts
         image.load()
         return
-    _check_scans(layout, data)
+    _check_scans(layout)
     feed = _Feed(image)
     if not layout.progressive and layout.scans[0].header[0] == len(layout.components):
         _feed_one(feed, layout.scans[0], data)
@@ -126,7 +126,7 @@ def _scan_end(data: bytes, place: int) -> tuple[int, list[int]]:
     raise BadImage("truncated: the end of the JPEG is missing")
 
 
-def _check_scans(layout: _Layout, data: bytes) -> None:
+def _check_scans(layout: _Layout) -> None:
     """BadImage unless the scans hold every coefficient of each component to its last bit, and all
     their restart markers."""
     lacking = dict.fromkeys(layout.components, ALL)

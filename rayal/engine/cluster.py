@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import ray
 
-from rayal.cycle.evaluate import Counts, EvaluateJob, metrics
+from rayal.cycle.evaluate import EvaluateJob, metrics
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.pool import Images
-from rayal.data.store import Split, Store
+from rayal.data.store import Split
 from rayal.engine import machine, start
 from rayal.engine.failures import raised
 from rayal.engine.scorers import Call, Scorers
@@ -95,14 +95,14 @@ class RayEngine:
 
     def evaluate(self, job: EvaluateJob) -> Json:
         self.storage.check(job.weights.folder, [job.store])
-        shards = job.shards()
-        workers = min(self._processes(Store(job.store).pool), len(shards))
-        parts = [shards[first::workers] for first in range(workers)]
-        calls = [Call("evaluate", (job, part)) for part in parts]
-        counts: dict[int, Counts] = {}
-        for place, counted in self.scorers.do("evaluation", workers, calls):
-            counts |= {s.index: each for s, each in zip(parts[place], counted, strict=True)}
-        return metrics(job, [counts[shard.index] for shard in shards])
+        shards, number, shared = job.shards(), uuid.uuid4().hex, [ray.put(job)]
+        calls = [Call("evaluate", (number, shared, shard)) for shard in shards]
+        processes = min(self.compute.scorers or 1, len(shards))  # which decode, too
+        counts = {
+            place: raised(counted)["counts"]
+            for place, counted in self.scorers.do("evaluation", processes, calls)
+        }
+        return metrics(job, [counts[place] for place in range(len(shards))])
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         if not tasks:
@@ -111,7 +111,9 @@ class RayEngine:
         number, shared = uuid.uuid4().hex, [ray.put(job)]
         blocks = blocks_of(job.images, tasks)  # closed below: nobody decodes for a pass that failed
         calls = (Call("score", (number, shared, block)) for block in blocks)
-        processes = min(self._processes(job.images), len(tasks))
+        most = self._processes(job.images)
+        self.scorers.keep(most)  # evaluation may have left more, and others decode for a pass
+        processes = min(most, len(tasks))
         left = {task.shard.index: task for task in tasks}
         try:
             for _, results in self.scorers.do("the scoring pass", processes, calls):
@@ -135,7 +137,7 @@ class RayEngine:
         """On one of the processes that score."""
         calls = [Call("fastest_batch", (job, limit))]
         ((_, found),) = self.scorers.do("measuring the batch size", 1, calls)
-        return found  # type: ignore[no-any-return]
+        return FastestBatch.from_json(raised(found))
 
 
 def _left(tasks: Sequence[ShardTask], of: int) -> str:

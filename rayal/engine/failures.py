@@ -4,7 +4,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import (
     ObjectStoreFullError,
@@ -15,27 +14,19 @@ from ray.exceptions import (
 )
 
 from rayal import errors
-from rayal.blame import memory_fault, plugin_fault, told
+from rayal.blame import BATCHES, told, users_fault
 from rayal.errors import ClusterError, RayalError
 from rayal.storage.folder import Json
 
 GOES_ON = "the same command goes on where it stopped"
-BATCHES = "compute.score_batch (of `rayal score`: batch)"
-"""Like all that decides memory it is kept by what was begun: lowering it needs another --out."""
 
 
 def described(error: Exception) -> Json:
     """An error on its way to the driver. As itself it would arrive as another class, wrapped in
     pages of Ray's own frames, or be tried again as if the worker had died."""
-    error = plugin_fault(error) or memory_fault(error) or error
+    error = users_fault(error) or error
     if isinstance(error, RayalError):
         return {"error": type(error).__name__, "message": str(error)}
-    if isinstance(error, torch.OutOfMemoryError):
-        message = (
-            f"the GPU is out of memory; lower {BATCHES}, or scheme.batch_size where it trains, and"
-            " use another --out"
-        )
-        return {"error": "ClusterError", "message": message}
     where = traceback.extract_tb(error.__traceback__)[-1]
     message = f"a worker raised {told(error)} ({where.filename}:{where.lineno})"
     return {"error": "ClusterError", "message": message}

@@ -7,25 +7,27 @@ again, which changes nothing: a shard's file is written whole or not at all.
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from textwrap import shorten
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError
 
+from rayal.blame import BATCHES
 from rayal.cycle.batch_size import fastest_batch
-from rayal.cycle.evaluate import Counts, EvaluateJob, evaluate
+from rayal.cycle.evaluate import Evaluation
 from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
 from rayal.data.pool import Shard
-from rayal.engine.failures import BATCHES, GOES_ON, described, ray_errors
+from rayal.engine.failures import GOES_ON, described, ray_errors
 from rayal.engine.shard_rows import decoded_of, task_of
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
-from rayal.runs.results import FastestBatch
 from rayal.storage.folder import Json
+
+Opened = TypeVar("Opened", Scorer, Evaluation)
 
 IN_FLIGHT = 2
 """Calls per process: one is worked on, one waits."""
@@ -48,7 +50,8 @@ class _Running(NamedTuple):
 
 
 class Scorers:
-    """As many processes as was ever asked for, each with one core, and a GPU on `cuda`."""
+    """As many processes as was asked for since the last `keep`, each with one core, and a GPU on
+    `cuda`."""
 
     def __init__(self, compute: Compute) -> None:
         """`compute`, resolved, says on which device, and how many deaths one work may cost."""
@@ -90,11 +93,15 @@ class Scorers:
             self.close()
             raise
 
+    def keep(self, processes: int) -> None:
+        """Ends those that are more, whose cores others need."""
+        for process in self.seats[processes:]:
+            ray.kill(process)
+        self.seats = self.seats[:processes]
+
     def close(self) -> None:
         """Ends all processes."""
-        for process in self.seats:
-            ray.kill(process)
-        self.seats = []
+        self.keep(0)
 
     def _hand(self, place: int, call: Call, seat: int, running: dict[Any, _Running]) -> None:
         process = self.seats[seat]
@@ -129,38 +136,49 @@ def _given_up(what: str, deaths: int, error: Exception) -> ClusterError:
 
 
 class ScoreProcess:
-    """Holds the models of one pass; what it is asked for is done one after the other."""
+    """Holds the models of one pass or evaluation; what it is asked for is done one after the other.
+
+    Every result is a Json, and so is the error in its place, described: as itself it would arrive
+    as another class.
+    """
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.scorer: Scorer | None = None
+        self.models: Any = None
         self.opened = ""
 
     def score(self, number: str, job: list[Any], block: pa.Table) -> list[str]:
-        """The results of a block of shards, in JSON, or the errors in their place; `number` tells
-        passes apart, and the job lies in the object store."""
-        results = []
-        for row in range(len(block)):
-            try:
-                results.append(self._score(number, job, block.slice(row, 1)))
-            except Exception as error:  # as itself it would arrive as another class
-                results.append(described(error))
-        return [json.dumps(result) for result in results]
+        """The results of a block of shards, in JSON; `number` tells passes apart, and the job lies
+        in the object store."""
+        rows = [block.slice(row, 1) for row in range(len(block))]
+        return [json.dumps(_told(self._score, number, job, row)) for row in rows]
 
     def _score(self, number: str, job: list[Any], row: pa.Table) -> Json:
-        if self.opened != number:
-            self.scorer = None  # the memory of the last one goes first
-            opened: ScoreJob = ray.get(job[0])
-            self.scorer, self.opened = Scorer(opened, self.device), number
-        assert self.scorer is not None
+        scorer = self._opened(Scorer, number, job)
         task = task_of(row)
         decoded = decoded_of(row)
         if decoded is None:
-            decoded = self.scorer.decode(self.scorer.read(task))
-        return self.scorer.score(task, decoded).to_json()
+            decoded = scorer.decode(scorer.read(task))
+        return scorer.score(task, decoded).to_json()
 
-    def evaluate(self, job: EvaluateJob, shards: Sequence[Shard]) -> list[Counts]:
-        return evaluate(job, shards, self.device)
+    def evaluate(self, number: str, job: list[Any], shard: Shard) -> Json:
+        """The `counts` of a shard of the test split; `number` and `job` as those of `score`."""
+        return _told(lambda: {"counts": self._opened(Evaluation, number, job).count(shard)})
 
-    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
-        return fastest_batch(job, self.device, limit)
+    def fastest_batch(self, job: ScoreJob, limit: int) -> Json:
+        """A FastestBatch."""
+        return _told(lambda: fastest_batch(job, self.device, limit).to_json())
+
+    def _opened(self, kind: type[Opened], number: str, job: list[Any]) -> Opened:
+        if self.opened != number:
+            self.models, self.opened = None, ""  # the memory of the last ones goes first
+            self.models, self.opened = kind(ray.get(job[0]), self.device), number
+        assert isinstance(self.models, kind)
+        return self.models
+
+
+def _told(work: Callable[..., Json], *arguments: Any) -> Json:
+    try:
+        return work(*arguments)
+    except Exception as error:
+        return described(error)

@@ -4,6 +4,8 @@ Only code and configuration travel. Data is named by a path or URL that the clus
 secrets are in the environment of its machines.
 """
 
+import importlib.metadata
+import json
 import logging
 import os
 import re
@@ -16,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pathspec import GitIgnoreSpec
 
@@ -135,11 +138,21 @@ def refuse_hiding(folder: Path, project: Mapping[str, Path]) -> None:
 
 
 def _installed(module: str, root: Path) -> bool:
-    """Whether this Python has the module where packages are installed, if that is not the project
-    itself; what PYTHONPATH leads to, or an editable installation, may be a project's own."""
+    """Whether this Python has the module where packages are installed, unless it came from this
+    project; what PYTHONPATH leads to, or an editable installation, may be a project's own."""
     places = [*site.getsitepackages(), site.getusersitepackages()]
     others = [place for place in places if Path(place).resolve() != root]
-    return PathFinder.find_spec(module, others) is not None
+    if PathFinder.find_spec(module, others) is None:
+        return False
+    names = importlib.metadata.packages_distributions().get(module, [])
+    return not any(_made_from(importlib.metadata.distribution(name), root) for name in names)
+
+
+def _made_from(installed: importlib.metadata.Distribution, root: Path) -> bool:
+    """Whether `pip install` was given this folder, or one that it lies in."""
+    url = json.loads(installed.read_text("direct_url.json") or "{}").get("url", "")
+    path = url.removeprefix("file://")
+    return path != url and Path(unquote(path)).resolve() in (root, *root.parents)
 
 
 def pack(archive: Path, project: Mapping[str, Path], texts: Mapping[str, str]) -> None:

@@ -53,7 +53,9 @@ def load_whole(
     renamed, last = in_own_names(network, weights, model, source), _last_weights(network)
     classes, own = _num_classes(renamed, last), _num_classes(last, last)
     if classes not in (None, own) and not files.misfits(network, renamed | last):
-        raise UsageError(f"{source} is for {classes} classes, not for {own}")
+        raise UsageError(
+            f"{source} is for {classes} classes, not for {own}; give weights for {own}"
+        )
     files.put(network, renamed, source)
 
 

@@ -91,8 +91,10 @@ class ModelCard(BaseModel):
         try:
             return cls.model_validate_json(text, context=plugins)
         except ValidationError as error:
+            first = error.errors()[0]
+            reason = first.get("ctx", {}).get("error", first["msg"])
             raise UsageError(
-                f"{source} was written by another rayal, whose model this one cannot read: {error}"
+                f"{source} is of a model that cannot be read here: {reason}"
             ) from error
 
     def metadata(self) -> dict[str, str]:

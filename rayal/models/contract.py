@@ -46,11 +46,13 @@ def _broken(network: Any, model: Model, num_classes: int, image: ImageSpec) -> I
 
 
 def _forward(network: nn.Module, image: ImageSpec) -> Any:
-    training = network.training
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        found = network.eval()(torch.zeros(ASKED, *image.shape))
-    network.train(training)
-    return found
+    before = {module: module.training for module in network.modules()}
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            return network.eval()(torch.zeros(ASKED, *image.shape))
+    finally:
+        for module, training in before.items():
+            module.training = training
 
 
 def _misshapen(found: Outputs, network: nn.Module, classes: int, dense: bool) -> Iterator[str]:

@@ -51,7 +51,7 @@ def draw(shots: Sequence[Shot], title: str) -> Figure:
         wrong = shot.answer is not None and shot.answer != shot.predicted
         said = f"{_short(shot.predicted)} {shot.share:.0%}, {shot.entropy:.2f} nats"
         ax.set_title(said, fontsize=8, color="#B00020" if wrong else INK, parse_math=False)
-        answer = "not labeled yet" if shot.answer is None else f"is {_short(shot.answer)}"
+        answer = "" if shot.answer is None else f"is {_short(shot.answer)}"
         below = "\n".join(part for part in (answer, _short(shot.image), shot.note) if part)
         ax.set_xlabel(below, fontsize=7, color=GREY, parse_math=False)
         ax.imshow(shot.pixels, interpolation="nearest")

@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from rayal.errors import RayalError, StorageError, UsageError
+from rayal.errors import LostError, RayalError, StorageError, UsageError
 
 Json = dict[str, Any]
 
 MISSING: Any = object()
+ABSENT = "there is no such file; check the path"
 TEMPORARY = ".tmp-"
 OURS = re.compile(re.escape(TEMPORARY) + r"[0-9a-f]{32}(-\w{8})?")
 """What `temporary_name` gives, also as the prefix of a TemporaryDirectory. Other programs, and the
@@ -203,8 +204,8 @@ class Folder:
     def _at(self, name: str) -> str:
         return f"{self._path}/{_checked(name)}"
 
-    def _damaged(self, name: str, reason: str) -> StorageError:
-        return StorageError(f"{self.url}/{name} is damaged ({reason}); restore it from a copy")
+    def _damaged(self, name: str, reason: str) -> LostError:
+        return LostError(f"{self.url}/{name} is damaged ({reason}); restore it from a copy")
 
 
 class FileLocation(NamedTuple):
@@ -261,7 +262,8 @@ def storage_errors(place: str, needed: int = 0) -> Iterator[None]:
         raise
     except OSError as error:
         explained = _explained_far(error) if remote else _explained(error, needed)
-        raise StorageError(f"{place}: {explained}") from error
+        kind = LostError if explained == ABSENT else StorageError
+        raise kind(f"{place}: {explained}") from error
     except Exception as error:
         if not remote:  # a mistake of ours; clients of object stores raise classes of their own
             raise
@@ -270,11 +272,11 @@ def storage_errors(place: str, needed: int = 0) -> Iterator[None]:
 
 @contextmanager
 def suggesting(way_out: str) -> Iterator[None]:
-    """Add a way out that only the caller knows to a StorageError."""
+    """Add a way out that only the caller knows where a file is damaged or not there."""
     try:
         yield
-    except StorageError as error:
-        raise StorageError(f"{error}, or {way_out}") from error
+    except LostError as error:
+        raise LostError(f"{error}, or {way_out}") from error
 
 
 def _swept(paths: Iterable[Path]) -> list[str]:
@@ -359,7 +361,7 @@ def _seal(value: Json) -> str:
 def _explained(error: OSError, needed: int) -> str:
     match error:
         case FileNotFoundError():
-            return "there is no such file; check the path"
+            return ABSENT
         case PermissionError() | OSError(errno=errno.EROFS):
             return "no permission; choose another folder, or change who may read and write here"
         case NotADirectoryError() | FileExistsError() | IsADirectoryError():
@@ -378,7 +380,7 @@ def _explained_far(error: Exception) -> str:
         case FileNotFoundError() if "bucket does not exist" in said:
             return "there is no such bucket; create it, or check the URL"
         case FileNotFoundError():
-            return "there is no such file; check the path"
+            return ABSENT
         case PermissionError():
             return f"no permission ({said}); choose another folder, or other credentials"
     return (

@@ -159,11 +159,11 @@ class TrainingScheme(ForTasks):
             )
         size = wanted.batch_size if (wanted := self.unlabeled(1)) else None
         if size is not None and (size % workers or size < 2 * workers):
-            fitting = max(n for n in range(1, workers) if size % n == 0 and size >= 2 * n)
+            fitting = [n for n in range(1, workers) if size % n == 0 and size >= 2 * n]
             yield Contradiction(
                 ("compute", "train_workers"),
                 f"{workers} cannot share an unlabeled batch of {size} equally, two images or more"
-                f" each; use {fitting}",
+                f" each; use {fitting[-1] if fitting else 'a larger batch'}",
             )
 
     @abstractmethod

@@ -98,7 +98,10 @@ def _way_out(before: Json, now: Json) -> str:
     if before.get("device", now["device"]) == now["device"]:
         return f"set compute.cpus_per_worker={before['threads']}"
     if before["device"] == "cpu":
-        return "set CUDA_VISIBLE_DEVICES= in the environment, which hides the GPUs"
+        return (
+            "set CUDA_VISIBLE_DEVICES= in the environment (of a cluster at its `ray start`), which"
+            " hides the GPUs"
+        )
     return "go on where there is a GPU"
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from rayal import cli, parts
 from rayal.cli import work
-from rayal.cli.options import kept
+from rayal.cli.options import kept, on_disk
 from rayal.errors import StorageError, UsageError
 from rayal.experiment import config
 from rayal.runs.ledger import Ledger
@@ -280,8 +280,9 @@ def test_a_url_is_no_folder_of_this_machine(rayal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ended = rayal("report", ".", "--out", "s3://bucket/report")
 
-    assert 2 == ended.code and "is a URL, and a path of this machine is needed" in ended.err
+    assert 2 == ended.code and "is a URL; give a path of this machine" in ended.err
     assert [] == list(tmp_path.iterdir())
+    assert tmp_path / "figures" == on_disk(tmp_path / "figures")
 
 
 def test_a_run_may_lie_at_a_url(rayal, experiment, finished, monkeypatch):

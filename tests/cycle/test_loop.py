@@ -306,7 +306,7 @@ def test_a_budget_that_buys_no_first_image(tiny, monkeypatch):
     """The first training would have no image, and say so in words of batches."""
     x = tiny()
     monkeypatch.setattr(Offer, "costs", lambda self, units: np.full(len(units), 21.0))
-    with pytest.raises(UsageError, match="20 samples do not buy the first image, .*set it higher"):
+    with pytest.raises(UsageError, match="20 samples do not buy .*; set it higher, and use anoth"):
         first_units(x, x.dataset.open())
     higher = tiny(budget={"initial": 30, "per_cycle": 20, "total": 60})
     assert 1 == len(first_units(higher, x.dataset.open()))

@@ -1,8 +1,10 @@
 """A pool is scored on Ray as it is in one process."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import ray
@@ -13,7 +15,9 @@ from rayal.data.pool import Shard
 from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.failures import described
+from rayal.engine.scorers import Call
 from rayal.experiment.experiment import Compute
+from rayal.storage.folder import Json
 from rayal.workflows.score import start_scoring
 from rayal.workflows.score.settings import PoolCompute
 from tests.workflows.score.test_score import (
@@ -25,6 +29,18 @@ from tests.workflows.score.test_score import (
     write_pool,
     write_weights,
 )
+
+
+class Split(NamedTuple):
+    """In place of a job that evaluates."""
+
+    found: list[int]
+    weights: Any = SimpleNamespace(folder="")
+    store: str = ""
+
+    def shards(self) -> list[int]:
+        return self.found
+
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -53,7 +69,8 @@ def test_half_the_cores_decode(
     """On a cluster that somebody else has started one core would decode for all that score."""
     cores = int(ray.cluster_resources()["CPU"])
     engine = RayEngine(Compute(engine="ray", device="cpu", scorers=scorers), cores)
-    asked = list[int]()
+    asked, kept = list[int](), list[int]()
+    monkeypatch.setattr(engine.scorers, "keep", kept.append)
     monkeypatch.setattr(cluster, "blocks_of", lambda images, tasks: (each for each in ()))
     monkeypatch.setattr(
         engine.scorers, "do", lambda what, count, calls: asked.append(count) or iter(())
@@ -63,11 +80,32 @@ def test_half_the_cores_decode(
         job = SimpleNamespace(images=SimpleNamespace(raw=raw), out=str(tmp_path))
         assert [] == list(engine.score(job, tasks))
 
-    assert [scorers or cores // 2, scorers or cores - 1] == asked
+    assert [scorers or cores // 2, scorers or cores - 1] == asked == kept
+
+
+def test_all_processes_evaluate_shard_by_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test split of ten minutes would stand still for a process that has it in one piece, and
+    half of the cores would wait for nobody: who evaluates also decodes."""
+    cores = int(ray.cluster_resources()["CPU"])
+    engine = RayEngine(Compute(engine="ray", device="cpu"), cores)
+    shards, asked = list(range(100)), list[tuple[int, list[int]]]()
+
+    def do(what: str, count: int, calls: list[Call]) -> Iterator[tuple[int, Json]]:
+        asked.append((count, [call.arguments[-1] for call in calls]))
+        return ((place, {"counts": place}) for place in reversed(range(len(calls))))
+
+    monkeypatch.setattr(cluster, "metrics", lambda job, counts: counts)
+    monkeypatch.setattr(engine.scorers, "do", do)
+    monkeypatch.setattr(engine.storage, "check", lambda *_: None)
+    for found in (shards, shards[:2]):
+        job: Any = Split(found)
+        assert found == engine.evaluate(job)
+
+    assert [(cores - 1, shards), (2, shards[:2])] == asked
 
 
 def test_ways_out_of_full_memory_are_those_of_the_command() -> None:
     """`rayal score` has no compute.score_batch."""
     said = described(torch.OutOfMemoryError())["message"]
 
-    assert "of `rayal score`: batch, with a new --out" in said
+    assert "of `rayal score`: batch), or scheme.batch_size where it trains, and use another" in said

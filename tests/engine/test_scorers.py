@@ -1,16 +1,26 @@
 """How work is handed to processes that live from pass to pass, and what their deaths cost."""
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+import ray
 from ray.scripts import scripts as ray_commands
 
+from rayal.blame import users_fault
+from rayal.cycle.evaluate import EvaluateJob, evaluate
 from rayal.engine import scorers
-from rayal.engine.scorers import Call, Scorers
+from rayal.engine.scorers import Call, ScoreProcess, Scorers
 from rayal.errors import ClusterError, DataError
 from rayal.experiment.experiment import Compute
+from rayal.models.build import build
+from rayal.models.trained_model import TrainedModel
+from rayal.storage.folder import FileLocation, Folder
 from tests.support.plain_process import PlainProcess
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -61,6 +71,40 @@ def test_a_mistake_is_raised_as_it_was_and_not_tried_again(two: Scorers) -> None
     """A wrong image would look like a fault of the cluster."""
     with pytest.raises(DataError, match="^unit 'u7' cannot be scored$"):
         list(two.do("the work", 1, [Call("fail", ())]))
+
+
+def test_surplus_processes_end(two: Scorers) -> None:
+    """They would hold the cores that decode for a pass."""
+    first = {pid for _, pid in two.do("the work", 2, [Call("who", ())] * 8)}
+    two.keep(3)
+    assert 2 == len(two.seats)
+    two.keep(1)
+    assert 1 == len(two.seats)
+    again = {pid for _, pid in two.do("the work", 1, [Call("who", ())] * 2)}
+    assert 1 == len(again) and again < first
+
+
+def test_a_mistake_is_told_with_its_line_whatever_is_asked(
+    tiny: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Exit 5 and no line: a user's mistake would be searched for in the cluster."""
+    x = tiny(model={"name": "faulty.looks_up"})
+    store, out = x.dataset.open(), Folder(tmp_path)
+    network = build(x.model, len(store.card.classes), store.card.image, seed=1)
+    weights = FileLocation(out.url, TrainedModel.of(x.card_for(store.card), network).write(out))
+    job = EvaluateJob(x, store.url, weights)
+    shard, process = job.shards()[0], ScoreProcess("cpu")
+
+    with pytest.raises(KeyError) as alone:
+        evaluate(job, [shard], "cpu")
+    expected = str(users_fault(alone.value))
+    assert re.match(r"plugin 'faulty.looks_up' raised KeyError: .*looks_up.py:\d+\); me", expected)
+    told = process.evaluate("1", [ray.put(job)], shard)
+    assert {"error": "UsageError", "message": expected} == told
+    nothing: Any = None  # a job of which nobody can say what it will raise
+    (scored,) = process.score("2", [ray.put(nothing)], pa.table({"row": [0]}))
+    for each in (json.loads(scored), process.fastest_batch(nothing, 1)):
+        assert re.match(r"a worker raised AttributeError: .* \(.*scorer.py:\d+\)", each["message"])
 
 
 def test_standing_still_is_an_end(two: Scorers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,22 +137,38 @@ def test_ray_starts_where_the_message_says(
         assert "cores 1\n" == told(**wrong | {step: short})
 
 
+STAYS = """
+from rayal.engine import cluster
+cluster.connect("local", cores=1)
+print(flush=True)
+input()
+cluster.disconnect()
+"""
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray_listens_on_this_machine_only() -> None:
     """The constant of Ray's could come to mean something else."""
-    cluster.connect("local", cores=1)
-    try:
-        listening = {line.split()[1] for line in _listening()}
-    finally:
-        cluster.disconnect()
+    with subprocess.Popen(  # here it would end, or be, the cluster of all other tests
+        [sys.executable, "-W", "ignore", "-c", STAYS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as started:
+        assert started.stdout is not None
+        started.stdout.readline()
+        listening = {line.split()[1] for line in _listening(started.pid)}
+        started.communicate("\n", timeout=60)
 
+    assert 0 == started.returncode
     assert listening and all("0100007F:" in address for address in listening), listening
 
 
-def _listening() -> list[str]:
-    """Lines of /proc/net/tcp* about sockets of processes that this one has started."""
-    own = str(os.getpid())
+def _listening(pid: int) -> list[str]:
+    """Lines of /proc/net/tcp* about sockets of a process and of those that it has started."""
+    own = str(pid)
     inodes = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -161,5 +177,9 @@ def _listening() -> list[str]:
                 inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
         except OSError:  # it has ended
             continue
-    lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").open()]
+    lines = [
+        line
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()
+    ]
     return [line for line in lines if line.split()[3] == "0A" and line.split()[9] in inodes]

@@ -1,5 +1,6 @@
 """What a job takes along: the code, this very rayal, and neither data nor secrets."""
 
+import json
 import logging
 import os
 import shutil
@@ -7,6 +8,8 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -280,3 +283,19 @@ def test_what_hides_nothing_is_sent(tmp_path: Path) -> None:
     upload.refuse_hiding(tmp_path, {name: tmp_path / name for name in names})
     site = Path(pytest.__file__).parents[1]  # an installed package, sent from where it is
     upload.refuse_hiding(site, {"pytest/__init__.py": site / "pytest/__init__.py"})
+
+
+def test_a_package_that_was_installed_from_the_project_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pip install .` would make a project one that cannot be sent."""
+    monkeypatch.setattr(upload, "_made_from", lambda installed, root: root == tmp_path)
+    upload.refuse_hiding(tmp_path, {"yaml/__init__.py": tmp_path / "yaml/__init__.py"})
+    monkeypatch.undo()
+
+    installed: Any = SimpleNamespace(
+        read_text=lambda name: json.dumps({"url": f"file://{tmp_path}/my%20project"})
+    )
+    assert upload._made_from(installed, tmp_path / "my project/src")
+    assert not upload._made_from(installed, tmp_path)
+    assert not upload._made_from(SimpleNamespace(read_text=lambda name: None), tmp_path)

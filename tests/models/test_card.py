@@ -14,6 +14,8 @@ from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import save_weights
+from rayal.parts import find
+from rayal.plugins import Plugins
 from rayal.storage.folder import Folder
 from tests.support.doubles import card_of
 from tests.support.networks import DIGITS, equal, small
@@ -47,8 +49,24 @@ def test_a_card_of_another_rayal_says_so() -> None:
     fields["model"]["name"] = "tomorrows"
     data = safetensors.torch.save({"a": torch.ones(1)}, {"rayal": json.dumps(fields)})
 
-    with pytest.raises(UsageError, match="^w.st was written by another rayal"):
+    with pytest.raises(UsageError, match="^w.st is of a model that cannot be .* no 'tomorrows' in"):
         ModelCard.parse(data, "w.st")
+
+
+def test_a_card_of_a_users_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way out would stand at the end of what pydantic says of it, on the third line."""
+    (tmp_path / "card_plugin").mkdir()
+    (tmp_path / "card_plugin/__init__.py").touch()
+    source = "from rayal.models.architectures.small_cnn import SmallCnn\nclass Net(SmallCnn): ...\n"
+    (tmp_path / "card_plugin/net.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = Plugins(["card_plugin"])
+    card = card_of(find("models", "card_plugin.net", plugins)(width=4), 3, DIGITS)
+    data = safetensors.torch.save({"a": torch.ones(1)}, card.metadata())
+
+    with pytest.raises(UsageError, match=r"allow it on the command line: --plugins card_plugin$"):
+        ModelCard.parse(data, "w.st")
+    assert card == ModelCard.parse(data, "w.st", plugins)
 
 
 def test_an_untrained_network_is_decided_by_the_seed() -> None:

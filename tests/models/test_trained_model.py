@@ -55,8 +55,11 @@ def test_weights_of_others_are_restored_whole() -> None:
 
 def test_a_network_to_score_with_has_no_random_layer() -> None:
     """Scores would come from a last layer that was never trained."""
-    with pytest.raises(UsageError, match=r"^theirs\.pth is for 5 classes, not for 3$"):
+    with pytest.raises(
+        UsageError, match=r"^theirs\.pth is for 5 classes, not for 3; give weights for 3$"
+    ):
         exactly(dict(small(classes=5).state_dict()))
+    exactly(dict(small(classes=3).state_dict()))
 
 
 def test_what_does_not_fit_exactly_is_named() -> None:
@@ -88,7 +91,7 @@ def test_a_runs_own_card_stands_for_that_of_the_file(tmp_path: Path) -> None:
 
     assert ["weights.safetensors"] == [path.name for path in tmp_path.iterdir()]
     assert equal(small(seed=1), TrainedModel.read(file, card).network())
-    with pytest.raises(UsageError, match="whose model this one cannot read"):
+    with pytest.raises(UsageError, match="is of a model that cannot be read here"):
         TrainedModel.parse(file.read(), "w.safetensors")
     (tmp_path / record.name).write_bytes(b"torn")
     with pytest.raises(StorageError, match=r"weights\.safetensors is damaged"):

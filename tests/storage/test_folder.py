@@ -21,8 +21,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayal.errors import StorageError, UsageError
-from rayal.storage.folder import FileLocation, FileRecord, Folder, suggesting, temporary_name
+from rayal.errors import LostError, StorageError, UsageError
+from rayal.storage.folder import (
+    FileLocation,
+    FileRecord,
+    Folder,
+    storage_errors,
+    suggesting,
+    temporary_name,
+)
 
 ODD_NAMES = ["a b", "é文", "a#b", "100%25", "line\nbreak", "~", "-rf", "*?[x]", "a:b"]
 
@@ -384,7 +391,23 @@ def test_suggesting_adds_a_way_out() -> None:
     """The message would not say what only the caller knows."""
     with pytest.raises(StorageError, match="^a is damaged, or delete it$"):
         with suggesting("delete it"):
-            raise StorageError("a is damaged")
+            raise LostError("a is damaged")
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(), ConnectionError("refused"), OSError(5, "I/O")]
+)
+@pytest.mark.parametrize("url", ["/runs/stage", "s3://runs/stage"])
+def test_what_cannot_be_read_now_is_not_to_be_deleted(error: OSError, url: str) -> None:
+    """A finished training would be thrown away for a network that was down."""
+    with (
+        pytest.raises(StorageError) as told,
+        suggesting(f"delete the folder {url} to do that stage again"),
+        storage_errors(f"{url}/done.json"),
+    ):
+        raise error
+
+    assert "delete" not in str(told.value) and not isinstance(told.value, LostError)
 
 
 WRITE_NEW = """

@@ -275,7 +275,7 @@ class Overwrites(SmallSegmenter):
             MixesItsBatch(width=4),
             "promises in eval mode the same outputs of an image whatever is in",
         ),
-        (PlainTensor(), "its network has no `classifier`; give its last layer that name"),
+        (PlainTensor(), "Outputs"),
         (Unused(width=4), "promises parameters that the loss depends on; spare.weight gets no"),
         (Unseeded(width=4), "promises weights that the seed decides; of seed 1 twice classifier"),
         (

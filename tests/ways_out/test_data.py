@@ -20,6 +20,7 @@ from rayal.data.datasets.image_folder import ImageFolder
 from rayal.data.datasets.parquet import Parquet
 from rayal.data.images import Decoding
 from rayal.data.masks import BadMask, MaskDecoding, encode, read_mask
+from rayal.data.pool.census import check_ids
 from rayal.data.pool.source import open_pool
 from rayal.data.prepare import prepare
 from rayal.data.source import Source, Units, numbered
@@ -341,3 +342,14 @@ def test_arrays_are_turned(tmp_path: Path) -> None:
         toy(
             tmp_path / f"b{number}", numbered("train", [0], [right]), numbered("test", [0], [right])
         )
+
+
+def test_a_pool_without_a_column_of_ids(tmp_path: Path) -> None:
+    """The other way out where ids are used twice: rows are numbered."""
+    asked = {"decoding": Decoding(size=4), "spec": spec(), "listing": Folder(tmp_path / "listing")}
+    write(tmp_path / "a.parquet", id=["a", "a"], image=[png(1), png(2)])
+    with pytest.raises(DataError, match="; make them unique, or do without a column of ids$"):
+        check_ids(open_pool(f"{tmp_path}/a.parquet", **asked))
+    pool = open_pool(f"{tmp_path}/a.parquet", id=None, **asked)
+    check_ids(pool)
+    assert 2 == pool.rows

@@ -3,7 +3,6 @@
 import re
 import socketserver
 import threading
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 import torch
 from pydantic import PrivateAttr
 
-import rayal
 from rayal.engine import cluster, local, start
 from rayal.engine.failures import described, ray_errors
 from rayal.engine.local import LocalEngine
@@ -23,8 +21,6 @@ from rayal.errors import ClusterError, LockedError, RayalError, UsageError
 from rayal.experiment.experiment import Compute
 from rayal.strategies.entropy import Entropy
 from rayal.workflows.run import start_run
-
-SOURCE = Path(rayal.__file__).parent
 
 
 @pytest.fixture
@@ -185,16 +181,3 @@ def test_an_address_that_is_none(ray_port: int, address: str, said: str) -> None
 
     assert 3 == cluster.connect(f"127.0.0.1:{ray_port}")
     assert 2 == cluster.connect("local", cores=2)
-
-
-def test_what_is_to_be_installed_has_that_name() -> None:
-    """`pip install 'rayal[x]'` would find no x."""
-    written = (SOURCE.parent / "pyproject.toml").read_text()
-    extras = tomllib.loads(written)["project"]["optional-dependencies"]
-    named = {
-        name
-        for file in SOURCE.rglob("*.py")
-        for name in re.findall(r"rayal\[(\w+)\]", file.read_text())
-    }
-
-    assert {"cluster", "sweep"} <= named <= extras.keys()

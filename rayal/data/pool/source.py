@@ -90,11 +90,11 @@ def open_pool(
     what cannot be reached.
     """
     if where in names("datasets"):
-        return _of_store(_opened_dataset(where), decoding, spec)
+        return _of_store(_opened_dataset(where), spec)
     place = _placed(where)
     if place.kind == "folder":
         if Folder(place.url).exists(CARD):
-            return _of_store(Store(place.url), decoding, spec)
+            return _of_store(Store(place.url), spec)
         if listing.exists(LISTING):
             return _of_listing(place.url, listing, follow_links, decoding, spec)
     root, files = _parquet(place, follow_links)
@@ -260,7 +260,7 @@ def _opened_dataset(name: str) -> Store:
     return dataset.open()
 
 
-def _of_store(store: Store, decoding: Decoding, spec: ImageSpec) -> Pool:
+def _of_store(store: Store, spec: ImageSpec) -> Pool:
     card = store.card
     if card.image.shape != spec.shape:
         raise UsageError(

@@ -14,6 +14,8 @@ from rayal.models.architectures._resnet import TRUNK
 from rayal.models.base import Model
 from rayal.models.network import DenseNetwork
 
+ASPP_L = (6, 12, 18, 24)
+
 
 class DeeplabV2(Model):
     """ResNet-101 with output stride 8, dilations 2 and 4 in its last two stages, and ASPP-L.
@@ -37,7 +39,9 @@ class DeeplabV2(Model):
     torchvision_prefixes: ClassVar[Mapping[str, str]] = TRUNK
     left_out: ClassVar[tuple[str, ...]] = ("fc.",)
 
-    dilations: tuple[PositiveInt, ...] = Field(default=(6, 12, 18, 24), min_length=1)
+    dilations: tuple[PositiveInt, ...] = Field(
+        default=ASPP_L, min_length=1, exclude_if=lambda value: value == ASPP_L
+    )
     """Of the convolutions in the head. The default is ASPP-L, the larger of the paper's two."""
 
     freeze_batch_norm_affine: bool = False

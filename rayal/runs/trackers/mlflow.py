@@ -232,7 +232,8 @@ class Mlflow(Tracker):
         if experiment.lifecycle_stage == "deleted":
             raise StorageError(
                 f"the MLflow experiment {self.experiment!r} was deleted; set tracking.experiment,"
-                f" or: mlflow experiments restore --experiment-id {experiment.experiment_id}"
+                f" or: MLFLOW_TRACKING_URI={shlex.quote(self._url)} mlflow experiments restore"
+                f" --experiment-id {experiment.experiment_id}"
             )
         return client, experiment.experiment_id
 

@@ -22,7 +22,7 @@ from rayal.workflows.sweep.folder import SweepFolder, labels_of
 if TYPE_CHECKING:
     from rich.console import Group
 
-TEMPORARY = "checkpoints while training"
+WHILE_TRAINING = "checkpoints while training"
 
 
 @dataclass(frozen=True)
@@ -183,4 +183,4 @@ def _at_once(x: SweptExperiment) -> int:
 
 def _kept(plan: Plan) -> int:
     """Bytes that stay when a run is over."""
-    return sum(count for what, count in plan.disk.items() if what != TEMPORARY)
+    return sum(count for what, count in plan.disk.items() if what != WHILE_TRAINING)

@@ -232,14 +232,14 @@ class PoolPass:
         return job.with_batch(self._batch(engine, job))
 
     def _batch(self, engine: Engine, job: ScoreJob) -> int:
-        """As asked, or the fastest, see `batch_within`."""
+        """As asked, see `batch_within`, or the fastest that a shard and the pool can fill."""
         asked, limit = self.settings.batch, self.settings.compute.batch_bytes
         if asked != "auto":
             return batch_within(asked, self._shard_rows(asked), self.pool.rows)
         out = self.folder / "batch"
         self.journal.done_once(out, lambda _: engine.fastest_batch(job, limit).to_json())
         measured = read_result(FastestBatch, out)
-        return batch_within(measured.batch, self._shard_rows(), self.pool.rows)
+        return min(measured.batch, self._shard_rows(), self.pool.rows)
 
     def _tasks(self, batch: int) -> list[ShardTask]:
         rows = self._shard_rows(batch)

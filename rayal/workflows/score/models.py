@@ -290,13 +290,16 @@ def _like(
         return TrainedModel.adopted(card, weights.parse(data, source), source)
     other = _with_numbers(TrainedModel.parse(data, source, own))
     if difference := first.like(other):
-        raise UsageError(f"{difference}; one pass compares models of one kind")
+        raise UsageError(f"{difference}; one pass compares models of one kind: give such")
     return other
 
 
 def _different(used: ModelCard, trained: ModelCard) -> Iterator[tuple[str, object]]:
     """What of the images that a network sees is not as it was trained, and how that was."""
-    for name, now in dict(used.decoding).items():
+    pixels = trained.decoding.frame is None  # trained on arrays: only their size is known
+    if pixels and (now := used.image.shape) != (then := trained.image.shape):
+        yield f"images {now} (C, H, W)", then
+    for name, now in dict(used.decoding).items() if not pixels else ():
         if now != (then := getattr(trained.decoding, name)):
             yield f"decoding.{name} {now}", then
     for name in ("mean", "std"):
@@ -337,4 +340,4 @@ def _check_strategies(settings: PoolScoring, card: ModelCard, network: nn.Module
         for why in strategy.contradictions(card.task, None, models):
             raise UsageError(f"strategy {name!r} {why}")
     if names := without_dropout(strategies, network):
-        raise UsageError(f"{names} needs a model with dropout; this one has none")
+        raise UsageError(f"{names} needs a model with dropout, this one has none; give such a one")

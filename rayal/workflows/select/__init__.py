@@ -129,7 +129,7 @@ def _check_files(
     for file, number in lacks.items():
         raise DataError(
             f"{file} lacks {number} of {units} units of {done.folder.url}, the first is"
-            f" {quoted(first[file])}"
+            f" {quoted(first[file])}; add them"
         )
 
 

@@ -75,6 +75,12 @@ def test_the_head_is_a_sum_over_dilations() -> None:
     assert 1 + 4 * 8 == (seen != 0).sum()
 
 
+def test_the_paper_s_head_is_not_named() -> None:
+    """A run that rayal 0.4 began would be refused as another experiment."""
+    assert "dilations" not in DeeplabV2().model_dump(mode="json")
+    assert [6, 12] == DeeplabV2(dilations=(6, 12)).model_dump(mode="json")["dilations"]
+
+
 def test_the_head_of_s4gan_is_its_loop() -> None:
     """Its numbers would be compared with those of a network that sees twice as far."""
     head: Any = SummedConvolutions(2, 3, (6, 12, 18, 24))

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing, nullcontext, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -263,15 +266,22 @@ def test_a_thousand_classes(tracker: Mlflow, run: Any) -> None:
     assert len(shown(tracker, run.record).data.metrics) < 20
 
 
-def test_deleted_experiment(tracker: Mlflow, run: Any) -> None:
+def test_deleted_experiment(tracker: Mlflow, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow neither finds nor creates it; only the id gets it back."""
     client, experiment_id = tracker._open()
     client.delete_experiment(experiment_id)
 
-    with pytest.raises(StorageError, match=f"restore --experiment-id {experiment_id}"):
+    with pytest.raises(StorageError, match=f"restore --experiment-id {experiment_id}$") as told:
         tracker.sync(run.record)
     tracker.model_copy(update={"experiment": "another"}).sync(run.record)
-    client.restore_experiment(experiment_id)  # as the command does
+
+    place, program, *arguments = shlex.split(str(told.value).partition(", or: ")[2])
+    name, _, uri = place.partition("=")
+    monkeypatch.setenv(name, uri)
+    with warnings.catch_warnings(action="ignore"):  # of MLflow about itself
+        command = import_module(f"{program}.cli").cli
+    ended = CliRunner().invoke(command, arguments)
+    assert 0 == ended.exit_code, ended.output
     tracker.sync(run.record)
 
 

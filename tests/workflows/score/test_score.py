@@ -26,7 +26,7 @@ from torchvision import models
 
 from rayal import cli
 from rayal.cli.scoring import listed
-from rayal.cycle import batch_size, shard_file
+from rayal.cycle import batch_size, scorer, shard_file
 from rayal.cycle.score import ScoreJob, ShardTask, pending
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
@@ -337,6 +337,23 @@ def test_a_pool_that_changed_is_refused(weights: Path, pool: Path, tmp_path: Pat
     assert UNITS + 1 == score(x, tmp_path / "another").units
     write_pool(pool, [png(number) for number in range(UNITS)])
     assert UNITS == score(x, tmp_path / "out").units
+
+
+def test_a_pool_that_changes_meanwhile_is_refused(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores would stand beside ids of other images."""
+    decode = scorer.Scorer.decode
+
+    def other(self: Any, rows: pa.Table) -> Any:
+        found = decode(self, rows)
+        return found._replace(ids=["same"] * len(found.ids))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scorer.Scorer, "decode", other)
+        with pytest.raises(StorageError, match="restore the file, and the same command goes on"):
+            score(settings(weights, pool), tmp_path / "out")
+    assert UNITS == score(settings(weights, pool), tmp_path / "out").units
 
 
 @pytest.fixture
@@ -678,7 +695,7 @@ def test_what_cannot_work_is_said_at_once(
     ("strategy", "message"),
     [
         ({"name": "epmcm", "update_while_scoring": True}, "'epmcm' cannot update_while_scoring on"),
-        ("mc_dropout_entropy", "mc_dropout_entropy needs a model with dropout; this one has none"),
+        ("mc_dropout_entropy", "mc_dropout_entropy needs a model with dropout, this one has none"),
     ],
 )
 def test_what_a_dense_model_cannot_be_asked(
@@ -697,6 +714,10 @@ def test_what_a_dense_model_cannot_be_asked(
 
     with pytest.raises(UsageError, match=message):
         score(settings(file, pool, strategies=[strategy]), tmp_path / "out")
+    dropped = card.model_copy(update={"model": SmallSegmenter(dropout=0.5)})
+    file.write_bytes(TrainedModel.of(dropped, dropped.untrained(0)).data())
+    if strategy == "mc_dropout_entropy":
+        read_models(settings(file, pool, strategies=[strategy]))
 
 
 def test_anybodys_state_dict(pool: Path, tmp_path: Path) -> None:
@@ -752,13 +773,13 @@ def test_the_fastest_batch_is_no_larger_than_a_shard(
         assert 1 == len({shard_file.job_of(shard) for each in both for shard in each})
 
 
-def test_a_batch_that_was_asked_is_no_larger_than_a_shard(
+def test_a_batch_that_was_asked_is_no_larger_than_the_pool(
     weights: Path, pool: Path, tmp_path: Path
 ) -> None:
     """Every batch is filled up: 200,000 images in memory to score forty."""
     with pool_scoring.start_scoring(settings(weights, pool, batch=10**6), f"{tmp_path}/o") as o:
         place = LocalEngine(o.settings.compute.for_engine())
-        assert 8 == o._job(place, o.scores).batch
+        assert UNITS == o._job(place, o.scores).batch
 
 
 def shards(out: Path) -> list[pa.Table]:
@@ -872,6 +893,18 @@ def test_what_a_file_is_its_content_says(weights: Path, pool: Path) -> None:
         StorageError, match="absent.pth: there is no such file or folder; check the"
     ):
         read_models(settings(weights.with_name("absent.pth"), pool))
+
+
+def test_models_of_two_kinds(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Their predictions would be compared class by class, of other classes."""
+    other = CARD.model_copy(update={"classes": ("a", "b", "c")})
+    data = TrainedModel.of(other, network()).data()
+    (tmp_path / "other.safetensors").write_bytes(data)
+    fields = {"strategies": ["cod"], "previous": f"{tmp_path}/other.safetensors"}
+    with pytest.raises(UsageError, match="one pass compares models of one kind: give such"):
+        read_models(settings(weights, pool, **fields))
+    write_weights(tmp_path / "other.safetensors")
+    assert read_models(settings(weights, pool, **fields)).previous is not None
 
 
 def test_a_folder_of_weights(

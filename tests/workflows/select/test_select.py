@@ -375,11 +375,15 @@ def test_files_of_another_pool(tmp_path: Path) -> None:
         select(url, Request(strategy=ENTROPY, budget=3, labeled=f"{tmp_path}/other.txt"))
     (tmp_path / "other.txt").write_text("unit-001\nbad-0\n")
     select(url, Request(strategy=ENTROPY, budget=3, labeled=f"{tmp_path}/other.txt"))
-    lacks = r"some.csv lacks 3 of 5 units of .*, the first is 'unit-000'"
+    lacks = r"some.csv lacks 3 of 5 units of .*, the first is 'unit-000'; add them"
     with pytest.raises(DataError, match=lacks):
         select(url, Request(strategy=ENTROPY, budget=3, costs=f"{tmp_path}/some.csv"))
     with pytest.raises(DataError, match=lacks):
         select(url, Request(strategy=ENTROPY, budget=3, groups=f"{tmp_path}/some.csv", per_group=1))
+    with (tmp_path / "some.csv").open("a") as file:
+        file.writelines(f"unit-00{number},1,a\n" for number in (0, 2, 4))
+    select(url, Request(strategy=ENTROPY, budget=3, costs=f"{tmp_path}/some.csv"))
+    select(url, Request(strategy=ENTROPY, budget=3, groups=f"{tmp_path}/some.csv", per_group=1))
 
 
 def test_features_that_are_not_finite_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""Every configuration that rayal ships is planned, with data where they are here."""
+
+from pathlib import Path
+
+import pytest
+
+from rayal.experiment import config
+from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.workflows import plan
+from rayal.workflows.plan.sweep import make_sweep
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SMALL = sorted(
+    str(file.relative_to(CONFIGS))
+    for file in CONFIGS.rglob("*.yaml")
+    if file.parent.parent.name != "papers"  # test_protocols.py and test_dense_protocols.py
+)
+
+
+def data_for(name: str, shared: Path) -> list[str]:
+    """The `--set` values that say where the images are, as the headers of the files have it."""
+    limits = {"camvid": ["dataset.limit_test=1"], "cifar10_small": ["dataset.limit_pool=10000"]}
+    given = next((values for part, values in limits.items() if part in name), None)
+    return [] if given is None else [f"dataset.root={shared}", *given]
+
+
+def test_all_are_here() -> None:
+    """A file in a folder that nobody looks into would be planned by nobody."""
+    assert {"digits/cod.yaml", "sweeps/camvid.yaml", "cifar10_small/cod.yaml"} < set(SMALL)
+    assert all(name.count("/") == 1 for name in SMALL)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each dataset is prepared once."""
+    return tmp_path_factory.mktemp("stores")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_can_be_planned(name: str, shared_data: Path, stores: Path) -> None:
+    """A reader's first command would be refused."""
+    overrides = [*data_for(name, shared_data), f"dataset.store={stores}"]
+    if config.is_sweep(CONFIGS / name, overrides):
+        swept = config.load_as(SweptExperiment, CONFIGS / name, overrides)
+        made = make_sweep(swept, probe=False)
+        assert made.trials == len(made.arms) * len(swept.sweep.seeds)
+    else:
+        x = config.load(CONFIGS / name, overrides)
+        assert plan.make(x, x.dataset.open(), probe=False).cycles

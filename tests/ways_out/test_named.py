@@ -1,0 +1,108 @@
+"""What messages tell people to set, add or install is there, under that name."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import click
+import pytest
+import typer
+from pydantic import BaseModel
+
+from rayal.cli import app
+from rayal.data.images import Decoding
+from rayal.experiment.experiment import Compute
+from rayal.experiment.sweep.settings import Sweep
+from rayal.labeling.budget import Budget
+from rayal.parts import find, names
+from rayal.workflows.score.settings import PoolCompute
+from tests.ways_out.test_complete import SOURCE, TESTS, messages_once, texts
+
+KINDS = {
+    "dataset": "datasets",
+    "model": "models",
+    "scheme": "schemes",
+    "strategy": "strategies",
+    "oracle": "oracles",
+    "tracking": "trackers",
+}
+KEY = re.compile(rf"(?<![\w./])((?:{'|'.join(KINDS)}|budget|compute|sweep|decoding)(?:\.[a-z_]+)+)")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+EXTRA = re.compile(r"rayal\[(\w+)\]")
+FOREIGN = {"--experiment-id", "--head", "--port", "--shm-size"}
+"""Options of MLflow's, Ray's and Docker's own commands."""
+
+
+def named(pattern: re.Pattern[str]) -> list[str]:
+    """Everything of this kind in a message that names a step."""
+    return sorted({name for _, text in messages_once() for name in pattern.findall(text)})
+
+
+def settings(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The settings in an annotation such as `Augment | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from settings(part)
+
+
+def homes(root: str) -> list[type[BaseModel]]:
+    """What the first word of a key may stand for."""
+    if root in KINDS:
+        return [find(KINDS[root], name) for name in names(KINDS[root])]
+    return {
+        "budget": [Budget],
+        "compute": [Compute, PoolCompute],
+        "decoding": [Decoding],
+        "sweep": [Sweep],
+    }[root]
+
+
+@pytest.mark.parametrize("key", named(KEY))
+def test_a_key_can_be_set(key: str) -> None:
+    """`--set KEY=...` would be refused."""
+    root, *rest = key.split(".")
+    found = homes(root)
+    for name in rest:
+        fields = [each.model_fields[name] for each in found if name in each.model_fields]
+
+        assert fields, f"nothing has {key}"
+        found = [each for field in fields for each in settings(field.annotation)]
+
+
+def options(command: click.Command) -> Iterator[str]:
+    """All options of a command and of those below it."""
+    for parameter in command.params:
+        yield from (*parameter.opts, *parameter.secondary_opts)
+    for below in getattr(command, "commands", {}).values():
+        yield from options(below)
+
+
+def test_options_are_those_of_the_command() -> None:
+    """Whoever adds one would be told that there is none."""
+    known = {*options(typer.main.get_command(app))}
+
+    assert len(known) > 20
+    assert [] == [each for each in named(OPTION) if each not in known | FOREIGN]
+
+
+def test_commands_have_the_options_they_are_named_with() -> None:
+    """`rayal logs JOB --follow`, as a message writes it, would be refused itself."""
+    top: Any = typer.main.get_command(app)
+    said = "\n".join(
+        text for file in SOURCE.rglob("*.py") for text in texts(ast.parse(file.read_text()))
+    )
+    found = re.findall(r"`rayal ([a-z]+)([^`]*)`", said)
+
+    assert {"logs", "run", "score", "status", "stop", "submit"} <= {name for name, _ in found}
+    for name, rest in found:
+        assert {*OPTION.findall(rest)} <= {*options(top.commands[name])}, f"{name}{rest}"
+
+
+def test_extras_are_those_of_the_package() -> None:
+    """pip says nothing of an extra that is not there, and installs nothing."""
+    project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
+
+    assert named(EXTRA) and {*named(EXTRA)} <= project["optional-dependencies"].keys()
