@@ -47,7 +47,7 @@ DRIVER_CPUS = 0.01  # cores of a process whose work is done by others: Ray Tune 
 
 
 class RayEngine:
-    """Trains with Ray Train, scores with Ray Data, evaluates in tasks, on one cluster."""
+    """Trains with Ray Train, reads with Ray Data, scores and evaluates in processes that stay."""
 
     def __init__(self, compute: Compute, cores: int) -> None:
         """`cores`: those that the cluster really has, as `connect` returns them.
