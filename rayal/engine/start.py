@@ -17,6 +17,7 @@ from rayal.errors import ClusterError
 
 ADDRESS = "RAY_ADDRESS"
 """The variable that Ray takes an address from."""
+MOST_PORTS = 65535
 PROBE_SECONDS = 5.0  # a dead address, or another server's, makes ray.init retry for minutes
 SETTINGS = b"\4"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
@@ -133,13 +134,13 @@ def _probe(address: str) -> None:
             " give host:port of `ray start --head --port`, or `--address local` to run here"
         )
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdigit() or int(port) > MOST_PORTS:  # a larger one is taken modulo
         raise ClusterError(f"{given} is not the address of a Ray cluster; give host:port")
     try:
         with socket.create_connection((host, int(port)), timeout=PROBE_SECONDS) as connection:
             connection.sendall(HELLO)
             answer = connection.recv(9)
-    except (OSError, OverflowError) as error:  # the latter for port 99999
+    except OSError as error:
         raise ClusterError(
             f"nothing answers at {given} ({error}); start a cluster with `ray start --head`, or"
             " give `--address local` to run on this machine"

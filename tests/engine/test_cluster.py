@@ -223,13 +223,9 @@ def test_a_dead_address_fails_in_seconds(address):
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize("port", [99999, "http", "silent"])
+@pytest.mark.parametrize("port", ["http", "silent"])
 def test_another_server_is_told_from_ray(port, monkeypatch):
     """ray.init waits for minutes where the dashboard's port, or any other, is given (C04)."""
-    if port == 99999:
-        with pytest.raises(ClusterError, match="nothing answers at 127.0.0.1:99999"):
-            cluster.connect("127.0.0.1:99999")
-        return
     if port == "silent":
         monkeypatch.setattr(start, "PROBE_SECONDS", 0.5)
     started = time.monotonic()

@@ -170,6 +170,7 @@ def answering(said: bytes) -> Iterator[int]:
     [
         ("http://127.0.0.1:8265", "give host:port of .*, or `--address local` to run here"),
         ("nowhere", "is not the address of a Ray cluster; give host:port"),
+        ("127.0.0.1:99999", "is not the address of a Ray cluster; give host:port"),
         ("127.0.0.1:9", "start a cluster with .*, or give `--address local`"),
         ("web", "is not Ray; give the port of `ray start --head --port`"),
     ],
