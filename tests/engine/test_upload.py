@@ -282,7 +282,10 @@ def test_what_hides_nothing_is_sent(tmp_path: Path) -> None:
     names = ("mine/token.py", "tests/__init__.py", "random.yaml", "numpy/data.txt", "mine.py")
     upload.refuse_hiding(tmp_path, {name: tmp_path / name for name in names})
     site = Path(pytest.__file__).parents[1]  # an installed package, sent from where it is
-    upload.refuse_hiding(site, {"pytest/__init__.py": site / "pytest/__init__.py"})
+    package = {"pytest/__init__.py": site / "pytest/__init__.py"}
+    upload.refuse_hiding(site, package)
+    with pytest.raises(UsageError, match="hides the installed package 'pytest'"):
+        upload.refuse_hiding(tmp_path, package)  # and from elsewhere it is refused
 
 
 def test_a_package_that_was_installed_from_the_project_hides_nothing(

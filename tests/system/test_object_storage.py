@@ -335,7 +335,9 @@ def test_a_complete_run_starts_nothing(finished: Record, tiny: Callable[..., Any
         raise AssertionError("an engine was opened")
 
     with start_run(tiny(), finished.folder.url) as opened:
-        opened.run(refuse)
+        pool = opened.run(refuse)
+
+    assert finished.complete and len(pool.labels) == 60
 
 
 @pytest.mark.parametrize(

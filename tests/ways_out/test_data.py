@@ -207,8 +207,9 @@ def test_ids_that_are_renamed(tmp_path: Path) -> None:
 def test_a_part_of_the_task() -> None:
     """One of those that the message gives, or the other task."""
     (said,) = problems(strategy="random_polygon").values()
-    for name in said.partition("; choose one of: ")[2].split(", ")[:3]:
-        experiment(strategy=name)
+    offered = said.partition("; choose one of: ")[2].split(", ")[:3]
+
+    assert offered == [experiment(strategy=name).strategy.part_name() for name in offered]
 
 
 def test_a_network_that_diverged() -> None:

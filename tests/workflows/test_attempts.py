@@ -131,6 +131,8 @@ def test_nothing_was_computed_yet(small: Callable[..., Experiment], tmp_path: Pa
     out = stopped_at(small(), tmp_path, 0, "train")
     go(small(compute={"cpus_per_worker": 2}), out)
 
+    assert [1, 2] == [each["threads"] for each in attempts(Folder(out))]
+
 
 def test_other_versions_are_told(
     small: Callable[..., Experiment], begun: Path, caplog: pytest.LogCaptureFixture

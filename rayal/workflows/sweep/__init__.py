@@ -10,7 +10,7 @@ OUT/sweep.csv tables.md curves.png parallel.png    what was found, written again
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from math import isfinite
 from statistics import mean
 from typing import NamedTuple
@@ -104,16 +104,10 @@ class SweepResult(NamedTuple):
 class Sweeping(SweepFolder):
     """A sweep that this process may run."""
 
-    def __init__(
-        self,
-        x: SweptExperiment,
-        folder: Folder,
-        plugins: Plugins = NO_PLUGINS,
-        *,
-        together: bool = False,
-    ) -> None:
-        super().__init__(x, folder, plugins, together=together)
-        self.failures: list[tuple[Assignment, Json]] = []
+    @cached_property
+    def failures(self) -> list[tuple[Assignment, Json]]:
+        """Trials that ended with an error, and the error."""
+        return []
 
     def run(
         self, cluster: Callable[[], AbstractContextManager[int]], observer: Observer
