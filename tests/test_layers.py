@@ -13,7 +13,7 @@ ROOT = Path(rayal.__file__).parent
 
 ORDER = (
     "rayal errors secrets blame plugins parts randomness storage data models labeling selection"
-    " training signals strategies runs experiment cycle engine testing report workflows cli"
+    " training signals strategies runs experiment cycle engine testing report workflows api cli"
     " __main__"
 ).split()
 """Each imports only what stands before it."""
@@ -21,7 +21,9 @@ ORDER = (
 ONLY = {"ray": "rayal.engine", "mlflow": "rayal.runs.trackers"}
 """Libraries that only these packages may import."""
 
-LIGHT = "rayal.cli rayal.experiment.config rayal.errors rayal.parts rayal.storage.folder".split()
+LIGHT = (
+    "rayal rayal.cli rayal.experiment.config rayal.errors rayal.parts rayal.storage.folder".split()
+)
 HEAVY = {"torch", "torchvision", "ray", "mlflow", "matplotlib", "scipy", "sklearn", "pyarrow"}
 
 

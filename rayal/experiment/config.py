@@ -30,16 +30,20 @@ CONSEQUENCE = "default_factory_not_called"  # a default that depends on a field 
 
 
 def load(
-    path: str | Path, overrides: Iterable[str] = (), plugins: Iterable[str] = NO_PLUGINS
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    plugins: Iterable[str] = NO_PLUGINS,
+    fields: Mapping[str, Any] | None = None,
 ) -> "Experiment":
-    """The experiment in a file, changed by `a.b=value` overrides; of one key, the last wins.
-    `plugins` are packages of yours whose parts it may name.
+    """The experiment in a file, changed by `fields`, which merge onto it as a file onto its base,
+    and then by `a.b=value` overrides; of one key, the last wins. `plugins` are packages of yours
+    whose parts it may name.
 
     Raises UsageError with all problems, each with its place, key, value and what is allowed.
     """
     from rayal.experiment.experiment import Experiment
 
-    return load_as(Experiment, path, overrides, plugins)
+    return load_as(Experiment, path, overrides, plugins, fields)
 
 
 def load_as(
@@ -47,9 +51,10 @@ def load_as(
     path: str | Path,
     overrides: Iterable[str] = (),
     plugins: Iterable[str] = NO_PLUGINS,
+    fields: Mapping[str, Any] | None = None,
 ) -> M:
     """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
-    return _validated(_read(model, path, overrides), model, plugins)
+    return _validated(_read(model, path, overrides, fields or {}), model, plugins)
 
 
 def is_sweep(path: str | Path, overrides: Iterable[str] = ()) -> bool:
@@ -60,9 +65,16 @@ def is_sweep(path: str | Path, overrides: Iterable[str] = ()) -> bool:
     return isinstance(fields, dict) and "sweep" in fields
 
 
-def _read(model: type[BaseModel], path: str | Path, overrides: Iterable[str]) -> Node:
+def _read(
+    model: type[BaseModel],
+    path: str | Path,
+    overrides: Iterable[str],
+    fields: Mapping[str, Any] | None = None,
+) -> Node:
     parts = _parts(model)
     node = yaml_file.read_yaml(path, _default_parts(model), parts)
+    if fields:
+        node = yaml_file.merge(node, yaml_file.given(dict(fields), "keywords"), parts)
     for assignment in overrides:
         node = yaml_file.override(node, assignment, parts)
     return node

@@ -1,0 +1,31 @@
+"""Experiments from files, changed by keyword."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rayal.experiment import config
+from rayal.experiment.experiment import Experiment
+from rayal.plugins import NO_PLUGINS
+
+
+def load(
+    path: str | Path,
+    set: Iterable[str] = (),
+    plugins: Iterable[str] = NO_PLUGINS,
+    **fields: Any,
+) -> Experiment:
+    """The experiment in a YAML file, some of its fields changed.
+
+    `fields` are those of `Experiment`, and stand on the file as a file stands on the one that it
+    extends: mappings merge key by key, everything else replaces. A part may be an instance, a name
+    or a mapping. `set` are assignments as on the command line, `scheme.epochs=5`, and stand on
+    both. `plugins` are packages of yours whose parts the file may name.
+
+    >>> x = rayal.load("configs/digits/cod.yaml", strategy="margin", seed=1, budget={"total": 100})
+    >>> x.strategy.part_name(), x.budget.per_cycle, x.budget.total
+    ('margin', 50, 100)
+
+    Raises UsageError with all problems, each with its place, key, value and what is allowed.
+    """
+    return config.load(path, set, plugins, fields)
