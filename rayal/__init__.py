@@ -19,7 +19,7 @@ _HOMES = {
 }
 """Public name -> the module that has it; the same names as above."""
 
-__all__ = ["__version__", "testing", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = ["__version__", "testing", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:
