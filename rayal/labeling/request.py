@@ -49,6 +49,10 @@ class Request:
         """The units asked for that nobody has answered, in order."""
         return [unit for unit in self.asked or () if unit not in self.told]
 
+    def __str__(self) -> str:
+        """`waiting for 12 of 50 labels`"""
+        return f"waiting for {len(self.waiting)} of {len(self.asked or ())} labels"
+
     def ask(self, units: Sequence[str]) -> None:
         """Ask for these units, unless some were asked for already."""
         if self.asked is None:

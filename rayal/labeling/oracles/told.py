@@ -24,6 +24,6 @@ class Told(Oracle):
             return {}
         request = Request(out)
         request.ask(ids)
-        if waiting := request.waiting:
-            raise LabelsPending(f"waiting for {len(waiting)} of {len(ids)} labels")
+        if request.waiting:
+            raise LabelsPending(str(request))
         return {unit: request.told[unit] for unit in ids}
