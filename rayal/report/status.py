@@ -139,8 +139,8 @@ def _row(record: Record) -> Row:
     record.check()
     (state, silence, message), now, cycles = _state(record), record.stage_now(), record.cycles()
     if state != "complete" and (asked := record.request()) is not None:
-        *now, request = asked  # whether the process that asked still lives matters to nobody
-        state, silence, message = "waiting", None, str(request)
+        cycle, stage, request = asked  # whether the process that asked still lives is all the same
+        now, state, silence, message = (cycle, stage), "waiting", None, str(request)
     row = {
         "run": record.folder.url,
         "state": state,
