@@ -10,6 +10,7 @@ __version__ = "0.4.0"
 
 if TYPE_CHECKING:
     from rayal import testing as testing
+    from rayal.api.active_learner import ActiveLearner as ActiveLearner
     from rayal.api.experiments import load as load
     from rayal.api.run import Run as Run
     from rayal.api.run import open_run as open_run
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from rayal.training.base import Unlabeled as Unlabeled
 
 _HOMES = {
+    "ActiveLearner": "rayal.api.active_learner",
     "Batch": "rayal.training.base",
     "Budget": "rayal.labeling.budget",
     "Candidates": "rayal.selection.candidates",

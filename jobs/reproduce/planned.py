@@ -119,8 +119,8 @@ def listed(sweeps: Sequence[Planned], out: Folder) -> str:
 
 def _cost(x: Experiment) -> str:
     """Of one trial: `7 cycles from 5,000 to 20,000 labels x 200 epochs, 17,500,000 images seen`."""
-    budget, scheme = x.budget, x.scheme
-    labels = [*range(budget.initial, budget.total, budget.per_cycle), budget.total]
+    (initial, per_cycle, total), scheme = x.budget.amounts, x.scheme
+    labels = [*range(initial, total, per_cycle), total]
     if scheme.steps is None:
         length, seen = f"{scheme.epochs} epochs", scheme.length * sum(labels)
     else:

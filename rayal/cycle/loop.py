@@ -47,24 +47,22 @@ def run(
     the oracle waits for people; what the stages raise ends the run, and the same call continues it.
     """
     steps = Steps(x, store, ledger, engine, observer)
-    steps.once(0, Initial, lambda out: steps.label(first_units(x, store), out))
+    steps.begin(lambda: first_units(x, store))
     for cycle in count():
         pool = ledger.state(cycle)
-        at = partial(steps.once, pool.cycle)
-        at(Trained, partial(steps.train, pool))
-        at(Evaluated, partial(steps.evaluate, pool))
+        steps.learn(pool)
         if x.budget.is_spent(pool.cycle, pool.spent):
             return pool
-        at(Scored, partial(steps.score, pool))
-        chosen = at(Chosen, partial(steps.select, pool))
+        chosen = steps.choose(pool, x.budget.left(pool.cycle, pool.spent))
         if not chosen.ids and (chosen.sold_out or x.budget.is_last(pool.cycle)):
             return pool
-        at(Labeled, partial(steps.label, chosen.ids))
+        steps.buy(pool, chosen)
     raise AssertionError("a run ends with its budget")
 
 
 class Steps:
-    """What each stage of a cycle does: its job comes from the ledger and goes to the engine."""
+    """The stages of a run, each once and in this order: begin, then learn, choose and buy of every
+    cycle. Their jobs come from the ledger and go to the engine."""
 
     def __init__(
         self, x: Experiment, store: Store, ledger: Ledger, engine: Engine, observer: Observer
@@ -72,6 +70,24 @@ class Steps:
         self.x, self.store, self.ledger, self.engine = x, store, ledger, engine
         self.observer = observer
         self.chain = Chain(ledger)
+
+    def begin(self, units: Callable[[], Sequence[str]]) -> Initial:
+        """Buys the first units; `units` says which, unless that is done."""
+        return self.once(0, Initial, lambda out: self.label(units(), out))
+
+    def learn(self, pool: PoolState) -> Evaluated:
+        """Trains on all labels bought so far, and evaluates."""
+        self.once(pool.cycle, Trained, partial(self.train, pool))
+        return self.once(pool.cycle, Evaluated, partial(self.evaluate, pool))
+
+    def choose(self, pool: PoolState, budget: float) -> Chosen:
+        """Scores the candidates and selects what the budget buys of them."""
+        self.once(pool.cycle, Scored, partial(self.score, pool))
+        return self.once(pool.cycle, Chosen, partial(self.select, pool, budget))
+
+    def buy(self, pool: PoolState, chosen: Chosen) -> Labeled:
+        """Asks the oracle for what was chosen."""
+        return self.once(pool.cycle, Labeled, partial(self.label, chosen.ids))
 
     def once(self, cycle: int, kind: type[S], work: Callable[[Folder], StageResult]) -> S:
         if self.ledger.finished(cycle, kind.stage):
@@ -156,8 +172,7 @@ class Steps:
     def _count(self, cycle: int, done: int, total: int) -> None:
         self.observer.on(Event("further", Scored.stage, cycle, done, total, "shards"))
 
-    def select(self, pool: PoolState, out: Folder) -> Chosen:
-        budget = self.x.budget.left(pool.cycle, pool.spent)
+    def select(self, pool: PoolState, budget: float, out: Folder) -> Chosen:
         scored = self.ledger.result(pool.cycle, Scored)
         folder = self._folder(pool.cycle, "score")
         trained = {**self._companions(pool.cycle), "weights": self._weights(pool.cycle)}
@@ -204,9 +219,10 @@ def _member_place(member: int) -> str:
     return f"member-{member:03d}/" if member else ""
 
 
-def first_units(x: Experiment, store: Store) -> list[str]:
+def first_units(x: Experiment, store: Store, budget: float | None = None) -> list[str]:
     """The units labeled before the first training: a random choice of the seed alone, the same
-    for every strategy. Images known to be undecodable are left out.
+    for every strategy. Images known to be undecodable are left out. `budget` is what they may cost;
+    None: budget.initial.
 
     Where the budget is `balanced`, classes take turns. Raises UsageError where the oracle cannot
     know them, or where the budget does not buy a single unit.
@@ -221,10 +237,11 @@ def first_units(x: Experiment, store: Store) -> list[str]:
                 " has one for every unit of the pool"
             )
         units = _in_turns(units, classes)
-    count, _ = Offer(x, store, ()).affordable(units, x.budget.initial)
+    budget = x.budget.amounts.initial if budget is None else budget
+    count, _ = Offer(x, store, ()).affordable(units, budget)
     if units and not count:
         raise UsageError(
-            f"budget.initial: {x.budget.initial} {x.budget.unit} do not buy the first image,"
+            f"budget.initial: {budget} {x.budget.unit} do not buy the first image,"
             f" {quoted(units[0])}; set it higher, and use another --out"
         )
     return units[:count]

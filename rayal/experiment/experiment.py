@@ -110,7 +110,7 @@ class Experiment(Settings):
     strategy: Annotated[Strategy, Part("strategies")]
     observers: tuple[Annotated[Strategy, Part("strategies")], ...] = ()
     """Strategies scored in the same pass and only recorded."""
-    budget: Budget
+    budget: Budget = Budget()
     candidates: PositiveInt | None = None
     """Size of the random subset that is scored in each cycle; null: the whole pool."""
     start: Literal["warm", "cold"] = "warm"

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from rayal.data.card import Card
 from rayal.errors import LockedError, UsageError
@@ -12,17 +13,36 @@ from rayal.parts import Contradiction, Settings
 
 CostUnit = Literal["samples", "clicks"]
 
+LACKING = object()
+"""In place of an amount that is missing where another is given."""
+REQUIRED = (
+    "budget: is required; set budget.initial, budget.per_cycle and budget.total, or ask for so many"
+    " units at a time with rayal.ActiveLearner"
+)
+"""What is wrong with an open budget where nobody asks."""
+
 logger = logging.getLogger(__name__)
 
 
-class Budget(Settings):
-    """Costs, in samples or in the clicks that an annotator makes."""
+class Amounts(NamedTuple):
+    """How much a run spends, and when."""
 
-    initial: PositiveInt
+    initial: int
+    per_cycle: int
+    total: int
+
+
+class Budget(Settings):
+    """Costs, in samples or in the clicks that an annotator makes.
+
+    Without its three amounts it is open: `ActiveLearner` is asked for so many units at a time.
+    """
+
+    initial: PositiveInt | None = None
     """What is spent on random units before the first training."""
-    per_cycle: PositiveInt
+    per_cycle: PositiveInt | None = None
     """Cost spent in each cycle; the last one spends what is left."""
-    total: PositiveInt
+    total: PositiveInt | None = None
     """Cost at which the run is complete, the initial units included."""
     unit: CostUnit = "samples"
     """What cost is counted in: that of the oracle."""
@@ -33,23 +53,55 @@ class Budget(Settings):
     """Where units differ in cost: buy the one, too, at which the budget is exceeded; else it, and
     all after it, are left."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all_or_none(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {name: data.get(name) for name in Amounts._fields}
+        if all(amount is None for amount in given.values()):
+            return data
+        lacking = {name: LACKING for name, amount in given.items() if amount is None}
+        return {**data, **lacking}
+
+    @field_validator(*Amounts._fields, mode="before")
+    @classmethod
+    def _not_lacking(cls, value: Any) -> Any:
+        if value is LACKING:
+            raise PydanticKnownError("missing")
+        return value
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it says no amounts."""
+        return self.total is None
+
+    @property
+    def amounts(self) -> Amounts:
+        """The three amounts; raises UsageError where it is open."""
+        if self.initial is None or self.per_cycle is None or self.total is None:
+            raise UsageError(REQUIRED)
+        return Amounts(self.initial, self.per_cycle, self.total)
+
     def contradictions(self, candidates: int | None) -> Iterator[Contradiction]:
         """What cannot work with so many candidates in each cycle; None: the whole pool."""
-        if self.initial > self.total:
+        if self.is_open:
+            return
+        initial, per_cycle, total = self.amounts
+        if initial > total:
             yield Contradiction(
                 ("budget", "initial"),
-                f"{self.initial} is more than budget.total, {self.total}; lower it, or raise that",
+                f"{initial} is more than budget.total, {total}; lower it, or raise that",
             )
-        if self.unit == "samples" and candidates is not None and candidates < self.per_cycle:
+        if self.unit == "samples" and candidates is not None and candidates < per_cycle:
             yield Contradiction(
                 ("candidates",),
-                f"{candidates} cannot fill budget.per_cycle, {self.per_cycle}; raise it, or lower"
-                " that",
+                f"{candidates} cannot fill budget.per_cycle, {per_cycle}; raise it, or lower that",
             )
 
     def check(self, card: Card) -> None:
         """Raises UsageError where the pool has less than `total` to buy."""
-        if self.unit == "samples" and self.total > card.pool:
+        if self.unit == "samples" and self.total is not None and self.total > card.pool:
             raise UsageError(
                 f"budget.total: {self.total} is more than the {card.pool} images of the pool; lower"
                 " it"
@@ -61,22 +113,24 @@ class Budget(Settings):
         What the last cycle bought was cut by the smaller total, unless that was due anyway. Raises
         LockedError where costs differ, as it would then be shown at another cost than it had.
         """
-        if before == self.initial or (before - self.initial) % self.per_cycle == 0:
+        initial, per_cycle, total = self.amounts
+        if before == initial or (before - initial) % per_cycle == 0:
             return
         cut = f"its last purchase was cut by budget.total {before}"
         if self.unit != "samples":
-            fits = before - (before - self.initial) % self.per_cycle
+            fits = before - (before - initial) % per_cycle
             raise LockedError(
-                f"{cut}, so that it cannot go on to {self.total}: with clicks that works from"
+                f"{cut}, so that it cannot go on to {total}: with clicks that works from"
                 f" totals such as {fits}, at whole cycles of budget.per_cycle; use another --out"
             )
         logger.warning(
-            "%s: it is smaller than one of a run that has %d from the beginning", *(cut, self.total)
+            "%s: it is smaller than one of a run that has %d from the beginning", *(cut, total)
         )
 
     def due(self, cycle: int) -> int:
         """What may be spent in all by the end of this cycle's purchase."""
-        return min(self.total, self.initial + (cycle + 1) * self.per_cycle)
+        initial, per_cycle, total = self.amounts
+        return min(total, initial + (cycle + 1) * per_cycle)
 
     def left(self, cycle: int, spent: float) -> float:
         """What may be spent in this cycle, after `spent` in those before.
@@ -84,7 +138,7 @@ class Budget(Settings):
         Where units differ in cost, what those could not spend is left for it.
         """
         if self.unit == "samples":
-            return min(self.per_cycle, self.total - spent)
+            return min(self.amounts.per_cycle, self.amounts.total - spent)
         return max(0.0, self.due(cycle) - spent)
 
     def is_last(self, cycle: int) -> bool:
@@ -97,6 +151,8 @@ class Budget(Settings):
 
         Where units differ in cost a rest may remain: the last purchase is that of the last cycle.
         """
+        if self.total is None:
+            return False
         if self.unit != "samples" and self.due(cycle - 1) == self.total:
             return True
         return spent >= self.total

@@ -138,6 +138,9 @@ def cycle_table(record: Record, headline: str) -> Table:
 def _row(record: Record) -> Row:
     record.check()
     (state, silence, message), now, cycles = _state(record), record.stage_now(), record.cycles()
+    if state != "complete" and (asked := record.request()) is not None:
+        cycle, stage, request = asked  # whether the process that asked still lives is all the same
+        now, state, silence, message = (cycle, stage), "waiting", None, str(request)
     row = {
         "run": record.folder.url,
         "state": state,

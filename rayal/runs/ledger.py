@@ -5,18 +5,14 @@
 Nothing is remembered outside the folder, so a run that was killed continues from it alone.
 """
 
-import io
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from rayal.data.masks import LabelValue
-from rayal.errors import DataError, StorageError, quoted
+from rayal.errors import StorageError, quoted
+from rayal.labeling.answers import Answer, dump_answers, parse_answers
 from rayal.labeling.oracles.base import Label
 from rayal.runs.results import Initial, Labeled, StageResult, read_result
 from rayal.storage.folder import Folder, Json, suggesting, way_out
@@ -28,16 +24,6 @@ STAGES = ("train", "evaluate", "fit", "score", "select", "label")
 """The stages of a cycle, in order."""
 ORDER = tuple(stage for stage in STAGES if stage != "fit")
 """Those that every cycle has."""
-VALUES: dict[type, pa.DataType] = {
-    int: pa.int64(),
-    np.int64: pa.int64(),
-    bytes: pa.large_binary(),
-    str: pa.string(),
-}
-"""What `value` is in `labels.parquet`, beside `id` and `cost`; a null is a refusal."""
-
-Answer = tuple[str, LabelValue | None, float]
-"""Unit, label (None: refused) and cost."""
 
 S = TypeVar("S", bound=StageResult)
 
@@ -147,26 +133,9 @@ def write_labels(out: Folder, answers: Mapping[str, Label]) -> Labeled:
     Raises DataError for a label that is neither class nor mask, or of another kind than the first,
     and for a cost that is no amount.
     """
-    kinds = {type(label.value): unit for unit, label in answers.items() if label.value is not None}
-    kind = VALUES.get(next(iter(kinds), int))
-    for unit, label in answers.items():
-        if label.value is not None and (kind is None or VALUES.get(type(label.value)) != kind):
-            raise DataError(
-                f"unit {quoted(unit)}: the label {quoted(label.value)} is neither a class index nor"
-                " a mask, or not what the others are; an oracle answers with one kind, or with None"
-            )
-        if not (math.isfinite(label.cost) and label.cost >= 0):
-            raise DataError(
-                f"unit {quoted(unit)}: the cost {quoted(label.cost)} is not an amount;"
-                " it is 0 or more"
-            )
     values, costs = [a.value for a in answers.values()], [a.cost for a in answers.values()]
-    columns = {"id": pa.string(), "value": kind, "cost": pa.float64()}
-    table = pa.table([list(answers), values, costs], schema=pa.schema(columns))
-    data = io.BytesIO()
-    pq.write_table(table, data, write_page_checksum=True)
     return Labeled(
-        file=out.write("labels.parquet", data.getvalue()),
+        file=out.write("labels.parquet", dump_answers(answers)),
         labels=len(values) - values.count(None),
         refused=values.count(None),
         cost=math.fsum(costs),
@@ -177,6 +146,5 @@ def read_labels(out: Folder) -> Iterator[Answer]:
     """Unit, label (None: refused) and cost of every answer in a label stage's folder."""
     record = read_result(Labeled, out).file
     with suggesting(way_out(out)):
-        data = io.BytesIO(out.read(record.name, record))
-    columns = pq.ParquetFile(data).read(use_threads=False).to_pydict()
-    return zip(columns["id"], columns["value"], columns["cost"], strict=True)
+        data = out.read(record.name, record)
+    return parse_answers(data)

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from rayal.blame import told
 from rayal.errors import Apart, StorageError, UsageError
 from rayal.labeling.budget import Budget
+from rayal.labeling.request import Request
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.ledger import INITIAL, ORDER, STAGES, S, cycle_numbers, read_labels, stage_folder
-from rayal.runs.results import Chosen, Evaluated, Initial, Trained, checked_result
+from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Trained, checked_result
 from rayal.storage import yaml_file
 from rayal.storage.folder import Folder, Json, suggesting
 from rayal.storage.journal import read_done
@@ -218,6 +219,14 @@ class Record:
             out = stage_folder(self.folder, last, stage)
             if out.exists("started.json") and not out.exists("done.json"):
                 return last, stage
+        return None
+
+    def request(self) -> tuple[int, str, Request] | None:
+        """Cycle, stage and request of whatever somebody is asked for and has not all answered."""
+        for cycle, stage in ((0, INITIAL), (max(0, self.begun() - 1), Labeled.stage)):
+            if self._read(cycle, stage) is None:
+                request = Request(stage_folder(self.folder, cycle, stage))
+                return (cycle, stage, request) if request.waiting else None
         return None
 
     def check_whole(self) -> None:

@@ -12,6 +12,7 @@ from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.errors import DataError, StorageError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
+from rayal.labeling.budget import REQUIRED
 from rayal.models.build import build
 from rayal.models.companions.base import CompanionSpec
 from rayal.signals.dropout import dropout_layers
@@ -50,12 +51,8 @@ def check_strategies(x: Experiment, store: Store) -> None:
 
 def warnings(x: Experiment, card: Card) -> Iterator[str]:
     """What is possible, and worth a second look."""
-    budget = x.budget
-    even = budget.unit == "samples"
-    if even and (rest := (budget.total - budget.initial) % budget.per_cycle):
-        yield f"budget: the last cycle buys the {rest} that are left, not {budget.per_cycle}"
-    if budget.initial < len(card.classes) and not x.task.dense:
-        yield f"budget.initial: {budget.initial} labels cannot show all {len(card.classes)} classes"
+    if not x.budget.is_open:
+        yield from _of_amounts(x, card)
     if x.start == "cold" and (names := _looking_back(x)):
         yield f"start: after a cold start {names} measures mostly the new weights; use warm"
     if x.ensemble > 1 and not _asks_ensemble(x):
@@ -64,6 +61,15 @@ def warnings(x: Experiment, card: Card) -> Iterator[str]:
         yield f"dataset: {len(card.bad)} images cannot be decoded and will not be used"
     if across := card.duplicates.get("across", 0):
         yield f"dataset: {across} test images are also in the pool"
+
+
+def _of_amounts(x: Experiment, card: Card) -> Iterator[str]:
+    initial, per_cycle, total = x.budget.amounts
+    even = x.budget.unit == "samples"
+    if even and (rest := (total - initial) % per_cycle):
+        yield f"budget: the last cycle buys the {rest} that are left, not {per_cycle}"
+    if initial < len(card.classes) and not x.task.dense:
+        yield f"budget.initial: {initial} labels cannot show all {len(card.classes)} classes"
 
 
 def _asks_ensemble(x: Experiment) -> bool:
@@ -76,6 +82,8 @@ def _looking_back(x: Experiment) -> str:
 
 
 def _impossible(x: Experiment, card: Card) -> Iterator[str]:
+    if x.budget.is_open and not x.oracle.asked:
+        yield REQUIRED
     yield from _refusal(partial(x.budget.check, card))
     if x.candidates is not None and x.candidates > card.pool:
         yield (
@@ -88,7 +96,8 @@ def _impossible(x: Experiment, card: Card) -> Iterator[str]:
             " raise it, or mend them"
         )
     size = x.scheme.batch_size
-    first = x.budget.initial if x.budget.unit == "samples" else size
+    counts = not x.budget.is_open and x.budget.unit == "samples"
+    first = x.budget.amounts.initial if counts else size
     yield from _refusal(partial(batch_ends, first, size, x.compute.train_workers))
     yield from _refusal(partial(x.oracle.check, card))
     try:

@@ -361,7 +361,11 @@ DAMAGE = {
     "less": ("experiment.yaml", "name: x", "seed is missing"),
     "torn": ("experiment.yaml", '{"torn: ', "ScannerError"),
     "deep": ("experiment.yaml", "[" * 100_000, "RecursionError"),
-    "spent": ("experiment.yaml", yaml.safe_dump(WHOLE | {"budget": {}}), "budget.initial: Field"),
+    "spent": (
+        "experiment.yaml",
+        yaml.safe_dump(WHOLE | {"budget": {"total": 3}}),
+        "budget.initial: Field",
+    ),
     "cut": ("run.json", '{"id": "', "not JSON"),
     "deep-json": ("run.json", "[" * 100_000, "not JSON"),
 }

@@ -35,6 +35,9 @@ class Oracle(Component):
     """Whether it answers from the labels of the dataset, which may then be shown."""
     unit: ClassVar[CostUnit] = "samples"
     """What its costs are counted in."""
+    asked: ClassVar[bool] = False
+    """Whether it answers somebody who asks for so many units at a time, so that the budget needs no
+    amounts."""
 
     @abstractmethod
     def answer(self, store: Store, ids: Sequence[str], out: Folder) -> dict[str, Label]:

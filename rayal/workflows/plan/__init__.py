@@ -133,7 +133,7 @@ def make(
         warnings=(*warnings(x, card), *shortages(x.compute, Resources.here())),
         training=_training(x),
         files=_files(x, store, cycles),
-        budget=x.budget.total,
+        budget=x.budget.amounts.total,
         unit=x.budget.unit,
         tariff=tariff,
     )

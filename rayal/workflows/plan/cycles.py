@@ -58,7 +58,7 @@ ONE_EACH = Prices()
 def plan_cycles(x: Experiment, card: Card, prices: Prices = ONE_EACH) -> Iterator[Cycle]:
     """What `loop.run` will do, where the oracle answers everything at these prices; of images of
     which regions are bought, as if each region were of another one."""
-    scheme, first = x.scheme, min(card.pool, _bought(x, x.budget.initial, prices.image))
+    scheme, first = x.scheme, min(card.pool, _bought(x, x.budget.amounts.initial, prices.image))
     labels, spent, worth = first, first * prices.image, card.pool * prices.image
     for cycle in count():
         ends = batch_ends(labels, scheme.batch_size, x.compute.train_workers)

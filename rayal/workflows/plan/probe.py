@@ -50,7 +50,8 @@ def measure(x: Experiment, store: Store) -> Probe:
     batch = min(x.compute.score_batch, CPU_BATCH) if device == "cpu" else x.compute.score_batch
     compute = x.compute.model_copy(update={"score_batch": batch})
     x = x.model_copy(update={"compute": compute})
-    sizes = sorted({min(n, x.scheme.batch_size) for n in (x.budget.initial, x.budget.total)})
+    amounts = x.budget.amounts
+    sizes = sorted({min(n, x.scheme.batch_size) for n in (amounts.initial, amounts.total)})
     with TemporaryDirectory(prefix="rayal-plan-") as folder:
         steps = {size: _trained(x, store, size, folder, device) for size in sizes}
         trained = steps[sizes[-1]]

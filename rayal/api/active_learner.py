@@ -1,0 +1,276 @@
+"""Ask and tell: active learning for whoever has a labeling loop of their own."""
+
+import atexit
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import nn
+
+from rayal.api.run import Run, observer
+from rayal.api.run import Told as Listener
+from rayal.cycle import asking
+from rayal.cycle.engine import Engine
+from rayal.cycle.loop import Steps
+from rayal.cycle.telling import Telling
+from rayal.data.images import Decoding
+from rayal.data.masks import LabelValue, decode
+from rayal.errors import DataError, LabelsPending, UsageError, quoted
+from rayal.experiment.experiment import Experiment
+from rayal.labeling.budget import Amounts
+from rayal.labeling.oracles.told import Told
+from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.runs.events import Event, Observers
+from rayal.runs.trackers.base import Background
+from rayal.storage.folder import Folder
+from rayal.workflows import attempts
+from rayal.workflows.run import Views, default_folder, start_engine, start_run
+from rayal.workflows.tracking import show_beside
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_open: dict[str, "ActiveLearner"] = {}  # by folder: one in a notebook is seldom closed
+
+
+class ActiveLearner:
+    """Asks for labels and learns from those that are told: `ask`, `tell`, and again.
+
+    >>> x = rayal.load("configs/digits/base.yaml", strategy="margin", tracking="none",
+    ...     set=["compute.engine=local", "scheme.epochs=2"])
+    >>> truth = x.dataset.open().labels("pool")  # in place of somebody who looks at the images
+    >>> with rayal.ActiveLearner(x, "runs/asked") as learner:
+    ...     while len(learner.labels) < 60:
+    ...         ids = learner.ask(20)
+    ...         learner.tell({unit: truth[unit] for unit in ids})
+    ...     metrics = learner.learn()
+    >>> learner.curve()["labels"].tolist()
+    [20, 40, 60]
+
+    `x` says data, model, training, strategy and seed. Its oracle is not asked, so that the pool
+    needs no labels, and of its budget the amounts do not count. `out`, `address`, `on_event`,
+    `break_lock` and `plugins` are those of `rayal.run`; `out` is by default
+    `runs/<name>/<strategy>-<scheme>-seed<seed>-asked`. All is kept there as in a run, each request
+    as a cycle, so that `rayal status` and `rayal report` read it. After a crash the same script
+    goes on, where it asks until it has enough labels, as above: with the same units, and with the
+    labels told so far.
+
+    The engine starts when it is first needed and stays until `close`, or the end of a `with` block
+    or of Python. Another learner of the same folder closes one that is open in this process.
+    """
+
+    def __init__(
+        self,
+        x: Experiment,
+        out: str | os.PathLike[str] | None = None,
+        *,
+        address: str | None = None,
+        on_event: Listener | None = None,
+        break_lock: bool = False,
+        plugins: Iterable[str] = NO_PLUGINS,
+    ) -> None:
+        """Raises UsageError for what cannot work, and LockedError where the folder is another
+        experiment's or in use."""
+        watching = observer(on_event)
+        self.experiment = _asked(x)
+        self._address = address
+        folder = Folder(f"{default_folder(x)}-asked" if out is None else out)
+        if folder.url in _open:
+            _open[folder.url].close()
+        self._stack = ExitStack()
+        self._session = self._stack.enter_context(
+            start_run(self.experiment, folder.url, break_lock=break_lock, plugins=Plugins(plugins))
+        )
+        self.run = Run(self._session.record)
+        """What is in the folder, as of any run."""
+        self._ledger, self._store = self._session.ledger, self._session.store
+        self._background = Background(self.experiment.tracking, self._session.record)
+        self._stack.push(self._background)
+        observers = [watching, Views(self._session.record), self._background]
+        self._observers = Observers(observers)
+        self._engine: Engine | None = None
+        self._look()
+        self._open, _open[folder.url] = True, self
+        atexit.register(self.close)
+        watching.on(Event("opened", "run", url=folder.url))
+
+    def ask(self, n: int) -> list[str]:
+        """The units to be labeled next, the most wanted first; at most `n`, none when nothing is
+        left.
+
+        While some of the units last asked for are not told, it is those again, whatever `n`. Else
+        the first call draws units at random, by the seed alone; later ones train on all labels,
+        evaluate, score the pool and select by the strategy.
+        """
+        self._check_open()
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise UsageError(f"ask({quoted(n)}): ask for a whole number of units, at least 1")
+        if self.waiting:
+            return self.waiting
+        if not self._telling.begun:
+            anew = not self._request.told
+            asking.begin(self.experiment, self._store, self._request, int(n))
+            if anew:
+                return self.waiting
+        asking.ask(self._ready(), int(n))
+        self._look()
+        return self.waiting
+
+    def tell(self, labels: Mapping[str, object]) -> None:
+        """Labels of units: a class by name or index, or None for what cannot be labeled.
+
+        For segmentation, masks: class indices, H W as `images` gives the image, 255 where there is
+        no class. They are on the disk when it returns, some of those asked for or all of them.
+        Units told before the first `ask` are the first labeled set, in place of a random one.
+
+        Raises UsageError with all that is wrong, and then takes none of them.
+        """
+        self._check_open()
+        if not isinstance(labels, Mapping):
+            raise UsageError(f"tell({quoted(labels)}): give a dictionary, unit -> label")
+        if answers := self._telling.answers(labels):
+            self._request.tell(answers)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The units asked for and not told yet, the most wanted first."""
+        return self._request.waiting
+
+    @property
+    def labels(self) -> dict[str, str | NDArray[np.uint8]]:
+        """All labels told so far: class names, or masks H W; without units that have none."""
+        known = self._telling.known.items()
+        return {unit: self._shown(value) for unit, value in known if value is not None}
+
+    @property
+    def refused(self) -> list[str]:
+        """The units of which was told that they cannot be labeled."""
+        return [unit for unit, value in self._telling.known.items() if value is None]
+
+    def images(self, units: Iterable[str]) -> list[NDArray[np.uint8]]:
+        """These units as networks see them, each H W C, in the order given.
+
+        Raises DataError for a unit that is not in the pool or cannot be decoded.
+        """
+        wanted = list(units)
+        decoded = self._store.pool.decode(self._store.pool.take(wanted))
+        if decoded.bad:
+            unit, reason = next(iter(decoded.bad.items()))
+            raise DataError(f"{quoted(unit)} cannot be decoded: {reason}; leave it out")
+        sizes = [decoded.images.shape[2:]] * len(wanted) if decoded.sizes is None else decoded.sizes
+        return [
+            image.transpose(1, 2, 0)[:height, :width]
+            for image, (height, width) in zip(decoded.images, sizes, strict=True)
+        ]
+
+    def learn(self) -> dict[str, float]:
+        """Trains on all labels told, unless that is done, without asking for more; the metrics of
+        the test split.
+
+        Raises LabelsPending while some of the units asked for are not told.
+        """
+        self._check_open()
+        if not self._telling.begun:
+            if not self._request.told:
+                raise LabelsPending("no label was told yet")
+            asking.begin(self.experiment, self._store, self._request, 1)
+        if self.waiting:
+            raise LabelsPending(self._word())
+        asking.learn(self._ready())
+        self._look()
+        row = self._session.record.cycles()[-1]
+        return {name: row[name] for name in row if not name.endswith("_seconds")}
+
+    def model(self) -> nn.Module:
+        """The network that was last trained, see `Run.model`; of all labels, where none is missing
+        of those asked for: it is trained first if it must."""
+        if self._request.told and not self.waiting and self._open:
+            self.learn()
+        return self.run.model()
+
+    def curve(self) -> "DataFrame":
+        """As `Run.curve`."""
+        return self.run.curve()
+
+    def close(self) -> None:
+        """Lets go of the engine and the folder; the same call as before opens it again."""
+        self.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._open:
+            return
+        self._open = False
+        del _open[self._ledger.folder.url]
+        atexit.unregister(self.close)
+        if error is None and not self._session.record.complete:
+            error = LabelsPending(self._word())  # for `rayal status`
+        self._stack.__exit__(None if error is None else type(error), error, trace)
+        if self._background.reaches:
+            show_beside(self.experiment.tracking, self._session.record)
+
+    def __repr__(self) -> str:
+        return f"<ActiveLearner {self._word()}, {len(self.labels)} told; {self.run.url}>"
+
+    def _look(self) -> None:
+        """What the ledger holds, after something was done."""
+        pool = self._ledger.state()
+        before = {**pool.labels, **dict.fromkeys(pool.refused)}
+        self._request = asking.request(self._ledger)
+        self._telling = Telling(self._store, self._request, before)
+
+    def _ready(self) -> Steps:
+        """The stages, on an engine that is started where it is not; each time from the first."""
+        if self._engine is None:
+            start = start_engine(self.experiment.compute, self._address)
+            engine = self._stack.enter_context(start)
+            attempts.begin(self.experiment, self._ledger, engine, self._session.record.plugins)
+            self._engine = engine
+        return Steps(self.experiment, self._store, self._ledger, self._engine, self._observers)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise UsageError(
+                f"this learner of {self.run.url} is closed; make another with the same out"
+            )
+
+    def _shown(self, value: LabelValue) -> str | NDArray[np.uint8]:
+        """A label as people read it."""
+        card = self._store.card
+        if card.masks is None:
+            return card.classes[int(value)]
+        assert isinstance(value, bytes)
+        return decode(value, card.masks, card.decoding or Decoding())
+
+    def _word(self) -> str:
+        if self.waiting:
+            return str(self._request)
+        return "waiting for the next request, all labels are told"
+
+
+def _asked(x: Experiment) -> Experiment:
+    """The experiment with labels from whoever is asked, in any number."""
+    if not isinstance(x, Experiment):
+        raise UsageError(
+            f"ActiveLearner() takes an experiment, got {quoted(x)}; use rayal.load(path) or"
+            " rayal.Experiment"
+        )
+    budget = x.budget.model_copy(update=dict.fromkeys(Amounts._fields))
+    fields = {name: getattr(x, name) for name in Experiment.model_fields}
+    try:
+        return Experiment.model_validate({**fields, "budget": budget, "oracle": Told()})
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise UsageError.of(problems, where=f"experiment {x.name!r}") from error

@@ -1,0 +1,62 @@
+"""Ask and tell: the stages of a run as far as labels were told, driven by who asks for more."""
+
+from contextlib import suppress
+from itertools import count
+
+from rayal.cycle.loop import Steps, first_units
+from rayal.data.store import Store
+from rayal.errors import DataError, LabelsPending, UsageError
+from rayal.experiment.experiment import Experiment
+from rayal.labeling.request import Request
+from rayal.runs.ledger import INITIAL, Ledger, PoolState
+from rayal.runs.results import Labeled
+from rayal.training.feed import batch_ends
+
+
+def request(ledger: Ledger) -> Request:
+    """What is asked for now, or will be next; of a cycle, once its model has chosen."""
+    if not ledger.finished(0, INITIAL):
+        return Request(ledger.stage(0, INITIAL))
+    return Request(ledger.stage(ledger.state().cycle, Labeled.stage))
+
+
+def begin(x: Experiment, store: Store, first: Request, units: int) -> None:
+    """Asks for the first units: those that were told before anybody asked, else so many at random.
+
+    Raises UsageError for a set that is too small to train on.
+    """
+    chosen = list(first.told) or first_units(x, store, units)
+    try:
+        batch_ends(len(chosen), x.scheme.batch_size, x.compute.train_workers)
+    except DataError as error:
+        raise UsageError(
+            f"a first set of {len(chosen)} images is too small to train on; ask for more, or tell"
+            " more before"
+        ) from error
+    first.ask(chosen)
+
+
+def learn(steps: Steps) -> PoolState:
+    """Trains on all labels told so far, and evaluates; what is done already is only checked.
+
+    Raises LabelsPending while some of the units asked for are not told.
+    """
+    ledger = steps.ledger
+    steps.begin(lambda: Request(ledger.stage(0, INITIAL)).asked or ())
+    for cycle in count():
+        pool = ledger.state(cycle)
+        steps.learn(pool)
+        asked = Request(ledger.stage(cycle, Labeled.stage)).asked
+        if asked is None:
+            return pool
+        steps.buy(pool, steps.choose(pool, len(asked)))
+    raise AssertionError("a cycle of which nothing was asked is the last one")
+
+
+def ask(steps: Steps, units: int) -> None:
+    """As `learn`; then scores what is left of the pool, selects so many units and asks for them."""
+    pool = learn(steps)
+    chosen = steps.choose(pool, units)
+    if chosen.ids:
+        with suppress(LabelsPending):
+            steps.buy(pool, chosen)
