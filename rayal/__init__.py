@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from rayal import testing as testing
     from rayal.api.experiments import load as load
     from rayal.experiment.experiment import Experiment as Experiment
+    from rayal.models.wrap import wrap as wrap
 
 _HOMES = {
     "Experiment": "rayal.experiment.experiment",
     "load": "rayal.api.experiments",
+    "wrap": "rayal.models.wrap",
 }
 """Public name -> the module that has it; the same names as above."""
 
