@@ -11,12 +11,20 @@ __version__ = "0.4.0"
 if TYPE_CHECKING:
     from rayal import testing as testing
     from rayal.api.experiments import load as load
+    from rayal.api.score import score as score
+    from rayal.api.scores import Scores as Scores
+    from rayal.api.select import Picks as Picks
+    from rayal.api.select import select as select
     from rayal.experiment.experiment import Experiment as Experiment
     from rayal.models.wrap import wrap as wrap
 
 _HOMES = {
     "Experiment": "rayal.experiment.experiment",
+    "Picks": "rayal.api.select",
+    "Scores": "rayal.api.scores",
     "load": "rayal.api.experiments",
+    "score": "rayal.api.score",
+    "select": "rayal.api.select",
     "wrap": "rayal.models.wrap",
 }
 """Public name -> the module that has it; the same names as above."""
