@@ -9,19 +9,17 @@ import torch
 from pydantic import ConfigDict, Field, InstanceOf
 from torch import nn
 
-from rayal.data.card import CARD, ImageSpec
-from rayal.data.datasets.base import Dataset
+from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
-from rayal.data.store import Store
+from rayal.data.pool.source import prepared_store
 from rayal.data.tasks.base import Task, TaskName
 from rayal.errors import UsageError
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
 from rayal.models.wrap import wrap
-from rayal.parts import find, names
+from rayal.parts import find
 from rayal.signals.batch import forward
-from rayal.storage.folder import Folder
 from rayal.workflows.score.in_memory import check_companions
 from rayal.workflows.score.models import PoolModels, check_strategies, image_spec
 from rayal.workflows.score.settings import PoolScoring
@@ -98,7 +96,7 @@ def live_models(
 
 def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decoding]:
     """What the module sees: of a prepared dataset what that holds, else what the settings say."""
-    store = _store(settings.pool)
+    store = prepared_store(settings.pool)
     if store is not None:
         card = store.card
         decoding = card.decoding or Decoding(channels=1 if card.image.channels == 1 else 3)
@@ -126,10 +124,3 @@ def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decodin
 def _normalised(image: ImageSpec, settings: PoolScoring) -> ImageSpec:
     return image.model_copy(update={"mean": settings.mean, "std": settings.std})
 
-
-def _store(pool: str) -> Store | None:
-    """The prepared dataset at this place or of this name, if it is one."""
-    if pool in names("datasets"):
-        part: type[Dataset] = find("datasets", pool)
-        return part().open()
-    return Store(pool) if Folder(pool).exists(CARD) else None
