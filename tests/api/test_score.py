@@ -23,7 +23,10 @@ from rayal.data.images import Decoding
 from rayal.errors import DataError, LockedError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.card import ModelCard
+from rayal.models.companions.base import file_name
+from rayal.models.companions.class_statistics import ClassStatisticsSpec
 from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import save_weights
 from rayal.strategies.entropy import Entropy
 
 SIDE, CLASSES, UNITS = 8, ("cat", "dog", "owl"), 13
@@ -365,6 +368,24 @@ def test_models_beside_the_first() -> None:
     np.testing.assert_allclose(cod, expected, rtol=1e-4)
     entropies = torch.stack([-(p * p.log()).sum(1) for p in probs]).mean(0)
     np.testing.assert_allclose(columns(qbc)["score.ensemble_entropy"], entropies, rtol=1e-4)
+
+
+def test_what_was_trained_beside_weights_is_read(tmp_path: Path) -> None:
+    """Strategies that ask a companion could not score images in memory at all."""
+    network = CARD.untrained()
+    spec = ClassStatisticsSpec(covariance="diagonal", reset=True)
+    statistics = spec.build(network, len(CLASSES), CARD.untrained)
+    labels = torch.arange(UNITS) % len(CLASSES)
+    statistics.observe(network.train()(noise()), labels)
+    weights_file(tmp_path / "weights.safetensors")
+    (tmp_path / file_name(spec.name)).write_bytes(save_weights(statistics))
+    pool = written_pool(tmp_path / "pool.parquet")
+
+    here = rayal.score(tmp_path, pixels(), ["epmcm"], batch=4).table()
+    there = rayal.score(tmp_path, pool, ["epmcm"], batch=4).table()
+
+    np.testing.assert_array_equal(here["score.epmcm"], there["score.epmcm"])
+    assert here["score.epmcm"].min() > 0
 
 
 def test_a_score_that_is_none_stops_the_pass() -> None:

@@ -20,7 +20,7 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.wrap import wrap
 from rayal.parts import find
 from rayal.signals.batch import forward
-from rayal.workflows.score.in_memory import check_companions
+from rayal.workflows.score.in_memory import check_beside, class_names
 from rayal.workflows.score.models import PoolModels, check_strategies, image_spec
 from rayal.workflows.score.settings import PoolScoring
 
@@ -58,13 +58,7 @@ def live_models(
     and where nothing says what images they see.
     """
     strategies = settings.columns()
-    check_companions(strategies)
-    asking = [name for name, each in strategies.items() if each.reference(1) == "previous"]
-    if asking and previous is None:
-        raise UsageError(
-            f"strategy {asking[0]!r} compares with the model of the cycle before; give it:"
-            " previous=module"
-        )
+    check_beside(strategies, previous)
     image, decoding = _images(settings, model)
     tried = torch.randn(2, *image.shape, generator=torch.Generator().manual_seed(0))
     given = [model, *([] if previous is None else [previous]), *members]
@@ -73,11 +67,7 @@ def live_models(
     task: Task = find("tasks", "segmentation" if logits.ndim > 2 else "classification")()
     check_strategies(strategies, task, network, 1 + len(members))
     usual = tuple(f"class-{number}" for number in range(logits.shape[1]))
-    if settings.classes is not None and len(settings.classes) != len(usual):
-        raise UsageError(
-            f"{len(settings.classes)} classes given, the model has {len(usual)}; give as many"
-        )
-    classes = settings.classes or usual
+    classes = class_names(settings.classes, len(usual)) or usual
     card = ModelCard(
         model=Live.of(network),
         classes=classes,
@@ -123,4 +113,3 @@ def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decodin
 
 def _normalised(image: ImageSpec, settings: PoolScoring) -> ImageSpec:
     return image.model_copy(update={"mean": settings.mean, "std": settings.std})
-
