@@ -126,7 +126,7 @@ def score(
     fields = {**options, "pool": stored, "compute": compute}
     x = config.from_keywords(fields, set, PoolScoring, named)
     modules = (model, previous, members) if live else None
-    return _score_files(x, modules, out, address, observer, retry_bad, break_lock, named)
+    return score_files(x, modules, out, address, observer, retry_bad, break_lock, named)
 
 
 def _score_here(
@@ -188,7 +188,7 @@ def _scored(
     return Scores(out.url, strategies, temporary=temporary)
 
 
-def _score_files(
+def score_files(
     x: PoolScoring,
     modules: tuple[nn.Module, nn.Module | None, Sequence[nn.Module]] | None,
     out: str | os.PathLike[str] | None,

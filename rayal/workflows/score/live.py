@@ -9,6 +9,7 @@ import torch
 from pydantic import ConfigDict, Field, InstanceOf
 from torch import nn
 
+from rayal.blame import told
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.pool.source import prepared_store
@@ -62,26 +63,44 @@ def live_models(
     image, decoding = _images(settings, model)
     tried = torch.randn(2, *image.shape, generator=torch.Generator().manual_seed(0))
     given = [model, *([] if previous is None else [previous]), *members]
-    network, *others = (wrap(copy.deepcopy(each).cpu(), images=tried).eval() for each in given)
+    network, *others = (wrap(_copied(each).cpu(), images=tried).eval() for each in given)
     logits = forward(network, tried).logits
     task: Task = find("tasks", "segmentation" if logits.ndim > 2 else "classification")()
     check_strategies(strategies, task, network, 1 + len(members))
     usual = tuple(f"class-{number}" for number in range(logits.shape[1]))
     classes = class_names(settings.classes, len(usual)) or usual
+    kind = Live.of(network)
     card = ModelCard(
-        model=Live.of(network),
+        model=kind,
         classes=classes,
         image=image,
         decoding=decoding,
         precision=settings.precision or "fp32",
         task=task,
     )
+    if any(Live.of(each).kind_of_module != kind.kind_of_module for each in others):
+        raise UsageError(
+            "previous and members are not all built as the model is, which a pass over files needs;"
+            " give such ones, or images in memory"
+        )
     before = None if previous is None else TrainedModel.of(card, others.pop(0))
     return PoolModels(
         model=TrainedModel.of(card, network),
         previous=before,
         members=[TrainedModel.of(card, other) for other in others],
+        named=settings.classes is not None,
     )
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """Raises UsageError for one that holds what can have no copy, and so cannot go to workers."""
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # whatever a module of a user's holds says it in its own way
+        raise UsageError(
+            f"{type(module).__name__} cannot be copied for the pass ({told(error)}); give images in"
+            " memory, or save its weights and give their path with architecture="
+        ) from error
 
 
 def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decoding]:
@@ -90,8 +109,7 @@ def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decodin
     if store is not None:
         card = store.card
         decoding = card.decoding or Decoding(channels=1 if card.image.channels == 1 else 3)
-        spec = card.image if settings.mean is None else _normalised(card.image, settings)
-        return spec, decoding
+        return image_spec(card.image, decoding, settings), decoding
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     channels = first.in_channels if first is not None and first.in_channels == 1 else 3
     decoding = settings.decoded(Decoding(channels=channels))
@@ -109,7 +127,3 @@ def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decodin
         std=(1.0,) * decoding.channels,
     )
     return image_spec(blank, decoding, settings), decoding
-
-
-def _normalised(image: ImageSpec, settings: PoolScoring) -> ImageSpec:
-    return image.model_copy(update={"mean": settings.mean, "std": settings.std})
