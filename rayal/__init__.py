@@ -53,6 +53,12 @@ if TYPE_CHECKING:
     from rayal.training.base import Learner as Learner
     from rayal.training.base import TrainingScheme as TrainingScheme
     from rayal.training.base import Unlabeled as Unlabeled
+    from rayal.api.score import score as score
+    from rayal.api.scores import Scores as Scores
+    from rayal.api.select import Picks as Picks
+    from rayal.api.select import select as select
+    from rayal.experiment.experiment import Experiment as Experiment
+    from rayal.models.wrap import wrap as wrap
 
 _HOMES = {
     "ActiveLearner": "rayal.api.active_learner",
@@ -98,6 +104,12 @@ _HOMES = {
     "load": "rayal.api.experiments",
     "open_run": "rayal.api.run",
     "run": "rayal.api.run",
+    "Picks": "rayal.api.select",
+    "Scores": "rayal.api.scores",
+    "load": "rayal.api.experiments",
+    "score": "rayal.api.score",
+    "select": "rayal.api.select",
+    "wrap": "rayal.models.wrap",
 }
 """Public name -> the module that has it; the same names as above."""
 

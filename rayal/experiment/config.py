@@ -96,6 +96,19 @@ def from_options(
     return _validated(node, model, plugins)
 
 
+def from_keywords(
+    fields: Mapping[str, Any],
+    overrides: Iterable[str],
+    model: type[M],
+    plugins: Plugins = NO_PLUGINS,
+) -> M:
+    """As `from_options`, of the keywords of a call in Python."""
+    node = yaml_file.given(dict(fields), "keywords")
+    for assignment in overrides:
+        node = yaml_file.override(node, assignment, _parts(model))
+    return _validated(node, model, plugins)
+
+
 def dump(experiment: "Experiment") -> str:
     """YAML with every field, defaults included; it loads to an equal experiment."""
     return yaml_file.dump(experiment.model_dump(mode="json"))
