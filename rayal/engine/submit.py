@@ -152,16 +152,18 @@ def listed(client: Client, jobs: Sequence[str] = ()) -> list[Json]:
         chosen = [there.get(job) or client.get_job_info(job) for job in jobs] or [
             info for info in there.values() if "rayal" in (info.metadata or {})
         ]
-    return [
-        {
-            "job": info.submission_id,
-            "state": info.status.value,
-            "since": _moment(info.start_time),
-            "folder": (info.metadata or {}).get("folder"),
-            "message": (info.message or "").partition("\n")[0],
-        }
-        for info in sorted(chosen, key=lambda info: info.start_time or 0)
-    ]
+    return [row(info) for info in sorted(chosen, key=lambda info: info.start_time or 0)]
+
+
+def row(info: JobDetails) -> Json:
+    """What is told of a job."""
+    return {
+        "job": info.submission_id,
+        "state": info.status.value,
+        "since": _moment(info.start_time),
+        "folder": (info.metadata or {}).get("folder"),
+        "message": (info.message or "").partition("\n")[0],
+    }
 
 
 class _Log:

@@ -101,6 +101,13 @@ def from_options(
     return _validated(node, model, plugins)
 
 
+def of_fields(
+    model: type[M], fields: Mapping[str, Any], plugins: Iterable[str] = NO_PLUGINS
+) -> M:
+    """An experiment, or one with more fields, from values of Python; errors as `load`'s."""
+    return _validated(yaml_file.given(dict(fields), "keywords"), model, plugins)
+
+
 def dump(experiment: "Experiment") -> str:
     """YAML with every field, defaults included; it loads to an equal experiment."""
     return yaml_file.dump(experiment.model_dump(mode="json"))
@@ -111,7 +118,12 @@ def resolved(fields: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> "Exper
     from rayal.experiment.experiment import Experiment
 
     text = yaml_file.dump(dict(fields))
-    return _validated(yaml_file.parse(text, "experiment.yaml", Path.cwd()), Experiment, plugins)
+    return parsed(Experiment, text, "experiment.yaml", plugins)
+
+
+def parsed(model: type[M], text: str, source: str, plugins: Plugins = NO_PLUGINS) -> M:
+    """As `resolved`, from the text of the file `source`, of an experiment with more fields too."""
+    return _validated(yaml_file.parse(text, source, Path.cwd()), model, plugins)
 
 
 def changed(
