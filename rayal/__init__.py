@@ -11,11 +11,17 @@ __version__ = "0.4.0"
 if TYPE_CHECKING:
     from rayal import testing as testing
     from rayal.api.experiments import load as load
+    from rayal.api.run import Run as Run
+    from rayal.api.run import open_run as open_run
+    from rayal.api.run import run as run
     from rayal.experiment.experiment import Experiment as Experiment
 
 _HOMES = {
     "Experiment": "rayal.experiment.experiment",
+    "Run": "rayal.api.run",
     "load": "rayal.api.experiments",
+    "open_run": "rayal.api.run",
+    "run": "rayal.api.run",
 }
 """Public name -> the module that has it; the same names as above."""
 
