@@ -110,9 +110,7 @@ def _work(
     return _of_file("run", x, words, place, same), x.model_dump(mode="json")
 
 
-def _of_file(
-    verb: str, x: Experiment, words: Sequence[str], folder: str, same: list[str]
-) -> Work:
+def _of_file(verb: str, x: Experiment, words: Sequence[str], folder: str, same: list[str]) -> Work:
     """The work of a command that reads one file, which is sent as it was understood here."""
     identity = x.model_dump(mode="json", exclude={"compute", "tracking"})
     return Work(

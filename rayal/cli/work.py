@@ -52,16 +52,3 @@ def engine(compute: Any, address: str | None) -> Iterator[Any]:
     with start_engine(compute, address) as opened:
         catch_signals()  # Ray has put its own handler in place
         yield opened
-
-
-@contextmanager
-def cluster(address: str | None) -> Iterator[int]:
-    """The cores of the cluster at an address; one that has to be started is stopped again."""
-    from rayal.engine import cluster as clusters
-
-    cores = clusters.connect(address)
-    catch_signals()  # Ray has put its own handler in place
-    try:
-        yield cores
-    finally:
-        clusters.disconnect()

@@ -101,9 +101,7 @@ def from_options(
     return _validated(node, model, plugins)
 
 
-def of_fields(
-    model: type[M], fields: Mapping[str, Any], plugins: Iterable[str] = NO_PLUGINS
-) -> M:
+def of_fields(model: type[M], fields: Mapping[str, Any], plugins: Iterable[str] = NO_PLUGINS) -> M:
     """An experiment, or one with more fields, from values of Python; errors as `load`'s."""
     return _validated(yaml_file.given(dict(fields), "keywords"), model, plugins)
 
