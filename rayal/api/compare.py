@@ -37,6 +37,13 @@ class Comparison:
     Values are fractions where a metric is one. Means are over seeds; a half interval is half of
     the 95 % t-interval. AULC is the area under the learning curve divided by its range of labels,
     over the label counts that all complete runs share.
+
+    >>> found = rayal.compare("runs")
+    >>> found.curves()[["labels", "n"]].drop_duplicates()
+       labels  n
+    0      50  1
+    1     100  1
+    >>> found.plot().savefig("curves.pdf")
     """
 
     summary: Summary

@@ -12,7 +12,7 @@ from rayal.storage.folder import Json
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-COLUMNS = "job state since folder message".split()
+COLUMNS = ["job", "state", "since", "folder", "message"]
 
 
 class Job:

@@ -53,10 +53,10 @@ def _options(values: list[Any], place: KeyPath) -> list[Any]:
 
 def _fixed(value: Any, place: KeyPath) -> Any:
     match value:
+        case np.generic():  # first: some of numpy's are numbers of Python's, too
+            return value.item()
         case None | bool() | int() | float() | str():
             return value
-        case np.generic():
-            return value.item()
         case os.PathLike():
             return os.fspath(value)
         case list() | tuple():

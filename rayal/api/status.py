@@ -14,7 +14,19 @@ from rayal.report.status import Row, status_folder, status_notes, status_rows, s
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-COLUMNS = "run state cycle stage labels metric value images of silent_seconds message".split()
+COLUMNS = [
+    "run",
+    "state",
+    "cycle",
+    "stage",
+    "labels",
+    "metric",
+    "value",
+    "images",
+    "of",
+    "silent_seconds",
+    "message",
+]
 
 
 @dataclass(frozen=True)

@@ -100,16 +100,15 @@ def open_sweep(path: str | os.PathLike[str], plugins: Iterable[str] = NO_PLUGINS
     `plugins` are packages of yours that its parts come from.
 
     >>> found = rayal.open_sweep("sweeps/mine")
-    >>> found.table()[["arm", "n", "complete", "labels"]].sort_values("arm")
-    >>> found.best in [run.url for run in found.runs()]
+    >>> found.lines[0]
+    '2 of 2 trials complete; 1 first trainings taken from another trial'
 
     Raises UsageError where there is no sweep, and StorageError where it is damaged.
     """
     folder, named = Folder(path), Plugins(plugins)
     if not folder.exists("sweep.yaml"):
         raise UsageError(
-            f"{folder.url} is not the folder of a sweep: it holds no sweep.yaml; give the out of a"
-            " sweep"
+            f"{folder.url} holds no sweep; give the folder that `rayal sweep` or rayal.sweep wrote"
         )
     written = folder.read("sweep.yaml").decode(errors="replace")
     x = config.parsed(SweptExperiment, written, f"{folder.url}/sweep.yaml", named)
@@ -118,7 +117,16 @@ def open_sweep(path: str | os.PathLike[str], plugins: Iterable[str] = NO_PLUGINS
 
 
 class Sweep:
-    """What the folder of a sweep said when it was opened."""
+    """What the folder of a sweep said when it was opened.
+
+    >>> found = rayal.open_sweep("sweeps/mine")
+    >>> found.table()[["arm", "n", "complete", "labels"]].sort_values("arm", ignore_index=True)
+           arm  n  complete  labels
+    0  entropy  1         1      50
+    1   random  1         1      50
+    >>> found.best.url in list(found.trials()["folder"])
+    True
+    """
 
     def __init__(self, opened: Sweeping, result: SweepResult) -> None:
         self._opened, self.result = opened, result

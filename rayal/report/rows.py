@@ -10,11 +10,33 @@ from rayal.report.runs import Arm, Group
 from rayal.report.statistics import interval
 from rayal.storage.folder import Json
 
-ARM = "name dataset metric arm strategy scheme settings".split()
-SPREAD = "sd half_interval".split()
-ARMS = [*ARM, *"n complete labels mean sd half_interval aulc aulc_sd aulc_half_interval".split()]
-POINTS = [*ARM, *"labels n mean sd half_interval".split()]
-PAIRS = "name dataset first second n mean half_interval p p_holm verdict".split()
+ARM = ["name", "dataset", "metric", "arm", "strategy", "scheme", "settings"]
+SPREAD = ["sd", "half_interval"]
+ARMS = [
+    *ARM,
+    "n",
+    "complete",
+    "labels",
+    "mean",
+    "sd",
+    "half_interval",
+    "aulc",
+    "aulc_sd",
+    "aulc_half_interval",
+]
+POINTS = [*ARM, "labels", "n", "mean", "sd", "half_interval"]
+PAIRS = [
+    "name",
+    "dataset",
+    "first",
+    "second",
+    "n",
+    "mean",
+    "half_interval",
+    "p",
+    "p_holm",
+    "verdict",
+]
 """The keys of each kind of row, in their order."""
 
 
