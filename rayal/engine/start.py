@@ -86,7 +86,7 @@ def guard_token() -> None:
 
 def _init(address: str, **options: Any) -> None:
     try:
-        with _own_handlers(), _silenced_stderr():  # Ray's C++ part announces its log level there
+        with _handlers_kept(), _silenced_stderr():  # its C++ part announces its log level there
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(f"Ray at {address!r} cannot be used: {_explained(error)}") from error
@@ -117,14 +117,12 @@ def _explained(error: Exception) -> str:
 
 
 @contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Whoever has a handler of SIGTERM keeps it: Ray puts its own in place."""
+def _handlers_kept() -> Iterator[None]:
+    """Who handles SIGTERM still does, in place of Ray; where nobody does, Ray may."""
     before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if callable(before) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
