@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from rayal.api.run import Run as Run
     from rayal.api.run import open_run as open_run
     from rayal.api.run import run as run
+    from rayal.api.score import score as score
+    from rayal.api.scores import Scores as Scores
+    from rayal.api.select import Picks as Picks
+    from rayal.api.select import select as select
     from rayal.api.status import status as status
     from rayal.api.submit import submit as submit
     from rayal.api.sweep import Sweep as Sweep
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from rayal.models.companions.base import LearningCompanion as LearningCompanion
     from rayal.models.network import DenseNetwork as DenseNetwork
     from rayal.models.network import Network as Network
+    from rayal.models.wrap import wrap as wrap
     from rayal.plugins import Plugins as Plugins
     from rayal.runs.events import Event as Event
     from rayal.runs.events import Observer as Observer
@@ -94,11 +99,13 @@ _HOMES = {
     "Observer": "rayal.runs.events",
     "Oracle": "rayal.labeling.oracles.base",
     "Outputs": "rayal.models.base",
+    "Picks": "rayal.api.select",
     "PixelStrategy": "rayal.strategies.base",
     "Plugins": "rayal.plugins",
     "RayalError": "rayal.errors",
     "RegionStrategy": "rayal.strategies.base",
     "Run": "rayal.api.run",
+    "Scores": "rayal.api.scores",
     "Signals": "rayal.signals.batch",
     "Source": "rayal.data.source",
     "StorageError": "rayal.errors",
@@ -118,10 +125,13 @@ _HOMES = {
     "open_sweep": "rayal.api.sweep",
     "plan": "rayal.api.plan",
     "run": "rayal.api.run",
+    "score": "rayal.api.score",
+    "select": "rayal.api.select",
     "status": "rayal.api.status",
     "submit": "rayal.api.submit",
     "sweep": "rayal.api.sweep",
     "sync": "rayal.api.sync",
+    "wrap": "rayal.models.wrap",
 }
 """Public name -> the module that has it; the same names as above."""
 

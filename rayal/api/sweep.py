@@ -90,8 +90,9 @@ def _swept(
             "sweep() is not told what to vary; give space={'strategy': ['random', 'cod']}, or an"
             " experiment of rayal.load_sweep"
         )
-    fields = {name: getattr(x, name) for name in Experiment.model_fields}
-    return config.of_fields(SweptExperiment, {**fields, "sweep": {**block, **settings}}, plugins)
+    fields: dict[str, Any] = {name: getattr(x, name) for name in Experiment.model_fields}
+    fields["sweep"] = {**block, **settings}
+    return config.from_keywords(fields, [], SweptExperiment, plugins)
 
 
 def open_sweep(path: str | os.PathLike[str], plugins: Iterable[str] = NO_PLUGINS) -> "Sweep":

@@ -191,7 +191,7 @@ def summary(job: ScoreJob, tasks: Sequence[ShardTask], results: Sequence[ScoredS
     results = sorted(results, key=lambda result: result.shard)
     assert [task.shard.index for task in tasks] == [r.shard for r in results], "lost a shard"
     assert [task.rows for task in tasks] == [r.rows for r in results], "lost a row"
-    _tell_of_equals(results)
+    tell_of_equals(results)
     return Pass(
         units=sum(result.rows for result in results),
         columns=tuple(job.strategies),
@@ -200,7 +200,7 @@ def summary(job: ScoreJob, tasks: Sequence[ShardTask], results: Sequence[ScoredS
     )
 
 
-def _tell_of_equals(results: Sequence[ScoredShard]) -> None:
+def tell_of_equals(results: Sequence[ScoredShard]) -> None:
     """A warning for a strategy whose scores say nothing."""
     ends = dict[str, set[float]]()
     for result in results:

@@ -1,6 +1,6 @@
 """The worker of the scoring pass: opens a job's models once, then scores shard after shard."""
 
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -8,15 +8,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from rayal.blame import located
 from rayal.cycle import shard_file
+from rayal.cycle.columns import Columns
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.data.pixels import valid_pixels
 from rayal.data.pool import Decoded, Images
-from rayal.data.tasks.base import Task
-from rayal.errors import DataError, RayalError, StorageError, UsageError, quoted
+from rayal.errors import StorageError, UsageError
 from rayal.models.build import build
 from rayal.models.companions.base import Companion, Companions, CompanionSpec
 from rayal.models.network import placed
@@ -27,13 +26,9 @@ from rayal.runs.results import Scored, ScoredShard, read_result
 from rayal.signals.batch import Networks, Reference, Signals, forward
 from rayal.storage.folder import FileLocation, FileRecord, Folder
 from rayal.storage.journal import is_done
-from rayal.strategies.base import Strategy
 from rayal.training.augment import normalise
 
 Number = TypeVar("Number", bound=np.generic)
-
-KEPT = torch.float16
-"""Of what a pass keeps for the selection."""
 
 
 class Scorer:
@@ -88,88 +83,33 @@ class Scorer:
 
         Raises DataError for a score that is not finite.
         """
-        columns = self.computed(decoded, cached)
-        for name, column in columns.items():
-            self._check_finite(name, column, decoded, cached)
-        return columns
+        return self._asked().of(decoded.ids, partial(self._batch, decoded, cached))
 
-    def computed(
-        self, decoded: Decoded, cached: NDArray[np.floating] | None = None
-    ) -> dict[str, NDArray[Any]]:
+    def computed(self, decoded: Decoded) -> dict[str, NDArray[Any]]:
         """As `columns`, whatever the numbers are."""
-        parts: dict[str, list[Tensor]] = {}
-        for start in range(0, len(decoded.ids), self.job.batch):
-            rows = slice(start, start + self.job.batch)
-            for name, values in self._batch(decoded, rows, cached).items():
-                parts.setdefault(name, []).append(values)
-        # moved once a shard: every move makes a GPU wait
-        return {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
+        return self._asked().computed(decoded.ids, partial(self._batch, decoded, None))
 
-    def _check_finite(
-        self,
-        name: str,
-        values: NDArray[Any],
-        decoded: Decoded,
-        cached: NDArray[np.floating] | None,
-    ) -> None:
-        finite = np.isfinite(values)
-        if finite.all():
-            return
-        first = np.argwhere(~finite)[0]
-        row = int(first[0])
-        if name.startswith("keep."):
-            self._check_kept(name, decoded, row, cached)
-        raise DataError(
-            f"{name} of {quoted(decoded.ids[row])} is {values[tuple(first)]}; "
-            "a model that diverged gives such numbers: train it with a lower learning rate"
+    def _asked(self) -> Columns:
+        job = self.job
+        return Columns(
+            strategies=job.strategies,
+            task=job.card.task,
+            cycle=job.cycle,
+            batch=job.batch,
+            keeps_probs=job.keeps_probs,
+            keeps_predicted=job.keeps_predicted,
         )
 
-    def _check_kept(
-        self, name: str, decoded: Decoded, row: int, cached: NDArray[np.floating] | None
-    ) -> None:
-        """Raises DataError where a kept number of this row is only too large to be kept."""
-        start = row - row % self.job.batch
-        rows = slice(start, start + self.job.batch)
-        whole = self._batch(decoded, rows, cached, kept=torch.float32)[name][row - start]
-        if whole.isfinite().all():
-            signal = name.removeprefix("keep.")
-            those = [n for n, each in self.job.strategies.items() if signal in each.kept()]
-            raise DataError(
-                f"{signal} of {quoted(decoded.ids[row])} are up to {whole.abs().max():g}, and rayal"
-                f" keeps them as float16, which ends at {torch.finfo(KEPT).max:g}; use a network"
-                f" whose last block is normalised, or other strategies than {', '.join(those)}"
-            )
-
     def _batch(
-        self,
-        decoded: Decoded,
-        rows: slice,
-        cached: NDArray[np.floating] | None,
-        kept: torch.dtype = KEPT,
-    ) -> dict[str, Tensor]:
-        """The columns of one batch. A short batch is filled up with its last image: networks then
-        always see one shape, so a unit's score does not depend on the size of its shard."""
-        job, ids, images = self.job, decoded.ids[rows], decoded.images[rows]
-        fill = job.batch - len(ids)
-        signals = self._signals(
+        self, decoded: Decoded, cached: NDArray[np.floating] | None, rows: slice, fill: int
+    ) -> Signals:
+        ids, images, sizes = decoded.ids[rows], decoded.images[rows], decoded.sizes
+        return self._signals(
             ids + ids[-1:] * fill,
             _filled(images, fill) if fill else images,
             None if cached is None else _filled(cached[rows], fill),
-            None if decoded.sizes is None else _filled(decoded.sizes[rows], fill),
+            None if sizes is None else _filled(sizes[rows], fill),
         )
-        columns: dict[str, Tensor] = {}
-        for name, strategy in job.strategies.items():
-            view = signals.declared_by(name, strategy.signals(), strategy.reference(job.cycle))
-            score = _score(name, strategy, view, job.card.task)
-            if score is not None:
-                columns[f"score.{name}"] = score[: len(ids)].double()
-            for signal in sorted(strategy.kept()):  # sets have another order in every process
-                columns[f"keep.{signal}"] = getattr(view, signal)[: len(ids)].to(kept)
-        if job.keeps_probs:
-            columns["probs"] = signals.probs[: len(ids)].half()
-        if job.keeps_predicted:
-            columns["predicted"] = signals.logits[: len(ids)].argmax(dim=1).int()
-        return columns
 
     def _signals(
         self,
@@ -289,33 +229,6 @@ def _check_rows(task: ShardTask, decoded: Decoded) -> None:
             f"shard {shard.index}, {task.rows} rows of {shard.file}, changed while it was read, or"
             " an id in it is used twice; restore the file, and the same command goes on"
         )
-
-
-def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor | None:
-    try:
-        values = strategy.score(view)
-    except (RayalError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # a user's own strategy may raise anything
-        raise DataError(f"strategy {name!r} raised {located(error)}") from error
-    if values is None and type(strategy).select is not Strategy.select:
-        return None
-    if not isinstance(values, Tensor) or values.is_complex():
-        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
-        raise DataError(
-            f"strategy {name!r} gave {kind} as scores: score returns a tensor of numbers, or None"
-            " where select is its own"
-        )
-    try:
-        per_unit = task.per_unit(values.detach(), view.valid)
-    except UsageError as error:
-        raise DataError(f"strategy {name!r}: {error}") from error
-    if per_unit.shape != (len(view.ids),):
-        raise DataError(
-            f"strategy {name!r} gave scores of shape {tuple(values.shape)}"
-            f" for {len(view.ids)} units"
-        )
-    return per_unit
 
 
 def _filled(rows: NDArray[Number], fill: int) -> NDArray[Number]:

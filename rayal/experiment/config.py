@@ -96,9 +96,17 @@ def from_options(
     return _validated(node, model, plugins)
 
 
-def of_fields(model: type[M], fields: Mapping[str, Any], plugins: Iterable[str] = NO_PLUGINS) -> M:
-    """An experiment, or one with more fields, from values of Python; errors as `load`'s."""
-    return _validated(yaml_file.given(dict(fields), "keywords"), model, plugins)
+def from_keywords(
+    fields: Mapping[str, Any],
+    overrides: Iterable[str],
+    model: type[M],
+    plugins: Plugins = NO_PLUGINS,
+) -> M:
+    """As `from_options`, of the keywords of a call in Python."""
+    node = yaml_file.given(dict(fields), "keywords")
+    for assignment in overrides:
+        node = yaml_file.override(node, assignment, _parts(model))
+    return _validated(node, model, plugins)
 
 
 def dump(experiment: "Experiment") -> str:

@@ -32,7 +32,8 @@ class Model(ForTasks):
 
     A network is an `nn.Module` that returns `Outputs`, with two attributes: `layer_channels`, the
     C_l of `Outputs.layers`, and `classifier`, its last layer: linear in a `Network`, most often a
-    1x1 convolution in a `DenseNetwork`.
+    1x1 convolution in a `DenseNetwork`. Of a classifier whose forward returns logits alone, as
+    torchvision's do, rayal makes one, see `rayal.wrap`.
     """
 
     kind: ClassVar[str] = "models"
@@ -53,7 +54,8 @@ class Model(ForTasks):
 
     @abstractmethod
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
-        """The network for images of this shape, its weights drawn from torch's global generator."""
+        """The network for images of this shape, or any module that returns logits N C; its weights
+        are drawn from torch's global generator."""
 
     def decoding(self) -> Decoding:
         """How the weights that are published for this architecture want their images, but for the

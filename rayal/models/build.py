@@ -13,7 +13,7 @@ from rayal.data.card import ImageSpec
 from rayal.errors import UsageError, some
 from rayal.models import weights as files
 from rayal.models.base import Model
-from rayal.models.contract import check_network
+from rayal.models.contract import checked_network
 from rayal.models.naming import in_own_names
 
 SOME = 2
@@ -35,7 +35,7 @@ def build(model: Model, num_classes: int, image: ImageSpec, seed: int) -> nn.Mod
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
         network = model.network(num_classes, image)
     if model.is_foreign():
-        check_network(network, model, num_classes, image)
+        network = checked_network(network, model, num_classes, image)
     if model.pretrained:
         _load_pretrained(network, model.pretrained, model)
     return network

@@ -1,6 +1,7 @@
 """Whether a network is what `rayal.models.base.Model` promises, asked with two grey images.
 
-rayal's own architectures have tests; a user's own is asked before anything is trained.
+rayal's own architectures have tests; a user's own is asked before anything is trained. One that
+returns logits, as torch's and torchvision's do, becomes what is promised.
 """
 
 from collections.abc import Iterator
@@ -12,21 +13,45 @@ from torch import Tensor, nn
 from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.base import Model, Outputs
+from rayal.models.wrap import wrap
 
 ASKED = 2
 """Images of the forward pass."""
 
 
-def check_network(network: Any, model: Model, num_classes: int, image: ImageSpec) -> None:
-    """Raises UsageError with the first promise that the network breaks; draws no numbers and leaves
-    its state as it is. Whatever the forward pass itself raises goes on."""
-    if problem := next(_broken(network, model, num_classes, image), None):
-        raise UsageError(f"model {model.part_name()!r}: {problem}")
+def checked_network(network: Any, model: Model, num_classes: int, image: ImageSpec) -> nn.Module:
+    """The network, wrapped where its forward returns logits alone; draws no numbers and leaves its
+    state as it is.
+
+    Raises UsageError with the first promise that it breaks. Whatever the forward pass itself raises
+    goes on.
+    """
+    try:
+        return _checked(network, num_classes, image, "segmentation" in model.tasks)
+    except UsageError as error:
+        raise UsageError(f"model {model.part_name()!r}: {error}") from error
 
 
-def _broken(network: Any, model: Model, num_classes: int, image: ImageSpec) -> Iterator[str]:
+def _checked(network: Any, num_classes: int, image: ImageSpec, dense: bool) -> nn.Module:
     if not isinstance(network, nn.Module):
-        yield f"network() returned {type(network).__name__}; return a torch.nn.Module"
+        raise UsageError(f"network() returned {type(network).__name__}; return a torch.nn.Module")
+    found = _forward(network, image)
+    if isinstance(found, Tensor) and not dense:
+        generator = torch.Generator().manual_seed(0)
+        network = wrap(network, images=torch.randn(ASKED, *image.shape, generator=generator))
+        found = _forward(network, image)
+    for problem in _broken(found, network, num_classes, dense):
+        raise UsageError(problem)
+    return network
+
+
+def _broken(found: Any, network: nn.Module, num_classes: int, dense: bool) -> Iterator[str]:
+    if not isinstance(found, Outputs):
+        others = "" if dense else ", or the logits alone"
+        yield (
+            f"forward returned {_described(found)}; return rayal.models.base.Outputs(logits,"
+            f" features, layers){others}"
+        )
         return
     if not isinstance(getattr(network, "classifier", None), nn.Module):
         yield "its network has no `classifier`; give its last layer that name"
@@ -35,14 +60,7 @@ def _broken(network: Any, model: Model, num_classes: int, image: ImageSpec) -> I
             "its network has no `layer_channels`; set the channels of each of Outputs.layers, ()"
             " for none"
         )
-    found = _forward(network, image)
-    if not isinstance(found, Outputs):
-        yield (
-            f"forward returned {_described(found)}; return rayal.models.base.Outputs(logits,"
-            " features, layers)"
-        )
-        return
-    yield from _misshapen(found, network, num_classes, "segmentation" in model.tasks)
+    yield from _misshapen(found, network, num_classes, dense)
 
 
 def _forward(network: nn.Module, image: ImageSpec) -> Any:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rayal.errors import UsageError, quoted, some
 from rayal.models.base import Model
+from rayal.models.wrapped import INSIDE
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ def _renamed(
             continue
         if inner in own:
             renamed[inner] = weight
+        elif INSIDE + inner in own:
+            renamed[INSIDE + inner] = weight
         elif not inner.startswith(model.left_out):
             renamed[_rename(inner, model.torchvision_prefixes)] = weight
     return renamed

@@ -77,7 +77,7 @@ class Strategy(ForTasks):
         if "ensemble" in self.requires() and ensemble < 2:
             yield (
                 "needs an ensemble; set `ensemble` to 2 or more (5 in the literature), or in"
-                " `rayal score` give its other members with --member"
+                " `rayal score` give its other members with --member (in Python: members=)"
             )
 
     def check(self, ids: Collection[str]) -> None:

@@ -156,13 +156,14 @@ class ModelContract(PartContract):
                 with torch.device("meta"), torch.no_grad():  # shapes alone are computed
                     network = self.part.network(CLASSES, image).eval()
                     outputs = network(torch.zeros(1, *image.shape))
+                    logits = outputs if isinstance(outputs, Tensor) else outputs.logits
             except Exception as error:
                 self.broken(
                     "to say in `accepts` which images it cannot take",
                     f"of {channels} channels it raises {type(error).__name__}: {error}",
                 )
-            if outputs.logits.shape[:2] != (1, CLASSES):
-                shape = tuple(outputs.logits.shape)
+            if logits.shape[:2] != (1, CLASSES):
+                shape = tuple(logits.shape)
                 self.broken(
                     f"{CLASSES} logits of images of {channels} channels", f"it gives {shape}"
                 )

@@ -192,7 +192,8 @@ def test_the_schemes_contradictions() -> None:
         ),
         ("observers", 0): (
             "'variation_ratio' needs an ensemble; set `ensemble` to 2 or more (5 in the"
-            " literature), or in `rayal score` give its other members with --member"
+            " literature), or in `rayal score` give its other members with --member (in Python:"
+            " members=)"
         ),
     } == found
     experiment(scheme=cyclic, observers=["variation_ratio"], ensemble=2)

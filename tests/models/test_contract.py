@@ -29,6 +29,15 @@ class Net(nn.Module):
         return self.says(self.classifier(features), features)
 
 
+class Bare(nn.Module):
+    """Without the attributes of a network."""
+
+    layer_channels = ()
+
+    def forward(self, images):
+        return Outputs(images.flatten(1)[:, :CLASSES], images.flatten(1), ())
+
+
 class Own(Model):
     """A user's own architecture."""
 
@@ -46,9 +55,13 @@ def good(logits, features):
     ("network", "problem"),
     [
         (lambda: None, "returned NoneType; return a torch.nn.Module"),
-        (lambda: nn.Linear(16, 3), "has no `classifier`"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.LogSoftmax(1)), "by no linear layer"),
+        (lambda: Bare(), "has no `classifier`"),
         (lambda: Net(good, layer_channels=None), "has no `layer_channels`"),
-        (lambda: Net(lambda logits, _: logits), r"a tensor of shape \(2, 3\).*return .*Outputs"),
+        (
+            lambda: Net(lambda z, _: {"z": z}),
+            "returned dict; return .*Outputs.*or the logits alone",
+        ),
         (lambda: Net(lambda z, f: (z, f, ())), "forward returned tuple; return .*Outputs"),
         (lambda: Net(lambda z, f: Outputs(z.T, f, ())), r"\(3, 2\).*make them N C = 2 3"),
         (lambda: Net(lambda z, f: Outputs(z[..., None, None], f, ())), "make them N C = 2 3"),

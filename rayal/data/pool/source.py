@@ -89,18 +89,27 @@ def open_pool(
     or DataError for what cannot be a pool of the model, before any image is read, StorageError for
     what cannot be reached.
     """
-    if where in names("datasets"):
-        return _of_store(_opened_dataset(where), spec)
+    if (store := prepared_store(where)) is not None:
+        return _of_store(store, spec)
     place = _placed(where)
-    if place.kind == "folder":
-        if Folder(place.url).exists(CARD):
-            return _of_store(Store(place.url), spec)
-        if listing.exists(LISTING):
-            return _of_listing(place.url, listing, follow_links, decoding, spec)
+    if place.kind == "folder" and listing.exists(LISTING):
+        return _of_listing(place.url, listing, follow_links, decoding, spec)
     root, files = _parquet(place, follow_links)
     if not files:
         return _of_listing(root, listing, follow_links, decoding, spec)
     return _of_parquet(root, files, id, image, decoding, spec)
+
+
+def prepared_store(where: str) -> Store | None:
+    """The prepared dataset of this name, or at this path or URL; None where there is another pool.
+
+    Raises UsageError as `open_pool`.
+    """
+    if where in names("datasets"):
+        return _opened_dataset(where)
+    place = _placed(where)
+    there = place.kind == "folder" and Folder(place.url).exists(CARD)
+    return Store(place.url) if there else None
 
 
 class _Place(NamedTuple):

@@ -1,22 +1,21 @@
 """Any classification network of torchvision, for weights that were trained elsewhere."""
 
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
-from functools import partial
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from pydantic import field_validator
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 from torchvision import models
-from torchvision.models import SwinTransformer, VisionTransformer
 from torchvision.transforms import InterpolationMode
 
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.errors import UsageError
-from rayal.models.base import Model, Outputs
+from rayal.models.base import Model
+from rayal.models.stages import stages
+from rayal.models.wrapped import INSIDE, Wrapped
 from rayal.parts import suggest
 
 REFUSED = {
@@ -26,11 +25,7 @@ REFUSED = {
 }
 """What no part of rayal could use, by the beginning of the name."""
 
-LEVELS = 4
 BICUBIC = InterpolationMode.BICUBIC
-
-_kept: ContextVar[list[Tensor] | None] = ContextVar("_kept", default=None)
-"""What the forward that runs in this thread has kept so far: block outputs, then the features."""
 
 
 class Torchvision(Model):
@@ -40,7 +35,7 @@ class Torchvision(Model):
     stages of a ResNet; none for vision and Swin transformers, whose blocks give tokens.
     """
 
-    torchvision_prefixes: ClassVar[Mapping[str, str]] = {"": "net."}
+    torchvision_prefixes: ClassVar[Mapping[str, str]] = {"": INSIDE}
 
     arch: str
     """resnet50, efficientnet_b0, convnext_tiny, vit_b_16, ...: any name in
@@ -77,7 +72,7 @@ class Torchvision(Model):
         elif self.arch.startswith("maxvit_"):
             options["input_size"] = (image.height, image.width)
         try:
-            return TorchvisionNetwork(models.get_model(self.arch, weights=None, **options), image)
+            return _wrapped(models.get_model(self.arch, weights=None, **options), image)
         except (RuntimeError, ValueError, AssertionError) as error:
             size, reason = f"{image.height}x{image.width}", str(error).splitlines()[0]
             raise UsageError(
@@ -85,85 +80,12 @@ class Torchvision(Model):
             ) from error
 
 
-class TorchvisionNetwork(nn.Module):
-    """A network as it is, and what passes by in it as `Outputs`."""
-
-    def __init__(self, net: nn.Module, image: ImageSpec) -> None:
-        super().__init__()
-        self.net = net
-        self._last = [p for p, m in net.named_modules() if isinstance(m, nn.Linear)][-1]
-        stages = _stages(net, image)
-        self._stages, self.layer_channels = tuple(stages), tuple(stages.values())
-        for block in self.blocks:
-            block.register_forward_hook(_keep_output)
-        self.classifier.register_forward_pre_hook(_keep_input)
-
-    @property
-    def classifier(self) -> nn.Linear:
-        """The last linear layer."""
-        last = self.net.get_submodule(self._last)
-        assert isinstance(last, nn.Linear)
-        return last
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """The modules whose outputs are `Outputs.layers`."""
-        return [self.net.get_submodule(path) for path in self._stages]
-
-    def forward(self, images: Tensor) -> Outputs:
-        kept: list[Tensor] = []
-        token = _kept.set(kept)
-        try:
-            logits = self.net(images)
-        finally:
-            _kept.reset(token)
-        *layers, features = kept
-        return Outputs(logits, features, tuple(layers))
-
-
-def _keep_output(_: nn.Module, __: Any, output: Tensor) -> None:
-    if (kept := _kept.get()) is not None:
-        kept.append(output)
-
-
-def _keep_input(_: nn.Module, inputs: tuple[Tensor]) -> None:
-    if (kept := _kept.get()) is not None:  # None where somebody calls the classifier alone
-        kept.append(inputs[0])
-
-
-def _stages(net: nn.Module, image: ImageSpec) -> dict[str, int]:
-    """Path -> channels of the modules that are last at the lowest resolutions, high to low.
-
-    Found by a forward without numbers; fewer than three are no sequence, and none are given then.
-    """
-    seen: list[tuple[str, torch.Size]] = []
-
-    def note(path: str, module: nn.Module, _: Any, output: Any) -> None:
-        pooled = seen and not seen[-1][1]  # a mark that the trunk is over
-        if isinstance(module, nn.AdaptiveAvgPool2d) or pooled:
-            seen.append((path, torch.Size()))
-        elif isinstance(output, Tensor) and output.ndim == 4:
-            seen.append((path, output.shape))
-
-    hooks = [m.register_forward_hook(partial(note, path)) for path, m in _trunk(net)]
+def _wrapped(net: nn.Module, image: ImageSpec) -> Wrapped:
+    """With its stages, found by a forward without numbers."""
     tensors = [*net.named_parameters(), *net.named_buffers()]
     nothing = torch.empty(1, image.channels, image.height, image.width, device="meta")
-    functional_call(net.eval(), {n: t.to("meta") for n, t in tensors}, (nothing,))
+    state = {name: tensor.to("meta") for name, tensor in tensors}
+    found = stages(net.eval(), lambda: functional_call(net, state, (nothing,)))
     net.train()
-    for hook in hooks:
-        hook.remove()
-    last = {shape[2:]: (path, shape[1]) for path, shape in seen if shape}
-    clear = len(last) >= 3 and not isinstance(net, (SwinTransformer, VisionTransformer))
-    return dict(list(last.values())[-LEVELS:]) if clear else {}
-
-
-def _trunk(net: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The modules of a network, one after the other, plain sequences taken apart.
-
-    Without norms: what follows them may work in place on their output.
-    """
-    for name, child in net.named_children():
-        if type(child) in (nn.Sequential, nn.ModuleList):
-            yield from _trunk(child, f"{path}{name}.")
-        elif not isinstance(child, (nn.BatchNorm2d, nn.LayerNorm)):
-            yield f"{path}{name}", child
+    *_, last = (path for path, module in net.named_modules() if isinstance(module, nn.Linear))
+    return Wrapped(net, last, found)

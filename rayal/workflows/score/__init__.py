@@ -57,13 +57,15 @@ def start_scoring(
     retry_bad: bool = False,
     break_lock: bool = False,
     plugins: Plugins = NO_PLUGINS,
+    models: PoolModels | None = None,
 ) -> Iterator["PoolPass"]:
     """The pass in folder `out`, new or continued, locked while the block lasts.
 
-    With `retry_bad` the images that could not be decoded are looked at again. Everything that can
-    be refused is refused here, before an engine starts.
+    With `retry_bad` the images that could not be decoded are looked at again. `models` are those of
+    settings without a checkpoint. Everything that can be refused is refused here, before an engine
+    starts.
     """
-    models = read_models(settings, plugins)
+    models = models or read_models(settings, plugins)
     folder = Folder(out)
     identity = {"score": settings.decisive(), "weights": models.digests()}
     with Journal(folder, identity, break_lock=break_lock) as journal:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
+from rayal.data.tasks.base import Task
 from rayal.errors import StorageError, UsageError, some
 from rayal.models import weights
 from rayal.models.build import count_classes
@@ -31,6 +32,7 @@ from rayal.storage.folder import (
     located,
     storage_errors,
 )
+from rayal.strategies.base import Strategy
 from rayal.workflows.checks import without_dropout
 from rayal.workflows.score.settings import IMAGENET, PoolScoring
 
@@ -113,11 +115,12 @@ def read_models(settings: PoolScoring, plugins: Plugins = NO_PLUGINS) -> PoolMod
     Raises StorageError for a file that cannot be read, UsageError for one that is no weights, does
     not fit the others, or lacks what a strategy asks.
     """
+    assert settings.checkpoint is not None, "a module has no file"
     folder, name = _file(settings.checkpoint)
     first = _opened(settings, folder, name, plugins)
     card = _adapted(settings, first.card)
     network = first.described(card).network()
-    _check_strategies(settings, card, network)
+    check_strategies(settings.columns(), card.task, network, 1 + len(settings.members))
     trained = {first.source: first.card}
     if weights.seen_nothing(first.state):
         logger.warning(
@@ -332,12 +335,14 @@ def _companion(folder: Folder, name: str) -> bytes:
     return _read(folder, file)
 
 
-def _check_strategies(settings: PoolScoring, card: ModelCard, network: nn.Module) -> None:
-    strategies, models = settings.columns(), 1 + len(settings.members)
+def check_strategies(
+    strategies: Mapping[str, Strategy], task: Task, network: nn.Module, models: int
+) -> None:
+    """Raises UsageError for what cannot score on this task, by this network and as many models."""
     for name, strategy in strategies.items():
-        if problem := strategy.misplaced(card.task):
+        if problem := strategy.misplaced(task):
             raise UsageError(f"strategy {problem}")
-        for why in strategy.contradictions(card.task, None, models):
+        for why in strategy.contradictions(task, None, models):
             raise UsageError(f"strategy {name!r} {why}")
     if names := without_dropout(strategies, network):
         raise UsageError(f"{names} needs a model with dropout, this one has none; give such a one")

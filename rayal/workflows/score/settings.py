@@ -76,9 +76,9 @@ class Redecoding(Decoding):
 class PoolScoring(Settings):
     """One pass over a pool, whatever trained the models."""
 
-    checkpoint: Location
+    checkpoint: Location | None = None
     """Weights: of a rayal run, which say themselves what they are, or a state dict of anybody's as
-    .safetensors or .pt, which needs `model`."""
+    .safetensors or .pt, which needs `model`; null: a module in the memory of this process."""
     pool: Annotated[str, Field(min_length=1), AfterValidator(expanded)]
     """Parquet files (a file, a pattern, a folder), a folder of images, or a dataset's name."""
     strategies: tuple[Annotated[Strategy, Part("strategies")], ...] = Field(min_length=1)
@@ -124,10 +124,10 @@ class PoolScoring(Settings):
         if (self.mean is None) != (self.std is None):
             yield "mean and std belong together; set both or neither"
         for name, strategy in self.columns().items():
-            if strategy.reference(1) == "previous" and self.previous is None:
+            if strategy.reference(1) == "previous" and self.checkpoint and self.previous is None:
                 yield (
                     f"strategy {name!r} compares with the model of the cycle before; give its"
-                    " weights with --previous"
+                    " weights with --previous (in Python: previous=)"
                 )
 
     def decoded(self, trained: Decoding) -> Decoding:

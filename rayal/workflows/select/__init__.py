@@ -7,7 +7,7 @@ that ranks is streamed; for one with its own `select` what the pass kept lies in
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -37,19 +37,40 @@ FEW = 2**16
 """Units that are ranked at first where each has a cost of its own."""
 
 
-def select(url: str, request: Request, beside: Folder | None = None) -> Selection:
+@dataclass(frozen=True)
+class Known:
+    """What is known of units beside the pass."""
+
+    labeled: Ids
+    costs: PerUnit[np.float64] | None
+    groups: PerUnit[np.int64] | None
+
+    @classmethod
+    def read(cls, request: Request) -> "Known":
+        """From the files that the request names. Raises DataError for one of another form."""
+        r = request
+        return cls(
+            labeled=Ids() if r.labeled is None else read_ids(r.labeled),
+            costs=None if r.costs is None else read_costs(r.costs),
+            groups=None if r.groups is None else read_groups(r.groups),
+        )
+
+
+def select(
+    url: str, request: Request, beside: Folder | None = None, known: Known | None = None
+) -> Selection:
     """The units of the finished pass at `url` that the request asks for.
 
-    `beside` is a folder in which large files may lie meanwhile. Raises UsageError where the pass
-    lacks what the strategy needs, DataError where a file does not fit the pass.
+    `beside` is a folder in which large files may lie meanwhile; `known` stands in for the files of
+    the request, whose names are for messages then. Raises UsageError where the pass lacks what the
+    strategy needs, DataError where a file does not fit the pass.
     """
     r = request
     done = FinishedPass(url)
     column = done.column(r.strategy) if r.strategy.ranks() else r.name
     _check_columns(done, r, column)
-    labeled = Ids() if r.labeled is None else read_ids(r.labeled)
-    costs = None if r.costs is None else read_costs(r.costs)
-    groups = None if r.groups is None else read_groups(r.groups)
+    known = known or Known.read(r)
+    labeled, costs, groups = known.labeled, known.costs, known.groups
     _check_files(done, r, labeled, costs, groups)
     rng = numpy_generator(r.seed, r.cycle, "select", r.name)
     if r.ranks:

@@ -1,0 +1,75 @@
+"""Which modules of a classifier are the last at each of its lowest resolutions.
+
+N images, C channels, H rows, W columns.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = 4
+
+
+class _Seen(NamedTuple):
+    """An output N C H W on the way from the images to the pooling."""
+
+    path: str
+    output: Tensor
+    version: int
+    """Of the output when it was made: it grows when that is changed in place."""
+
+
+def stages(net: nn.Module, run: Callable[[], object]) -> dict[str, int]:
+    """Path -> channels of the modules that are last at the four lowest resolutions, high to low.
+
+    `run` does one forward; meta tensors do. Modules of the outermost sequence are looked at. None
+    are given where there is no clear sequence: fewer than three resolutions, one that rises again,
+    as in a U-Net, or channels that are not the second axis. Nor is a module that is called twice,
+    or whose output is changed in place later.
+    """
+    seen, pooled = list[_Seen](), list[str]()
+
+    def note(path: str, module: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            pooled.append(path)
+        elif not pooled and isinstance(output, Tensor) and output.ndim == 4:
+            seen.append(_Seen(path, output, output._version))
+
+    hooks = [m.register_forward_hook(partial(note, path)) for path, m in _trunk(net)]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    paths = [each.path for each in seen]
+    once = [each for each in seen if paths.count(each.path) == 1]
+    last = {
+        each.output.shape[2:]: (each.path, each.output.shape[1])
+        for each in once
+        if each.output._version == each.version
+    }
+    clear = len(last) >= 3 and _falls([each.output.shape[2:] for each in seen])
+    return dict(list(last.values())[-LEVELS:]) if clear else {}
+
+
+def _falls(sizes: list[torch.Size]) -> bool:
+    """Whether neither H nor W ever rises."""
+    return all(
+        after[0] <= before[0] and after[1] <= before[1]
+        for before, after in zip(sizes, sizes[1:], strict=False)
+    )
+
+
+def _trunk(net: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a network, one after the other, plain sequences taken apart.
+
+    Without norms: what follows them may work in place on their output.
+    """
+    for name, child in net.named_children():
+        if type(child) in (nn.Sequential, nn.ModuleList):
+            yield from _trunk(child, f"{path}{name}.")
+        elif not isinstance(child, (nn.BatchNorm2d, nn.LayerNorm)):
+            yield f"{path}{name}", child
