@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from rayal.errors import UsageError
 
@@ -21,12 +21,15 @@ return."""
 
 def urls(places: Place | Iterable[Place]) -> list[str]:
     """One place or several, as paths and URLs. Raises UsageError where there is none."""
-    if isinstance(places, str | os.PathLike) or hasattr(places, "url"):
-        places = [places]
-    found = [_url(place) for place in places]
+    several: Iterable[Any] = places if _is_several(places) else [places]
+    found = [_url(place) for place in several]
     if not found:
         raise UsageError("no place is given; give run folders, or folders above them")
     return found
+
+
+def _is_several(places: Any) -> bool:
+    return not (isinstance(places, str | os.PathLike) or hasattr(places, "url"))
 
 
 def _url(place: Place) -> str:

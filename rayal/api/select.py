@@ -88,6 +88,14 @@ def select(
     return Picks(found, named_classes=bool(done.classes))
 
 
+def select_files(scores: str, request: Request, out: str) -> "Picks":
+    """As `select`, all of whose arguments are files; written to `out`.csv and `out`.parquet, beside
+    which large files may lie meanwhile."""
+    picks = Picks(selecting.select(scores, request, beside=selecting.beside(out)))
+    picks.write(out)
+    return picks
+
+
 class Picks:
     """K units, best first, and why."""
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import rayal
-from rayal.errors import StorageError, UsageError
+from rayal.errors import StorageError
 
 
 @pytest.fixture(scope="module")

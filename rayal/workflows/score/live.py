@@ -123,4 +123,3 @@ def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decodin
 
 def _normalised(image: ImageSpec, settings: PoolScoring) -> ImageSpec:
     return image.model_copy(update={"mean": settings.mean, "std": settings.std})
-
