@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from rayal.errors import UsageError
 
@@ -21,15 +21,11 @@ return."""
 
 def urls(places: Place | Iterable[Place]) -> list[str]:
     """One place or several, as paths and URLs. Raises UsageError where there is none."""
-    several: Iterable[Any] = places if _is_several(places) else [places]
-    found = [_url(place) for place in several]
+    one = isinstance(places, str | os.PathLike) or hasattr(places, "url")
+    found = [_url(place) for place in cast("Iterable[Place]", [places] if one else places)]
     if not found:
         raise UsageError("no place is given; give run folders, or folders above them")
     return found
-
-
-def _is_several(places: Any) -> bool:
-    return not (isinstance(places, str | os.PathLike) or hasattr(places, "url"))
 
 
 def _url(place: Place) -> str:

@@ -13,8 +13,8 @@ from rayal.workflows.plan.sweep import SweepPlan, make_sweep
 from rayal.workflows.plan.tariff import Tariff
 
 
-@overload
-def plan(
+@overload  # the more special one is tried first
+def plan(  # type: ignore[overload-overlap]
     x: SweptExperiment,
     *,
     probe: bool = ...,

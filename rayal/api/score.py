@@ -32,7 +32,7 @@ from rayal.workflows.score.in_memory import (
 )
 from rayal.workflows.score.live import live_models
 from rayal.workflows.score.models import read_models
-from rayal.workflows.score.settings import PoolScoring
+from rayal.workflows.score.settings import PoolScoring as PoolScoring
 
 HERE = "images in memory"
 """In place of a pool's address."""

@@ -15,7 +15,7 @@ from rayal.strategies.base import Strategy
 from rayal.workflows import select as selecting
 from rayal.workflows.select.finished_pass import FinishedPass
 from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
-from rayal.workflows.select.request import Request
+from rayal.workflows.select.request import Request as Request
 from rayal.workflows.select.selection import Selection
 
 if TYPE_CHECKING:  # takes long to import

@@ -123,8 +123,8 @@ class Sweep:
     >>> found = rayal.open_sweep("sweeps/mine")
     >>> found.table()[["arm", "n", "complete", "labels"]].sort_values("arm", ignore_index=True)
            arm  n  complete  labels
-    0  entropy  1         1      50
-    1   random  1         1      50
+    0  entropy  1         1     100
+    1   random  1         1     100
     >>> found.best.url in list(found.trials()["folder"])
     True
     """
@@ -177,8 +177,8 @@ class Sweep:
 
     @property
     def best(self) -> Run | None:
-        """The best trial of the arm with the highest mean; None while none is complete. `lines`
-        says how surely that arm is ahead."""
+        """The best trial of the arm with the highest mean; None while no arm can be ranked, for
+        which an area takes two label counts. `lines` says how surely that arm is ahead."""
         if not self.result.rankings:
             return None
         url = self.result.rankings[0][0].trial.url

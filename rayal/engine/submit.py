@@ -102,7 +102,7 @@ def submit(
                 return new, True
 
 
-def follow(client: Client, job: str, write: Callable[[str], None]) -> None:
+def follow(client: Client, job: str, write: Callable[[str], object]) -> None:
     """Hand the log of a job to `write`, all of it and once, until the job has ended.
 
     Raises JobEnded unless the job itself has succeeded: its own exit code, 130 if it was stopped,
@@ -169,7 +169,7 @@ def row(info: JobDetails) -> Json:
 class _Log:
     """The log of a job, of which the first `seen` characters have been handed on."""
 
-    def __init__(self, client: Client, job: str, write: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, job: str, write: Callable[[str], object]) -> None:
         self.client, self.job, self.write, self.seen = client, job, write, 0
         self.waiting: str | None = None
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import rayal
-from rayal.labeling.budget import Budget
 from tests.support.finished_sweep import finish
 
 ROOT = Path(rayal.__file__).parents[1]
@@ -51,8 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Pat
         )
         rayal.run(x, "runs/mine")
         sweep = {"space": {"strategy": {"grid_search": ["random", "entropy"]}}, "seeds": [0]}
-        fields = x.model_copy(update={"budget": Budget(initial=50, per_cycle=50, total=50)})
-        block = {**fields.model_dump(mode="json"), "sweep": sweep}
+        block = {**x.model_dump(mode="json"), "sweep": sweep}
         finish(rayal.SweptExperiment.model_validate(block), Path("sweeps/mine"))
         yield folder
 

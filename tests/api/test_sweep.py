@@ -17,7 +17,7 @@ SMALL: dict[str, Any] = {
     "dataset": {"name": "digits", "limit_pool": 60, "limit_test": 20},
     "model": {"name": "small_cnn", "width": 4},
     "scheme": {"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05},
-    "budget": {"initial": 20, "per_cycle": 20, "total": 20},
+    "budget": {"initial": 20, "per_cycle": 20, "total": 40},
     "strategy": "random",
 }
 SPACE = {"strategy": ["random", "entropy"]}
