@@ -27,6 +27,7 @@ from rayal.workflows.score.in_memory import (
     Opened,
     Prepared,
     auto_batch,
+    class_names,
     evaluating,
     score_images,
 )
@@ -181,11 +182,7 @@ def _scored(
     temporary: Folder | None,
     observer: Observer,
 ) -> Scores:
-    classes = x.classes or opened.classes
-    if x.classes is not None and len(x.classes) != opened.num_classes:
-        raise UsageError(
-            f"{len(x.classes)} classes given, the model has {opened.num_classes}; give as many"
-        )
+    classes = class_names(x.classes, opened.num_classes) or opened.classes
     batch = auto_batch(images.shape) if x.batch == "auto" else x.batch
     strategies = x.columns()
     score_images(opened, classes, images, strategies, out, observer, batch)

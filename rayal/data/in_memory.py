@@ -93,20 +93,17 @@ def in_memory(images: Any, layout: Layout | None = None, channels: int | None = 
     """
     if layout not in (None, *get_args(Layout)):
         raise UsageError(f"layout {layout!r} is none; choose one of: {', '.join(get_args(Layout))}")
+    sized = hasattr(images, "__getitem__") and hasattr(images, "__len__")
+    if sized and getattr(images, "ndim", 1) and not len(images):
+        raise UsageError("there are no images to score; give some")
     if isinstance(images, Tensor | np.ndarray):
-        found: InMemory = ArrayImages(images, layout, channels)
-    elif hasattr(images, "__getitem__") and hasattr(images, "__len__"):
-        if not len(images):
-            raise UsageError("there are no images to score; give some")
-        found = DatasetImages(images, layout, channels)
-    else:
+        return ArrayImages(images, layout, channels)
+    if not sized:
         raise UsageError(
             f"images are {type(images).__name__}; give a tensor, an array, a dataset with __len__"
             " and __getitem__, or where they are stored: a folder, Parquet files, a dataset's name"
         )
-    if not len(found):
-        raise UsageError("there are no images to score; give some")
-    return found
+    return DatasetImages(images, layout, channels)
 
 
 def unit_ids(count: int, given: Iterable[str | int] | None) -> Ids:

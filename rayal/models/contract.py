@@ -32,17 +32,17 @@ def checked_network(network: Any, model: Model, num_classes: int, image: ImageSp
         raise UsageError(f"model {model.part_name()!r}: {error}") from error
 
 
-def _checked(network: Any, num_classes: int, image: ImageSpec, dense: bool) -> nn.Module:
+def _checked(network: object, num_classes: int, image: ImageSpec, dense: bool) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise UsageError(f"network() returned {type(network).__name__}; return a torch.nn.Module")
-    found = _forward(network, image)
+    found, checked = _forward(network, image), network
     if isinstance(found, Tensor) and not dense:
         generator = torch.Generator().manual_seed(0)
-        network = wrap(network, images=torch.randn(ASKED, *image.shape, generator=generator))
-        found = _forward(network, image)
-    for problem in _broken(found, network, num_classes, dense):
+        checked = wrap(network, images=torch.randn(ASKED, *image.shape, generator=generator))
+        found = _forward(checked, image)
+    for problem in _broken(found, checked, num_classes, dense):
         raise UsageError(problem)
-    return network
+    return checked
 
 
 def _broken(found: Any, network: nn.Module, num_classes: int, dense: bool) -> Iterator[str]:

@@ -3,7 +3,7 @@
 N images, C classes, D features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,12 +20,11 @@ SIDES = (64, 32, 28, 224, 96, 128, 256, 299, 384, 512)
 """Sides (pixels) of square images that a network is tried with where nobody says what it takes."""
 TRIED = 2
 """Images of a trial."""
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
-AFTER = {
+AFTER: Mapping[str, Callable[[Tensor], Tensor]] = {
     "log_softmax": lambda logits: logits.log_softmax(dim=-1),
     "softmax": lambda logits: logits.softmax(dim=-1),
-    "sigmoid": torch.sigmoid,
+    "sigmoid": lambda logits: logits.sigmoid(),
 }
 """What people let their last layer be followed by."""
 
@@ -199,4 +198,6 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other.to(one.dtype), **CLOSE)
+    return one.shape == other.shape and torch.allclose(
+        one, other.to(one.dtype), rtol=1e-4, atol=1e-5
+    )

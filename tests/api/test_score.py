@@ -2,7 +2,9 @@
 
 import gc
 import io
+import pickle
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,12 +21,17 @@ from torch.utils.data import TensorDataset
 
 import rayal
 from rayal.data.card import ImageSpec
+from rayal.data.datasets.digits import Digits
 from rayal.data.images import Decoding
 from rayal.errors import DataError, LockedError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.card import ModelCard
+from rayal.models.companions.base import file_name
+from rayal.models.companions.class_statistics import ClassStatisticsSpec
 from rayal.models.trained_model import TrainedModel
+from rayal.models.weights import save_weights
 from rayal.strategies.entropy import Entropy
+from rayal.workflows.score.live import Live
 
 SIDE, CLASSES, UNITS = 8, ("cat", "dog", "owl"), 13
 MEAN, STD = (0.4, 0.5, 0.6), (0.25, 0.2, 0.3)
@@ -166,14 +173,15 @@ def test_memory_and_files_say_the_same(way: str, tmp_path: Path) -> None:
     of_files: dict[str, Any] = {}
     if way != "weights":
         model = plain() if way == "module" else CARD.untrained()
-        options |= {"mean": MEAN, "std": STD, "classes": CLASSES}
+        options |= {"mean": MEAN, "std": STD}
         of_files = {"decoding": {"size": SIDE}}
 
     here = rayal.score(model, pixels(), names, ids=ids, **options)
     there = rayal.score(model, pool, names, **options, **of_files)
 
     pd.testing.assert_frame_equal(here.table(), there.table())
-    assert set(CLASSES) >= set(here.table()["predicted"])
+    names_of_classes = {0, 1, 2} if way != "weights" else set(CLASSES)
+    assert names_of_classes >= set(here.table()["predicted"])
     for name in names:
         picks, same = (rayal.select(scores, name, 5, seed=3) for scores in (here, there))
         assert picks.ids == same.ids and picks.reasons == same.reasons
@@ -365,6 +373,91 @@ def test_models_beside_the_first() -> None:
     np.testing.assert_allclose(cod, expected, rtol=1e-4)
     entropies = torch.stack([-(p * p.log()).sum(1) for p in probs]).mean(0)
     np.testing.assert_allclose(columns(qbc)["score.ensemble_entropy"], entropies, rtol=1e-4)
+
+
+class Flat(nn.Linear):
+    """Another architecture."""
+
+    def __init__(self) -> None:
+        super().__init__(192, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images.flatten(1))
+
+
+class Locked(Flat):
+    """A module that can have no copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = Lock()
+
+
+def test_modules_of_a_pass_over_files(tmp_path: Path) -> None:
+    """Workers get copies of them, and each other's weights."""
+    pool, before = written_pool(tmp_path / "pool.parquet"), plain(1)
+    ids = [f"unit-{number:02d}" for number in range(UNITS)]
+    options: dict[str, Any] = {"strategies": ["cod", "qbc"], "batch": 4, "classes": CLASSES}
+    models: dict[str, Any] = {"previous": before, "members": [plain(2)]}
+    of_files = {"decoding": {"size": SIDE}}
+
+    here = rayal.score(plain(), pixels(), ids=ids, **models, **options).table()
+    there = rayal.score(plain(), pool, **models, **options, **of_files).table()
+
+    pd.testing.assert_frame_equal(here, there)
+    assert set(CLASSES) >= set(here["predicted"])
+    with pytest.raises(UsageError, match="not all built as the model is.*; give such ones, or"):
+        rayal.score(plain(), pool, "cod", previous=Flat(), **of_files)
+    with pytest.raises(
+        UsageError, match="Locked cannot be copied.*; give images in memory, or sav"
+    ):
+        rayal.score(Locked(), pool, **of_files)
+    assert UNITS == len(rayal.score(Locked(), noise()))
+    assert UNITS == len(rayal.score(plain(), noise(), "cod", previous=Flat()))
+
+
+def test_modules_travel_to_workers() -> None:
+    """A pass on a cluster would end before its first image."""
+    live = Live.of(rayal.wrap(plain()).eval())
+    card = CARD.model_copy(update={"model": live})
+
+    arrived = pickle.loads(pickle.dumps(card)).untrained()
+
+    assert torch.equal(live.module(noise()).logits, arrived(noise()).logits)
+    assert card.model_dump_json() == pickle.loads(pickle.dumps(card)).model_dump_json()
+
+
+def test_a_dataset_says_how_its_images_are() -> None:
+    """Of a prepared one a user would have to find out size, mean and deviation."""
+    store = Digits().open()
+    (shard,) = store.pool.shards(10_000)
+    decoded = store.pool.decode(store.pool.read(shard))
+    spec, net = store.card.image, nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    here = rayal.score(net, decoded.images, ids=decoded.ids, batch=64, mean=spec.mean, std=spec.std)
+
+    expected = here.table().set_index("id").sort_index()
+    for pool in ("digits", Digits(), Path(store.url)):
+        found = rayal.score(net, pool, batch=64).table().set_index("id").sort_index()
+        pd.testing.assert_frame_equal(expected, found)
+
+
+def test_what_was_trained_beside_weights_is_read(tmp_path: Path) -> None:
+    """Strategies that ask a companion could not score images in memory at all."""
+    network = CARD.untrained()
+    spec = ClassStatisticsSpec(covariance="diagonal", reset=True)
+    statistics = spec.build(network, len(CLASSES), CARD.untrained)
+    labels = torch.arange(UNITS) % len(CLASSES)
+    statistics.observe(network.train()(noise()), labels)
+    weights_file(tmp_path / "weights.safetensors")
+    (tmp_path / file_name(spec.name)).write_bytes(save_weights(statistics))
+    pool = written_pool(tmp_path / "pool.parquet")
+
+    here = rayal.score(tmp_path, pixels(), ["epmcm"], batch=4).table()
+    there = rayal.score(tmp_path, pool, ["epmcm"], batch=4).table()
+
+    np.testing.assert_array_equal(here["score.epmcm"], there["score.epmcm"])
+    assert here["score.epmcm"].min() > 0
 
 
 def test_a_score_that_is_none_stops_the_pass() -> None:

@@ -207,7 +207,7 @@ class PoolPass:
         return PoolScored(
             **dict(total),
             bad=tolerance.bad,
-            classes=self.models.card.classes,
+            classes=self.models.card.classes if self.models.named else (),
             images_per_second=(done - before) / seconds if seconds else math.nan,
             seconds=seconds,
         )

@@ -70,18 +70,14 @@ class Opened:
 
         They have to be `evaluating`. Raises UsageError for what a strategy asks and they lack.
         """
-        check_companions(strategies)
+        check_beside(strategies, previous)
         network = wrap(model, images=images)
         logits = forward(network, images, precision).logits
         task: Task = find("tasks", "segmentation" if logits.ndim > 2 else "classification")()
         check_strategies(strategies, task, network, 1 + len(members))
+        asked = any(each.reference(1) == "previous" for each in strategies.values())
         references: dict[Reference, nn.Module] = {}
-        if (asking := _asks_previous(strategies)) is not None:
-            if previous is None:
-                raise UsageError(
-                    f"strategy {asking!r} compares with the model of the cycle before; give it:"
-                    " previous=module"
-                )
+        if previous is not None and asked:
             references["previous"] = wrap(previous, images=images)
         networks = Networks(
             model=network,
@@ -124,9 +120,9 @@ class Opened:
         return cls(networks, card.task, len(card.classes), card.classes, card.image)
 
 
-def check_companions(strategies: Mapping[str, Strategy]) -> None:
-    """Raises UsageError for a strategy that asks what is trained beside a model: a module alone has
-    none."""
+def check_beside(strategies: Mapping[str, Strategy], previous: nn.Module | None) -> None:
+    """Raises UsageError for a strategy that asks more than modules: what is trained beside a model,
+    or a model before that is not there."""
     for name, strategy in strategies.items():
         for spec in strategy.companions():
             raise UsageError(
@@ -134,11 +130,18 @@ def check_companions(strategies: Mapping[str, Strategy]) -> None:
                 " module has none; give the run that trained it, or its folder, in place of the"
                 " module"
             )
+        if previous is None and strategy.reference(1) == "previous":
+            raise UsageError(
+                f"strategy {name!r} compares with the model of the cycle before; give it:"
+                " previous=module"
+            )
 
 
-def _asks_previous(strategies: Mapping[str, Strategy]) -> str | None:
-    """The first that compares with the model before."""
-    return next((n for n, each in strategies.items() if each.reference(1) == "previous"), None)
+def class_names(asked: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    """The names of so many classes; none where nobody gives any. Raises UsageError for others."""
+    if asked is not None and len(asked) != count:
+        raise UsageError(f"{len(asked)} classes given, the model has {count}; give as many")
+    return () if asked is None else tuple(asked)
 
 
 @contextmanager

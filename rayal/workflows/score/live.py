@@ -9,6 +9,7 @@ import torch
 from pydantic import ConfigDict, Field, InstanceOf
 from torch import nn
 
+from rayal.blame import told
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.pool.source import prepared_store
@@ -20,7 +21,7 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.wrap import wrap
 from rayal.parts import find
 from rayal.signals.batch import forward
-from rayal.workflows.score.in_memory import check_companions
+from rayal.workflows.score.in_memory import check_beside, class_names
 from rayal.workflows.score.models import PoolModels, check_strategies, image_spec
 from rayal.workflows.score.settings import PoolScoring
 
@@ -58,40 +59,48 @@ def live_models(
     and where nothing says what images they see.
     """
     strategies = settings.columns()
-    check_companions(strategies)
-    asking = [name for name, each in strategies.items() if each.reference(1) == "previous"]
-    if asking and previous is None:
-        raise UsageError(
-            f"strategy {asking[0]!r} compares with the model of the cycle before; give it:"
-            " previous=module"
-        )
+    check_beside(strategies, previous)
     image, decoding = _images(settings, model)
     tried = torch.randn(2, *image.shape, generator=torch.Generator().manual_seed(0))
     given = [model, *([] if previous is None else [previous]), *members]
-    network, *others = (wrap(copy.deepcopy(each).cpu(), images=tried).eval() for each in given)
+    network, *others = (wrap(_copied(each).cpu(), images=tried).eval() for each in given)
     logits = forward(network, tried).logits
     task: Task = find("tasks", "segmentation" if logits.ndim > 2 else "classification")()
     check_strategies(strategies, task, network, 1 + len(members))
     usual = tuple(f"class-{number}" for number in range(logits.shape[1]))
-    if settings.classes is not None and len(settings.classes) != len(usual):
-        raise UsageError(
-            f"{len(settings.classes)} classes given, the model has {len(usual)}; give as many"
-        )
-    classes = settings.classes or usual
+    classes = class_names(settings.classes, len(usual)) or usual
+    kind = Live.of(network)
     card = ModelCard(
-        model=Live.of(network),
+        model=kind,
         classes=classes,
         image=image,
         decoding=decoding,
         precision=settings.precision or "fp32",
         task=task,
     )
+    if any(Live.of(each).kind_of_module != kind.kind_of_module for each in others):
+        raise UsageError(
+            "previous and members are not all built as the model is, which a pass over files needs;"
+            " give such ones, or images in memory"
+        )
     before = None if previous is None else TrainedModel.of(card, others.pop(0))
     return PoolModels(
         model=TrainedModel.of(card, network),
         previous=before,
         members=[TrainedModel.of(card, other) for other in others],
+        named=settings.classes is not None,
     )
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """Raises UsageError for one that holds what can have no copy, and so cannot go to workers."""
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # whatever a module of a user's holds says it in its own way
+        raise UsageError(
+            f"{type(module).__name__} cannot be copied for the pass ({told(error)}); give images in"
+            " memory, or save its weights and give their path with architecture="
+        ) from error
 
 
 def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decoding]:
@@ -100,8 +109,7 @@ def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decodin
     if store is not None:
         card = store.card
         decoding = card.decoding or Decoding(channels=1 if card.image.channels == 1 else 3)
-        spec = card.image if settings.mean is None else _normalised(card.image, settings)
-        return spec, decoding
+        return image_spec(card.image, decoding, settings), decoding
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     channels = first.in_channels if first is not None and first.in_channels == 1 else 3
     decoding = settings.decoded(Decoding(channels=channels))
@@ -119,7 +127,3 @@ def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decodin
         std=(1.0,) * decoding.channels,
     )
     return image_spec(blank, decoding, settings), decoding
-
-
-def _normalised(image: ImageSpec, settings: PoolScoring) -> ImageSpec:
-    return image.model_copy(update={"mean": settings.mean, "std": settings.std})

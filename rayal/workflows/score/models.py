@@ -51,6 +51,8 @@ class PoolModels:
     companions: dict[str, bytes] = field(default_factory=dict)
     trained: dict[str, ModelCard] = field(default_factory=dict)
     """What the files say of themselves, by name."""
+    named: bool = True
+    """Whether the classes have names."""
 
     @property
     def card(self) -> ModelCard:
