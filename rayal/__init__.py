@@ -11,10 +11,26 @@ __version__ = "0.4.0"
 if TYPE_CHECKING:
     from rayal import testing as testing
     from rayal.api.active_learner import ActiveLearner as ActiveLearner
+    from rayal.api.compare import Comparison as Comparison
+    from rayal.api.compare import compare as compare
     from rayal.api.experiments import load as load
+    from rayal.api.experiments import load_sweep as load_sweep
+    from rayal.api.jobs import Job as Job
+    from rayal.api.jobs import jobs as jobs
+    from rayal.api.plan import plan as plan
     from rayal.api.run import Run as Run
     from rayal.api.run import open_run as open_run
     from rayal.api.run import run as run
+    from rayal.api.score import score as score
+    from rayal.api.scores import Scores as Scores
+    from rayal.api.select import Picks as Picks
+    from rayal.api.select import select as select
+    from rayal.api.status import status as status
+    from rayal.api.submit import submit as submit
+    from rayal.api.sweep import Sweep as Sweep
+    from rayal.api.sweep import open_sweep as open_sweep
+    from rayal.api.sweep import sweep as sweep
+    from rayal.api.sync import sync as sync
     from rayal.data.card import ImageSpec as ImageSpec
     from rayal.data.datasets.base import Dataset as Dataset
     from rayal.data.datasets.base import EncodedDataset as EncodedDataset
@@ -30,6 +46,7 @@ if TYPE_CHECKING:
     from rayal.errors import UsageError as UsageError
     from rayal.experiment.experiment import Compute as Compute
     from rayal.experiment.experiment import Experiment as Experiment
+    from rayal.experiment.sweep.settings import SweptExperiment as SweptExperiment
     from rayal.labeling.budget import Budget as Budget
     from rayal.labeling.oracles.base import Label as Label
     from rayal.labeling.oracles.base import Oracle as Oracle
@@ -40,6 +57,7 @@ if TYPE_CHECKING:
     from rayal.models.companions.base import LearningCompanion as LearningCompanion
     from rayal.models.network import DenseNetwork as DenseNetwork
     from rayal.models.network import Network as Network
+    from rayal.models.wrap import wrap as wrap
     from rayal.plugins import Plugins as Plugins
     from rayal.runs.events import Event as Event
     from rayal.runs.events import Observer as Observer
@@ -53,12 +71,6 @@ if TYPE_CHECKING:
     from rayal.training.base import Learner as Learner
     from rayal.training.base import TrainingScheme as TrainingScheme
     from rayal.training.base import Unlabeled as Unlabeled
-    from rayal.api.score import score as score
-    from rayal.api.scores import Scores as Scores
-    from rayal.api.select import Picks as Picks
-    from rayal.api.select import select as select
-    from rayal.experiment.experiment import Experiment as Experiment
-    from rayal.models.wrap import wrap as wrap
 
 _HOMES = {
     "ActiveLearner": "rayal.api.active_learner",
@@ -68,6 +80,7 @@ _HOMES = {
     "ClusterError": "rayal.errors",
     "Companion": "rayal.models.companions.base",
     "CompanionSpec": "rayal.models.companions.base",
+    "Comparison": "rayal.api.compare",
     "Compute": "rayal.experiment.experiment",
     "DataError": "rayal.errors",
     "Dataset": "rayal.data.datasets.base",
@@ -77,6 +90,7 @@ _HOMES = {
     "Experiment": "rayal.experiment.experiment",
     "Folder": "rayal.storage.folder",
     "ImageSpec": "rayal.data.card",
+    "Job": "rayal.api.jobs",
     "Label": "rayal.labeling.oracles.base",
     "LabelsPending": "rayal.errors",
     "Learner": "rayal.training.base",
@@ -87,28 +101,38 @@ _HOMES = {
     "Observer": "rayal.runs.events",
     "Oracle": "rayal.labeling.oracles.base",
     "Outputs": "rayal.models.base",
+    "Picks": "rayal.api.select",
     "PixelStrategy": "rayal.strategies.base",
     "Plugins": "rayal.plugins",
     "RayalError": "rayal.errors",
     "RegionStrategy": "rayal.strategies.base",
     "Run": "rayal.api.run",
+    "Scores": "rayal.api.scores",
     "Signals": "rayal.signals.batch",
     "Source": "rayal.data.source",
     "StorageError": "rayal.errors",
     "Store": "rayal.data.store",
     "Strategy": "rayal.strategies.base",
+    "Sweep": "rayal.api.sweep",
+    "SweptExperiment": "rayal.experiment.sweep.settings",
     "TrainingScheme": "rayal.training.base",
     "Units": "rayal.data.source",
     "Unlabeled": "rayal.training.base",
     "UsageError": "rayal.errors",
+    "compare": "rayal.api.compare",
+    "jobs": "rayal.api.jobs",
     "load": "rayal.api.experiments",
+    "load_sweep": "rayal.api.experiments",
     "open_run": "rayal.api.run",
+    "open_sweep": "rayal.api.sweep",
+    "plan": "rayal.api.plan",
     "run": "rayal.api.run",
-    "Picks": "rayal.api.select",
-    "Scores": "rayal.api.scores",
-    "load": "rayal.api.experiments",
     "score": "rayal.api.score",
     "select": "rayal.api.select",
+    "status": "rayal.api.status",
+    "submit": "rayal.api.submit",
+    "sweep": "rayal.api.sweep",
+    "sync": "rayal.api.sync",
     "wrap": "rayal.models.wrap",
 }
 """Public name -> the module that has it; the same names as above."""

@@ -1,7 +1,7 @@
 """The errors a user can meet: each says the thing, the value and the way out; the exit codes."""
 
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -39,6 +39,8 @@ class RayalError(Exception):
     """Base of every error that ends a command with one line instead of a traceback."""
 
     exit_code = 1
+    problems: Sequence["RayalError"] = ()
+    """The errors that it tells of together, where there are several; see `Apart`."""
 
 
 class UsageError(RayalError, ValueError):
@@ -91,8 +93,8 @@ class LabelsPending(RayalError):
 class Apart:
     """The errors of a loop over many things, of which a bad one must not hide the others."""
 
-    def __init__(self) -> None:
-        self.errors: list[RayalError] = []
+    def __init__(self, errors: Iterable[RayalError] = ()) -> None:
+        self.errors = list(errors)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -100,7 +102,7 @@ class Apart:
         try:
             yield
         except RayalError as error:
-            self.errors.append(error)
+            self.errors += error.problems or [error]
 
     def end(self) -> None:
         """Raises what went wrong, if anything did, when all others are done; of errors of several
@@ -112,4 +114,6 @@ class Apart:
         kinds = {type(error) for error in self.errors}
         kind = kinds.pop() if len(kinds) == 1 else StorageError
         lines = [f"{len(self.errors)} problems, all else is done", *map(str, self.errors)]
-        raise kind("\n  ".join(lines))
+        error = kind("\n  ".join(lines))
+        error.problems = tuple(self.errors)
+        raise error

@@ -21,6 +21,14 @@ ORDER = (
 ONLY = {"ray": "rayal.engine", "mlflow": "rayal.runs.trackers"}
 """Libraries that only these packages may import."""
 
+THIN = ("rayal.workflows", "rayal.engine", "rayal.report")
+"""What the command line reaches through the Python API alone: a verb can do nothing that Python
+cannot."""
+DISPLAY = {
+    "rayal.report.amounts",  # how long something takes, in words
+}
+"""What of these it may use to show something."""
+
 LIGHT = (
     "rayal rayal.cli rayal.experiment.config rayal.errors rayal.parts rayal.storage.folder".split()
 )
@@ -94,6 +102,17 @@ def test_ray_and_mlflow_stay_in_their_places() -> None:
         for name, targets in IMPORTS.items()
         for library in {target.split(".")[0] for target in targets} & set(ONLY)
         if not name.startswith(ONLY[library])
+    ]
+
+
+def test_the_command_line_is_thin() -> None:
+    """Something would work on a terminal and not in a notebook, or otherwise."""
+    edges = [(name, target) for name in OWN if room(name) == "cli" for target in OWN[name]]
+
+    assert edges and [] == [
+        (name, target)
+        for name, target in edges
+        if target.startswith(THIN) and target not in DISPLAY
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
+from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import NO_PLUGINS
 
 
@@ -29,3 +30,18 @@ def load(
     Raises UsageError with all problems, each with its place, key, value and what is allowed.
     """
     return config.load(path, set, plugins, fields)
+
+
+def load_sweep(
+    path: str | Path,
+    set: Iterable[str] = (),
+    plugins: Iterable[str] = NO_PLUGINS,
+    **fields: Any,
+) -> SweptExperiment:
+    """As `load`, of a file with a block `sweep:`; `fields` may have `sweep`, a mapping.
+
+    >>> x = rayal.load_sweep("configs/sweeps/digits_tod_lambda_alpha.yaml", sweep={"seeds": [0]})
+    >>> x.sweep.samples, x.sweep.seeds
+    (4, (0,))
+    """
+    return config.load_as(SweptExperiment, path, set, plugins, fields)

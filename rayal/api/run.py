@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from html import escape
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -15,6 +15,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
 from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.report.status import cycle_table
 from rayal.runs.events import Event, Observer
 from rayal.runs.ledger import INITIAL, S, read_labels, stage_folder
 from rayal.runs.record import Record
@@ -218,6 +219,10 @@ class Run:
         from rayal.report.tables import summarise
 
         return figure(summarise([self.record]))
+
+    def to_rich(self) -> Any:
+        """The cycles for a terminal: labels, the task's metric, seconds of the stages."""
+        return cycle_table(self.record, self.record.headline)
 
     def __repr__(self) -> str:
         return f"<Run {self._told()}; {self.url}>"

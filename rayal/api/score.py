@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from rayal.api import run as runs
 from rayal.api.scores import Scores, new_folder
 from rayal.data.datasets.base import Dataset
 from rayal.data.in_memory import Layout, in_memory, unit_ids
@@ -32,7 +33,7 @@ from rayal.workflows.score.in_memory import (
 )
 from rayal.workflows.score.live import live_models
 from rayal.workflows.score.models import read_models
-from rayal.workflows.score.settings import PoolScoring
+from rayal.workflows.score.settings import PoolScoring as PoolScoring
 
 HERE = "images in memory"
 """In place of a pool's address."""
@@ -110,7 +111,7 @@ def score(
         if live:
             raise UsageError("architecture is for weights in files; leave it out for a module")
         options["model"] = architecture
-    observer = _observer(on_event)
+    observer = runs.observer(on_event)
     stored = _stored(images)
     if stored is None:
         if alien := [key for key in OF_FILES if key in settings]:
@@ -193,7 +194,7 @@ def score_files(
     modules: tuple[nn.Module, nn.Module | None, Sequence[nn.Module]] | None,
     out: str | os.PathLike[str] | None,
     address: str | None,
-    observer: Observer,
+    on_event: runs.Told | None,
     retry_bad: bool,
     break_lock: bool,
     plugins: Plugins,
@@ -215,6 +216,9 @@ def score_files(
         plugins=plugins,
         models=models,
     ) as opened:
+        observer = runs.observer(on_event)
+        note = runs.COMPLETE if opened.complete else ""
+        observer.on(Event("opened", "score", url=opened.scores.url, note=note))
         result = opened.run(start, observer)
         lines = tuple(pool_scoring.lines(result, opened))
     return Scores(folder.url, x.columns(), lines, temporary)
@@ -268,18 +272,3 @@ def _channels(model: nn.Module) -> int | None:
 
 def _kept_in_memory() -> Folder:
     return Folder(f"memory://rayal/{uuid.uuid4().hex}")
-
-
-class _Caller:
-    """An observer that hands events to a function."""
-
-    def __init__(self, told: Any) -> None:
-        self.told = told
-
-    def on(self, event: Event) -> None:
-        if self.told is not None:
-            self.told(event)
-
-
-def _observer(told: Any) -> Observer:
-    return told if hasattr(told, "on") else _Caller(told)

@@ -15,7 +15,7 @@ from rayal.strategies.base import Strategy
 from rayal.workflows import select as selecting
 from rayal.workflows.select.finished_pass import FinishedPass
 from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
-from rayal.workflows.select.request import Request
+from rayal.workflows.select.request import Request as Request
 from rayal.workflows.select.selection import Selection
 
 if TYPE_CHECKING:  # takes long to import
@@ -86,6 +86,14 @@ def select(
     known = selecting.Known(labeled=_labeled(labeled), costs=_costs(costs), groups=_groups(groups))
     found = selecting.select(url, request, known=known)
     return Picks(found, named_classes=bool(done.classes))
+
+
+def select_files(scores: str, request: Request, out: str) -> "Picks":
+    """As `select`, all of whose arguments are files; written to `out`.csv and `out`.parquet, beside
+    which large files may lie meanwhile."""
+    picks = Picks(selecting.select(scores, request, beside=selecting.beside(out)))
+    picks.write(out)
+    return picks
 
 
 class Picks:

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from rich.progress import (
 )
 
 from rayal.cli import output
-from rayal.cli.output import visible
+from rayal.cli.output import note, visible
 from rayal.errors import StorageError
 from rayal.report.amounts import duration
 from rayal.runs.events import Event
@@ -99,6 +100,8 @@ class Console:
 
     def on(self, event: Event) -> None:
         """Shows what an observer is told."""
+        if event.what == "opened":
+            return
         if event.what == "begun":
             self.end()
             name = event.stage if event.cycle is None else f"cycle {event.cycle}  {event.stage}"
@@ -153,6 +156,23 @@ class Console:
             self.progress.update(now.bar, left=now.left(time.monotonic()))
             if not self.live and time.monotonic() - self.spoken > LINE_SECONDS:
                 self.line(_status(now))
+
+
+@contextmanager
+def telling(words: str, console: Callable[[str], Console]) -> Iterator[Callable[[Event], None]]:
+    """Whom to tell what happens: says where something goes, in `words`, and then shows it on the
+    `console` that is made for its URL."""
+    with ExitStack() as stack:
+        consoles: list[Console] = []
+
+        def told(event: Event) -> None:
+            if event.what == "opened":
+                note(f"{event.note or words}  {event.url}")
+                consoles.append(stack.enter_context(console(event.url)))
+            for each in consoles:
+                each.on(event)
+
+        yield told
 
 
 class SweepConsole(Console):

@@ -2,14 +2,18 @@
 
 import re
 import shlex
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import rayal
 from rayal.cli.options import CLUSTERS, app
 from rayal.cli.output import note, print_json, print_table, visible
 from rayal.cli.work import INTERRUPTED
 from rayal.errors import RayalError
+
+if TYPE_CHECKING:
+    from rayal.api.jobs import Job
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -23,12 +27,12 @@ Server = Annotated[
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Speak to another machine without a token.")
 ]
-Job = Annotated[str, typer.Argument(help="The job's id.")]
+Id = Annotated[str, typer.Argument(help="The job's id.")]
 
 
 @app.command(rich_help_panel=CLUSTERS)
 def logs(
-    job: Job,
+    job: Id,
     to_the_end: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on to the job's end, and end as it does.")
     ] = False,
@@ -36,30 +40,22 @@ def logs(
     insecure: Insecure = False,
 ) -> None:
     """What a submitted job has printed."""
-    from rayal.engine import jobs
-
-    client = jobs.connect(jobs.server(address), insecure=insecure)
+    there = rayal.Job(job, address, insecure=insecure)
     if to_the_end:
-        return follow(client, job)
-    with jobs.answering(client):
-        text = client.get_job_logs(job)
+        return follow(there)
     lines = LogLines()
-    lines.write(text)
+    lines.write(there.logs())
     lines.close()
 
 
 @app.command(rich_help_panel=CLUSTERS)
-def stop(job: Job, address: Server = None, insecure: Insecure = False) -> None:
+def stop(job: Id, address: Server = None, insecure: Insecure = False) -> None:
     """Stop a submitted job; submitted again, it goes on where it was."""
-    from rayal.engine import jobs
-    from rayal.engine import submit as submitted
-
-    client = jobs.connect(jobs.server(address), insecure=insecure)
-    info = submitted.stop(client, job)
-    note(f"{job}  {info.status.value}")
-    if info.status.value == "PENDING":
+    row = rayal.Job(job, address, insecure=insecure).stop()
+    note(f"{job}  {row['state']}")
+    if row["state"] == "PENDING":
         note(
-            f"it has not begun ({info.message}); Ray ends it as it begins, or gives it up 15"
+            f"it has not begun ({row['message']}); Ray ends it as it begins, or gives it up 15"
             " minutes after it was submitted"
         )
 
@@ -68,11 +64,7 @@ def show_jobs(jobs: list[str], address: str, insecure: bool, json: bool) -> None
     """The jobs that rayal submitted to a cluster, or those named."""
     from rich.table import Table
 
-    from rayal.engine import jobs as servers
-    from rayal.engine import submit as submitted
-
-    client = servers.connect(servers.server(address), insecure=insecure)
-    rows = submitted.listed(client, jobs)
+    rows = rayal.jobs(address, jobs, insecure=insecure).rows
     if json:
         return print_json(rows)
     table = Table(box=None, header_style="bold")
@@ -100,17 +92,15 @@ class LogLines:
             self.write("\n")
 
 
-def follow(client: Any, job: str) -> None:
-    from rayal.engine import submit as submitted
-
+def follow(job: "Job") -> None:
     lines = LogLines()
     try:
-        submitted.follow(client, job, lines.write)
+        job.follow(lines.write)
     except KeyboardInterrupt:
-        raise NotFollowed(f"the job goes on: {how(job, client.get_address())}") from None
+        raise NotFollowed(f"the job goes on: {how(job)}") from None
     finally:
         lines.close()
-    note(f"job {job} succeeded")
+    note(f"job {job.id} succeeded")
 
 
 class NotFollowed(RayalError):
@@ -119,8 +109,9 @@ class NotFollowed(RayalError):
     exit_code = INTERRUPTED
 
 
-def how(job: str, url: str) -> str:
+def how(job: "Job") -> str:
+    at = shlex.quote(job.address)
     return (
-        f"`rayal logs {job} --follow --address {shlex.quote(url)}` shows it,"
-        f" `rayal stop {job} --address {shlex.quote(url)}` stops it"
+        f"`rayal logs {job.id} --follow --address {at}` shows it,"
+        f" `rayal stop {job.id} --address {at}` stops it"
     )

@@ -1,11 +1,11 @@
 """Commands of runs: run, plan, status, report, sync, and the lists of parts."""
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import rayal
 from rayal.cli.jobs import Insecure, show_jobs
 from rayal.cli.options import (
     EXPERIMENTS,
@@ -23,12 +23,11 @@ from rayal.cli.options import (
     placed,
 )
 from rayal.cli.output import note, print_json, print_table, show_tracker, visible
-from rayal.cli.work import allowed, engine
+from rayal.cli.work import allowed
 from rayal.errors import Apart, UsageError
-from rayal.plugins import Plugins
 
 if TYPE_CHECKING:
-    from rayal.runs.record import Record
+    from rayal.api.sync import Synced
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -41,20 +40,23 @@ def run(
     break_lock: BreakLock = False,
 ) -> None:
     """Run an experiment, or continue it: the same command again goes on where it stopped."""
-    from rayal.cli.console import RunConsole
-    from rayal.report.status import cycle_table
-    from rayal.workflows.run import start_run
+    from rayal.cli.console import RunConsole, telling
+    from rayal.runs.record import Record
+    from rayal.storage.folder import Folder
 
-    x, named = _experiment(config, set, plugins)
-    with start_run(x, out, break_lock=break_lock, plugins=named) as opened:
-        record = opened.record
-        url = record.folder.url
-        note(f"{'complete already' if opened.complete else 'run folder'}  {url}")
-        with RunConsole(record, x.task.headline, x.scheme.epochs) as console:
-            opened.run(partial(engine, x.compute, address), [console])
-    print_table(cycle_table(record, x.task.headline))
-    print(visible(f"curve   {url}/curve.png"))
-    show_tracker(x.tracking, record)
+    named = allowed(plugins)
+    x = rayal.load(config, set, named)
+
+    def console(url: str) -> RunConsole:
+        return RunConsole(Record(Folder(url), named), x.task.headline, x.scheme.epochs)
+
+    with telling("run folder", console) as told:
+        done = rayal.run(
+            x, out, address=address, on_event=told, break_lock=break_lock, plugins=named
+        )
+    print_table(done.to_rich())
+    print(visible(f"curve   {done.url}/curve.png"))
+    show_tracker(x.tracking, done.record)
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -73,19 +75,16 @@ def plan(
 ) -> None:
     """What a run or a sweep will do and what it costs; every problem at once."""
     from rayal.experiment import config as configs
-    from rayal.experiment.sweep.settings import SweptExperiment
-    from rayal.workflows import plan as plans
-    from rayal.workflows.plan.sweep import SweepPlan, make_sweep
-    from rayal.workflows.plan.tariff import Tariff
 
-    named, tariff = allowed(plugins), Tariff(device_hour_price, label_price)
-    made: plans.Plan | SweepPlan
-    if configs.is_sweep(config, set):
-        swept = configs.load_as(SweptExperiment, config, set, named)
-        made = make_sweep(swept, named, probe=probe, tariff=tariff)
-    else:
-        x = configs.load(config, set, named)
-        made = plans.make(x, x.dataset.open(), probe=probe, tariff=tariff)
+    named = allowed(plugins)
+    load = rayal.load_sweep if configs.is_sweep(config, set) else rayal.load
+    made = rayal.plan(
+        load(config, set, named),
+        probe=probe,
+        device_hour_price=device_hour_price,
+        label_price=label_price,
+        plugins=named,
+    )
     print_json(made.to_dict()) if json else print_table(made.to_rich())
 
 
@@ -107,22 +106,21 @@ def status(
 ) -> None:
     """Where runs and scorings are, from their folders alone: cycle, stage, labels, metric; images.
     Or submitted jobs."""
-    from rayal.report.status import status_folder, status_notes, status_rows, status_table
+    from rayal.api.status import read
 
     if address is not None:
         return show_jobs(runs, address, insecure, json)
     if not runs:
         raise UsageError("give run folders, or --address for the jobs of a cluster")
-    apart = Apart()
-    rows = status_rows(runs, allowed(plugins), apart)
+    found = read(runs, allowed(plugins))
     if json:
-        print_json(rows)
-    elif rows:
-        print(visible(f"in {status_folder(rows)}"))
-        print_table(status_table(rows), fit=True)
-        for line in status_notes(rows):
+        print_json(found.rows)
+    elif found.rows:
+        print(visible(f"in {found.folder}"))
+        print_table(found.to_rich(), fit=True)
+        for line in found.notes:
             print(visible(line))
-    apart.end()
+    found.check()
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -145,82 +143,35 @@ def report(
     json: AsJson = False,
 ) -> None:
     """Learning curves with bands over seeds, results per class, tables, areas and paired tests."""
-    from rayal.report import curves, per_class, tables
-    from rayal.runs.record import find_records
-    from rayal.storage.folder import storage_errors
-
-    apart = Apart()
-    records = _readable(find_records(runs, allowed(plugins), apart), apart)
-    if not records:
-        return apart.end()
-    summary = tables.summarise(records)
+    found = rayal.compare(runs, plugins=allowed(plugins))
     match "json" if json else format:
         case "table":
-            print_table(summary.to_rich())
+            print_table(found.to_rich())
         case "csv":
-            print(summary.to_csv().replace("\r\n", "\n"), end="")  # the terminal's line ends
+            print(found.to_csv().replace("\r\n", "\n"), end="")  # the terminal's line ends
         case "markdown":
-            print(summary.to_markdown(), end="")
+            print(found.to_markdown(), end="")
         case "json":
-            print(summary.to_json(), end="")
-    classes = per_class.files(records)
-    with storage_errors(str(out)):
-        out.mkdir(parents=True, exist_ok=True)
-        curves.draw(summary, out / "curves.png", out / "curves.svg")
-        for name, data in classes.items():
-            (out / name).write_bytes(data)
-    note(f"curves  {out / 'curves.png'}  {out / 'curves.svg'}")
-    if classes:
-        note("classes  " + "  ".join(str(out / name) for name in classes))
+            print(found.to_json(), end="")
+    drawn = found.draw(out)
+    note("curves  " + "  ".join(map(str, drawn.curves)))
+    if drawn.classes:
+        note("classes  " + "  ".join(map(str, drawn.classes)))
+    apart = Apart(found.errors)
     if pictures:
-        _draw_pictures(records, images, apart)
+        with apart.kept():
+            found.pictures(images, on_picture=lambda url: note(f"picture  {url}"))
     apart.end()
-
-
-def _readable(records: "list[Record]", apart: Apart) -> "list[Record]":
-    """Those of which everything that a report shows is there."""
-    from rayal.report import per_class
-    from rayal.report.runs import Run
-
-    whole = []
-    for record in records:
-        with apart.kept():
-            Run.read(record)
-            per_class.grids(record)
-            whole.append(record)
-    return whole
-
-
-def _draw_pictures(records: "list[Record]", images: int, apart: Apart) -> None:
-    from rayal.report import pictures
-
-    for record in records:
-        folder = record.folder / pictures.FOLDER
-        with apart.kept():
-            for name, data in pictures.files(record, images):
-                folder.write(name, data)
-                note(f"picture  {folder.url}/{name}")
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
 def sync(runs: Runs, plugins: Packages = []) -> None:  # noqa: B006
     """Send to the tracker what it does not have yet."""
-    from rayal.experiment import config
-    from rayal.runs.record import find_records
-    from rayal.workflows.tracking import show
 
-    apart, sent = Apart(), list[tuple[Any, Any]]()
-    for record in find_records(runs, allowed(plugins), apart):
-        with apart.kept():
-            tracking = config.resolved(record.experiment(), record.plugins).tracking
-            tracking.sync(record)
-            where = tracking.address() or "no tracker"
-            print(visible(f"{record.folder.url}  in step with {where}"))
-            sent.append((tracking, record))
-    for tracking in {tracking for tracking, _ in sent}:
-        with apart.kept():
-            show(tracking, [record for other, record in sent if other == tracking])
-    apart.end()
+    def told(done: "Synced") -> None:
+        print(visible(f"{done.url}  in step with {done.tracker or 'no tracker'}"))
+
+    rayal.sync(runs, plugins=allowed(plugins), on_run=told)
 
 
 def _list_verb(kind: str) -> None:
@@ -242,13 +193,6 @@ def _list_verb(kind: str) -> None:
 
 for _kind in ("strategies", "schemes", "models", "datasets", "oracles", "tasks", "trackers"):
     _list_verb(_kind)
-
-
-def _experiment(path: Path, overrides: list[str], packages: list[str]) -> tuple[Any, Plugins]:
-    from rayal.experiment import config
-
-    plugins = allowed(packages)
-    return config.load(path, overrides, plugins), plugins
 
 
 def _first_line(part: type) -> str:

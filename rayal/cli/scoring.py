@@ -1,6 +1,5 @@
 """Commands of pools: score one with any checkpoint, select from the scores."""
 
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -16,8 +15,8 @@ from rayal.cli.options import (
     kept,
     placed,
 )
-from rayal.cli.output import note, visible
-from rayal.cli.work import allowed, engine
+from rayal.cli.output import visible
+from rayal.cli.work import allowed
 from rayal.plugins import Plugins
 
 
@@ -58,8 +57,8 @@ def score(
     (higher = label sooner) and what `rayal select` needs. Any field may be changed by --set, for
     example --set decoding.size=224 --set compute.engine=local --set id=null.
     """
-    from rayal.cli.console import Console
-    from rayal.workflows import score as pool_scoring
+    from rayal.api.score import score_files
+    from rayal.cli.console import Console, telling
 
     named = allowed(plugins)
     x = settings(
@@ -74,14 +73,9 @@ def score(
         set,
         named,
     )
-    with pool_scoring.start_scoring(
-        x, out, retry_bad=retry_bad, break_lock=break_lock, plugins=named
-    ) as opened:
-        note(f"{'complete already' if opened.complete else 'scores'}  {opened.scores.url}")
-        with Console() as console:
-            start = partial(engine, x.compute.for_engine(), address)
-            result = opened.run(start, console)
-    for line in pool_scoring.lines(result, opened):
+    with telling("scores", lambda url: Console()) as told:
+        scores = score_files(x, None, out, address, told, retry_bad, break_lock, named)
+    for line in scores.lines:
         print(visible(line))
 
 
@@ -125,8 +119,8 @@ def select(
 
     Columns: rank, id, score, predicted class, reason.
     """
+    from rayal.api.select import Request, select_files
     from rayal.experiment import config
-    from rayal.workflows import select as selecting
 
     options = {
         "strategy": written(strategy, "--strategy"),
@@ -139,17 +133,16 @@ def select(
         "per_group": per_group,
         "min_distance": min_distance,
     }
-    request = config.from_options(_given(options), [], selecting.Request, allowed(plugins))
-    found = selecting.select(scores, request, beside=selecting.beside(out))
-    selecting.write(found, out)
-    for line in (*found.lines(), f"selection    {out}.csv  {out}.parquet"):
+    request = config.from_options(_given(options), [], Request, allowed(plugins))
+    picks = select_files(scores, request, out)
+    for line in (*picks.lines, f"selection    {out}.csv  {out}.parquet"):
         print(visible(line))
 
 
 def settings(options: dict[str, Any], overrides: list[str], plugins: Plugins) -> Any:
     """A pool scoring from the options of the command."""
+    from rayal.api.score import PoolScoring
     from rayal.experiment import config
-    from rayal.workflows.score.settings import PoolScoring
 
     return config.from_options(_given(options), overrides, PoolScoring, plugins)
 

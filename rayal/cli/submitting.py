@@ -1,14 +1,11 @@
 """Commands that a cluster runs as a job: `submit run`, `submit sweep` and `submit score`."""
 
-import json
-import os
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import rayal
 from rayal.cli.jobs import Insecure, Server, follow, how
 from rayal.cli.options import (
     CLUSTERS,
@@ -23,10 +20,9 @@ from rayal.cli.options import (
 )
 from rayal.cli.output import note
 from rayal.cli.work import allowed
-from rayal.errors import UsageError
 
-EXPERIMENT = "rayal-experiment.yaml"
-"""What is run, in the job's folder: in full, with absolute paths."""
+if TYPE_CHECKING:
+    from rayal.api.submit import Submitted
 
 Detach = Annotated[bool, typer.Option("--detach", help="Print the job's id, do not follow it.")]
 Env = Annotated[
@@ -62,15 +58,9 @@ def submit_run(
     The file is checked here and sent, with your code and this very rayal. The
     cluster has Ray, torch and so on, and sees the data and --out.
     """
-    from rayal.engine import jobs
-    from rayal.experiment import config as configs
-    from rayal.workflows import run
-
-    x, url = configs.load(config, set, allowed(plugins)), jobs.server(address)
-    words = (x.name, x.strategy.part_name(), x.scheme.part_name(), f"seed{x.seed}")
-    folder = _place(run.default_folder(x) if out is None else out, url)
-    work = _of_file("run", x, words, folder, _same(plugins, break_lock))
-    _send(work, x.model_dump(mode="json"), url, insecure, env, working_dir, detach)
+    x = rayal.load(config, set, allowed(plugins))
+    options = _options(address, env, working_dir, insecure, break_lock, plugins)
+    _told(rayal.submit(x, out, **options), detach)
 
 
 @submit.command("sweep")
@@ -87,19 +77,9 @@ def submit_sweep(
     insecure: Insecure = False,
 ) -> None:
     """Run a sweep on a cluster; the same command again goes on."""
-    from rayal.engine import jobs
-    from rayal.experiment import config as configs
-    from rayal.experiment.sweep import trials
-    from rayal.experiment.sweep.settings import SweptExperiment
-    from rayal.workflows import sweep
-    from rayal.workflows.sweep.folder import arms_to_check
-
-    named = allowed(plugins)
-    x, url = configs.load_as(SweptExperiment, config, set, named), jobs.server(address)
-    trials.of_arms(x, arms_to_check(x), named)
-    folder = _place(sweep.default_folder(x) if out is None else out, url)
-    work = _of_file("sweep", x, (x.name, "sweep"), folder, _same(plugins, break_lock))
-    _send(work, x.model_dump(mode="json"), url, insecure, env, working_dir, detach)
+    x = rayal.load_sweep(config, set, allowed(plugins))
+    options = _options(address, env, working_dir, insecure, break_lock, plugins)
+    _told(rayal.submit(x, out, **options), detach)
 
 
 @submit.command("score")
@@ -125,10 +105,8 @@ def submit_score(
 ) -> None:
     """Score a pool on a cluster, or go on with it; paths must mean the same there."""
     from rayal.cli import scoring
-    from rayal.engine import jobs
-    from rayal.engine.submit import Work, job_id
 
-    options = {
+    asked = {
         "checkpoint": checkpoint,
         "pool": pool,
         "strategies": scoring.listed(strategies),
@@ -136,127 +114,36 @@ def submit_score(
         "members": member,
         "model": None if model is None else scoring.written(model, "--model"),
     }
-    x, url = scoring.settings(options, set, allowed(plugins)), jobs.server(address)
-    folder = _place(out, url)
-    fields = {**_given(x), "pool": _pool(x.pool)}
-    words = ("score", *x.columns())
-    work = Work(
-        id=job_id(words, [fields, folder]),
-        name="score",
-        folder=folder,
-        command=[
-            *("score", *_options(fields), "--out", folder),
-            *(["--retry-bad"] if retry_bad else []),
-            *_same(plugins, break_lock),
-        ],
-    )
-    _send(work, fields, url, insecure, env, working_dir, detach)
+    x = scoring.settings(asked, set, allowed(plugins))
+    options = _options(address, env, working_dir, insecure, break_lock, plugins)
+    _told(rayal.submit(x, out, **options, retry_bad=retry_bad), detach)
 
 
-def _of_file(verb: str, x: Any, words: Sequence[str], folder: str, same: list[str]) -> Any:
-    """The work of a command that reads one file, which is sent as it was understood here."""
-    from rayal.engine.submit import Work, job_id
-    from rayal.experiment import config as configs
-
-    identity = x.model_dump(mode="json", exclude={"compute", "tracking"})
-    return Work(
-        id=job_id(words, [identity, folder]),
-        name=x.name,
-        folder=folder,
-        command=[verb, EXPERIMENT, "--out", folder, *same],
-        texts={EXPERIMENT: configs.dump(x)},
-    )
-
-
-def _send(
-    work: Any,
-    fields: Mapping[str, Any],
-    url: str,
-    insecure: bool,
-    env: Sequence[str],
+def _options(
+    address: str | None,
+    env: list[str],
     working_dir: Path,
-    detach: bool,
-) -> None:
-    """Checks what is left to check, then submits; follows the job unless told otherwise."""
-    from rayal.engine import jobs, upload
-    from rayal.engine import submit as submitted
+    insecure: bool,
+    break_lock: bool,
+    plugins: list[str],
+) -> dict[str, Any]:
+    """What all of them hand on as it is."""
+    return {
+        "address": address,
+        "env": env,
+        "working_dir": working_dir,
+        "insecure": insecure,
+        "break_lock": break_lock,
+        "plugins": plugins,
+    }
 
-    variables = {"PYTHONUNBUFFERED": "1", **upload.environment(env)}
-    upload.refuse_secrets({**fields, "--out": work.folder})
-    project = upload.files(working_dir)
-    upload.refuse_hiding(working_dir, project)
-    client = jobs.connect(url, insecure=insecure)
-    if jobs.is_local(url):  # a head of this machine, started by this Python or another
-        variables = {"PATH": f"{Path(sys.executable).parent}:${{PATH}}", **variables}
-    else:
-        _warn_of_paths(fields)
-    job, new = submitted.submit(client, work, project, variables)
-    note(f"{'submitted' if new else 'submitted already'}  {job}")
-    note(f"run folder  {work.folder}")
+
+def _told(sent: "Submitted", detach: bool) -> None:
+    """Says which job it is; follows it unless told otherwise."""
+    job = sent.job
+    note(f"{'submitted' if sent.new else 'submitted already'}  {job.id}")
+    note(f"run folder  {sent.folder}")
     if not detach:
-        return follow(client, job)
-    note(f"it goes on by itself: {how(job, url)}")
-    print(job)
-
-
-def _warn_of_paths(fields: Mapping[str, Any]) -> None:
-    """Data stays where it is, so the cluster has to see it there."""
-    from rayal.engine import upload
-
-    local = [
-        f"{key} {value}"
-        for key, value in upload.scalars(fields)
-        if isinstance(value, str) and value.startswith(("/", "sqlite:////"))
-    ]
-    if local:
-        note(f"rayal: warning: the cluster must see the same paths: {', '.join(local)}")
-
-
-def _place(out: str, url: str) -> str:
-    """Where results go, the same for whoever reads it: a job's own folder ends with the job."""
-    from rayal.engine import jobs
-    from rayal.storage.folder import Folder
-
-    path = out.removeprefix("file://")
-    if "://" in path:
-        return path
-    if not (os.path.isabs(path) or jobs.is_local(url)):
-        raise UsageError(
-            f"--out {path} would be in a folder that ends with the job; give an absolute path that"
-            " all machines of the cluster share, or a URL such as s3://bucket/runs"
-        )
-    return Folder(path).url
-
-
-def _pool(where: str) -> str:
-    """A pool's path absolute; the name of a dataset and a URL as they are."""
-    from rayal.parts import names
-
-    if "://" in where or where in names("datasets"):
-        return where
-    return os.path.abspath(os.path.expanduser(where))
-
-
-def _given(x: Any) -> dict[str, Any]:
-    """The fields of settings that are not at their default."""
-    defaults = {name: field.default for name, field in type(x).model_fields.items()}
-    fields: dict[str, Any] = x.model_dump(mode="json")
-    return {name: value for name, value in fields.items() if getattr(x, name) != defaults[name]}
-
-
-def _options(fields: Mapping[str, Any]) -> list[str]:
-    """The options of `rayal score` that lead to the same settings."""
-    words: list[str] = []
-    for name, value in fields.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        if name in ("checkpoint", "pool", "strategies"):
-            words += [f"--{name}", text]
-        else:
-            words += ["--set", f"{name}={json.dumps(value, ensure_ascii=False)}"]
-    return words
-
-
-def _same(plugins: Sequence[str], break_lock: bool) -> list[str]:
-    """The options that the job takes over as they are."""
-    named = [word for package in plugins for word in ("--plugins", package)]
-    return [*named, "--break-lock"] if break_lock else named
+        return follow(job)
+    note(f"it goes on by itself: {how(job)}")
+    print(job.id)

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+import rayal
 from rayal.cli.options import EXPERIMENTS, Address, BreakLock, Out, Overrides, Packages, app, placed
-from rayal.cli.output import note, print_table, show_tracker, visible
-from rayal.cli.work import allowed, cluster
+from rayal.cli.output import print_table, show_tracker, visible
+from rayal.cli.work import allowed
 
 Config = Annotated[
     Path,
@@ -31,21 +32,17 @@ def sweep(
     --set sweep.seeds=[0,1] --set scheme.epochs=10. Seeds, samples and space may grow from one
     command to the next.
     """
-    from rayal.cli.console import SweepConsole
-    from rayal.experiment import config as configs
-    from rayal.experiment.sweep.settings import SweptExperiment
-    from rayal.workflows.sweep import start_sweep
+    from rayal.cli.console import SweepConsole, telling
 
     named = allowed(plugins)
-    x = configs.load_as(SweptExperiment, config, set, named)
-    with start_sweep(x, out, break_lock=break_lock, plugins=named) as opened:
-        url = opened.folder.url
-        note(f"{'sweep' if opened.left else 'complete already'}  {url}")
-        with SweepConsole() as console:
-            found = opened.run(lambda: cluster(address), console)
-    print_table(found.summary.to_rich())
-    for line in found.lines():
+    x = rayal.load_sweep(config, set, named)
+    with telling("sweep", lambda url: SweepConsole()) as told:
+        found = rayal.sweep(
+            x, out=out, address=address, on_event=told, break_lock=break_lock, plugins=named
+        )
+    print_table(found.to_rich())
+    for line in found.lines:
         print(visible(line))
-    print(visible(f"tables and figures  {url}"))
-    if trials := opened.records():
-        show_tracker(x.tracking, trials[0])
+    print(visible(f"tables and figures  {found.url}"))
+    if runs := found.runs():
+        show_tracker(x.tracking, runs[0].record)

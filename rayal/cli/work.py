@@ -1,12 +1,9 @@
-"""What commands do before and around their work: plugins, signals, the engine."""
+"""What commands do before and around their work: plugins, signals."""
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 from rayal.plugins import Plugins
 
@@ -43,25 +40,3 @@ def allowed(packages: list[str]) -> Plugins:
     if packages:
         sys.path.append(os.getcwd())  # last: a file there never stands in for an installed package
     return Plugins(packages)
-
-
-@contextmanager
-def engine(compute: Any, address: str | None) -> Iterator[Any]:
-    from rayal.workflows.run import start_engine
-
-    with start_engine(compute, address) as opened:
-        catch_signals()  # Ray has put its own handler in place
-        yield opened
-
-
-@contextmanager
-def cluster(address: str | None) -> Iterator[int]:
-    """The cores of the cluster at an address; one that has to be started is stopped again."""
-    from rayal.engine import cluster as clusters
-
-    cores = clusters.connect(address)
-    catch_signals()  # Ray has put its own handler in place
-    try:
-        yield cores
-    finally:
-        clusters.disconnect()

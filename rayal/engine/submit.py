@@ -102,7 +102,7 @@ def submit(
                 return new, True
 
 
-def follow(client: Client, job: str, write: Callable[[str], None]) -> None:
+def follow(client: Client, job: str, write: Callable[[str], object]) -> None:
     """Hand the log of a job to `write`, all of it and once, until the job has ended.
 
     Raises JobEnded unless the job itself has succeeded: its own exit code, 130 if it was stopped,
@@ -152,22 +152,24 @@ def listed(client: Client, jobs: Sequence[str] = ()) -> list[Json]:
         chosen = [there.get(job) or client.get_job_info(job) for job in jobs] or [
             info for info in there.values() if "rayal" in (info.metadata or {})
         ]
-    return [
-        {
-            "job": info.submission_id,
-            "state": info.status.value,
-            "since": _moment(info.start_time),
-            "folder": (info.metadata or {}).get("folder"),
-            "message": (info.message or "").partition("\n")[0],
-        }
-        for info in sorted(chosen, key=lambda info: info.start_time or 0)
-    ]
+    return [row(info) for info in sorted(chosen, key=lambda info: info.start_time or 0)]
+
+
+def row(info: JobDetails) -> Json:
+    """What is told of a job."""
+    return {
+        "job": info.submission_id,
+        "state": info.status.value,
+        "since": _moment(info.start_time),
+        "folder": (info.metadata or {}).get("folder"),
+        "message": (info.message or "").partition("\n")[0],
+    }
 
 
 class _Log:
     """The log of a job, of which the first `seen` characters have been handed on."""
 
-    def __init__(self, client: Client, job: str, write: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, job: str, write: Callable[[str], object]) -> None:
         self.client, self.job, self.write, self.seen = client, job, write, 0
         self.waiting: str | None = None
 

@@ -119,7 +119,12 @@ def resolved(fields: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> "Exper
     from rayal.experiment.experiment import Experiment
 
     text = yaml_file.dump(dict(fields))
-    return _validated(yaml_file.parse(text, "experiment.yaml", Path.cwd()), Experiment, plugins)
+    return parsed(Experiment, text, "experiment.yaml", plugins)
+
+
+def parsed(model: type[M], text: str, source: str, plugins: Plugins = NO_PLUGINS) -> M:
+    """As `resolved`, from the text of the file `source`, of an experiment with more fields too."""
+    return _validated(yaml_file.parse(text, source, Path.cwd()), model, plugins)
 
 
 def changed(

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from rayal.report.curves import DOTS, GREY, INK, encoded
+from rayal.report.curves import DOTS, GREY, INK, Curves, encoded
 from rayal.report.places import in_figure
 from rayal.report.runs import Group
 from rayal.report.sweeps import ABSENT, keys, leading, ranking, setting
@@ -22,12 +22,17 @@ AXIS_WIDTH, HEIGHT = 1.9, 4.2  # inches
 
 
 def drawn(group: Group, objective: str) -> tuple[bytes, bytes]:
-    """Parallel coordinates as PNG and SVG: a line per arm through what was varied to what it
-    reached, the best arm on top and thick."""
+    """Parallel coordinates as PNG and SVG."""
+    made = figure(group, objective)
+    return encoded(made, "png"), encoded(made, "svg")
+
+
+def figure(group: Group, objective: str) -> Figure:
+    """A line per arm through what was varied to what it reached, the best arm on top and thick."""
     ranked = ranking(group, objective)
     varied = keys([run for each in ranked for run in each.arm.runs])
-    figure = Figure((AXIS_WIDTH * (len(varied) + 1.6), HEIGHT), dpi=DOTS, layout="constrained")
-    ax = figure.subplots()
+    made = Curves((AXIS_WIDTH * (len(varied) + 1.6), HEIGHT), dpi=DOTS, layout="constrained")
+    ax = made.subplots()
     scale = 100 if group.metric in RATES else 1
     values = [scale * each.reached.mean for each in ranked]
     colours = matplotlib.colormaps["viridis"]
@@ -45,7 +50,7 @@ def drawn(group: Group, objective: str) -> tuple[bytes, bytes]:
     _axes(ax, columns, [*varied, f"{goal}{unit}"])
     title = in_figure(f"{group.name}: {leading(group, objective) or 'no trial is complete'}")
     ax.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
-    return encoded(figure, "png"), encoded(figure, "svg")
+    return made
 
 
 class _Column(NamedTuple):

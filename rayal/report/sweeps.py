@@ -92,14 +92,19 @@ def objective_so_far(points: Mapping[int, float], objective: str) -> float:
 
 
 def to_csv(records: Sequence[Record], objective: str) -> str:
-    """A row per trial: folder, strategy, scheme, what is varied, seed, state, labels, metric,
-    objective, seconds of all stages."""
-    trials = [(record, Run.read(record)) for record in records]
-    varied_keys = keys([run for _, run in trials])
+    """The trials as CSV."""
+    return csv_file.dump(*trials(records, objective))
+
+
+def trials(records: Sequence[Record], objective: str) -> tuple[list[str], list[list[Any]]]:
+    """Columns, and a row per trial: folder, strategy, scheme, what is varied, seed, state, labels,
+    metric, objective, seconds of all stages; "" for what is not known yet."""
+    read = [(record, Run.read(record)) for record in records]
+    varied_keys = keys([run for _, run in read])
     header = ["folder", *varied_keys, "seed", "complete"]
     header += ["labels", "metric", "value", objective, "seconds"]
     rows = list[list[Any]]()
-    for record, run in trials:
+    for record, run in read:
         points = {at: run.points[at] for at in run.measured}
         last = max(points, default=None)
         rows.append(
@@ -115,7 +120,7 @@ def to_csv(records: Sequence[Record], objective: str) -> str:
                 round(_seconds(record), 1),
             ]
         )
-    return csv_file.dump(header, rows)
+    return header, rows
 
 
 def keys(runs: Sequence[Run]) -> list[str]:

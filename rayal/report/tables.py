@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from rayal.report import rows
 from rayal.report.places import in_markdown, printable
 from rayal.report.runs import BASELINE, Arm, Group, Run, group
 from rayal.report.statistics import Interval, interval
@@ -89,16 +90,9 @@ class Summary:
 
     def to_csv(self) -> str:
         """One row per arm and label count, unrounded; mean is empty where seeds are missing."""
-        header = "name dataset metric strategy scheme settings labels n mean half_interval"
-        rows = list[list[Any]]()
-        for g in self.groups:
-            for arm in g.arms:
-                for at in arm.labels:
-                    point = arm.at(at)
-                    mean, half = (point.mean, point.half) if point else (None, None)
-                    key = (g.name, g.dataset, g.metric, arm.strategy, arm.scheme, arm.settings)
-                    rows.append([*key, at, len(arm.values(at)), mean, half])
-        return csv_file.dump(header.split(), rows)
+        header = "name dataset metric strategy scheme settings labels n mean half_interval".split()
+        points = rows.points(self.groups)
+        return csv_file.dump(header, [[point[key] for key in header] for point in points])
 
     def to_json(self) -> str:
         """Everything, unrounded, the area of every run included."""

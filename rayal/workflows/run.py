@@ -111,12 +111,21 @@ def start_engine(compute: Compute, address: str | None = None) -> Iterator[Engin
 
         yield LocalEngine(compute)
         return
+    with start_cluster(address) as cores:
+        from rayal.engine.cluster import RayEngine
+
+        with closing(RayEngine(compute, cores)) as engine:
+            yield engine
+
+
+@contextmanager
+def start_cluster(address: str | None = None) -> Iterator[int]:
+    """The cores of the Ray cluster at an address; one that has to be started is stopped again."""
     from rayal.engine import cluster
 
     cores = cluster.connect(address)
     try:
-        with closing(cluster.RayEngine(compute, cores)) as engine:
-            yield engine
+        yield cores
     finally:
         cluster.disconnect()
 

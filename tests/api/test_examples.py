@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import rayal
+from tests.support.finished_sweep import finish
 
 ROOT = Path(rayal.__file__).parents[1]
 BARE = {"__version__", "testing"}
@@ -34,7 +35,8 @@ EXAMPLES = examples()
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Path]:
-    """A working directory like the repository's root, with the complete run `runs/mine`."""
+    """A working directory like the repository's root, with the complete run `runs/mine` and the
+    sweep `sweeps/mine`."""
     folder = tmp_path_factory.mktemp("examples")
     (folder / "configs").symlink_to(ROOT / "configs")
     with pytest.MonkeyPatch.context() as patch:
@@ -47,6 +49,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Pat
             tracking="none",
         )
         rayal.run(x, "runs/mine")
+        sweep = {"space": {"strategy": {"grid_search": ["random", "entropy"]}}, "seeds": [0]}
+        block = {**x.model_dump(mode="json"), "sweep": sweep}
+        finish(rayal.SweptExperiment.model_validate(block), Path("sweeps/mine"))
         yield folder
 
 

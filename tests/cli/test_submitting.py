@@ -252,7 +252,7 @@ def test_a_scoring_means_the_same_there(
     (here, out), (there, elsewhere) = seen
 
     assert here.model_copy(update={"pool": str(tmp_path / "my photos")}) == there
-    assert (out, elsewhere) == ("scores", str(tmp_path / "scores"))
+    assert out == elsewhere == str(tmp_path / "scores")
     assert sent.work.id.startswith("rayal-score-entropy-cod-")
 
 

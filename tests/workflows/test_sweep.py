@@ -4,7 +4,6 @@ import io
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rayal.engine.local import LocalEngine
 from rayal.errors import LockedError, UsageError
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
@@ -20,7 +18,8 @@ from rayal.runs.events import Event
 from rayal.storage.folder import Folder, temporary_name
 from rayal.workflows.sweep import Sweeping, start_sweep
 from rayal.workflows.sweep.progress import Progress
-from rayal.workflows.sweep.trial import run_trial
+from tests.support.finished_sweep import finish as trials
+from tests.support.finished_sweep import work
 
 ARMS = {"strategy": {"grid_search": ["random", "entropy"]}}
 SMALL: dict[str, Any] = {
@@ -56,27 +55,6 @@ def done(tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def out(done: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(done, tmp_path / "sweep"))
-
-
-def trials(x: SweptExperiment, out: Path) -> Any:
-    """Runs what is left of a sweep, one trial after another; what it found."""
-    with start_sweep(x, str(out)) as sweep:
-        for trial in sweep.todo:
-            work(sweep, Assignment(trial.arm, trial.experiment.seed))
-        return sweep.found()
-
-
-def work(sweep: Sweeping, assignment: Assignment) -> None:
-    """Runs a trial in this process."""
-    x = sweep.x
-    run_trial(
-        sweep.fields,
-        sweep.folder.url,
-        x.sweep.objective,
-        assignment,
-        lambda: nullcontext(LocalEngine(x.compute)),
-        lambda cycle, value: None,
-    )
 
 
 def test_the_same_sweep_goes_on(swept: Any, out: Path) -> None:

@@ -20,6 +20,7 @@ from rayal.models.network import last_layer
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import save_weights
 from rayal.report.amounts import duration, size
+from rayal.report.shown import as_html, text
 from rayal.signals.signal import SIGNALS, Width
 from rayal.storage.folder import Json
 from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
@@ -91,6 +92,12 @@ class Plan:
             time = [duration(self.seconds[i])] if self.seconds else []
             table.add_row(*(f"{number:,}" for number in cycle), *time)
         return Group(table, Text("\n".join(["", *self._totals()])))
+
+    def __str__(self) -> str:
+        return text(self.to_rich())
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self))
 
     def _totals(self) -> Iterator[str]:
         yield f"train   {self.training}"

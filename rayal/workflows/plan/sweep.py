@@ -13,6 +13,7 @@ from rayal.experiment.sweep.trials import Trial
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.amounts import duration, size
 from rayal.report.places import printable
+from rayal.report.shown import as_html, text
 from rayal.storage.folder import Folder, Json
 from rayal.workflows.plan import Plan, make
 from rayal.workflows.plan.probe import Probe, measure
@@ -100,6 +101,12 @@ class SweepPlan:
             table.add_row(Text(printable(arm)), Text(plan.training), *cells)
         return Group(table, Text("\n".join(["", *self._totals()])))
 
+    def __str__(self) -> str:
+        return text(self.to_rich())
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self))
+
     def _totals(self) -> Iterator[str]:
         yield f"trials  {self.trials:,}, each of {self.seeds} seeds for every arm"
         if self.seconds is not None:
@@ -110,7 +117,7 @@ class SweepPlan:
         yield f"files   about {self.files:,}"
         _, plan = self.arms[0]
         yield from self.tariff.lines(self.device_hours, self.labels, plan.unit)
-        for warning in dict.fromkeys(text for _, plan in self.arms for text in plan.warnings):
+        for warning in dict.fromkeys(said for _, plan in self.arms for said in plan.warnings):
             yield f"warning: {warning}"
 
 

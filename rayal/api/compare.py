@@ -1,0 +1,169 @@
+"""Runs compared: learning curves over seeds, areas under them, paired tests, figures."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rayal.api.frame import frame
+from rayal.api.places import Place, urls
+from rayal.errors import Apart, RayalError
+from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.report import curves, per_class, pictures, rows, tables
+from rayal.report.runs import Run
+from rayal.report.shown import as_html, text
+from rayal.report.tables import Summary
+from rayal.runs.record import Record, find_records
+from rayal.storage.folder import storage_errors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+class Drawn(NamedTuple):
+    """The files that were written."""
+
+    curves: list[Path]
+    classes: list[Path]
+    """Results per class, where the runs have some."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What runs say together: an arm is all runs that differ by seed only.
+
+    Values are fractions where a metric is one. Means are over seeds; a half interval is half of
+    the 95 % t-interval. AULC is the area under the learning curve divided by its range of labels,
+    over the label counts that all complete runs share.
+
+    >>> found = rayal.compare("runs")
+    >>> found.curves()[["labels", "n"]].drop_duplicates()
+       labels  n
+    0      50  1
+    1     100  1
+    >>> found.plot().savefig("curves.pdf")
+    """
+
+    summary: Summary
+    records: tuple[Record, ...]
+    """The runs, as their folders tell them."""
+    errors: tuple[RayalError, ...] = ()
+    """What could not be read, and is left out."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the numbers may not mean what they seem to."""
+        return self.summary.warnings
+
+    def table(self) -> "DataFrame":
+        """A row per arm: name, dataset, metric, arm (as figures call it), strategy, scheme,
+        settings; n seeds, how many of them are complete, the last label count, mean, sd and
+        half_interval of the metric there, aulc, aulc_sd and aulc_half_interval."""
+        return frame(rows.arms(self.summary.groups), rows.ARMS)
+
+    def curves(self) -> "DataFrame":
+        """A row per arm and label count: labels, n, mean, sd, half_interval; the mean is missing
+        unless every seed has the point."""
+        return frame(rows.points(self.summary.groups), rows.POINTS)
+
+    def tests(self) -> "DataFrame":
+        """A row per pair of arms: n common seeds, mean and half_interval of the difference in AULC
+        (first less second), p of the two-sided paired t-test, p_holm with Holm's correction over
+        all pairs, and a verdict in words."""
+        return frame(rows.pairs(self.summary.groups), rows.PAIRS)
+
+    def plot(self) -> "Figure":
+        """The learning curves with their bands, a panel per experiment and dataset."""
+        return curves.figure(self.summary)
+
+    def to_csv(self) -> str:
+        """One row per arm and label count, unrounded; mean is empty where seeds are missing."""
+        return self.summary.to_csv()
+
+    def to_markdown(self) -> str:
+        """Warnings first, then the tables."""
+        return self.summary.to_markdown()
+
+    def to_json(self) -> str:
+        """Everything, unrounded, the area of every run included."""
+        return self.summary.to_json()
+
+    def to_rich(self) -> Any:
+        """Warnings and tables for a terminal."""
+        return self.summary.to_rich()
+
+    def draw(self, folder: str | PathLike[str] = "report") -> Drawn:
+        """Writes `curves.png` and `.svg` into a folder of this machine, and `per_class_*.png` and
+        `.csv` where runs have results per class. Raises StorageError."""
+        out = Path(folder)
+        classes = per_class.files(self.records)
+        drawn = Drawn([out / "curves.png", out / "curves.svg"], [out / name for name in classes])
+        with storage_errors(str(out)):
+            out.mkdir(parents=True, exist_ok=True)
+            curves.draw(self.summary, *drawn.curves)
+            for path, data in zip(drawn.classes, classes.values(), strict=True):
+                path.write_bytes(data)
+        return drawn
+
+    def pictures(self, images: int = 4, on_picture: Callable[[str], object] | None = None) -> None:
+        """Writes into `analysis` of each run folder what the model said of the first `images` that
+        each cycle chose; `on_picture` is told the URL of each file. Raises what failed, when all
+        others are done."""
+        apart = Apart()
+        for record in self.records:
+            folder = record.folder / pictures.FOLDER
+            with apart.kept():
+                for name, data in pictures.files(record, images):
+                    folder.write(name, data)
+                    if on_picture is not None:
+                        on_picture(f"{folder.url}/{name}")
+        apart.end()
+
+    def check(self) -> None:
+        """Raises what could not be read, if anything, as one error."""
+        Apart(self.errors).end()
+
+    def __str__(self) -> str:
+        return "\n".join([text(self.to_rich()), *(f"error: {error}" for error in self.errors)])
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self))
+
+
+def compare(places: Place | Iterable[Place], *, plugins: Iterable[str] = NO_PLUGINS) -> Comparison:
+    """The runs at or below these places side by side, also those that are still going.
+
+    A place is a folder, of a run or above some, or what `rayal.run` and `rayal.sweep` return.
+    `plugins` are packages of yours that parts of the runs come from.
+
+    >>> found = rayal.compare("runs/mine")
+    >>> found.table()[["strategy", "n", "complete", "labels"]]
+      strategy  n  complete  labels
+    0  entropy  1         1     100
+    >>> found.warnings[0][:50]
+    'digits on digits: no random baseline with scheme s'
+    >>> found.draw("figures").curves[0].name
+    'curves.png'
+
+    One bad folder does not hide the others: what could not be read is left out and in `errors`,
+    which `check()` raises. Raises it here, a UsageError or StorageError, where nothing else is
+    there; and UsageError for two runs of one arm and seed.
+    """
+    apart = Apart()
+    records = _readable(find_records(urls(places), Plugins(plugins), apart), apart)
+    if not records:
+        apart.end()
+    return Comparison(tables.summarise(records), tuple(records), tuple(apart.errors))
+
+
+def _readable(records: list[Record], apart: Apart) -> list[Record]:
+    """Those of which everything that a report shows is there."""
+    whole = []
+    for record in records:
+        with apart.kept():
+            Run.read(record)
+            per_class.grids(record)
+            whole.append(record)
+    return whole

@@ -1,0 +1,53 @@
+"""Runs shown by their tracker, as far as it has not shown them yet."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from rayal.api.places import Place, urls
+from rayal.errors import Apart
+from rayal.experiment import config
+from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.runs.record import Record, find_records
+from rayal.runs.trackers.base import Tracker
+from rayal.workflows.tracking import show
+
+
+class Synced(NamedTuple):
+    """A run that its tracker has now."""
+
+    url: str
+    """Its folder."""
+    tracker: str | None
+    """What to open, or to start, to see it; None where it has no tracker."""
+
+
+def sync(
+    places: Place | Iterable[Place],
+    *,
+    plugins: Iterable[str] = NO_PLUGINS,
+    on_run: Callable[[Synced], object] | None = None,
+) -> list[Synced]:
+    """Sends what the trackers of the runs at or below these places do not have yet.
+
+    A second call sends nothing. `on_run` is told of each run that is done.
+
+    >>> [synced.tracker for synced in rayal.sync("runs/mine")]  # with `tracking: none`
+    [None]
+
+    Raises what failed, a StorageError for a tracker that cannot be reached, when all others are
+    done.
+    """
+    apart, sent, done = Apart(), list[tuple[Tracker, Record]](), list[Synced]()
+    for record in find_records(urls(places), Plugins(plugins), apart):
+        with apart.kept():
+            tracking = config.resolved(record.experiment(), record.plugins).tracking
+            tracking.sync(record)
+            done.append(Synced(record.folder.url, tracking.address()))
+            sent.append((tracking, record))
+            if on_run is not None:
+                on_run(done[-1])
+    for tracking in {tracking for tracking, _ in sent}:
+        with apart.kept():
+            show(tracking, [record for other, record in sent if other == tracking])
+    apart.end()
+    return done

@@ -1,0 +1,81 @@
+"""`rayal.compare`: what `rayal report` shows, in Python."""
+
+import io
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+from matplotlib.figure import Figure
+
+import rayal
+from rayal.errors import StorageError
+
+
+@pytest.fixture(scope="module")
+def found(runs: Path) -> rayal.Comparison:
+    return rayal.compare(runs)
+
+
+def test_tables_are_those_of_the_report(found: rayal.Comparison, runs: Path) -> None:
+    """A paper's numbers would depend on how they were asked for."""
+    table, curves, (group,) = found.table(), found.curves(), json.loads(found.to_json())["groups"]
+    read = {
+        name: [rayal.open_run(runs / f"{name}-{seed}").curve()["accuracy"] for seed in (0, 1)]
+        for name in ("entropy", "random")
+    }
+
+    assert ["entropy", "random"] == [*table["arm"]] and [2, 2] == [*table["complete"]]
+    for (_, row), arm in zip(table.iterrows(), group["arms"], strict=True):
+        last = pandas.Series([curve.iloc[-1] for curve in read[row["arm"]]])
+        assert (row["mean"], row["sd"]) == pytest.approx((last.mean(), last.std()))
+        assert row["aulc"] == arm["aulc"]["mean"]
+    csv = pandas.read_csv(io.StringIO(found.to_csv()))
+    assert [*csv["mean"]] == [*curves["mean"]] and [*csv["labels"]] == [*curves["labels"]]
+    (pair,) = found.tests().itertuples()
+    assert (pair.first, pair.second, pair.n) == ("entropy", "random", 2)
+    assert (pair.p_holm, pair.verdict) == (
+        group["pairs"][0]["p_holm"],
+        group["pairs"][0]["verdict"],
+    )
+    assert found.warnings and found.warnings == json.loads(found.to_json())["warnings"]
+    assert all(warning in str(found) for warning in found.warnings)
+
+
+def test_figures_are_drawn_where_they_are_asked_for(
+    found: rayal.Comparison, tmp_path: Path
+) -> None:
+    """A notebook would show nothing, or the files be elsewhere than said."""
+    drawn = found.draw(tmp_path / "figures")
+
+    assert isinstance(found.plot(), Figure)
+    assert sorted((tmp_path / "figures").iterdir()) == sorted([*drawn.curves, *drawn.classes])
+    assert all(path.stat().st_size > 1000 for path in drawn.curves)
+
+
+def test_pictures_of_all_that_can_be_drawn(one_damaged: Path) -> None:
+    """The images of one run that is broken would keep those of the others from being drawn."""
+    found, told = rayal.compare(one_damaged), list[str]()
+    weights = next((one_damaged / "random-0").glob("cycle-000/train/*.safetensors"))
+    weights.write_bytes(b"broken")
+    with pytest.raises(StorageError):
+        found.pictures(1, on_picture=told.append)
+
+    assert {"entropy-0", "random-1"} <= {Path(url).parts[-3] for url in told}
+    assert all(Path(url).stat().st_size > 1000 for url in told)
+
+
+def test_a_bad_folder_hides_no_other(one_damaged: Path) -> None:
+    """A report of a hundred runs would end with the first that is damaged, or leave it out without
+    a word."""
+    found = rayal.compare([one_damaged, one_damaged / "absent"])
+
+    assert [("entropy", 1), ("random", 2)] == [
+        *found.table()[["arm", "n"]].itertuples(index=False, name=None)
+    ]
+    assert [4, 2] == [error.exit_code for error in found.errors]
+    assert "absent: no run folder" in found._repr_html_()
+    with pytest.raises(StorageError, match="2 problems, all else is done"):
+        found.check()
+    with pytest.raises(StorageError, match="entropy-1"):
+        rayal.compare(one_damaged / "entropy-1")

@@ -1,0 +1,42 @@
+"""`rayal.status`: where runs are, in Python."""
+
+from pathlib import Path
+
+import pytest
+
+import rayal
+from rayal.errors import StorageError, UsageError
+
+
+def test_a_row_per_run(runs: Path) -> None:
+    """A notebook would have to read the command's text."""
+    found = rayal.status(runs)
+    table = found.table()
+
+    assert ["complete"] * 4 == [*table["state"]]
+    assert [40] * 4 == [*table["labels"]] and {"accuracy"} == {*table["metric"]}
+    assert sorted(str(path) for path in runs.iterdir()) == sorted(table["run"])
+    assert () == found.errors and found.check() is None
+    assert [rayal.open_run(runs / "random-0").curve()["accuracy"].iloc[-1]] == [
+        *rayal.status(rayal.open_run(runs / "random-0")).table()["value"]
+    ]
+
+
+def test_a_bad_folder_hides_no_other(one_damaged: Path) -> None:
+    """A night's runs could not be looked at because of one of them, or it would pass unnoticed."""
+    found = rayal.status([one_damaged, one_damaged / "absent"])
+    states = found.table().set_index("run")["state"]
+
+    assert "damaged" == states.pop(str(one_damaged / "entropy-1"))
+    assert ["complete"] * 3 == [*states]
+    assert [4, 2] == [error.exit_code for error in found.errors]
+    assert "error: " in str(found) and "absent: no run folder" in found._repr_html_()
+    with pytest.raises(StorageError, match="2 problems, all else is done") as raised:
+        found.check()
+    assert found.errors == raised.value.problems
+
+
+def test_nothing_at_all_is_an_error(tmp_path: Path) -> None:
+    """A misspelt folder would be an empty table."""
+    with pytest.raises(UsageError, match="absent: no run folder is there or below"):
+        rayal.status(tmp_path / "absent")

@@ -1,0 +1,20 @@
+"""What a terminal shows, in a text and in a notebook."""
+
+from rich.table import Table
+
+from rayal.report.shown import as_html, text
+
+
+def test_nothing_is_cut_and_nothing_hidden_is_shown() -> None:
+    """Half of a folder's name is none, and a secret would be in a notebook that others read."""
+    table = Table("run", "url", box=None)
+    table.add_row("x" * 200, "http://me:s3cret@host/")
+    shown = text(table)
+
+    assert "x" * 200 in shown and "s3cret" not in shown
+    assert 2 == len(shown.splitlines()) and shown == shown.rstrip()
+
+
+def test_a_name_is_no_markup() -> None:
+    """A folder's name could run a script in somebody's notebook."""
+    assert "&lt;script&gt; &amp;" in as_html("<script> &")
