@@ -50,7 +50,7 @@ class Parquet(EncodedDataset):
     pool: Names
     """Names or patterns of the pool's files, below root; those of a pattern are sorted."""
     test: Names
-    """Names or patterns of the test images' files."""
+    """Names or patterns of the test images' files, below root."""
     id: str | None = "id"
     """Column of ids, unique in pool and test together; null: rows are numbered in order."""
     image: str = "image"

@@ -43,7 +43,7 @@ class Torchvision(Model):
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {"": "net."}
 
     arch: str
-    """resnet50, efficientnet_b0, convnext_tiny, vit_b_16, ...: any name in
+    """Name of the network: resnet50, efficientnet_b0, convnext_tiny, vit_b_16, ...: any name in
     torchvision.models.list_models(module=torchvision.models)."""
 
     @field_validator("arch")
