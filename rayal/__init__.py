@@ -10,12 +10,20 @@ __version__ = "0.4.0"
 
 if TYPE_CHECKING:
     from rayal import testing as testing
+    from rayal.api.configs import origins as origins
+    from rayal.api.configs import schema as schema
     from rayal.api.experiments import load as load
+    from rayal.api.parts import describe as describe
+    from rayal.api.parts import list_parts as list_parts
     from rayal.experiment.experiment import Experiment as Experiment
 
 _HOMES = {
     "Experiment": "rayal.experiment.experiment",
+    "describe": "rayal.api.parts",
+    "list_parts": "rayal.api.parts",
     "load": "rayal.api.experiments",
+    "origins": "rayal.api.configs",
+    "schema": "rayal.api.configs",
 }
 """Public name -> the module that has it; the same names as above."""
 

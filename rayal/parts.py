@@ -253,6 +253,13 @@ def names(kind: str) -> list[str]:
     return sorted(name for name in found if name != "base" and name[0] != "_")
 
 
+def names_of_kind(kind: str) -> list[str]:
+    """As `names`. Raises UsageError where there is no such kind."""
+    if kind not in PACKAGES:
+        raise UsageError(f"there is no kind of parts {kind!r}; {suggest(kind, PACKAGES)}")
+    return names(kind)
+
+
 def find(kind: str, name: str, plugins: Plugins = NO_PLUGINS) -> type[Any]:
     """The part class in the file `<name>.py` of its kind, or in the module `pkg.module` of plugins.
 
