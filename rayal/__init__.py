@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from rayal.api.active_learner import ActiveLearner as ActiveLearner
     from rayal.api.compare import Comparison as Comparison
     from rayal.api.compare import compare as compare
+    from rayal.api.configs import origins as origins
+    from rayal.api.configs import schema as schema
     from rayal.api.experiments import load as load
     from rayal.api.experiments import load_sweep as load_sweep
     from rayal.api.jobs import Job as Job
     from rayal.api.jobs import jobs as jobs
+    from rayal.api.parts import describe as describe
+    from rayal.api.parts import list_parts as list_parts
     from rayal.api.plan import plan as plan
     from rayal.api.run import Run as Run
     from rayal.api.run import open_run as open_run
@@ -120,13 +124,17 @@ _HOMES = {
     "Unlabeled": "rayal.training.base",
     "UsageError": "rayal.errors",
     "compare": "rayal.api.compare",
+    "describe": "rayal.api.parts",
     "jobs": "rayal.api.jobs",
+    "list_parts": "rayal.api.parts",
     "load": "rayal.api.experiments",
     "load_sweep": "rayal.api.experiments",
     "open_run": "rayal.api.run",
     "open_sweep": "rayal.api.sweep",
+    "origins": "rayal.api.configs",
     "plan": "rayal.api.plan",
     "run": "rayal.api.run",
+    "schema": "rayal.api.configs",
     "score": "rayal.api.score",
     "select": "rayal.api.select",
     "status": "rayal.api.status",

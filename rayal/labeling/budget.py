@@ -39,7 +39,7 @@ class Budget(Settings):
     """
 
     initial: PositiveInt | None = None
-    """What is spent on random units before the first training."""
+    """Cost spent on random units before the first training."""
     per_cycle: PositiveInt | None = None
     """Cost spent in each cycle; the last one spends what is left."""
     total: PositiveInt | None = None
