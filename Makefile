@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo test test-slow test-gpu lint bench dist
 
 demo: .venv/installed
-	$(BIN)/rayal run configs/digits/cod.yaml
+	$(BIN)/rayal demo
 
 test: .venv/installed
 	$(BIN)/pytest -n logical --maxprocesses 4
