@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
@@ -162,6 +162,7 @@ def test_folders_of_masks(masks: str, here: Path) -> None:
     assert masks.replace("{}", "*") == config.load("first.yaml").dataset.model_dump()["masks"]
 
 
+@settings(max_examples=30)
 @given(pool=st.integers(1, 10**7), classes=st.integers(1, 2000))
 def test_a_budget_fits_every_pool(pool: int, classes: int) -> None:
     """`plan` would refuse what `init` wrote."""
@@ -171,6 +172,7 @@ def test_a_budget_fits_every_pool(pool: int, classes: int) -> None:
     assert 1 <= budget["per_cycle"] <= 500
 
 
+@settings(max_examples=30)
 @given(height=st.integers(1, 10_000), width=st.integers(1, 10_000))
 def test_suggested_sizes(height: int, width: int) -> None:
     """A network would be given what it is too small for, or a first run would take a day."""
@@ -181,6 +183,7 @@ def test_suggested_sizes(height: int, width: int) -> None:
     assert min(size.shape) <= 128
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(), max_size=500), st.integers(1, 50))
 def test_looks_are_spread(items: list[int], count: int) -> None:
     """Only the first class would be looked at, or all of a million images."""
