@@ -143,12 +143,19 @@ def test_in_an_empty_environment(dist: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", wheel], check=True, cwd=tmp_path)
-    command = [python.with_name("rayal")]
-    options = {"cwd": tmp_path, "env": environment(), "text": True, "check": True}
-    version = subprocess.check_output([*command, "--version"], cwd=tmp_path, text=True)
-    done = subprocess.run([*command, "demo"], capture_output=True, **options)  # type: ignore[call-overload]
-    again = subprocess.run([*command, "demo"], capture_output=True, **options)  # type: ignore[call-overload]
 
-    assert f"rayal {rayal.__version__}\n" == version
-    assert "300" in done.stdout and "run folder" in done.stderr
-    assert "complete already" in again.stderr
+    def rayal_says(*words: str) -> str:
+        done = subprocess.run(
+            [python.with_name("rayal"), *words],
+            cwd=tmp_path,
+            env=environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    assert f"rayal {rayal.__version__}\n" == rayal_says("--version")
+    assert "run folder" in (told := rayal_says("demo")) and "cycle 5: 300 labels" in told
+    assert "complete already" in rayal_says("demo")
