@@ -78,8 +78,7 @@ def connect(url: str, *, insecure: bool = False) -> Client:
         import aiohttp  # noqa: F401 (Ray's client does without until it is used)
     except ImportError as error:
         raise ClusterError(
-            "submitting needs Ray's job client, which is not installed: pip install"
-            " 'rayal[cluster]'"
+            "submitting needs Ray's job client, which is not installed: pip install 'ray[default]'"
         ) from error
     for name in CHATTER:
         logging.getLogger(name).setLevel(logging.WARNING)

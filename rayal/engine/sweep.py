@@ -227,7 +227,7 @@ def optuna_search() -> Any:
         import optuna
         from ray.tune.search.optuna import OptunaSearch
     except ImportError as error:
-        raise UsageError("search optuna needs a package: pip install 'rayal[sweep]'") from error
+        raise UsageError("search optuna needs a package: pip install optuna") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return OptunaSearch
 

@@ -245,7 +245,7 @@ def located(url: str, *, remember: bool = True) -> tuple[Any, str]:
     try:
         fs, path = url_to_fs(url, use_listings_cache=remember)
     except ImportError as error:
-        way_out = "pip install 'rayal[s3]'" if url.startswith(S3) else error
+        way_out = "pip install s3fs" if url.startswith(S3) else error
         raise UsageError(f"{url} needs a package that is not installed: {way_out}") from error
     except ValueError as error:  # unknown protocol
         raise UsageError(f"{url} cannot be opened: {error}") from error

@@ -148,17 +148,12 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def flow(value: Any) -> str:
-    """One line of YAML that reads back as `value`."""
-    text = yaml.dump(
-        value,
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=True,
-        width=2**20,
-    )
-    return text.removesuffix("...\n").strip()
+def flow(value: Any, width: int = 2**20) -> str:
+    """YAML that reads back as `value`, for a place inside of other YAML: one line, or several where
+    it has more signs than `width`."""
+    style: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "width": width}
+    written: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, **style)
+    return written.removesuffix("...\n").strip()
 
 
 def sealed(text: str) -> str:

@@ -22,7 +22,7 @@ import pytest
 
 from rayal.experiment import config
 
-pytest.importorskip("aiohttp_cors", reason="no dashboard: pip install 'rayal[cluster]'")
+pytest.importorskip("aiohttp_cors", reason="no dashboard: pip install 'ray[default]'")
 pytestmark = pytest.mark.ray
 
 TOKEN = "t0ken" * 8

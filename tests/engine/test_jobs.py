@@ -181,7 +181,7 @@ def test_what_is_no_token(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_the_job_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user of a slimmer Ray would read a traceback instead of a command."""
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    with pytest.raises(ClusterError, match=r"pip install 'rayal\[cluster\]'"):
+    with pytest.raises(ClusterError, match=r"pip install 'ray\[default\]'"):
         jobs.connect(jobs.DEFAULT)
 
 

@@ -283,7 +283,7 @@ def test_without_s3fs(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr("rayal.storage.folder.url_to_fs", lacks)
-    with pytest.raises(UsageError, match=r"^s3://b/x needs .*: pip install 'rayal\[s3\]'$"):
+    with pytest.raises(UsageError, match=r"^s3://b/x needs .*: pip install s3fs$"):
         located("s3://b/x")
 
 

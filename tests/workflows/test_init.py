@@ -1,0 +1,299 @@
+"""rayal/workflows/init: what is filled in, and that a run of it goes to its end."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
+
+from rayal.cli import app
+from rayal.errors import DataError, UsageError
+from rayal.experiment import config
+from rayal.workflows.init import KINDS, write
+from rayal.workflows.init.found import Found, Size, spread
+from rayal.workflows.init.masks import Classes, classes_of
+from tests.support import originals
+
+RNG = np.random.default_rng(0)
+
+
+def photos(root: Path, splits: tuple[str, str] = ("train", "test")) -> Path:
+    """Twelve images of two classes to choose from, four to measure with, 50 x 40 pixels."""
+    for split, count in zip(splits, (6, 2), strict=True):
+        names = [f"{split}/{each}/{n}.jpg" for each in ("cat", "dog") for n in range(count)]
+        originals.plant(root, names, (40, 50, 3))
+    return root
+
+
+def files(root: Path) -> Path:
+    """The same number in Parquet files, with a column of other words."""
+    root.mkdir()
+    for split, count in (("train", 12), ("test", 4)):
+        data = [originals.encoded(RNG.integers(0, 256, (16, 16, 3), np.uint8))] * count
+        columns = {
+            "note": ["none"] * count,
+            "key": [f"{split}-{n}" for n in range(count)],
+            "img": pa.array(data, pa.binary()),
+            "fine_label": ["cat", "dog"] * (count // 2),
+        }
+        pq.write_table(pa.table(columns), root / f"{split}-0.parquet")
+    return root
+
+
+def scenes(root: Path, numbers: tuple[int, ...] = (0, 255), masks: str = "{}/masks") -> Path:
+    """The same number with masks, 24 x 16 pixels."""
+    for split, count in (("train", 12), ("test", 4)):
+        originals.plant(root, [f"{split}/images/{n}.jpg" for n in range(count)], (16, 24, 3))
+        folder = root / masks.format(split)
+        folder.mkdir(parents=True)
+        for n in range(count):
+            mask = RNG.choice(np.array(numbers, np.uint8), (16, 24))
+            (folder / f"{n}.png").write_bytes(originals.encoded(mask))
+    return root
+
+
+MAKE = {"image_folder": photos, "parquet": files, "masks": scenes}
+
+
+def command(*words: str) -> str:
+    """What it prints; raises what it raises."""
+    done = CliRunner().invoke(app, words, catch_exceptions=False, standalone_mode=False)
+    return done.output
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_from_a_folder_to_a_run(kind: str, here: Path) -> None:
+    """What a newcomer is given would not run."""
+    MAKE[kind](here / "data")
+    told = command("init", "first", "--data", kind, "--root", "data")
+    short = {"image_folder": "epochs", "parquet": "epochs", "masks": "steps"}[kind]
+    changes = [
+        "compute.engine=local",
+        "compute.cpus_per_worker=1",
+        "tracking=none",
+        f"scheme.{short}=1",
+        "budget.total=6",
+    ]
+    options = [word for each in changes for word in ("--set", each)]
+
+    assert "12 " in told and "rayal plan first.yaml" in told
+    assert "cycle" in command("plan", "first.yaml", "--no-probe")
+    assert "curve.png" in command("run", "first.yaml", *options)
+    assert (here / "runs/first/margin-supervised-seed0/curve.png").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_template_is_an_experiment(kind: str, here: Path) -> None:
+    """Without a look it is a file that the folder is put into."""
+    told = command("init", "first", "--data", kind)
+    x = config.load("first.yaml", ["dataset.root=elsewhere"])
+
+    assert "set dataset.root" in told
+    assert str(here / "elsewhere") == x.dataset.root
+    assert "$" not in Path("first.yaml").read_text()
+
+
+def test_a_folder_by_hand(here: Path) -> None:
+    """Sizes are those of the images, numbers fit the pool, classes are those of the folders."""
+    photos(here / "photos", ("training", "val"))
+    write("first", "image_folder", Path("photos"), here)
+    x = config.load("first.yaml")
+    written = x.dataset.model_dump()
+
+    assert ("training", "val", 32) == tuple(written[key] for key in ("pool", "test", "size"))
+    assert ("cat", "dog") == written["classes"]
+    assert (4, 2, 12) == (x.budget.initial, x.budget.per_cycle, x.budget.total)
+    assert "small_cnn" == x.model.part_name()
+
+
+def test_names_of_classes_are_words(here: Path) -> None:
+    """A class called 1 or no would be another one in YAML."""
+    for split in ("train", "test"):
+        originals.plant(here, [f"{split}/{each}/a.jpg" for each in ("1", "no", "a: b", "~x")])
+    write("first", "image_folder", here, here)
+
+    assert ("1", "a: b", "no", "~x") == config.load("first.yaml").dataset.model_dump()["classes"]
+
+
+def test_columns_by_hand(here: Path) -> None:
+    """Another column would be taken for the image or the label."""
+    files(here / "data")
+    write("first", "parquet", Path("data"), here)
+    written = config.load("first.yaml").dataset.model_dump()
+
+    assert ("key", "img", "fine_label") == tuple(written[key] for key in ("id", "image", "label"))
+    assert (["train*.parquet"], 16) == ([*written["pool"]], written["size"])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([0, 255], Classes(["background", "object"], [0, 255], [])),
+        ([0, 1, 2], Classes(["class_0", "class_1", "class_2"], None, [255])),
+        ([0, 2, 255], Classes(["class_0", "class_1", "class_2"], None, [255])),
+        ([0, 128], Classes(["class_0", "class_128"], [0, 128], [255])),
+        ([0], Classes(["class_0", "class_1"], None, [255])),
+    ],
+)
+def test_numbers_of_masks(numbers: list[int], expected: Classes) -> None:
+    """The guess would not be the one that most people mean."""
+    assert expected == classes_of(numbers)
+
+
+@pytest.mark.parametrize("masks", ["{}/labels", "{}/masks"])
+def test_folders_of_masks(masks: str, here: Path) -> None:
+    """Only one of the usual names would be found."""
+    scenes(here / "data", (0, 1), masks)
+    write("first", "masks", Path("data"), here)
+
+    assert masks.replace("{}", "*") == config.load("first.yaml").dataset.model_dump()["masks"]
+
+
+@settings(max_examples=30)
+@given(pool=st.integers(1, 10**7), classes=st.integers(1, 2000))
+def test_a_budget_fits_every_pool(pool: int, classes: int) -> None:
+    """`plan` would refuse what `init` wrote."""
+    budget = {key: int(value) for key, value in Found({}, pool, classes).budget().items()}
+
+    assert 1 <= budget["initial"] <= budget["total"] <= pool
+    assert 1 <= budget["per_cycle"] <= 500
+
+
+@settings(max_examples=30)
+@given(height=st.integers(1, 10_000), width=st.integers(1, 10_000))
+def test_suggested_sizes(height: int, width: int) -> None:
+    """A network would be given what it is too small for, or a first run would take a day."""
+    size = Size(height, width)
+
+    assert 16 <= size.side <= max(16, min(128, height, width))
+    assert all(side % 8 == 0 and side >= 8 for side in size.shape)
+    assert min(size.shape) <= 128
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(), max_size=500), st.integers(1, 50))
+def test_looks_are_spread(items: list[int], count: int) -> None:
+    """Only the first class would be looked at, or all of a million images."""
+    chosen = spread(items, count)
+
+    assert len(chosen) <= count
+    assert items[:1] == [*chosen[:1]]
+    assert len(chosen) == len(items) or len(items) > count
+
+
+# Ways out
+
+
+def test_no_file_is_overwritten(here: Path) -> None:
+    """Hours of somebody's thoughts would be gone."""
+    Path("first.yaml").write_text("mine")
+    with pytest.raises(UsageError, match=r"^first\.yaml is there already; use another NAME, or mo"):
+        write("first", "masks", None, Path())
+
+    assert "mine" == Path("first.yaml").read_text()
+    write("second", "masks", None, Path())
+    Path("first.yaml").rename("old.yaml")
+    write("first", "masks", None, Path())
+    assert {"first.yaml", "second.yaml", "old.yaml"} == set(os.listdir())
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "-x", "a/b", "é"])
+def test_a_name_that_is_none(name: str, here: Path) -> None:
+    with pytest.raises(UsageError, match="is no name of an experiment; use letters, digits, dots"):
+        write(name, "masks", None, here)
+    write("first-try", "masks", None, here)
+
+
+def test_a_root_that_is_not_there(here: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such folder; check the path"):
+        write("first", "image_folder", Path("foto"), here)
+    write("first", "image_folder", photos(here / "photos"), here)
+
+
+def test_classes_without_splits(here: Path) -> None:
+    """The two folders are made, or others are named in the file."""
+    photos(here / "photos", ("big", "small"))
+    with pytest.raises(UsageError, match=r"holds 'big', 'small', but .*make these, or leave --roo"):
+        write("first", "image_folder", here / "photos", here)
+    write("first", "image_folder", None, here)
+    changes = ["dataset.pool=big", "dataset.test=small", "dataset.root=photos"]
+    assert 12 == len(config.load("first.yaml", changes).dataset.open().pool.ids())
+    for old, new in (("big", "train"), ("small", "test")):
+        (here / "photos" / old).rename(here / "photos" / new)
+    write("second", "image_folder", here / "photos", here)
+
+
+def test_files_without_splits(here: Path) -> None:
+    """They are renamed, or named in the file."""
+    files(here / "data")
+    for old, new in (("train-0", "a"), ("test-0", "b")):
+        (here / f"data/{old}.parquet").rename(here / f"data/{new}.parquet")
+    with pytest.raises(UsageError, match="holds 'a.parquet', 'b.parquet', but .*; rename them, or"):
+        write("first", "parquet", here / "data", here)
+    write("first", "parquet", None, here)
+    columns = ["dataset.id=key", "dataset.image=img", "dataset.label=fine_label"]
+    named = ["dataset.pool=[a.parquet]", "dataset.test=[b.parquet]", "dataset.root=data"]
+    assert 12 == len(config.load("first.yaml", [*columns, *named]).dataset.open().pool.ids())
+    for old, new in (("a", "train"), ("b", "test")):
+        (here / f"data/{old}.parquet").rename(here / f"data/{new}.parquet")
+    write("second", "parquet", here / "data", here)
+
+
+def test_columns_of_other_names(here: Path) -> None:
+    """They are named in the file."""
+    data = files(here / "data")
+    for file in data.iterdir():
+        table = pq.read_table(file)
+        pq.write_table(table.rename_columns(["note", "key", "x", "fine_label"]), file)
+    with pytest.raises(
+        UsageError, match="has no column that is called like one of images; its col"
+    ):
+        write("first", "parquet", data, here)
+    write("first", "parquet", None, here)
+    columns = ["dataset.id=key", "dataset.image=x", "dataset.label=fine_label"]
+    assert 12 == len(
+        config.load("first.yaml", [*columns, f"dataset.root={data}"]).dataset.open().pool.ids()
+    )
+
+
+def test_masks_in_other_folders(here: Path) -> None:
+    """They are named in the file, or called as is usual."""
+    data = scenes(here / "data", masks="{}/truth")
+    with pytest.raises(
+        UsageError, match="but images and their masks are expected in it, train/imag"
+    ):
+        write("first", "masks", data, here)
+    write("first", "masks", None, here)
+    changes = ["dataset.masks='*/truth'", "dataset.values=[0, 255]", "dataset.ignore=[]"]
+    x = config.load("first.yaml", [*changes, f"dataset.root={data}"])
+    assert 12 == len(x.dataset.open().pool.ids())
+    for split in ("train", "test"):
+        (data / split / "truth").rename(data / split / "masks")
+    write("second", "masks", data, here)
+
+
+def test_masks_in_colour(here: Path) -> None:
+    """What colours mean nobody can tell; a palette says it."""
+    data = scenes(here / "data")
+    coloured = data / "train/masks/0.png"
+    grey = Image.open(io.BytesIO(coloured.read_bytes())).copy()
+    grey.convert("RGB").save(coloured)
+    with pytest.raises(
+        DataError, match=r"0\.png is no mask with one number.*; convert it to a gre"
+    ):
+        write("first", "masks", data, here)
+    grey.save(coloured)
+    write("first", "masks", data, here)
