@@ -1,5 +1,6 @@
 """The page of exit codes, from the errors that end a command."""
 
+from collections.abc import Iterator
 from inspect import cleandoc
 
 from prose import escaped, page, table
@@ -25,9 +26,15 @@ def _rows() -> list[tuple[str, ...]]:
         ("1", "", "A mistake of rayal's own, with its traceback: please report it."),
         (str(INTERRUPTED), "", "Interrupted; the same command goes on."),
     ]
-    for error in vars(errors).values():
-        if isinstance(error, type) and issubclass(error, errors.RayalError):
-            if error is not errors.RayalError:
-                what = escaped(cleandoc(error.__doc__ or ""))
-                found.append((str(error.exit_code), f"`{error.__name__}`", what))
+    for error in _below(errors.RayalError):
+        what = escaped(cleandoc(error.__doc__ or ""))
+        found.append((str(error.exit_code), f"`{error.__name__}`", what))
     return sorted(found, key=lambda row: int(row[0]))
+
+
+def _below(error: type[errors.RayalError]) -> Iterator[type[errors.RayalError]]:
+    """The errors of `rayal.errors` that are kinds of this one."""
+    for kind in error.__subclasses__():
+        if kind.__module__ == errors.__name__:
+            yield kind
+            yield from _below(kind)

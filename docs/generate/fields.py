@@ -141,12 +141,10 @@ def _yaml(value: Any) -> str:
     return str(value)
 
 
-def as_table(found: list[Row]) -> str:
-    """Rows as a table, each with an anchor of its key."""
+def as_table(found: list[Row], owner: str = "") -> str:
+    """Rows as a table, each with an anchor: its key, after that of its owner."""
+    keys = (f'<span id="{owner}{row.key}"></span>`{row.key}`' for row in found)
     return table(
         ("field", "takes", "default", "what it is"),
-        [
-            (f'<span id="{row.key}"></span>`{row.key}`', row.takes, row.default, row.description)
-            for row in found
-        ],
+        [(key, *row[1:]) for key, row in zip(keys, found, strict=True)],
     )

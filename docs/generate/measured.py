@@ -22,7 +22,7 @@ class Section(NamedTuple):
 
     @property
     def anchor(self) -> str:
-        return slugify(self.title, "-")
+        return str(slugify(self.title, "-"))
 
     @property
     def circumstances(self) -> str:

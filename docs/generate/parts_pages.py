@@ -30,7 +30,7 @@ def _method(facts: Facts) -> str:
         markdown(facts.what),
         "\n".join(f"- **{what}**: {value}" for what, value in _at_a_glance(facts)),
         "## Options",
-        as_table(facts.options) or f"This {ONE[facts.kind]} has none of its own.",
+        as_table(facts.options, f"{facts.name}.") or f"This {ONE[facts.kind]} has none of its own.",
         _shared(facts),
         "## Source and differences" if facts.background else "",
         markdown(facts.background),
@@ -54,7 +54,7 @@ def _shared(facts: Facts) -> str:
     if not (rows := facts.shared_options):
         return ""
     others = "most strategies" if facts.kind == "strategies" else f"all {facts.kind}"
-    return page(f"Options that {others} have:", as_table(rows))
+    return page(f"Options that {others} have:", as_table(rows, f"{facts.name}."))
 
 
 def _overview() -> str:
@@ -109,6 +109,6 @@ def _kind(kind: str) -> str:
             f"*{markdown(each.title)}*",
             markdown(each.what),
             markdown(each.background),
-            as_table([*each.options, *each.shared_options]),
+            as_table([*each.options, *each.shared_options], f"{each.name}."),
         ]
     return page(*blocks)

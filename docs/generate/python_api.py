@@ -8,22 +8,17 @@ import prose
 import rayal
 
 
-def names() -> dict[str, str]:
-    """Public name -> its full one."""
-    return {name: f"{home}.{name}" for name, home in sorted(rayal._HOMES.items())}
-
-
 def python_api() -> str:
     """Functions and classes; mkdocstrings fills in each."""
     blocks = [
         "# Python API",
         "`import rayal` costs next to nothing: names are imported when they are first used.",
     ]
-    blocks += [f"## {name} {{ #rayal.{name} }}\n\n::: {path}" for name, path in names().items()]
+    blocks += [f"::: rayal.{name}" for name in sorted(rayal._HOMES)]
     return prose.page(*blocks)
 
 
-class Docstrings(griffe.Extension):  # type: ignore[misc]
+class Docstrings(griffe.Extension):
     """Makes Markdown of the docstrings that mkdocstrings shows."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
