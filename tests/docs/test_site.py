@@ -125,7 +125,8 @@ def test_every_public_name_is_there(pages: dict[str, Page]) -> None:
 
     for name in rayal._HOMES:
         assert f"rayal.{name}" in page.anchors
-        assert (getattr(rayal, name).__doc__ or "").split(".")[0] in page.text, name
+        begin = re.split(r"[`.\n]", getattr(rayal, name).__doc__)[0]
+        assert begin in page.text, name
 
 
 def test_every_exit_code_is_there(pages: dict[str, Page]) -> None:
