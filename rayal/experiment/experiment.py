@@ -1,8 +1,8 @@
 """An experiment: the parts and numbers that determine a run, as one frozen object."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -10,6 +10,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task
+from rayal.experiment import mistakes
+from rayal.experiment.brief import brief
 from rayal.experiment.identity import identifying
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
@@ -18,9 +20,16 @@ from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Component, Contradiction, Part, Settings
 from rayal.runs.trackers.base import Tracker
+from rayal.secrets import hidden
+from rayal.storage import yaml_file
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy, columns
 from rayal.training.base import TrainingScheme
+
+P = TypeVar("P", bound=Component)
+
+Given: TypeAlias = P | str | Mapping[str, Any]
+"""A part, its name, or a mapping of its name and fields."""
 
 
 def content(location: str) -> str:
@@ -64,7 +73,30 @@ class Compute(Settings):
 
 
 class Experiment(Settings):
-    """Everything that determines a run; the run folder keeps it as `experiment.yaml`."""
+    """Everything that determines a run; the run folder keeps it as `experiment.yaml`.
+
+    A part is an instance, a name, or a mapping with `name` and its fields.
+
+    >>> x = rayal.Experiment(
+    ...     name="mine",
+    ...     dataset="digits",
+    ...     model={"name": "small_cnn", "width": 8},
+    ...     strategy="entropy",
+    ...     budget=rayal.Budget(initial=20, per_cycle=20, total=60),
+    ... )
+    >>> x
+    Experiment(
+        name='mine',
+        dataset='digits',
+        model={'name': 'small_cnn', 'width': 8},
+        strategy='entropy',
+        budget={'initial': 20, 'per_cycle': 20, 'total': 60},
+    )
+    >>> x.scheme.epochs
+    200
+
+    Raises UsageError with all problems, each with its key, value and what is allowed.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Groups runs: all seeds and strategies of one question share a name."""
@@ -91,6 +123,62 @@ class Experiment(Settings):
     oracle: Annotated[Oracle, Part("oracles")] = Field(default="simulated", validate_default=True)
     compute: Compute = Compute()
     tracking: Annotated[Tracker, Part("trackers")] = Field(default="mlflow", validate_default=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            seed: int = ...,
+            dataset: Given[Dataset],
+            model: Given[Model],
+            task: Given[Task] = ...,
+            scheme: Given[TrainingScheme] = ...,
+            strategy: Given[Strategy],
+            observers: Sequence[Given[Strategy]] = ...,
+            budget: Budget | Mapping[str, Any],
+            candidates: int | None = ...,
+            start: Literal["warm", "cold"] = ...,
+            ensemble: int = ...,
+            max_bad: int = ...,
+            oracle: Given[Oracle] = ...,
+            compute: Compute | Mapping[str, Any] = ...,
+            tracking: Given[Tracker] = ...,
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, /, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                kind = type(self)
+                given = yaml_file.given(fields, f"{kind.__name__}(...)")
+                raise mistakes.told(error, given, kind) from None
+
+        __init__.__pydantic_base_init__ = True  # so that `model_validate` keeps its own way
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, as Python would write it."""
+        fields = "".join(f"    {key}={value!r},\n" for key, value in brief(self).items())
+        return hidden(f"{type(self).__name__}(\n{fields})")
+
+    __str__ = __repr__
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_default_parts(cls, given: Any) -> Any:
+        """`scheme={"epochs": 5}` is of the scheme that goes without saying."""
+        if not isinstance(given, Mapping):
+            return given
+        named = {
+            key: f.default for key, f in cls.model_fields.items() if isinstance(f.default, str)
+        }
+        return {
+            key: {"name": named[key], **item} if key in named and isinstance(item, dict) else item
+            for key, item in given.items()
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -97,7 +97,7 @@ def given(plain: Any, source: str) -> Node:
     match plain:
         case dict():
             return Node({key: given(item, source) for key, item in plain.items()}, origin)
-        case list():
+        case list() | tuple():
             return Node([given(item, source) for item in plain], origin)
     return Node(plain, origin)
 
