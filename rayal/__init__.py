@@ -10,7 +10,11 @@ __version__ = "0.4.0"
 
 if TYPE_CHECKING:
     from rayal import testing as testing
+    from rayal.api.configs import origins as origins
+    from rayal.api.configs import schema as schema
     from rayal.api.experiments import load as load
+    from rayal.api.parts import describe as describe
+    from rayal.api.parts import list_parts as list_parts
     from rayal.api.run import Run as Run
     from rayal.api.run import open_run as open_run
     from rayal.api.run import run as run
@@ -96,6 +100,11 @@ _HOMES = {
     "load": "rayal.api.experiments",
     "open_run": "rayal.api.run",
     "run": "rayal.api.run",
+    "describe": "rayal.api.parts",
+    "list_parts": "rayal.api.parts",
+    "load": "rayal.api.experiments",
+    "origins": "rayal.api.configs",
+    "schema": "rayal.api.configs",
 }
 """Public name -> the module that has it; the same names as above."""
 

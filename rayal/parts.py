@@ -27,6 +27,8 @@ from pydantic import (
     model_serializer,
 )
 from pydantic import GetCoreSchemaHandler as SchemaHandler
+from pydantic import GetJsonSchemaHandler as JsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rayal import secrets
@@ -47,6 +49,8 @@ PACKAGES = {
 MAIN = "__main__"
 """The module of what a notebook or script defines itself: as many parts as it likes."""
 
+DOTTED = r"^\w+(\.\w+)+$"
+"""The name of a user's own part, `package.module`."""
 LARGEST, LARGEST_WHOLE = 1e30, 1e15
 """Size of the numbers of a configuration: torch holds them, and loops over them can be counted."""
 
@@ -112,6 +116,16 @@ class Component(Settings):
         """Whether it is a user's own part, which may break the contract of its kind."""
         return not cls.__module__.startswith("rayal.")
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: JsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Its fields, and its name among them."""
+        described = handler.resolve_ref_schema(handler(schema))
+        name = {"const": cls.part_name(), "description": "Which part it is."}
+        described["properties"] = {"name": name, **described.get("properties", {})}
+        return described
+
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
         return {"name": self.part_name(), **handler(self)}
@@ -148,6 +162,37 @@ class Part:
             # "any": with the fields of the part itself, not only those of its contract
             serialization=core_schema.simple_ser_schema("any"),
         )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: JsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """A name, or a mapping with the name and the fields of that part; the names of plugins have
+        a dot, and their fields are their own business."""
+        known = {name: find(self.kind, name) for name in names(self.kind)}
+        foreign = {"type": "string", "pattern": DOTTED}
+        return {
+            "anyOf": [
+                {"enum": list(known)},
+                foreign,
+                *(
+                    handler(_referred(part)) | {"required": ["name", *needed(part)]}
+                    for part in known.values()
+                ),
+                {"type": "object", "properties": {"name": foreign}, "required": ["name"]},
+            ]
+        }
+
+
+def _referred(part: type[Component]) -> CoreSchema:
+    """Its schema under a name, so that a JSON Schema holds it once, and refers to it."""
+    ref = f"{part.__module__}.{part.__qualname__}:{id(part)}"
+    named: Any = {"ref": ref, **part.__pydantic_core_schema__}
+    return core_schema.chain_schema([named])  # a handler resolves only what is inside of a schema
+
+
+def needed(model: type[BaseModel]) -> list[str]:
+    """The fields without a default."""
+    return [name for name, field in model.model_fields.items() if field.is_required()]
 
 
 class Written(str):
@@ -212,6 +257,13 @@ def names(kind: str) -> list[str]:
     package = importlib.import_module(PACKAGES[kind])
     found = (module.name for module in pkgutil.iter_modules(package.__path__))
     return sorted(name for name in found if name != "base" and name[0] != "_")
+
+
+def names_of_kind(kind: str) -> list[str]:
+    """As `names`. Raises UsageError where there is no such kind."""
+    if kind not in PACKAGES:
+        raise UsageError(f"there is no kind of parts {kind!r}; {suggest(kind, PACKAGES)}")
+    return names(kind)
 
 
 def find(kind: str, name: str, plugins: Plugins = NO_PLUGINS) -> type[Any]:

@@ -22,7 +22,7 @@ LONGEST = 600
 
 
 def executed(path: Path) -> Any:
-    """The notebook in a file with fresh outputs; nothing in it tells when and by whom."""
+    """The notebook in a file with fresh outputs; nothing in it tells when and where."""
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(
@@ -33,6 +33,8 @@ def executed(path: Path) -> Any:
             record_timing=False,
             coalesce_streams=True,
         ).execute()
+        text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
+    notebook = nbformat.reads(text.replace(f"{folder}/", ""), 4)  # type: ignore[no-untyped-call]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells, start=1):

@@ -48,7 +48,19 @@ def load_as(
     fields: Mapping[str, Any] | None = None,
 ) -> M:
     """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
-    return _validated(_read(model, path, overrides, fields or {}), model, plugins)
+    return traced(model, path, overrides, plugins, fields)[0]
+
+
+def traced(
+    model: type[M],
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    plugins: Iterable[str] = NO_PLUGINS,
+    fields: Mapping[str, Any] | None = None,
+) -> tuple[M, Node]:
+    """As `load_as`, and what was written, each value with its place."""
+    node = _read(model, path, overrides, fields)
+    return _validated(node, model, plugins), node
 
 
 def is_sweep(path: str | Path, overrides: Iterable[str] = ()) -> bool:

@@ -42,15 +42,15 @@ class Compute(Settings):
     """Where the work runs and with how much of the machine."""
 
     engine: Literal["ray", "local"] = "ray"
-    """`ray`: Ray Train and Ray Data; `local`: in this process, for debugging."""
+    """What does the work. `ray`: Ray Train and Ray Data; `local`: this process alone."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes a GPU where the cluster has one."""
+    """What networks run on: `auto` takes a GPU where the cluster has one."""
     train_workers: PositiveInt = 1
     """Processes that train one model together; changes results: batch norm sees smaller batches."""
     cpus_per_worker: PositiveInt | None = None
     """CPU cores, and so torch threads, of a training worker; null: its share of a node."""
     scorers: PositiveInt | None = None
-    """Actors that score; null: one per GPU, or per core."""
+    """Processes that score; null: one per GPU, or per core."""
     score_batch: PositiveInt = 256
     """Images in one forward pass of a scorer."""
     shard_rows: PositiveInt = 2048
@@ -58,7 +58,7 @@ class Compute(Settings):
     resident_bytes: NonNegativeInt = 4 * 2**30
     """A labeled set up to this size (bytes, as uint8) stays on the training device."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
-    """Least time between two checkpoints inside one training."""
+    """Least time between two checkpoints inside one training (seconds)."""
     max_failures: NonNegativeInt = 3
     """Times that a training or a scoring pass is started again after a worker died."""
 
@@ -101,28 +101,39 @@ class Experiment(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Groups runs: all seeds and strategies of one question share a name."""
     seed: NonNegativeInt = 0
+    """What every draw of the run comes from: first labels, weights, batches, ties."""
     dataset: Annotated[Dataset, Part("datasets")]
+    """Where images and labels come from: the pool, and the test images that judge."""
     model: Annotated[Model, Part("models")]
+    """The network that is trained in every cycle."""
     task: Annotated[Task, Part("tasks")] = Field(default="classification", validate_default=True)
+    """What is predicted: it decides the loss and the metrics."""
     scheme: Annotated[TrainingScheme, Part("schemes")] = Field(
         default="supervised", validate_default=True
     )
+    """How the model is trained, and for how long."""
     strategy: Annotated[Strategy, Part("strategies")]
+    """What decides which units are labeled next."""
     observers: tuple[Annotated[Strategy, Part("strategies")], ...] = ()
-    """Strategies scored in the same pass and only recorded."""
+    """Strategies scored in the same pass and only recorded: they choose nothing."""
     budget: Budget
+    """How many labels are bought, and when."""
     candidates: PositiveInt | None = None
-    """Size of the random subset that is scored in each cycle; null: the whole pool."""
+    """Images of the random subset that is scored in each cycle; null: the whole pool."""
     start: Literal["warm", "cold"] = "warm"
-    """`warm` continues from the last cycle's weights, `cold` draws new ones every cycle."""
+    """What a cycle's training starts from: `warm` continues from the last cycle's weights, `cold`
+    draws new ones every cycle."""
     ensemble: int = Field(default=1, ge=1, le=1000)
     """Models trained in each cycle, each with an initialisation and an order of its own; the first
     is the one that is evaluated, and the only one that strategies without ensembles ask."""
     max_bad: NonNegativeInt = 10
     """Images that may be undecodable before the run stops."""
     oracle: Annotated[Oracle, Part("oracles")] = Field(default="simulated", validate_default=True)
+    """Who answers with labels, and what each answer costs."""
     compute: Compute = Compute()
+    """Where the work runs and with how much of the machine."""
     tracking: Annotated[Tracker, Part("trackers")] = Field(default="mlflow", validate_default=True)
+    """Where the run is shown besides its folder."""
 
     if TYPE_CHECKING:
 

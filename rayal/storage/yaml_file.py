@@ -148,6 +148,19 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
+def flow(value: Any) -> str:
+    """One line of YAML that reads back as `value`."""
+    text = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=2**20,
+    )
+    return text.removesuffix("...\n").strip()
+
+
 def sealed(text: str) -> str:
     """A text of whole lines with the sha256 of it in a comment at the end, for `unsealed`."""
     return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"

@@ -55,15 +55,17 @@ class Dataset(ForTasks):
     store: Location | None = None
     """Folder for prepared stores, shared storage on a cluster; null: <cache>/stores."""
     download: bool = False
-    """Fetch the originals into `root` when they are not there."""
+    """Fetch the originals into `root` when they are not there; not all datasets can."""
     limit_pool: PositiveInt | None = None
-    """Use only the first units of the pool (for small experiments)."""
+    """Use only so many images, the first of the pool, for small experiments; null: all."""
     limit_test: PositiveInt | None = None
-    """Use only the first test units."""
+    """Use only so many test images, the first; null: all."""
     mean: tuple[float, ...] | None = None
-    """Per channel, of pixels in [0, 1]; null: computed from the pool."""
+    """Mean per channel, of pixels in [0, 1], that images are normalised by; null: computed from the
+    pool."""
     std: tuple[float, ...] | None = None
-    """Given together with mean; null: computed from the pool."""
+    """Standard deviation per channel, of pixels in [0, 1], given together with mean; null: computed
+    from the pool."""
 
     @field_validator("root")
     @classmethod
