@@ -24,6 +24,8 @@ TESTS = ("test", "testing", "val", "valid", "validation", "dev")
 """What splits are called, the likeliest first."""
 STEPS = 5
 """Cycles after the first."""
+WIDTH = 90
+"""Signs of a line that lists something."""
 
 
 class Size(NamedTuple):

@@ -8,6 +8,7 @@ from rayal.storage.yaml_file import flow
 from rayal.workflows.init.found import (
     POOLS,
     TESTS,
+    WIDTH,
     Found,
     Size,
     folders_in,
@@ -73,4 +74,4 @@ def look(root: Path) -> Found:
 def _classes(classes: list[str]) -> str:
     if len(classes) > MANY:
         return f"# classes: all {len(classes):,} folders, sorted, where this is not given"
-    return f"classes: {flow(classes)}".replace("\n", "\n    ")
+    return f"classes: {flow(classes, WIDTH)}".replace("\n", "\n    ")

@@ -14,6 +14,7 @@ from rayal.storage.yaml_file import flow
 from rayal.workflows.init.found import (
     POOLS,
     TESTS,
+    WIDTH,
     Found,
     Size,
     folders_in,
@@ -77,7 +78,7 @@ def look(root: Path) -> Found:
             "pool": flow([pool]),
             "test": flow([test]),
             "named": f"{len(seen):,} masks hold the numbers {_shown(numbers)}.",
-            "classes": flow(classes.names).replace("\n", "\n    "),
+            "classes": flow(classes.names, WIDTH).replace("\n", "\n    "),
             "values": _values(classes.values),
             "ignore": flow(classes.ignore),
             "sizes": str(size),
@@ -143,7 +144,7 @@ def _numbers(file: Path) -> set[int]:
 
 
 def _values(values: list[int] | None) -> str:
-    return "# values: [0, 128]" if values is None else f"values: {flow(values)}"
+    return "# values: [0, 128]" if values is None else f"values: {flow(values, WIDTH)}"
 
 
 def _shown(numbers: Sequence[int]) -> str:

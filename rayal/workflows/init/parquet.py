@@ -14,6 +14,7 @@ from rayal.storage.yaml_file import flow
 from rayal.workflows.init.found import (
     POOLS,
     TESTS,
+    WIDTH,
     Found,
     Size,
     folders_in,
@@ -158,7 +159,7 @@ def _classes(file: str, schema: pa.Schema, label: str) -> tuple[str, str]:
     if is_text(schema.field(label).type):
         return "# classes: [cat, dog]", "The names in the column, sorted, unless given here."
     if (names := names_in(file, meta, label)) is not None:
-        written = flow(list(names)).replace("\n", "\n  # ")
+        written = flow(list(names), WIDTH).replace("\n", "\n  # ")
         return f"# classes: {written}", "The file says it; another list can be given here."
     return "# classes: [cat, dog]", "The numbers in the column, unless given here in their order."
 
