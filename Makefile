@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Tests start many processes: what one has compiled, the next ones read.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-slow test-gpu lint bench
+.PHONY: demo test test-slow test-gpu lint bench docs
 
 demo: .venv/installed
 	$(BIN)/rayal run configs/digits/cod.yaml
@@ -29,6 +29,9 @@ bench: .venv/installed
 	$(BIN)/python jobs/bench/cycle.py
 	$(BIN)/python jobs/bench/strategies.py
 	$(BIN)/python jobs/bench/pool.py
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -11,11 +11,91 @@ __version__ = "0.4.0"
 if TYPE_CHECKING:
     from rayal import testing as testing
     from rayal.api.experiments import load as load
+    from rayal.api.run import Run as Run
+    from rayal.api.run import open_run as open_run
+    from rayal.api.run import run as run
+    from rayal.data.card import ImageSpec as ImageSpec
+    from rayal.data.datasets.base import Dataset as Dataset
+    from rayal.data.datasets.base import EncodedDataset as EncodedDataset
+    from rayal.data.source import Source as Source
+    from rayal.data.source import Units as Units
+    from rayal.data.store import Store as Store
+    from rayal.errors import ClusterError as ClusterError
+    from rayal.errors import DataError as DataError
+    from rayal.errors import LabelsPending as LabelsPending
+    from rayal.errors import LockedError as LockedError
+    from rayal.errors import RayalError as RayalError
+    from rayal.errors import StorageError as StorageError
+    from rayal.errors import UsageError as UsageError
+    from rayal.experiment.experiment import Compute as Compute
     from rayal.experiment.experiment import Experiment as Experiment
+    from rayal.labeling.budget import Budget as Budget
+    from rayal.labeling.oracles.base import Label as Label
+    from rayal.labeling.oracles.base import Oracle as Oracle
+    from rayal.models.base import Model as Model
+    from rayal.models.base import Outputs as Outputs
+    from rayal.models.companions.base import Companion as Companion
+    from rayal.models.companions.base import CompanionSpec as CompanionSpec
+    from rayal.models.companions.base import LearningCompanion as LearningCompanion
+    from rayal.models.network import DenseNetwork as DenseNetwork
+    from rayal.models.network import Network as Network
+    from rayal.plugins import Plugins as Plugins
+    from rayal.runs.events import Event as Event
+    from rayal.runs.events import Observer as Observer
+    from rayal.selection.candidates import Candidates as Candidates
+    from rayal.signals.batch import Signals as Signals
+    from rayal.storage.folder import Folder as Folder
+    from rayal.strategies.base import PixelStrategy as PixelStrategy
+    from rayal.strategies.base import RegionStrategy as RegionStrategy
+    from rayal.strategies.base import Strategy as Strategy
+    from rayal.training.base import Batch as Batch
+    from rayal.training.base import Learner as Learner
+    from rayal.training.base import TrainingScheme as TrainingScheme
+    from rayal.training.base import Unlabeled as Unlabeled
 
 _HOMES = {
+    "Batch": "rayal.training.base",
+    "Budget": "rayal.labeling.budget",
+    "Candidates": "rayal.selection.candidates",
+    "ClusterError": "rayal.errors",
+    "Companion": "rayal.models.companions.base",
+    "CompanionSpec": "rayal.models.companions.base",
+    "Compute": "rayal.experiment.experiment",
+    "DataError": "rayal.errors",
+    "Dataset": "rayal.data.datasets.base",
+    "DenseNetwork": "rayal.models.network",
+    "EncodedDataset": "rayal.data.datasets.base",
+    "Event": "rayal.runs.events",
     "Experiment": "rayal.experiment.experiment",
+    "Folder": "rayal.storage.folder",
+    "ImageSpec": "rayal.data.card",
+    "Label": "rayal.labeling.oracles.base",
+    "LabelsPending": "rayal.errors",
+    "Learner": "rayal.training.base",
+    "LearningCompanion": "rayal.models.companions.base",
+    "LockedError": "rayal.errors",
+    "Model": "rayal.models.base",
+    "Network": "rayal.models.network",
+    "Observer": "rayal.runs.events",
+    "Oracle": "rayal.labeling.oracles.base",
+    "Outputs": "rayal.models.base",
+    "PixelStrategy": "rayal.strategies.base",
+    "Plugins": "rayal.plugins",
+    "RayalError": "rayal.errors",
+    "RegionStrategy": "rayal.strategies.base",
+    "Run": "rayal.api.run",
+    "Signals": "rayal.signals.batch",
+    "Source": "rayal.data.source",
+    "StorageError": "rayal.errors",
+    "Store": "rayal.data.store",
+    "Strategy": "rayal.strategies.base",
+    "TrainingScheme": "rayal.training.base",
+    "Units": "rayal.data.source",
+    "Unlabeled": "rayal.training.base",
+    "UsageError": "rayal.errors",
     "load": "rayal.api.experiments",
+    "open_run": "rayal.api.run",
+    "run": "rayal.api.run",
 }
 """Public name -> the module that has it; the same names as above."""
 

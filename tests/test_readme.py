@@ -1,76 +1,32 @@
 """What README.md shows is true: commands run, examples load, names and files exist."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
-import torchvision
-from PIL import Image
 
 from rayal import parts
 from rayal.engine.sweep import all_arms
 from rayal.experiment import config
 from rayal.experiment.sweep import trials
 from rayal.experiment.sweep.settings import SweptExperiment
+from tests.support import shown_commands
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def put_own_files(folder):
-    """What a newcomer with photos and a trained model has."""
-    weights = torchvision.models.resnet18(num_classes=5).state_dict()
-    torch.save(weights, folder / "my_resnet18.pth")
-    (folder / "photos").mkdir()
-    for number in range(20):
-        color = (10 * number, 250 - 10 * number, 5 * number)
-        Image.new("RGB", (40 + number, 50), color).save(folder / f"photos/photo-{number}.jpg")
-    (folder / "done.txt").write_text("photo-0.jpg\n")
-
-
-def commands():
-    shown = "".join(blocks("console")).replace("\\\n", "")  # long ones go on in the next line
-    return [line[2:] for line in shown.splitlines()]
-
-
-def results(commands, tmp_path):
-    """What they print, by verb, where a newcomer stands."""
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    put_own_files(tmp_path)
-    digits = (
-        tmp_path / "configs" / "digits" / "base.yaml"
-    )  # shorter: what it learns is not asked here
-    shorter = digits.read_text().replace("epochs: 40", "epochs: 2").replace("l: 300", "l: 100")
-    assert "  epochs: 2\n" in shorter and "  total: 100\n" in shorter
-    digits.write_text(shorter)
-    environment = {
-        **os.environ,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "RAY_AUTH_MODE": "disabled",
-    }
-    outputs = {}
-    for command in commands:
-        done = subprocess.run(
-            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-        outputs[command.split()[1]] = done.stdout
-    return outputs
+blocks = partial(shown_commands.blocks, README)
 
 
 @pytest.mark.ray
 def test_commands_run(tmp_path):
     """A newcomer would copy a command that fails."""
-    outputs = results([each for each in commands() if " sweep " not in each], tmp_path)
+    outputs = shown_commands.results(
+        [each for each in shown_commands.to_run(README) if " sweep " not in each], tmp_path
+    )
 
     assert list(outputs) == ["plan", "run", "status", "report", "score", "select"]
     assert "complete" in outputs["status"]
@@ -83,9 +39,15 @@ def test_commands_run(tmp_path):
 @pytest.mark.slow
 def test_the_sweep_runs(tmp_path):
     """The same, of the longest command."""
-    (command,) = (each for each in commands() if " sweep " in each)
+    (command,) = (each for each in shown_commands.to_run(README) if " sweep " in each)
 
-    assert "8 of 8" in results([command], tmp_path)["sweep"]
+    assert "8 of 8" in shown_commands.results([command], tmp_path)["sweep"]
+
+
+@pytest.mark.parametrize("command", shown_commands.all_shown(README))
+def test_commands_are_there(command):
+    """A newcomer would copy a command, or an option of one, that there is not."""
+    assert shown_commands.problem(command) is None
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])

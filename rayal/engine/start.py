@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -84,7 +86,7 @@ def guard_token() -> None:
 
 def _init(address: str, **options: Any) -> None:
     try:
-        with _silenced_stderr():  # Ray's C++ part announces its log level there
+        with _handlers_kept(), _silenced_stderr():  # its C++ part announces its log level there
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(f"Ray at {address!r} cannot be used: {_explained(error)}") from error
@@ -112,6 +114,15 @@ def _explained(error: Exception) -> str:
         f"{said}; a cluster with token authentication needs RAY_AUTH_MODE=token, and"
         " RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
     )
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Who handles SIGTERM still does, in place of Ray; where nobody does, Ray may."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -50,16 +50,24 @@ def draw(summary: Summary, out_png: Path, out_svg: Path) -> None:
 
 def drawn(summary: Summary) -> tuple[bytes, bytes]:
     """The curves of all groups as PNG and as SVG."""
-    figure = _figure(summary)
-    return encoded(figure, "png"), encoded(figure, "svg")
+    curves = figure(summary)
+    return encoded(curves, "png"), encoded(curves, "svg")
 
 
 def draw_run(record: Record) -> bytes:
     """The PNG of one run's curve, for its own folder."""
-    return encoded(_figure(summarise([record])), "png")
+    return encoded(figure(summarise([record])), "png")
 
 
-def _figure(summary: Summary) -> Figure:
+class Curves(Figure):
+    """Shows itself in a notebook, whether or not pyplot is in use there."""
+
+    def _repr_png_(self) -> bytes:
+        return encoded(self, "png")
+
+
+def figure(summary: Summary) -> Figure:
+    """The curves of all groups, to be changed or saved."""
     groups = [group for group in summary.groups if group.labels]  # a run may have only begun
     small = any(len(group.arms) > TOGETHER for group in groups)
     panels = [each for group in groups for each in (_apart(group) if small else [(group, None)])]
@@ -67,8 +75,8 @@ def _figure(summary: Summary) -> Figure:
     rows = math.ceil(len(panels) / columns) or 1
     width, height = SMALL_PANEL if small else PANEL
     # Figure, not pyplot: no global state, so a thread or a notebook beside us is not disturbed.
-    figure = Figure((width * columns, height * rows), dpi=DOTS, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=small, sharey=small).flat
+    curves = Curves((width * columns, height * rows), dpi=DOTS, layout="constrained")
+    axes = curves.subplots(rows, columns, squeeze=False, sharex=small, sharey=small).flat
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     for ax, (group, arm) in zip(axes, panels, strict=False):
@@ -79,8 +87,8 @@ def _figure(summary: Summary) -> Figure:
     if small:
         legend.append(f"grey: {BASELINE}, with the same scheme and settings where there is one")
     if legend:
-        figure.supxlabel("; ".join(legend), x=0.01, ha="left", fontsize=8, color=GREY)
-    return figure
+        curves.supxlabel("; ".join(legend), x=0.01, ha="left", fontsize=8, color=GREY)
+    return curves
 
 
 def _apart(group: Group) -> list[tuple[Group, Arm | None]]:

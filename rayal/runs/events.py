@@ -11,12 +11,13 @@ from rayal.runs.results import Result
 class Event:
     """Something has begun, come further or ended: a stage of a run, or a pass over a pool.
 
-    Of trials of a sweep, which run elsewhere, the cycles of all together and the ends are told.
+    Who calls `rayal.run` is told first that the run's folder is `opened`. Of trials of a sweep,
+    which run elsewhere, the cycles of all together and the ends are told.
     """
 
-    what: Literal["begun", "further", "ended"]
+    what: Literal["opened", "begun", "further", "ended"]
     stage: str
-    """`train` and so on of a run, `score` of a pool, `trial` of a sweep."""
+    """`train` and so on of a run, `run` of a whole one, `score` of a pool, `trial` of a sweep."""
     cycle: int | None = None
     """Of a run."""
     done: int | None = None
@@ -29,11 +30,15 @@ class Event:
     result: Result | None = None
     """Of a stage or pass that has ended."""
     note: str = ""
-    """How it ended, in words."""
+    """How it ended, in words; of what is opened, whether it is complete already."""
+    url: str = ""
+    """The folder of what is opened."""
 
     def __str__(self) -> str:
-        """`cycle 1 score: 18 of 25 shards`, `cycle 1 score: ended`."""
+        """`cycle 1 score: 18 of 25 shards`, `cycle 1 score: ended`, `run: opened  /runs/mine`."""
         name = self.stage if self.cycle is None else f"cycle {self.cycle} {self.stage}"
+        if self.url:
+            return f"{name}: {self.note or self.what}  {self.url}"
         if self.note:
             return f"{name}: {self.note}"
         if self.what == "further":

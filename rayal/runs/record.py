@@ -180,13 +180,17 @@ class Record:
             return frozenset()
         return frozenset(unit for unit, *_ in read_labels(stage_folder(self.folder, 0, INITIAL)))
 
+    def begun(self) -> int:
+        """How many cycles have a folder."""
+        return max(cycle_numbers(self.folder), default=-1) + 1
+
     def cycles(self) -> list[dict[str, Any]]:
         """A row for each evaluated cycle: cycle, labels, cost, metrics, `<stage>_seconds`.
 
         The seconds are of the attempt that finished the stage, None for stages that have not.
         """
         rows = []
-        for cycle in range(self._cycles()):
+        for cycle in range(self.begun()):
             evaluated = self.result(cycle, Evaluated)
             if evaluated is not None:
                 there = evaluated.to_json()
@@ -209,7 +213,7 @@ class Record:
 
     def stage_now(self) -> tuple[int, str] | None:
         """Cycle and name of the stage at work, or where the run stopped; None between stages."""
-        last = max(0, self._cycles() - 1)
+        last = max(0, self.begun() - 1)
         for stage in (INITIAL, *STAGES):
             out = stage_folder(self.folder, last, stage)
             if out.exists("started.json") and not out.exists("done.json"):
@@ -234,7 +238,7 @@ class Record:
 
     def spends(self, budget: Budget) -> bool:
         """Whether it is complete by this budget, which may be larger than its own."""
-        last = self._cycles() - 1
+        last = self.begun() - 1
         if last < 0 or self._gap() is not None:
             return False
         evaluated, chosen = self.result(last, Evaluated), self.result(last, Chosen)
@@ -260,14 +264,11 @@ class Record:
 
     def _gap(self) -> tuple[int, str] | None:
         """The first stage that is missing although a later one is finished."""
-        stages = [(0, INITIAL), *((c, stage) for c in range(self._cycles()) for stage in ORDER)]
+        stages = [(0, INITIAL), *((c, stage) for c in range(self.begun()) for stage in ORDER)]
         # The last first: of a run that goes on, a stage may be done as soon as it was looked at.
         there = [self._read(*each) is not None for each in reversed(stages)][::-1]
         first = there.index(False) if False in there else len(there)
         return stages[first] if any(there[first:]) else None
-
-    def _cycles(self) -> int:
-        return max(cycle_numbers(self.folder), default=-1) + 1
 
 
 def _experiment(text: str, file: str) -> Json:

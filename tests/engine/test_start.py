@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,20 @@ def test_an_address_from_the_environment_is_named(
     fails(RuntimeError("started here"))  # the way out
     with pytest.raises(ClusterError, match="Ray at 'local' .* started here"):
         cluster.connect("local")
+
+
+def test_who_handles_signals_still_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler's SIGTERM would end a run by Ray's rules, not by those of its own process."""
+    of_ray, own, before = lambda *_: None, lambda *_: None, signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(start, "guard_token", lambda: None)
+    monkeypatch.setattr(ray, "init", lambda *_, **__: signal.signal(signal.SIGTERM, of_ray))
+    try:
+        for there, left in ((own, own), (signal.SIG_DFL, of_ray)):
+            signal.signal(signal.SIGTERM, there)
+            start.start(2)
+            assert left is signal.getsignal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_cluster_of_its_own_is_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from rayal.report import curves
-from rayal.report.curves import GREY, TOGETHER, _figure, _spaced, draw, draw_run
+from rayal.report.curves import GREY, TOGETHER, _spaced, draw, draw_run, figure
 from rayal.report.runs import Run, group
 from rayal.report.tables import Summary
 
@@ -38,7 +38,7 @@ def seeds(strategy: str, count: int) -> list[Run]:
 
 
 def only_panel(of: Summary) -> Axes:
-    (panel,) = _figure(of).axes
+    (panel,) = figure(of).axes
     return panel
 
 
@@ -165,7 +165,7 @@ def test_many_arms_have_a_panel_each() -> None:
     names = [f"strategy_{letter}" for letter in "abcdefgh"]
     runs = [run for name in ("random", *names) for run in seeds(name, 2)]
     other = [replace(run, scheme="tod") for run in seeds("random", 2)]
-    panels = [ax for ax in _figure(summary(*runs, *other)).axes if ax.axison]
+    panels = [ax for ax in figure(summary(*runs, *other)).axes if ax.axison]
 
     assert [*(f"random ({s}) (n = 2)" for s in ("supervised", "tod"))] == [
         ax.get_title("left") for ax in panels[:2]

@@ -1,0 +1,279 @@
+"""Runs: begun, continued and read."""
+
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from html import escape
+from math import nan
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from rayal.errors import UsageError, quoted
+from rayal.experiment import config
+from rayal.experiment.experiment import Experiment
+from rayal.models.card import ModelCard
+from rayal.models.trained_model import TrainedModel
+from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.runs.events import Event, Observer
+from rayal.runs.ledger import INITIAL, S, read_labels, stage_folder
+from rayal.runs.record import Record
+from rayal.runs.results import Chosen, Initial, Labeled, Scored, Trained
+from rayal.storage import csv_file
+from rayal.storage.folder import FileLocation, Folder
+from rayal.workflows.run import start_engine, start_run
+
+if TYPE_CHECKING:  # they take long to import
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Told = Callable[[Event], object] | Observer
+"""Who is told what happens: something to call with each event, or something with a method `on`."""
+
+COMPLETE = "complete already"
+"""The note of the first event of a run that has nothing left to do."""
+
+
+def run(
+    x: Experiment,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    address: str | None = None,
+    on_event: Told | None = None,
+    break_lock: bool = False,
+    plugins: Iterable[str] = NO_PLUGINS,
+) -> "Run":
+    """Runs an experiment to its end; the same call again continues it where it was stopped.
+
+    `out` is the run's folder or URL, `runs/<name>/<strategy>-<scheme>-seed<seed>` by default;
+    `address` that of a Ray cluster (one is started where there is none). `on_event` is told what
+    happens, `print` for example; its first event is `opened`, with the folder's `url` and the note
+    `complete already` where nothing is left to do. `break_lock` takes the folder from a process
+    that seems to write there. `plugins` are packages of yours whose parts the run's trackers and
+    readers may meet by name.
+
+    >>> x = rayal.load("configs/digits/base.yaml", set=["compute.engine=local", "scheme.epochs=2"],
+    ...     strategy="entropy", budget={"total": 100}, tracking="none")
+    >>> run = rayal.run(x, "runs/digits", on_event=print)  # doctest: +ELLIPSIS
+    run: opened  /...runs/digits
+    cycle 0 initial: begun
+    ...
+    cycle 1 evaluate: ended
+    >>> rayal.run(x, "runs/digits").complete
+    True
+
+    Raises LabelsPending where people have to answer first, LockedError where the folder is another
+    experiment's or in use, and UsageError and the like for what cannot work, before anything
+    starts. Ctrl-C leaves a run that the same call continues.
+    """
+    if not isinstance(x, Experiment):
+        raise UsageError(
+            f"run() takes an experiment, got {quoted(x)}; use rayal.load(path) or rayal.Experiment"
+        )
+    told = observer(on_event)
+    named = Plugins(plugins)
+    where = None if out is None else os.fspath(out)
+    with start_run(x, where, break_lock=break_lock, plugins=named) as opened:
+        record = opened.record
+        note = COMPLETE if opened.complete else ""
+        told.on(Event("opened", "run", url=record.folder.url, note=note))
+        opened.run(partial(start_engine, x.compute, address), [told])
+    return Run(record)
+
+
+def open_run(path: str | os.PathLike[str], plugins: Iterable[str] = NO_PLUGINS) -> "Run":
+    """The run in a folder or at a URL: complete, stopped, or going on in another process.
+
+    `plugins` are packages of yours whose parts it may name.
+
+    >>> rayal.open_run("runs/mine").curve()[["cycle", "labels"]]
+       cycle  labels
+    0      0      50
+    1      1     100
+
+    Raises UsageError where there is no run, and StorageError where it is damaged.
+    """
+    record = Record(Folder(path), Plugins(plugins))
+    record.check()
+    return Run(record)
+
+
+class Run:
+    """A run as its folder tells it, read anew each time: it may still be going on.
+
+    >>> run = rayal.open_run("runs/mine")
+    >>> run.complete, run.experiment.strategy.part_name()
+    (True, 'entropy')
+    >>> ids = run.chosen(0)
+    >>> len(ids), bool(run.scores(0).loc[ids, "entropy"].is_monotonic_decreasing)
+    (50, True)
+    >>> run.model()(torch.zeros(1, 1, 8, 8)).logits.shape
+    torch.Size([1, 10])
+    >>> run.plot().savefig("curve.png")
+
+    Methods raise StorageError where a file cannot be read or is damaged.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    @property
+    def url(self) -> str:
+        """The folder; an absolute path where it is local."""
+        return self.record.folder.url
+
+    @property
+    def complete(self) -> bool:
+        """Whether its budget is spent, or nothing is left to buy, and every stage is there."""
+        return self.record.complete
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was asked for, every default included."""
+        return config.resolved(self.record.experiment(), self.record.plugins)
+
+    def curve(self) -> "DataFrame":
+        """A row for each evaluated cycle: cycle, labels, cost, the metrics of the test split, and
+        the seconds that its stages took."""
+        from pandas import DataFrame
+
+        first = ["cycle", "labels", "cost"]
+        rows = self.record.cycles()
+        rest = [column for column in (rows[0] if rows else {}) if column not in first]
+        return DataFrame(rows, columns=[*first, *rest])
+
+    def chosen(self, cycle: int) -> list[str]:
+        """The units that a cycle chose, the best first; `choices` has more of each.
+
+        Raises UsageError where it has not chosen yet.
+        """
+        return list(self._result(cycle, Chosen).ids)
+
+    def choices(self) -> "DataFrame":
+        """A row for each unit that was chosen: cycle, rank (from 1), id, and the strategy's score
+        where it gives any (NaN elsewhere)."""
+        from pandas import DataFrame
+
+        rows = []
+        for cycle in self._cycles():
+            chosen = self.record.result(cycle, Chosen)
+            if chosen is not None:
+                out = stage_folder(self.record.folder, cycle, Chosen.stage)
+                table = csv_file.parse(out.read("chosen.csv", chosen.table))
+                scores = [float(score or "nan") for score in table["score"].to_pylist()]
+                units = enumerate(zip(chosen.ids, scores, strict=True), start=1)
+                rows += [(cycle, rank, unit, score) for rank, (unit, score) in units]
+        return DataFrame(rows, columns=["cycle", "rank", "id", "score"])
+
+    def labels(self) -> "DataFrame":
+        """A row for each answer in the order of purchase: id, cycle (-1 before the first training),
+        label (the class, or the mask as the oracle gave it; none where it refused) and cost."""
+        from pandas import DataFrame
+
+        stages = [(0, INITIAL, Initial), *((c, Labeled.stage, Labeled) for c in self._cycles())]
+        rows = []
+        for cycle, stage, kind in stages:
+            if self.record.result(cycle, kind) is not None:
+                at = -1 if stage == INITIAL else cycle
+                answers = read_labels(stage_folder(self.record.folder, cycle, stage))
+                rows += [(unit, at, label, cost) for unit, label, cost in answers]
+        return DataFrame(rows, columns=["id", "cycle", "label", "cost"])
+
+    def model(self, cycle: int | None = None) -> nn.Module:
+        """The network at the end of a cycle's training, the last one's by default; on the CPU, in
+        evaluation mode. It takes normalised images (N C H W) and returns `Outputs`.
+
+        Raises UsageError where that cycle has not been trained yet.
+        """
+        if cycle is None:
+            trained = [c for c in self._cycles() if self.record.result(c, Trained) is not None]
+            cycle = trained[-1] if trained else 0
+        weights = self._result(cycle, Trained).weights
+        folder = stage_folder(self.record.folder, cycle, Trained.stage)
+        data, source = FileLocation(folder.url, weights).read(), f"{folder.url}/{weights.name}"
+        card = ModelCard.parse(data, source, self.record.plugins)
+        return TrainedModel.parse(data, source, card).network().eval()
+
+    def scores(self, cycle: int) -> "DataFrame":
+        """The scores of a cycle's pass, indexed by id: a column for each strategy that gives any.
+        Higher means: label sooner. Images that could not be decoded are left out.
+
+        Raises UsageError where the pass is not finished.
+        """
+        from pandas import DataFrame, concat
+
+        from rayal.cycle.shard_file import shards
+
+        scored = self._result(cycle, Scored)
+        columns = {f"score.{name}": name for name in scored.columns}
+        folder = stage_folder(self.record.folder, cycle, Scored.stage)
+        tables = shards(folder, scored, ["id", *columns])
+        frames = [table.drop_columns("status").to_pandas() for table in tables]
+        scores = concat(frames or [DataFrame(columns=["id", *columns])])
+        return scores.rename(columns=columns).set_index("id").sort_index()
+
+    def plot(self) -> "Figure":
+        """The learning curve: the task's metric against labels."""
+        from rayal.report.curves import figure
+        from rayal.report.tables import summarise
+
+        return figure(summarise([self.record]))
+
+    def __repr__(self) -> str:
+        return f"<Run {self._told()}; {self.url}>"
+
+    def _repr_html_(self) -> str:
+        shown = self.curve()
+        columns = ["cycle", "labels", *({self.record.headline} & {*shown.columns})]
+        table = shown[columns].to_html(index=False, border=0)
+        return f"<div><b>{escape(self._told())}</b><br><code>{escape(self.url)}</code>{table}</div>"
+
+    def _told(self) -> str:
+        """`digits: entropy, seed 0, complete, 100 labels, accuracy 0.8112`"""
+        x = self.record.experiment()
+        words = [f"{x['name']}: {x['strategy']['name']}, seed {x['seed']}"]
+        words.append("complete" if self.complete else "not complete")
+        if rows := self.record.cycles():
+            metric = self.record.headline
+            words += [f"{rows[-1]['labels']} labels", f"{metric} {rows[-1].get(metric, nan):.4f}"]
+        return ", ".join(words)
+
+    def _cycles(self) -> range:
+        return range(self.record.begun())
+
+    def _result(self, cycle: int, kind: type[S]) -> S:
+        """The result of a stage, which has to be there."""
+        found = self.record.result(cycle, kind) if cycle in self._cycles() else None
+        if found is None:
+            there = [c for c in self._cycles() if self.record.result(c, kind) is not None]
+            has = f"cycles 0 to {there[-1]} have" if there else "no cycle has yet"
+            raise UsageError(
+                f"{self.url}: cycle {quoted(cycle)} has no result of {kind.stage}; {has}"
+            )
+        return found
+
+
+class Caller:
+    """An observer that calls a function with every event."""
+
+    def __init__(self, call: Callable[[Event], object]) -> None:
+        self.call = call
+
+    def on(self, event: Event) -> None:
+        self.call(event)
+
+
+def observer(told: Told | None) -> Observer:
+    """Who is told, as the loop knows them; nobody for None.
+
+    Raises UsageError for what can neither be called nor has `on`.
+    """
+    if told is None:
+        return Caller(lambda event: None)
+    if hasattr(told, "on"):
+        return told
+    if not callable(told):
+        raise UsageError(
+            f"on_event: {quoted(told)} cannot be called; give a function that takes an event"
+        )
+    return Caller(told)

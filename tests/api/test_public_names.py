@@ -1,0 +1,51 @@
+"""`import rayal`: what it offers, and that it costs nothing before it is used."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import rayal
+
+LAZY = "torch torchvision ray mlflow matplotlib pandas scipy sklearn pyarrow pydantic yaml".split()
+CODE = f"""
+import json, sys, time
+before = time.process_time()
+import rayal
+seconds = time.process_time() - before
+loaded = [name for name in {LAZY!r} if name in sys.modules]
+print(json.dumps([seconds, loaded, dir(rayal), rayal.testing.check.__name__]))
+"""
+
+
+def test_import_costs_nothing() -> None:
+    """A script that only asks for the version, or a completion, would wait for torch."""
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    seconds, loaded, names, of_testing = json.loads(done.stdout)
+
+    assert [] == loaded
+    assert seconds < 0.3
+    assert set(rayal.__all__) <= set(names)
+    assert "check" == of_testing
+
+
+def test_a_name_that_is_not_there() -> None:
+    """Lazy names must not turn a typo into something else than an AttributeError."""
+    missing: Any = rayal
+    assert not hasattr(missing, "Strateggy")
+
+
+def test_the_contracts_are_those_that_parts_use() -> None:
+    """A part that is written with the public names would be no part."""
+    from rayal.parts import PACKAGES, find, names
+
+    contracts = {
+        "datasets": rayal.Dataset,
+        "models": rayal.Model,
+        "oracles": rayal.Oracle,
+        "schemes": rayal.TrainingScheme,
+        "strategies": rayal.Strategy,
+    }
+    assert set(contracts) == set(PACKAGES) - {"tasks", "trackers"}
+    for kind, contract in contracts.items():
+        assert all(issubclass(find(kind, name), contract) for name in names(kind))
