@@ -5,10 +5,10 @@ BIN := .venv/bin
 # Tests start many processes: what one has compiled, the next ones read.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-slow test-gpu lint bench docs
+.PHONY: demo test test-slow test-gpu lint bench docs dist
 
 demo: .venv/installed
-	$(BIN)/rayal run configs/digits/cod.yaml
+	$(BIN)/rayal demo
 
 test: .venv/installed
 	$(BIN)/pytest -n logical --maxprocesses 4
@@ -23,6 +23,11 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The same commit gives the same wheel: its times are those of the commit.
+dist: .venv/installed
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct || date +%s) $(BIN)/python -m build --no-isolation
 
 bench: .venv/installed
 	$(BIN)/python jobs/bench/scoring.py

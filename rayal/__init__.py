@@ -6,7 +6,7 @@ Names are imported when they are first used, so that `import rayal` costs next t
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.4.0"
+__version__ = "0.5.0.dev0"
 
 if TYPE_CHECKING:
     from rayal import testing as testing

@@ -1,5 +1,5 @@
-"""The command line: `rayal run CONFIG`, `score`, `select`, `plan`, `status`, `report`, `sync`, what
-there is, and the same on a cluster: `submit`, `logs`, `stop`.
+"""The command line: `rayal demo`, `init`, `run CONFIG`, `score`, `select`, `plan`, `status`,
+`report`, `sync`, what there is, and the same on a cluster: `submit`, `logs`, `stop`.
 
 Heavy imports are inside the commands, so that help appears at once.
 """
@@ -20,6 +20,7 @@ from rayal.cli import (  # noqa: F401 (their commands belong to the application)
     output,
     runs,
     scoring,
+    starting,
     submitting,
     sweeping,
 )

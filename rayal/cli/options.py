@@ -16,6 +16,8 @@ CLUSTERS, PARTS = "Clusters", "Parts"
 
 EXAMPLES = """\b
 Examples:
+  rayal demo
+  rayal init mine --data image_folder --root photos
   rayal plan configs/digits/cod.yaml
   rayal run configs/digits/cod.yaml --set seed=1 --out runs/mine
   rayal sweep configs/sweeps/digits_tod_lambda_alpha.yaml
@@ -89,10 +91,10 @@ def kept(given: str | None) -> str | None:
     return place
 
 
-def on_disk(path: Path) -> Path:
+def on_disk(given: Path | None) -> Path | None:
     """As `placed`, on this machine; UsageError for a URL, of which a path would make a folder
     `s3:`."""
-    path = placed(path)
+    path: Path | None = placed(given)
     if re.match(r"[a-z0-9+]{2,}:/", str(path)):
         raise UsageError(f"{path} is a URL; give a path of this machine")
     return path

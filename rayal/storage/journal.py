@@ -124,7 +124,7 @@ class Journal:
         elif run["format"] > FORMAT:
             raise UsageError(
                 f"{self.folder.url} was made by rayal {run['rayal']}, this is {rayal.__version__};"
-                " upgrade: pip install -U rayal"
+                " use that version, or a later one"
             )
         else:  # a run, and it is ours: temporary files in it are leftovers of killed writers
             self._tell_swept(self.folder.sweep())

@@ -148,6 +148,13 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
+def flow(value: Any) -> str:
+    """As `dump`, on one line or, where it is long, on several, for a place inside of other YAML."""
+    style: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "width": 90}
+    written: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, **style)
+    return written.removesuffix("...\n").strip()
+
+
 def sealed(text: str) -> str:
     """A text of whole lines with the sha256 of it in a comment at the end, for `unsealed`."""
     return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"

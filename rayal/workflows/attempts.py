@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Iterator
 
+import rayal
 from rayal.cycle.engine import Engine
 from rayal.errors import LockedError
 from rayal.experiment.experiment import Experiment
@@ -21,7 +22,7 @@ from rayal.storage.folder import Folder, Json, suggesting
 from rayal.storage.lock import utc_now
 
 HISTORY = "history.json"
-RECORDED = ("rayal", "ray", "torch", "torchvision", "mlflow", "pyarrow", "numpy", "scikit-learn")
+RECORDED = ("ray", "torch", "torchvision", "mlflow", "pyarrow", "numpy", "scikit-learn")
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def _made_with(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) 
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "versions": {name: _version(name) for name in RECORDED},
+        "versions": {"rayal": rayal.__version__, **{name: _version(name) for name in RECORDED}},
         "plugins": plugin_sources(x, plugins),
         "total": x.budget.total,
     }

@@ -125,6 +125,16 @@ def camvid(root: Path, patch: pytest.MonkeyPatch) -> None:
     scenes.write(root, pool=4, test=2)
 
 
+def mask_folder(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    for split, count in (("train", 4), ("test", 2)):
+        plant(root, [f"{split}/images/{number}.jpg" for number in range(count)])
+        (root / split / "masks").mkdir()
+        for number in range(count):
+            mask = RNG.choice(np.array([0, 1, 2, 255], np.uint8), (20, 24))
+            (root / f"{split}/masks/{number}.png").write_bytes(encoded(mask))
+    return {"classes": ("road", "grass", "sky")}
+
+
 def cityscapes(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     for part, city in (("train", "aachen"), ("val", "ulm")):
         for number in range(3):
@@ -165,6 +175,7 @@ MAKE: dict[str, Any] = {
         parquet,
         camvid,
         cityscapes,
+        mask_folder,
         voc,
     )
 }

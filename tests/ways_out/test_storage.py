@@ -235,7 +235,7 @@ def test_a_folder_of_a_later_rayal(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with Journal(Folder(tmp_path), {}):
             pass
     with (
-        pytest.raises(UsageError, match=f"this is {rayal.__version__}; upgrade: pip install -U"),
+        pytest.raises(UsageError, match=f"this is {rayal.__version__}; use that version, or"),
         Journal(Folder(tmp_path), {}),
     ):
         pass

@@ -17,7 +17,7 @@ import typer
 import yaml
 from packaging.version import Version
 
-import rayal.cli  # noqa: F401 (its commands belong to the application)
+import rayal.cli  # its commands belong to the application
 from rayal.cli.options import app
 from rayal.experiment import config
 
@@ -118,7 +118,7 @@ def test_containers_have_versions_and_bounds(name: str) -> None:
             assert kind in resources["requests"] and kind in resources["limits"]
         gpu = "nvidia.com/gpu"
         assert resources["requests"].get(gpu) == resources["limits"].get(gpu)
-    assert {f"rayal:{project()['version']}"} == {each["image"] for each in containers}
+    assert {f"rayal:{rayal.__version__}"} == {each["image"] for each in containers}
 
 
 def project() -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""A file for an experiment on images of one's own, filled in with what a look at them tells."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+from rayal.errors import UsageError, quoted
+from rayal.storage.folder import storage_errors
+from rayal.storage.yaml_file import flow
+from rayal.workflows.init import image_folder, masks, parquet
+from rayal.workflows.init.found import Found
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Kind(NamedTuple):
+    """A way in which people keep images."""
+
+    look: Callable[[Path], Found]
+    """What is in a folder; raises UsageError where it is not what the kind has."""
+    unseen: Found
+    """In place of a look."""
+    frame: str
+    """The template of the whole file."""
+    block: str | None = None
+    """That of its `dataset:`, where the frame leaves room for one."""
+
+
+KINDS = {
+    "image_folder": Kind(image_folder.look, image_folder.UNSEEN, "images", "image_folder"),
+    "parquet": Kind(parquet.look, parquet.UNSEEN, "images", "parquet"),
+    "masks": Kind(masks.look, masks.UNSEEN, "masks"),
+}
+
+
+def write(name: str, kind: str, root: Path | None, folder: Path) -> tuple[Path, str | None]:
+    """The file `folder/NAME.yaml`, new, and what was found in `root`, in words.
+
+    Raises UsageError where there is such a file, and for a root that does not hold what it should.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{quoted(name)} is no name of an experiment; use letters, digits, dots, dashes and"
+            " underscores, such as first-try"
+        )
+    file = folder / f"{name}.yaml"
+    if file.exists():
+        raise _there(file)
+    chosen = KINDS[kind]
+    found = chosen.unseen if root is None else chosen.look(root)
+    text = _filled(chosen, found, name, file.name)
+    with storage_errors(str(file)):
+        try:
+            with file.open("x", encoding="utf-8") as out:
+                out.write(text)
+        except FileExistsError as error:  # since the look
+            raise _there(file) from error
+    return file, None if root is None else found.told
+
+
+def _there(file: Path) -> UsageError:
+    return UsageError(f"{file} is there already; use another NAME, or move that file away")
+
+
+def _filled(kind: Kind, found: Found, name: str, file: str) -> str:
+    values = {**found.values, **found.budget(), "name": flow(name), "file": file}
+    if kind.block is not None:
+        values["dataset"] = _template(kind.block).substitute(values)
+    return _template(kind.frame).substitute(values)
+
+
+def _template(name: str) -> Template:
+    return Template((Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8"))

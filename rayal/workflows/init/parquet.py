@@ -1,0 +1,168 @@
+"""A look at Parquet files: which are the splits, and which columns hold images and classes."""
+
+from collections.abc import Iterator, Sequence
+from glob import glob
+from pathlib import Path
+
+import pyarrow as pa
+
+from rayal.data.datasets._labels import names_in
+from rayal.errors import UsageError, some
+from rayal.storage.columns import content, held, is_binary, is_file, is_text, plain, tensor_shape
+from rayal.storage.parquet import open_parquet
+from rayal.storage.yaml_file import flow
+from rayal.workflows.init.found import (
+    POOLS,
+    TESTS,
+    Found,
+    Size,
+    folders_in,
+    model_for,
+    spread,
+    usual_size,
+)
+
+PLACES = ("{}*.parquet", "data/{}*.parquet", "{}*/*.parquet")
+"""Where the files of a split lie; {} is its name."""
+IMAGES = ("image", "img", "picture", "photo", "jpg", "png", "bytes", "pixels", "path", "file")
+LABELS = ("label", "labels", "class", "category", "target", "fine_label", "y")
+IDS = ("id", "image_id", "key", "name", "file_name", "filename")
+"""What columns are called, the likeliest first."""
+FIRST = 32
+"""Images that are looked at."""
+
+UNSEEN = Found(
+    {
+        "root": "data",
+        "there": "A path from here, or a whole one.",
+        "pool": "[train*.parquet]",
+        "test": "[test*.parquet]",
+        "id": "id",
+        "image": "image",
+        "label": "label",
+        "named": "Names in the column or the file's metadata are found.",
+        "classes": "# classes: [cat, dog]",
+        "sizes": "64 is fast. Without this line: as the images are, where all have one size.",
+        "size": "size: 64",
+        "model": "resnet18",
+    },
+    pool=2000,
+)
+
+
+def look(root: Path) -> Found:
+    """Raises UsageError where there are no files for two splits, or none of the columns fits."""
+    pool, test = _splits(root)
+    files = sorted(glob(pool, root_dir=root))
+    first = str(root / files[0])
+    with open_parquet(first) as parquet:
+        schema = parquet.schema_arrow
+    image, label, unit = _columns(first, schema)
+    size = _size(root, first, image, schema.field(image).type)
+    count = sum(_rows(root / file) for file in files)
+    raw = tensor_shape(schema.field(image).type)
+    classes, told = _classes(first, schema, label)
+    return Found(
+        {
+            "root": flow(str(root)),
+            "there": f"{count:,} rows in {len(files):,} files of {pool}.",
+            "pool": flow([pool]),
+            "test": flow([test]),
+            "id": "null" if unit is None else flow(unit),
+            "image": flow(image),
+            "label": flow(label),
+            "named": told,
+            "classes": classes,
+            "sizes": "These are pixels, in one size." if raw else str(size),
+            "size": "# size: 32" if raw else f"size: {size.side}",
+            "model": model_for(min(size)) if raw else model_for(size.side),
+        },
+        count,
+        told=f"{count:,} rows, images in column {image!r}, classes in {label!r}. {size}",
+    )
+
+
+def _splits(root: Path) -> tuple[str, str]:
+    """Patterns of the files of the pool and of the test images."""
+    folders_in(root)
+    found = [
+        next((each for each in _patterns(known) if glob(each, root_dir=root)), None)
+        for known in (POOLS, TESTS)
+    ]
+    if found[0] is None or found[1] is None:
+        files = sorted(glob("**/*.parquet", root_dir=root, recursive=True))
+        raise UsageError(
+            f"--root {root} holds {some(files) or 'no Parquet files'}, but files of"
+            " images to choose from and of images to measure with are expected in it,"
+            " train*.parquet and test*.parquet; rename them, or leave --root out and write"
+            " dataset.pool and dataset.test yourself"
+        )
+    return found[0], found[1]
+
+
+def _patterns(known: Sequence[str]) -> Iterator[str]:
+    return (place.format(name) for name in known for place in PLACES)
+
+
+def _columns(file: str, schema: pa.Schema) -> tuple[str, str, str | None]:
+    """The columns of images, labels and ids."""
+    kinds = {field.name: field.type for field in schema}
+    pictures = [name for name, kind in kinds.items() if _may_be_image(kind)]
+    image = _likeliest(pictures, IMAGES)
+    others = [name for name, kind in kinds.items() if name != image and _may_be_label(kind)]
+    label = _likeliest(others, LABELS)
+    if image is None or label is None:
+        lacks = "images" if image is None else "labels"
+        raise UsageError(
+            f"{file} has no column that is called like one of {lacks}; its columns are"
+            f" {some(list(kinds))}; leave --root out and write dataset.image and dataset.label"
+            " yourself"
+        )
+    return image, label, next((name for name in IDS if name in others and name != label), None)
+
+
+def _may_be_image(kind: pa.DataType) -> bool:
+    return bool(tensor_shape(kind)) or is_binary(kind) or is_file(kind) or is_text(kind)
+
+
+def _may_be_label(kind: pa.DataType) -> bool:
+    return is_text(kind) or plain(kind) == pa.int64()
+
+
+def _likeliest(names: Sequence[str], known: Sequence[str]) -> str | None:
+    lower = {name.lower(): name for name in reversed(names)}
+    return next((lower[name] for name in known if name in lower), None)
+
+
+def _size(root: Path, file: str, column: str, kind: pa.DataType) -> Size:
+    """Of the usual image among the first ones; a guess where they lie elsewhere."""
+    if shape := tensor_shape(kind):
+        return Size(*shape[1:])
+    with open_parquet(file) as parquet:
+        batch = next(parquet.iter_batches(FIRST, columns=[column]), None)
+    values = [] if batch is None else [content(each) for each in held(batch[column]).to_pylist()]
+    return usual_size(_encoded(root, spread(values))) or Size(64, 64)
+
+
+def _encoded(root: Path, values: Sequence[bytes | str | None]) -> Iterator[bytes]:
+    for value in values:
+        if isinstance(value, bytes):
+            yield value
+        elif isinstance(value, str) and "://" not in value and (root / value).is_file():
+            yield (root / value).read_bytes()
+
+
+def _classes(file: str, schema: pa.Schema, label: str) -> tuple[str, str]:
+    """The line of the classes, and what is said about it."""
+    meta = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+    if is_text(schema.field(label).type):
+        return "# classes: [cat, dog]", "The names in the column, sorted, unless given here."
+    if (names := names_in(file, meta, label)) is not None:
+        written = flow(list(names)).replace("\n", "\n  # ")
+        return f"# classes: {written}", "The file says it; another list can be given here."
+    return "# classes: [cat, dog]", "The numbers in the column, unless given here in their order."
+
+
+def _rows(file: Path) -> int:
+    with open_parquet(str(file)) as parquet:
+        return int(parquet.metadata.num_rows)
