@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+import rayal
 import rayal.testing
 from rayal.data.datasets.digits import Digits
 from rayal.errors import DataError, LabelsPending
@@ -83,6 +85,35 @@ def test_the_experiment_of_a_page_runs(page: str, folder: Path, undrawn: None) -
 
     assert any(name.startswith("my_parts.") for name in names(x))
     assert sum(map(len, chosen(folder / "run"))) == x.budget.total - x.budget.initial
+
+
+def test_the_strategy_that_chooses_by_itself_runs(folder: Path, undrawn: None) -> None:
+    """Its `select` would fail with what a run gives it."""
+    options = [*SHORT, "strategy=my_parts.class_turns"]
+    go(config.load(shown("strategy", folder), options, ["my_parts"]), folder / "run")
+
+    assert [50, 50] == [len(ids) for ids in chosen(folder / "run")]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_line_for_a_notebook_runs(page: str, folder: Path, undrawn: None) -> None:
+    """Somebody who defines the part in a cell would copy a line that fails."""
+    text = (OWN / f"{page}.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"In a notebook: `(.+?)`", text)
+    file = shown(page, folder)
+    fields = yaml.safe_load(file.read_text())
+    short = {key: yaml.safe_load(value) for key, _, value in (s.partition("=") for s in SHORT)}
+    file.write_text(yaml.safe_dump({**fields, **short}))
+    (example,) = [each for each in EXAMPLES if f"examples/{each.name}" in text][-1:]
+    known = {"rayal": rayal, **vars(importlib.import_module(f"my_parts.{example.stem}"))}
+    if page == "strategy":
+        known |= vars(importlib.import_module("my_parts.gini"))
+    line = line.replace("epochs=40", "epochs=2")
+    if page == "oracle":
+        with pytest.raises(LabelsPending):
+            eval(line, known)
+    else:
+        assert eval(line, known).complete
 
 
 def names(x: Any) -> list[str]:

@@ -4,11 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from rayal.data.store import Store
-from rayal.errors import DataError, LabelsPending
-from rayal.labeling.oracles.base import Label, Oracle
+from rayal import DataError, Folder, Label, LabelsPending, Oracle, Store
 from rayal.parts import Location
-from rayal.storage.folder import Folder
 
 
 class AnswersFile(Oracle):

@@ -1,12 +1,10 @@
 """Images and labels in one file of NumPy arrays."""
 
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
-from rayal.data.datasets.base import Dataset
-from rayal.data.source import Source, numbered
+from rayal import Dataset, Source
+from rayal.data.source import numbered
 
 FILE = "arrays.npz"
 
@@ -17,7 +15,7 @@ class Arrays(Dataset):
     Images are uint8, N H W or N H W C; labels are class indices, N; classes are their names.
     """
 
-    layout: ClassVar[str] = FILE
+    layout = FILE
 
     def files(self) -> list[str]:
         return [FILE]

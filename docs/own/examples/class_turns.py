@@ -2,22 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
-from rayal.selection.candidates import Candidates, ranking, spend
-from rayal.signals.batch import Signals, entropy
-from rayal.signals.signal import SignalName
-from rayal.strategies.base import Strategy
+from rayal import Candidates, Signals, Strategy
+from rayal.selection.candidates import ranking, spend
+from rayal.signals.batch import entropy
 
 
 class ClassTurns(Strategy):
     """Entropy in nats, 0 to ln C; of units in one round the higher goes first."""
 
-    needs: ClassVar[frozenset[SignalName]] = frozenset({"log_probs"})
-    keeps: ClassVar[frozenset[SignalName]] = frozenset({"probs"})
+    needs = frozenset({"log_probs"})
+    keeps = frozenset({"probs"})
 
     def score(self, s: Signals) -> Tensor:
         return entropy(s.log_probs)

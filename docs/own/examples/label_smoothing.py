@@ -1,21 +1,18 @@
 """Supervised training on smoothed labels (Szegedy et al., CVPR 2016)."""
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rayal.data.tasks.base import Task, TaskName
-from rayal.models.base import Outputs
+from rayal import Batch, Learner, Outputs, TrainingScheme
+from rayal.data.tasks.base import Task
 from rayal.models.companions.base import Companions
-from rayal.training.base import Batch, Learner, TrainingScheme
 
 
 class LabelSmoothing(TrainingScheme):
     """Cross-entropy against (1 - smoothing) of the label and smoothing / C of every class."""
 
-    tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification"})
+    tasks = frozenset({"classification"})
     smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Share of the target that is spread over all classes."""
 

@@ -4,8 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rayal.data.card import ImageSpec
-from rayal.models.base import Model, Outputs
+from rayal import ImageSpec, Model, Outputs
 
 
 class PlainCnn(Model):
