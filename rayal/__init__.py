@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rayal.api.compare import compare as compare
     from rayal.api.configs import origins as origins
     from rayal.api.configs import schema as schema
+    from rayal.api.draft import Draft as Draft
+    from rayal.api.draft import draft as draft
+    from rayal.api.experiments import DEMO as DEMO
     from rayal.api.experiments import load as load
     from rayal.api.experiments import load_sweep as load_sweep
     from rayal.api.jobs import Job as Job
@@ -86,9 +89,11 @@ _HOMES = {
     "CompanionSpec": "rayal.models.companions.base",
     "Comparison": "rayal.api.compare",
     "Compute": "rayal.experiment.experiment",
+    "DEMO": "rayal.api.experiments",
     "DataError": "rayal.errors",
     "Dataset": "rayal.data.datasets.base",
     "DenseNetwork": "rayal.models.network",
+    "Draft": "rayal.api.draft",
     "EncodedDataset": "rayal.data.datasets.base",
     "Event": "rayal.runs.events",
     "Experiment": "rayal.experiment.experiment",
@@ -125,6 +130,7 @@ _HOMES = {
     "UsageError": "rayal.errors",
     "compare": "rayal.api.compare",
     "describe": "rayal.api.parts",
+    "draft": "rayal.api.draft",
     "jobs": "rayal.api.jobs",
     "list_parts": "rayal.api.parts",
     "load": "rayal.api.experiments",

@@ -4,10 +4,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import rayal
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import NO_PLUGINS
+
+DEMO = Path(rayal.__file__).parent / "examples" / "digits.yaml"
+"""The file that `rayal demo` runs: COD on handwritten digits, beside three strategies that are only
+recorded."""
 
 
 def load(

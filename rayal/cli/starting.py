@@ -10,9 +10,6 @@ from rayal.cli import runs
 from rayal.cli.options import EXPERIMENTS, Address, BreakLock, Out, Overrides, app, on_disk
 from rayal.cli.output import visible
 
-DEMO = Path(rayal.__file__).parent / "examples" / "digits.yaml"
-"""The experiment of configs/digits/cod.yaml, in one file."""
-
 
 @app.command(rich_help_panel=EXPERIMENTS)
 def demo(
@@ -26,7 +23,7 @@ def demo(
     The same as `rayal run` of a file that comes with rayal; --set compute.engine=local does
     without Ray.
     """
-    runs.run(config=DEMO, set=set, out=out, address=address, break_lock=break_lock)
+    runs.run(config=rayal.DEMO, set=set, out=out, address=address, break_lock=break_lock)
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -45,13 +42,11 @@ def init(
 
     With --root it is ready for `rayal plan`; without, put the folder in. Nothing is overwritten.
     """
-    from rayal.workflows import init as starts
-
-    file, told = starts.write(name, data, root, Path())
+    file, found = rayal.draft(data, name, root)
     print(visible(f"wrote   {file}"))
-    if told is None:
+    if found is None:
         print("next    set dataset.root in it, and look at the lines with (!)")
     else:
-        print(visible(f"found   {told}"))
+        print(visible(f"found   {found}"))
         print("next    look at the lines with (!)")
     print(f"        rayal plan {file}\n        rayal run {file}")

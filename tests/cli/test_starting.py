@@ -3,7 +3,7 @@ installed, in tests/test_wheel.py."""
 
 from pathlib import Path
 
-from rayal.cli.starting import DEMO
+from rayal.api.experiments import DEMO
 from rayal.experiment import config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
