@@ -326,6 +326,8 @@ def test_ids_are_checked(ids: list[Any], problem: str) -> None:
         ({"mean": [0.5], "std": [1]}, "mean and std are of uint8 pixels.*or leave", {}),
         ({"architecture": "small_cnn"}, "is for weights in files; leave it out", {}),
         ({"previous": "a.safetensors"}, "model is a module, previous where.*give both alike", {}),
+        ({"engine": "ray"}, "are scored in this process; give them in files", {}),
+        ({"address": "auto"}, "are scored in this process; give them in files", {}),
         ({"sead": 1}, "there is no such key; did you mean 'seed'", {"seed": 1}),
     ],
 )
@@ -505,6 +507,22 @@ def test_a_pass_over_files_goes_on(tmp_path: Path) -> None:
     assert any("units    13 in" in line for line in again.lines)
     with pytest.raises(LockedError, match="weights"):
         scored(seed=1)
+
+
+def test_nothing_is_left_of_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each failed attempt in a notebook would take memory, or space on the disk."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    pool = written_pool(tmp_path / "pool.parquet")
+    there = {*fsspec.filesystem("memory").find("rayal")}
+    net = plain()
+    nn.init.constant_(net[6].weight, torch.inf)
+    for images, options in [(noise(), {}), (pool, {"decoding": {"size": SIDE}, "batch": 4})]:
+        with pytest.raises(DataError, match="a model that diverged"):
+            rayal.score(net, images, **options)
+
+    assert there == {*fsspec.filesystem("memory").find("rayal")}
+    assert [] == [*(tmp_path / "temporary").iterdir()]
 
 
 def test_who_watches_hears_how_far_it_is() -> None:
