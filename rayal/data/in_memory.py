@@ -94,7 +94,8 @@ def in_memory(images: Any, layout: Layout | None = None, channels: int | None = 
     if layout not in (None, *get_args(Layout)):
         raise UsageError(f"layout {layout!r} is none; choose one of: {', '.join(get_args(Layout))}")
     sized = hasattr(images, "__getitem__") and hasattr(images, "__len__")
-    if sized and getattr(images, "ndim", 1) and not len(images):
+    axes: int = getattr(images, "ndim", 1)  # an array without any has no length
+    if sized and axes and not len(images):
         raise UsageError("there are no images to score; give some")
     if isinstance(images, Tensor | np.ndarray):
         return ArrayImages(images, layout, channels)
