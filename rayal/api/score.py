@@ -84,7 +84,8 @@ def score(
     is "local", in this process, or "ray", which an `address` of a cluster implies; decoding,
     size and the like are taken from the model, and for a module from `decoding={"size": 224}`.
 
-    `out` is a folder or URL for the scores. Without it they live as long as the result.
+    `out` is a folder or URL for the scores, a new one for images in memory. Without it they live as
+    long as the result.
     `strategies` are names, mappings of a name and options, or instances. Further `settings` are the
     fields of `rayal score`, among them `seed`, `batch` (images in one forward pass), `precision`,
     `classes`, `mean` and `std`; `set` are such as on the command line, "compute.scorers=4".

@@ -51,7 +51,7 @@ class ArrayImages:
         part = self.array[rows]
         if not isinstance(part, Tensor):
             part = torch.from_numpy(np.array(part))  # a copy: memory may be read-only
-        return _arranged(part, self._order)
+        return _arranged(part.detach(), self._order)
 
 
 class DatasetImages:
@@ -80,7 +80,7 @@ class DatasetImages:
                 f"image {number} is of shape {tuple(image.shape)}, image 0 of {self._shape}; give"
                 " the dataset a transform that resizes them to one"
             )
-        return image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+        return image.detach() if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
 
 
 def in_memory(images: Any, layout: Layout | None = None, channels: int | None = None) -> InMemory:

@@ -151,14 +151,14 @@ def test_the_module_comes_back_as_it_was() -> None:
     net[1].eval()
     net[0].weight.requires_grad_(False)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    rng = torch.random.get_rng_state()
+    rng, images = torch.random.get_rng_state(), noise().requires_grad_()
 
-    rayal.score(net, noise(), ["entropy", "badge", "mc_dropout_entropy", "entropy_gradnorm"])
+    rayal.score(net, images, ["entropy", "badge", "mc_dropout_entropy", "entropy_gradnorm"])
 
     assert net.training and not net[1].training and net[5].training
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert not net[0].weight.requires_grad and net[6].weight.requires_grad
-    assert all(p.grad is None for p in net.parameters())
+    assert images.grad is None and all(p.grad is None for p in net.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
     assert torch.equal(rng, torch.random.get_rng_state())
 
