@@ -185,6 +185,8 @@ def written_out(value: Any) -> Any:
         return name | {key: written_out(getattr(value, key)) for key in type(value).model_fields}
     if isinstance(value, dict):
         return {key: written_out(item) for key, item in value.items()}
+    if isinstance(value, Written):
+        return str(value)
     return [written_out(item) for item in value] if isinstance(value, list | tuple) else value
 
 

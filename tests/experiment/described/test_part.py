@@ -1,6 +1,7 @@
 """Parts for people: nothing is missing, nothing is said that is not so."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_every_part_is_whole(kind: str, name: str) -> None:
     assert bool(found.sources) or name in OWN or kind not in ("strategies", "schemes", "models")
     assert found.facts or kind == "trackers"
     assert json.loads(json.dumps(found.to_dict()))["name"] == name
-    said = yaml_file.parse(found.example, "example", parts.Path()).plain()
+    said = yaml_file.parse(found.example, "example", Path()).plain()
     (key,) = said
     written = parts.written_out(parts.build(kind, said[key]))
     told = {each.name: each.default for each in found.options if "." not in each.name}
