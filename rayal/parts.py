@@ -183,6 +183,19 @@ class Part:
         }
 
 
+def written_out(value: Any) -> Any:
+    """A value of a configuration as a file can say it, with every field, also those that a dump
+    leaves out where they have their defaults."""
+    if isinstance(value, BaseModel):
+        name = {"name": value.part_name()} if isinstance(value, Component) else {}
+        return name | {key: written_out(getattr(value, key)) for key in type(value).model_fields}
+    if isinstance(value, dict):
+        return {key: written_out(item) for key, item in value.items()}
+    if isinstance(value, Written):
+        return str(value)
+    return [written_out(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _referred(part: type[Component]) -> CoreSchema:
     """Its schema under a name, so that a JSON Schema holds it once, and refers to it."""
     ref = f"{part.__module__}.{part.__qualname__}:{id(part)}"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
+from rayal import parts
 from rayal.data.datasets.voc import Voc
 from rayal.data.images import Decoding
 from rayal.data.masks import MaskDecoding
@@ -380,3 +381,31 @@ def test_variables_and_homes_are_those_of_the_shell(
     monkeypatch.setenv("NOWHERE", "s3://me:secret@b")
     with pytest.raises(ValidationError, match="holds a secret"):
         Placed(where="$NOWHERE/x")
+
+
+def test_a_configuration_written_out():
+    """What a dump leaves out, where it has its default, would be missing where all is to be shown;
+    and texts that were read from a file could not be written to one."""
+    model = parts.find("models", "deeplab_v2")()
+    read = parts.Written("a", Path("/somewhere"))
+    told = parts.written_out({"model": model, "word": read, "some": (1, read)})
+
+    assert "dilations" not in model.model_dump()
+    assert ("deeplab_v2", [6, 12, 18, 24]) == (told["model"]["name"], told["model"]["dilations"])
+    assert ("a", [1, "a"], str) == (told["word"], told["some"], type(told["word"]))
+
+
+def test_the_schema_of_a_field_that_holds_a_part():
+    """pydantic's own schema of a model with parts would know the contract's fields alone."""
+
+    class Holder(parts.Settings):
+        task: Annotated[parts.Component, parts.Part("tasks")]
+
+    made = Holder.model_json_schema()
+    options = made["properties"]["task"]["anyOf"]
+
+    assert {"enum": ["classification", "segmentation"]} == options[0]
+    assert {"$ref": "#/$defs/Segmentation", "required": ["name"]} in options
+    assert {"const": "segmentation"}.items() <= made["$defs"]["Segmentation"]["properties"][
+        "name"
+    ].items()

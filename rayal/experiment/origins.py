@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.parts import written_out
 from rayal.plugins import NO_PLUGINS
 from rayal.secrets import HIDDEN, hidden, named
 from rayal.storage.yaml_file import Node
@@ -37,7 +38,7 @@ def origins(
     overrides = list(overrides)
     model = SweptExperiment if config.is_sweep(path, overrides) else Experiment
     x, node = config.traced(model, path, overrides, plugins, fields)
-    return list(_settings(x.model_dump(mode="json"), node, ""))
+    return list(_settings(written_out(x), node, ""))
 
 
 def _settings(value: Any, node: Node | None, key: str) -> Iterator[Setting]:

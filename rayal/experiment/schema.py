@@ -27,6 +27,8 @@ EXTENDS = {
 }
 NUMBERS = ("integer", "number")
 PREFIX = "#/$defs/"
+SAID = ("description", "default")
+"""What is said of a field, and is no condition."""
 
 
 def schema(*, sweep: bool = False) -> Json:
@@ -182,10 +184,6 @@ class _Space:
             rest = {key: each for key, each in original["properties"].items() if key != "name"}
             made["properties"] = own | self.of(rest)["properties"]
         return f"{PREFIX}{varied}"
-
-
-SAID = ("description", "default")
-"""What is said of a field, and is no condition."""
 
 
 def _one_of(functions: Json) -> Json:

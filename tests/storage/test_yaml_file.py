@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayal.errors import UsageError
+from rayal.storage import yaml_file
 from rayal.storage.yaml_file import MAX_BYTES, Node, Origin, dump, merge, override, parse, read_yaml
 
 NOWHERE = Origin("default", None, Path("/"))
@@ -274,3 +275,22 @@ def test_a_list_is_no_configuration() -> None:
     """It would be answered with the insides of rayal's own classes."""
     with pytest.raises(UsageError, match="^f: expected `key: value` lines, got a list$"):
         parse("- a\n- b\n", "f", Path())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (1e-3, "0.001"),
+        ("word", "word"),
+        ("12", "'12'"),
+        ("", "''"),
+        ([1, [2]], "[1, [2]]"),
+        ({"a": {"b": True}}, "{a: {b: true}}"),
+        (["x" * 200, "y z"], f"[{'x' * 200}, y z]"),
+    ],
+)
+def test_one_line_reads_back(value, text):
+    """A table would be broken by a long value, or a text be read as a number."""
+    assert text == yaml_file.flow(value)
+    assert value == yaml_file.value(text, "here").plain()

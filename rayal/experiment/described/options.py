@@ -8,7 +8,7 @@ import annotated_types as limits
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from rayal.parts import Location
+from rayal.parts import Location, written_out
 from rayal.storage import yaml_file
 
 
@@ -81,11 +81,7 @@ def _default(name: str, field: FieldInfo, usual: BaseModel | None) -> Any:
         value = getattr(usual, name, None)
     else:
         value = field.get_default()
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return written_out(value)
 
 
 def _type(annotation: Any) -> str:
@@ -105,9 +101,9 @@ def _type(annotation: Any) -> str:
         some = [_type(each) for each in arguments if each is not NoneType]
         return ", or ".join([_or(some), *["null"] * (NoneType in arguments)])
     if get_origin(annotation) is tuple and arguments[-1] is Ellipsis:
-        return f"list of: {_type(arguments[0])}"
+        return f"a list of: {_type(arguments[0])}"
     if get_origin(annotation) is tuple:
-        return f"list of {len(arguments)}: {_type(arguments[0])}"
+        return f"a list of {len(arguments)}: {_type(arguments[0])}"
     if get_origin(annotation) is dict:
         return "mapping"
     return str(getattr(annotation, "__name__", annotation))

@@ -13,7 +13,7 @@ from rayal.experiment.described import docstring
 from rayal.experiment.described.facts import Fact, facts
 from rayal.experiment.described.options import Option, options
 from rayal.experiment.experiment import Experiment
-from rayal.parts import Component, Part, find
+from rayal.parts import Component, Part, find, written_out
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage import yaml_file
 from rayal.storage.folder import Json
@@ -129,7 +129,7 @@ def _place(kind: str) -> tuple[str, type[Component]]:
 
 def _example(key: str, part: type[Component], usual: Component | None) -> str:
     """The part with the options that are its own."""
-    written = {} if usual is None else usual.model_dump(mode="json")
+    written = {} if usual is None else written_out(usual)
     own = part.__dict__.get("__annotations__", {})
     shown = {
         name: written[name]
