@@ -97,13 +97,12 @@ _HOMES = {
     "Units": "rayal.data.source",
     "Unlabeled": "rayal.training.base",
     "UsageError": "rayal.errors",
-    "load": "rayal.api.experiments",
-    "open_run": "rayal.api.run",
-    "run": "rayal.api.run",
     "describe": "rayal.api.parts",
     "list_parts": "rayal.api.parts",
     "load": "rayal.api.experiments",
+    "open_run": "rayal.api.run",
     "origins": "rayal.api.configs",
+    "run": "rayal.api.run",
     "schema": "rayal.api.configs",
 }
 """Public name -> the module that has it; the same names as above."""
