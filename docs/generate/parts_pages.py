@@ -41,7 +41,7 @@ def _method(part: Described) -> str:
         *_options(part),
         "## In an experiment",
         f"```yaml\n{part.example.strip()}\n```",
-        *_background(part, "##"),
+        *_background(part, "## {}"),
         "## Our results",
         measured.of(part.name) or "None of the runs in [our results](../results.md) is of it.",
     )
@@ -75,14 +75,14 @@ def _options(part: Described) -> list[str]:
     ]
 
 
-def _background(part: Described, level: str) -> list[str]:
-    """Notes, where it comes from, and every difference from there."""
+def _background(part: Described, heading: str) -> list[str]:
+    """Notes, where it comes from, and every difference from there, below such headings."""
     told = [("Notes", part.notes), ("Source", part.sources), ("Differences", part.differences)]
     return [
         block
         for title, paragraphs in told
         if paragraphs
-        for block in (f"{level} {title}", *map(markdown, paragraphs))
+        for block in (heading.format(title), *map(markdown, paragraphs))
     ]
 
 
@@ -139,5 +139,5 @@ def _kind(kind: str) -> str:
     ]
     for part in described:
         blocks += [f"## {part.name}", *_what(part), *_options(part)]
-        blocks += [f"```yaml\n{part.example.strip()}\n```", *_background(part, "###")]
+        blocks += [f"```yaml\n{part.example.strip()}\n```", *_background(part, "**{}**")]
     return page(*blocks)
