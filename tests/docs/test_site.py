@@ -67,14 +67,15 @@ def test_nothing_is_fetched_from_elsewhere(site: Path, pages: dict[str, Page]) -
 
 
 def fields(settings: type[BaseModel], prefix: str) -> Iterator[str]:
-    """Every field, dotted, as its annotation nests it; not those of parts."""
+    """Every field that holds a value or a part, dotted, as the annotations nest them."""
     for name, field in settings.model_fields.items():
-        yield prefix + name
         mentioned = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        for each in mentioned:
-            if isinstance(each, type) and issubclass(each, BaseModel):
-                if not issubclass(each, Component):
-                    yield from fields(each, f"{prefix}{name}.")
+        blocks = [each for each in mentioned if isinstance(each, type)]
+        blocks = [each for each in blocks if issubclass(each, BaseModel)]
+        if not blocks or issubclass(blocks[0], Component):
+            yield prefix + name
+        else:
+            yield from fields(blocks[0], f"{prefix}{name}.")
 
 
 @pytest.mark.parametrize(
