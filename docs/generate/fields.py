@@ -81,12 +81,8 @@ def _takes(field: FieldInfo) -> str:
 
 def _kinds(annotated: list[Any]) -> list[str]:
     """The kinds of parts that a field holds."""
-    marks = [
-        each
-        for some in annotated
-        for each in (getattr(some, "metadata", None) or getattr(some, "__metadata__", ()))
-    ]
-    return [mark.kind for mark in marks if isinstance(mark, Part)]
+    marks = [getattr(each, "metadata", getattr(each, "__metadata__", ())) for each in annotated]
+    return [mark.kind for some in marks for mark in some if isinstance(mark, Part)]
 
 
 def _default(field: FieldInfo) -> str:
