@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 import nbformat
 from prose import page
 
+OUTPUT = "{ .text .output }"
+"""The language of a block that a cell printed, which looks other than code."""
+
 
 class Converted(NamedTuple):
     """A page and the figures that it shows."""
@@ -36,7 +39,7 @@ def converted(path: Path) -> Converted:
 def _shown(output: Any, stem: str, figures: dict[str, bytes]) -> str:
     """One output: a figure, a table, or text."""
     if output.output_type == "stream":
-        return _fenced(output.text, "text") if output.name == "stdout" else ""
+        return _fenced(output.text, OUTPUT) if output.name == "stdout" else ""
     data = output.get("data", {})
     if "image/png" in data:
         name = f"{stem}-{len(figures) + 1}.png"
@@ -46,7 +49,7 @@ def _shown(output: Any, stem: str, figures: dict[str, bytes]) -> str:
         return f'<div class="output" markdown="0">\n{_plain(data["text/html"])}\n</div>'
     if "text/markdown" in data:
         return str(data["text/markdown"])
-    return _fenced(data["text/plain"], "text") if "text/plain" in data else ""
+    return _fenced(data["text/plain"], OUTPUT) if "text/plain" in data else ""
 
 
 def _plain(html: str) -> str:

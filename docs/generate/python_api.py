@@ -7,7 +7,14 @@ import prose
 
 import rayal
 
-FIRST = ("rayal.api.", "rayal.experiment.", "rayal.errors")
+FIRST = (
+    "rayal.api.",
+    "rayal.experiment.",
+    "rayal.labeling.budget",
+    "rayal.runs.events",
+    "rayal.plugins",
+    "rayal.errors",
+)
 """Where the names come from that everybody uses; the others are for authors of parts."""
 
 
