@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from rayal.errors import UsageError
 from rayal.storage import yaml_file
-from rayal.storage.yaml_file import MAX_BYTES, Node, Origin, dump, merge, override, parse, read_yaml
+from rayal.storage.yaml_file import (
+    MAX_BYTES,
+    Node,
+    Origin,
+    dump,
+    flow,
+    merge,
+    override,
+    parse,
+    read_yaml,
+)
 
 NOWHERE = Origin("default", None, Path("/"))
 EMPTY = Node({}, NOWHERE)
@@ -250,6 +260,15 @@ TREES = st.recursive(
 def test_dump_reads_back(mapping: dict[str, Any]) -> None:
     """What a run folder records is what ran: a string `1e-3` must not come back as a number."""
     assert mapping == tree(dump(mapping)).plain()
+
+
+@given(SCALARS | st.lists(SCALARS, max_size=40))
+def test_flow_reads_back_where_it_is_put(item: Any) -> None:
+    """A class called `no`, or a list that goes on in the next line, would be another in the file
+    that `rayal init` writes."""
+    written = flow(item, 90).replace("\n", "\n    ")
+
+    assert {"a": {"b": item, "c": 1}} == tree(f"a:\n  b: {written}\n  c: 1\n").plain()
 
 
 def test_an_absent_base_is_blamed_on_who_extends_it(
