@@ -10,7 +10,11 @@ __version__ = "0.5.0.dev0"
 
 if TYPE_CHECKING:
     from rayal import testing as testing
+    from rayal.api.configs import origins as origins
+    from rayal.api.configs import schema as schema
     from rayal.api.experiments import load as load
+    from rayal.api.parts import describe as describe
+    from rayal.api.parts import list_parts as list_parts
     from rayal.api.run import Run as Run
     from rayal.api.run import open_run as open_run
     from rayal.api.run import run as run
@@ -93,9 +97,13 @@ _HOMES = {
     "Units": "rayal.data.source",
     "Unlabeled": "rayal.training.base",
     "UsageError": "rayal.errors",
+    "describe": "rayal.api.parts",
+    "list_parts": "rayal.api.parts",
     "load": "rayal.api.experiments",
     "open_run": "rayal.api.run",
+    "origins": "rayal.api.configs",
     "run": "rayal.api.run",
+    "schema": "rayal.api.configs",
 }
 """Public name -> the module that has it; the same names as above."""
 

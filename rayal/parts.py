@@ -9,6 +9,7 @@ import math
 import os
 import pkgutil
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -26,6 +27,8 @@ from pydantic import (
     model_serializer,
 )
 from pydantic import GetCoreSchemaHandler as SchemaHandler
+from pydantic import GetJsonSchemaHandler as JsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rayal import secrets
@@ -43,7 +46,11 @@ PACKAGES = {
 }
 """Kind of part -> the package that holds its files, one part each."""
 
+MAIN = "__main__"
+"""The module of what a notebook or script defines itself: as many parts as it likes."""
 
+DOTTED = r"^\w+(\.\w+)+$"
+"""The name of a user's own part, `package.module`."""
 LARGEST, LARGEST_WHOLE = 1e30, 1e15
 """Size of the numbers of a configuration: torch holds them, and loops over them can be counted."""
 
@@ -97,14 +104,27 @@ class Component(Settings):
 
     @classmethod
     def part_name(cls) -> str:
-        """`cod` for a part of rayal, `my_pkg.my_module` for a user's own."""
+        """`cod` for a part of rayal, `my_pkg.my_module` for a user's own, `__main__.Mine` for a
+        class of a notebook or script."""
         module = cls.__module__
+        if module == MAIN:
+            return f"{MAIN}.{cls.__qualname__}"
         return module if cls.is_foreign() else module.rsplit(".", 1)[-1]
 
     @classmethod
     def is_foreign(cls) -> bool:
         """Whether it is a user's own part, which may break the contract of its kind."""
         return not cls.__module__.startswith("rayal.")
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: JsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Its fields, and its name among them."""
+        described = handler.resolve_ref_schema(handler(schema))
+        name = {"const": cls.part_name(), "description": "Which part it is."}
+        described["properties"] = {"name": name, **described.get("properties", {})}
+        return described
 
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
@@ -142,6 +162,37 @@ class Part:
             # "any": with the fields of the part itself, not only those of its contract
             serialization=core_schema.simple_ser_schema("any"),
         )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: JsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """A name, or a mapping with the name and the fields of that part; the names of plugins have
+        a dot, and their fields are their own business."""
+        known = {name: find(self.kind, name) for name in names(self.kind)}
+        foreign = {"type": "string", "pattern": DOTTED}
+        return {
+            "anyOf": [
+                {"enum": list(known)},
+                foreign,
+                *(
+                    handler(_referred(part)) | {"required": ["name", *needed(part)]}
+                    for part in known.values()
+                ),
+                {"type": "object", "properties": {"name": foreign}, "required": ["name"]},
+            ]
+        }
+
+
+def _referred(part: type[Component]) -> CoreSchema:
+    """Its schema under a name, so that a JSON Schema holds it once, and refers to it."""
+    ref = f"{part.__module__}.{part.__qualname__}:{id(part)}"
+    named: Any = {"ref": ref, **part.__pydantic_core_schema__}
+    return core_schema.chain_schema([named])  # a handler resolves only what is inside of a schema
+
+
+def needed(model: type[BaseModel]) -> list[str]:
+    """The fields without a default."""
+    return [name for name, field in model.model_fields.items() if field.is_required()]
 
 
 class Written(str):
@@ -208,11 +259,21 @@ def names(kind: str) -> list[str]:
     return sorted(name for name in found if name != "base" and name[0] != "_")
 
 
+def names_of_kind(kind: str) -> list[str]:
+    """As `names`. Raises UsageError where there is no such kind."""
+    if kind not in PACKAGES:
+        raise UsageError(f"there is no kind of parts {kind!r}; {suggest(kind, PACKAGES)}")
+    return names(kind)
+
+
 def find(kind: str, name: str, plugins: Plugins = NO_PLUGINS) -> type[Any]:
-    """The part class in the file `<name>.py` of its kind, or in the module `pkg.module` of plugins.
+    """The part class in the file `<name>.py` of its kind, in the module `pkg.module` of plugins, or
+    defined last as `__main__.Mine` by the notebook or script that is this process.
 
     Raises UsageError for a name that is not there, with the nearest one that is.
     """
+    if name.startswith(f"{MAIN}."):
+        return _checked(_of_main(name), kind, name)
     if "." in name:
         return _only_component(plugins.module(name), kind)
     known = names(kind)
@@ -253,12 +314,27 @@ def _only_component(module: ModuleType, kind: str) -> type[Component]:
     if len(found) != 1:
         described = ", ".join(item.__name__ for item in found) or "none"
         raise UsageError(f"{module.__name__} must hold one part for {kind}, it holds: {described}")
-    (part,) = found
+    return _checked(found[0], kind, module.__name__)
+
+
+def _of_main(name: str) -> type[Component]:
+    part = vars(sys.modules[MAIN]).get(name.removeprefix(f"{MAIN}."))
+    if isinstance(part, type) and issubclass(part, Component) and part.__module__ == MAIN:
+        return part
+    raise UsageError(
+        f"{name!r} is a class of a notebook or script, and nothing here defines it; run its"
+        " definition first, or put it into a file of a package of yours, name it package.file, and"
+        " allow that: --plugins package"
+    )
+
+
+def _checked(part: type[Component], kind: str, name: str) -> type[Component]:
+    """The part of this name, if it is one for `kind` and whole."""
     if (other := getattr(part, "kind", kind)) != kind:
-        raise UsageError(f"{module.__name__} is no part for {kind}: {part.__name__} is for {other}")
+        raise UsageError(f"{name} is no part for {kind}: {part.__name__} is for {other}")
     if lacking := sorted(part.__abstractmethods__):
         raise UsageError(
-            f"{module.__name__} is not whole: {part.__name__} lacks {', '.join(lacking)}, which"
+            f"{name} is not whole: {part.__name__} lacks {', '.join(lacking)}, which"
             f" every part for {kind} has; see the base class"
         )
     return part

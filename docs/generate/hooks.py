@@ -26,7 +26,8 @@ def made() -> dict[str, str]:
         "reference/experiment.md": reference.experiment(),
         "reference/sweep.md": reference.sweep(),
         "reference/scoring.md": reference.scoring(),
-        "reference/python.md": python_api.python_api(),
+        "reference/python.md": python_api.use(),
+        "reference/parts_api.md": python_api.parts(),
         "reference/exit_codes.md": exit_codes.exit_codes(),
         "changes.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
     }

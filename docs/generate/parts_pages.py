@@ -1,60 +1,89 @@
 """Pages of the parts: one for each strategy and scheme, one for each other kind, the indexes."""
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator
 
 import measured
-from facts import Facts, all_of
-from fields import ONE, as_table
+from fields import ONE, as_table, of_options
 from prose import code, markdown, page, table
+
+from rayal import parts
+from rayal.api.parts import describe
+from rayal.experiment.described.part import Described
 
 METHODS = ("strategies", "schemes")
 """Kinds with a page for each part."""
 KINDS = ("models", "datasets", "oracles", "tasks", "trackers")
 """Kinds with a page for all parts together."""
 
+QUOTED = re.compile(r'"([^"]{20,})",? \(?([^();]*?\d{4})\b')
+NAMED = re.compile(r"^([A-Z][\w-]+) \(([A-Z][A-Za-z]+ \d{4})\)")
+"""A paper by its title or its name, with venue and year."""
+
 
 def pages() -> dict[str, str]:
     """Address of a page below docs/ -> its Markdown."""
     found = {"methods/index.md": _overview(), "methods/papers.md": _papers()}
     for kind in METHODS:
-        found |= {f"methods/{kind}/{each.name}.md": _method(each) for each in all_of(kind)}
+        found |= {f"methods/{kind}/{part.name}.md": _method(part) for part in _all(kind)}
     return found | {f"reference/{kind}.md": _kind(kind) for kind in KINDS}
 
 
-def _method(facts: Facts) -> str:
-    results = measured.of(facts.name)
+def _all(kind: str) -> list[Described]:
+    return [describe(kind, name) for name in parts.names(kind)]
+
+
+def _method(part: Described) -> str:
     return page(
-        f"# {facts.name}",
-        f"*{markdown(facts.title)}*",
-        markdown(facts.what),
-        "\n".join(f"- **{what}**: {value}" for what, value in _at_a_glance(facts)),
+        f"# {part.name}",
+        *_what(part),
         "## Options",
-        as_table(facts.options, f"{facts.name}.") or f"This {ONE[facts.kind]} has none of its own.",
-        _shared(facts),
-        "## Source and differences" if facts.background else "",
-        markdown(facts.background),
+        *_options(part),
+        "## In an experiment",
+        f"```yaml\n{part.example.strip()}\n```",
+        *_background(part, "## {}"),
         "## Our results",
-        results or "None of the runs in [our results](../results.md) is of it.",
+        measured.of(part.name) or "None of the runs in [our results](../results.md) is of it.",
     )
 
 
-def _at_a_glance(facts: Facts) -> Iterator[tuple[str, str]]:
-    """What one wants to know before the details."""
-    part = facts.part
-    yield "in a file", f"`{ONE[facts.kind]}: {facts.name}`"
-    yield "for", ", ".join(sorted(part.tasks))
-    if facts.kind == "strategies":
-        yield "reads", ", ".join(map(code, sorted(part.needs))) or "nothing of the model"
-        if part.keeps:
-            yield "keeps of each image", ", ".join(map(code, sorted(part.keeps)))
+def _what(part: Described) -> list[str]:
+    """What it is and does, and what one wants to know before the details."""
+    facts = [(fact.label, fact.text) for fact in part.facts]
+    if part.tasks:
+        facts = [("tasks", ", ".join(part.tasks)), *facts]
+    return [
+        f"**{markdown(part.summary)}**",
+        markdown(part.does) if part.does != part.summary else "",
+        "\n".join(f"- *{label}*: {_fact(label, text)}" for label, text in facts),
+    ]
 
 
-def _shared(facts: Facts) -> str:
-    if not (rows := facts.shared_options):
-        return ""
-    others = "most strategies" if facts.kind == "strategies" else f"all {facts.kind}"
-    return page(f"Options that {others} have:", as_table(rows, f"{facts.name}."))
+def _fact(label: str, text: str) -> str:
+    return ", ".join(map(code, text.split(", "))) if label == "reads" else markdown(text)
+
+
+def _options(part: Described) -> list[str]:
+    own = of_options(option for option in part.options if not option.shared)
+    shared = of_options(option for option in part.options if option.shared)
+    if not own and not shared:
+        return ["It has none."]
+    return [
+        as_table(own, f"{part.name}."),
+        f"Options that all {part.kind} have:" if shared else "",
+        as_table(shared, f"{part.name}."),
+    ]
+
+
+def _background(part: Described, heading: str) -> list[str]:
+    """Notes, where it comes from, and every difference from there, below such headings."""
+    told = [("Notes", part.notes), ("Source", part.sources), ("Differences", part.differences)]
+    return [
+        block
+        for title, paragraphs in told
+        if paragraphs
+        for block in (heading.format(title), *map(markdown, paragraphs))
+    ]
 
 
 def _overview() -> str:
@@ -66,49 +95,49 @@ def _overview() -> str:
         " [our results](results.md) has what was measured.",
     ]
     for kind in METHODS:
-        rows = [(f"[{each.name}]({kind}/{each.name}.md)", _line(each)) for each in all_of(kind)]
+        rows = [(f"[{x.name}]({kind}/{x.name}.md)", markdown(x.summary)) for x in _all(kind)]
         blocks += [f"## {kind.title()}", table((ONE[kind], "what it is"), rows)]
     return page(*blocks)
 
 
-def _line(facts: Facts) -> str:
-    return markdown(facts.title)
-
-
 def _papers() -> str:
-    found: dict[tuple[str, str], list[Facts]] = defaultdict(list)
-    for kind in METHODS:
-        for each in all_of(kind):
-            for paper in each.papers:
-                found[paper].append(each)
+    found: dict[tuple[str, str], list[Described]] = defaultdict(list)
+    for part in (part for kind in METHODS for part in _all(kind)):
+        for paper in papers(part):
+            found[paper].append(part)
     rows = [
         (
             markdown(title),
             venue,
-            ", ".join(f"[{each.name}]({each.kind}/{each.name}.md)" for each in facts),
+            ", ".join(f"[{part.name}]({part.kind}/{part.name}.md)" for part in some),
         )
-        for (title, venue), facts in sorted(found.items())
+        for (title, venue), some in sorted(found.items())
     ]
     return page(
         "# By paper",
-        "Which strategies and schemes quote which paper. Each page says what was taken from it, and"
-        " where paper, official code and rayal part.",
+        "Which strategies and schemes come from which paper. Each page says what was taken from it,"
+        " and where paper, official code and rayal part.",
         table(("paper", "where", "strategies and schemes"), rows),
     )
 
 
+def papers(part: Described) -> list[tuple[str, str]]:
+    """Title (or, where it is cited so, name) and venue with year of what its sources cite."""
+    text = [" ".join(each.split()) for each in part.sources]
+    return [
+        *dict.fromkeys(hit for each in text for hit in QUOTED.findall(each) + NAMED.findall(each))
+    ]
+
+
 def _kind(kind: str) -> str:
-    blocks = [f"# {kind.title()}", f"What `{ONE[kind]}:` of an experiment may name."]
-    facts = all_of(kind)
-    blocks.append(
-        table((ONE[kind], "what it is"), [(f"[{f.name}](#{f.name})", _line(f)) for f in facts])
-    )
-    for each in facts:
-        blocks += [
-            f"## {each.name}",
-            f"*{markdown(each.title)}*",
-            markdown(each.what),
-            markdown(each.background),
-            as_table([*each.options, *each.shared_options], f"{each.name}."),
-        ]
+    described = _all(kind)
+    rows = [(f"[{part.name}](#{part.name})", markdown(part.summary)) for part in described]
+    blocks = [
+        f"# {kind.title()}",
+        f"What `{'tracking' if kind == 'trackers' else ONE[kind]}:` of an experiment may name.",
+        table((ONE[kind], "what it is"), rows),
+    ]
+    for part in described:
+        blocks += [f"## {part.name}", *_what(part), *_options(part)]
+        blocks += [f"```yaml\n{part.example.strip()}\n```", *_background(part, "**{}**")]
     return page(*blocks)

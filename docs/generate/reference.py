@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fields import ONE, Row, as_table, nested, rows
+from fields import ONE, as_table, nested, rows
 from prose import markdown, page, table
 
 from rayal.experiment.experiment import Experiment
@@ -49,19 +49,15 @@ def scoring() -> str:
 
 def _sections(settings: type[Any], prefix: str) -> list[str]:
     """A table of the fields themselves, then one for each block nested in them."""
-    blocks, top = [], list[Row]()
-    for name, field in settings.model_fields.items():
-        (own, *inner) = rows_of(settings, name, prefix)
+    top, blocks = [], list[str]()
+    for (name, field), (own, *inner) in zip(
+        settings.model_fields.items(), rows(settings, prefix), strict=True
+    ):
         top.append(own)
         if inner:
-            block = nested(field.annotation)
+            block = nested(field)
             blocks += [f"## {name}", markdown(block.__doc__ if block else ""), as_table(inner)]
     return [as_table(top), *blocks]
-
-
-def rows_of(settings: type[Any], name: str, prefix: str) -> list[Row]:
-    """The row of one field and those nested in it."""
-    return [*rows(settings, prefix, without=frozenset(settings.model_fields) - {name})]
 
 
 def _links(kind: str) -> str:

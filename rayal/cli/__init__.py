@@ -16,8 +16,10 @@ import typer
 import rayal
 from rayal.blame import users_fault
 from rayal.cli import (  # noqa: F401 (their commands belong to the application)
+    configs,
     jobs,
     output,
+    parts,
     runs,
     scoring,
     starting,

@@ -27,6 +27,8 @@ Examples:
   rayal select scores --strategy entropy --budget 100
   rayal submit run configs/digits/cod.yaml --address http://HEAD:8265 --out /shared/runs/mine
   rayal strategies
+  rayal strategies cod
+  rayal config show configs/digits/cod.yaml --set scheme.epochs=5
 """
 
 

@@ -1,4 +1,4 @@
-"""Commands of runs: run, plan, status, report, sync, and the lists of parts."""
+"""Commands of runs: run, plan, status, report and sync."""
 
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,6 @@ import typer
 from rayal.cli.jobs import Insecure, show_jobs
 from rayal.cli.options import (
     EXPERIMENTS,
-    PARTS,
     Address,
     AsJson,
     BreakLock,
@@ -223,33 +222,8 @@ def sync(runs: Runs, plugins: Packages = []) -> None:  # noqa: B006
     apart.end()
 
 
-def _list_verb(kind: str) -> None:
-    @app.command(kind, help=f"The {kind} there are, with what they are.", rich_help_panel=PARTS)
-    def listing(json: AsJson = False) -> None:
-        from rayal import parts
-
-        rows = [
-            {"name": name, "what": _first_line(parts.find(kind, name))}
-            for name in parts.names(kind)
-        ]
-        if json:
-            print_json(rows)
-        else:
-            width = max(len(row["name"]) for row in rows)
-            for row in rows:
-                print(f"{row['name']:{width}}  {row['what']}")
-
-
-for _kind in ("strategies", "schemes", "models", "datasets", "oracles", "tasks", "trackers"):
-    _list_verb(_kind)
-
-
 def _experiment(path: Path, overrides: list[str], packages: list[str]) -> tuple[Any, Plugins]:
     from rayal.experiment import config
 
     plugins = allowed(packages)
     return config.load(path, overrides, plugins), plugins
-
-
-def _first_line(part: type) -> str:
-    return (part.__doc__ or "").strip().splitlines()[0]

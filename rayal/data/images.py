@@ -67,7 +67,7 @@ class Decoding(Settings):
     """
 
     channels: Literal[1, 3] = 3
-    """3 for colour, 1 for grey."""
+    """Channels that networks see: 3 for colour, 1 for grey."""
     size: PositiveInt | None = None
     """Side of the square that networks see (pixels); null: as stored, one size for all images."""
     resize: PositiveInt | None = None
@@ -76,10 +76,11 @@ class Decoding(Settings):
     """Resize both sides to `resize`, whatever the shape, instead of keeping the proportions."""
     # Left out where they are null, so that what was identified by older options still is.
     shape: Sides | None = Field(default=None, exclude_if=_is_none)
-    """Height and width (pixels) that every image is resized to, whatever its proportions."""
+    """Height and width (pixels) that every image is resized to, whatever its proportions; null:
+    `size` says."""
     canvas: Sides | None = Field(default=None, exclude_if=_is_none)
-    """Height and width (pixels) of the area at whose top left each image lies as it is; the rest
-    has the image's mean colour. A larger image is bad."""
+    """Height and width (pixels) of the area at whose top left each image lies as it is, the rest in
+    the image's mean colour; a larger image is bad. null: none."""
     interpolation: Literal["bilinear", "bicubic"] = Field(
         default="bilinear", exclude_if=_is_bilinear
     )

@@ -5,28 +5,22 @@ and the command line stands on top: mappings merge key by key, everything else r
 a part of another name. Relative paths start from the folder of the file that holds them.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
-from rayal.errors import UsageError, cut
-from rayal.parts import Part, find, names, suggest
+from rayal.experiment.mistakes import held, told
+from rayal.parts import Part
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.secrets import hidden
 from rayal.storage import yaml_file
-from rayal.storage.yaml_file import Key, Node, Origin
+from rayal.storage.yaml_file import Node, Origin
 
 if TYPE_CHECKING:
     from rayal.experiment.experiment import Experiment  # imports torch: too slow for `rayal --help`
 
 M = TypeVar("M", bound=BaseModel)
-
-CONSEQUENCE = "default_factory_not_called"  # a default that depends on a field in error
 
 
 def load(
@@ -54,7 +48,19 @@ def load_as(
     fields: Mapping[str, Any] | None = None,
 ) -> M:
     """As `load`, for an experiment with more fields, such as `SweptExperiment`."""
-    return _validated(_read(model, path, overrides, fields or {}), model, plugins)
+    return traced(model, path, overrides, plugins, fields)[0]
+
+
+def traced(
+    model: type[M],
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    plugins: Iterable[str] = NO_PLUGINS,
+    fields: Mapping[str, Any] | None = None,
+) -> tuple[M, Node]:
+    """As `load_as`, and what was written, each value with its place."""
+    node = _read(model, path, overrides, fields)
+    return _validated(node, model, plugins), node
 
 
 def is_sweep(path: str | Path, overrides: Iterable[str] = ()) -> bool:
@@ -74,7 +80,8 @@ def _read(
     parts = _parts(model)
     node = yaml_file.read_yaml(path, _default_parts(model), parts)
     if fields:
-        node = yaml_file.merge(node, yaml_file.given(dict(fields), "keywords"), parts)
+        given = yaml_file.given(dict(fields), "keywords")
+        node = Node(yaml_file.merge(node, given, parts).value, node.origin)
     for assignment in overrides:
         node = yaml_file.override(node, assignment, parts)
     return node
@@ -134,15 +141,12 @@ def _validated(node: Node, model: type[M], packages: Iterable[str]) -> M:
     try:
         return model.model_validate(node.plain(), context=plugins)
     except ValidationError as error:
-        details = [item for item in error.errors() if item["type"] != CONSEQUENCE]
-        details.sort(key=lambda item: node.at(item["loc"]).origin[:2])
-        problems = [_describe(item, node, model, plugins) for item in details]
-        raise UsageError.of(problems, where=node.origin.source) from error
+        raise told(error, node, model, plugins) from error
 
 
 def _parts(model: type[BaseModel]) -> set[str]:
     """The fields that hold parts: a bare name there stands for a mapping."""
-    return {key for key, field in model.model_fields.items() if isinstance(_held(field), Part)}
+    return {key for key, field in model.model_fields.items() if isinstance(held(field), Part)}
 
 
 def _default_parts(model: type[BaseModel]) -> Node:
@@ -152,62 +156,7 @@ def _default_parts(model: type[BaseModel]) -> Node:
         {
             key: Node({"name": Node(field.default, origin)}, origin)
             for key, field in model.model_fields.items()
-            if isinstance(_held(field), Part) and isinstance(field.default, str)
+            if isinstance(held(field), Part) and isinstance(field.default, str)
         },
         origin,
     )
-
-
-def _describe(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Plugins) -> str:
-    """One problem: where it is written, its key, and what to do."""
-    keys = error["loc"]
-    advice = _advice(error, node, model, plugins)
-    return ": ".join([str(node.at(keys).origin), *filter(None, [".".join(map(str, keys))]), advice])
-
-
-def _advice(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Plugins) -> str:
-    *parents, key = error["loc"] or ("",)
-    match error["type"]:
-        case "extra_forbidden" if error["loc"] == ("sweep",):
-            return "is for `rayal sweep`, `rayal submit sweep` and `rayal plan`"
-        case "extra_forbidden":
-            known = _model_at(parents, node, model, plugins).model_fields
-            return f"there is no such key; {suggest(str(key), known)}"
-        case "missing" if isinstance(key, str):
-            held = _held(_model_at(parents, node, model, plugins).model_fields[key])
-            choices = (
-                f"; choose one of: {', '.join(names(held.kind))}" if isinstance(held, Part) else ""
-            )
-            return f"is required{choices}"
-        case "value_error":
-            return str(error["ctx"]["error"])
-        case "contradiction":
-            return error["msg"]
-    value = json.dumps(error["input"], ensure_ascii=False, default=repr)
-    _, should, rule = error["msg"].partition("should ")  # "Input should be greater than 0"
-    return f"{should}{rule or error['msg']}, got {cut(hidden(value))}"
-
-
-def _model_at(
-    keys: Sequence[Key], node: Node, model: type[BaseModel], plugins: Plugins
-) -> type[BaseModel]:
-    """The model that the mapping under these keys is read with."""
-    held: Part | type[BaseModel] | None = None
-    for key in keys:
-        node = node.at([key])
-        held = _held(model.model_fields[key]) if isinstance(key, str) else held
-        if isinstance(held, Part) and isinstance(node.value, dict):
-            model = find(held.kind, str(node.value["name"].value), plugins)
-        elif isinstance(held, type):
-            model = held
-    return model
-
-
-def _held(field: FieldInfo) -> Part | type[BaseModel] | None:
-    """The kind of part, or the model, that a field or its items hold, if any."""
-    waiting: list[Any] = [*field.metadata, field.annotation]
-    for item in waiting:  # grows
-        if isinstance(item, Part) or (isinstance(item, type) and issubclass(item, BaseModel)):
-            return item
-        waiting.extend(get_args(item))
-    return None

@@ -1,8 +1,8 @@
 """An experiment: the parts and numbers that determine a run, as one frozen object."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -10,6 +10,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task
+from rayal.experiment import mistakes
+from rayal.experiment.brief import brief
 from rayal.experiment.identity import identifying
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
@@ -18,9 +20,16 @@ from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Component, Contradiction, Part, Settings
 from rayal.runs.trackers.base import Tracker
+from rayal.secrets import hidden
+from rayal.storage import yaml_file
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy, columns
 from rayal.training.base import TrainingScheme
+
+P = TypeVar("P", bound=Component)
+
+Given: TypeAlias = P | str | Mapping[str, Any]
+"""A part, its name, or a mapping of its name and fields."""
 
 
 def content(location: str) -> str:
@@ -33,15 +42,15 @@ class Compute(Settings):
     """Where the work runs and with how much of the machine."""
 
     engine: Literal["ray", "local"] = "ray"
-    """`ray`: Ray Train and Ray Data; `local`: in this process, for debugging."""
+    """What does the work. `ray`: Ray Train and Ray Data; `local`: this process alone."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes a GPU where the cluster has one."""
+    """What networks run on: `auto` takes a GPU where the cluster has one."""
     train_workers: PositiveInt = 1
     """Processes that train one model together; changes results: batch norm sees smaller batches."""
     cpus_per_worker: PositiveInt | None = None
     """CPU cores, and so torch threads, of a training worker; null: its share of a node."""
     scorers: PositiveInt | None = None
-    """Actors that score; null: one per GPU, or per core."""
+    """Processes that score; null: one per GPU, or per core."""
     score_batch: PositiveInt = 256
     """Images in one forward pass of a scorer."""
     shard_rows: PositiveInt = 2048
@@ -49,7 +58,7 @@ class Compute(Settings):
     resident_bytes: NonNegativeInt = 4 * 2**30
     """A labeled set up to this size (bytes, as uint8) stays on the training device."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
-    """Least time between two checkpoints inside one training."""
+    """Least time between two checkpoints inside one training (seconds)."""
     max_failures: NonNegativeInt = 3
     """Times that a training or a scoring pass is started again after a worker died."""
 
@@ -64,33 +73,123 @@ class Compute(Settings):
 
 
 class Experiment(Settings):
-    """Everything that determines a run; the run folder keeps it as `experiment.yaml`."""
+    """Everything that determines a run; the run folder keeps it as `experiment.yaml`.
+
+    A part is an instance, a name, or a mapping with `name` and its fields.
+
+    >>> x = rayal.Experiment(
+    ...     name="mine",
+    ...     dataset="digits",
+    ...     model={"name": "small_cnn", "width": 8},
+    ...     strategy="entropy",
+    ...     budget=rayal.Budget(initial=20, per_cycle=20, total=60),
+    ... )
+    >>> x
+    Experiment(
+        name='mine',
+        dataset='digits',
+        model={'name': 'small_cnn', 'width': 8},
+        strategy='entropy',
+        budget={'initial': 20, 'per_cycle': 20, 'total': 60},
+    )
+    >>> x.scheme.epochs
+    200
+
+    Raises UsageError with all problems, each with its key, value and what is allowed.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Groups runs: all seeds and strategies of one question share a name."""
     seed: NonNegativeInt = 0
+    """What every draw of the run comes from: first labels, weights, batches, ties."""
     dataset: Annotated[Dataset, Part("datasets")]
+    """Where images and labels come from: the pool, and the test images that judge."""
     model: Annotated[Model, Part("models")]
+    """The network that is trained in every cycle."""
     task: Annotated[Task, Part("tasks")] = Field(default="classification", validate_default=True)
+    """What is predicted: it decides the loss and the metrics."""
     scheme: Annotated[TrainingScheme, Part("schemes")] = Field(
         default="supervised", validate_default=True
     )
+    """How the model is trained, and for how long."""
     strategy: Annotated[Strategy, Part("strategies")]
+    """What decides which units are labeled next."""
     observers: tuple[Annotated[Strategy, Part("strategies")], ...] = ()
-    """Strategies scored in the same pass and only recorded."""
+    """Strategies scored in the same pass and only recorded: they choose nothing."""
     budget: Budget
+    """How many labels are bought, and when."""
     candidates: PositiveInt | None = None
-    """Size of the random subset that is scored in each cycle; null: the whole pool."""
+    """Images of the random subset that is scored in each cycle; null: the whole pool."""
     start: Literal["warm", "cold"] = "warm"
-    """`warm` continues from the last cycle's weights, `cold` draws new ones every cycle."""
+    """What a cycle's training starts from: `warm` continues from the last cycle's weights, `cold`
+    draws new ones every cycle."""
     ensemble: int = Field(default=1, ge=1, le=1000)
     """Models trained in each cycle, each with an initialisation and an order of its own; the first
     is the one that is evaluated, and the only one that strategies without ensembles ask."""
     max_bad: NonNegativeInt = 10
     """Images that may be undecodable before the run stops."""
     oracle: Annotated[Oracle, Part("oracles")] = Field(default="simulated", validate_default=True)
+    """Who answers with labels, and what each answer costs."""
     compute: Compute = Compute()
+    """Where the work runs and with how much of the machine."""
     tracking: Annotated[Tracker, Part("trackers")] = Field(default="mlflow", validate_default=True)
+    """Where the run is shown besides its folder."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            seed: int = ...,
+            dataset: Given[Dataset],
+            model: Given[Model],
+            task: Given[Task] = ...,
+            scheme: Given[TrainingScheme] = ...,
+            strategy: Given[Strategy],
+            observers: Sequence[Given[Strategy]] = ...,
+            budget: Budget | Mapping[str, Any],
+            candidates: int | None = ...,
+            start: Literal["warm", "cold"] = ...,
+            ensemble: int = ...,
+            max_bad: int = ...,
+            oracle: Given[Oracle] = ...,
+            compute: Compute | Mapping[str, Any] = ...,
+            tracking: Given[Tracker] = ...,
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, /, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                kind = type(self)
+                given = yaml_file.given(fields, f"{kind.__name__}(...)")
+                raise mistakes.told(error, given, kind) from None
+
+        __init__.__pydantic_base_init__ = True  # so that `model_validate` keeps its own way
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, as Python would write it."""
+        fields = "".join(f"    {key}={value!r},\n" for key, value in brief(self).items())
+        return hidden(f"{type(self).__name__}(\n{fields})")
+
+    __str__ = __repr__
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_default_parts(cls, given: Any) -> Any:
+        """`scheme={"epochs": 5}` is of the scheme that goes without saying."""
+        if not isinstance(given, Mapping):
+            return given
+        named = {
+            key: f.default for key, f in cls.model_fields.items() if isinstance(f.default, str)
+        }
+        return {
+            key: {"name": named[key], **item} if key in named and isinstance(item, dict) else item
+            for key, item in given.items()
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

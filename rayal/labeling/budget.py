@@ -19,7 +19,7 @@ class Budget(Settings):
     """Costs, in samples or in the clicks that an annotator makes."""
 
     initial: PositiveInt
-    """What is spent on random units before the first training."""
+    """Cost spent on random units before the first training."""
     per_cycle: PositiveInt
     """Cost spent in each cycle; the last one spends what is left."""
     total: PositiveInt

@@ -43,10 +43,11 @@ class ClickModel(Settings):
     8 makes fewer regions of thin things (poles, legs) and so fewer clicks. Regions may then cross
     at a corner, where with filled holes the smaller one hides a little of the larger."""
     holes: Literal["filled", "traced"] = "filled"
-    """`filled`: a region is its outer outline, and what lies in its holes is painted over it, as
-    people label; a hole without a region gets the class around it. `traced`: holes are polygons
-    too, and cost clicks. Not in the paper; filled is cheaper, and about as exact in whole images.
-    A region that is bought alone has right labels in its holes only when they are traced."""
+    """What becomes of a hole. `filled`: a region is its outer outline, and what lies in its holes
+    is painted over it, as people label; a hole without a region gets the class around it. `traced`:
+    holes are polygons too, and cost clicks. Not in the paper; filled is cheaper, and about as exact
+    in whole images. A region that is bought alone has right labels in its holes only when they are
+    traced."""
     background: int | None = Field(default=None, ge=0, lt=IGNORE)
     """Index of a class that is not labeled: it is what no polygon covers, and costs nothing. null:
     every class gets polygons. Not in the paper."""

@@ -97,7 +97,7 @@ def given(plain: Any, source: str) -> Node:
     match plain:
         case dict():
             return Node({key: given(item, source) for key, item in plain.items()}, origin)
-        case list():
+        case list() | tuple():
             return Node([given(item, source) for item in plain], origin)
     return Node(plain, origin)
 
@@ -148,9 +148,10 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def flow(value: Any) -> str:
-    """As `dump`, on one line or, where it is long, on several, for a place inside of other YAML."""
-    style: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "width": 90}
+def flow(value: Any, width: int = 2**20) -> str:
+    """YAML that reads back as `value`, for a place inside of other YAML: on one line or, where that
+    is longer than `width`, on several."""
+    style: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "width": width}
     written: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, **style)
     return written.removesuffix("...\n").strip()
 

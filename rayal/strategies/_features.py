@@ -23,7 +23,7 @@ class OnFeatures(Strategy):
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
     scans_labeled: ClassVar[bool] = True
     features: Location | None = None
-    """A .npz or .parquet file of features by id; null takes those of the model."""
+    """A .npz or .parquet file of features by id; null: those of the model."""
     normalise: bool = True
     """Scale each feature vector to length 1 first, as the official code does."""
 

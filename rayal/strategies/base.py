@@ -133,7 +133,8 @@ class PixelStrategy(Strategy):
     """What an image's score is in a dense task: the `mean` over its pixels, the `max`, or how many
     are `above` the threshold."""
     threshold: float | None = None
-    """Of `above` only, in the unit of the strategy's own numbers: for entropies the paper's 0.6."""
+    """Above which number a pixel counts with `pixels: above`, in the unit of the strategy's own
+    numbers: for entropies the paper's 0.6; null: with `mean` and `max`."""
 
     @model_validator(mode="after")
     def _known_threshold(self) -> Self:

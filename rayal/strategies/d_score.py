@@ -31,7 +31,7 @@ class DScore(Strategy):
     needs: ClassVar[frozenset[SignalName]] = frozenset({"probs", "images", "companion"})
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"segmentation"})
     discriminator: DiscriminatorSpec = DiscriminatorSpec()
-    """The scheme's."""
+    """What is asked: the discriminator of the scheme, with the same options as there."""
 
     def companions(self) -> tuple[CompanionSpec, ...]:
         return (self.discriminator,)

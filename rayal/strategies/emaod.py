@@ -28,7 +28,7 @@ class Emaod(PixelStrategy):
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"probs", "previous_probs"})
     teacher: EmaTeacherSpec = EmaTeacherSpec()
-    """How the average follows the model."""
+    """How the moving average follows the model."""
 
     def reference(self, cycle: int) -> Reference:
         return EmaTeacherSpec

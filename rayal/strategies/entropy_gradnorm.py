@@ -33,7 +33,8 @@ class EntropyGradnorm(Strategy):
     needs: ClassVar[frozenset[SignalName]] = frozenset({"gradient_norms"})
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
     norm: Literal["sum", "global"] = "sum"
-    """`sum` over the parameter tensors of their L2 norms (official), or the one `global` norm."""
+    """How a gradient becomes a number: `sum` over the parameter tensors of their L2 norms
+    (official), or the one `global` norm."""
 
     def score(self, s: Signals) -> Tensor:
         squares = s.gradient_norms.double()

@@ -67,7 +67,7 @@ class Epmcm(Strategy):
     needs: ClassVar[frozenset[SignalName]] = frozenset({"grid_logits", "model", "companion"})
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
     covariance: Covariance = "diagonal"
-    """S_y: a variance per feature (official), or the `full` matrix."""
+    """What S_y holds: a variance per feature (official), or the `full` matrix."""
     reset: bool = True
     """Forget the statistics at the start of every training; official: false."""
     update_while_scoring: bool = False

@@ -36,8 +36,9 @@ class ProbCover(OnFeatures):
     """Greedy maximum coverage: argmax of the number of uncovered units within `radius`."""
 
     radius: float = Field(default=0.75, gt=0)
-    """Of a ball, a Euclidean distance. 0.75 is for CIFAR-10 with normalised SimCLR features; the
-    paper takes the largest at which 95 % of the balls hold one class, by clusters for classes."""
+    """Radius of a ball, a Euclidean distance. 0.75 is for CIFAR-10 with normalised SimCLR features;
+    the paper takes the largest at which 95 % of the balls hold one class, by clusters for classes.
+    """
 
     def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         order = tie_order(pool, rng)

@@ -37,14 +37,15 @@ class Augment(Settings):
     """Mirror every other image, by chance, left to right."""
 
     window: tuple[PositiveInt, PositiveInt] | None = None
-    """Height and width of a random piece of the image, which is all that a training sees of it.
-    Where it sticks out of the image it shows the image's mean colour."""
+    """Height and width (pixels) of a random piece of the image, which is all that a training sees
+    of it; null: all of it. Where it sticks out of the image it shows the image's mean colour."""
 
     scale: tuple[PositiveFloat, PositiveFloat] | None = None
-    """The image is that many times as large, at random, before the window is cut out."""
+    """Least and largest factor by which the image is enlarged, at random, before the window is cut
+    out; null: none."""
 
     crop: int = Field(default=0, ge=0)
-    """Pad every side with this many black pixels, then crop back to size at any place."""
+    """Pad every side with this many black pixels, then crop back to size at any place; 0: none."""
 
     cutout: int = Field(default=0, ge=0)
     """Side in pixels of a square painted over in the image's own mean colour; 0: none.
@@ -54,7 +55,8 @@ class Augment(Settings):
     """
 
     policy: Literal["autoaugment", "randaugment"] | None = None
-    """A random pair or row of colour and geometric operations; 1 or 3 channels only."""
+    """A random pair (`autoaugment`) or row (`randaugment`) of colour and geometric operations;
+    null: none. 1 or 3 channels only."""
 
     learned_on: Literal["cifar10", "imagenet", "svhn"] = "cifar10"
     """The dataset that AutoAugment's policy was searched on."""

@@ -69,7 +69,8 @@ class TrainingScheme(ForTasks):
     epochs: PositiveInt | None = Field(
         default_factory=lambda given: None if given.get("steps") else 200
     )
-    """Length of one training in passes over the labeled set: 200 where `steps` is null."""
+    """Length of one training in passes over the labeled set: 200 where `steps` is null.
+    Null: counted in `steps`."""
     batch_size: int = Field(default=128, ge=2)
     """Images of one step, on all workers together."""
     lr: float = Field(default=0.1, gt=0)
@@ -77,16 +78,18 @@ class TrainingScheme(ForTasks):
     last_layer_lr: float = Field(default=1.0, gt=0, le=1e6)
     """The last layer learns this many times as fast (10 for DeepLab on pretrained weights)."""
     optimizer: Literal["sgd", "adam"] = "sgd"
-    """`adam` has betas `momentum` and 0.999."""
+    """What updates the weights: `sgd` with `momentum`, or `adam` with betas `momentum` and 0.999.
+    """
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Share of its last update that a weight moves on by; 0: none. With `adam` its first beta."""
     weight_decay: NonNegativeFloat = 5e-4
     """L2 penalty on all weights, batch norm and biases included."""
     nesterov: bool = False
     """Nesterov's momentum instead of the classical one."""
     schedule: Literal["constant", "multistep", "cosine", "cosine_7_16", "poly"] = "multistep"
-    """`multistep`: times `gamma` at each milestone; `cosine`: (1 + cos(pi t)) / 2, down to 0;
-    `cosine_7_16`: cos(7 pi t / 16), down to 0.195 (UDA); `poly`: (1 - t)^0.9 (DeepLab); t is the
-    share of the training done."""
+    """How the learning rate falls. `multistep`: times `gamma` at each milestone; `cosine`: (1 +
+    cos(pi t)) / 2, down to 0; `cosine_7_16`: cos(7 pi t / 16), down to 0.195 (UDA); `poly`: (1 -
+    t)^0.9 (DeepLab); t is the share of the training done."""
     milestones: tuple[PositiveInt, ...] = Field(
         default_factory=lambda given: (max(1, 4 * _length(given) // 5),)
     )
@@ -97,7 +100,8 @@ class TrainingScheme(ForTasks):
     augment: Augment = Augment()
     """What happens to a training image before the model sees it."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16`: forward and backward passes in bfloat16; weights and updates stay in float32."""
+    """Of numbers in training and scoring: `fp32`, or `bf16`, forward and backward passes in
+    bfloat16; weights and updates stay in float32."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

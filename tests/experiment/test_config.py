@@ -133,7 +133,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         "x.yaml:8: scheme.epochs: should be a valid integer, unable to parse string as an integer, "
         'got "1:30"',
         "x.yaml:9: scheme.augment.flop: there is no such key; did you mean 'flip'?",
-        "x.yaml:10: observers.1.k: there is no such key; it takes none",
+        "x.yaml:10: observers.1.k: there is no such key; choose one of: pixels",
         "x.yaml:11: budget.initial: should be greater than 0, got 0",
         "x.yaml:11: budget.per_cycle: should be a valid integer, got [20]",
         "x.yaml:11: budget.total: is required",

@@ -21,7 +21,7 @@ from rayal.data.source import Keep, Source, check_source, file_identity
 from rayal.data.store import Store
 from rayal.data.tasks.base import ForTasks
 from rayal.errors import DataError, StorageError, UsageError
-from rayal.parts import Location
+from rayal.parts import MAIN, Location
 from rayal.storage.file_lock import alone
 from rayal.storage.folder import Folder, Json
 from rayal.storage.once import SILENT, build_once
@@ -55,15 +55,17 @@ class Dataset(ForTasks):
     store: Location | None = None
     """Folder for prepared stores, shared storage on a cluster; null: <cache>/stores."""
     download: bool = False
-    """Fetch the originals into `root` when they are not there."""
+    """Fetch the originals into `root` when they are not there; not all datasets can."""
     limit_pool: PositiveInt | None = None
-    """Use only the first units of the pool (for small experiments)."""
+    """Use only so many images, the first of the pool, for small experiments; null: all."""
     limit_test: PositiveInt | None = None
-    """Use only the first test units."""
+    """Use only so many test images, the first; null: all."""
     mean: tuple[float, ...] | None = None
-    """Per channel, of pixels in [0, 1]; null: computed from the pool."""
+    """Mean per channel, of pixels in [0, 1], that images are normalised by; null: computed from the
+    pool."""
     std: tuple[float, ...] | None = None
-    """Given together with mean; null: computed from the pool."""
+    """Standard deviation per channel, of pixels in [0, 1], given together with mean; null: computed
+    from the pool."""
 
     @field_validator("root")
     @classmethod
@@ -162,6 +164,8 @@ class Dataset(ForTasks):
                 f"{error.filename} cannot be read: {error.strerror}; make it readable, or set"
                 " dataset.root to a copy"
             ) from error
+        if not files and type(self).__module__ == MAIN:  # nothing but what it holds tells it apart
+            digest.update(self._own_source(files).digest().encode())
         return files, digest.hexdigest()
 
     def _fetched(self) -> list[tuple[str, int]]:
@@ -194,13 +198,19 @@ class Dataset(ForTasks):
     def _write(self, out: Path, fingerprint: str, files: Sequence[str]) -> None:
         logger.info("preparing %s", self.part_name())
         statistics = (self.mean, self.std) if self.mean and self.std else None
+        source = self._own_source(files)
+        with plugin_faults():
+            pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
+            source = replace(source, pool=pool, test=test)
+            prepare(source, out, self.part_name(), fingerprint, statistics)
+
+    def _own_source(self, files: Sequence[str]) -> Source:
+        """What the originals hold; what a user's own dataset returns is looked at first."""
         with plugin_faults():  # here: what it raises must not pass for a fault of the disk
             source = self.source_of(files)
             if self.is_foreign():
                 check_source(source, self.part_name())
-            pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
-            source = replace(source, pool=pool, test=test)
-            prepare(source, out, self.part_name(), fingerprint, statistics)
+            return source
 
 
 class EncodedDataset(Dataset, Decoding):

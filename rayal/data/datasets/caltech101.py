@@ -28,11 +28,11 @@ class Caltech101(EncodedDataset):
     layout: ClassVar[str] = f"the folder {FOLDER} of caltech-101.zip"
 
     split_seed: NonNegativeInt = 0
-    """Which images of each class are the test images."""
+    """Seed of the split: which images of each class are the test images."""
     size: PositiveInt | None = 224
-    """Side of the square that networks see (pixels)."""
+    """Side of the square that networks see (pixels); null: as `shape` or `canvas` say."""
     resize: PositiveInt | None = 256
-    """Side before the centre is cut out (pixels)."""
+    """Side before the centre is cut out (pixels); null: `size`."""
     squash: bool = True
     """Resize both sides to `resize` instead of keeping the proportions."""
 

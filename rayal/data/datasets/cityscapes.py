@@ -72,19 +72,21 @@ class Cityscapes(SegmentationDataset):
     pool: Names = ("train",)
     """Folders of the pool, below leftImg8bit and gtFine."""
     test: Names = ("val",)
-    """Folders of the test images."""
+    """Folders of the test images, below leftImg8bit and gtFine."""
     masks: Literal["labelIds", "labelTrainIds", "polygons"] = "labelIds"
-    """Which of the files below gtFine are read."""
+    """Which of the files below gtFine are read: images of label ids or of train ids, or the
+    polygons that were drawn."""
     follow_links: bool = False
     """Follow links to folders (else left out) and links that lead out of root (else an error)."""
     encoding: Keep = "uri"
-    """How the store keeps images and masks; see image_folder."""
+    """How the store keeps images and masks: decoded once (`raw`), as they are (`bytes`), or only
+    where they lie (`uri`); `auto`: raw up to 64 pixels a side, larger ones as bytes."""
     verify: bool = False
     """Decode every image and mask once while preparing (ten minutes of one core)."""
     mean: tuple[float, ...] | None = (0.290, 0.328, 0.287)
-    """Per channel, of pixels in [0, 1]; null: computed from the pool, with `verify`."""
+    """Mean per channel, of pixels in [0, 1]; null: computed from the pool, with `verify`."""
     std: tuple[float, ...] | None = (0.183, 0.187, 0.184)
-    """Given together with mean."""
+    """Standard deviation per channel, given together with mean; null: computed from the pool."""
 
     def files(self) -> list[str]:
         paths = [path for part in (*self.pool, *self.test) for path in self._files_of(part)]

@@ -39,17 +39,18 @@ class Imagenet(ImageFolder):
     test: str = "val"
     """Folder of the test images, below root."""
     encoding: Keep = "uri"
-    """How the store keeps images; see image_folder."""
+    """How the store keeps images: decoded once (`raw`), as they are (`bytes`), or only where they
+    lie (`uri`); `auto`: raw up to 64 pixels a side, larger ones as bytes."""
     verify: bool = False
     """Decode every image once while preparing (about three hours of one core)."""
     size: PositiveInt | None = 224
-    """Side of the square that networks see (pixels)."""
+    """Side of the square that networks see (pixels); null: as `shape` or `canvas` say."""
     resize: PositiveInt | None = 256
-    """Shorter side before the centre is cut out (pixels)."""
+    """Shorter side before the centre is cut out (pixels); null: `size`."""
     mean: tuple[float, ...] | None = (0.485, 0.456, 0.406)
-    """Per channel, of pixels in [0, 1]; null: computed from the pool, with `verify`."""
+    """Mean per channel, of pixels in [0, 1]; null: computed from the pool, with `verify`."""
     std: tuple[float, ...] | None = (0.229, 0.224, 0.225)
-    """Given together with mean."""
+    """Standard deviation per channel, given together with mean; null: computed from the pool."""
 
     def files(self) -> list[str]:
         tables = [name for name in (META, SYNSETS, SOLUTION) if (self.folder / name).exists()]

@@ -47,10 +47,10 @@ class Parquet(EncodedDataset):
 
     layout: ClassVar[str] = "Parquet files with columns for id, image and label"
 
-    pool: Names
+    pool: Names = Field(examples=[["train-*.parquet"]])
     """Names or patterns of the pool's files, below root; those of a pattern are sorted."""
-    test: Names
-    """Names or patterns of the test images' files."""
+    test: Names = Field(examples=[["test-*.parquet"]])
+    """Names or patterns of the test images' files, below root."""
     id: str | None = "id"
     """Column of ids, unique in pool and test together; null: rows are numbered in order."""
     image: str = "image"

@@ -44,9 +44,9 @@ class Voc(SegmentationDataset):
     licence: ClassVar[str] = "terms of Flickr, for research"
 
     pool: Names = ("train",)
-    """Lists of the pool."""
+    """Lists of the pool, in ImageSets/Segmentation."""
     test: Names = ("val",)
-    """Lists of the test images."""
+    """Lists of the test images, in ImageSets/Segmentation."""
     masks: str = MASKS
     """Folder of the masks of the pool."""
     test_masks: str = MASKS

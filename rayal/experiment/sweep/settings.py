@@ -29,22 +29,23 @@ class Sweep(Settings):
     Ray Tune's functions to its arguments: `{grid_search: [random, cod]}`,
     `{loguniform: [0.005, 0.5]}`."""
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
-    """Every arm runs with all of them, so arms can be compared in pairs."""
+    """Seeds of the runs: every arm runs with all of them, so arms can be compared in pairs."""
     samples: PositiveInt = 1
     """Draws of what is not a grid; the same draws for every point of the grid beside it. With
     `optuna`: arms that are tried."""
     seed: NonNegativeInt = 0
     """What the draws come from; not a seed of any run."""
     search: Literal["random", "optuna"] = "random"
-    """`random` makes all arms at the start; `optuna` (TPE) learns from those that are complete."""
+    """Where arms come from: `random` makes all at the start; `optuna` (TPE) learns from those that
+    are complete."""
     objective: Literal["aulc", "final"] = "aulc"
     """What the best arm has most of: the area under its curve, or the metric at the end."""
     early_stopping: EarlyStopping | None = None
-    """Null runs every trial to its end."""
+    """Ends trials that fall behind the others (ASHA); null: every trial runs to its end."""
     cpus: PositiveFloat = 1.0
     """Cores of a trial that runs in one process (`compute.engine: local`)."""
     gpus: float = Field(default=0.0, ge=0)
-    """GPUs of such a trial; 0.25 puts four on one."""
+    """GPUs of a trial that runs in one process; 0.25 puts four on one."""
     concurrent: PositiveInt | None = None
     """Trials at a time; null: as many as the cluster has room for."""
     max_failures: NonNegativeInt = 2
@@ -68,3 +69,4 @@ class SweptExperiment(Experiment):
     """An experiment of which some fields, and the seed, are varied."""
 
     sweep: Sweep
+    """What is varied, how often, and how many trials share the cluster."""

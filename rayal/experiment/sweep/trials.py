@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 5
 """Impossible arms that a message names."""
+FOREIGN = ("name", "seed", "tracking")
+"""Fields that tell the runs of a sweep apart, or belong to all of them: none can be varied."""
 
 
 class Assignment(NamedTuple):
@@ -109,7 +111,7 @@ def _shown(value: Any) -> str:
 def _refuse_foreign(x: SweptExperiment) -> None:
     """A sweep cannot vary what tells its own runs apart."""
     for key in x.sweep.space:
-        if key in ("name", "seed", "tracking"):
+        if key in FOREIGN:
             way_out = "list the seeds under sweep.seeds" if key == "seed" else "set it once"
             raise UsageError(f"sweep.space.{key}: cannot be varied; {way_out}")
         if key not in Experiment.model_fields:

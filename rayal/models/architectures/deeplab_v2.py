@@ -42,7 +42,8 @@ class DeeplabV2(Model):
     dilations: tuple[PositiveInt, ...] = Field(
         default=ASPP_L, min_length=1, exclude_if=lambda value: value == ASPP_L
     )
-    """Of the convolutions in the head. The default is ASPP-L, the larger of the paper's two."""
+    """Dilations of the convolutions in the head (positions of its grid). The default is ASPP-L, the
+    larger of the paper's two."""
 
     freeze_batch_norm_affine: bool = False
     """Scale and shift of all batch norms stay what they are, while their running statistics move:

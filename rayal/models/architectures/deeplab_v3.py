@@ -40,7 +40,7 @@ class DeeplabV3(Model):
     heads: ClassVar[tuple[str, ...]] = ("blocks.4.",)
 
     backbone: Literal["resnet50", "resnet101"] = "resnet50"
-    """The dilated trunk."""
+    """The dilated trunk below the pyramid."""
 
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Probability of dropping a number of the pyramid's output, before the head's 3x3 convolution:

@@ -28,8 +28,8 @@ class Resnet18(Model):
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {**TRUNK, "fc.": "classifier."}
 
     stem: Literal["auto", "cifar", "imagenet"] = "auto"
-    """cifar: 3x3 convolution at full resolution; imagenet: 7x7 and max-pool, a quarter of it;
-    auto: cifar for images of at most 64 px."""
+    """The first layers. cifar: 3x3 convolution at full resolution; imagenet: 7x7 and max-pool, a
+    quarter of it; auto: cifar for images of at most 64 px."""
 
     width: int = Field(default=64, ge=1)
     """Channels of the first stage; each further stage doubles them."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 from torchvision import models
@@ -42,8 +42,8 @@ class Torchvision(Model):
 
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {"": "net."}
 
-    arch: str
-    """resnet50, efficientnet_b0, convnext_tiny, vit_b_16, ...: any name in
+    arch: str = Field(examples=["resnet50"])
+    """Name of the network: resnet50, efficientnet_b0, convnext_tiny, vit_b_16, ...: any name in
     torchvision.models.list_models(module=torchvision.models)."""
 
     @field_validator("arch")

@@ -37,8 +37,8 @@ class Vgg16(Model):
     torchvision_prefixes: ClassVar[Mapping[str, str]] = _torchvision_prefixes()
 
     head: Literal["auto", "cifar", "imagenet"] = "auto"
-    """cifar: one linear layer on the 512 pooled channels; imagenet: two hidden layers of 4,096
-    before it; auto: cifar for images of at most 64 px."""
+    """The last layers. cifar: one linear layer on the 512 pooled channels; imagenet: two hidden
+    layers of 4,096 before it; auto: cifar for images of at most 64 px."""
 
     dropout: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = "auto"
     """Probability of dropping a feature before the last linear layer and, in the ImageNet head,

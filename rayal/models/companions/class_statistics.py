@@ -113,7 +113,8 @@ class ClassStatisticsSpec(CompanionSpec):
     name: ClassVar[str] = "class_statistics"
 
     covariance: Covariance = "diagonal"
-    """`diagonal`: a variance per feature; `full`: the matrix, C D D numbers in place of C D."""
+    """What is kept of the features of a class. `diagonal`: a variance per feature; `full`: the
+    matrix, C D D numbers in place of C D."""
     reset: bool = True
     """Start afresh with every training; false (official): one estimate through a warm run."""
 

@@ -86,10 +86,12 @@ class EmaTeacherSpec(CompanionSpec):
     """Share of itself that the teacher keeps at each update. Without `ramp` it stays near its start
     for about 1 / (1 - alpha) updates: a training has to be a good deal longer."""
     ramp: bool = True
-    """Official: min(1 - 1 / (t + 1), alpha) at the t-th update of the run, at first a mean; false
-    is the paper's text, where short trainings are taught by nearly their own first weights."""
+    """How that share grows. True (official): min(1 - 1 / (t + 1), alpha) at the t-th update of the
+    run, at first a mean; false is the paper's text, where short trainings are taught by nearly
+    their own first weights."""
     start: Literal["copy", "random"] = "copy"
-    """From the model's first weights, or (official) from random weights of its own."""
+    """What it is made from: a `copy` of the model's first weights, or (official) `random` weights
+    of its own."""
     batch_norm: Literal["averaged", "own"] = "averaged"
     """Running statistics, for scoring: those of the model, `averaged` like weights; or (official)
     its `own`, with all of it in train mode, dropout too. These stay at their start where the scheme

@@ -23,12 +23,13 @@ class Consistency(TrainingScheme):
     """The fields of a scheme that adds such a pull to the task's loss."""
 
     weight: NonNegativeFloat = 0.05
-    """Of the consistency term, lambda; the task's loss has 1."""
+    """Weight of the consistency term, lambda; the task's loss has 1."""
     unlabeled_batch_size: int = Field(default=128, ge=2)
     """Unlabeled images of one step, on all workers together."""
     heads: Literal[1, 2] = 1
-    """1: the student's logits are pulled to the teacher's; 2 (official): those of a second linear
-    head on the same features are, and the two heads of the student to each other."""
+    """Last layers that are pulled. 1: the student's logits are pulled to the teacher's; 2
+    (official): those of a second linear head on the same features are, and the two heads of the
+    student to each other."""
     use_labeled: bool = False
     """Whether the labeled images are pulled too (official: true)."""
     reduction: Literal["sum", "mean"] = "sum"

@@ -52,12 +52,14 @@ class Isda(TrainingScheme):
     """
 
     strength: NonNegativeFloat = 0.5
-    """lambda_0. ISDA: 0.5 on CIFAR, 1 to 7.5 elsewhere. DAST-AL: 1 on CIFAR-10, 5 on CIFAR-100."""
+    """Largest weight of the augmentation, lambda_0; 0: none. ISDA: 0.5 on CIFAR, 1 to 7.5
+    elsewhere. DAST-AL: 1 on CIFAR-10, 5 on CIFAR-100."""
     ramp: Literal["epoch", "step"] = "epoch"
     """When lambda = lambda_0 t / T grows: with every epoch done, or with every step. A training
     whose length is in steps has no other."""
     covariance: Covariance = "diagonal"
-    """S_y: a variance per feature (ImageNet, DAST-AL), or the `full` matrix (ISDA on CIFAR)."""
+    """What S_y holds: a variance per feature (ImageNet, DAST-AL), or the `full` matrix (ISDA on
+    CIFAR)."""
     reset: bool = True
     """Forget the statistics at the start of every training; official: false."""
 

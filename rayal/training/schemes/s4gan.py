@@ -74,10 +74,11 @@ class S4gan(TrainingScheme):
     unlabeled_batch_size: int = Field(default=8, ge=2)
     """Unlabeled images of one step, on all workers together."""
     discriminator: DiscriminatorSpec = DiscriminatorSpec()
-    """D's size. Where cycles start warm it goes on learning, with a fresh optimizer."""
+    """The discriminator D's size. Where cycles start warm it goes on learning, with a fresh
+    optimizer."""
     discriminator_lr: float = Field(default=1e-4, gt=0)
-    """Of D's Adam (betas 0.9 and 0.99) at the first step, times (1 - t)^0.9, whatever `schedule`
-    says of the model's."""
+    """Learning rate of D's Adam (betas 0.9 and 0.99) at the first step, times (1 - t)^0.9, whatever
+    `schedule` says of the model's."""
 
     def companions(self) -> tuple[CompanionSpec, ...]:
         return (self.discriminator,)

@@ -45,9 +45,10 @@ class Tod(Consistency):
     """
 
     teacher: EmaTeacherSpec = EmaTeacherSpec()
-    """How w~ follows w."""
+    """How the moving average w~ follows the model's weights w."""
     cycle0_unlabeled: Literal["random", "fixed"] = "random"
-    """`fixed` (official): every step of the first cycle sees the same unlabeled images."""
+    """Unlabeled images of the first cycle: drawn at `random`, or (official) `fixed`, the same in
+    every step."""
 
     def companions(self) -> tuple[CompanionSpec, ...]:
         return (self.teacher, *super().companions())

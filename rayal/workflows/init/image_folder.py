@@ -73,4 +73,4 @@ def look(root: Path) -> Found:
 def _classes(classes: list[str]) -> str:
     if len(classes) > MANY:
         return f"# classes: all {len(classes):,} folders, sorted, where this is not given"
-    return f"classes: {flow(classes)}".replace("\n", "\n    ")
+    return f"classes: {flow(classes, width=90)}".replace("\n", "\n    ")

@@ -77,7 +77,7 @@ def look(root: Path) -> Found:
             "pool": flow([pool]),
             "test": flow([test]),
             "named": f"{len(seen):,} masks hold the numbers {_shown(numbers)}.",
-            "classes": flow(classes.names).replace("\n", "\n    "),
+            "classes": flow(classes.names, width=90).replace("\n", "\n    "),
             "values": _values(classes.values),
             "ignore": flow(classes.ignore),
             "sizes": str(size),

@@ -158,7 +158,7 @@ def _classes(file: str, schema: pa.Schema, label: str) -> tuple[str, str]:
     if is_text(schema.field(label).type):
         return "# classes: [cat, dog]", "The names in the column, sorted, unless given here."
     if (names := names_in(file, meta, label)) is not None:
-        written = flow(list(names)).replace("\n", "\n  # ")
+        written = flow(list(names), width=90).replace("\n", "\n  # ")
         return f"# classes: {written}", "The file says it; another list can be given here."
     return "# classes: [cat, dog]", "The numbers in the column, unless given here in their order."
 

@@ -29,11 +29,12 @@ class PoolCompute(Settings):
     their last bits: where it is another one than before, all is scored again."""
 
     engine: Literal["ray", "local"] = "ray"
-    """`ray`: Ray Data on a cluster or on all of this machine; `local`: in this process."""
+    """What does the work. `ray`: Ray Data on a cluster or on all of this machine; `local`: this
+    process alone."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes GPUs where the cluster has some."""
+    """What networks run on: `auto` takes GPUs where the cluster has some."""
     scorers: PositiveInt | None = None
-    """Actors that score; null: one per GPU, or per core."""
+    """Processes that score; null: one per GPU, or per core."""
     max_failures: NonNegativeInt = 3
     """Times that a pass is started again after a worker died."""
     shard_bytes: PositiveInt = 256 * 2**20
@@ -82,22 +83,25 @@ class PoolScoring(Settings):
     pool: Annotated[str, Field(min_length=1), AfterValidator(expanded)]
     """Parquet files (a file, a pattern, a folder), a folder of images, or a dataset's name."""
     strategies: tuple[Annotated[Strategy, Part("strategies")], ...] = Field(min_length=1)
+    """What scores the pool, all in one pass."""
     previous: Location | None = None
-    """Weights of the cycle before, for strategies that compare with it."""
+    """Weights of the cycle before, for strategies that compare with it; null: none."""
     members: tuple[Location, ...] = ()
     """Weights of an ensemble's other members."""
     model: Annotated[Model, Part("models")] | None = None
-    """The architecture of weights that do not say it themselves."""
+    """The architecture of weights that do not say it themselves; null: as they say."""
     classes: tuple[str, ...] | None = None
     """Names of the classes; null: as the weights say, else class-0, class-1, ..."""
     decoding: Redecoding | None = None
-    """How images become what the model sees; whatever of it is not given is as in training."""
+    """How images become what the model sees; whatever of it is not given, or all with null, is as
+    in training."""
     mean: tuple[float, ...] | None = None
-    """Per channel, of pixels in [0, 1]; null: as in training, else ImageNet's."""
+    """Mean per channel, of pixels in [0, 1]; null: as in training, else ImageNet's."""
     std: tuple[float, ...] | None = None
-    """Given together with mean."""
+    """Standard deviation per channel, given together with mean; null: as in training, else
+    ImageNet's."""
     precision: Precision | None = None
-    """null: as in training, else fp32."""
+    """Of forward passes, `fp32` or `bf16` (bfloat16); null: as in training, else fp32."""
     id: str | None = "id"
     """Column of ids of Parquet files; null: a unit is named after its file and row."""
     image: str = "image"
@@ -105,7 +109,7 @@ class PoolScoring(Settings):
     follow_links: bool = False
     """Follow links in a folder of images."""
     seed: NonNegativeInt = 0
-    """Of dropout and of random scores."""
+    """What dropout and random scores are drawn from."""
     batch: PositiveInt | Literal["auto"] = "auto"
     """Images in one forward pass; `auto` takes the fastest within `compute.batch_bytes`, once, and
     no more than a shard has."""
@@ -113,6 +117,7 @@ class PoolScoring(Settings):
     """Images that may be undecodable before the pass stops; null: one in 1000, and 10 in any pool.
     """
     compute: PoolCompute = PoolCompute()
+    """Where the pass runs and with how much of the machine."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

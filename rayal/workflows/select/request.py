@@ -15,23 +15,26 @@ class Request(Settings):
     strategy: Annotated[Strategy, Part("strategies")]
     """One whose scores the pass has, or what its `select` reads."""
     budget: float = Field(gt=0)
-    """In units, or in the unit of `costs`."""
+    """What may be spent: in units, or in the unit of `costs`."""
     seed: NonNegativeInt = 0
     """Breaks ties, and draws where a strategy draws."""
     cycle: NonNegativeInt = 0
-    """Of the run whose pass it is: ties and draws are then those of its select stage."""
+    """Cycle of the run whose pass it is, from 0: ties and draws are then those of its select stage.
+    """
     labeled: str | None = None
-    """Ids that are not selected, and which a strategy may want to be far from."""
+    """File of ids that are not selected, and which a strategy may want to be far from; null: none.
+    """
     costs: str | None = None
-    """Ids and the cost of each; null: every unit costs 1."""
+    """File of ids and the cost of each; null: every unit costs 1."""
     per_class: PositiveInt | None = None
-    """Most units of one predicted class."""
+    """Most units of one predicted class; null: any number."""
     groups: str | None = None
-    """Ids and the group of each, such as the video it is from."""
+    """File of ids and the group of each, such as the video it is from; null: no groups."""
     per_group: PositiveInt | None = None
-    """Most units of one group."""
+    """Most units of one group; null: any number."""
     min_distance: float | None = Field(default=None, gt=0)
-    """Least Euclidean distance of a unit's features from those labeled and selected before it."""
+    """Least Euclidean distance of a unit's features from those labeled and selected before it;
+    null: any."""
 
     @property
     def name(self) -> str:

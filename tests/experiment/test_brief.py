@@ -1,0 +1,104 @@
+"""rayal/experiment/brief.py, and how an experiment looks in a notebook."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import rayal
+from rayal.experiment import config
+from rayal.experiment.brief import brief
+from rayal.experiment.experiment import Experiment
+from tests.experiment.test_experiment import experiment
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = [path for path in sorted(CONFIGS.rglob("*.yaml")) if "sweeps" not in path.parts]
+
+
+def test_defaults_are_left_out() -> None:
+    """Whoever prints an experiment would look for what matters among fifty lines."""
+    x = experiment(scheme={"steps": 7}, observers=["random", {"name": "cod"}], seed=3)
+
+    assert {
+        "name": "tiny",
+        "seed": 3,
+        "dataset": "digits",
+        "model": "small_cnn",
+        "scheme": {"name": "supervised", "steps": 7},
+        "strategy": "cod",
+        "observers": ["random", "cod"],
+        "budget": {"initial": 20, "per_cycle": 20, "total": 100},
+    } == brief(x)
+    assert "tracking" not in repr(x) and "seed=3" in repr(x) and repr(x) == str(x)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_what_is_shown_is_the_experiment(path: Path) -> None:
+    """What is copied out of a notebook would be another experiment than the one that it shows."""
+    x = config.load(path)
+
+    assert x == eval(repr(x), {"Experiment": Experiment})
+
+
+def test_mistakes_in_python_are_told_as_those_in_files() -> None:
+    """A dump of pydantic names classes that the user has never seen, and no way out."""
+    with pytest.raises(rayal.UsageError) as caught:
+        rayal.Experiment(  # type: ignore[call-arg]
+            name="x",
+            seed=-1,
+            dataset={"name": "digits", "rot": "here"},
+            strategy="cdo",
+            observers=("random", {"name": "cod", "k": 1}),
+            budget={"initial": 20, "per_cycle": 20, "total": 100},
+            sheme="tod",
+        )
+    lines = str(caught.value).splitlines()
+
+    assert "6 problems in Experiment(...)" == lines[0]
+    wanted = [
+        "seed: should be greater than or equal to 0, got -1",
+        "dataset.rot: there is no such key; did you mean 'root'?",
+        "model: is required; choose one of: ",
+        "strategy: there is no 'cdo' in strategies; did you mean 'cod'?",
+        "observers.1.k: there is no such key; choose one of: ",
+        "sheme: there is no such key; did you mean 'scheme'?",
+    ]
+    for line, said in zip(sorted(lines[1:]), sorted(wanted), strict=True):
+        assert line.startswith(f"  Experiment(...): {said}")
+
+
+def test_contradictions_in_python_are_told_too() -> None:
+    """They are found when all fields are there, on another way through pydantic."""
+    with pytest.raises(rayal.UsageError, match=r"Experiment\(...\): candidates: 4 cannot fill"):
+        rayal.Experiment(
+            name="x",
+            dataset="digits",
+            model="small_cnn",
+            strategy="cod",
+            budget=rayal.Budget(initial=20, per_cycle=20, total=100),
+            candidates=4,
+        )
+
+
+def test_a_file_that_keywords_stand_on_is_the_place(tmp_path: Path) -> None:
+    """`2 problems in keywords` would send the reader to the wrong place."""
+    (tmp_path / "x.yaml").write_text("name: x\nseed: -1\nmodel: small_cnn\n")
+    with pytest.raises(rayal.UsageError) as caught:
+        rayal.load(tmp_path / "x.yaml", strategy="cdo", budget={"initial": 1})
+    lines = str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+    assert "5 problems in x.yaml" == lines[0]
+    assert any(line.startswith("  x.yaml:1: dataset: is required") for line in lines)
+    assert any(line.startswith("  keywords: strategy: there is no 'cdo'") for line in lines)
+
+
+def test_the_signature_is_that_of_the_fields() -> None:
+    """A field that an editor does not know could not be given where types are checked."""
+    tree = ast.parse(inspect.getsource(Experiment))
+    made = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.args.kwonlyargs)
+    given = {a.arg: d for a, d in zip(made.args.kwonlyargs, made.args.kw_defaults, strict=True)}
+
+    assert [*Experiment.model_fields] == [*given]
+    required = [name for name, field in Experiment.model_fields.items() if field.is_required()]
+    assert required == [name for name, default in given.items() if default is None]
