@@ -9,6 +9,7 @@ import math
 import os
 import pkgutil
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -43,6 +44,8 @@ PACKAGES = {
 }
 """Kind of part -> the package that holds its files, one part each."""
 
+MAIN = "__main__"
+"""The module of what a notebook or script defines itself: as many parts as it likes."""
 
 LARGEST, LARGEST_WHOLE = 1e30, 1e15
 """Size of the numbers of a configuration: torch holds them, and loops over them can be counted."""
@@ -97,8 +100,11 @@ class Component(Settings):
 
     @classmethod
     def part_name(cls) -> str:
-        """`cod` for a part of rayal, `my_pkg.my_module` for a user's own."""
+        """`cod` for a part of rayal, `my_pkg.my_module` for a user's own, `__main__.Mine` for a
+        class of a notebook or script."""
         module = cls.__module__
+        if module == MAIN:
+            return f"{MAIN}.{cls.__qualname__}"
         return module if cls.is_foreign() else module.rsplit(".", 1)[-1]
 
     @classmethod
@@ -209,10 +215,13 @@ def names(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str, plugins: Plugins = NO_PLUGINS) -> type[Any]:
-    """The part class in the file `<name>.py` of its kind, or in the module `pkg.module` of plugins.
+    """The part class in the file `<name>.py` of its kind, in the module `pkg.module` of plugins, or
+    defined last as `__main__.Mine` by the notebook or script that is this process.
 
     Raises UsageError for a name that is not there, with the nearest one that is.
     """
+    if name.startswith(f"{MAIN}."):
+        return _checked(_of_main(name), kind, name)
     if "." in name:
         return _only_component(plugins.module(name), kind)
     known = names(kind)
@@ -253,12 +262,27 @@ def _only_component(module: ModuleType, kind: str) -> type[Component]:
     if len(found) != 1:
         described = ", ".join(item.__name__ for item in found) or "none"
         raise UsageError(f"{module.__name__} must hold one part for {kind}, it holds: {described}")
-    (part,) = found
+    return _checked(found[0], kind, module.__name__)
+
+
+def _of_main(name: str) -> type[Component]:
+    part = vars(sys.modules[MAIN]).get(name.removeprefix(f"{MAIN}."))
+    if isinstance(part, type) and issubclass(part, Component) and part.__module__ == MAIN:
+        return part
+    raise UsageError(
+        f"{name!r} is a class of a notebook or script, and nothing here defines it; run its"
+        " definition first, or put it into a file of a package of yours, name it package.file, and"
+        " allow that: --plugins package"
+    )
+
+
+def _checked(part: type[Component], kind: str, name: str) -> type[Component]:
+    """The part of this name, if it is one for `kind` and whole."""
     if (other := getattr(part, "kind", kind)) != kind:
-        raise UsageError(f"{module.__name__} is no part for {kind}: {part.__name__} is for {other}")
+        raise UsageError(f"{name} is no part for {kind}: {part.__name__} is for {other}")
     if lacking := sorted(part.__abstractmethods__):
         raise UsageError(
-            f"{module.__name__} is not whole: {part.__name__} lacks {', '.join(lacking)}, which"
+            f"{name} is not whole: {part.__name__} lacks {', '.join(lacking)}, which"
             f" every part for {kind} has; see the base class"
         )
     return part

@@ -3,8 +3,10 @@
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -66,6 +68,21 @@ def source_digest(package: str) -> str | None:
     for root, file in _sources(package):
         digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
         found = True
+    return digest.hexdigest() if found else None
+
+
+def class_digest(kind: type) -> str | None:
+    """sha256 of the methods of a class whose module need not be a file, such as a notebook's.
+
+    None where their source was not kept.
+    """
+    digest, found = hashlib.sha256(), False
+    for name, value in sorted(vars(kind).items()):
+        method = getattr(value, "__func__", value)
+        if inspect.isfunction(method) and method.__module__ == kind.__module__:
+            with suppress(OSError, TypeError):
+                digest.update(f"{name}\0{inspect.getsource(method)}\0".encode())
+                found = True
     return digest.hexdigest() if found else None
 
 

@@ -88,6 +88,18 @@ class Source:
             labels["pool"] = ()
         return labels
 
+    def digest(self) -> str:
+        """sha256 of classes, ids, labels and images, where an address stands for its image."""
+        digest = hashlib.sha256(repr([*self.classes]).encode())
+        for units in self.splits.values():
+            digest.update(repr([*units.ids]).encode())
+            for item in (*units.labels, *units.images):
+                shape = item.shape if isinstance(item, np.ndarray) else ()
+                data = b"" if item is None else item
+                data = data if isinstance(data, bytes) else np.asarray(data).tobytes()
+                digest.update(f"{type(item).__name__}{shape}{len(data)}\0".encode() + data)
+        return digest.hexdigest()
+
     def check(self) -> None:
         """Look at ids and labels, not at images.
 

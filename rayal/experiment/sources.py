@@ -3,17 +3,20 @@
 from collections.abc import Iterator
 
 from rayal.experiment.experiment import Experiment
-from rayal.parts import Component
-from rayal.plugins import NO_PLUGINS, Plugins, source_digest
+from rayal.parts import MAIN, Component
+from rayal.plugins import NO_PLUGINS, Plugins, class_digest, source_digest
 
 
 def plugin_sources(x: Experiment, plugins: Plugins = NO_PLUGINS) -> dict[str, str]:
     """Package -> sha256 of its source: of those that parts of the experiment come from, and of
-    those that are allowed. Without code that lies in no file, such as a notebook's."""
-    modules = {type(part).__module__ for part in (*_parts(x), *x.companions())}
-    used = {module.partition(".")[0] for module in modules} - {"rayal"}
+    those that are allowed; and `__main__.Mine` -> that of a notebook's or script's class. Without
+    code of which there is no source."""
+    kinds = {type(part) for part in (*_parts(x), *x.companions())}
+    own = {kind for kind in kinds if kind.__module__ == MAIN}
+    used = {kind.__module__.partition(".")[0] for kind in kinds - own} - {"rayal"}
     digests = {package: source_digest(package) for package in sorted(used | plugins)}
-    return {package: digest for package, digest in digests.items() if digest is not None}
+    digests |= {f"{MAIN}.{kind.__qualname__}": class_digest(kind) for kind in own}
+    return {name: digest for name, digest in digests.items() if digest is not None}
 
 
 def _parts(held: object) -> Iterator[Component]:

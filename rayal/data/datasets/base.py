@@ -21,7 +21,7 @@ from rayal.data.source import Keep, Source, check_source, file_identity
 from rayal.data.store import Store
 from rayal.data.tasks.base import ForTasks
 from rayal.errors import DataError, StorageError, UsageError
-from rayal.parts import Location
+from rayal.parts import MAIN, Location
 from rayal.storage.file_lock import alone
 from rayal.storage.folder import Folder, Json
 from rayal.storage.once import SILENT, build_once
@@ -162,6 +162,8 @@ class Dataset(ForTasks):
                 f"{error.filename} cannot be read: {error.strerror}; make it readable, or set"
                 " dataset.root to a copy"
             ) from error
+        if not files and type(self).__module__ == MAIN:  # nothing but what it holds tells it apart
+            digest.update(self._own_source(files).digest().encode())
         return files, digest.hexdigest()
 
     def _fetched(self) -> list[tuple[str, int]]:
@@ -194,13 +196,19 @@ class Dataset(ForTasks):
     def _write(self, out: Path, fingerprint: str, files: Sequence[str]) -> None:
         logger.info("preparing %s", self.part_name())
         statistics = (self.mean, self.std) if self.mean and self.std else None
+        source = self._own_source(files)
+        with plugin_faults():
+            pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
+            source = replace(source, pool=pool, test=test)
+            prepare(source, out, self.part_name(), fingerprint, statistics)
+
+    def _own_source(self, files: Sequence[str]) -> Source:
+        """What the originals hold; what a user's own dataset returns is looked at first."""
         with plugin_faults():  # here: what it raises must not pass for a fault of the disk
             source = self.source_of(files)
             if self.is_foreign():
                 check_source(source, self.part_name())
-            pool, test = source.pool.first(self.limit_pool), source.test.first(self.limit_test)
-            source = replace(source, pool=pool, test=test)
-            prepare(source, out, self.part_name(), fingerprint, statistics)
+            return source
 
 
 class EncodedDataset(Dataset, Decoding):
