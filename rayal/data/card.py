@@ -91,7 +91,7 @@ class Card(BaseModel):
     @property
     def labeled(self) -> bool:
         """Whether the pool has labels, which only a simulation may look at."""
-        return self.masks is not None or any(self.class_counts.get("pool", ()))
+        return self.masks is not None or any(self.class_counts.get("pool", (1,)))
 
     def parts_of(self, split: SplitName) -> dict[str, int]:
         """Rows of each image file of one split, in its order."""

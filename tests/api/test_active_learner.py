@@ -88,6 +88,8 @@ def test_what_is_not_told_is_asked_again(x: Any, truth: dict[str, Any], tmp_path
         assert rest == learner.waiting == learner.ask(6) == learner.ask(100)
         with pytest.raises(LabelsPending, match="waiting for 4 of 6 labels"):
             learner.learn()
+        (row,) = status_rows([str(tmp_path)])  # whether or not its process lives
+        assert ("waiting", 0, "initial") == (row["state"], row["cycle"], row["stage"])
     (row,) = status_rows([str(tmp_path)])
     assert ("waiting", "waiting for 4 of 6 labels") == (row["state"], row["message"])
 
