@@ -224,6 +224,16 @@ class Run:
         """The cycles for a terminal: labels, the task's metric, seconds of the stages."""
         return cycle_table(self.record, self.record.headline)
 
+    def pictures(self, cycle: int, images: int = 12) -> "Figure":
+        """The first images that a cycle has chosen, with what its model predicts, the strategy's
+        score, why each was chosen, and the answer; of masks with where the model is uncertain.
+
+        Raises UsageError where the cycle has chosen nothing.
+        """
+        from rayal.report.pictures import of_cycle
+
+        return of_cycle(self.record, cycle, images)
+
     def __repr__(self) -> str:
         return f"<Run {self._told()}; {self.url}>"
 

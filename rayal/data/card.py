@@ -88,6 +88,11 @@ class Card(BaseModel):
             "content": hashlib.sha256(json.dumps(rest).encode()).hexdigest(),
         }
 
+    @property
+    def labeled(self) -> bool:
+        """Whether the pool has labels, which only a simulation may look at."""
+        return self.masks is not None or any(self.class_counts.get("pool", (1,)))
+
     def parts_of(self, split: SplitName) -> dict[str, int]:
         """Rows of each image file of one split, in its order."""
         return {file: rows for file, rows in self.parts.items() if file.startswith(f"{split}/")}

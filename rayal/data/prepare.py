@@ -129,7 +129,8 @@ def _tell(card: Card) -> None:
             card.pool + card.test,
         )
     what = "image" if card.masks is None else "pixel"
-    counts = dict(zip(card.classes, card.class_counts.get("pool", ()), strict=False))
+    of_pool = card.class_counts.get("pool", ()) if card.labeled else ()
+    counts = dict(zip(card.classes, of_pool, strict=False))
     if absent := [name for name, count in counts.items() if not count]:
         logger.warning("no %s of the pool is %s", what, some(absent))
     if counts.get(""):
@@ -257,7 +258,8 @@ def _unverified(
 def _write_classes(out: Path, source: Source) -> None:
     for split, labels in source.classes_of_images.items():
         ids = pa.array(source.splits[split].ids, pa.string())
-        table = pa.table({"id": ids, "label": np.asarray(labels, np.int64)})
+        known = np.asarray(labels, np.int64)
+        table = pa.table({"id": ids[: len(known)], "label": known})
         path = out / LABEL_FILES[split]
         pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 

@@ -34,7 +34,8 @@ class Units(NamedTuple):
 
     ids: Sequence[str]
     labels: Sequence[int] | Iterable[AnyMask | None]
-    """Class indices; or masks, in the manner of `images`."""
+    """Class indices; or masks, in the manner of `images`. Of a pool that people will label it may
+    be None for every image."""
     images: Iterable[AnyImage | None]
     """None where the original has no data. Iterated twice, so not a generator; may be longer than
     ids, of which a small experiment takes only the first."""
@@ -71,10 +72,21 @@ class Source:
         return {"pool": self.pool, "test": self.test}
 
     @property
+    def unlabeled(self) -> bool:
+        """Whether the pool has no label at all; masks are always there."""
+        if self.masks is not None:
+            return False
+        labels = cast(Sequence[object], self.pool.labels)
+        return 0 < len(labels) == len(self.pool.ids) and all(label is None for label in labels)
+
+    @property
     def classes_of_images(self) -> dict[SplitName, Sequence[int]]:
-        """The class indices of each split, where labels are such."""
+        """The class indices of each split, where labels are such; none of an unlabeled pool."""
         assert self.masks is None
-        return {split: cast(Sequence[int], units.labels) for split, units in self.splits.items()}
+        labels = {split: cast(Sequence[int], units.labels) for split, units in self.splits.items()}
+        if self.unlabeled:
+            labels["pool"] = ()
+        return labels
 
     def digest(self) -> str:
         """sha256 of classes, ids, labels and images, where an address stands for its image."""
@@ -113,6 +125,8 @@ class Source:
         self._check_unique()
 
     def _check_labels(self, split: SplitName) -> None:
+        if split == "pool" and self.unlabeled:
+            return
         ids, labels = self.splits[split].ids, self.classes_of_images[split]
         if len(ids) != len(labels):
             raise DataError(

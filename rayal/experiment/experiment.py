@@ -148,7 +148,7 @@ class Experiment(Settings):
             scheme: Given[TrainingScheme] = ...,
             strategy: Given[Strategy],
             observers: Sequence[Given[Strategy]] = ...,
-            budget: Budget | Mapping[str, Any],
+            budget: Budget | Mapping[str, Any] = ...,
             candidates: int | None = ...,
             start: Literal["warm", "cold"] = ...,
             ensemble: int = ...,

@@ -19,7 +19,7 @@ from rayal.data.masks import IGNORE, LabelValue, Mask
 from rayal.data.pixels import upsampled
 from rayal.data.pool import Decoded
 from rayal.data.store import Store
-from rayal.errors import DataError
+from rayal.errors import DataError, UsageError, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import parse_unit
@@ -28,6 +28,7 @@ from rayal.models.trained_model import TrainedModel
 from rayal.report import gallery, per_class
 from rayal.report.gallery import Shot
 from rayal.report.overlays import Row, draw, small_png
+from rayal.report.reasons import reasons
 from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Labeled, Trained
@@ -54,6 +55,21 @@ def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
     for row in record.cycles():
         if figure := _figure(record, x, store, row, count):
             yield f"cycle-{row['cycle']:03d}.png", small_png(figure)
+
+
+def of_cycle(record: Record, cycle: int, count: int) -> Figure:
+    """The picture of the first `count` images that a cycle has chosen, as `files` draws it.
+
+    Raises UsageError where it has chosen none, DataError where the dataset is not the run's.
+    """
+    x = config.resolved(record.experiment(), record.plugins)
+    rows = {row["cycle"]: row for row in record.cycles()}
+    figure = _figure(record, x, _store(record, x), rows[cycle], count) if cycle in rows else None
+    if figure is None:
+        chose = [c for c in rows if (done := record.result(c, Chosen)) is not None and done.ids]
+        known = f"give one of cycles {chose[0]} to {chose[-1]}" if chose else "none has so far"
+        raise UsageError(f"{record.folder.url}: cycle {quoted(cycle)} has chosen nothing; {known}")
+    return figure
 
 
 def _figure(
@@ -132,8 +148,10 @@ def shots(record: Record, x: Experiment, store: Store, cycle: int, count: int) -
     known: dict[str, LabelValue | None] = {unit: label for unit, (label, _) in answers.items()}
     if x.oracle.simulated:
         known |= store.labels("pool", decoded.ids)
+    why, units = reasons(record, x, cycle), {image: units[0] for image, units in chosen.items()}
     found = []
     for place, image in enumerate(decoded.ids):
+        reason = why[units[image]]
         batch = torch.from_numpy(decoded.images[place : place + 1]).to(device)
         outputs = forward(network, normalise(batch, store.card.image), x.scheme.precision)
         log_probs = outputs.logits.float().log_softmax(dim=1)
@@ -142,6 +160,9 @@ def shots(record: Record, x: Experiment, store: Store, cycle: int, count: int) -
         found.append(
             Shot(
                 image=image,
+                rank=reason.rank,
+                reason=reason.text,
+                score=reason.score,
                 note=_note(x, [image], answers),
                 pixels=np.broadcast_to(pixels, (*pixels.shape[:2], 3)),
                 answer=classes[label] if isinstance(label, int) else None,

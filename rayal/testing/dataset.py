@@ -62,7 +62,9 @@ class DatasetContract(PartContract):
             labels, ids = store.labels(name), set(self._split(name).ids())
             if strange := [unit for unit in labels if unit not in ids]:
                 self.broken(f"labels of the {name}", f"{strange[0]!r} is not in it")
-            if missing := [unit for unit in self._decoded(name).ids if unit not in labels]:
+            open_ = name == "pool" and not store.card.labeled
+            missing = [unit for unit in self._decoded(name).ids if unit not in labels]
+            if missing and not open_:
                 self.broken("a label for every image", f"{missing[0]!r} of the {name} has none")
             for unit, label in labels.items():
                 if problem := wrong_label(label, store):

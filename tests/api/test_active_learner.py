@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import rayal
-from rayal.errors import LabelsPending, LockedError, StorageError, UsageError
+from rayal.errors import DataError, LabelsPending, LockedError, StorageError, UsageError
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
 from rayal.runs.ledger import Ledger
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
+from tests.data.datasets.test_image_folder import plant
 from tests.support import killed_learner, scenes
 from tests.support.killed_run import Runs
 from tests.support.whole_runs import files_of, go, outcome
@@ -87,6 +88,8 @@ def test_what_is_not_told_is_asked_again(x: Any, truth: dict[str, Any], tmp_path
         assert rest == learner.waiting == learner.ask(6) == learner.ask(100)
         with pytest.raises(LabelsPending, match="waiting for 4 of 6 labels"):
             learner.learn()
+        (row,) = status_rows([str(tmp_path)])  # whether or not its process lives
+        assert ("waiting", 0, "initial") == (row["state"], row["cycle"], row["stage"])
     (row,) = status_rows([str(tmp_path)])
     assert ("waiting", "waiting for 4 of 6 labels") == (row["state"], row["message"])
 
@@ -148,6 +151,10 @@ def test_a_wrong_label_takes_nothing(
         assert before == files_of(tmp_path)
         learner.tell({ids[2]: 5, ids[3]: 1})  # it leaves the wrong one out
         assert {ids[0]: "3", ids[2]: "5", ids[3]: "1"} == learner.labels
+        corrected = {**learner.labels, ids[0]: "4"}
+    with rayal.ActiveLearner(x, tmp_path / "other") as learner:
+        learner.tell(corrected)
+        assert corrected == learner.labels
 
 
 def test_all_that_is_wrong_is_told_at_once(x: Any, truth: dict[str, Any], tmp_path: Path) -> None:
@@ -312,6 +319,27 @@ def test_what_is_asked_can_be_looked_at(x: Any, tmp_path: Path) -> None:
     assert [(8, 8, 1)] * 3 == [image.shape for image in images]
     for image, original in zip(images, originals, strict=True):
         np.testing.assert_array_equal(np.rint(original * (255 / 16)), image[..., 0])
+
+
+def test_an_image_that_cannot_be_decoded(tiny: Any, tmp_path: Path) -> None:
+    """A training would end at it, after all labels were told."""
+    plant(tmp_path / "images", *(f"pool/{n}.png" for n in range(5)), "test/a/6.png", "test/b/7.png")
+    (tmp_path / "images/pool/3.png").write_bytes(b"no image")
+    x = tiny(
+        dataset={"name": "unlabeled_folder", "root": str(tmp_path / "images")},
+        scheme={"name": "supervised", "epochs": 1, "batch_size": 4},
+    )
+    mine = dict.fromkeys([f"pool/{n}.png" for n in range(5)], "a")
+    with rayal.ActiveLearner(x, tmp_path / "run") as learner:
+        with pytest.raises(UsageError, match="'pool/3.png': cannot be decoded: .*; leave it out"):
+            learner.tell(mine)
+        with pytest.raises(DataError, match="'pool/3.png' cannot be decoded: .*; leave it out"):
+            learner.images(mine)
+        del mine["pool/3.png"]
+        assert 4 == len(learner.images(mine))
+        learner.tell(mine)
+        assert [] == learner.ask(5)
+        assert 4 == learner.learn()["labels"]
 
 
 def test_told_labels_that_are_damaged(x: Any, truth: dict[str, Any], tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from rayal.errors import UsageError
 from rayal.labeling.budget import Budget
 from rayal.selection.candidates import Candidates, bought, spend
 from rayal.selection.greedy import buy
@@ -88,3 +90,26 @@ def test_overshoot_by_hand():
     assert [0, 1, 0, 0] == [
         bought(costs, budget, overshoot) for budget in (0, 0.1) for overshoot in (True,)
     ] + [bought(costs, budget, overshoot=False) for budget in (0, 0.1)]
+
+
+def test_a_budget_may_be_open():
+    """Whoever asks for so many at a time would have to invent amounts; a run that has none would
+    never end."""
+    budget = Budget()
+
+    assert budget.is_open and budget.unit == "samples" and budget == Budget(initial=None)
+    assert not budget.is_spent(3, 1e9) and [] == [*budget.contradictions(3)]
+    for ask in (lambda: budget.amounts, lambda: budget.due(0), lambda: budget.left(0, 0)):
+        with pytest.raises(UsageError, match="budget: is required"):
+            ask()
+    assert (1, 2, 3) == Budget(initial=1, per_cycle=2, total=3).amounts
+
+
+def test_a_budget_has_all_amounts_or_none():
+    """Half of a budget is a mistake: the rest was forgotten."""
+    with pytest.raises(ValidationError) as caught:
+        Budget(initial=0, total=None, per_cycle=3)
+
+    assert [("initial", "greater_than"), ("total", "missing")] == [
+        (error["loc"][0], error["type"]) for error in caught.value.errors()
+    ]

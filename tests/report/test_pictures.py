@@ -14,12 +14,13 @@ import torch.nn.functional as F
 from PIL import Image
 from typer.testing import CliRunner
 
+import rayal
 from rayal.cli.options import app
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, decode
 from rayal.data.store import Store
 from rayal.engine.local import LocalEngine
-from rayal.errors import DataError, StorageError
+from rayal.errors import DataError, StorageError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.clicks import ClickModel, approximate, paint
 from rayal.labeling.oracles.base import Label, Oracle
@@ -279,6 +280,16 @@ def test_a_run_of_classification(tiny: Callable[..., Any], tmp_path: Path) -> No
     assert chosen is not None and list(chosen.ids[:3]) == [shot.image for shot in seen]
     truth = store.labels("pool", [shot.image for shot in seen])
     assert [store.card.classes[truth[s.image]] for s in seen] == [s.answer for s in seen]
+    assert [1, 2, 3] == [shot.rank for shot in seen]
+    scores = [shot.score for shot in seen if shot.score is not None]
+    assert 3 == len(scores) and scores == sorted(scores, reverse=True)
+    assert [f"highest score by cod, rank {n} of 580" for n in (1, 2, 3)] == [
+        shot.reason.partition(";")[0] for shot in seen
+    ]
+    run = rayal.open_run(tmp_path)
+    assert 3 == sum(bool(ax.images) for ax in run.pictures(0, 3).axes)
+    with pytest.raises(UsageError, match="cycle 1 has chosen nothing; give one of cycles 0 to 0"):
+        run.pictures(1)
     for shot in seen:
         assert shot.predicted in store.card.classes and 0.1 <= shot.share <= 1
         assert 0 <= shot.entropy <= np.log(10) and (8, 8, 3) == shot.pixels.shape

@@ -101,6 +101,12 @@ def image_folder(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"size": 16}
 
 
+def unlabeled_folder(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    plant(root, [f"pool/{n}.png" for n in range(6)])
+    plant(root, [f"test/{c}/{n}.png" for c in "ab" for n in range(4)])
+    return {"size": 16}
+
+
 def caltech101(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     folder = "caltech101/101_ObjectCategories"
     plant(root, [f"{folder}/{c}/image_{n:04d}.jpg" for c in ("ant", "bass") for n in range(10)])
@@ -170,6 +176,7 @@ MAKE: dict[str, Any] = {
         svhn,
         fashion_mnist,
         image_folder,
+        unlabeled_folder,
         caltech101,
         imagenet,
         parquet,

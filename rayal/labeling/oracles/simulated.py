@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.errors import UsageError
 from rayal.labeling.oracles.base import Label, Oracle
@@ -13,6 +14,13 @@ class Simulated(Oracle):
     """Every unit has its true label and costs 1."""
 
     simulated: ClassVar[bool] = True
+
+    def check(self, card: Card) -> None:
+        if not card.labeled:
+            raise UsageError(
+                f"oracle: simulated, but the pool of {card.name} has no labels; ask people with"
+                " rayal.ActiveLearner"
+            )
 
     def answer(self, store: Store, ids: Sequence[str], out: Folder) -> dict[str, Label]:
         labels = store.labels("pool", ids)
