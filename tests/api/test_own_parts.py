@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,19 @@ from rayal.plugins import Plugins
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
 from rayal.runs.record import find_records
+from tests.support.notebook import SCRIPT, Cell, notebook, own_parts
 from tests.support.whole_runs import outcome
-
-SCRIPT = Path(__file__).parents[1] / "support" / "own_parts.py"
-
-Cell = Callable[[str], dict[str, Any]]
 
 
 @pytest.fixture
 def cell(tmp_path: Path) -> Iterator[Cell]:
-    """Runs code as a cell of this process's notebook does: its names are those of `__main__`."""
-    names = vars(sys.modules["__main__"])
-    before, number = dict(names), iter(range(100))
-
-    def run(code: str) -> dict[str, Any]:
-        file = tmp_path / f"cell-{next(number)}.py"
-        file.write_text(code)
-        exec(compile(code, str(file), "exec"), names)
-        return names
-
-    yield run
-    names.clear()
-    names.update(before)
+    with notebook(tmp_path) as run:
+        yield run
 
 
 @pytest.fixture
 def own(cell: Cell) -> dict[str, Any]:
-    """What the script defines, without its run."""
-    return cell(SCRIPT.read_text().partition("\nif __name__")[0])
+    return own_parts(cell)
 
 
 def script(*arguments: str) -> subprocess.CompletedProcess[str]:
