@@ -24,6 +24,11 @@ class Scores:
 
     It stands for the folder of the pass, which `rayal.select` and `rayal select` read. What was
     scored without `out` is gone with this object; `write` keeps it.
+
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    >>> scores = rayal.score(net, torch.zeros(3, 2), ["entropy", "margin"], ids=["a", "b", "c"])
+    >>> scores.strategies, scores.ids
+    (['entropy', 'margin'], ['a', 'b', 'c'])
     """
 
     def __init__(

@@ -97,7 +97,13 @@ def select_files(scores: str, request: Request, out: str) -> "Picks":
 
 
 class Picks:
-    """K units, best first, and why."""
+    """K units, best first, and why.
+
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    >>> picks = rayal.select(rayal.score(net, torch.zeros(3, 2), "entropy"), budget=2)
+    >>> len(picks), list(picks.table())
+    (2, ['rank', 'id', 'score', 'predicted', 'reason'])
+    """
 
     def __init__(self, selection: Selection, named_classes: bool = True) -> None:
         self._selection, self._named = selection, named_classes

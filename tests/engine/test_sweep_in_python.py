@@ -1,7 +1,7 @@
 """`rayal.sweep` on Ray: from values of Python to a table, with strategies of the user's own."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,20 @@ def joined(address: str | None) -> Iterator[int]:
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as opened:
-        yield opened
+def surprise(tmp_path: Path) -> Iterator[Any]:
+    """A strategy that a notebook defines."""
+    with notebook(tmp_path) as cell:
+        yield own_parts(cell)["Surprise"]
 
 
 @pytest.mark.slow
 def test_a_sweep_from_python(
-    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack: ExitStack
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surprise: Any
 ) -> None:
     """A notebook's objects would not reach the workers, or its table be of other trials."""
     from faulty.waits import Waits  # found once the cluster's fixture has named its folder
 
     monkeypatch.setattr(sweep, "start_cluster", joined)
-    cells = stack.enter_context(notebook(tmp_path))
-    surprise = own_parts(cells)["Surprise"]
     x = tiny(
         strategy="random",
         scheme={"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05},
