@@ -2,7 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -84,7 +85,8 @@ def score(
     is "local", in this process, or "ray", which an `address` of a cluster implies; decoding,
     size and the like are taken from the model, and for a module from `decoding={"size": 224}`.
 
-    `out` is a folder or URL for the scores. Without it they live as long as the result.
+    `out` is a folder or URL for the scores, a new one for images in memory. Without it they live as
+    long as the result.
     `strategies` are names, mappings of a name and options, or instances. Further `settings` are the
     fields of `rayal score`, among them `seed`, `batch` (images in one forward pass), `precision`,
     `classes`, `mean` and `std`; `set` are such as on the command line, "compute.scorers=4".
@@ -118,6 +120,11 @@ def score(
             raise UsageError(
                 f"{alien[0]} is for images in files; leave it out for images in memory"
             )
+        if address is not None or engine == "ray":
+            raise UsageError(
+                "images in memory are scored in this process; give them in files to score them on"
+                " Ray"
+            )
         x = config.from_keywords({**options, "pool": HERE}, set, PoolScoring, named)
         return _score_here(x, model, previous, members, images, ids, layout, out, observer, named)
     if ids is not None or layout is not None:
@@ -143,35 +150,32 @@ def _score_here(
     plugins: Plugins,
 ) -> Scores:
     """Images in memory, by modules or by files of weights."""
-    strategies = x.columns()
     folder = _kept_in_memory() if out is None else new_folder(out)
     temporary = folder if out is None else None
-    if x.checkpoint is not None:
-        models = read_models(x, plugins)
-        device, place = local_device(x.compute.for_engine()), _kept_in_memory()
-        opened = Opened.files(models, strategies, place, device, seed=x.seed)
-        place.delete()
-        trained = models.card.image
-        found = in_memory(images, layout, trained.channels)
-        mean, std = (trained.mean, trained.std) if x.mean is None else (x.mean, x.std)
-        pixels = found.rows(slice(0, 1)).element_size() == 1
-        normal = (mean, std) if pixels or x.mean is not None else (None, None)
-        prepared = Prepared(found, unit_ids(len(found), ids), opened.networks.model, *normal)
-        return _scored(x, opened, prepared, folder, temporary, observer)
-    modules = [each for each in (model, previous, *members) if each is not None]
-    found = in_memory(images, layout, _channels(model))
-    prepared = Prepared(found, unit_ids(len(found), ids), model, x.mean, x.std)
-    with evaluating(modules):
-        opened = Opened.modules(
-            model,
-            previous,
-            members,
-            strategies,
-            prepared.rows(slice(0, 2)),
-            seed=x.seed,
-            precision=x.precision or "fp32",
-        )
-        return _scored(x, opened, prepared, folder, temporary, observer)
+    with _gone_after_errors(temporary):
+        if x.checkpoint is not None:
+            models = read_models(x, plugins)
+            device, place = local_device(x.compute.for_engine()), _kept_in_memory()
+            opened = Opened.files(models, x.columns(), place, device, seed=x.seed)
+            place.delete()
+            trained = models.card.image
+            found = in_memory(images, layout, trained.channels)
+            units, network = unit_ids(len(found), ids), opened.networks.model
+            prepared = Prepared(found, units, network, x.mean, x.std, trained)
+            return _scored(x, opened, prepared, folder, temporary, observer)
+        found = in_memory(images, layout, _channels(model))
+        prepared = Prepared(found, unit_ids(len(found), ids), model, x.mean, x.std)
+        with evaluating([each for each in (model, previous, *members) if each is not None]):
+            opened = Opened.modules(
+                model,
+                previous,
+                members,
+                x.columns(),
+                prepared.rows(slice(0, 2)),
+                seed=x.seed,
+                precision=x.precision or "fp32",
+            )
+            return _scored(x, opened, prepared, folder, temporary, observer)
 
 
 def _scored(
@@ -200,22 +204,23 @@ def score_files(
     plugins: Plugins,
 ) -> Scores:
     """A resumable pass over images in storage."""
-    temporary = None
-    if out is None:
-        if x.compute.engine == "ray":
-            raise UsageError("engine='ray' needs a folder that its workers reach; give it as out")
-        temporary = Folder(mkdtemp(prefix="rayal-scores-"))
-    folder = temporary or Folder(out or "")
+    if out is None and x.compute.engine == "ray":
+        raise UsageError("engine='ray' needs a folder that its workers reach; give it as out")
     models = None if modules is None else live_models(x, *modules)
+    temporary = Folder(mkdtemp(prefix="rayal-scores-")) if out is None else None
+    folder = temporary or Folder(out or "")
     start = partial(start_engine, x.compute.for_engine(), address)
-    with pool_scoring.start_scoring(
-        x,
-        folder.url,
-        retry_bad=retry_bad,
-        break_lock=break_lock,
-        plugins=plugins,
-        models=models,
-    ) as opened:
+    with (
+        _gone_after_errors(temporary),
+        pool_scoring.start_scoring(
+            x,
+            folder.url,
+            retry_bad=retry_bad,
+            break_lock=break_lock,
+            plugins=plugins,
+            models=models,
+        ) as opened,
+    ):
         observer = runs.observer(on_event)
         note = runs.COMPLETE if opened.complete else ""
         observer.on(Event("opened", "score", url=opened.scores.url, note=note))
@@ -235,12 +240,8 @@ def _add(options: dict[str, Any], key: str, given: Any, live: bool) -> None:
     each = [given] if key != "members" else list(given)
     wrong = [m for m in each if m is not None and isinstance(m, nn.Module) != live]
     if wrong:
-        kinds = (
-            ("a module", "where its weights lie") if live else ("where its weights lie", "a module")
-        )
-        raise UsageError(
-            f"model is {kinds[0]}, {key} {kinds[1]}: {quoted(wrong[0])}; give both alike"
-        )
+        kinds = ["a module", "where its weights lie"]
+        raise UsageError(f"model is {kinds[not live]}, {key} {kinds[live]}; give both alike")
     if live or given is None:
         return
     found = [_location(m) for m in each]
@@ -268,6 +269,17 @@ def _channels(model: nn.Module) -> int | None:
     """What the first convolution takes."""
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     return None if first is None else first.in_channels
+
+
+@contextmanager
+def _gone_after_errors(temporary: Folder | None) -> Iterator[None]:
+    """A folder that nobody will be handed is deleted."""
+    try:
+        yield
+    except BaseException:
+        if temporary is not None:
+            temporary.delete()
+        raise
 
 
 def _kept_in_memory() -> Folder:

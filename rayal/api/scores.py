@@ -25,10 +25,15 @@ class Scores:
     It stands for the folder of the pass, which `rayal.select` and `rayal select` read. What was
     scored without `out` is gone with this object; `write` keeps it.
 
-    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
-    >>> scores = rayal.score(net, torch.zeros(3, 2), ["entropy", "margin"], ids=["a", "b", "c"])
-    >>> scores.strategies, scores.ids
-    (['entropy', 'margin'], ['a', 'b', 'c'])
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
+    >>> _ = torch.nn.init.eye_(net[1].weight)
+    >>> scores = rayal.score(net, torch.tensor([[9.0, 0], [1, 2]]), "margin", ids=["a", "b"])
+    >>> len(scores), scores.ids, scores.strategies
+    (2, ['a', 'b'], ['margin'])
+    >>> scores.table().round(2)
+      id status  predicted  score.margin
+    0  a     ok          0         -1.00
+    1  b     ok          1         -0.46
     """
 
     def __init__(

@@ -99,10 +99,14 @@ def select_files(scores: str, request: Request, out: str) -> "Picks":
 class Picks:
     """K units, best first, and why.
 
-    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
-    >>> picks = rayal.select(rayal.score(net, torch.zeros(3, 2), "entropy"), budget=2)
-    >>> len(picks), list(picks.table())
-    (2, ['rank', 'id', 'score', 'predicted', 'reason'])
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
+    >>> _ = torch.nn.init.eye_(net[1].weight)
+    >>> scores = rayal.score(net, torch.tensor([[9.0, 0], [1, 2], [5, 5]]), "margin")
+    >>> picks = rayal.select(scores, budget=2)
+    >>> len(picks), picks.ids, picks.spent, picks.reasons[0]
+    (2, ['2', '1'], 2.0, 'highest score by margin')
+    >>> list(picks.table())
+    ['rank', 'id', 'score', 'predicted', 'reason']
     """
 
     def __init__(self, selection: Selection, named_classes: bool = True) -> None:

@@ -51,7 +51,7 @@ class ArrayImages:
         part = self.array[rows]
         if not isinstance(part, Tensor):
             part = torch.from_numpy(np.array(part))  # a copy: memory may be read-only
-        return _arranged(part, self._order)
+        return _arranged(part.detach(), self._order)
 
 
 class DatasetImages:
@@ -80,7 +80,7 @@ class DatasetImages:
                 f"image {number} is of shape {tuple(image.shape)}, image 0 of {self._shape}; give"
                 " the dataset a transform that resizes them to one"
             )
-        return image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+        return image.detach() if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
 
 
 def in_memory(images: Any, layout: Layout | None = None, channels: int | None = None) -> InMemory:
@@ -94,7 +94,8 @@ def in_memory(images: Any, layout: Layout | None = None, channels: int | None = 
     if layout not in (None, *get_args(Layout)):
         raise UsageError(f"layout {layout!r} is none; choose one of: {', '.join(get_args(Layout))}")
     sized = hasattr(images, "__getitem__") and hasattr(images, "__len__")
-    if sized and getattr(images, "ndim", 1) and not len(images):
+    axes: int = getattr(images, "ndim", 1)  # an array without any has no length
+    if sized and axes and not len(images):
         raise UsageError("there are no images to score; give some")
     if isinstance(images, Tensor | np.ndarray):
         return ArrayImages(images, layout, channels)

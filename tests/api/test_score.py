@@ -151,14 +151,14 @@ def test_the_module_comes_back_as_it_was() -> None:
     net[1].eval()
     net[0].weight.requires_grad_(False)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    rng = torch.random.get_rng_state()
+    rng, images = torch.random.get_rng_state(), noise().requires_grad_()
 
-    rayal.score(net, noise(), ["entropy", "badge", "mc_dropout_entropy", "entropy_gradnorm"])
+    rayal.score(net, images, ["entropy", "badge", "mc_dropout_entropy", "entropy_gradnorm"])
 
     assert net.training and not net[1].training and net[5].training
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert not net[0].weight.requires_grad and net[6].weight.requires_grad
-    assert all(p.grad is None for p in net.parameters())
+    assert images.grad is None and all(p.grad is None for p in net.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
     assert torch.equal(rng, torch.random.get_rng_state())
 
@@ -326,6 +326,8 @@ def test_ids_are_checked(ids: list[Any], problem: str) -> None:
         ({"mean": [0.5], "std": [1]}, "mean and std are of uint8 pixels.*or leave", {}),
         ({"architecture": "small_cnn"}, "is for weights in files; leave it out", {}),
         ({"previous": "a.safetensors"}, "model is a module, previous where.*give both alike", {}),
+        ({"engine": "ray"}, "are scored in this process; give them in files", {}),
+        ({"address": "auto"}, "are scored in this process; give them in files", {}),
         ({"sead": 1}, "there is no such key; did you mean 'seed'", {"seed": 1}),
     ],
 )
@@ -505,6 +507,22 @@ def test_a_pass_over_files_goes_on(tmp_path: Path) -> None:
     assert any("units    13 in" in line for line in again.lines)
     with pytest.raises(LockedError, match="weights"):
         scored(seed=1)
+
+
+def test_nothing_is_left_of_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each failed attempt in a notebook would take memory, or space on the disk."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    pool = written_pool(tmp_path / "pool.parquet")
+    there = {*fsspec.filesystem("memory").find("rayal")}
+    net = plain()
+    nn.init.constant_(net[6].weight, torch.inf)
+    for images, options in [(noise(), {}), (pool, {"decoding": {"size": SIDE}, "batch": 4})]:
+        with pytest.raises(DataError, match="a model that diverged"):
+            rayal.score(net, images, **options)
+
+    assert there == {*fsspec.filesystem("memory").find("rayal")}
+    assert [] == [*(tmp_path / "temporary").iterdir()]
 
 
 def test_who_watches_hears_how_far_it_is() -> None:

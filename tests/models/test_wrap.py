@@ -13,15 +13,14 @@ from torchvision import models
 import rayal
 from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
-from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import Model, Outputs
 from rayal.models.build import build
-from rayal.models.companions.base import Companions
-from rayal.models.companions.class_statistics import ClassStatisticsSpec
 from rayal.models.wrapped import Wrapped
 from rayal.parts import build as part
-from rayal.signals.batch import Networks, Signals
+from rayal.parts import find, names
 from rayal.testing import ModelContract
+from rayal.testing import bench as bench_of
+from rayal.testing.bench import Bench, beside
 
 IMAGE = ImageSpec(channels=3, height=8, width=8, mean=(0.5,) * 3, std=(0.25,) * 3)
 CLASSES = 4
@@ -171,40 +170,35 @@ def test_networks_without_a_linear_layer() -> None:
         rayal.wrap("resnet18")  # type: ignore[arg-type]
 
 
-STRATEGIES = (
-    "entropy margin badge core_set epmcm entropy_gradnorm expected_gradient_length"
-    " mc_dropout_entropy bald cod"
-).split()
+STRATEGIES = [
+    name for name in names("strategies") if "classification" in find("strategies", name).tasks
+]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_says_the_same(name: str) -> None:
     """A user's own module would be ranked otherwise than the same network of rayal."""
     strategy = part("strategies", name)
-    network, previous = (build(SmallCnn(width=4, dropout=0.5), CLASSES, IMAGE, s) for s in (0, 1))
-    images, ids = noise(), [f"unit-{n}" for n in range(6)]
+    bench, other = (Bench(strategy.companions()) for _ in range(2))
+    other.networks = [
+        rayal.wrap(Plain(network), images=other.images).eval() for network in other.networks
+    ]
+    specs = strategy.companions()
+    other.companions = beside(other.networks, specs, bench_of.CLASSES, bench_of.IMAGE)
 
-    def seen(of: Callable[[nn.Module], nn.Module]) -> list[Tensor]:
-        model, before = of(network).eval(), of(previous).eval()
-        spec = ClassStatisticsSpec(covariance="diagonal", reset=True)
-        statistics = spec.build(model, CLASSES, lambda seed: model)
-        statistics.observe(model(images), torch.tensor([0, 1, 2, 3, 0, 1]))
-        networks = Networks(
-            model, {"previous": before}, companions=Companions([(spec, statistics)]), cycle=1
-        )
-        view = Signals(ids, images, networks).declared_by(
+    def seen(each: Bench) -> list[Tensor]:
+        view = each.signals(range(9), cycle=1).declared_by(
             name, strategy.signals(), strategy.reference(1)
         )
         score = strategy.score(view)
         kept = [getattr(view, signal) for signal in sorted(strategy.kept())]
         return kept if score is None else [score, *kept]
 
-    expected = seen(lambda each: each)
-    actual = seen(lambda each: rayal.wrap(Plain(each), images=images))
+    expected, actual = seen(bench), seen(other)
 
     assert expected and len(expected) == len(actual)
-    for one, other in zip(expected, actual, strict=True):
-        np.testing.assert_array_equal(one.detach(), other.detach())
+    for one, same in zip(expected, actual, strict=True):
+        np.testing.assert_array_equal(one.detach(), same.detach())
 
 
 class Mine(Model):

@@ -170,13 +170,17 @@ class Prepared:
         model: nn.Module,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        trained: ImageSpec | None = None,
     ) -> None:
-        """`mean` and `std` per channel, of pixels in [0, 1]; None: 0 and 1."""
+        """`mean` and `std` per channel, of pixels in [0, 1]; None: as the model was `trained`, else
+        0 and 1."""
         self.images, self.ids = images, ids
         weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
         self.device, self.dtype = weight.device, weight.dtype
         first = images.rows(slice(0, 1))
         self.shape = tuple(first.shape[1:])
+        if mean is None and trained is not None and first.dtype == torch.uint8:
+            mean, std = trained.mean, trained.std
         self._image = self._spec(first, mean, std)
 
     def rows(self, rows: slice, fill: int = 0) -> Tensor:
