@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from rayal.training.base import Learner as Learner
     from rayal.training.base import TrainingScheme as TrainingScheme
     from rayal.training.base import Unlabeled as Unlabeled
+    from rayal.workflows.score.settings import PoolScoring as PoolScoring
 
 _HOMES = {
     "ActiveLearner": "rayal.api.active_learner",
@@ -113,6 +114,7 @@ _HOMES = {
     "Picks": "rayal.api.select",
     "PixelStrategy": "rayal.strategies.base",
     "Plugins": "rayal.plugins",
+    "PoolScoring": "rayal.workflows.score.settings",
     "RayalError": "rayal.errors",
     "RegionStrategy": "rayal.strategies.base",
     "Run": "rayal.api.run",

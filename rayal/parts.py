@@ -341,6 +341,13 @@ def _of_main(name: str) -> type[Component]:
     )
 
 
+def bring(kinds: Iterable[type[Component]]) -> None:
+    """Makes classes of another process's notebook or script, which have come here with its work,
+    those of this one, where `find` looks for them."""
+    for kind in kinds:
+        setattr(sys.modules[MAIN], kind.__name__, kind)
+
+
 def _checked(part: type[Component], kind: str, name: str) -> type[Component]:
     """The part of this name, if it is one for `kind` and whole."""
     if (other := getattr(part, "kind", kind)) != kind:

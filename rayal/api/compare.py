@@ -10,7 +10,7 @@ from rayal.api.frame import frame
 from rayal.api.places import Place, urls
 from rayal.errors import Apart, RayalError
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.report import curves, per_class, pictures, rows, tables
+from rayal.report import curves, per_class, rows, tables
 from rayal.report.runs import Run
 from rayal.report.shown import as_html, text
 from rayal.report.tables import Summary
@@ -111,6 +111,8 @@ class Comparison:
         """Writes into `analysis` of each run folder what the model said of the first `images` that
         each cycle chose; `on_picture` is told the URL of each file. Raises what failed, when all
         others are done."""
+        from rayal.report import pictures  # takes long to import
+
         apart = Apart()
         for record in self.records:
             folder = record.folder / pictures.FOLDER

@@ -5,27 +5,29 @@ from collections.abc import Iterable
 
 from rayal.errors import UsageError
 from rayal.experiment.sources import parts_in
-from rayal.parts import Component
+from rayal.parts import MAIN, Component
 from rayal.plugins import Plugins
 
 
-def packages(held: object, named: Iterable[str] = ()) -> Plugins:
+def packages(held: object, named: Iterable[str] = (), *, travels: bool = False) -> Plugins:
     """The packages that hold the parts among these values, and those that are `named`.
 
-    Raises UsageError for a part that another process could not import.
+    `travels` says that classes of this notebook or script go along with the work. Raises UsageError
+    for a part that another process would not find.
     """
     foreign = {type(part) for part in parts_in(held) if type(part).is_foreign()}
     for each in sorted(foreign, key=lambda part: part.__qualname__):
-        _check(each)
-    return Plugins({*Plugins(named), *(part.__module__.partition(".")[0] for part in foreign)})
+        _check(each, travels)
+    own = {part.__module__.partition(".")[0] for part in foreign} - {MAIN}
+    return Plugins({*Plugins(named), *own})
 
 
-def _check(part: type[Component]) -> None:
+def _check(part: type[Component], travels: bool) -> None:
     name = f"{part.__module__}.{part.__qualname__}"
-    if part.__module__ == "__main__":
+    if part.__module__ == MAIN and not travels:
         raise UsageError(
-            f"{name} is of this notebook or script, which other processes cannot import; move it"
-            " to a module of its own, and import it from there"
+            f"{name} is of this notebook or script, which a job cannot import; move it to a module"
+            " of its own, and import it from there"
         )
     if getattr(sys.modules.get(part.__module__), part.__name__, None) is not part:
         raise UsageError(

@@ -28,7 +28,7 @@ class Job:
         address: str | None = None,
         *,
         insecure: bool = False,
-        client: servers.Client | None = None,
+        client: "servers.Client | None" = None,
     ) -> None:
         """`address` is that of the cluster's job server, `http://HEAD:8265`; else
         $RAY_API_SERVER_ADDRESS, else this machine's. `insecure` speaks to another machine without a

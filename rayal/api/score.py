@@ -221,10 +221,10 @@ def score_files(
             models=models,
         ) as opened,
     ):
-        told = runs.observer(on_event)
+        observer = runs.observer(on_event)
         note = runs.COMPLETE if opened.complete else ""
-        told.on(Event("opened", "score", url=opened.scores.url, note=note))
-        result = opened.run(start, told)
+        observer.on(Event("opened", "score", url=opened.scores.url, note=note))
+        result = opened.run(start, observer)
         lines = tuple(pool_scoring.lines(result, opened))
     return Scores(folder.url, x.columns(), lines, temporary)
 

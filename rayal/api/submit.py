@@ -53,7 +53,7 @@ def submit(
     retry_bad: bool = False,
     plugins: Iterable[str] = NO_PLUGINS,
 ) -> Submitted:
-    """Begins a run, a sweep (of `rayal.load_sweep`) or the scoring of a pool on a cluster.
+    """Begins a run, a sweep (of `rayal.load_sweep`) or a `rayal.PoolScoring` on a cluster.
 
     Everything is checked here first. What travels is the experiment, the code in `working_dir`
     without data, and this very rayal; the cluster has Ray, torch and so on, and sees the data and

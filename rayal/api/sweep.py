@@ -52,7 +52,8 @@ def sweep(
     `out` is the folder or URL, `sweeps/<name>` by default; its `trials` are ordinary runs. Seeds,
     samples and space may grow from one call to the next. `on_event` is told of the folder, of the
     cycles of all trials together, and of each trial that ends. `address`, `break_lock` and
-    `plugins` are as of `rayal.run`; packages of parts that are given as instances need no mention.
+    `plugins` are as of `rayal.run`; packages of parts that are given as instances need no mention,
+    and classes of a notebook or script go to the workers with the trials.
 
     >>> x = rayal.load("configs/digits/base.yaml", compute={"engine": "local"})
     >>> found = rayal.sweep(                                         # doctest: +SKIP
@@ -64,7 +65,7 @@ def sweep(
     where the folder holds another sweep or is in use. A trial that fails stops no other: its error
     is raised when all have ended, and `rayal.open_sweep` has the others.
     """
-    named = packages([x, space], plugins)
+    named = packages([x, space], plugins, travels=True)
     swept = _swept(x, space, seeds, settings, named)
     told, where = observer(on_event), None if out is None else os.fspath(out)
     with start_sweep(swept, where, break_lock=break_lock, plugins=named) as opened:

@@ -11,13 +11,14 @@ from rayal.runs.results import Result
 class Event:
     """Something has begun, come further or ended: a stage of a run, or a pass over a pool.
 
-    Who calls `rayal.run` is told first that the run's folder is `opened`. Of trials of a sweep,
-    which run elsewhere, the cycles of all together and the ends are told.
+    Who calls `rayal.run`, `rayal.sweep` or `rayal.score` is told first that the folder is `opened`.
+    Of trials of a sweep, which run elsewhere, the cycles of all together and the ends are told.
     """
 
     what: Literal["opened", "begun", "further", "ended"]
     stage: str
-    """`train` and so on of a run, `run` of a whole one, `score` of a pool, `trial` of a sweep."""
+    """`train` and so on of a run, `run` of a whole one, `score` of a pool, `trial` of a sweep,
+    `sweep` of a whole one."""
     cycle: int | None = None
     """Of a run."""
     done: int | None = None

@@ -44,6 +44,8 @@ def test_a_part_of_a_notebook_is_refused(raises: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys.modules[__name__], "Mine", Mine, raising=False)
     assert packages(Mine())
     Mine.__module__ = "__main__"
+    monkeypatch.setattr(sys.modules["__main__"], "Mine", Mine, raising=False)
+    assert set() == packages(Mine(), travels=True)
     with pytest.raises(UsageError, match="Mine is of this notebook or script.*; move it to a mod"):
         packages(Mine())
     assert packages(raises(marker="/x"))  # of a module of its own

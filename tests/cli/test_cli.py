@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from rayal import cli, parts
+from rayal.api import run
 from rayal.cli import work
 from rayal.cli.options import kept, on_disk
 from rayal.errors import StorageError, UsageError
@@ -25,7 +26,6 @@ from rayal.experiment import config
 from rayal.runs.ledger import Ledger
 from rayal.runs.trackers.none import NoneTracker
 from rayal.storage.folder import Folder
-from rayal.workflows import run as session
 
 PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -138,7 +138,7 @@ def test_a_run_from_beginning_to_end(finished):
 def test_again_it_says_complete_and_starts_nothing(rayal, experiment, finished, monkeypatch):
     """A user who runs a finished experiment again would wait for a cluster (A14)."""
     folder, first = finished
-    monkeypatch.setattr(session, "start_engine", lambda *_: pytest.fail("an engine was opened"))
+    monkeypatch.setattr(run, "start_engine", lambda *_: pytest.fail("an engine was opened"))
     again = rayal("run", experiment, "--out", folder)
 
     assert (again.code, again.out) == (0, first.out)

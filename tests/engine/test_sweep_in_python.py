@@ -1,4 +1,4 @@
-"""`rayal.sweep` on Ray: from values of Python to a table, with a strategy of the user's own."""
+"""`rayal.sweep` on Ray: from values of Python to a table, with strategies of the user's own."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ import pytest
 import rayal
 from rayal.api import sweep
 from rayal.runs.events import Event
+from tests.support.notebook import notebook, own_parts
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -20,9 +21,16 @@ def joined(address: str | None) -> Iterator[int]:
     yield 2
 
 
+@pytest.fixture
+def surprise(tmp_path: Path) -> Iterator[Any]:
+    """A strategy that a notebook defines."""
+    with notebook(tmp_path) as cell:
+        yield own_parts(cell)["Surprise"]
+
+
 @pytest.mark.slow
 def test_a_sweep_from_python(
-    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surprise: Any
 ) -> None:
     """A notebook's objects would not reach the workers, or its table be of other trials."""
     from faulty.waits import Waits  # found once the cluster's fixture has named its folder
@@ -34,11 +42,11 @@ def test_a_sweep_from_python(
         budget={"initial": 20, "per_cycle": 20, "total": 40},
     )
     told = list[Event]()
-    space = {"strategy": ["random", Waits(gate=str(tmp_path / "absent"))]}
+    space = {"strategy": [surprise(power=2.0), Waits(gate=str(tmp_path / "absent"))]}
     found = rayal.sweep(x, space, seeds=[3], out=tmp_path / "out", on_event=told.append)
 
     assert found.complete and (tmp_path / "out").samefile(found.url)
-    assert {"random", "faulty.waits"} == {*found.table()["strategy"]}
+    assert {"__main__.Surprise", "faulty.waits"} == {*found.table()["strategy"]}
     assert [(1, 1, 40)] * 2 == [
         *found.table()[["n", "complete", "labels"]].itertuples(index=False, name=None)
     ]

@@ -128,7 +128,12 @@ class Sweeping(SweepFolder):
 
         sweep = self.x.sweep
         trial_work = partial(
-            run_trial, self.fields, self.folder.url, sweep.objective, plugins=self.plugins
+            run_trial,
+            self.fields,
+            self.folder.url,
+            sweep.objective,
+            plugins=self.plugins,
+            own=self.own_parts(),
         )
         if not sweep.share_first_cycle:
             trial_work = partial(trial_work, shared=False)

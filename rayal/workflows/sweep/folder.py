@@ -9,10 +9,12 @@ from rayal.data.store import Store
 from rayal.errors import LockedError, UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import content
+from rayal.experiment.sources import parts_in
 from rayal.experiment.sweep import space, trials
 from rayal.experiment.sweep.identity import asked, changes, joined
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment, Trial
+from rayal.parts import MAIN, Component
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report import labels
 from rayal.report.runs import settings
@@ -76,6 +78,15 @@ class SweepFolder:
         made = trials.of_arms(self.x, arms_to_check(self.x), self.plugins)
         self._check_all(made)
         return list({trial.name: trial for trial in reversed(made)}.values())[::-1]
+
+    def own_parts(self) -> list[type[Component]]:
+        """The classes among the parts of its arms that the notebook or script of this process
+        defines: no other process can import them."""
+        some = self.listed
+        if self.searched:
+            some = trials.of_arms(self.x, arms_to_check(self.x), self.plugins)
+        found = {type(part): None for trial in some for part in parts_in(trial.experiment)}
+        return [kind for kind in found if kind.__module__ == MAIN]
 
     def _check_all(self, listed: Sequence[Trial]) -> None:
         stores: dict[str, Store] = {}

@@ -1,6 +1,6 @@
 """One trial of a sweep, on the worker that runs it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ from rayal.cycle.engine import Engine
 from rayal.cycle.shared_training import SharedTraining
 from rayal.experiment.sweep import trials
 from rayal.experiment.sweep.trials import Assignment
+from rayal.parts import Component, bring
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.sweeps import objective_so_far
 from rayal.runs.events import Event
@@ -30,8 +31,11 @@ def run_trial(
     *,
     shared: bool = True,
     plugins: Plugins = NO_PLUGINS,
+    own: Iterable[type[Component]] = (),
 ) -> None:
-    """Runs one trial on a worker, or goes on with it; tells its objective after every cycle."""
+    """Runs one trial on a worker, or goes on with it; tells its objective after every cycle. `own`
+    are classes of the notebook or script that began the sweep."""
+    bring(own)
     trial, sweep = trials.of_arm(fields, *assignment, plugins), Folder(out)
     place = (sweep / TRIALS / trial.folder).url
     with start_run(trial.experiment, place, plugins=plugins) as run:
