@@ -15,6 +15,7 @@ OUT/<job>_<comparison>.md .csv .png .svg ours beside the paper's, written again 
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import published as table
@@ -29,12 +30,12 @@ from rayal.cli import main
 from rayal.cli.console import SweepConsole
 from rayal.cli.options import Address, BreakLock, Overrides, app
 from rayal.cli.output import note, visible
-from rayal.cli.work import cluster
 from rayal.errors import RayalError, UsageError
 from rayal.parts import suggest
 from rayal.report.curves import encoded
 from rayal.report.runs import Run
 from rayal.storage.folder import Folder
+from rayal.workflows.run import start_cluster
 from rayal.workflows.sweep import Sweeping, start_sweep
 
 
@@ -56,7 +57,7 @@ def run(each: Planned, out: Folder, address: str | None, break_lock: bool) -> No
     with start_sweep(each.x, place, break_lock=break_lock, together=True) as opened:
         note(f"sweep  {opened.folder.url}")
         with SweepConsole() as console:
-            opened.run(lambda: cluster(address), console)
+            opened.run(partial(start_cluster, address), console)
 
 
 def report(job: str, name: str, comparison: Comparison, out: Folder) -> str:

@@ -166,7 +166,7 @@ def test_what_cannot_be_run_is_told(x: Any, tmp_path: Path) -> None:
     file, told = tmp_path / "x.yaml", list[Event]()
     file.write_text(config.dump(x))
     with pytest.raises(UsageError, match="takes an experiment, got .*x.yaml'; use rayal.load"):
-        rayal.run(str(file), tmp_path / "run")  # type: ignore[arg-type]
+        rayal.run("x.yaml", tmp_path / "run")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="on_event: 5 cannot be called; give a function"):
         rayal.run(x, tmp_path / "run", on_event=5)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="is not a run folder"):

@@ -18,10 +18,9 @@ Folder = Annotated[str, Field(pattern=r"^[^*]*\*[^*]*$")]
 
 
 class MaskFolder(SegmentationDataset):
-    """`root/<split>/images/.../x.jpg` with the mask `root/<split>/masks/.../x.png`; the image's
-    path below `root` is the id.
+    """`root/<split>/images/.../x.jpg` with masks `root/<split>/masks/.../x.png`: your own.
 
-    A mask is as large as its image and has one number a pixel, grey or palette: the index of a
+    The image's path below `root` is the id. A mask is as large as its image and has one number a pixel, grey or palette: the index of a
     class, or what `values` say. Other layouts are told by `images` and `masks`, where `*` stands
     for the split: `images: '*'` and `masks: '*annot'`, or `images: 'images/*'` and `masks:
     'masks/*'`.
