@@ -20,10 +20,10 @@ Folder = Annotated[str, Field(pattern=r"^[^*]*\*[^*]*$")]
 class MaskFolder(SegmentationDataset):
     """`root/<split>/images/.../x.jpg` with masks `root/<split>/masks/.../x.png`: your own.
 
-    The image's path below `root` is the id. A mask is as large as its image and has one number a pixel, grey or palette: the index of a
-    class, or what `values` say. Other layouts are told by `images` and `masks`, where `*` stands
-    for the split: `images: '*'` and `masks: '*annot'`, or `images: 'images/*'` and `masks:
-    'masks/*'`.
+    The image's path below `root` is the id. A mask is as large as its image and has one number a
+    pixel, grey or palette: the index of a class, or what `values` say. Other layouts are told by
+    `images` and `masks`, where `*` stands for the split: `images: '*'` and `masks: '*annot'`, or
+    `images: 'images/*'` and `masks: 'masks/*'`.
     """
 
     layout: ClassVar[str] = "a folder for each split and in it images/ and masks/"
