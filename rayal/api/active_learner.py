@@ -221,7 +221,8 @@ class ActiveLearner:
             show_beside(self.experiment.tracking, self._session.record)
 
     def __repr__(self) -> str:
-        return f"<ActiveLearner {self._word()}, {len(self.labels)} told; {self.run.url}>"
+        state = self._word() if self._open else "closed"
+        return f"<ActiveLearner {state}, {len(self.labels)} told; {self.run.url}>"
 
     def _look(self) -> None:
         """What the ledger holds, after something was done."""
@@ -256,6 +257,8 @@ class ActiveLearner:
     def _word(self) -> str:
         if self.waiting:
             return str(self._request)
+        if not self._telling.known:
+            return "waiting for the first request"
         return "waiting for the next request, all labels are told"
 
 

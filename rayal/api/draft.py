@@ -8,7 +8,11 @@ from rayal.workflows import init
 
 
 class Draft(NamedTuple):
-    """An experiment file that was written, every line of it explained."""
+    """An experiment file that was written, every line of it explained.
+
+    >>> rayal.draft("masks", "streets")
+    Draft(file=PosixPath('streets.yaml'), found=None)
+    """
 
     file: Path
     found: str | None

@@ -50,6 +50,7 @@ class Scores:
         """The strategies by their names, as they were given; of a pass from files, none."""
         self.lines = lines
         """What `rayal score` says at the end."""
+        self._temporary = temporary is not None
         if temporary is not None:
             self._gone = weakref.finalize(self, temporary.delete)
 
@@ -101,7 +102,8 @@ class Scores:
         return self._pass.result.units
 
     def __repr__(self) -> str:
-        return f"<Scores of {len(self):,} units by {', '.join(self.strategies)}: {self.url}>"
+        place = "temporary" if self._temporary else self.url
+        return f"<Scores of {len(self):,} units by {', '.join(self.strategies)}: {place}>"
 
     def _tables(self) -> Iterator["pd.DataFrame"]:
         result = self._pass.result

@@ -10,6 +10,7 @@ from rayal.api.scores import Scores
 from rayal.errors import DataError, UsageError, quoted
 from rayal.experiment import config
 from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.report.shown import as_html
 from rayal.storage.ids import Ids, Places
 from rayal.strategies.base import Strategy
 from rayal.workflows import select as selecting
@@ -22,6 +23,9 @@ if TYPE_CHECKING:  # takes long to import
     import pandas as pd
 
 Path = str | os.PathLike[str]
+
+SHOWN = 10
+"""Picks that a notebook shows, half of them the first ones and half the last."""
 
 
 def select(
@@ -162,6 +166,10 @@ class Picks:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def _repr_html_(self) -> str:
+        table = self.table().to_html(index=False, border=0, max_rows=SHOWN)
+        return as_html("\n".join(self.lines)) + table
 
     def __repr__(self) -> str:
         return f"<Picks: {len(self)} units, cost {self.spent:g}, first {', '.join(self.ids[:3])}>"

@@ -59,8 +59,8 @@ def draw_run(record: Record) -> bytes:
     return encoded(figure(summarise([record])), "png")
 
 
-class Curves(Figure):
-    """Shows itself in a notebook, whether or not pyplot is in use there."""
+class Drawing(Figure):
+    """A figure that shows itself in a notebook, whether or not pyplot is in use there."""
 
     def _repr_png_(self) -> bytes:
         return encoded(self, "png")
@@ -75,7 +75,7 @@ def figure(summary: Summary) -> Figure:
     rows = math.ceil(len(panels) / columns) or 1
     width, height = SMALL_PANEL if small else PANEL
     # Figure, not pyplot: no global state, so a thread or a notebook beside us is not disturbed.
-    curves = Curves((width * columns, height * rows), dpi=DOTS, layout="constrained")
+    curves = Drawing((width * columns, height * rows), dpi=DOTS, layout="constrained")
     axes = curves.subplots(rows, columns, squeeze=False, sharex=small, sharey=small).flat
     for ax in axes[len(panels) :]:
         ax.set_axis_off()

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rayal.report.curves import DOTS, GREY, INK
+from rayal.report.curves import DOTS, GREY, INK, Drawing
 from rayal.report.places import in_figure
 
 COLUMNS, WIDTH = 4, 2.1
@@ -50,7 +50,7 @@ def draw(shots: Sequence[Shot], title: str) -> Figure:
     lines = math.ceil(len(shots) / columns)
     # Figure, not pyplot: no global state, so a thread or a notebook beside us is not disturbed.
     size = max(columns, 2) * WIDTH + 0.3, lines * (WIDTH + 1.05) + 0.4
-    figure = Figure(size, dpi=DOTS, layout="constrained")
+    figure = Drawing(size, dpi=DOTS, layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set(xticks=[], yticks=[])

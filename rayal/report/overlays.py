@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from rayal.data.masks import IGNORE, Mask
-from rayal.report.curves import DOTS, GREY, INK, encoded
+from rayal.report.curves import DOTS, GREY, INK, Drawing, encoded
 from rayal.report.palette import NO_CLASS, palette
 from rayal.report.places import in_figure
 
@@ -60,7 +60,7 @@ def draw(rows: Sequence[Row], classes: Sequence[str], title: str, reference: str
     around = 0.9 + LINE * math.ceil(len(legend) / NAMES)
     size = WIDTH * len(heads) + 0.3, len(rows) * WIDTH * shape[0] / shape[1] + around
     # Figure, not pyplot: no global state, so a thread or a notebook beside us is not disturbed.
-    figure = Figure(size, dpi=DOTS, layout="compressed")
+    figure = Drawing(size, dpi=DOTS, layout="compressed")
     axes = figure.subplots(len(rows), len(heads), squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         uncertainty = _line(line, row, colours, math.log(len(classes)))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from rayal.report.curves import DOTS, GREY, INK, Curves, encoded
+from rayal.report.curves import DOTS, GREY, INK, Drawing, encoded
 from rayal.report.places import in_figure
 from rayal.report.runs import Group
 from rayal.report.sweeps import ABSENT, keys, leading, ranking, setting
@@ -31,7 +31,7 @@ def figure(group: Group, objective: str) -> Figure:
     """A line per arm through what was varied to what it reached, the best arm on top and thick."""
     ranked = ranking(group, objective)
     varied = keys([run for each in ranked for run in each.arm.runs])
-    made = Curves((AXIS_WIDTH * (len(varied) + 1.6), HEIGHT), dpi=DOTS, layout="constrained")
+    made = Drawing((AXIS_WIDTH * (len(varied) + 1.6), HEIGHT), dpi=DOTS, layout="constrained")
     ax = made.subplots()
     scale = 100 if group.metric in RATES else 1
     values = [scale * each.reached.mean for each in ranked]

@@ -16,7 +16,14 @@ def text(renderable: Any) -> str:
     from rich.measure import Measurement
 
     out = io.StringIO()
-    console = Console(file=out, highlight=False, markup=False, emoji=False, no_color=True)
+    console = Console(
+        file=out,
+        force_jupyter=False,  # there it would show everything at once, and leave us nothing
+        highlight=False,
+        markup=False,
+        emoji=False,
+        no_color=True,
+    )
     wide = console.options.update(max_width=sys.maxsize)
     console.width = max(80, Measurement.get(console, wide, renderable).maximum)
     console.print(renderable)

@@ -121,6 +121,22 @@ def test_labels_are_names_or_indices(x: Any, tmp_path: Path) -> None:
     assert 4 == learner.curve()["labels"][0]
 
 
+def test_it_says_what_it_waits_for(x: Any, truth: dict[str, Any], tmp_path: Path) -> None:
+    """Before anything is asked, all labels would be told; a closed one would seem to be waiting."""
+    with rayal.ActiveLearner(x, tmp_path) as learner:
+        new = repr(learner)
+        ids = learner.ask(4)
+        learner.tell({ids[0]: truth[ids[0]]})
+        asked = repr(learner)
+        learner.tell({unit: truth[unit] for unit in ids})
+        told = repr(learner)
+
+    assert f"<ActiveLearner waiting for the first request, 0 told; {tmp_path}>" == new
+    assert "waiting for 3 of 4 labels, 1 told" in asked
+    assert "waiting for the next request, all labels are told, 4 told" in told
+    assert "<ActiveLearner closed, 4 told" in repr(learner)
+
+
 CONFIG = Path(rayal.__file__).parents[1] / "configs/digits/base.yaml"
 WRONG = {
     "unit": ("digit-9999", 1, "'digit-9999': is not in the pool; use the ids that ask() returns"),

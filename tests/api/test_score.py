@@ -102,7 +102,7 @@ def test_by_hand() -> None:
     assert ["even", "sure"] == scores.ids == list(table["id"])
     assert ["ok", "ok"] == list(table["status"]) and [0, 1] == list(table["predicted"])
     assert ["entropy", "least_confidence"] == scores.strategies and 2 == len(scores)
-    assert "<Scores of 2 units by entropy, least_confidence: memory://" in repr(scores)
+    assert "<Scores of 2 units by entropy, least_confidence: temporary>" == repr(scores)
 
 
 def test_scores_are_those_of_a_plain_loop() -> None:

@@ -25,13 +25,18 @@ class Mine(Entropy):
         return -super().score(s)
 
 
+def plain() -> nn.Linear:
+    """A network whose logits are its features and its images."""
+    net = nn.Linear(2, 2, bias=False)
+    nn.init.eye_(net.weight)
+    return net
+
+
 @pytest.fixture(scope="module")
 def scores() -> rayal.Scores:
     """Of vectors of 2 numbers, which are logits and features alike."""
-    net = nn.Linear(2, 2, bias=False)
-    nn.init.eye_(net.weight)
     images = torch.randn(len(IDS), 2, generator=torch.Generator().manual_seed(0))
-    return rayal.score(net, images, ["entropy", "core_set", Mine()], ids=IDS)
+    return rayal.score(plain(), images, ["entropy", "core_set", Mine()], ids=IDS)
 
 
 def test_by_hand(scores: rayal.Scores) -> None:
@@ -50,6 +55,18 @@ def test_by_hand(scores: rayal.Scores) -> None:
     assert f"<Picks: 3 units, cost 3, first {', '.join(picks.ids)}>" == repr(picks)
     assert ["rank", "id", "score", "predicted", "reason"] == list(picks.table())
     assert picks.ids == list(picks.table()["id"]) and [1, 2, 3] == list(picks.table()["rank"])
+
+
+def test_a_notebook_shows_a_table(scores: rayal.Scores) -> None:
+    """Of 100,000 picks the browser would hang, and a name could run a script there."""
+    odd = torch.tensor([[3.0, 3.0], [0.0, 1.0]])
+    few = rayal.select(rayal.score(plain(), odd, ids=["<script>", "b"]), budget=2)._repr_html_()
+    many = rayal.select(scores, "entropy", 12)
+    html = many._repr_html_()
+
+    assert "&lt;script&gt;" in few and "<script>" not in few
+    assert "selected     12 units, cost 12" in html
+    assert [unit in html for unit in many.ids] == [*[True] * 5, False, False, *[True] * 5]
 
 
 def test_what_is_known_may_be_python_or_files(scores: rayal.Scores, tmp_path: Path) -> None:

@@ -122,6 +122,13 @@ def test_long_names_are_cut_at_their_front() -> None:
     assert image.get_ylabel().endswith("folder/000123")
 
 
+def test_a_notebook_shows_it() -> None:
+    """Without pyplot a figure is a line of text there."""
+    figure = draw([row()], CLASSES, "", "True mask")
+
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
 def test_equal_figures_are_equal_files() -> None:
     """A tracker is sent only what has changed."""
     first = row()

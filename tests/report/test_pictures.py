@@ -287,7 +287,9 @@ def test_a_run_of_classification(tiny: Callable[..., Any], tmp_path: Path) -> No
         shot.reason.partition(";")[0] for shot in seen
     ]
     run = rayal.open_run(tmp_path)
-    assert 3 == sum(bool(ax.images) for ax in run.pictures(0, 3).axes)
+    drawn = run.pictures(0, 3)
+    assert 3 == sum(bool(ax.images) for ax in drawn.axes)
+    assert drawn._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="cycle 1 has chosen nothing; give one of cycles 0 to 0"):
         run.pictures(1)
     for shot in seen:

@@ -1,5 +1,6 @@
 """What a terminal shows, in a text and in a notebook."""
 
+import pytest
 from rich.table import Table
 
 from rayal.report.shown import as_html, text
@@ -13,6 +14,16 @@ def test_nothing_is_cut_and_nothing_hidden_is_shown() -> None:
 
     assert "x" * 200 in shown and "s3cret" not in shown
     assert 2 == len(shown.splitlines()) and shown == shown.rstrip()
+
+
+def test_in_a_notebook_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rich shows a table there by itself: a plan would come twice, and its text be empty."""
+    table = Table("run")
+    table.add_row("margin")
+    outside = text(table)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+
+    assert "margin" in outside and outside == text(table)
 
 
 def test_a_name_is_no_markup() -> None:
