@@ -1,7 +1,7 @@
 """Scores of a pool, in memory or in files, by any model."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,7 @@ def score(
         return score_in_memory(x, modules, Pictures(images, ids, layout), out, observer, named)
     if ids is not None or layout is not None:
         raise UsageError("ids and layout are for images in memory; leave them out for files")
-    compute = {**settings.get("compute", {})}
-    compute.setdefault("engine", engine or ("local" if address is None else "ray"))
-    fields |= {"pool": stored, "compute": compute}
+    fields |= {"pool": stored, "compute": _compute(settings.get("compute", {}), engine, address)}
     x = config.from_keywords(fields, overrides, PoolScoring, named)
     return score_in_files(x, modules, out, address, observer, retry_bad, break_lock, named)
 
@@ -158,6 +156,17 @@ def _check_memory(names: Sequence[str], engine: str | None, address: str | None)
             "images in memory are scored in this process; give them in files to score them on Ray,"
             " or leave engine and address out"
         )
+
+
+def _compute(given: Any, engine: str | None, address: str | None) -> Any:
+    """The setting `compute`, with the engine; this process where nobody says anything of it."""
+    if not isinstance(given, Mapping):
+        return given  # settings of another kind say themselves what they are
+    if engine is not None and given.get("engine", engine) != engine:
+        raise UsageError(
+            f"engine is {quoted(engine)}, and {quoted(given['engine'])} in compute; leave out one"
+        )
+    return {"engine": engine or ("local" if address is None else "ray"), **given}
 
 
 def _for_weights() -> UsageError:

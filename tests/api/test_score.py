@@ -418,6 +418,11 @@ def test_other_refusals(tmp_path: Path) -> None:
     for options, problem in [
         ({"ids": ["a"]}, "ids and layout are for images in memory; leave them out"),
         ({"engine": "ray"}, "needs a folder that its workers reach; give it as out"),
+        (
+            {"engine": "ray", "compute": {"engine": "local"}},
+            "engine is 'ray', and 'local' in compute; leave out one",
+        ),
+        ({"compute": None}, "compute: "),
         ({}, r"the size of the images.*give it: decoding=\{'size': 224\}"),
         ({"strategies": "cod"}, "give it: previous=module"),
         (
