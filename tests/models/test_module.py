@@ -24,12 +24,13 @@ def test_modes_come_back_after_an_error_too() -> None:
 
 def test_by_hand() -> None:
     """Images would be of another type, or lie in another order, than a module takes."""
-    net = nn.Sequential(nn.Sequential(nn.Conv2d(5, 2, 1)), nn.Conv2d(2, 3, 1)).double()
+    first = nn.Conv2d(5, 2, 1).double()
+    net = nn.Sequential(nn.Sequential(first), nn.Conv2d(2, 3, 1))
     frozen = nn.Module()
     frozen.register_parameter("count", nn.Parameter(torch.zeros(1, dtype=torch.int64), False))
 
     assert 5 == image_channels(net) and image_channels(nn.Linear(2, 2)) is None
-    assert first_weight(net) is net[0][0].weight and 0 == first_weight(frozen).numel()
+    assert first_weight(net) is first.weight and 0 == first_weight(frozen).numel()
     assert ["classification", "segmentation"] == [
         task_of(torch.zeros(shape)).part_name() for shape in ((2, 3), (2, 3, 4, 4))
     ]
