@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from rayal.api.jobs import jobs as jobs
     from rayal.api.parts import describe as describe
     from rayal.api.parts import list_parts as list_parts
+    from rayal.api.picks import Picks as Picks
     from rayal.api.plan import plan as plan
     from rayal.api.run import Run as Run
     from rayal.api.run import open_run as open_run
     from rayal.api.run import run as run
     from rayal.api.score import score as score
     from rayal.api.scores import Scores as Scores
-    from rayal.api.select import Picks as Picks
     from rayal.api.select import select as select
     from rayal.api.status import status as status
     from rayal.api.submit import submit as submit
@@ -111,7 +111,7 @@ _HOMES = {
     "Observer": "rayal.runs.events",
     "Oracle": "rayal.labeling.oracles.base",
     "Outputs": "rayal.models.base",
-    "Picks": "rayal.api.select",
+    "Picks": "rayal.api.picks",
     "PixelStrategy": "rayal.strategies.base",
     "Plugins": "rayal.plugins",
     "PoolScoring": "rayal.workflows.score.settings",

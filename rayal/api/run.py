@@ -182,7 +182,9 @@ class Run:
 
     def model(self, cycle: int | None = None) -> nn.Module:
         """The network at the end of a cycle's training, the last one's by default; on the CPU, in
-        evaluation mode. It takes normalised images (N C H W) and returns `Outputs`.
+        evaluation mode. It takes images (N C H W), normalised as in training, and returns
+        `Outputs`. Of pixels `rayal.score` has to be told how (`mean`, `std`), for a module does not
+        say it; given the run itself, it knows.
 
         Raises UsageError where that cycle has not been trained yet.
         """

@@ -1,51 +1,40 @@
 """Scores of a pool, in memory or in files, by any model."""
 
 import os
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from torch import nn
 
 from rayal.api import run as runs
-from rayal.api.scores import Scores, new_folder
+from rayal.api.score_in_files import score_in_files
+from rayal.api.score_in_memory import Pictures, score_in_memory
+from rayal.api.scores import Scores
 from rayal.data.datasets.base import Dataset
-from rayal.data.in_memory import Layout, in_memory, unit_ids
-from rayal.engine.local import local_device
+from rayal.data.in_memory import Layout
 from rayal.errors import UsageError, quoted
 from rayal.experiment import config
+from rayal.models.module import check_sized
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.runs.events import Event, Observer
-from rayal.storage.folder import Folder
+from rayal.storage.folder import Json
 from rayal.strategies.base import Strategy
-from rayal.workflows import score as pool_scoring
-from rayal.workflows.run import start_engine
-from rayal.workflows.score.in_memory import (
-    Opened,
-    Prepared,
-    auto_batch,
-    class_names,
-    evaluating,
-    score_images,
-)
-from rayal.workflows.score.live import live_models
-from rayal.workflows.score.models import read_models
+from rayal.workflows.score.opened import Modules
 from rayal.workflows.score.settings import PoolScoring as PoolScoring
 
 HERE = "images in memory"
 """In place of a pool's address."""
 OF_FILES = ("decoding", "id", "image", "follow_links", "max_bad", "compute")
 """Settings that are about images in files."""
+ARGUMENTS = {"pool": "images", "checkpoint": "model", "previous": "previous", "members": "members"}
+"""Settings that are arguments here, by other names."""
+USUAL = ("entropy",)
 
 
 def score(
     model: Any,
-    images: Any,
-    strategies: str | dict[str, Any] | Strategy | Sequence[Any] = ("entropy",),
+    images: Any = None,
+    strategies: str | dict[str, Any] | Strategy | Sequence[Any] = USUAL,
     *,
     previous: Any = None,
     members: Sequence[Any] = (),
@@ -77,20 +66,29 @@ def score(
       or "NHWC", says it where two axes may be.
     - a map-style dataset of torch, whose items are images or begin with one.
 
-    uint8 pixels are divided by 255 and normalised by `mean` and `std`, one number per channel;
-    floating-point numbers are fed as they are. `ids` are theirs, "0" to "N-1" by default.
+    uint8 pixels are divided by 255 and normalised by `mean` and `std`, one number per channel: by
+    those of its training for a run or weights, those of its card for a prepared dataset. A module
+    does not say them, so that they have to be given with other pixels; (0,) and (1,) normalise
+    nothing. Floating-point numbers are fed as they are. `ids` are the images', "0" to "N-1" by
+    default.
 
     `images` in storage, a folder, Parquet files or a pattern of such, the name of a dataset, or a
     rayal.Dataset, are scored by a pass that the same call continues where it was stopped. `engine`
     is "local", in this process, or "ray", which an `address` of a cluster implies; decoding,
     size and the like are taken from the model, and for a module from `decoding={"size": 224}`.
+    `retry_bad` looks again at images that could not be decoded, `break_lock` takes the folder from
+    a process that seems to write there.
 
     `out` is a folder or URL for the scores, a new one for images in memory. Without it they live as
     long as the result.
     `strategies` are names, mappings of a name and options, or instances. Further `settings` are the
     fields of `rayal score`, among them `seed`, `batch` (images in one forward pass), `precision`,
     `classes`, `mean` and `std`; `set` are such as on the command line, "compute.scorers=4".
-    `on_event` is told how far it is. `plugins` are packages of yours whose parts may be named.
+    `on_event` is told how far it is, first that `out` is `opened`. `plugins` are packages of yours
+    whose parts may be named.
+
+    A `rayal.PoolScoring` in place of the model says all of this but `out`, `address` and how to
+    begin: `rayal.score(settings, out="scores")`.
 
     >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
     <torch...>
@@ -104,148 +102,122 @@ def score(
     Raises UsageError for what cannot work, before anything is scored, and DataError for images or
     scores that are not finite, with the unit's id.
     """
-    named = Plugins(plugins)
-    options = {"strategies": _listed(strategies), **settings}
-    live = isinstance(model, nn.Module)
-    for key, value in {"checkpoint": model, "previous": previous, "members": members}.items():
-        _add(options, key, value, live)
-    if architecture is not None:
-        if live:
-            raise UsageError("architecture is for weights in files; leave it out for a module")
-        options["model"] = architecture
-    observer = runs.observer(on_event)
+    named, observer = Plugins(plugins), runs.observer(on_event)
+    asked = {"previous": previous, "ids": ids, "layout": layout, "architecture": architecture}
+    if isinstance(model, PoolScoring):
+        asked |= {"images": images, "engine": engine, **settings}
+        asked |= {"strategies": None if strategies is USUAL else strategies}
+        asked |= {"members": members or None, "set": set or None}
+        if more := _given(asked):
+            raise UsageError(f"{more[0]} is said by the settings; leave it out, or change them")
+        return score_in_files(model, None, out, address, observer, retry_bad, break_lock, named)
+    modules, fields = _models(model, previous, members, architecture)
+    fields |= {"strategies": _listed(strategies), **settings}
+    overrides = [*set]
+    _check_settings([*settings, *map(_field, overrides)], modules is not None)
     stored = _stored(images)
     if stored is None:
-        if alien := [key for key in OF_FILES if key in settings]:
-            raise UsageError(
-                f"{alien[0]} is for images in files; leave it out for images in memory"
-            )
-        if address is not None or engine == "ray":
-            raise UsageError(
-                "images in memory are scored in this process; give them in files to score them on"
-                " Ray"
-            )
-        x = config.from_keywords({**options, "pool": HERE}, set, PoolScoring, named)
-        return _score_here(x, model, previous, members, images, ids, layout, out, observer, named)
+        passing = {"retry_bad": retry_bad or None, "break_lock": break_lock or None}
+        _check_memory([*settings, *map(_field, overrides), *_given(passing)], engine, address)
+        x = config.from_keywords({**fields, "pool": HERE}, overrides, PoolScoring, named)
+        return score_in_memory(x, modules, Pictures(images, ids, layout), out, observer, named)
     if ids is not None or layout is not None:
         raise UsageError("ids and layout are for images in memory; leave them out for files")
-    compute = {**settings.get("compute", {})}
-    compute.setdefault("engine", engine or ("local" if address is None else "ray"))
-    fields = {**options, "pool": stored, "compute": compute}
-    x = config.from_keywords(fields, set, PoolScoring, named)
-    modules = (model, previous, members) if live else None
-    return score_files(x, modules, out, address, observer, retry_bad, break_lock, named)
+    fields |= {"pool": stored, "compute": _compute(settings.get("compute", {}), engine, address)}
+    x = config.from_keywords(fields, overrides, PoolScoring, named)
+    return score_in_files(x, modules, out, address, observer, retry_bad, break_lock, named)
 
 
-def _score_here(
-    x: PoolScoring,
-    model: Any,
-    previous: Any,
-    members: Sequence[Any],
-    images: Any,
-    ids: Iterable[str | int] | None,
-    layout: Layout | None,
-    out: str | os.PathLike[str] | None,
-    observer: Observer,
-    plugins: Plugins,
-) -> Scores:
-    """Images in memory, by modules or by files of weights."""
-    folder = _kept_in_memory() if out is None else new_folder(out)
-    temporary = folder if out is None else None
-    with _gone_after_errors(temporary):
-        if x.checkpoint is not None:
-            models = read_models(x, plugins)
-            device, place = local_device(x.compute.for_engine()), _kept_in_memory()
-            opened = Opened.files(models, x.columns(), place, device, seed=x.seed)
-            place.delete()
-            trained = models.card.image
-            found = in_memory(images, layout, trained.channels)
-            units, network = unit_ids(len(found), ids), opened.networks.model
-            prepared = Prepared(found, units, network, x.mean, x.std, trained)
-            return _scored(x, opened, prepared, folder, temporary, observer)
-        found = in_memory(images, layout, _channels(model))
-        prepared = Prepared(found, unit_ids(len(found), ids), model, x.mean, x.std)
-        with evaluating([each for each in (model, previous, *members) if each is not None]):
-            opened = Opened.modules(
-                model,
-                previous,
-                members,
-                x.columns(),
-                prepared.rows(slice(0, 2)),
-                seed=x.seed,
-                precision=x.precision or "fp32",
-            )
-            return _scored(x, opened, prepared, folder, temporary, observer)
+def _given(arguments: Json) -> list[str]:
+    """The names of those that are not None."""
+    return [name for name, value in arguments.items() if value is not None]
 
 
-def _scored(
-    x: PoolScoring,
-    opened: Opened,
-    images: Prepared,
-    out: Folder,
-    temporary: Folder | None,
-    observer: Observer,
-) -> Scores:
-    classes = class_names(x.classes, opened.num_classes) or opened.classes
-    batch = auto_batch(images.shape) if x.batch == "auto" else x.batch
-    strategies = x.columns()
-    score_images(opened, classes, images, strategies, out, observer, batch)
-    return Scores(out.url, strategies, temporary=temporary)
+def _field(override: str) -> str:
+    """`compute` of `compute.scorers=4`."""
+    return str(override).partition("=")[0].partition(".")[0].strip()
 
 
-def score_files(
-    x: PoolScoring,
-    modules: tuple[nn.Module, nn.Module | None, Sequence[nn.Module]] | None,
-    out: str | os.PathLike[str] | None,
-    address: str | None,
-    on_event: runs.Told | None,
-    retry_bad: bool,
-    break_lock: bool,
-    plugins: Plugins,
-) -> Scores:
-    """A resumable pass over images in storage."""
-    if out is None and x.compute.engine == "ray":
-        raise UsageError("engine='ray' needs a folder that its workers reach; give it as out")
-    models = None if modules is None else live_models(x, *modules)
-    temporary = Folder(mkdtemp(prefix="rayal-scores-")) if out is None else None
-    folder = temporary or Folder(out or "")
-    start = partial(start_engine, x.compute.for_engine(), address)
-    with (
-        _gone_after_errors(temporary),
-        pool_scoring.start_scoring(
-            x,
-            folder.url,
-            retry_bad=retry_bad,
-            break_lock=break_lock,
-            plugins=plugins,
-            models=models,
-        ) as opened,
-    ):
-        observer = runs.observer(on_event)
-        note = runs.COMPLETE if opened.complete else ""
-        observer.on(Event("opened", "score", url=opened.scores.url, note=note))
-        result = opened.run(start, observer)
-        lines = tuple(pool_scoring.lines(result, opened))
-    return Scores(folder.url, x.columns(), lines, temporary)
+def _check_settings(names: Sequence[str], live: bool) -> None:
+    """Raises UsageError for settings that are arguments."""
+    for name in names:
+        if name in ARGUMENTS:
+            raise UsageError(f"{name} is no setting of a call; give it as {ARGUMENTS[name]}=")
+        if name == "model" and live:
+            raise _for_weights()
+
+
+def _check_memory(names: Sequence[str], engine: str | None, address: str | None) -> None:
+    """Raises UsageError for what images in memory have no use for."""
+    if alien := [name for name in names if name in (*OF_FILES, "retry_bad", "break_lock")]:
+        raise UsageError(f"{alien[0]} is for images in files; leave it out for images in memory")
+    if address is not None or engine not in (None, "local"):
+        raise UsageError(
+            "images in memory are scored in this process; give them in files to score them on Ray,"
+            " or leave engine and address out"
+        )
+
+
+def _compute(given: Any, engine: str | None, address: str | None) -> Any:
+    """The setting `compute`, with the engine; this process where nobody says anything of it."""
+    if not isinstance(given, Mapping):
+        return given  # settings of another kind say themselves what they are
+    if engine is not None and given.get("engine", engine) != engine:
+        raise UsageError(
+            f"engine is {quoted(engine)}, and {quoted(given['engine'])} in compute; leave out one"
+        )
+    return {"engine": engine or ("local" if address is None else "ray"), **given}
+
+
+def _for_weights() -> UsageError:
+    return UsageError("architecture is for weights in files; leave it out for a module")
 
 
 def _listed(strategies: Any) -> list[Any]:
     """One strategy, or several."""
-    one = isinstance(strategies, str | dict | Strategy)
-    return [strategies] if one else list(strategies)
+    if isinstance(strategies, str | dict | Strategy | type):
+        strategies = [strategies]
+    if not isinstance(strategies, Iterable):
+        raise UsageError(
+            f"strategies are {quoted(strategies)}; give names, mappings of name and options, or"
+            " instances, such as ['entropy', 'margin']"
+        )
+    found = [*strategies]
+    for each in found:
+        if isinstance(each, type):
+            raise UsageError(f"strategy {each.__name__} is a class; give one: {each.__name__}()")
+    return found
 
 
-def _add(options: dict[str, Any], key: str, given: Any, live: bool) -> None:
-    """A model, or several, among the fields of a pass: where its weights lie; modules are none."""
-    each = [given] if key != "members" else list(given)
-    wrong = [m for m in each if m is not None and isinstance(m, nn.Module) != live]
-    if wrong:
-        kinds = ["a module", "where its weights lie"]
-        raise UsageError(f"model is {kinds[not live]}, {key} {kinds[live]}; give both alike")
-    if live or given is None:
-        return
-    found = [_location(m) for m in each]
-    options[key] = found if key == "members" else found[0]
+def _models(
+    model: Any, previous: Any, members: Any, architecture: Any
+) -> tuple[Modules | None, Json]:
+    """The modules, or the fields of a pass that say where the weights lie."""
+    if not isinstance(members, nn.ModuleList | list | tuple):
+        raise UsageError(
+            f"members are {type(members).__name__}; give the other models of the ensemble as a"
+            " list, or leave them out"
+        )
+    live = isinstance(model, nn.Module)
+    others = {"previous": [] if previous is None else [previous], "members": [*members]}
+    for name, given in others.items():
+        if any(isinstance(each, nn.Module) != live for each in given):
+            kinds = ["a module", "where its weights lie"]
+            raise UsageError(f"model is {kinds[not live]}, {name} {kinds[live]}; give both alike")
+    if live:
+        if architecture is not None:
+            raise _for_weights()
+        modules = Modules(model, previous, others["members"])
+        for each in modules.all:
+            check_sized(each)
+        return modules, {}
+    places = {
+        "checkpoint": _location(model),
+        "previous": None if previous is None else _location(previous),
+        "members": [*map(_location, members)] or None,
+        "model": architecture,
+    }
+    return None, {name: places[name] for name in _given(places)}
 
 
 def _location(model: Any) -> str:
@@ -263,24 +235,3 @@ def _stored(images: Any) -> str | None:
     if isinstance(images, Dataset):
         return images.open().url
     return os.fspath(images) if isinstance(images, str | Path) else None
-
-
-def _channels(model: nn.Module) -> int | None:
-    """What the first convolution takes."""
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    return None if first is None else first.in_channels
-
-
-@contextmanager
-def _gone_after_errors(temporary: Folder | None) -> Iterator[None]:
-    """A folder that nobody will be handed is deleted."""
-    try:
-        yield
-    except BaseException:
-        if temporary is not None:
-            temporary.delete()
-        raise
-
-
-def _kept_in_memory() -> Folder:
-    return Folder(f"memory://rayal/{uuid.uuid4().hex}")

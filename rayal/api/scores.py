@@ -3,10 +3,12 @@
 import os
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rayal.cycle import shard_file
 from rayal.errors import UsageError
+from rayal.report.shown import as_html
 from rayal.storage.folder import Folder
 from rayal.storage.journal import DONE
 from rayal.strategies.base import Strategy
@@ -15,6 +17,8 @@ from rayal.workflows.select.finished_pass import FinishedPass
 if TYPE_CHECKING:  # takes long to import
     import pandas as pd
 
+SHOWN = 5
+"""Units of which a notebook shows the scores."""
 OF_IMAGES = ("id", "status", "predicted")
 """Columns beside the scores."""
 
@@ -82,11 +86,7 @@ class Scores:
         """
         import pandas as pd
 
-        found = pd.concat(self._tables(), ignore_index=True)
-        if "predicted" in found:
-            numbers = found["predicted"].astype("Int32")
-            found["predicted"] = numbers.map(self._name) if self.classes else numbers
-        return found
+        return self._named(pd.concat(self._tables(), ignore_index=True))
 
     def write(self, out: str | os.PathLike[str]) -> None:
         """Copies the pass into a folder, new or empty, for later and for `rayal select`.
@@ -105,11 +105,23 @@ class Scores:
         place = "temporary" if self._temporary else self.url
         return f"<Scores of {len(self):,} units by {', '.join(self.strategies)}: {place}>"
 
+    def _repr_html_(self) -> str:
+        first = self._named(next(self._tables()).head(SHOWN))
+        more = "..." if len(self) > len(first) else ""
+        return as_html(f"{self!r}\n\n{first.to_string(index=False)}\n{more}".rstrip())
+
     def _tables(self) -> Iterator["pd.DataFrame"]:
         result = self._pass.result
         columns = [*OF_IMAGES, *(f"score.{name}" for name in result.columns)]
         for record in result.shards:
             yield shard_file.read_shard(self._pass.folder, record.name, columns, record).to_pandas()
+
+    def _named(self, table: "pd.DataFrame") -> "pd.DataFrame":
+        """With the classes' names where they have some."""
+        if "predicted" in table:
+            numbers = table["predicted"].astype("Int32")
+            table["predicted"] = numbers.map(self._name) if self.classes else numbers
+        return table
 
     def _name(self, number: int) -> str:
         return self.classes[number]
@@ -121,3 +133,14 @@ def new_folder(out: str | os.PathLike[str]) -> Folder:
     if found := [*folder.names(), *folder.folders()]:
         raise UsageError(f"{folder.url} holds {found[0]} and the like; give a new folder as out")
     return folder
+
+
+@contextmanager
+def gone_after_errors(folder: Folder | None) -> Iterator[None]:
+    """A folder that nobody will be handed is deleted, after Ctrl-C too."""
+    try:
+        yield
+    except BaseException:
+        if folder is not None:
+            folder.delete()
+        raise

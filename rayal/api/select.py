@@ -2,59 +2,58 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from rayal.api.picks import Picks
+from rayal.api.run import Run
 from rayal.api.scores import Scores
 from rayal.errors import DataError, UsageError, quoted
 from rayal.experiment import config
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.report.shown import as_html
+from rayal.runs.ledger import stage_folder
+from rayal.runs.results import Scored
 from rayal.storage.ids import Ids, Places
 from rayal.strategies.base import Strategy
 from rayal.workflows import select as selecting
 from rayal.workflows.select.finished_pass import FinishedPass
 from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
 from rayal.workflows.select.request import Request as Request
-from rayal.workflows.select.selection import Selection
-
-if TYPE_CHECKING:  # takes long to import
-    import pandas as pd
 
 Path = str | os.PathLike[str]
 
-SHOWN = 10
-"""Picks that a notebook shows, half of them the first ones and half the last."""
-
 
 def select(
-    scores: Scores | Path,
+    scores: Scores | Run | Path,
     strategy: str | Mapping[str, Any] | Strategy | None = None,
     budget: float | None = None,
     *,
-    labeled: Iterable[str] | Path = (),
+    cycle: int | None = None,
+    labeled: Iterable[str] | Path | None = None,
     seed: int = 0,
     per_class: int | None = None,
     groups: Mapping[str, Any] | Path | None = None,
     per_group: int | None = None,
     costs: Mapping[str, float] | Path | None = None,
     min_distance: float | None = None,
+    out: Path | None = None,
     plugins: Iterable[str] = NO_PLUGINS,
-) -> "Picks":
+) -> Picks:
     """The units that a strategy would label next, exactly and in order of preference.
 
-    `scores` are what `rayal.score` returned, or the folder of a pass: the `out` of `rayal score`,
-    or `cycle-000/score` of a run. `strategy` is a name, a mapping of name and options, or an
-    instance; it may be left out where the scores are of one. `budget` counts units, or is in the
-    unit of `costs`.
+    `scores` are what `rayal.score` returned, a `Run` with the `cycle` whose pass is meant, or the
+    folder of a pass: the `out` of `rayal score`, or `cycle-000/score` of a run. `strategy` is a
+    name, a mapping of name and options, or an instance; it may be left out where the scores are of
+    one. `budget` counts units, or is in the unit of `costs`.
 
     `labeled` are ids that are not chosen, and from which strategies such as core_set keep away;
     `costs` are by id, one for every unit, as are `groups`, of each of which at most `per_group` are
     chosen, and at most `per_class` of a predicted class. `min_distance` is the least Euclidean
     distance between the features of two units. Each of the three may be a file as well: of ids
     (.txt, .csv, .parquet), or with columns id and cost, id and group. `seed` breaks ties, and draws
-    where a strategy draws.
+    where a strategy draws. With `out` the picks are written as `Picks.write` does, and large files
+    may lie beside it meanwhile.
 
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
     >>> _ = torch.nn.init.eye_(net[1].weight)
@@ -69,7 +68,7 @@ def select(
     do not fit them.
     """
     named = Plugins(plugins)
-    url = scores.url if isinstance(scores, Scores) else os.fspath(scores)
+    url = _url(scores, cycle)
     parts = scores.parts if isinstance(scores, Scores) else {}
     done = FinishedPass(url)
     if budget is None:
@@ -88,91 +87,31 @@ def select(
     given = {key: value for key, value in fields.items() if value is not None}
     request = config.from_keywords(given, [], Request, named)
     known = selecting.Known(labeled=_labeled(labeled), costs=_costs(costs), groups=_groups(groups))
-    found = selecting.select(url, request, known=known)
-    return Picks(found, named_classes=bool(done.classes))
-
-
-def select_files(scores: str, request: Request, out: str) -> "Picks":
-    """As `select`, all of whose arguments are files; written to `out`.csv and `out`.parquet, beside
-    which large files may lie meanwhile."""
-    picks = Picks(selecting.select(scores, request, beside=selecting.beside(out)))
-    picks.write(out)
+    beside = None if out is None else selecting.beside(os.fspath(out))
+    picks = Picks(selecting.select(url, request, beside, known), bool(done.classes))
+    if out is not None:
+        picks.write(out)
     return picks
 
 
-class Picks:
-    """K units, best first, and why.
-
-    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
-    >>> _ = torch.nn.init.eye_(net[1].weight)
-    >>> scores = rayal.score(net, torch.tensor([[9.0, 0], [1, 2], [5, 5]]), "margin")
-    >>> picks = rayal.select(scores, budget=2)
-    >>> len(picks), picks.ids, picks.spent, picks.reasons[0]
-    (2, ['2', '1'], 2.0, 'highest score by margin')
-    >>> list(picks.table())
-    ['rank', 'id', 'score', 'predicted', 'reason']
-    """
-
-    def __init__(self, selection: Selection, named_classes: bool = True) -> None:
-        self._selection, self._named = selection, named_classes
-
-    @property
-    def ids(self) -> list[str]:
-        """K ids."""
-        return self._selection.ids
-
-    @property
-    def scores(self) -> list[float] | None:
-        """K scores; None for a strategy without scores."""
-        return self._selection.scores
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why each was chosen, in words."""
-        return self._selection.reasons
-
-    @property
-    def predicted(self) -> list[str] | list[int] | None:
-        """The most probable class of each, by its name or, where classes have none, its number;
-        None where the pass does not say."""
-        predicted = self._selection.predicted
-        return predicted if self._named or predicted is None else [*map(int, predicted)]
-
-    @property
-    def spent(self) -> float:
-        """What they cost, in the budget's unit."""
-        return self._selection.spent
-
-    @property
-    def passed_over(self) -> Mapping[str, int]:
-        """How many units were left out on the way down, by cause."""
-        return self._selection.passed_over
-
-    @property
-    def lines(self) -> list[str]:
-        """What `rayal select` says at the end."""
-        return self._selection.lines()
-
-    def table(self) -> "pd.DataFrame":
-        """A row per unit: rank (from 1), id, score, predicted, reason."""
-        found = self._selection.table().to_pandas()
-        if self.predicted is not None:
-            found["predicted"] = self.predicted
-        return found
-
-    def write(self, out: Path) -> None:
-        """The table as `out`.csv, for people, and `out`.parquet, for programs; a path or a URL."""
-        selecting.write(self._selection, os.fspath(out))
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def _repr_html_(self) -> str:
-        table = self.table().to_html(index=False, border=0, max_rows=SHOWN)
-        return as_html("\n".join(self.lines)) + table
-
-    def __repr__(self) -> str:
-        return f"<Picks: {len(self)} units, cost {self.spent:g}, first {', '.join(self.ids[:3])}>"
+def _url(scores: Any, cycle: int | None) -> str:
+    """The folder of the pass."""
+    if isinstance(scores, Run):
+        begun = range(scores.record.begun())
+        if cycle is None or cycle not in begun:
+            raise UsageError(
+                f"cycle is {quoted(cycle)}, and {scores.url} has begun {len(begun)} cycles; say"
+                " whose pass is meant, from cycle=0 on"
+            )
+        return stage_folder(scores.record.folder, begun[cycle], Scored.stage).url
+    if cycle is not None:
+        raise UsageError("cycle is for the passes of a Run; leave it out for other scores")
+    if not isinstance(scores, Scores | str | os.PathLike):
+        raise UsageError(
+            f"scores are {type(scores).__name__}; give what rayal.score returned, the folder of a"
+            " pass, or a Run and a cycle"
+        )
+    return scores.url if isinstance(scores, Scores) else os.fspath(scores)
 
 
 def _strategy(
@@ -188,7 +127,14 @@ def _strategy(
         asked = there[0]
     if isinstance(asked, str) and asked in there:
         return parts.get(asked) or dict((done.result.options or {}).get(asked, {"name": asked}))
-    return asked if isinstance(asked, str | Strategy) else dict(asked)
+    if isinstance(asked, Mapping):
+        return dict(asked)
+    if not isinstance(asked, str | Strategy):
+        raise UsageError(
+            f"strategy is {quoted(asked)}; give a name, a mapping of name and options, or an"
+            " instance"
+        )
+    return asked
 
 
 def _is_file(given: Any) -> bool:
@@ -203,8 +149,12 @@ def _name(given: Any, kind: str) -> str | None:
 
 
 def _labeled(given: Any) -> Ids:
+    if given is None:
+        return Ids()
     if _is_file(given):
         return read_ids(os.fspath(given))
+    if not isinstance(given, Iterable):
+        raise UsageError(f"labeled is {quoted(given)}; give ids, or a file of them")
     return Ids(dict.fromkeys(_text(unit, "labeled") for unit in given))
 
 

@@ -88,14 +88,9 @@ def status(places: Place | Iterable[Place], *, plugins: Iterable[str] = NO_PLUGI
     One bad folder does not hide the others: what could not be read is in `errors`, which `check()`
     raises. Raises it here, a UsageError or StorageError, where nothing else is there.
     """
-    found = read(urls(places), plugins)
+    apart = Apart()
+    rows = status_rows(urls(places), Plugins(plugins), apart)
+    found = Status(tuple(rows), tuple(apart.errors))
     if not found.rows:
         found.check()
     return found
-
-
-def read(places: Iterable[str], plugins: Iterable[str] = NO_PLUGINS) -> Status:
-    """As `status`, with all errors in the result."""
-    apart = Apart()
-    rows = status_rows(places, Plugins(plugins), apart)
-    return Status(tuple(rows), tuple(apart.errors))

@@ -105,13 +105,11 @@ def status(
 ) -> None:
     """Where runs and scorings are, from their folders alone: cycle, stage, labels, metric; images.
     Or submitted jobs."""
-    from rayal.api.status import read
-
     if address is not None:
         return show_jobs(runs, address, insecure, json)
     if not runs:
         raise UsageError("give run folders, or --address for the jobs of a cluster")
-    found = read(runs, allowed(plugins))
+    found = rayal.status(runs, plugins=allowed(plugins))
     if json:
         print_json(found.rows)
     elif found.rows:

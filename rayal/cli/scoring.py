@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+import rayal
 from rayal.cli.options import (
     POOLS,
     Address,
@@ -57,7 +58,6 @@ def score(
     (higher = label sooner) and what `rayal select` needs. Any field may be changed by --set, for
     example --set decoding.size=224 --set compute.engine=local --set id=null.
     """
-    from rayal.api.score import score_files
     from rayal.cli.console import Console, telling
 
     named = allowed(plugins)
@@ -74,7 +74,15 @@ def score(
         named,
     )
     with telling("scores", lambda url: Console()) as told:
-        scores = score_files(x, None, out, address, told, retry_bad, break_lock, named)
+        scores = rayal.score(
+            x,
+            out=out,
+            address=address,
+            on_event=told,
+            retry_bad=retry_bad,
+            break_lock=break_lock,
+            plugins=named,
+        )
     for line in scores.lines:
         print(visible(line))
 
@@ -119,7 +127,7 @@ def select(
 
     Columns: rank, id, score, predicted class, reason.
     """
-    from rayal.api.select import Request, select_files
+    from rayal.api.select import Request
     from rayal.experiment import config
 
     options = {
@@ -133,18 +141,19 @@ def select(
         "per_group": per_group,
         "min_distance": min_distance,
     }
-    request = config.from_options(_given(options), [], Request, allowed(plugins))
-    picks = select_files(scores, request, out)
+    named = allowed(plugins)
+    request = config.from_options(_given(options), [], Request, named)
+    asked = {key: getattr(request, key) for key in options}
+    picks = rayal.select(scores, **asked, out=out, plugins=named)
     for line in (*picks.lines, f"selection    {out}.csv  {out}.parquet"):
         print(visible(line))
 
 
 def settings(options: dict[str, Any], overrides: list[str], plugins: Plugins) -> Any:
     """A pool scoring from the options of the command."""
-    from rayal.api.score import PoolScoring
     from rayal.experiment import config
 
-    return config.from_options(_given(options), overrides, PoolScoring, plugins)
+    return config.from_options(_given(options), overrides, rayal.PoolScoring, plugins)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

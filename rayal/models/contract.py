@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.base import Model, Outputs
+from rayal.models.module import check_sized, evaluating
 from rayal.models.wrap import wrap
 
 ASKED = 2
@@ -35,6 +36,7 @@ def checked_network(network: Any, model: Model, num_classes: int, image: ImageSp
 def _checked(network: object, num_classes: int, image: ImageSpec, dense: bool) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise UsageError(f"network() returned {type(network).__name__}; return a torch.nn.Module")
+    check_sized(network)
     found, checked = _forward(network, image), network
     if isinstance(found, Tensor) and not dense:
         generator = torch.Generator().manual_seed(0)
@@ -64,13 +66,8 @@ def _broken(found: Any, network: nn.Module, num_classes: int, dense: bool) -> It
 
 
 def _forward(network: nn.Module, image: ImageSpec) -> Any:
-    before = {module: module.training for module in network.modules()}
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            return network.eval()(torch.zeros(ASKED, *image.shape))
-    finally:
-        for module, training in before.items():
-            module.training = training
+    with evaluating(network), torch.random.fork_rng(devices=[]), torch.no_grad():
+        return network(torch.zeros(ASKED, *image.shape))
 
 
 def _misshapen(found: Outputs, network: nn.Module, classes: int, dense: bool) -> Iterator[str]:

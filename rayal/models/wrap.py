@@ -3,23 +3,16 @@
 N images, C classes, D features.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from rayal.errors import UsageError, quoted
 from rayal.models.base import Outputs
-from rayal.models.stages import stages
+from rayal.models.module import check_sized
+from rayal.models.trial import Call, Trial
 from rayal.models.wrapped import Wrapped
-
-SIDES = (64, 32, 28, 224, 96, 128, 256, 299, 384, 512)
-"""Sides (pixels) of square images that a network is tried with where nobody says what it takes."""
-TRIED = 2
-"""Images of a trial."""
 
 AFTER: Mapping[str, Callable[[Tensor], Tensor]] = {
     "log_softmax": lambda logits: logits.log_softmax(dim=-1),
@@ -47,15 +40,17 @@ def wrap(module: nn.Module, layer: str | None = None, *, images: Tensor | None =
     >>> outputs.logits.shape, outputs.features.shape
     (torch.Size([2, 3]), torch.Size([2, 5]))
 
-    Raises UsageError where it has no such layer, and for one that a softmax follows.
+    Raises UsageError where it has no such layer, for one that a softmax follows, and for lazy
+    layers, which have no size yet.
     """
     if not isinstance(module, nn.Module):
         raise UsageError(f"{quoted(module)} is no torch.nn.Module; give one that returns logits")
+    check_sized(module)
     if is_network(module):
         return module
     if layer is not None:
         _named(module, layer)
-    trial = _trial(module) if images is None else _forward(module, images)
+    trial = Trial.of_noise(module) if images is None else Trial.on(module, images)
     return Wrapped(module, _last(module, trial, layer), trial.stages)
 
 
@@ -63,78 +58,6 @@ def is_network(module: nn.Module) -> bool:
     """Whether it has what rayal's own networks have beside their forward."""
     layers = getattr(module, "layer_channels", None)
     return isinstance(getattr(module, "classifier", None), nn.Module) and layers is not None
-
-
-class _Call(NamedTuple):
-    """A linear layer in a forward."""
-
-    path: str
-    output: Tensor
-
-
-class _Trial(NamedTuple):
-    """What a forward returned and what went on in it."""
-
-    returned: Any
-    calls: list[_Call]
-    stages: dict[str, int]
-
-
-def _trial(module: nn.Module) -> _Trial:
-    """A forward of noise, of the first size that the module takes."""
-    for images in _guesses(module):
-        try:
-            return _forward(module, images)
-        except Exception:  # a network may raise anything for images of another size
-            continue
-    raise UsageError(
-        f"{type(module).__name__} takes no images of the usual sizes; give some that it takes:"
-        " rayal.wrap(module, images=batch)"
-    )
-
-
-def _guesses(module: nn.Module) -> Iterator[Tensor]:
-    first = next((m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
-    generator = torch.Generator().manual_seed(0)
-    noise = partial(torch.randn, generator=generator)
-    if isinstance(first, nn.Linear):
-        yield noise(TRIED, first.in_features)
-    for side in SIDES:
-        for channels in (first.in_channels,) if isinstance(first, nn.Conv2d) else (3, 1):
-            yield noise(TRIED, channels, side, side)
-
-
-def _forward(module: nn.Module, images: Tensor) -> _Trial:
-    """One forward in eval mode, without gradients; the module is left as it was."""
-    before = {each: each.training for each in module.modules()}
-    weight = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
-    returned: list[Any] = []
-    try:
-        module.eval()
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), _linear(module) as calls:
-            batch = images[:TRIED].to(weight)
-            found = stages(module, lambda: returned.append(module(batch)))
-    finally:
-        for each, training in before.items():
-            each.training = training
-    return _Trial(returned[0], calls, found)
-
-
-@contextmanager
-def _linear(module: nn.Module) -> Iterator[list[_Call]]:
-    """The calls of linear layers inside, in their order."""
-    calls = list[_Call]()
-
-    def note(path: str, _: nn.Module, __: Any, output: Tensor) -> None:
-        calls.append(_Call(path, output.clone()))  # it may be changed in place
-
-    layers = [(p, m) for p, m in module.named_modules() if isinstance(m, nn.Linear)]
-    hooks = [m.register_forward_hook(partial(note, path)) for path, m in layers]
-    try:
-        yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _named(module: nn.Module, layer: str) -> None:
@@ -147,7 +70,7 @@ def _named(module: nn.Module, layer: str) -> None:
         )
 
 
-def _last(module: nn.Module, trial: _Trial, layer: str | None) -> str:
+def _last(module: nn.Module, trial: Trial, layer: str | None) -> str:
     """The path of the layer that gives the logits."""
     name, returned = type(module).__name__, trial.returned
     if isinstance(returned, Outputs):
@@ -162,7 +85,7 @@ def _last(module: nn.Module, trial: _Trial, layer: str | None) -> str:
     return (same[-1] if same else _followed(name, returned, calls, layer)).path
 
 
-def _followed(name: str, returned: Tensor, calls: list[_Call], layer: str | None) -> _Call:
+def _followed(name: str, returned: Tensor, calls: list[Call], layer: str | None) -> Call:
     """The call of the named layer, whose output becomes the logits; UsageError for a layer that is
     not named, and for what makes the logits none."""
     for path, output in reversed(calls):

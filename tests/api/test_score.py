@@ -37,6 +37,8 @@ SIDE, CLASSES, UNITS = 8, ("cat", "dog", "owl"), 13
 MEAN, STD = (0.4, 0.5, 0.6), (0.25, 0.2, 0.3)
 IMAGE = ImageSpec(channels=3, height=SIDE, width=SIDE, mean=MEAN, std=STD)
 MODEL = SmallCnn(width=4, dropout=0.5)
+NONE: dict[str, Any] = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+"""Pixels in [0, 1], as they are."""
 CARD = ModelCard(model=MODEL, classes=CLASSES, image=IMAGE, decoding=Decoding(size=SIDE))
 
 
@@ -202,17 +204,68 @@ def test_weights_are_normalised_as_in_training(tmp_path: Path) -> None:
     assert of_pixels != otherwise
 
 
+def test_a_module_is_told_how_its_pixels_are_normalised(tmp_path: Path) -> None:
+    """A run and its own module gave other scores of the same pixels, without a word."""
+    file = weights_file(tmp_path / "mine.safetensors")
+    module, pool = CARD.untrained(), written_pool(tmp_path / "pool.parquet")
+    for images, options in [(pixels(), {}), (pool, {"decoding": {"size": SIDE}})]:
+        ways_out = r"give those of its training.*; mean=\(0, 0, 0\), std=\(1, 1, 1\) are for"
+        with pytest.raises(UsageError, match=ways_out):
+            rayal.score(module, images, **options)
+
+        of_file = columns(rayal.score(file, images))["score.entropy"]
+        known = columns(rayal.score(module, images, mean=MEAN, std=STD, **options))["score.entropy"]
+        bare = columns(rayal.score(module, images, mean=(0,) * 3, std=(1,) * 3, **options))
+        np.testing.assert_allclose(of_file, known, rtol=1e-5)
+        assert np.abs(np.subtract(of_file, bare["score.entropy"])).max() > 1e-3
+
+
+def test_layers_without_a_size_are_refused() -> None:
+    """The first forward would fix their size, without saying so."""
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    with pytest.raises(UsageError, match="a lazy layer, '1', .*or run the module once on images"):
+        rayal.score(lazy, noise())
+    assert 0 == lazy[1].in_features
+
+    lazy(noise())
+    assert UNITS == len(rayal.score(lazy, noise()))
+
+
+def test_settings_say_all(tmp_path: Path) -> None:
+    """What the command does could not be done in Python with the same settings."""
+    pool, file = written_pool(tmp_path / "pool.parquet"), weights_file(tmp_path / "a.safetensors")
+    settings = rayal.PoolScoring(
+        checkpoint=str(file),
+        pool=str(pool),
+        strategies=[Entropy()],
+        compute={"engine": "local"},
+    )
+
+    scores = rayal.score(settings, out=tmp_path / "out")
+
+    pd.testing.assert_frame_equal(scores.table(), rayal.score(file, pool).table())
+    options: list[dict[str, Any]] = [{"strategies": "margin"}, {"images": pool}, {"seed": 1}]
+    for more in options:
+        with pytest.raises(UsageError, match=f"{next(iter(more))} is said by the settings; leave"):
+            rayal.score(settings, out=tmp_path / "out", **more)
+    lacking = settings.model_copy(update={"checkpoint": None})
+    with pytest.raises(UsageError, match="checkpoint is not given; give the weights, or a rayal"):
+        rayal.score(lacking, out=tmp_path / "other")
+
+
 def test_layouts() -> None:
     """Rows would be taken for colours."""
     net, last = plain(), pixels()
     first = np.ascontiguousarray(last.transpose(0, 3, 1, 2))
-    expected = columns(rayal.score(net, torch.from_numpy(first)))
+    expected = columns(rayal.score(net, torch.from_numpy(first), **NONE))
 
-    assert expected == columns(rayal.score(net, last))
-    assert expected == columns(rayal.score(net, first))
-    assert expected == columns(rayal.score(net, torch.from_numpy(last), layout="NHWC"))
-    grey = plain(channels=1)
-    assert columns(rayal.score(grey, last[..., 0])) == columns(rayal.score(grey, last[..., :1]))
+    assert expected == columns(rayal.score(net, last, **NONE))
+    assert expected == columns(rayal.score(net, first, **NONE))
+    assert expected == columns(rayal.score(net, torch.from_numpy(last), layout="NHWC", **NONE))
+    grey, one = plain(channels=1), {"mean": [0.0], "std": [1.0]}
+    assert columns(rayal.score(grey, last[..., 0], **one)) == columns(
+        rayal.score(grey, last[..., :1], **one)
+    )
     assert expected == columns(rayal.score(net, (first / 255).astype(np.float32)))
 
 
@@ -224,8 +277,8 @@ def test_an_axis_that_is_not_clear_is_asked_for() -> None:
     ):
         rayal.score(net, images)
 
-    assert columns(rayal.score(net, images, layout="NHWC")) != columns(
-        rayal.score(net, images, layout="NCHW")
+    assert columns(rayal.score(net, images, layout="NHWC", **NONE)) != columns(
+        rayal.score(net, images, layout="NCHW", **NONE)
     )
     with pytest.raises(UsageError, match="as NCHW, and the model takes 3 .*; say layout='NHWC'"):
         rayal.score(net, torch.from_numpy(pixels()))
@@ -235,7 +288,7 @@ def test_an_axis_that_is_not_clear_is_asked_for() -> None:
         UsageError, match=r"grey, and the model takes 3 .*np.repeat\(images\[:, None"
     ):
         rayal.score(net, pixels()[..., 0])
-    rayal.score(net, np.repeat(pixels()[..., 0][:, None], 3, axis=1))
+    rayal.score(net, np.repeat(pixels()[..., 0][:, None], 3, axis=1), **NONE)
     with pytest.raises(UsageError, match="layout 'CHW' is none; choose one of: NCHW, NHWC"):
         rayal.score(net, pixels(), layout="CHW")  # type: ignore[arg-type]
 
@@ -248,7 +301,9 @@ def test_datasets() -> None:
     assert expected == columns(rayal.score(net, TensorDataset(images, torch.arange(13)), batch=5))
     assert expected == columns(rayal.score(net, list(images), batch=5))
     pictures = [(Image.fromarray(image), 0) for image in pixels()]
-    assert columns(rayal.score(net, pixels())) == columns(rayal.score(net, pictures))
+    assert columns(rayal.score(net, pixels(), **NONE)) == columns(
+        rayal.score(net, pictures, **NONE)
+    )
 
 
 class Ends:
@@ -285,7 +340,7 @@ def test_what_is_no_image_is_named(images: Any, problem: str) -> None:
         rayal.score(plain(), images)
     good: list[Any] = [noise(5), noise(5).numpy(), Ends(noise(1)[0]), list(noise(5))]
     assert all(5 == len(rayal.score(plain(), each)) for each in good)
-    rayal.score(plain(), [Image.new("P", (8, 8)).convert("RGB")])
+    rayal.score(plain(), [Image.new("P", (8, 8)).convert("RGB")], **NONE)
 
 
 @pytest.mark.parametrize(
@@ -327,6 +382,22 @@ def test_ids_are_checked(ids: list[Any], problem: str) -> None:
         ({"architecture": "small_cnn"}, "is for weights in files; leave it out", {}),
         ({"previous": "a.safetensors"}, "model is a module, previous where.*give both alike", {}),
         ({"engine": "ray"}, "are scored in this process; give them in files", {}),
+        (
+            {"engine": "local_"},
+            "are scored in .*or leave engine and address out",
+            {"engine": "local"},
+        ),
+        ({"retry_bad": True}, "retry_bad is for images in files; leave it out", {}),
+        ({"break_lock": True}, "break_lock is for images in files; leave it out", {}),
+        ({"set": ["compute.scorers=2"]}, "compute is for images in files; leave it out", {}),
+        ({"pool": "nowhere"}, "pool is no setting of a call; give it as images=", {}),
+        ({"checkpoint": "a.pt"}, "checkpoint is no setting of a call; give it as model=", {}),
+        ({"set": ["previous=a.pt"]}, "give it as previous=", {"previous": plain(1)}),
+        ({"set": ["model=small_cnn"]}, "is for weights in files; leave it out", {}),
+        ({"strategies": None}, "strategies are None; give names", {"strategies": ["entropy"]}),
+        ({"strategies": Entropy}, r"Entropy is a class; give one: Ent", {"strategies": Entropy()}),
+        ({"members": None}, "members are NoneType; give .* list, or leave", {}),
+        ({"members": plain(1)}, "members are Sequential; give .* list", {"members": [plain(1)]}),
         ({"address": "auto"}, "are scored in this process; give them in files", {}),
         ({"sead": 1}, "there is no such key; did you mean 'seed'", {"seed": 1}),
     ],
@@ -347,9 +418,17 @@ def test_other_refusals(tmp_path: Path) -> None:
     for options, problem in [
         ({"ids": ["a"]}, "ids and layout are for images in memory; leave them out"),
         ({"engine": "ray"}, "needs a folder that its workers reach; give it as out"),
+        (
+            {"engine": "ray", "compute": {"engine": "local"}},
+            "engine is 'ray', and 'local' in compute; leave out one",
+        ),
+        ({"compute": None}, "compute: "),
         ({}, r"the size of the images.*give it: decoding=\{'size': 224\}"),
         ({"strategies": "cod"}, "give it: previous=module"),
-        ({"decoding": {"size": 8}, "classes": ["a"]}, "1 classes given, the model has 3; give"),
+        (
+            {"decoding": {"size": 8}, "classes": ["a"], **NONE},
+            "1 classes given, the model has 3; give",
+        ),
     ]:
         with pytest.raises(UsageError, match=problem):
             rayal.score(plain(), pool, **options)
@@ -357,6 +436,8 @@ def test_other_refusals(tmp_path: Path) -> None:
         rayal.score(without, noise(), "bald")
     with pytest.raises(UsageError, match="model is 3; give a torch.nn.Module, a Run, or the path"):
         rayal.score(3, noise())
+    with pytest.raises(UsageError, match="model is None; give a torch.nn.Module, a Run, or"):
+        rayal.score(None, noise())
     with pytest.raises(UsageError, match="vectors N D are uint8; give floating-point numbers"):
         rayal.score(nn.Linear(4, 3), torch.zeros(2, 4, dtype=torch.uint8))
     with pytest.raises(UsageError, match="need one value for each of 3 channels"):
@@ -401,9 +482,9 @@ def test_modules_of_a_pass_over_files(tmp_path: Path) -> None:
     ids = [f"unit-{number:02d}" for number in range(UNITS)]
     options: dict[str, Any] = {"strategies": ["cod", "qbc"], "batch": 4, "classes": CLASSES}
     models: dict[str, Any] = {"previous": before, "members": [plain(2)]}
-    of_files = {"decoding": {"size": SIDE}}
+    of_files: dict[str, Any] = {"decoding": {"size": SIDE}, **NONE}
 
-    here = rayal.score(plain(), pixels(), ids=ids, **models, **options).table()
+    here = rayal.score(plain(), pixels(), ids=ids, **models, **options, **NONE).table()
     there = rayal.score(plain(), pool, **models, **options, **of_files).table()
 
     pd.testing.assert_frame_equal(here, there)
@@ -493,7 +574,7 @@ def test_where_scores_are_kept(tmp_path: Path) -> None:
 def test_a_pass_over_files_goes_on(tmp_path: Path) -> None:
     """The same call again would score everything anew, another module go on with these scores."""
     pool, heard = written_pool(tmp_path / "pool.parquet"), list[str]()
-    options: dict[str, Any] = {"decoding": {"size": SIDE}, "out": tmp_path / "out"}
+    options: dict[str, Any] = {"decoding": {"size": SIDE}, "out": tmp_path / "out", **NONE}
 
     def scored(seed: int = 0) -> rayal.Scores:
         return rayal.score(plain(seed), pool, on_event=lambda e: heard.append(e.what), **options)
@@ -517,7 +598,9 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path, monkeypatch: pytest.Monk
     there = {*fsspec.filesystem("memory").find("rayal")}
     net = plain()
     nn.init.constant_(net[6].weight, torch.inf)
-    for images, options in [(noise(), {}), (pool, {"decoding": {"size": SIDE}, "batch": 4})]:
+    of_files = {"decoding": {"size": SIDE}, "batch": 4, **NONE}
+    options: dict[str, Any]
+    for images, options in [(noise(), {}), (pool, of_files)]:
         with pytest.raises(DataError, match="a model that diverged"):
             rayal.score(net, images, **options)
 
@@ -525,12 +608,47 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path, monkeypatch: pytest.Monk
     assert [] == [*(tmp_path / "temporary").iterdir()]
 
 
+def test_nothing_is_left_of_what_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C would leave weights in memory; the same call with the same folder would be refused."""
+    file, there = (
+        weights_file(tmp_path / "a.safetensors"),
+        fsspec.filesystem("memory").find("rayal"),
+    )
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("rayal.workflows.score.opened.Scorer", stop)
+        rayal.score(file, pixels())
+    assert there == fsspec.filesystem("memory").find("rayal")
+
+    monkeypatch.setattr("rayal.workflows.score.in_memory.SHARD", 4)
+    images = noise()
+    images[-1] = torch.nan
+    with pytest.raises(DataError, match="not finite"):
+        rayal.score(plain(), images, batch=2, out=tmp_path / "out")
+    assert [] == [*tmp_path.glob("out/*")]
+    assert UNITS - 1 == len(rayal.score(plain(), images[:-1], out=tmp_path / "out"))
+
+
+def test_a_notebook_shows_the_first() -> None:
+    """It would show an address in place of scores."""
+    shown = rayal.score(plain(), noise(), ids=[f"<{n}>" for n in range(UNITS)])._repr_html_()
+
+    assert "Scores of 13 units by entropy" in shown and "score.entropy" in shown
+    assert "&lt;4&gt;" in shown and "&lt;5&gt;" not in shown and "<0>" not in shown
+
+
 def test_who_watches_hears_how_far_it_is() -> None:
     """A notebook would seem to hang."""
     heard: list[str] = []
     rayal.score(plain(), noise(), on_event=lambda event: heard.append(str(event)))
 
-    assert ["score: begun", "score: 13 of 13 images", "score: ended"] == [heard[0], *heard[-2:]]
+    assert heard[0].startswith("score: opened  memory://") and "score: begun" == heard[1]
+    assert ["score: 13 of 13 images", "score: ended"] == heard[-2:]
 
 
 def test_dense_networks_in_memory() -> None:

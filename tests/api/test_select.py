@@ -147,6 +147,9 @@ def test_picks_can_be_kept(scores: rayal.Scores, tmp_path: Path) -> None:
         ({"groups": dict.fromkeys(IDS, 0)}, "groups and per_group are given", {"per_group": 1}),
         ({"strategy": "margin"}, "has no scores of .*margin.*score again", {"strategy": "entropy"}),
         ({"strategy": "core_set", "per_class": 1}, "does not rank units", {"per_class": None}),
+        ({"labeled": 5}, "labeled is 5; give ids, or a file of them", {"labeled": None}),
+        ({"strategy": Entropy}, "strategy is <class .*; give a name", {"strategy": Entropy()}),
+        ({"cycle": 0}, "cycle is for the passes of a Run; leave it out", {"cycle": None}),
         ({"budget": 0}, "budget: should be greater than 0|budget: greater", {"budget": 1}),
     ],
 )
@@ -161,3 +164,35 @@ def test_what_cannot_be_is_said(
     with pytest.raises((UsageError, DataError), match=problem):
         rayal.select(scores, **{k: v for k, v in asked.items() if k not in lacking})
     rayal.select(scores, **{**asked, **mended})
+
+
+def test_scores_of_a_run(runs: Path, scores: rayal.Scores) -> None:
+    """Its passes could only be reached by the names of folders."""
+    run = rayal.open_run(runs / "entropy-0")
+
+    picks = rayal.select(run, budget=3, cycle=0)
+
+    assert run.chosen(0)[:3] == picks.ids
+    for cycle in (None, 9, "0"):
+        with pytest.raises(UsageError, match="cycle is .* has begun 2 cycles; say whose pass"):
+            rayal.select(run, budget=3, cycle=cycle)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="scores are DataFrame; give what rayal.score returned"):
+        rayal.select(run.scores(0), budget=3)  # type: ignore[arg-type]
+    rayal.select(scores, "entropy", 3)
+
+
+def test_a_choice_may_be_written_at_once(scores: rayal.Scores, tmp_path: Path) -> None:
+    """What the command does could not be done in one call."""
+    picks = rayal.select(scores, "core_set", 3, out=tmp_path / "next")
+
+    assert ["next.csv", "next.parquet"] == sorted(path.name for path in tmp_path.iterdir())
+    assert picks.ids == pq.read_table(tmp_path / "next.parquet")["id"].to_pylist()
+
+
+def test_a_notebook_shows_the_first(scores: rayal.Scores) -> None:
+    """It would show three ids in place of the table."""
+    picks = rayal.select(scores, "entropy", 9)
+    shown = picks._repr_html_()
+
+    assert "Picks: 9 units, cost 9" in shown and "reason" in shown
+    assert all(unit in shown for unit in picks.ids[:5]) and picks.ids[5] not in shown

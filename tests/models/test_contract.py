@@ -57,6 +57,7 @@ def good(logits, features):
         (lambda: None, "returned NoneType; return a torch.nn.Module"),
         (lambda: nn.Sequential(nn.Flatten(), nn.LogSoftmax(1)), "by no linear layer"),
         (lambda: Bare(), "has no `classifier`"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(CLASSES)), "has a lazy layer, '1'"),
         (lambda: Net(good, layer_channels=None), "has no `layer_channels`"),
         (
             lambda: Net(lambda z, _: {"z": z}),

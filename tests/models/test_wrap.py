@@ -116,7 +116,13 @@ def test_a_size_is_found() -> None:
     odd = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 5 * 5, CLASSES))
 
     assert CLASSES == rayal.wrap(grey28)(torch.zeros(1, 1, 28, 28)).logits.shape[1]
-    with pytest.raises(UsageError, match=r"give some that it takes: rayal\.wrap\(module, images="):
+    for side in (8, 16, 48):
+        small = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * (side - 2) ** 2, 3))
+        assert 3 == rayal.wrap(small)(torch.zeros(1, 1, side, side)).logits.shape[1]
+    with pytest.raises(
+        UsageError,
+        match=r"mat1 and mat2 .*; give some that it takes: rayal\.wrap\(module, images=",
+    ):
         rayal.wrap(odd)
     assert 50 == rayal.wrap(odd, images=torch.zeros(3, 1, 7, 7)).classifier.in_features
 
@@ -168,6 +174,30 @@ def test_networks_without_a_linear_layer() -> None:
         rayal.wrap(in_one, layer="2")
     with pytest.raises(UsageError, match="is no torch.nn.Module; give one"):
         rayal.wrap("resnet18")  # type: ignore[arg-type]
+
+
+def test_layers_without_a_size_are_refused() -> None:
+    """Trying sizes would fix that of the first for good."""
+    lazy = nn.Sequential(nn.LazyConv2d(2, 3), nn.LazyBatchNorm2d(affine=False), nn.Flatten())
+    for net in (lazy, lazy[1], nn.Sequential(nn.Flatten(), nn.LazyLinear(3))):
+        with pytest.raises(UsageError, match="has a lazy layer, .*; give it its size, or run the"):
+            rayal.wrap(net)
+    assert 0 == lazy[0].in_channels
+
+    head = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    head(noise())
+    assert 192 == rayal.wrap(head, images=noise()).classifier.in_features
+
+
+def test_what_the_forward_raised_is_told() -> None:
+    """A mistake in it would be told as one of the images' size."""
+
+    class Mistaken(nn.Linear):
+        def forward(self, images: Tensor) -> Any:
+            raise NameError("my typo")
+
+    with pytest.raises(UsageError, match="the last forward raised NameError: my typo; give some"):
+        rayal.wrap(Mistaken(4, 3))
 
 
 STRATEGIES = [

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -13,16 +12,17 @@ from rayal.blame import told
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.pool.source import prepared_store
-from rayal.data.tasks.base import Task, TaskName
+from rayal.data.tasks.base import TaskName
 from rayal.errors import UsageError
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
+from rayal.models.module import image_channels, task_of
 from rayal.models.trained_model import TrainedModel
 from rayal.models.wrap import wrap
-from rayal.parts import find
 from rayal.signals.batch import forward
-from rayal.workflows.score.in_memory import check_beside, class_names
 from rayal.workflows.score.models import PoolModels, check_strategies, image_spec
+from rayal.workflows.score.opened import Modules, check_beside, class_names
+from rayal.workflows.score.prepared import unknown_normalisation
 from rayal.workflows.score.settings import PoolScoring
 
 
@@ -47,25 +47,20 @@ class Live(Model):
         return copy.deepcopy(self.module)
 
 
-def live_models(
-    settings: PoolScoring,
-    model: nn.Module,
-    previous: nn.Module | None,
-    members: Sequence[nn.Module],
-) -> PoolModels:
+def live_models(settings: PoolScoring, given: Modules) -> PoolModels:
     """The models of a pass, all of them modules, on the CPU of whoever scores.
 
     Raises UsageError for modules that are no classifiers, for what a strategy asks and they lack,
-    and where nothing says what images they see.
+    and where nothing says what images they see, or how normalised.
     """
+    model, previous, members = given
     strategies = settings.columns()
     check_beside(strategies, previous)
     image, decoding = _images(settings, model)
     tried = torch.randn(2, *image.shape, generator=torch.Generator().manual_seed(0))
-    given = [model, *([] if previous is None else [previous]), *members]
-    network, *others = (wrap(_copied(each).cpu(), images=tried).eval() for each in given)
+    network, *others = (wrap(_copied(each).cpu(), images=tried).eval() for each in given.all)
     logits = forward(network, tried).logits
-    task: Task = find("tasks", "segmentation" if logits.ndim > 2 else "classification")()
+    task = task_of(logits)
     check_strategies(strategies, task, network, 1 + len(members))
     usual = tuple(f"class-{number}" for number in range(logits.shape[1]))
     classes = class_names(settings.classes, len(usual)) or usual
@@ -104,26 +99,22 @@ def _copied(module: nn.Module) -> nn.Module:
 
 
 def _images(settings: PoolScoring, model: nn.Module) -> tuple[ImageSpec, Decoding]:
-    """What the module sees: of a prepared dataset what that holds, else what the settings say."""
+    """What the module sees: of a prepared dataset what that holds, normalised as its card says;
+    else what the settings say."""
     store = prepared_store(settings.pool)
     if store is not None:
         card = store.card
         decoding = card.decoding or Decoding(channels=1 if card.image.channels == 1 else 3)
         return image_spec(card.image, decoding, settings), decoding
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    channels = first.in_channels if first is not None and first.in_channels == 1 else 3
+    channels = 1 if image_channels(model) == 1 else 3
     decoding = settings.decoded(Decoding(channels=channels))
     if decoding.frame is None:
         raise UsageError(
             "the size of the images that the module sees is not known; give it:"
             " decoding={'size': 224} (and 'resize': 256, where their centre is cut out)"
         )
-    height, width = decoding.frame
-    blank = ImageSpec(
-        channels=decoding.channels,
-        height=height,
-        width=width,
-        mean=(0.0,) * decoding.channels,
-        std=(1.0,) * decoding.channels,
-    )
+    if settings.mean is None or settings.std is None:
+        raise unknown_normalisation(decoding.channels)
+    (height, width), mean, std = decoding.frame, settings.mean, settings.std
+    blank = ImageSpec(channels=decoding.channels, height=height, width=width, mean=mean, std=std)
     return image_spec(blank, decoding, settings), decoding

@@ -117,7 +117,8 @@ def read_models(settings: PoolScoring, plugins: Plugins = NO_PLUGINS) -> PoolMod
     Raises StorageError for a file that cannot be read, UsageError for one that is no weights, does
     not fit the others, or lacks what a strategy asks.
     """
-    assert settings.checkpoint is not None, "a module has no file"
+    if settings.checkpoint is None:
+        raise UsageError("checkpoint is not given; give the weights, or a rayal run")
     folder, name = _file(settings.checkpoint)
     first = _opened(settings, folder, name, plugins)
     card = _adapted(settings, first.card)

@@ -96,7 +96,8 @@ class PoolScoring(Settings):
     """How images become what the model sees; whatever of it is not given, or all with null, is as
     in training."""
     mean: tuple[float, ...] | None = None
-    """Mean per channel, of pixels in [0, 1]; null: as in training, else ImageNet's."""
+    """Mean per channel, of pixels in [0, 1]; null: as in training, else ImageNet's. For a module in
+    memory, which does not say it, see `rayal.score`."""
     std: tuple[float, ...] | None = None
     """Standard deviation per channel, given together with mean; null: as in training, else
     ImageNet's."""

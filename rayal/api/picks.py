@@ -1,0 +1,88 @@
+"""Units that were chosen to be labeled next."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rayal.api.scores import SHOWN
+from rayal.report.shown import as_html
+from rayal.workflows import select as selecting
+from rayal.workflows.select.selection import Selection
+
+if TYPE_CHECKING:  # takes long to import
+    import pandas as pd
+
+
+class Picks:
+    """K units, best first, and why.
+
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
+    >>> _ = torch.nn.init.eye_(net[1].weight)
+    >>> scores = rayal.score(net, torch.tensor([[9.0, 0], [1, 2], [5, 5]]), "margin")
+    >>> picks = rayal.select(scores, budget=2)
+    >>> len(picks), picks.ids, picks.spent, picks.reasons[0]
+    (2, ['2', '1'], 2.0, 'highest score by margin')
+    >>> list(picks.table())
+    ['rank', 'id', 'score', 'predicted', 'reason']
+    """
+
+    def __init__(self, selection: Selection, named_classes: bool = True) -> None:
+        self._selection, self._named = selection, named_classes
+
+    @property
+    def ids(self) -> list[str]:
+        """K ids."""
+        return self._selection.ids
+
+    @property
+    def scores(self) -> list[float] | None:
+        """K scores; None for a strategy without scores."""
+        return self._selection.scores
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why each was chosen, in words."""
+        return self._selection.reasons
+
+    @property
+    def predicted(self) -> list[str] | list[int] | None:
+        """The most probable class of each, by its name or, where classes have none, its number;
+        None where the pass does not say."""
+        predicted = self._selection.predicted
+        return predicted if self._named or predicted is None else [*map(int, predicted)]
+
+    @property
+    def spent(self) -> float:
+        """What they cost, in the budget's unit."""
+        return self._selection.spent
+
+    @property
+    def passed_over(self) -> Mapping[str, int]:
+        """How many units were left out on the way down, by cause."""
+        return self._selection.passed_over
+
+    @property
+    def lines(self) -> list[str]:
+        """What `rayal select` says at the end."""
+        return self._selection.lines()
+
+    def table(self) -> "pd.DataFrame":
+        """A row per unit: rank (from 1), id, score, predicted, reason."""
+        found = self._selection.table().to_pandas()
+        if self.predicted is not None:
+            found["predicted"] = self.predicted
+        return found
+
+    def write(self, out: str | os.PathLike[str]) -> None:
+        """The table as `out`.csv, for people, and `out`.parquet, for programs; a path or a URL."""
+        selecting.write(self._selection, os.fspath(out))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Picks: {len(self)} units, cost {self.spent:g}, first {', '.join(self.ids[:3])}>"
+
+    def _repr_html_(self) -> str:
+        table = self.table().to_html(index=False, border=0, max_rows=SHOWN)
+        return as_html("\n".join(self.lines)) + table
