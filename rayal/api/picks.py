@@ -4,13 +4,15 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rayal.api.scores import SHOWN
 from rayal.report.shown import as_html
 from rayal.workflows import select as selecting
 from rayal.workflows.select.selection import Selection
 
 if TYPE_CHECKING:  # takes long to import
     import pandas as pd
+
+SHOWN = 10
+"""Picks that a notebook shows, half of them the first ones and half the last."""
 
 
 class Picks:

@@ -187,12 +187,3 @@ def test_a_choice_may_be_written_at_once(scores: rayal.Scores, tmp_path: Path) -
 
     assert ["next.csv", "next.parquet"] == sorted(path.name for path in tmp_path.iterdir())
     assert picks.ids == pq.read_table(tmp_path / "next.parquet")["id"].to_pylist()
-
-
-def test_a_notebook_shows_the_first(scores: rayal.Scores) -> None:
-    """It would show three ids in place of the table."""
-    picks = rayal.select(scores, "entropy", 9)
-    shown = picks._repr_html_()
-
-    assert "Picks: 9 units, cost 9" in shown and "reason" in shown
-    assert all(unit in shown for unit in picks.ids[:5]) and picks.ids[5] not in shown
