@@ -209,7 +209,7 @@ class ActiveLearner:
                 raise LabelsPending(self._word())
             if not self._can_train():
                 few = self._request.labeled
-                raise LabelsPending(f"{few} labels are too few to train on; ask for more")
+                raise LabelsPending(f"labels told: {few}, too few to train on; ask for more")
             pool = asking.learn(self._ready())
         metrics = self._ledger.result(pool.cycle, Evaluated).metrics
         return {name: value for name, value in metrics.items() if isinstance(value, int | float)}

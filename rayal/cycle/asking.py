@@ -33,8 +33,8 @@ def begin(x: Experiment, store: Store, first: Request, units: int) -> None:
     elif first.told:
         if not is_enough(x, first.labeled):
             raise UsageError(
-                f"{first.labeled} labels told before the first ask() are too few to train on; tell"
-                " more of them first"
+                f"the labels told before the first ask(), {first.labeled}, are too few to train on;"
+                " tell more of them first"
             )
         first.ask(list(first.told))
     else:
