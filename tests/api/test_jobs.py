@@ -64,10 +64,13 @@ def test_a_scoring_needs_a_folder(sent: Any, tmp_path: Path) -> None:
 
 def test_what_no_job_can_do_is_not_sent(sent: Any, tiny: Callable[..., Any]) -> None:
     """It would be refused on the cluster, after a wait for its place."""
-    swept = {"space": {"strategy": ["random", "margin"]}, "seeds": [0]}
+    grid = {"strategy": {"grid_search": ["random", "margin"]}}
     amounts = {"initial": 20, "per_cycle": 20, "total": 40}
     fields = {name: getattr(tiny(), name) for name in rayal.Experiment.model_fields}
-    for kind, also in ((rayal.Experiment, {}), (SweptExperiment, {"sweep": swept})):
+    for kind, also in (
+        (rayal.Experiment, {}),
+        (SweptExperiment, {"sweep": {"space": grid, "seeds": [0]}}),
+    ):
         with pytest.raises(UsageError, match="budget: is required; set budget.initial"):
             rayal.submit(kind(**{**fields, "budget": {}, **also}), "runs")
         with pytest.raises(UsageError, match="or another oracle$"):
