@@ -337,7 +337,7 @@ def _of_main(name: str) -> type[Component]:
     raise UsageError(
         f"{name!r} is a class of a notebook or script, and nothing here defines it; run its"
         " definition first, or put it into a file of a package of yours, name it package.file, and"
-        " allow that: --plugins package"
+        " allow that: --plugins package (in Python: plugins=['package'])"
     )
 
 

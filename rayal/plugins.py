@@ -36,7 +36,9 @@ class Plugins(frozenset[str]):
             raise UsageError(f"{name!r} is not the name of a module; write package.module")
         if package not in self:
             raise UsageError(
-                f"{name!r} is code outside rayal; allow it on the command line: --plugins {package}"
+                f"{name!r} is code outside rayal; allow it on the command line: --plugins"
+                f" {package}; in Python: plugins=[{package!r}], or give rayal.Experiment an"
+                " instance of the part"
             )
         try:
             return importlib.import_module(name)

@@ -119,7 +119,7 @@ def test_unknown_names(name: str, message: str) -> None:
 
 def test_plugins_need_permission(plugin: str) -> None:
     """Code runs at import: a file alone, perhaps downloaded, must not be able to name it."""
-    with pytest.raises(UsageError, match="--plugins my_pkg"):
+    with pytest.raises(UsageError, match="--plugins my_pkg; in Python: .*, or give rayal.Exper"):
         build("oracles", "my_pkg.mine")
     with pytest.raises(UsageError, match="write package.module"):
         build("oracles", "my_pkg/mine.py", Plugins([plugin]))
@@ -129,7 +129,10 @@ def test_plugins_need_permission(plugin: str) -> None:
 
     mine = {"name": "my_pkg.mine", "k": 2}
 
-    assert mine == build("oracles", mine, Plugins([plugin])).model_dump()
+    found = build("oracles", mine, Plugins([plugin]))
+
+    assert mine == found.model_dump()
+    assert found is build("oracles", found)
     with pytest.raises(UsageError, match="--plugins my_pkg"):  # allowed there, not for ever
         build("oracles", mine)
 

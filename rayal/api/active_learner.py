@@ -2,15 +2,18 @@
 
 import atexit
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from rayal.api.elsewhere import allowed
 from rayal.api.run import Run, observer
 from rayal.api.run import Told as Listener
 from rayal.cycle import asking
@@ -23,8 +26,10 @@ from rayal.errors import DataError, LabelsPending, UsageError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Amounts
 from rayal.labeling.oracles.told import Told
-from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.plugins import NO_PLUGINS
 from rayal.runs.events import Event, Observers
+from rayal.runs.ledger import INITIAL
+from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background
 from rayal.storage.folder import Folder
 from rayal.workflows import attempts
@@ -35,6 +40,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _open: dict[str, "ActiveLearner"] = {}  # by folder: one in a notebook is seldom closed
+
+
+class Labels(Protocol):
+    """Labels by unit: a mapping, or a Series of pandas."""
+
+    def items(self) -> Iterable[tuple[Any, object]]: ...
 
 
 class ActiveLearner:
@@ -60,7 +71,8 @@ class ActiveLearner:
     labels told so far.
 
     The engine starts when it is first needed and stays until `close`, or the end of a `with` block
-    or of Python. Another learner of the same folder closes one that is open in this process.
+    or of Python. Another learner of the same experiment and folder closes one that is open in this
+    process.
     """
 
     def __init__(
@@ -79,49 +91,55 @@ class ActiveLearner:
         self.experiment = _asked(x)
         self._address = address
         folder = Folder(f"{default_folder(x)}-asked" if out is None else out)
-        if folder.url in _open:
-            _open[folder.url].close()
-        self._stack = ExitStack()
-        self._session = self._stack.enter_context(
-            start_run(self.experiment, folder.url, break_lock=break_lock, plugins=Plugins(plugins))
+        start = start_run(
+            self.experiment,
+            folder.url,
+            break_lock=break_lock,
+            plugins=allowed(x, plugins),
+            asked=True,
+            accepted=partial(_close, folder.url),
         )
-        self.run = Run(self._session.record)
-        """What is in the folder, as of any run."""
-        self._ledger, self._store = self._session.ledger, self._session.store
-        self._background = Background(self.experiment.tracking, self._session.record)
-        self._stack.push(self._background)
-        observers = [watching, Views(self._session.record), self._background]
-        self._observers = Observers(observers)
-        self._engine: Engine | None = None
-        self._look()
+        with ExitStack() as stack:
+            self._session = stack.enter_context(start)
+            self.run = Run(self._session.record)
+            """What is in the folder, as of any run."""
+            self._ledger, self._store = self._session.ledger, self._session.store
+            self._background = Background(self.experiment.tracking, self._session.record)
+            stack.push(self._background)
+            observers = [watching, Views(self._session.record), self._background]
+            self._observers = Observers(observers)
+            self._engine: Engine | None = None
+            self._look()
+            watching.on(Event("opened", "run", url=folder.url))
+            self._stack = stack.pop_all()
         self._open, _open[folder.url] = True, self
         atexit.register(self.close)
-        watching.on(Event("opened", "run", url=folder.url))
 
     def ask(self, n: int) -> list[str]:
         """The units to be labeled next, the most wanted first; at most `n`, none when nothing is
         left.
 
         While some of the units last asked for are not told, it is those again, whatever `n`. Else
-        the first call draws units at random, by the seed alone; later ones train on all labels,
-        evaluate, score the pool and select by the strategy.
+        the first call draws units at random, by the seed alone, and so do those after it while too
+        few units have a label to train on; later ones train on all labels, evaluate, score the pool
+        and select by the strategy. After Ctrl-C the next call goes on where this one was: what it
+        had selected already is asked for, whatever `n`.
         """
         self._check_open()
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise UsageError(f"ask({quoted(n)}): ask for a whole number of units, at least 1")
         if self.waiting:
             return self.waiting
-        if not self._telling.begun:
-            anew = not self._request.told
-            asking.begin(self.experiment, self._store, self._request, int(n))
-            if anew:
-                return self.waiting
-        asking.ask(self._ready(), int(n))
-        self._look()
+        with self._looking():
+            if not self._ledger.finished(0, INITIAL):
+                asking.begin(self.experiment, self._store, self._request, int(n))
+            if not self.waiting and self._can_train():
+                asking.ask(self._ready(), int(n))
         return self.waiting
 
-    def tell(self, labels: Mapping[str, object]) -> None:
-        """Labels of units: a class by name or index, or None for what cannot be labeled.
+    def tell(self, labels: Labels) -> None:
+        """Labels of units, as a dictionary or a Series of pandas: a class by name or index, or None
+        for what cannot be labeled.
 
         For segmentation, masks: class indices, H W as `images` gives the image, 255 where there is
         no class. They are on the disk when it returns, some of those asked for or all of them.
@@ -130,10 +148,17 @@ class ActiveLearner:
         Raises UsageError with all that is wrong, and then takes none of them.
         """
         self._check_open()
-        if not isinstance(labels, Mapping):
-            raise UsageError(f"tell({quoted(labels)}): give a dictionary, unit -> label")
-        if answers := self._telling.answers(labels):
-            self._request.tell(answers)
+        if answers := self._telling.answers(_by_unit(labels)):
+            try:
+                self._request.tell(answers)
+            except BaseException:  # they may be on the disk
+                self._look()
+                raise
+
+    @property
+    def url(self) -> str:
+        """The folder; an absolute path where it is local."""
+        return self.run.url
 
     @property
     def waiting(self) -> list[str]:
@@ -171,19 +196,23 @@ class ActiveLearner:
         """Trains on all labels told, unless that is done, without asking for more; the metrics of
         the test split.
 
-        Raises LabelsPending while some of the units asked for are not told.
+        Raises LabelsPending while some of the units asked for are not told, or too few of them
+        have a label.
         """
         self._check_open()
-        if not self._telling.begun:
-            if not self._request.told:
-                raise LabelsPending("no label was told yet")
-            asking.begin(self.experiment, self._store, self._request, 1)
-        if self.waiting:
-            raise LabelsPending(self._word())
-        asking.learn(self._ready())
-        self._look()
-        row = self._session.record.cycles()[-1]
-        return {name: row[name] for name in row if not name.endswith("_seconds")}
+        with self._looking():
+            if not self._telling.begun:
+                if not self._request.told:
+                    raise LabelsPending("no label was told yet")
+                asking.begin(self.experiment, self._store, self._request, 1)
+            if self.waiting:
+                raise LabelsPending(self._word())
+            if not self._can_train():
+                few = self._request.labeled
+                raise LabelsPending(f"labels told: {few}, too few to train on; ask for more")
+            pool = asking.learn(self._ready())
+        metrics = self._ledger.result(pool.cycle, Evaluated).metrics
+        return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
 
     def model(self) -> nn.Module:
         """The network that was last trained, see `Run.model`; of all labels, where none is missing
@@ -214,15 +243,33 @@ class ActiveLearner:
         self._open = False
         del _open[self._ledger.folder.url]
         atexit.unregister(self.close)
-        if error is None and not self._session.record.complete:
-            error = LabelsPending(self._word())  # for `rayal status`
-        self._stack.__exit__(None if error is None else type(error), error, trace)
+        try:
+            if error is None and not self._session.record.complete:
+                error = LabelsPending(self._word())  # for `rayal status`
+        except BaseException as damage:
+            error = damage
+            raise
+        finally:
+            self._stack.__exit__(None if error is None else type(error), error, trace)
         if self._background.reaches:
             show_beside(self.experiment.tracking, self._session.record)
 
     def __repr__(self) -> str:
         state = self._word() if self._open else "closed"
         return f"<ActiveLearner {state}, {len(self.labels)} told; {self.run.url}>"
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Work that changes the ledger, which is looked at however it ends."""
+        try:
+            yield
+        finally:
+            self._look()
+
+    def _can_train(self) -> bool:
+        """Whether enough of the first units have a label; they do once those were bought."""
+        bought = self._ledger.finished(0, INITIAL)
+        return bought or asking.is_enough(self.experiment, self._request.labeled)
 
     def _look(self) -> None:
         """What the ledger holds, after something was done."""
@@ -260,6 +307,23 @@ class ActiveLearner:
         if not self._telling.known:
             return "waiting for the first request"
         return "waiting for the next request, all labels are told"
+
+
+def _by_unit(labels: Labels) -> dict[str, object]:
+    if isinstance(labels, type) or not callable(getattr(labels, "items", None)):
+        raise UsageError(f"tell({quoted(labels)}): give a dictionary, unit -> label")
+    pairs = [*labels.items()]
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(unit for unit, _ in pairs).most_common(1)[0]
+        raise UsageError(f"tell(): {quoted(twice)} is there several times; leave all but one out")
+    return found
+
+
+def _close(url: str) -> None:
+    """Makes room in a folder for another learner of this process."""
+    if url in _open:
+        _open[url].close()
 
 
 def _asked(x: Experiment) -> Experiment:

@@ -1,4 +1,4 @@
-"""Parts that work in another process, which finds them by the name of their module."""
+"""Parts from outside rayal, which other processes, and readers later, find by their module."""
 
 import sys
 from collections.abc import Iterable
@@ -15,11 +15,19 @@ def packages(held: object, named: Iterable[str] = (), *, travels: bool = False) 
     `travels` says that classes of this notebook or script go along with the work. Raises UsageError
     for a part that another process would not find.
     """
-    foreign = {type(part) for part in parts_in(held) if type(part).is_foreign()}
-    for each in sorted(foreign, key=lambda part: part.__qualname__):
+    for each in sorted(_foreign(held), key=lambda part: part.__qualname__):
         _check(each, travels)
-    own = {part.__module__.partition(".")[0] for part in foreign} - {MAIN}
+    return allowed(held, named)
+
+
+def allowed(held: object, named: Iterable[str] = ()) -> Plugins:
+    """As `packages`, for work that stays in this process."""
+    own = {part.__module__.partition(".")[0] for part in _foreign(held)} - {MAIN}
     return Plugins({*Plugins(named), *own})
+
+
+def _foreign(held: object) -> set[type[Component]]:
+    return {type(part) for part in parts_in(held) if type(part).is_foreign()}
 
 
 def _check(part: type[Component], travels: bool) -> None:

@@ -8,7 +8,7 @@ from rayal.errors import UsageError
 
 
 class Located(Protocol):
-    """What lies in a folder: a run, a sweep."""
+    """What lies in a folder: a run, a sweep, what an `ActiveLearner` has asked."""
 
     @property
     def url(self) -> str: ...

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from rayal.api.elsewhere import allowed
 from rayal.errors import UsageError, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
@@ -51,7 +52,7 @@ def run(
     happens, `print` for example; its first event is `opened`, with the folder's `url` and the note
     `complete already` where nothing is left to do. `break_lock` takes the folder from a process
     that seems to write there. `plugins` are packages of yours whose parts the run's trackers and
-    readers may meet by name.
+    readers may meet by name; those of parts that are given as instances need no mention.
 
     >>> x = rayal.load("configs/digits/base.yaml", set=["compute.engine=local", "scheme.epochs=2"],
     ...     strategy="entropy", budget={"total": 100}, tracking="none")
@@ -72,7 +73,7 @@ def run(
             f"run() takes an experiment, got {quoted(x)}; use rayal.load(path) or rayal.Experiment"
         )
     told = observer(on_event)
-    named = Plugins(plugins)
+    named = allowed(x, plugins)
     where = None if out is None else os.fspath(out)
     with start_run(x, where, break_lock=break_lock, plugins=named) as opened:
         record = opened.record
@@ -85,7 +86,7 @@ def run(
 def open_run(path: str | os.PathLike[str], plugins: Iterable[str] = NO_PLUGINS) -> "Run":
     """The run in a folder or at a URL: complete, stopped, or going on in another process.
 
-    `plugins` are packages of yours whose parts it may name.
+    `plugins` are packages of yours whose parts it names, also where they were instances.
 
     >>> rayal.open_run("runs/mine").curve()[["cycle", "labels"]]
        cycle  labels

@@ -21,7 +21,7 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.parts import names
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage.folder import Folder, Json
-from rayal.workflows import run, sweep
+from rayal.workflows import checks, run, sweep
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.sweep.folder import arms_to_check
 
@@ -100,14 +100,27 @@ def _work(
     if isinstance(x, PoolScoring):
         if out is None:
             raise UsageError("out: a scoring has no folder of its own; give one")
+        if x.checkpoint is None:
+            raise UsageError(
+                "checkpoint: a job has no module of this process; give the path or URL of a run or"
+                " of weights"
+            )
         return _scoring(x, _place(out, url), same, retry_bad)
     if isinstance(x, SweptExperiment):
-        trials.of_arms(x, arms_to_check(x), plugins)
+        _check(*(trial.experiment for trial in trials.of_arms(x, arms_to_check(x), plugins)))
         place = _place(sweep.default_folder(x) if out is None else out, url)
         return _of_file("sweep", x, (x.name, "sweep"), place, same), x.model_dump(mode="json")
+    _check(x)
     words = (x.name, x.strategy.part_name(), x.scheme.part_name(), f"seed{x.seed}")
     place = _place(run.default_folder(x) if out is None else out, url)
     return _of_file("run", x, words, place, same), x.model_dump(mode="json")
+
+
+def _check(*experiments: Experiment) -> None:
+    """Raises UsageError for what no job could do, whatever data and machines it finds."""
+    for x in experiments:
+        if problems := list(checks.without_asking(x)):
+            raise UsageError.of(problems, where=f"experiment {x.name!r}")
 
 
 def _of_file(verb: str, x: Experiment, words: Sequence[str], folder: str, same: list[str]) -> Work:

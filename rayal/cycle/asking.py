@@ -1,11 +1,10 @@
 """Ask and tell: the stages of a run as far as labels were told, driven by who asks for more."""
 
-from contextlib import suppress
 from itertools import count
 
 from rayal.cycle.loop import Steps, first_units
 from rayal.data.store import Store
-from rayal.errors import DataError, LabelsPending, UsageError
+from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.request import Request
 from rayal.runs.ledger import INITIAL, Ledger, PoolState
@@ -22,18 +21,38 @@ def request(ledger: Ledger) -> Request:
 
 def begin(x: Experiment, store: Store, first: Request, units: int) -> None:
     """Asks for the first units: those that were told before anybody asked, else so many at random.
+    Where too many of those asked for had no label, for so many more, in the same random order.
 
     Raises UsageError for a set that is too small to train on.
     """
-    chosen = list(first.told) or first_units(x, store, units)
+    if first.asked is not None:
+        if not first.waiting and not is_enough(x, first.labeled):
+            asked = frozenset(first.asked)
+            order = first_units(x, store, len(asked) + units)
+            first.ask_more([unit for unit in order if unit not in asked][:units])
+    elif first.told:
+        if not is_enough(x, first.labeled):
+            raise UsageError(
+                f"the labels told before the first ask(), {first.labeled}, are too few to train on;"
+                " tell more of them first"
+            )
+        first.ask(list(first.told))
+    else:
+        chosen = first_units(x, store, units)
+        if not is_enough(x, len(chosen)):
+            raise UsageError(
+                f"a first set of {len(chosen)} images is too small to train on; ask for more"
+            )
+        first.ask(chosen)
+
+
+def is_enough(x: Experiment, labels: int) -> bool:
+    """Whether so many labels can be trained on."""
     try:
-        batch_ends(len(chosen), x.scheme.batch_size, x.compute.train_workers)
-    except DataError as error:
-        raise UsageError(
-            f"a first set of {len(chosen)} images is too small to train on; ask for more, or tell"
-            " more before"
-        ) from error
-    first.ask(chosen)
+        batch_ends(labels, x.scheme.batch_size, x.compute.train_workers)
+    except DataError:
+        return False
+    return True
 
 
 def learn(steps: Steps) -> PoolState:
@@ -54,9 +73,11 @@ def learn(steps: Steps) -> PoolState:
 
 
 def ask(steps: Steps, units: int) -> None:
-    """As `learn`; then scores what is left of the pool, selects so many units and asks for them."""
+    """As `learn`; then scores what is left of the pool, selects so many units and asks for them.
+
+    They are bought, which observers are told, when all of them are told.
+    """
     pool = learn(steps)
     chosen = steps.choose(pool, units)
     if chosen.ids:
-        with suppress(LabelsPending):
-            steps.buy(pool, chosen)
+        Request(steps.ledger.stage(pool.cycle, Labeled.stage)).ask(chosen.ids)

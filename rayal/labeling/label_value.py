@@ -1,5 +1,7 @@
 """A label as people give it, made into what is kept of it."""
 
+from typing import Any
+
 import numpy as np
 
 from rayal.data.card import Card
@@ -18,11 +20,12 @@ def label_value(label: object, card: Card, size: tuple[int, int] | None = None) 
 
 
 def _class(label: object, classes: tuple[str, ...]) -> int:
+    label = _plain(label)
     if isinstance(label, str):
         if label not in classes:
             raise UsageError(f"{quoted(label)} is no class; {suggest(label, classes)}")
         return classes.index(label)
-    if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
+    if isinstance(label, bool) or not isinstance(label, int):
         raise UsageError(
             f"{quoted(label)} is no label; give a class, its index, or None for an image that"
             " cannot be labeled"
@@ -31,7 +34,12 @@ def _class(label: object, classes: tuple[str, ...]) -> int:
         raise UsageError(
             f"{label} is no class index; give one of 0 to {len(classes) - 1}, or the class's name"
         )
-    return int(label)
+    return label
+
+
+def _plain(label: Any) -> object:
+    """One number of NumPy or torch as a number of Python; anything else as it is."""
+    return label.item() if getattr(label, "ndim", None) == 0 else label
 
 
 def _mask(label: object, card: Card, size: tuple[int, int] | None) -> bytes:

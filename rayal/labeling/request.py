@@ -45,6 +45,11 @@ class Request:
         }
 
     @property
+    def labeled(self) -> int:
+        """How many units have a label; of the others was told that they cannot have one."""
+        return sum(label.value is not None for label in self.told.values())
+
+    @property
     def waiting(self) -> list[str]:
         """The units asked for that nobody has answered, in order."""
         return [unit for unit in self.asked or () if unit not in self.told]
@@ -56,8 +61,13 @@ class Request:
     def ask(self, units: Sequence[str]) -> None:
         """Ask for these units, unless some were asked for already."""
         if self.asked is None:
-            self.folder.write_sealed(ASKED, {"ids": list(units)})
-            self.asked = tuple(units)
+            self.ask_more(units)
+
+    def ask_more(self, units: Sequence[str]) -> None:
+        """Ask for these units besides those that were asked for."""
+        asked = (*(self.asked or ()), *units)
+        self.folder.write_sealed(ASKED, {"ids": list(asked)})
+        self.asked = asked
 
     def tell(self, answers: Mapping[str, Label]) -> None:
         """Keep these answers, all of them or, if the process dies, none."""

@@ -148,7 +148,17 @@ class Journal:
             self.grown = False
             self.folder.remove(ENDED)
 
+    def check(self) -> None:
+        """Raises LockedError where the folder is of another identity; it is neither locked nor
+        written for that."""
+        self._compare()
+
     def _compare_identity(self) -> None:
+        if self._compare() and not self.grown:
+            self.keep_identity()
+
+    def _compare(self) -> bool:
+        """Whether what is recorded differs, or nothing is; raises as `check`."""
         recorded = self.folder.read_sealed("identity.json", default=None)
         changes = [] if recorded is None else list(_changes(recorded, self._identity))
         grown = [c for c in changes if c.at in self._grows and c.grows]
@@ -161,8 +171,7 @@ class Journal:
         for change in grown:
             self._grows[change.at](change.old)
         self.grown = bool(grown)
-        if not grown and (recorded is None or changes):
-            self.keep_identity()
+        return recorded is None or bool(changes)
 
 
 def ended(folder: Folder) -> tuple[str, str]:

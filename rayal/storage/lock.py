@@ -15,6 +15,7 @@ import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 from filelock import BaseFileLock, Timeout
 
@@ -56,6 +57,8 @@ def silence(folder: Folder) -> float | None:
 class Lock:
     """The right to write in a folder, from `acquire` to `release`."""
 
+    held: ClassVar[set[str]] = set()
+    """The ids of those that this process holds."""
     attempt: int
     """Which writer of the folder this is, counted from 1: later ones have higher numbers."""
 
@@ -84,6 +87,7 @@ class Lock:
         except BaseException:
             self._drop_flock()
             raise
+        self.held.add(self._me["id"])
         self._heart.start()
 
     def check(self) -> None:
@@ -100,6 +104,7 @@ class Lock:
 
     def release(self) -> None:
         """Let the next writer in; a lock that was taken over stays with its new holder."""
+        self.held.discard(self._me["id"])
         self._stop.set()
         self._heart.join(STALE)
         if self._heart.is_alive():  # nor would anything else that is written there end
@@ -166,7 +171,12 @@ class Lock:
 
     def _refusal(self, holder: Json | None) -> LockedError:
         way_out = "wait until it ends, or stop it"
-        if holder is not None and _is_stale(holder):
+        if holder is not None and holder["id"] in self.held:
+            way_out = (
+                "that is this process itself: close the learner that has it open, or wait until"
+                " what runs there ends"
+            )
+        elif holder is not None and _is_stale(holder):
             way_out = "if that process is gone, add --break-lock"
         elif holder is not None and self._seems_gone(holder):
             way_out = (

@@ -32,14 +32,28 @@ class Resources(NamedTuple):
         return cls(os.cpu_count() or 1, torch.cuda.device_count())
 
 
-def check(x: Experiment, card: Card, resources: Resources | None = None) -> None:
+def check(
+    x: Experiment, card: Card, resources: Resources | None = None, *, asked: bool = False
+) -> None:
     """Raises UsageError with everything that makes the run impossible on this data, and on these
-    resources where they are known."""
-    problems = list(_impossible(x, card))
+    resources where they are known. `asked` says that somebody asks for units."""
+    problems = [] if asked else list(without_asking(x))
+    problems += _impossible(x, card)
     if resources is not None:
         problems += shortages(x.compute, resources)
     if problems:
         raise UsageError.of(problems, where=f"experiment {x.name!r}")
+
+
+def without_asking(x: Experiment) -> Iterator[str]:
+    """What makes a run impossible where nobody asks for units, as with `ActiveLearner`."""
+    if x.budget.is_open:
+        yield REQUIRED
+    if x.oracle.asked:
+        yield (
+            f"oracle: {x.oracle.part_name()!r} has no answers but those given to an ActiveLearner;"
+            " use rayal.ActiveLearner(x), or another oracle"
+        )
 
 
 def check_strategies(x: Experiment, store: Store) -> None:
@@ -82,8 +96,6 @@ def _looking_back(x: Experiment) -> str:
 
 
 def _impossible(x: Experiment, card: Card) -> Iterator[str]:
-    if x.budget.is_open and not x.oracle.asked:
-        yield REQUIRED
     yield from _refusal(partial(x.budget.check, card))
     if x.candidates is not None and x.candidates > card.pool:
         yield (

@@ -38,20 +38,28 @@ def start_run(
     *,
     break_lock: bool = False,
     plugins: Plugins = NO_PLUGINS,
+    asked: bool = False,
+    accepted: Callable[[], object] | None = None,
 ) -> Iterator["Session"]:
     """The experiment's run in folder `out`, new or continued, locked while the block lasts.
 
-    Everything that can be refused is refused here, before an engine starts.
+    Everything that can be refused is refused here, before an engine starts. `asked` says that
+    somebody asks for units, as with `ActiveLearner`; `accepted` is called when only another writer
+    can stand in the way.
     """
     store = x.dataset.open()
     local = x.compute.engine == "local"  # a cluster is asked what it has, once it is there
-    checks.check(x, store.card, checks.Resources.here() if local else None)
+    checks.check(x, store.card, checks.Resources.here() if local else None, asked=asked)
     checks.check_strategies(x, store)
     x.tracking.prepare()
     folder = Folder(default_folder(x) if out is None else out)
     grows = {"budget.total": x.budget.check_growth}
     identity = identity_of(x, store)
-    with Ledger(folder, identity, break_lock=break_lock, newer=["store"], grows=grows) as ledger:
+    ledger = Ledger(folder, identity, break_lock=break_lock, newer=["store"], grows=grows)
+    if accepted is not None:
+        ledger.check()
+        accepted()
+    with ledger:
         session = Session(x, store, Record(folder, plugins), ledger)
         if not ledger.grown or not folder.exists(EXPERIMENT):
             session.write_experiment()

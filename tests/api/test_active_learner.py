@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import rayal
 from rayal.errors import DataError, LabelsPending, LockedError, StorageError, UsageError
+from rayal.labeling.request import Request
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
 from rayal.runs.ledger import Ledger
@@ -98,7 +101,7 @@ def test_what_is_not_told_is_asked_again(x: Any, truth: dict[str, Any], tmp_path
         assert {ids[0], ids[3]} == learner.labels.keys()
         learner.tell({unit: truth[unit] for unit in rest})
         assert [] == learner.waiting
-        assert [6] == [learner.learn()["labels"]]
+        assert learner.learn() and [6] == [*learner.curve()["labels"]]
     assert ids == [*learner.run.labels()["id"]]
 
 
@@ -225,7 +228,7 @@ def test_the_labels_of_the_dataset_are_not_looked_at(
     with rayal.ActiveLearner(x, tmp_path) as learner:
         for _ in range(2):
             learner.tell({unit: truth[unit] for unit in learner.ask(5)})
-        assert 10 == learner.learn()["labels"]
+        assert learner.learn() and 10 == len(learner.labels)
 
 
 def test_until_nothing_is_left(tiny: Any, truth: dict[str, Any], tmp_path: Path) -> None:
@@ -253,8 +256,12 @@ def test_an_experiment_needs_no_budget(tiny: Any, truth: dict[str, Any], tmp_pat
     assert [[20]] == [list(arm.labels) for group in summary.groups for arm in group.arms]
     with pytest.raises(UsageError, match="budget: is required; set budget.initial, budget.per"):
         rayal.run(x, tmp_path / "run")
+    with pytest.raises(UsageError, match="oracle: 'told' has no answers .*; use rayal.ActiveLear"):
+        rayal.run(tiny(oracle="told"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     assert rayal.run(tiny(budget={"initial": 20, "per_cycle": 1, "total": 20}), tmp_path / "run")
-    with rayal.ActiveLearner(tiny(), tmp_path / "learner") as learner:  # its amounts do not count
+    x = tiny(oracle="told")
+    with rayal.ActiveLearner(x, tmp_path / "learner") as learner:  # its amounts do not count
         assert 20 == len(learner.labels)
 
 
@@ -355,7 +362,7 @@ def test_an_image_that_cannot_be_decoded(tiny: Any, tmp_path: Path) -> None:
         assert 4 == len(learner.images(mine))
         learner.tell(mine)
         assert [] == learner.ask(5)
-        assert 4 == learner.learn()["labels"]
+        assert learner.learn() and [4] == [*learner.curve()["labels"]]
 
 
 def test_told_labels_that_are_damaged(x: Any, truth: dict[str, Any], tmp_path: Path) -> None:
@@ -376,6 +383,172 @@ def test_told_labels_that_are_damaged(x: Any, truth: dict[str, Any], tmp_path: P
         assert ids[2:] == learner.waiting
         learner.tell({unit: truth[unit] for unit in ids[2:]})
         assert {unit: str(truth[unit]) for unit in ids} == learner.labels
+
+
+def test_a_damaged_folder_is_let_go(x: Any, tmp_path: Path) -> None:
+    """It would be locked until Python ends, and nothing could free it."""
+    learner = rayal.ActiveLearner(x, tmp_path)
+    ids = learner.ask(4)
+    learner.tell({ids[0]: 3})
+    learner.close()
+    (file,) = (tmp_path / "cycle-000/initial-asked/told").iterdir()
+    data = file.read_bytes()
+    learner = rayal.ActiveLearner(x, tmp_path)
+    file.write_bytes(b"damaged")
+
+    with pytest.raises(StorageError, match="is damaged"):
+        learner.close()
+    learner.close()  # again: nothing happens
+    with Ledger(Folder(tmp_path), learner.run.record.identity()):
+        pass
+    with pytest.raises(StorageError, match="is damaged"):
+        rayal.ActiveLearner(x, tmp_path).waiting  # noqa: B018 (reads)
+    file.write_bytes(data)
+    with rayal.ActiveLearner(x, tmp_path) as learner:
+        assert ids[1:] == learner.waiting
+
+
+def test_an_observer_that_fails_at_once(x: Any, tmp_path: Path) -> None:
+    """A folder would stay locked by a learner that nobody has."""
+
+    def fails(event: Any) -> None:
+        raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        rayal.ActiveLearner(x, tmp_path, on_event=fails)
+    with Ledger(Folder(tmp_path), rayal.open_run(tmp_path).record.identity()):
+        pass
+
+
+def test_a_learner_that_is_refused_closes_no_other(x: Any, tiny: Any, tmp_path: Path) -> None:
+    """A cell with a mistake would end the learner of the cell before."""
+    with rayal.ActiveLearner(x, tmp_path) as learner:
+        ids = learner.ask(4)
+        with pytest.raises(LockedError, match="another experiment .*seed: 0 -> 1"):
+            rayal.ActiveLearner(tiny(seed=1), tmp_path)
+        with pytest.raises(UsageError, match="candidates: 9999 is more"):
+            rayal.ActiveLearner(tiny(candidates=9999), tmp_path)
+
+        assert ids == learner.ask(4)
+
+
+def test_the_first_units_that_nobody_can_label(
+    x: Any, truth: dict[str, Any], tmp_path: Path
+) -> None:
+    """The learner would be stuck for ever, with units that it does not train on."""
+    order = _first(x, tmp_path / "other", 9)
+    with rayal.ActiveLearner(x, tmp_path / "run") as learner:
+        learner.tell(dict.fromkeys(learner.ask(4)))
+        with pytest.raises(LabelsPending, match="labels told: 0, too few to train on; ask for m"):
+            learner.learn()
+        assert order[4:7] == learner.ask(3) == learner.ask(1)
+        learner.tell({order[4]: 1, order[5]: None, order[6]: None})
+    with rayal.ActiveLearner(x, tmp_path / "run") as learner:  # one label is no batch
+        assert order[7:] == learner.ask(2)
+        learner.tell({unit: truth[unit] for unit in order[7:]})
+
+        assert not {*learner.ask(3)} & {*order}
+        assert 3 == len(learner.labels) and 6 == len(learner.refused)
+    assert order == [*learner.run.labels()["id"]] and [3] == [*learner.curve()["labels"]]
+
+
+def _first(x: Any, out: Path, units: int) -> list[str]:
+    """The first units in their random order."""
+    with rayal.ActiveLearner(x, out) as learner:
+        return learner.ask(units)
+
+
+def test_nothing_is_left_that_could_be_labeled(tiny: Any, tmp_path: Path) -> None:
+    """A loop would ask for the same units again, or end in a traceback."""
+    x = tiny(dataset={"name": "digits", "limit_pool": 5, "limit_test": 20})
+    with rayal.ActiveLearner(x, tmp_path) as learner:
+        learner.tell(dict.fromkeys(learner.ask(9)))
+
+        assert [] == learner.ask(9) == learner.waiting and 5 == len(learner.refused)
+
+
+def test_too_few_labels_of_ones_own(x: Any, truth: dict[str, Any], tmp_path: Path) -> None:
+    """Asking for more would change nothing: the first set is what was told."""
+    a, b, c, *_ = truth
+    with rayal.ActiveLearner(x, tmp_path) as learner:
+        learner.tell({a: truth[a], c: None})
+        for use in (lambda: learner.ask(20), learner.learn):
+            with pytest.raises(UsageError, match="ask.., 1, are too few to train on; tell more of"):
+                use()
+        learner.tell({b: truth[b]})
+        assert 4 == len(learner.ask(4))
+
+
+def test_an_interrupted_request_stands(
+    x: Any, truth: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object would ask for other units than the folder waits for."""
+    ask = Request.ask
+
+    def interrupted(request: Request, units: Any) -> None:
+        new = request.asked is None
+        ask(request, units)
+        if new:
+            raise KeyboardInterrupt
+
+    with rayal.ActiveLearner(x, tmp_path) as learner:
+        learner.tell({unit: truth[unit] for unit in learner.ask(6)})
+        monkeypatch.setattr(Request, "ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            learner.ask(7)
+        monkeypatch.undo()
+
+        assert learner.run.chosen(0) == learner.waiting == learner.ask(3)
+        assert 7 == len(learner.waiting)
+
+
+def test_each_stage_is_told_once(x: Any, truth: dict[str, Any], tmp_path: Path) -> None:
+    """A log would have labels that are bought twice."""
+    said: list[str] = []
+    with rayal.ActiveLearner(
+        x, tmp_path, on_event=lambda event: said.append(str(event))
+    ) as learner:
+        for _ in range(2):
+            learner.tell({unit: truth[unit] for unit in learner.ask(5)})
+        metrics = learner.learn()
+    stages = [each for each in said if each.endswith(("begun", "ended"))]
+
+    assert len({*stages}) == len(stages)
+    label = stages.index("cycle 0 label: begun")
+    assert ["cycle 0 label: ended", "cycle 1 train: begun"] == stages[label + 1 : label + 3]
+    assert ["accuracy", "nll"] == [*metrics]
+    assert [*metrics.values()] == [*learner.curve().iloc[-1][["accuracy", "nll"]]]
+
+
+def test_a_learner_is_a_place(x: Any, truth: dict[str, Any], tmp_path: Path) -> None:
+    """Whoever has the object would have to write its folder."""
+    with rayal.ActiveLearner(x, tmp_path) as learner:
+        learner.tell({unit: truth[unit] for unit in learner.ask(5)})
+        learner.learn()
+        ids = [*truth][:3]
+        images = np.stack(learner.images(ids))
+
+        assert str(tmp_path) == learner.url
+        assert [str(tmp_path)] == [*rayal.status(learner).table()["run"]]
+        assert 1 == len(rayal.compare([learner]).table())
+        assert ids == rayal.score(learner, images, ids=ids).ids
+
+
+def test_labels_from_other_libraries(x: Any, tmp_path: Path) -> None:
+    """A column of a table, or the argmax of a network, would have to be made a dictionary."""
+    with rayal.ActiveLearner(x, tmp_path) as learner:
+        a, b, c, d, e = learner.ask(5)
+        learner.tell(pd.Series({a: 3, b: 4}))
+        learner.tell({c: torch.tensor(5), d: np.array(6)})
+        with pytest.raises(UsageError, match="7.0 is no label"):
+            learner.tell({e: torch.tensor(7.0)})
+        with pytest.raises(UsageError, match="True is no label"):
+            learner.tell({e: np.True_})
+        with pytest.raises(UsageError, match=f"{e}' is there several times; leave all but one out"):
+            learner.tell(pd.Series([1, 2], index=[e, e]))
+        learner.tell(pd.Series([2], index=[e]))
+
+        assert {a: "3", b: "4", c: "5", d: "6", e: "2"} == learner.labels
 
 
 def test_masks(undrawn: None, tmp_path: Path) -> None:

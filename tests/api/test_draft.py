@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import rayal
+from tests.workflows.test_init import photos
 
 
 def test_a_draft_is_a_file_that_loads(tmp_path: Path) -> None:
@@ -16,6 +17,26 @@ def test_a_draft_is_a_file_that_loads(tmp_path: Path) -> None:
         (x := rayal.load(made.file, dataset={"root": str(tmp_path)})).name,
         x.dataset.part_name(),
     )
+
+
+@pytest.mark.parametrize("place", ["photos", "drafts/photos"])
+def test_a_root_is_seen_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Paths in a file start from its own folder: the images would be looked for below that."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drafts").mkdir()
+    photos(tmp_path / place)
+    made = rayal.draft("image_folder", "pets", place, "drafts")
+
+    assert str(tmp_path / place) == rayal.load(made.file).dataset.root
+    assert ("root: photos" in made.file.read_text()) == (place == "drafts/photos")
+
+
+def test_another_kind_is_refused(tmp_path: Path) -> None:
+    """A traceback that says KeyError."""
+    with pytest.raises(rayal.UsageError, match="'folder' is no way to keep images; .*image_folder"):
+        rayal.draft("folder", "first", folder=tmp_path)  # type: ignore[arg-type]
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rayal.api.elsewhere import packages
+from rayal.api.elsewhere import allowed, packages
 from rayal.errors import UsageError
 from rayal.strategies.cod import Cod
 from rayal.strategies.random import Random
@@ -41,6 +41,7 @@ def test_a_part_of_a_notebook_is_refused(raises: Any, monkeypatch: pytest.Monkey
 
     with pytest.raises(UsageError, match="Mine is not at the top of its module.*; move it there"):
         packages(Mine())
+    assert {"tests"} == allowed(Mine())  # its work stays here
     monkeypatch.setattr(sys.modules[__name__], "Mine", Mine, raising=False)
     assert packages(Mine())
     Mine.__module__ = "__main__"

@@ -11,6 +11,7 @@ import rayal
 from rayal.engine import jobs, submit
 from rayal.engine.submit import JobEnded, Work
 from rayal.errors import UsageError
+from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.workflows.score.settings import PoolScoring
 from tests.engine.test_submit import JOB, Board, Server, job
 
@@ -59,6 +60,28 @@ def test_a_scoring_needs_a_folder(sent: Any, tmp_path: Path) -> None:
     assert [] == sent
     assert str(tmp_path / "scores") == rayal.submit(x, "scores", retry_bad=True).folder
     assert "--retry-bad" in sent[0][0].command
+
+
+def test_what_no_job_can_do_is_not_sent(sent: Any, tiny: Callable[..., Any]) -> None:
+    """It would be refused on the cluster, after a wait for its place."""
+    grid = {"strategy": {"grid_search": ["random", "margin"]}}
+    amounts = {"initial": 20, "per_cycle": 20, "total": 40}
+    fields = {name: getattr(tiny(), name) for name in rayal.Experiment.model_fields}
+    for kind, also in (
+        (rayal.Experiment, {}),
+        (SweptExperiment, {"sweep": {"space": grid, "seeds": [0]}}),
+    ):
+        with pytest.raises(UsageError, match="budget: is required; set budget.initial"):
+            rayal.submit(kind(**{**fields, "budget": {}, **also}), "runs")
+        with pytest.raises(UsageError, match="or another oracle$"):
+            rayal.submit(kind(**{**fields, "oracle": "told", **also}), "runs")
+        assert [] == sent
+        rayal.submit(kind(**{**fields, "budget": amounts, **also}), "runs")
+        sent.clear()
+    with pytest.raises(UsageError, match="no module of this process; give the path or URL"):
+        rayal.submit(PoolScoring(pool="photos", strategies=("entropy",)), "scores")
+    assert [] == sent
+    rayal.submit(PoolScoring(checkpoint="w.pt", pool="photos", strategies=("entropy",)), "scores")
 
 
 @pytest.mark.parametrize("env", [{"MLFLOW_TRACKING_TOKEN": "s"}, ["MLFLOW_TRACKING_TOKEN=s"]])

@@ -18,6 +18,8 @@ from rayal.runs.results import Evaluated
 from rayal.training.augment import normalise
 from tests.support.whole_runs import chosen, files_of, outcome
 
+PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
+
 
 class Stop(Exception):
     """What an observer of these tests ends a run with."""
@@ -78,6 +80,28 @@ def test_the_model_is_the_one_that_was_evaluated(mine: rayal.Run, x: Any) -> Non
     last, newest = mine.model(2).state_dict(), mine.model().state_dict()
     assert all(torch.equal(last[name], newest[name]) for name in last)
     assert not mine.model().training
+
+
+def test_a_part_of_ones_own_as_an_instance(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run would be made, and could then neither be shown nor read."""
+    monkeypatch.syspath_prepend(str(PLUGINS))
+    from faulty.raises import Raises
+
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "marks/0").touch()  # it works after its first call
+    budget = {"initial": 20, "per_cycle": 20, "total": 40}
+    x = tiny(strategy=Raises(marker=str(tmp_path / "marks")), budget=budget)
+    run = rayal.run(x, tmp_path / "run")
+
+    assert x == run.experiment and len(run.pictures(0).axes)
+    assert 1 == len(rayal.sync(run, plugins=["faulty"]))
+    with rayal.ActiveLearner(x, tmp_path / "asked") as learner:
+        assert "faulty.raises" == learner.run.experiment.strategy.part_name()
+    with pytest.raises(UsageError, match=r"code outside rayal; .*in Python: plugins=\['faulty'\]"):
+        print(rayal.open_run(run.url).experiment)
+    assert x == rayal.open_run(run.url, plugins=["faulty"]).experiment
 
 
 def test_who_reads_a_run_changes_nothing(mine: rayal.Run) -> None:

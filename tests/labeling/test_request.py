@@ -31,6 +31,18 @@ def test_what_is_told_is_there_for_the_next_process(out: Folder) -> None:
     assert "waiting for 1 of 3 labels" == str(again)
 
 
+def test_more_is_asked(out: Folder) -> None:
+    """Units that nobody can label would be all that is ever asked for."""
+    request = Request(out)
+    request.ask(["a", "b"])
+    request.tell({"b": Label(1, 1.0), "a": Label(None, 1.0)})
+    request.ask_more(["c"])
+    again = Request(out)
+
+    assert (1, ["c"]) == (request.labeled, request.waiting) == (again.labeled, again.waiting)
+    assert ("a", "b", "c") == again.asked
+
+
 def test_the_stage_may_be_deleted(out: Folder) -> None:
     """Whoever does a damaged stage again would need the people again."""
     out.write("labels.parquet", b"damaged")

@@ -49,6 +49,16 @@ def test_what_can_run_passes(card: Card) -> None:
     assert [] == problems(experiment(budget=whole, candidates=card.pool), card)
 
 
+def test_an_oracle_that_somebody_has_to_tell(card: Card) -> None:
+    """A run would train, score, and then wait for labels that nothing can give it."""
+    x = experiment(oracle="told", budget={})
+
+    _, budget, oracle = problems(x, card)
+    assert "budget: is required; set" in budget and "oracle: 'told' has no answers" in oracle
+    check(x, card, asked=True)  # with rayal.ActiveLearner
+    assert [] == problems(experiment(oracle="simulated"), card)
+
+
 def test_contradictions_with_the_data_come_together(card: Card) -> None:
     """Each would otherwise show up hours into the run, one after the other."""
     x = experiment(

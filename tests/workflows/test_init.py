@@ -200,7 +200,7 @@ def test_looks_are_spread(items: list[int], count: int) -> None:
 def test_no_file_is_overwritten(here: Path) -> None:
     """Hours of somebody's thoughts would be gone."""
     Path("first.yaml").write_text("mine")
-    with pytest.raises(UsageError, match=r"^first\.yaml is there already; use another NAME, or mo"):
+    with pytest.raises(UsageError, match=r"^first\.yaml is there already; use another name, or mo"):
         write("first", "masks", None, Path())
 
     assert "mine" == Path("first.yaml").read_text()
@@ -226,7 +226,7 @@ def test_a_root_that_is_not_there(here: Path) -> None:
 def test_classes_without_splits(here: Path) -> None:
     """The two folders are made, or others are named in the file."""
     photos(here / "photos", ("big", "small"))
-    with pytest.raises(UsageError, match=r"holds 'big', 'small', but .*make these, or leave --roo"):
+    with pytest.raises(UsageError, match=r"holds 'big', 'small', but .*make these, or leave root"):
         write("first", "image_folder", here / "photos", here)
     write("first", "image_folder", None, here)
     changes = ["dataset.pool=big", "dataset.test=small", "dataset.root=photos"]

@@ -1,12 +1,13 @@
 """A file for an experiment on images of one's own, filled in with what a look at them tells."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
 from rayal.errors import UsageError, quoted
+from rayal.parts import suggest
 from rayal.storage.folder import storage_errors
 from rayal.storage.yaml_file import flow
 from rayal.workflows.init import image_folder, masks, parquet
@@ -38,7 +39,8 @@ KINDS = {
 def write(name: str, kind: str, root: Path | None, folder: Path) -> tuple[Path, str | None]:
     """The file `folder/NAME.yaml`, new, and what was found in `root`, in words.
 
-    Raises UsageError where there is such a file, and for a root that does not hold what it should.
+    Raises UsageError for another kind, where there is such a file, and for a root that does not
+    hold what it should.
     """
     if not NAME.fullmatch(name):
         raise UsageError(
@@ -48,9 +50,12 @@ def write(name: str, kind: str, root: Path | None, folder: Path) -> tuple[Path, 
     file = folder / f"{name}.yaml"
     if file.exists():
         raise _there(file)
+    if kind not in KINDS:
+        raise UsageError(f"data: {quoted(kind)} is no way to keep images; {suggest(kind, KINDS)}")
     chosen = KINDS[kind]
     found = chosen.unseen if root is None else chosen.look(root)
-    text = _filled(chosen, found, name, file.name)
+    places = {} if root is None else {"root": flow(_seen_from(folder, root))}
+    text = _filled(chosen, found, {**places, "name": flow(name), "file": file.name})
     with storage_errors(str(file)):
         try:
             with file.open("x", encoding="utf-8") as out:
@@ -61,11 +66,19 @@ def write(name: str, kind: str, root: Path | None, folder: Path) -> tuple[Path, 
 
 
 def _there(file: Path) -> UsageError:
-    return UsageError(f"{file} is there already; use another NAME, or move that file away")
+    return UsageError(f"{file} is there already; use another name, or move that file away")
 
 
-def _filled(kind: Kind, found: Found, name: str, file: str) -> str:
-    values = {**found.values, **found.budget(), "name": flow(name), "file": file}
+def _seen_from(folder: Path, root: Path) -> str:
+    """How a file in this folder calls the root: its paths start there, and not where we are."""
+    here, whole = folder.absolute(), root.absolute()
+    if root.is_absolute() or here == Path.cwd():
+        return str(root)
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
+
+
+def _filled(kind: Kind, found: Found, given: Mapping[str, str]) -> str:
+    values = {**found.values, **found.budget(), **given}
     if kind.block is not None:
         values["dataset"] = _template(kind.block).substitute(values)
     return _template(kind.frame).substitute(values)

@@ -82,7 +82,7 @@ def split_of(names: Collection[str], known: Sequence[str]) -> str | None:
 def folders_in(root: Path) -> list[str]:
     """The names of the folders in a folder, sorted; UsageError where there is no such folder."""
     if not root.is_dir():
-        raise UsageError(f"--root {root}: there is no such folder; check the path")
+        raise UsageError(f"root {root}: there is no such folder; check the path")
     return sorted(
         entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )

@@ -42,9 +42,9 @@ def look(root: Path) -> Found:
     pool, test = split_of(folders, POOLS), split_of(folders, TESTS)
     if pool is None or test is None:
         raise UsageError(
-            f"--root {root} holds {some(folders) or 'no folders'}, but a folder of images to choose"
+            f"root {root} holds {some(folders) or 'no folders'}, but a folder of images to choose"
             " from and one of images to measure with are expected in it, train/<class>/ and"
-            " test/<class>/; make these, or leave --root out and write dataset.pool and"
+            " test/<class>/; make these, or leave root out and write dataset.pool and"
             " dataset.test yourself"
         )
     paths = {split: list(class_images(root, split)) for split in (pool, test)}
@@ -56,7 +56,6 @@ def look(root: Path) -> Found:
     count = len(paths[pool])
     return Found(
         {
-            "root": flow(str(root)),
             "there": f"{count:,} images in {pool}, {len(paths[test]):,} in {test}.",
             "pool": flow(pool),
             "test": flow(test),

@@ -71,7 +71,6 @@ def look(root: Path) -> Found:
     classes = classes_of(numbers)
     return Found(
         {
-            "root": flow(str(root)),
             "there": f"{len(paths):,} images in {pool}.",
             "images": flow(images),
             "masks": flow(masks),
@@ -112,9 +111,9 @@ def _layout(root: Path) -> tuple[str, str, str, str]:
         if there[0] and there[1]:
             return images, masks, there[0], there[1]
     raise UsageError(
-        f"--root {root} holds {some(sorted(folders)) or 'no folders'}, but images and their masks"
+        f"root {root} holds {some(sorted(folders)) or 'no folders'}, but images and their masks"
         " are expected in it, train/images/, train/masks/, test/images/ and test/masks/; make"
-        " these, or leave --root out and write dataset.images and dataset.masks yourself"
+        " these, or leave root out and write dataset.images and dataset.masks yourself"
     )
 
 

@@ -65,7 +65,6 @@ def look(root: Path) -> Found:
     classes, told = _classes(first, schema, label)
     return Found(
         {
-            "root": flow(str(root)),
             "there": f"{count:,} rows in {len(files):,} files of {pool}.",
             "pool": flow([pool]),
             "test": flow([test]),
@@ -93,9 +92,9 @@ def _splits(root: Path) -> tuple[str, str]:
     if found[0] is None or found[1] is None:
         files = sorted(glob("**/*.parquet", root_dir=root, recursive=True))
         raise UsageError(
-            f"--root {root} holds {some(files) or 'no Parquet files'}, but files of"
+            f"root {root} holds {some(files) or 'no Parquet files'}, but files of"
             " images to choose from and of images to measure with are expected in it,"
-            " train*.parquet and test*.parquet; rename them, or leave --root out and write"
+            " train*.parquet and test*.parquet; rename them, or leave root out and write"
             " dataset.pool and dataset.test yourself"
         )
     return found[0], found[1]
@@ -116,7 +115,7 @@ def _columns(file: str, schema: pa.Schema) -> tuple[str, str, str | None]:
         lacks = "images" if image is None else "labels"
         raise UsageError(
             f"{file} has no column that is called like one of {lacks}; its columns are"
-            f" {some(list(kinds))}; leave --root out and write dataset.image and dataset.label"
+            f" {some(list(kinds))}; leave root out and write dataset.image and dataset.label"
             " yourself"
         )
     return image, label, next((name for name in IDS if name in others and name != label), None)
