@@ -207,7 +207,7 @@ def test_a_newer_format_is_refused(folder: Folder) -> None:
     run = folder.read_sealed("run.json")
     folder.write_sealed("run.json", {**run, "format": 99, "rayal": "9.9"})
     with pytest.raises(
-        UsageError, match=f"made by rayal 9.9, this is {rayal.__version__}; upgrade"
+        UsageError, match=f"made by rayal 9.9, this is {rayal.__version__}; use that version"
     ):
         Ledger(folder, IDENTITY).__enter__()
 
