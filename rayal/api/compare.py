@@ -38,7 +38,7 @@ class Comparison:
     the 95 % t-interval. AULC is the area under the learning curve divided by its range of labels,
     over the label counts that all complete runs share.
 
-    >>> found = rayal.compare("runs")
+    >>> found = rayal.compare("runs/mine")
     >>> found.curves()[["labels", "n"]].drop_duplicates()
        labels  n
     0      50  1
