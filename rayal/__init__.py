@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rayal import testing as testing
     from rayal.api.active_learner import ActiveLearner as ActiveLearner
     from rayal.api.compare import Comparison as Comparison
+    from rayal.api.compare import Drawn as Drawn
     from rayal.api.compare import compare as compare
     from rayal.api.configs import origins as origins
     from rayal.api.configs import schema as schema
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rayal.api.experiments import load as load
     from rayal.api.experiments import load_sweep as load_sweep
     from rayal.api.jobs import Job as Job
+    from rayal.api.jobs import Jobs as Jobs
     from rayal.api.jobs import jobs as jobs
     from rayal.api.parts import describe as describe
     from rayal.api.parts import list_parts as list_parts
@@ -32,11 +34,14 @@ if TYPE_CHECKING:
     from rayal.api.score import score as score
     from rayal.api.scores import Scores as Scores
     from rayal.api.select import select as select
+    from rayal.api.status import Status as Status
     from rayal.api.status import status as status
+    from rayal.api.submit import Submitted as Submitted
     from rayal.api.submit import submit as submit
     from rayal.api.sweep import Sweep as Sweep
     from rayal.api.sweep import open_sweep as open_sweep
     from rayal.api.sweep import sweep as sweep
+    from rayal.api.sync import Synced as Synced
     from rayal.api.sync import sync as sync
     from rayal.data.card import ImageSpec as ImageSpec
     from rayal.data.datasets.base import Dataset as Dataset
@@ -51,8 +56,10 @@ if TYPE_CHECKING:
     from rayal.errors import RayalError as RayalError
     from rayal.errors import StorageError as StorageError
     from rayal.errors import UsageError as UsageError
+    from rayal.experiment.described.part import Described as Described
     from rayal.experiment.experiment import Compute as Compute
     from rayal.experiment.experiment import Experiment as Experiment
+    from rayal.experiment.origins import Setting as Setting
     from rayal.experiment.sweep.settings import SweptExperiment as SweptExperiment
     from rayal.labeling.budget import Budget as Budget
     from rayal.labeling.oracles.base import Label as Label
@@ -67,6 +74,7 @@ if TYPE_CHECKING:
     from rayal.models.wrap import wrap as wrap
     from rayal.plugins import Plugins as Plugins
     from rayal.runs.events import Event as Event
+    from rayal.runs.events import Listener as Listener
     from rayal.runs.events import Observer as Observer
     from rayal.selection.candidates import Candidates as Candidates
     from rayal.signals.batch import Signals as Signals
@@ -78,6 +86,8 @@ if TYPE_CHECKING:
     from rayal.training.base import Learner as Learner
     from rayal.training.base import TrainingScheme as TrainingScheme
     from rayal.training.base import Unlabeled as Unlabeled
+    from rayal.workflows.plan import Plan as Plan
+    from rayal.workflows.plan.sweep import SweepPlan as SweepPlan
     from rayal.workflows.score.settings import PoolScoring as PoolScoring
 
 _HOMES = {
@@ -94,17 +104,21 @@ _HOMES = {
     "DataError": "rayal.errors",
     "Dataset": "rayal.data.datasets.base",
     "DenseNetwork": "rayal.models.network",
+    "Described": "rayal.experiment.described.part",
     "Draft": "rayal.api.draft",
+    "Drawn": "rayal.api.compare",
     "EncodedDataset": "rayal.data.datasets.base",
     "Event": "rayal.runs.events",
     "Experiment": "rayal.experiment.experiment",
     "Folder": "rayal.storage.folder",
     "ImageSpec": "rayal.data.card",
     "Job": "rayal.api.jobs",
+    "Jobs": "rayal.api.jobs",
     "Label": "rayal.labeling.oracles.base",
     "LabelsPending": "rayal.errors",
     "Learner": "rayal.training.base",
     "LearningCompanion": "rayal.models.companions.base",
+    "Listener": "rayal.runs.events",
     "LockedError": "rayal.errors",
     "Model": "rayal.models.base",
     "Network": "rayal.models.network",
@@ -113,19 +127,25 @@ _HOMES = {
     "Outputs": "rayal.models.base",
     "Picks": "rayal.api.picks",
     "PixelStrategy": "rayal.strategies.base",
+    "Plan": "rayal.workflows.plan",
     "Plugins": "rayal.plugins",
     "PoolScoring": "rayal.workflows.score.settings",
     "RayalError": "rayal.errors",
     "RegionStrategy": "rayal.strategies.base",
     "Run": "rayal.api.run",
     "Scores": "rayal.api.scores",
+    "Setting": "rayal.experiment.origins",
     "Signals": "rayal.signals.batch",
     "Source": "rayal.data.source",
+    "Status": "rayal.api.status",
     "StorageError": "rayal.errors",
     "Store": "rayal.data.store",
     "Strategy": "rayal.strategies.base",
+    "Submitted": "rayal.api.submit",
     "Sweep": "rayal.api.sweep",
+    "SweepPlan": "rayal.workflows.plan.sweep",
     "SweptExperiment": "rayal.experiment.sweep.settings",
+    "Synced": "rayal.api.sync",
     "TrainingScheme": "rayal.training.base",
     "Units": "rayal.data.source",
     "Unlabeled": "rayal.training.base",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
-from rayal.errors import RayalError, UsageError
+from rayal.errors import OUT, RayalError, UsageError
 
 LONGEST = 300  # characters of a message
 BATCHES = "compute.score_batch (of `rayal score`: batch)"
@@ -60,12 +60,12 @@ def memory_fault(error: BaseException) -> UsageError | None:
     if isinstance(error, of_gpu):
         return UsageError(
             f"the GPU is out of memory; lower {BATCHES}, or scheme.batch_size where it trains, and"
-            " use another --out"
+            f" use another {OUT}"
         )
     if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
         return None
     return UsageError(
-        f"there is not enough memory ({told(error)}); lower what decides it, and use another --out:"
+        f"there is not enough memory ({told(error)}); lower what decides it, and use another {OUT}:"
         " the model's size, scheme.batch_size, compute.score_batch, compute.shard_rows or the"
         " images' size"
     )

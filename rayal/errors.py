@@ -9,6 +9,9 @@ LONGEST = 80
 """Characters of a value in a message."""
 FEW = 5
 """Values in a list of a message."""
+OUT = "--out (in Python: out=)"
+BREAK_LOCK = "--break-lock (in Python: break_lock=True)"
+"""What messages call these options, which are met on a terminal and in Python."""
 
 
 def quoted(value: object) -> str:

@@ -15,13 +15,23 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_serializer,
@@ -46,6 +56,9 @@ PACKAGES = {
 }
 """Kind of part -> the package that holds its files, one part each."""
 
+MISTAKES = "rayal.experiment.mistakes"
+"""The module that puts mistakes into words: found by name, as parts are, since it stands above."""
+
 MAIN = "__main__"
 """The module of what a notebook or script defines itself: as many parts as it likes."""
 
@@ -56,11 +69,26 @@ LARGEST, LARGEST_WHOLE = 1e30, 1e15
 
 
 class Settings(BaseModel):
-    """Named values of a configuration: frozen, finite, unknown names refused."""
+    """Named values of a configuration: frozen, finite, unknown names refused.
+
+    A call raises UsageError with all problems; `model_validate` raises pydantic's own error, for
+    whatever these are a field of.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    if not TYPE_CHECKING:  # of types there is the signature that the fields make
+
+        def __init__(self, /, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                words = importlib.import_module(MISTAKES)
+                raise words.of_call(error, fields, type(self)) from None
+
+        __init__.__pydantic_base_init__ = True  # so that `model_validate` keeps its own way
 
     @field_validator("*", mode="before")
     @classmethod

@@ -124,6 +124,6 @@ def test_a_lack_of_memory_is_told_in_one_line() -> None:
     for error in (MemoryError("8 EiB"), of_torch.value):
         fault = memory_fault(error)
         assert fault is not None and 2 == fault.exit_code
-        assert "lower what decides it, and use another --out: the model's size" in str(fault)
+        assert "lower what decides it, and use another --out (in Python: out=):" in str(fault)
     torch.empty(2**5)
     assert memory_fault(RuntimeError("other")) is None

@@ -147,7 +147,7 @@ def test_plugins_of_a_validation(plugin: str) -> None:
     assert {"name": "my_pkg.mine", "k": 1} == holder.model_dump()["oracle"]["inner"]
     assert holder == Holder(**dict(holder))  # what is built needs no permission
     for wrong in ({"oracle": nest}, {"many": [mine]}):
-        with pytest.raises(ValidationError, match="--plugins my_pkg"):
+        with pytest.raises(UsageError, match="--plugins my_pkg"):
             Holder(**wrong)
 
 
@@ -181,16 +181,14 @@ def test_a_part_of_another_kind_is_refused(plugin: str) -> None:
     class Strict(Settings):
         inner: Annotated[Holder, Part("oracles")]
 
-    with pytest.raises(ValidationError, match="inner"):
+    with pytest.raises(UsageError, match="inner"):
         Strict(inner="simulated")
 
 
 @pytest.mark.parametrize("value", [None, 3, [], {}, {"k": 1}, {"name": None}])
 def test_what_is_no_part(value: object) -> None:
     """A part without a name cannot be guessed."""
-    with pytest.raises(
-        ValidationError, match=r"expected a name or \{name: ..., ...\} from oracles"
-    ):
+    with pytest.raises(UsageError, match=r"expected a name or \{name: ..., ...\} from oracles"):
         Holder(oracle=value)
 
 
@@ -201,7 +199,7 @@ def test_numbers_are_finite(value: object) -> None:
     class Rate(Settings):
         lr: float
 
-    with pytest.raises(ValidationError, match="finite"):
+    with pytest.raises(UsageError, match="finite"):
         Rate(lr=value)
 
 
@@ -220,7 +218,7 @@ def test_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "/home/me/data" == Data(root=Written("~/data", Path("/configs"))).root
     assert "s3://bucket/x" == Data(root=Written("s3://bucket/x", Path("/configs"))).root
     assert str is type(Data(root=Written("x", Path("/configs"))).root)
-    with pytest.raises(ValidationError):
+    with pytest.raises(UsageError):
         Data(root="")
 
 
@@ -231,7 +229,7 @@ def test_passwords_in_locations_are_refused(user: str) -> None:
     class Data(Settings):
         root: Location
 
-    with pytest.raises(ValidationError, match="holds a secret"):
+    with pytest.raises(UsageError, match="holds a secret"):
         Data(root=f"sftp://{user}@host/x")
 
     for url in ("sftp://host/x", "hdfs://me@host:9000/x", "s3://bucket/a:b@c", "https://host:80/x"):
@@ -374,7 +372,7 @@ def test_variables_and_homes_are_those_of_the_shell(
         "$NOWHERE/x": r"\$NOWHERE is not set; set it, or write the path out",
         "~nobody-of-this-name/x": r"no home of that user is known; write \./~nobody-of-this-name/x",
     }.items():
-        with pytest.raises(ValidationError, match=why):
+        with pytest.raises(UsageError, match=why):
             Placed(where=text)
     monkeypatch.chdir(tmp_path)
     assert f"{tmp_path}/~nobody-of-this-name/x" == Placed(where="./~nobody-of-this-name/x").where
@@ -382,7 +380,7 @@ def test_variables_and_homes_are_those_of_the_shell(
     monkeypatch.setenv("NOWHERE", "/nowhere")
     assert "/nowhere/x" == Placed(where="$NOWHERE/x").where
     monkeypatch.setenv("NOWHERE", "s3://me:secret@b")
-    with pytest.raises(ValidationError, match="holds a secret"):
+    with pytest.raises(UsageError, match="holds a secret"):
         Placed(where="$NOWHERE/x")
 
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rayal.api.elsewhere import allowed
-from rayal.api.run import Run, observer
-from rayal.api.run import Told as Listener
+from rayal.api.run import Run
 from rayal.cycle import asking
 from rayal.cycle.engine import Engine
 from rayal.cycle.loop import Steps
@@ -27,7 +26,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Amounts
 from rayal.labeling.oracles.told import Told
 from rayal.plugins import NO_PLUGINS
-from rayal.runs.events import Event, Observers
+from rayal.runs.events import Event, Listener, Observers, observer
 from rayal.runs.ledger import INITIAL
 from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background

@@ -107,7 +107,9 @@ class Comparison:
                 path.write_bytes(data)
         return drawn
 
-    def pictures(self, images: int = 4, on_picture: Callable[[str], object] | None = None) -> None:
+    def draw_pictures(
+        self, images: int = 4, on_picture: Callable[[str], object] | None = None
+    ) -> None:
         """Writes into `analysis` of each run folder what the model said of the first `images` that
         each cycle chose; `on_picture` is told the URL of each file. Raises what failed, when all
         others are done."""
@@ -126,6 +128,11 @@ class Comparison:
     def check(self) -> None:
         """Raises what could not be read, if anything, as one error."""
         Apart(self.errors).end()
+
+    def __repr__(self) -> str:
+        arms = sum(len(group.arms) for group in self.summary.groups)
+        unread = f", {len(self.errors)} could not be read" if self.errors else ""
+        return f"<Comparison of {len(self.records)} runs, {arms} arms{unread}>"
 
     def __str__(self) -> str:
         return "\n".join([text(self.to_rich()), *(f"error: {error}" for error in self.errors)])

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rayal.api.given import assignments
+from rayal.api.given import path as checked
 from rayal.experiment import origins as _origins
 from rayal.experiment import schema as _schema
 from rayal.experiment.origins import Setting
@@ -26,6 +28,7 @@ def schema(*, sweep: bool = False) -> dict[str, Any]:
 def origins(
     path: str | Path,
     set: Iterable[str] = (),
+    *,
     plugins: Iterable[str] = NO_PLUGINS,
     **fields: Any,
 ) -> list[Setting]:
@@ -39,4 +42,4 @@ def origins(
     `Setting.key` is `scheme.epochs`, a part's name at `scheme`; `value` is resolved, with secrets
     as `***`; `origin` is `FILE:LINE`, `--set ...`, `keywords` or `default`.
     """
-    return _origins.origins(path, set, plugins, fields)
+    return _origins.origins(checked(path, "origins"), assignments(set), plugins, fields)

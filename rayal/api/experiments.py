@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import rayal
+from rayal.api.given import assignments
+from rayal.api.given import path as checked
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.settings import SweptExperiment
@@ -18,6 +20,7 @@ recorded."""
 def load(
     path: str | Path,
     set: Iterable[str] = (),
+    *,
     plugins: Iterable[str] = NO_PLUGINS,
     **fields: Any,
 ) -> Experiment:
@@ -34,12 +37,13 @@ def load(
 
     Raises UsageError with all problems, each with its place, key, value and what is allowed.
     """
-    return config.load(path, set, plugins, fields)
+    return config.load(checked(path, "load"), assignments(set), plugins, fields)
 
 
 def load_sweep(
     path: str | Path,
     set: Iterable[str] = (),
+    *,
     plugins: Iterable[str] = NO_PLUGINS,
     **fields: Any,
 ) -> SweptExperiment:
@@ -49,4 +53,6 @@ def load_sweep(
     >>> x.sweep.samples, x.sweep.seeds
     (4, (0,))
     """
-    return config.load_as(SweptExperiment, path, set, plugins, fields)
+    return config.load_as(
+        SweptExperiment, checked(path, "load_sweep"), assignments(set), plugins, fields
+    )

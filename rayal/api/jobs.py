@@ -1,12 +1,14 @@
 """Jobs on a Ray cluster: what they are doing, what they have printed, how to stop them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rayal.api.frame import frame
 from rayal.engine import jobs as servers
 from rayal.engine import submit as submitted
+from rayal.report.shown import as_html, text
 from rayal.storage.folder import Json
 
 if TYPE_CHECKING:
@@ -87,8 +89,25 @@ class Jobs:
         """A row per job: job, state, since, folder, message."""
         return frame(self.rows, COLUMNS)
 
+    def to_rich(self) -> Any:
+        """As a table for a terminal."""
+        from rich.table import Table
+
+        table = Table(*COLUMNS, box=None, pad_edge=False)
+        for row in self.rows:
+            table.add_row(*(str(row[column]) for column in COLUMNS))
+        return table
+
+    def __repr__(self) -> str:
+        counts = Counter(row["state"] for row in self.rows)
+        states = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+        return f"<Jobs: {states or 'none'}>"
+
+    def __str__(self) -> str:
+        return text(self.to_rich())
+
     def _repr_html_(self) -> str:
-        return str(self.table().to_html(index=False, border=0))
+        return as_html(str(self))
 
 
 def jobs(address: str | None = None, ids: Iterable[str] = (), *, insecure: bool = False) -> Jobs:

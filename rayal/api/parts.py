@@ -23,7 +23,7 @@ def list_parts(kind: str) -> dict[str, str]:
     }
 
 
-def describe(kind: str, name: str, plugins: Iterable[str] = NO_PLUGINS) -> Described:
+def describe(kind: str, name: str, *, plugins: Iterable[str] = NO_PLUGINS) -> Described:
     """One part for people: its options with types, defaults and meanings, what it needs and what a
     pass costs with it, where it is from and what is different here.
 

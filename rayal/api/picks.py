@@ -86,5 +86,5 @@ class Picks:
         return f"<Picks: {len(self)} units, cost {self.spent:g}, first {', '.join(self.ids[:3])}>"
 
     def _repr_html_(self) -> str:
-        table = self.table().to_html(index=False, border=0, max_rows=SHOWN)
+        table: str = self.table().to_html(index=False, border=0, max_rows=SHOWN)
         return as_html("\n".join(self.lines)) + table

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import Protocol, cast
 
-from rayal.errors import UsageError
+from rayal.errors import UsageError, quoted
 
 
 class Located(Protocol):
@@ -20,8 +20,10 @@ return."""
 
 
 def urls(places: Place | Iterable[Place]) -> list[str]:
-    """One place or several, as paths and URLs. Raises UsageError where there is none."""
-    one = isinstance(places, str | os.PathLike) or hasattr(places, "url")
+    """One place or several, as paths and URLs. Raises UsageError where there is none, and for what
+    is no place."""
+    several = isinstance(places, Iterable) and not isinstance(places, str | os.PathLike)
+    one = not several or hasattr(places, "url")
     found = [_url(place) for place in cast("Iterable[Place]", [places] if one else places)]
     if not found:
         raise UsageError("no place is given; give run folders, or folders above them")
@@ -29,4 +31,11 @@ def urls(places: Place | Iterable[Place]) -> list[str]:
 
 
 def _url(place: Place) -> str:
-    return os.fspath(place) if isinstance(place, str | os.PathLike) else place.url
+    if isinstance(place, str | os.PathLike):
+        return os.fspath(place)
+    if not hasattr(place, "url"):
+        raise UsageError(
+            f"{quoted(place)} is no place; give a run folder, a folder above some, or what"
+            " rayal.run returns"
+        )
+    return place.url

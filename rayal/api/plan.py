@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import overload
 
+from rayal.api.given import check_experiment
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.settings import SweptExperiment
@@ -48,7 +49,8 @@ def plan(
     With `probe` a few batches are trained and scored to time them on this machine, which takes
     seconds; without it times are None. Prices are in any one currency: of one device (a GPU, or a
     machine without) for an hour, and of one label, or click where the budget counts clicks. The
-    result prints as a table, and has all numbers in `to_dict()`.
+    result prints as a table, and has all numbers in `to_dict()`. `plugins` are packages of yours
+    that arms of a sweep may name; the parts of an experiment are there already.
 
     >>> x = rayal.load("configs/digits/cod.yaml", budget={"total": 150})
     >>> planned = rayal.plan(x, probe=False, label_price=0.1)
@@ -57,10 +59,12 @@ def plan(
 
     Raises what the run would raise before it starts: UsageError with all problems, DataError.
     """
+    check_experiment(x, "plan")
+    named = Plugins(plugins)
     for name, price in {"device_hour_price": device_hour_price, "label_price": label_price}.items():
         if price is not None and not price >= 0:
             raise UsageError(f"{name}: {price} is no price; use 0 or more, or None")
     tariff = Tariff(device_hour_price, label_price)
     if isinstance(x, SweptExperiment):
-        return make_sweep(x, Plugins(plugins), probe=probe, tariff=tariff)
+        return make_sweep(x, named, probe=probe, tariff=tariff)
     return plans.make(x, x.dataset.open(), probe=probe, tariff=tariff)

@@ -1,7 +1,7 @@
 """Runs: begun, continued and read."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from html import escape
 from math import nan
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from rayal.api.elsewhere import allowed
+from rayal.api.frame import frame
+from rayal.api.given import check_experiment
+from rayal.api.given import path as checked
 from rayal.errors import UsageError, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
@@ -17,7 +20,7 @@ from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.status import cycle_table
-from rayal.runs.events import Event, Observer
+from rayal.runs.events import Event, Listener, observer
 from rayal.runs.ledger import INITIAL, S, read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Initial, Labeled, Scored, Trained
@@ -29,9 +32,6 @@ if TYPE_CHECKING:  # they take long to import
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-Told = Callable[[Event], object] | Observer
-"""Who is told what happens: something to call with each event, or something with a method `on`."""
-
 COMPLETE = "complete already"
 """The note of the first event of a run that has nothing left to do."""
 
@@ -41,7 +41,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     *,
     address: str | None = None,
-    on_event: Told | None = None,
+    on_event: Listener | None = None,
     break_lock: bool = False,
     plugins: Iterable[str] = NO_PLUGINS,
 ) -> "Run":
@@ -68,22 +68,19 @@ def run(
     experiment's or in use, and UsageError and the like for what cannot work, before anything
     starts. Ctrl-C leaves a run that the same call continues.
     """
-    if not isinstance(x, Experiment):
-        raise UsageError(
-            f"run() takes an experiment, got {quoted(x)}; use rayal.load(path) or rayal.Experiment"
-        )
-    told = observer(on_event)
+    check_experiment(x, "run")
+    listening = observer(on_event)
     named = allowed(x, plugins)
     where = None if out is None else os.fspath(out)
     with start_run(x, where, break_lock=break_lock, plugins=named) as opened:
         record = opened.record
         note = COMPLETE if opened.complete else ""
-        told.on(Event("opened", "run", url=record.folder.url, note=note))
-        opened.run(partial(start_engine, x.compute, address), [told])
+        listening.on(Event("opened", "run", url=record.folder.url, note=note))
+        opened.run(partial(start_engine, x.compute, address), [listening])
     return Run(record)
 
 
-def open_run(path: str | os.PathLike[str], plugins: Iterable[str] = NO_PLUGINS) -> "Run":
+def open_run(path: str | os.PathLike[str], *, plugins: Iterable[str] = NO_PLUGINS) -> "Run":
     """The run in a folder or at a URL: complete, stopped, or going on in another process.
 
     `plugins` are packages of yours whose parts it names, also where they were instances.
@@ -95,7 +92,7 @@ def open_run(path: str | os.PathLike[str], plugins: Iterable[str] = NO_PLUGINS) 
 
     Raises UsageError where there is no run, and StorageError where it is damaged.
     """
-    record = Record(Folder(path), Plugins(plugins))
+    record = Record(Folder(checked(path, "open_run")), Plugins(plugins))
     record.check()
     return Run(record)
 
@@ -137,12 +134,10 @@ class Run:
     def curve(self) -> "DataFrame":
         """A row for each evaluated cycle: cycle, labels, cost, the metrics of the test split, and
         the seconds that its stages took."""
-        from pandas import DataFrame
-
         first = ["cycle", "labels", "cost"]
         rows = self.record.cycles()
         rest = [column for column in (rows[0] if rows else {}) if column not in first]
-        return DataFrame(rows, columns=[*first, *rest])
+        return frame(rows, [*first, *rest])
 
     def chosen(self, cycle: int) -> list[str]:
         """The units that a cycle chose, the best first; `choices` has more of each.
@@ -154,8 +149,6 @@ class Run:
     def choices(self) -> "DataFrame":
         """A row for each unit that was chosen: cycle, rank (from 1), id, and the strategy's score
         where it gives any (NaN elsewhere)."""
-        from pandas import DataFrame
-
         rows = []
         for cycle in self._cycles():
             chosen = self.record.result(cycle, Chosen)
@@ -165,13 +158,11 @@ class Run:
                 scores = [float(score or "nan") for score in table["score"].to_pylist()]
                 units = enumerate(zip(chosen.ids, scores, strict=True), start=1)
                 rows += [(cycle, rank, unit, score) for rank, (unit, score) in units]
-        return DataFrame(rows, columns=["cycle", "rank", "id", "score"])
+        return frame(rows, ["cycle", "rank", "id", "score"])
 
     def labels(self) -> "DataFrame":
         """A row for each answer in the order of purchase: id, cycle (-1 before the first training),
         label (the class, or the mask as the oracle gave it; none where it refused) and cost."""
-        from pandas import DataFrame
-
         stages = [(0, INITIAL, Initial), *((c, Labeled.stage, Labeled) for c in self._cycles())]
         rows = []
         for cycle, stage, kind in stages:
@@ -179,7 +170,7 @@ class Run:
                 at = -1 if stage == INITIAL else cycle
                 answers = read_labels(stage_folder(self.record.folder, cycle, stage))
                 rows += [(unit, at, label, cost) for unit, label, cost in answers]
-        return DataFrame(rows, columns=["id", "cycle", "label", "cost"])
+        return frame(rows, ["id", "cycle", "label", "cost"])
 
     def model(self, cycle: int | None = None) -> nn.Module:
         """The network at the end of a cycle's training, the last one's by default; on the CPU, in
@@ -204,7 +195,7 @@ class Run:
 
         Raises UsageError where the pass is not finished.
         """
-        from pandas import DataFrame, concat
+        from pandas import concat
 
         from rayal.cycle.shard_file import shards
 
@@ -213,7 +204,7 @@ class Run:
         folder = stage_folder(self.record.folder, cycle, Scored.stage)
         tables = shards(folder, scored, ["id", *columns])
         frames = [table.drop_columns("status").to_pandas() for table in tables]
-        scores = concat(frames or [DataFrame(columns=["id", *columns])])
+        scores = concat(frames or [frame((), ["id", *columns])])
         return scores.rename(columns=columns).set_index("id").sort_index()
 
     def plot(self) -> "Figure":
@@ -269,29 +260,3 @@ class Run:
                 f"{self.url}: cycle {quoted(cycle)} has no result of {kind.stage}; {has}"
             )
         return found
-
-
-class Caller:
-    """An observer that calls a function with every event."""
-
-    def __init__(self, call: Callable[[Event], object]) -> None:
-        self.call = call
-
-    def on(self, event: Event) -> None:
-        self.call(event)
-
-
-def observer(told: Told | None) -> Observer:
-    """Who is told, as the loop knows them; nobody for None.
-
-    Raises UsageError for what can neither be called nor has `on`.
-    """
-    if told is None:
-        return Caller(lambda event: None)
-    if hasattr(told, "on"):
-        return told
-    if not callable(told):
-        raise UsageError(
-            f"on_event: {quoted(told)} cannot be called; give a function that takes an event"
-        )
-    return Caller(told)

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from rayal.api import run as runs
 from rayal.api.score_in_files import score_in_files
 from rayal.api.score_in_memory import Pictures, score_in_memory
 from rayal.api.scores import Scores
@@ -17,6 +16,7 @@ from rayal.errors import UsageError, quoted
 from rayal.experiment import config
 from rayal.models.module import check_sized
 from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.runs.events import Listener, observer
 from rayal.storage.folder import Json
 from rayal.strategies.base import Strategy
 from rayal.workflows.score.opened import Modules
@@ -44,7 +44,7 @@ def score(
     architecture: Any = None,
     engine: str | None = None,
     address: str | None = None,
-    on_event: Any = None,
+    on_event: Listener | None = None,
     set: Iterable[str] = (),
     retry_bad: bool = False,
     break_lock: bool = False,
@@ -102,7 +102,7 @@ def score(
     Raises UsageError for what cannot work, before anything is scored, and DataError for images or
     scores that are not finite, with the unit's id.
     """
-    named, observer = Plugins(plugins), runs.observer(on_event)
+    named, listening = Plugins(plugins), observer(on_event)
     asked = {"previous": previous, "ids": ids, "layout": layout, "architecture": architecture}
     if isinstance(model, PoolScoring):
         asked |= {"images": images, "engine": engine, **settings}
@@ -110,7 +110,7 @@ def score(
         asked |= {"members": members or None, "set": set or None}
         if more := _given(asked):
             raise UsageError(f"{more[0]} is said by the settings; leave it out, or change them")
-        return score_in_files(model, None, out, address, observer, retry_bad, break_lock, named)
+        return score_in_files(model, None, out, address, listening, retry_bad, break_lock, named)
     modules, fields = _models(model, previous, members, architecture)
     fields |= {"strategies": _listed(strategies), **settings}
     overrides = [*set]
@@ -120,12 +120,12 @@ def score(
         passing = {"retry_bad": retry_bad or None, "break_lock": break_lock or None}
         _check_memory([*settings, *map(_field, overrides), *_given(passing)], engine, address)
         x = config.from_keywords({**fields, "pool": HERE}, overrides, PoolScoring, named)
-        return score_in_memory(x, modules, Pictures(images, ids, layout), out, observer, named)
+        return score_in_memory(x, modules, Pictures(images, ids, layout), out, listening, named)
     if ids is not None or layout is not None:
         raise UsageError("ids and layout are for images in memory; leave them out for files")
     fields |= {"pool": stored, "compute": _compute(settings.get("compute", {}), engine, address)}
     x = config.from_keywords(fields, overrides, PoolScoring, named)
-    return score_in_files(x, modules, out, address, observer, retry_bad, break_lock, named)
+    return score_in_files(x, modules, out, address, listening, retry_bad, break_lock, named)
 
 
 def _given(arguments: Json) -> list[str]:

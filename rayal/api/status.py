@@ -1,5 +1,6 @@
 """Where runs and scorings are, from their folders alone."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,13 @@ class Status:
     def to_rich(self) -> Any:
         """As a table for a terminal, folders from `folder` on."""
         return status_table(self.rows)
+
+    def __repr__(self) -> str:
+        """`<Status of 3 in /runs: 2 complete, 1 running>`"""
+        counts = Counter(row["state"] for row in self.rows)
+        states = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+        unread = f"; {len(self.errors)} errors" if self.errors else ""
+        return f"<Status of {len(self.rows)} in {self.folder}: {states}{unread}>"
 
     def __str__(self) -> str:
         rows = [f"in {self.folder}", text(self.to_rich()), *self.notes] if self.rows else []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rayal.api.elsewhere import packages
+from rayal.api.given import check_experiment
 from rayal.api.jobs import Job
 from rayal.engine import jobs, upload
 from rayal.engine import submit as submitted
@@ -69,6 +70,8 @@ def submit(
     Raises UsageError for what cannot work there, before anything is sent, and ClusterError where no
     job server answers.
     """
+    if not isinstance(x, PoolScoring):
+        check_experiment(x, "submit")
     order, place = list(plugins), None if out is None else os.fspath(out)
     named = packages(x, plugins if isinstance(plugins, str) else order)
     url = jobs.server(address)

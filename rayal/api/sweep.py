@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 from rayal.api.compare import Comparison
 from rayal.api.elsewhere import packages
 from rayal.api.frame import frame
-from rayal.api.run import COMPLETE, Run, Told, observer
+from rayal.api.given import check_experiment
+from rayal.api.given import path as checked
+from rayal.api.run import COMPLETE, Run
 from rayal.api.space import plain
-from rayal.errors import UsageError
+from rayal.errors import UsageError, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.report import parallel, sweeps
+from rayal.report import parallel, rows, sweeps, tables
 from rayal.report.shown import as_html, text
-from rayal.runs.events import Event
+from rayal.report.tables import Summary
+from rayal.runs.events import Event, Listener, observer
+from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_cluster
-from rayal.workflows.sweep import Sweeping, SweepResult, start_sweep
+from rayal.workflows.sweep import Sweeping, start_sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +38,7 @@ def sweep(
     *,
     out: str | os.PathLike[str] | None = None,
     address: str | None = None,
-    on_event: Told | None = None,
+    on_event: Listener | None = None,
     break_lock: bool = False,
     plugins: Iterable[str] = NO_PLUGINS,
     **settings: Any,
@@ -59,19 +63,21 @@ def sweep(
     >>> found = rayal.sweep(                                         # doctest: +SKIP
     ...     x, {"strategy": ["random", "cod"], "scheme": {"lr": [0.02, 0.1]}}, seeds=range(3))
     >>> found.table()[["arm", "mean", "sd", "n", "aulc"]]            # doctest: +SKIP
-    >>> found.best.model()                                           # doctest: +SKIP
+    >>> found.best().model()                                           # doctest: +SKIP
 
     Raises UsageError with all that is wrong in any arm, before a cluster starts, and LockedError
     where the folder holds another sweep or is in use. A trial that fails stops no other: its error
     is raised when all have ended, and `rayal.open_sweep` has the others.
     """
+    check_experiment(x, "sweep")
     named = packages([x, space], plugins, travels=True)
     swept = _swept(x, space, seeds, settings, named)
-    told, where = observer(on_event), None if out is None else os.fspath(out)
+    listening, where = observer(on_event), None if out is None else os.fspath(out)
     with start_sweep(swept, where, break_lock=break_lock, plugins=named) as opened:
         note = "" if opened.left else COMPLETE
-        told.on(Event("opened", "sweep", url=opened.folder.url, note=note))
-        return Sweep(opened, opened.run(partial(start_cluster, address), told))
+        listening.on(Event("opened", "sweep", url=opened.folder.url, note=note))
+        opened.run(partial(start_cluster, address), listening)
+    return Sweep(opened.x, opened.folder, named)
 
 
 def _swept(
@@ -83,8 +89,15 @@ def _swept(
 ) -> SweptExperiment:
     block = x.sweep.model_dump(mode="json") if isinstance(x, SweptExperiment) else {}
     if space is not None:
+        if not isinstance(space, Mapping):
+            raise UsageError(
+                f"space: {quoted(space)} does not say what to vary; give a mapping such as"
+                " {'strategy': ['random', 'cod']}"
+            )
         block["space"] = plain(space)
     if seeds is not None:
+        if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+            raise UsageError(f"seeds: {quoted(seeds)} is no list of seeds; give range(3) or [0, 7]")
         block["seeds"] = list(seeds)
     if "space" not in block:
         raise UsageError(
@@ -96,117 +109,125 @@ def _swept(
     return config.from_keywords(fields, [], SweptExperiment, plugins)
 
 
-def open_sweep(path: str | os.PathLike[str], plugins: Iterable[str] = NO_PLUGINS) -> "Sweep":
+def open_sweep(path: str | os.PathLike[str], *, plugins: Iterable[str] = NO_PLUGINS) -> "Sweep":
     """The sweep in a folder or at a URL: complete, stopped, or going on in another process.
 
     `plugins` are packages of yours that its parts come from.
 
     >>> found = rayal.open_sweep("sweeps/mine")
-    >>> found.lines[0]
+    >>> found.lines()[0]
     '2 of 2 trials complete; 1 first trainings taken from another trial'
 
     Raises UsageError where there is no sweep, and StorageError where it is damaged.
     """
-    folder, named = Folder(path), Plugins(plugins)
+    folder, named = Folder(checked(path, "open_sweep")), Plugins(plugins)
     if not folder.exists("sweep.yaml"):
         raise UsageError(
             f"{folder.url} holds no sweep; give the folder that `rayal sweep` or rayal.sweep wrote"
         )
     written = folder.read("sweep.yaml").decode(errors="replace")
     x = config.parsed(SweptExperiment, written, f"{folder.url}/sweep.yaml", named)
-    opened = Sweeping(x, folder, named, together=True)
-    return Sweep(opened, opened.found())
+    return Sweep(x, folder, named)
 
 
 class Sweep:
-    """What the folder of a sweep said when it was opened.
+    """A sweep as its folder tells it, read anew each time: it may still be going on.
+
+    What it is are properties; whatever opens its trials is a method, and what it returns is of that
+    moment.
 
     >>> found = rayal.open_sweep("sweeps/mine")
     >>> found.table()[["arm", "n", "complete", "labels"]].sort_values("arm", ignore_index=True)
            arm  n  complete  labels
     0  entropy  1         1     100
     1   random  1         1     100
-    >>> found.best.url in list(found.trials()["folder"])
+    >>> found.best().url in list(found.trials()["folder"])
     True
     """
 
-    def __init__(self, opened: Sweeping, result: SweepResult) -> None:
-        self._opened, self.result = opened, result
+    def __init__(self, x: SweptExperiment, folder: Folder, plugins: Plugins = NO_PLUGINS) -> None:
+        self.experiment = x
+        """What was asked for, every default included."""
+        self._folder, self._plugins = folder, plugins
 
     @property
     def url(self) -> str:
         """The folder; an absolute path where it is local."""
-        return self._opened.folder.url
-
-    @property
-    def experiment(self) -> SweptExperiment:
-        """What was asked for, every default included."""
-        return self._opened.x
+        return self._folder.url
 
     @property
     def complete(self) -> bool:
         """Whether every trial has ended."""
-        return not self._opened.left
+        return not self._opened().left
 
-    @property
     def comparison(self) -> Comparison:
         """Its trials as `rayal.compare` has them: curves, paired tests, figures."""
-        return Comparison(self.result.summary, tuple(self._opened.records()))
+        records = self._records()
+        return Comparison(tables.summarise(records), tuple(records))
 
     def table(self) -> "DataFrame":
-        """A row per arm, the best first: arm, what of it is strategy, scheme and settings; n seeds,
-        how many are complete, mean, sd and half_interval of the metric at the last label count,
-        and the same of aulc, the area under the learning curve of the complete ones."""
-        best = {
-            ranked.arm.label: place
-            for ranking in self.result.rankings
-            for place, ranked in enumerate(ranking)
-        }
-        table = self.comparison.table()
-        order = table["arm"].map(lambda arm: best.get(arm, len(best)))
-        return table.loc[order.sort_values(kind="stable").index].reset_index(drop=True)
+        """A row per arm, of each experiment and dataset the best first: name, dataset, metric, arm,
+        what of it is strategy, scheme and settings; n seeds, how many are complete, the last label
+        count, mean, sd and half_interval of the metric there, and the same of aulc, the area under
+        the learning curve of the complete ones."""
+        found = []
+        for group in self._summary().groups:
+            ranked = sweeps.ranking(group, self.experiment.sweep.objective)
+            best = {each.arm.label: place for place, each in enumerate(ranked)}
+            last = len(best)
+            found += sorted(rows.arms([group]), key=lambda row: best.get(row["arm"], last))
+        return frame(found, rows.ARMS)
 
     def trials(self) -> "DataFrame":
         """A row per trial that has begun: folder, what is varied, seed, complete, labels, metric,
         value, the objective (`aulc` or `final`), seconds of all stages."""
-        columns, rows = sweeps.trials(self._opened.records(), self.experiment.sweep.objective)
-        return frame(rows, columns)
+        columns, found = sweeps.trials(self._records(), self.experiment.sweep.objective)
+        return frame(found, columns)
 
     def runs(self) -> list[Run]:
         """The trials that have begun."""
-        return [Run(record) for record in self._opened.records()]
+        return [Run(record) for record in self._records()]
 
-    @property
     def best(self) -> Run | None:
         """The best trial of the arm with the highest mean; None while no arm can be ranked, for
         which an area takes two label counts. `lines` says how surely that arm is ahead."""
-        if not self.result.rankings:
+        rankings = self._opened().found().rankings
+        if not rankings:
             return None
-        url = self.result.rankings[0][0].trial.url
-        return next(run for run in self.runs() if run.url == url)
+        return Run(Record(Folder(rankings[0][0].trial.url), self._plugins))
 
-    @property
     def lines(self) -> list[str]:
         """The outcome in words: how many trials are complete, which arm is ahead and how surely."""
-        return list(self.result.lines())
+        return list(self._opened().found().lines())
 
     def plot(self) -> "Figure":
         """The learning curves of the arms with their bands."""
-        return self.comparison.plot()
+        return self.comparison().plot()
 
     def plot_parallel(self) -> "Figure":
         """A line per arm through what is varied to what it reached."""
-        return parallel.figure(self.result.summary.groups[0], self.experiment.sweep.objective)
+        return parallel.figure(self._summary().groups[0], self.experiment.sweep.objective)
 
     def to_rich(self) -> Any:
         """Warnings and tables for a terminal."""
-        return self.result.summary.to_rich()
+        return self._summary().to_rich()
 
     def __repr__(self) -> str:
-        return f"<Sweep {self.experiment.name}: {self.lines[0]}; {self.url}>"
+        return f"<Sweep {self.experiment.name}: {self.lines()[0]}; {self.url}>"
 
     def __str__(self) -> str:
-        return "\n".join([text(self.to_rich()), *self.lines, self.url])
+        found = self._opened().found()
+        return "\n".join([text(found.summary.to_rich()), *found.lines(), self.url])
 
     def _repr_html_(self) -> str:
         return as_html(str(self))
+
+    def _opened(self) -> Sweeping:
+        """What it is now; what other processes begin later is not seen through it."""
+        return Sweeping(self.experiment, self._folder, self._plugins, together=True)
+
+    def _records(self) -> list[Record]:
+        return self._opened().records()
+
+    def _summary(self) -> Summary:
+        return tables.summarise(self._records())

@@ -1,11 +1,12 @@
 """Runs shown by their tracker, as far as it has not shown them yet."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from rayal.api.places import Place, urls
 from rayal.errors import Apart
 from rayal.experiment import config
+from rayal.parts import Part, Settings
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.record import Record, find_records
 from rayal.runs.trackers.base import Tracker
@@ -19,6 +20,12 @@ class Synced(NamedTuple):
     """Its folder."""
     tracker: str | None
     """What to open, or to start, to see it; None where it has no tracker."""
+
+
+class _Tracking(Settings):
+    """All that is read of an experiment: its other parts may be of code that is not here."""
+
+    tracking: Annotated[Tracker, Part("trackers")]
 
 
 def sync(
@@ -40,7 +47,9 @@ def sync(
     apart, sent, done = Apart(), list[tuple[Tracker, Record]](), list[Synced]()
     for record in find_records(urls(places), Plugins(plugins), apart):
         with apart.kept():
-            tracking = config.resolved(record.experiment(), record.plugins).tracking
+            fields = {"tracking": record.experiment()["tracking"]}
+            source = f"{record.folder.url}/experiment.yaml"
+            tracking = config.from_record(_Tracking, fields, source, record.plugins).tracking
             tracking.sync(record)
             done.append(Synced(record.folder.url, tracking.address()))
             sent.append((tracking, record))

@@ -39,7 +39,7 @@ def show_config(
     """Every value of an experiment or a sweep, defaults included, and where it comes from."""
     from rayal.storage.yaml_file import flow
 
-    found = rayal.origins(config, set, allowed(plugins))
+    found = rayal.origins(config, set, plugins=allowed(plugins))
     if json:
         return print_json([each._asdict() for each in found])
     keys = max(len(each.key) for each in found)

@@ -21,7 +21,7 @@ def _verb(kind: str) -> None:
     def show(name: Name = None, plugins: Packages = [], json: AsJson = False) -> None:  # noqa: B006
         if name is None:
             return _list(kind, json)
-        described = rayal.describe(kind, name, allowed(plugins))
+        described = rayal.describe(kind, name, plugins=allowed(plugins))
         print_json(described.to_dict()) if json else print(visible(str(described)))
 
 

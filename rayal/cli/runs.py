@@ -44,7 +44,7 @@ def run(
     from rayal.storage.folder import Folder
 
     named = allowed(plugins)
-    x = rayal.load(config, set, named)
+    x = rayal.load(config, set, plugins=named)
 
     def console(url: str) -> RunConsole:
         return RunConsole(Record(Folder(url), named), x.task.headline, x.scheme.epochs)
@@ -78,7 +78,7 @@ def plan(
     named = allowed(plugins)
     load = rayal.load_sweep if configs.is_sweep(config, set) else rayal.load
     made = rayal.plan(
-        load(config, set, named),
+        load(config, set, plugins=named),
         probe=probe,
         device_hour_price=device_hour_price,
         label_price=label_price,
@@ -157,7 +157,7 @@ def report(
     apart = Apart(found.errors)
     if pictures:
         with apart.kept():
-            found.pictures(images, on_picture=lambda url: note(f"picture  {url}"))
+            found.draw_pictures(images, on_picture=lambda url: note(f"picture  {url}"))
     apart.end()
 
 

@@ -58,7 +58,7 @@ def submit_run(
     The file is checked here and sent, with your code and this very rayal. The
     cluster has Ray, torch and so on, and sees the data and --out.
     """
-    x = rayal.load(config, set, allowed(plugins))
+    x = rayal.load(config, set, plugins=allowed(plugins))
     options = _options(address, env, working_dir, insecure, break_lock, plugins)
     _told(rayal.submit(x, out, **options), detach)
 
@@ -77,7 +77,7 @@ def submit_sweep(
     insecure: Insecure = False,
 ) -> None:
     """Run a sweep on a cluster; the same command again goes on."""
-    x = rayal.load_sweep(config, set, allowed(plugins))
+    x = rayal.load_sweep(config, set, plugins=allowed(plugins))
     options = _options(address, env, working_dir, insecure, break_lock, plugins)
     _told(rayal.submit(x, out, **options), detach)
 

@@ -35,13 +35,13 @@ def sweep(
     from rayal.cli.console import SweepConsole, telling
 
     named = allowed(plugins)
-    x = rayal.load_sweep(config, set, named)
+    x = rayal.load_sweep(config, set, plugins=named)
     with telling("sweep", lambda url: SweepConsole()) as told:
         found = rayal.sweep(
             x, out=out, address=address, on_event=told, break_lock=break_lock, plugins=named
         )
     print_table(found.to_rich())
-    for line in found.lines:
+    for line in found.lines():
         print(visible(line))
     print(visible(f"tables and figures  {found.url}"))
     if runs := found.runs():

@@ -9,7 +9,7 @@ import torch
 from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
 from rayal.data.pool import Decoded
-from rayal.errors import UsageError
+from rayal.errors import OUT, UsageError
 from rayal.runs.results import FastestBatch
 from rayal.storage.folder import Json
 
@@ -46,7 +46,7 @@ def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
     if not tried:
         raise UsageError(
             f"{SIZES[0]} images do not fit compute.batch_bytes, {limit}; raise it, or set batch and"
-            " another --out"
+            f" another {OUT}"
         )
     return FastestBatch(batch=tried[best]["batch"], tried=tuple(tried))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rayal.cycle.score import shard_rows
 from rayal.data.pool import Shard
 from rayal.data.store import Store
-from rayal.errors import DataError, quoted
+from rayal.errors import OUT, DataError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
@@ -58,7 +58,7 @@ class Evaluation:
             unit, reason = next(iter(decoded.bad.items()))
             raise DataError(
                 f"test image {quoted(unit)} cannot be decoded: {reason}; mend it, or remove it and"
-                " use another --out"
+                f" use another {OUT}"
             )
         evaluator = x.task.evaluator(len(store.card.classes))
         for start in range(0, len(decoded.ids), x.compute.score_batch):

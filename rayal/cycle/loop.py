@@ -16,7 +16,7 @@ from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, 
 from rayal.cycle.select import choose
 from rayal.cycle.train import TrainJob
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError, quoted
+from rayal.errors import OUT, DataError, UsageError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.oracles.base import Label
 from rayal.randomness import unit_keys
@@ -242,7 +242,7 @@ def first_units(x: Experiment, store: Store, budget: float | None = None) -> lis
     if units and not count:
         raise UsageError(
             f"budget.initial: {budget} {x.budget.unit} do not buy the first image,"
-            f" {quoted(units[0])}; set it higher, and use another --out"
+            f" {quoted(units[0])}; set it higher, and use another {OUT}"
         )
     return units[:count]
 

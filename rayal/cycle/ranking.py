@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayal.cycle.shard_file import shards
-from rayal.errors import DataError, quoted
+from rayal.errors import OUT, DataError, quoted
 from rayal.runs.results import Pass
 from rayal.selection.candidates import tie_keys
 from rayal.storage.folder import Folder
@@ -166,6 +166,6 @@ def scored(folder: Folder, rows: pa.Table, name: str, columns: Sequence[str] = (
         raise DataError(
             f"{folder.url}: the {name} score of unit {quoted(rows['id'][first].as_py())} is"
             f" {scores[first].as_py()}, not a finite number; score again, with"
-            " another --out"
+            f" another {OUT}"
         )
     return pa.table({"id": rows["id"], "score": scores, **{c: rows[c] for c in columns}})

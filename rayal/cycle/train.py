@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rayal.data.masks import LabelValue
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError
+from rayal.errors import OUT, DataError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.models import parallel
 from rayal.models.build import build
@@ -214,7 +214,7 @@ def _epoch(
     if not math.isfinite(means["loss"]):
         raise DataError(
             f"loss became {means['loss']} in cycle {job.cycle}, epoch {epoch + 1};"
-            f" lower scheme.lr ({job.experiment.scheme.lr}), and use another --out"
+            f" lower scheme.lr ({job.experiment.scheme.lr}), and use another {OUT}"
         )
     seconds = monotonic() - started
     rate = {"lr": learner.lr, "images_per_second": images / seconds, "seconds": seconds}

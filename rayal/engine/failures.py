@@ -15,7 +15,7 @@ from ray.exceptions import (
 
 from rayal import errors
 from rayal.blame import BATCHES, told, users_fault
-from rayal.errors import ClusterError, RayalError
+from rayal.errors import OUT, ClusterError, RayalError
 from rayal.storage.folder import Json
 
 GOES_ON = "the same command goes on where it stopped"
@@ -49,13 +49,13 @@ def ray_errors(what: str) -> Iterator[None]:
     except OutOfMemoryError as error:
         raise ClusterError(
             f"{what} ran out of memory; lower compute.shard_rows or {BATCHES}, and use another"
-            " --out"
+            f" {OUT}"
         ) from error
     except (OutOfDiskError, ObjectStoreFullError) as error:
         raise ClusterError(
             f"{what} found no room for what Ray keeps: its shared memory is full, so is the disk"
             " behind it; free the disk of Ray's temporary folder (RAY_TMPDIR, else /tmp/ray), or"
-            " lower compute.shard_rows and use another --out"
+            f" lower compute.shard_rows and use another {OUT}"
         ) from error
     except (RayError, ExecutionTimeoutError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -23,7 +23,7 @@ from rayal.cycle.scorer import Scorer
 from rayal.data.pool import Shard
 from rayal.engine.failures import GOES_ON, described, ray_errors
 from rayal.engine.shard_rows import decoded_of, task_of
-from rayal.errors import ClusterError
+from rayal.errors import OUT, ClusterError
 from rayal.experiment.experiment import Compute
 from rayal.storage.folder import Json
 
@@ -130,7 +130,7 @@ def _given_up(what: str, deaths: int, error: Exception) -> ClusterError:
     reason = shorten(str(error).strip().splitlines()[-1], 160, placeholder=" ...")
     return ClusterError(
         f"{what} failed: a process died {times} (compute.max_failures), for want of memory (lower"
-        f" compute.shard_rows or {BATCHES}, with another --out), by a fault in native code, or"
+        f" compute.shard_rows or {BATCHES}, with another {OUT}), by a fault in native code, or"
         f" killed from outside; at last: {reason}; {GOES_ON}"
     )
 

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayal.data.card import CARD
-from rayal.errors import StorageError
+from rayal.errors import OUT, StorageError
 from rayal.storage.folder import TEMPORARY, Folder, storage_errors
 
 PATIENCE = 60.0
@@ -55,7 +55,7 @@ class SharedStorage:
             if lacking:
                 raise StorageError(
                     f"{Path(lacking[0]).parent} is not the same storage on node {nodes[node]}: use"
-                    " a shared path or URL (--out for a run, dataset.store for prepared images)"
+                    f" a shared path or URL ({OUT} for a run, dataset.store for prepared images)"
                 )
             self._seen.add(node)
 

@@ -88,7 +88,10 @@ def _init(address: str, **options: Any) -> None:
     try:
         with _handlers_kept(), _silenced_stderr():  # its C++ part announces its log level there
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:
+        known = isinstance(error, ConnectionError | RuntimeError | ValueError | OSError)
+        if not known and type(error) is not Exception:  # which Ray raises for a node that is late
+            raise
         raise ClusterError(f"Ray at {address!r} cannot be used: {_explained(error)}") from error
 
 
@@ -101,6 +104,12 @@ def _explained(error: Exception) -> str:
         return (
             f"the path of its sockets is longer than 107 signs, as {where}; set RAY_TMPDIR to a"
             " short path such as /tmp"
+        )
+    if "timed out during startup" in said:
+        return (
+            f"{said}; this machine is too busy or has too little memory left: stop other programs,"
+            " or work without Ray, --set compute.engine=local (in Python:"
+            " compute={'engine': 'local'})"
         )
     home = os.environ.get("HOME", "")
     if isinstance(error, OSError) and home and home in said:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from rayal.experiment.mistakes import held, told
+from rayal.experiment.mistakes import explained, held
 from rayal.parts import Part
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage import yaml_file
@@ -139,6 +139,13 @@ def parsed(model: type[M], text: str, source: str, plugins: Plugins = NO_PLUGINS
     return _validated(yaml_file.parse(text, source, Path.cwd()), model, plugins)
 
 
+def from_record(
+    model: type[M], fields: Mapping[str, Any], source: str, plugins: Plugins = NO_PLUGINS
+) -> M:
+    """As `resolved`, of some fields that the file `source` records."""
+    return _validated(yaml_file.given(dict(fields), source), model, plugins)
+
+
 def changed(
     fields: Mapping[str, Any],
     over: Mapping[str, Any],
@@ -159,7 +166,7 @@ def _validated(node: Node, model: type[M], packages: Iterable[str]) -> M:
     try:
         return model.model_validate(node.plain(), context=plugins)
     except ValidationError as error:
-        raise told(error, node, model, plugins) from error
+        raise explained(error, node, model, plugins) from error
 
 
 def _parts(model: type[BaseModel]) -> set[str]:

@@ -10,7 +10,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task
-from rayal.experiment import mistakes
 from rayal.experiment.brief import brief
 from rayal.experiment.identity import identifying
 from rayal.labeling.budget import Budget
@@ -21,7 +20,6 @@ from rayal.models.companions.base import CompanionSpec
 from rayal.parts import Component, Contradiction, Part, Settings
 from rayal.runs.trackers.base import Tracker
 from rayal.secrets import hidden
-from rayal.storage import yaml_file
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy, columns
 from rayal.training.base import TrainingScheme
@@ -157,18 +155,6 @@ class Experiment(Settings):
             compute: Compute | Mapping[str, Any] = ...,
             tracking: Given[Tracker] = ...,
         ) -> None: ...
-
-    else:
-
-        def __init__(self, /, **fields: Any) -> None:
-            try:
-                super().__init__(**fields)
-            except ValidationError as error:
-                kind = type(self)
-                given = yaml_file.given(fields, f"{kind.__name__}(...)")
-                raise mistakes.told(error, given, kind) from None
-
-        __init__.__pydantic_base_init__ = True  # so that `model_validate` keeps its own way
 
     def __repr__(self) -> str:
         """What differs from the defaults, as Python would write it."""

@@ -1,7 +1,7 @@
 """What is wrong with a configuration: where it is written, its key, its value, what is allowed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -12,19 +12,35 @@ from rayal.errors import UsageError, cut
 from rayal.parts import Part, find, names, suggest
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.secrets import hidden
-from rayal.storage.yaml_file import Key, Node
+from rayal.storage.yaml_file import Key, Node, given
 
 CONSEQUENCE = "default_factory_not_called"  # a default that depends on a field in error
 
 
-def told(
+def of_call(
+    error: ValidationError, fields: Mapping[str, Any], model: type[BaseModel]
+) -> UsageError:
+    """What kept the call `model(**fields)` from making one."""
+    return explained(error, given(dict(fields), f"{model.__name__}(...)"), model)
+
+
+def explained(
     error: ValidationError, node: Node, model: type[BaseModel], plugins: Plugins = NO_PLUGINS
 ) -> UsageError:
     """What kept `model` from being read from a node: all problems, in the order of their places."""
-    details = [item for item in error.errors() if item["type"] != CONSEQUENCE]
+    details = [item for item in error.errors() if not _follows(item, error.errors())]
     details.sort(key=lambda item: node.at(item["loc"]).origin[:2])
     problems = [_describe(item, node, model, plugins) for item in details]
     return UsageError.of(problems, where=node.origin.source)
+
+
+def _follows(error: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
+    """Whether it says nothing but that another is there: items in error are not counted."""
+    place = error["loc"]
+    return error["type"] == CONSEQUENCE or (
+        error["type"] == "too_short"
+        and any(each["loc"][: len(place)] == place != each["loc"] for each in others)
+    )
 
 
 def _describe(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Plugins) -> str:
@@ -38,7 +54,10 @@ def _advice(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Pl
     *parents, key = error["loc"] or ("",)
     match error["type"]:
         case "extra_forbidden" if error["loc"] == ("sweep",):
-            return "is for `rayal sweep`, `rayal submit sweep` and `rayal plan`"
+            return (
+                "is for sweeps: `rayal sweep`, `rayal submit sweep` and `rayal plan`; in Python"
+                " rayal.load_sweep"
+            )
         case "extra_forbidden":
             known = _model_at(parents, node, model, plugins).model_fields
             return f"there is no such key; {suggest(str(key), known)}"

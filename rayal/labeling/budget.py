@@ -8,7 +8,7 @@ from pydantic import PositiveInt, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
 from rayal.data.card import Card
-from rayal.errors import LockedError, UsageError
+from rayal.errors import OUT, LockedError, UsageError
 from rayal.parts import Contradiction, Settings
 
 CostUnit = Literal["samples", "clicks"]
@@ -121,7 +121,7 @@ class Budget(Settings):
             fits = before - (before - initial) % per_cycle
             raise LockedError(
                 f"{cut}, so that it cannot go on to {total}: with clicks that works from"
-                f" totals such as {fits}, at whole cycles of budget.per_cycle; use another --out"
+                f" totals such as {fits}, at whole cycles of budget.per_cycle; use another {OUT}"
             )
         logger.warning(
             "%s: it is smaller than one of a run that has %d from the beginning", *(cut, total)

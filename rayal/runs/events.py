@@ -1,9 +1,10 @@
 """What happens while rayal works, as observers are told: console, tracker, views, notebooks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from rayal.errors import UsageError, quoted
 from rayal.runs.results import Result
 
 
@@ -55,6 +56,36 @@ class Observer(Protocol):
 
     def on(self, event: Event) -> None:
         """Called in the order of events, on the thread that does the work."""
+
+
+Listener = Callable[[Event], object] | Observer
+"""Who is told what happens: something to call with each event, or something with a method `on`."""
+
+
+class Caller:
+    """An observer that calls a function with every event."""
+
+    def __init__(self, call: Callable[[Event], object]) -> None:
+        self.call = call
+
+    def on(self, event: Event) -> None:
+        self.call(event)
+
+
+def observer(listener: Listener | None) -> Observer:
+    """Who listens, as the loop knows them; nobody for None.
+
+    Raises UsageError for what can neither be called nor has `on`.
+    """
+    if listener is None:
+        return Caller(lambda event: None)
+    if hasattr(listener, "on"):
+        return listener
+    if not callable(listener):
+        raise UsageError(
+            f"on_event: {quoted(listener)} cannot be called; give a function that takes an event"
+        )
+    return Caller(listener)
 
 
 class Observers:

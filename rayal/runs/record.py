@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from rayal.blame import told
-from rayal.errors import Apart, StorageError, UsageError
+from rayal.errors import OUT, Apart, StorageError, UsageError
 from rayal.labeling.budget import Budget
 from rayal.labeling.request import Request
 from rayal.parts import find
@@ -52,7 +52,7 @@ def find_records(
                     found.append(record)
             if len(found) + len(apart.errors) == before:
                 raise UsageError(
-                    f"{place}: no run folder is there or below; give the --out of a run, which"
+                    f"{place}: no run folder is there or below; give the {OUT} of a run, which"
                     " holds a run.json"
                 )
     return found
@@ -78,7 +78,7 @@ class Record:
         """Its parts may be of these plugins. Raises UsageError where there is no run."""
         if not folder.exists("run.json"):
             raise UsageError(
-                f"{folder.url} is not a run folder: it holds no run.json; give the --out of a run"
+                f"{folder.url} is not a run folder: it holds no run.json; give the {OUT} of a run"
             )
         self.folder, self.plugins = folder, plugins
         self._done: dict[tuple[int, str], Json] = {}  # a finished stage never changes

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 import rayal
 from rayal.blame import told
-from rayal.errors import LabelsPending, LockedError, RayalError, StorageError, UsageError
+from rayal.errors import OUT, LabelsPending, LockedError, RayalError, StorageError, UsageError
 from rayal.secrets import hidden
 from rayal.storage.folder import MISSING, Folder, Json, suggesting, way_out
 from rayal.storage.lock import Lock, utc_now
@@ -166,7 +166,7 @@ class Journal:
         if others := [str(change) for change in changes if change not in grown + new]:
             raise LockedError(
                 f"{self.folder.url} holds another experiment (there -> here): {', '.join(others)};"
-                " use another --out, or the values that are there"
+                f" use another {OUT}, or the values that are there"
             )
         for change in grown:
             self._grows[change.at](change.old)

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from filelock import BaseFileLock, Timeout
 
-from rayal.errors import LockedError, StorageError
+from rayal.errors import BREAK_LOCK, LockedError, StorageError
 from rayal.storage.file_lock import file_lock
 from rayal.storage.folder import Folder, Json, storage_errors, suggesting
 
@@ -177,10 +177,10 @@ class Lock:
                 " what runs there ends"
             )
         elif holder is not None and _is_stale(holder):
-            way_out = "if that process is gone, add --break-lock"
+            way_out = f"if that process is gone, add {BREAK_LOCK}"
         elif holder is not None and self._seems_gone(holder):
             way_out = (
-                "no such process is here: if it ran on this machine, add --break-lock, or wait"
+                f"no such process is here: if it ran on this machine, add {BREAK_LOCK}, or wait"
                 f" {STALE:.0f} s"
             )
         return LockedError(f"{self._folder.url} is locked by {_described(holder)}; {way_out}")

@@ -21,7 +21,7 @@ from rayal.data.card import Card, ImageSpec
 from rayal.data.masks import LabelValue
 from rayal.data.store import Split
 from rayal.data.tasks.base import Task
-from rayal.errors import DataError, StorageError, quoted
+from rayal.errors import OUT, DataError, StorageError, quoted
 
 CHUNK = 1024  # images read from the store at a time
 PIECE = 16  # images that one thread decodes at a time
@@ -129,7 +129,7 @@ def _decoded(split: Split, rows: pa.Table) -> NDArray[np.uint8]:
         unit, reason = next(iter(decoded.bad.items()))
         raise DataError(
             f"training image {quoted(unit)} cannot be decoded: {reason}; mend the file, or leave it"
-            " out of the dataset and use another --out"
+            f" out of the dataset and use another {OUT}"
         )
     return decoded.images
 

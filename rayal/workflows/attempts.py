@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import rayal
 from rayal.cycle.engine import Engine
-from rayal.errors import LockedError
+from rayal.errors import OUT, LockedError
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sources import plugin_sources
 from rayal.plugins import Plugins
@@ -73,7 +73,7 @@ def _compare(x: Experiment, ledger: Ledger, before: Json, now: Json) -> None:
         raise LockedError(
             f"{url} was computed so far with {_shown(before)}, and would go on with {_shown(now)}:"
             f" the last bits differ, and with them what is chosen; {_way_out(before, now)}, or use"
-            " another --out"
+            f" another {OUT}"
         )
     changes = [f"{_shown(before)} -> {_shown(now)}"] if place else []
     changes += _changes("", before["versions"], now["versions"])

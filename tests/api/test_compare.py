@@ -42,6 +42,12 @@ def test_tables_are_those_of_the_report(found: rayal.Comparison, runs: Path) -> 
     assert all(warning in str(found) for warning in found.warnings)
 
 
+def test_a_comparison_is_shown_in_a_line(found: rayal.Comparison, one_damaged: Path) -> None:
+    """A notebook's list of them would be thousands of signs of numbers."""
+    assert "<Comparison of 4 runs, 2 arms>" == repr(found)
+    assert "3 runs, 2 arms, 1 could not be read>" in repr(rayal.compare(one_damaged))
+
+
 def test_figures_are_drawn_where_they_are_asked_for(
     found: rayal.Comparison, tmp_path: Path
 ) -> None:
@@ -59,7 +65,7 @@ def test_pictures_of_all_that_can_be_drawn(one_damaged: Path) -> None:
     weights = next((one_damaged / "random-0").glob("cycle-000/train/*.safetensors"))
     weights.write_bytes(b"broken")
     with pytest.raises(StorageError):
-        found.pictures(1, on_picture=told.append)
+        found.draw_pictures(1, on_picture=told.append)
 
     assert {"entropy-0", "random-1"} <= {Path(url).parts[-3] for url in told}
     assert all(Path(url).stat().st_size > 1000 for url in told)

@@ -121,3 +121,6 @@ def test_a_table_of_jobs(sent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         .itertuples(index=False, name=None)
     ]
     assert (0, 5) == rayal.jobs().table().shape
+    found = rayal.jobs(LOCAL, [JOB])
+    assert "<Jobs: 1 RUNNING>" == repr(found) and "<Jobs: none>" == repr(rayal.jobs())
+    assert JOB in str(found) and "/runs/x" in found._repr_html_() and "<pre" in found._repr_html_()

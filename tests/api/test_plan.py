@@ -27,6 +27,13 @@ def test_a_plan_of_a_run_and_of_a_sweep(tiny: Callable[..., Any]) -> None:
         assert "price" in str(plan)
 
 
+def test_plugins_are_looked_at_whatever_is_planned(tiny: Callable[..., Any]) -> None:
+    """A text for a list would be taken for an experiment, and refused for a sweep."""
+    with pytest.raises(UsageError, match=r"plugins: 'mine' is no list of packages"):
+        rayal.plan(tiny(), probe=False, plugins="mine")
+    assert rayal.plan(tiny(), probe=False, plugins=["mine"]).cycles
+
+
 def test_a_price_below_nothing_is_none(tiny: Callable[..., Any]) -> None:
     """A typo would make a plan look cheap."""
     with pytest.raises(UsageError, match="label_price: -1 is no price; use 0 or more, or None"):

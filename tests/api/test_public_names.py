@@ -1,9 +1,10 @@
 """`import rayal`: what it offers, and that it costs nothing before it is used."""
 
+import inspect
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import rayal
 
@@ -33,6 +34,28 @@ def test_a_name_that_is_not_there() -> None:
     """Lazy names must not turn a typo into something else than an AttributeError."""
     missing: Any = rayal
     assert not hasattr(missing, "Strateggy")
+
+
+def test_plugins_are_named_wherever_they_are_taken() -> None:
+    """`load(path, [], ["mine"])` would work and `status(path, ["mine"])` not."""
+    functions = [getattr(rayal, name) for name in rayal.__all__ if name[0].islower()]
+    taken = [
+        inspect.signature(each).parameters.get("plugins")
+        for each in functions
+        if inspect.isfunction(each)
+    ]
+    kinds = [each.kind for each in taken if each is not None]
+
+    assert 10 <= len(kinds) and {inspect.Parameter.KEYWORD_ONLY} == {*kinds}
+
+
+def test_what_functions_return_has_a_public_name() -> None:
+    """Nobody could annotate a function that passes a plan or a status on."""
+    returned = [rayal.status, rayal.plan, rayal.describe, rayal.compare, rayal.submit, rayal.jobs]
+    for each in returned:
+        kinds = get_type_hints(each)["return"]
+        for kind in get_args(kinds) or [kinds]:
+            assert getattr(rayal, kind.__name__) is kind
 
 
 def test_the_contracts_are_those_that_parts_use() -> None:

@@ -36,6 +36,13 @@ def test_a_bad_folder_hides_no_other(one_damaged: Path) -> None:
     assert found.errors == raised.value.problems
 
 
+def test_it_is_shown_in_a_line(one_damaged: Path) -> None:
+    """A debugger or a list of them would show every field of every run."""
+    shown = repr(rayal.status(one_damaged))
+
+    assert f"<Status of 4 in {one_damaged}: 3 complete, 1 damaged; 1 errors>" == shown
+
+
 def test_nothing_at_all_is_an_error(tmp_path: Path) -> None:
     """A misspelt folder would be an empty table."""
     with pytest.raises(UsageError, match="absent: no run folder is there or below"):

@@ -1,6 +1,8 @@
 """`rayal.sweep` and `rayal.open_sweep`: what a sweep is and has found, in Python."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import rayal
 from rayal.api import sweep as module
 from rayal.errors import LockedError, UsageError
 from rayal.report import curves, parallel
+from rayal.report.tables import Summary
 from rayal.runs.events import Event
 from tests.support.finished_sweep import finish
 
@@ -52,7 +55,7 @@ def test_python_means_what_a_file_means(x: rayal.Experiment, out: Path, no_clust
     told = list[Event]()
     found = rayal.sweep(x, SPACE, range(2), out=out, on_event=told.append)
 
-    assert found.complete and (4, 4) == (found.result.complete, found.result.trials)
+    assert found.complete and "4 of 4 trials complete" in found.lines()[0]
     assert [("opened", "sweep", str(out), "complete already")] == [
         (event.what, event.stage, event.url, event.note) for event in told
     ]
@@ -73,15 +76,15 @@ def test_what_was_found(x: rayal.Experiment, out: Path) -> None:
     assert 2 == len(table) and [2] * 2 == [*table["n"]] == [*table["complete"]]
     assert [*trials["folder"]] == [run.url for run in runs] and 4 == len(runs)
     assert ["folder", "strategy", "seed", "complete", "labels"] == [*trials.columns[:5]]
-    (ranking,) = found.result.rankings
-    assert [each.arm.label for each in ranking] == [*table["arm"]]
-    assert found.best is not None and found.best.url == ranking[0].trial.url
-    assert found.lines[-1] == f"best trial  {found.best.url}"
-    assert all(line in str(found) for line in found.lines) and "<pre" in found._repr_html_()
+    assert table["aulc"].is_monotonic_decreasing
+    best = found.best()
+    assert best is not None and found.lines()[-1] == f"best trial  {best.url}"
+    assert best.experiment.strategy.part_name() == table["strategy"][0]
+    assert all(line in str(found) for line in found.lines()) and "<pre" in found._repr_html_()
     assert found.url in repr(found) and "4 of 4 trials complete" in repr(found)
     assert found.plot().axes and found.plot_parallel().axes
     assert 2 == len(rayal.compare(found).table())
-    assert 2 == len(rayal.compare(found.best.record.place).table())
+    assert 2 == len(rayal.compare(best.record.place).table())
 
 
 def test_a_sweep_that_has_only_begun(x: rayal.Experiment, tmp_path: Path) -> None:
@@ -92,7 +95,7 @@ def test_a_sweep_that_has_only_begun(x: rayal.Experiment, tmp_path: Path) -> Non
     with opened:
         found = rayal.open_sweep(tmp_path / "begun")
 
-    assert not found.complete and found.best is None
+    assert not found.complete and found.best() is None
     assert 0 == len(found.table()) == len(found.trials()) == len(found.runs())
     assert "0 of 2 trials complete" in found._repr_html_()
 
@@ -108,6 +111,49 @@ def test_what_is_wrong_is_said_before_anything_starts(
     with pytest.raises(UsageError, match="there is no 'codd' in strategies"):
         rayal.sweep(x, {"strategy": ["codd"]}, out=tmp_path)
     assert [] == [*tmp_path.iterdir()]
+
+
+def test_everything_is_of_the_same_moment(out: Path, tmp_path: Path) -> None:
+    """A notebook that watches a sweep would see new trials in one table, and old means beside."""
+    copied = Path(shutil.copytree(out, tmp_path / "copied"))
+    found = rayal.open_sweep(copied)
+    before = found.comparison()
+    shutil.rmtree(next((copied / "trials").glob("*random*seed1")))
+
+    assert not found.complete and "3 of 4 trials complete" in found.lines()[0]
+    assert [3] * 4 == [
+        len(found.runs()),
+        len(found.trials()),
+        found.table()["n"].sum(),
+        len(found.comparison().records),
+    ]
+    assert 4 == before.table()["n"].sum() == len(before.records)
+
+
+def test_the_best_of_each_dataset_come_first(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arms of the same name on other data would be mixed up, and nobody could tell them apart."""
+    found = rayal.open_sweep(out)
+    (group,) = found._summary().groups
+    other = replace(group, dataset="other", arms=(*reversed(group.arms),))
+    monkeypatch.setattr(found, "_summary", lambda: Summary((group, other)))
+    table = found.table()
+
+    assert ["digits"] * 2 + ["other"] * 2 == [*table["dataset"]]
+    assert [*table["arm"][:2]] == [*table["arm"][2:]]
+    assert table["aulc"][:2].is_monotonic_decreasing
+
+
+def test_what_is_no_space_and_no_list_of_seeds(
+    x: rayal.Experiment, out: Path, no_cluster: None
+) -> None:
+    """A list of strategies, or how many seeds, would end in a traceback of rayal's own."""
+    wrong: Any = ["random", "entropy"]
+    with pytest.raises(UsageError, match="give a mapping such as {'strategy': "):
+        rayal.sweep(x, wrong, range(2), out=out)
+    wrong = 2
+    with pytest.raises(UsageError, match=r"seeds: 2 is no list of seeds; give range\(3\) or"):
+        rayal.sweep(x, SPACE, wrong, out=out)
+    assert rayal.sweep(x, SPACE, range(2), out=out).complete
 
 
 def test_a_folder_without_a_sweep(out: Path) -> None:

@@ -1,14 +1,29 @@
 """`rayal.sync`: what trackers lack, sent from Python."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rayal
-from rayal.errors import StorageError
+from rayal.errors import StorageError, UsageError
 from rayal.runs.record import Record
 from rayal.runs.trackers.none import NoneTracker
+from rayal.storage import yaml_file
+from rayal.storage.folder import Folder
+
+
+def test_a_run_of_parts_that_are_not_here(runs: Path, tmp_path: Path) -> None:
+    """A run of a notebook's own class could not be sent when the notebook is closed."""
+    copied = Path(shutil.copytree(runs / "random-0", tmp_path / "run"))
+    fields = Record(Folder(copied)).experiment()
+    fields["strategy"] = {"name": "__main__.Mine", "power": 2}
+    (copied / "experiment.yaml").write_text(yaml_file.sealed(yaml_file.dump(fields)))
+
+    with pytest.raises(UsageError, match="__main__.Mine"):
+        assert rayal.open_run(copied).experiment
+    assert [(str(copied), None)] == rayal.sync(copied)
 
 
 def test_every_run_is_sent_whatever_another_does(

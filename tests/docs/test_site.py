@@ -126,8 +126,9 @@ def test_every_public_name_is_there(pages: dict[str, Page]) -> None:
 
     for name in rayal._HOMES:
         (page,) = (page for page in (used, for_parts) if f"rayal.{name}" in page.anchors)
-        begin = re.split(r"[`.\n]", getattr(rayal, name).__doc__)[0]
-        assert begin in page.text, name
+        value = getattr(rayal, name)
+        if callable(value):  # of a constant, the docstring is not found at run time
+            assert re.split(r"[`.\n]", value.__doc__)[0] in page.text, name
 
 
 def test_every_exit_code_is_there(pages: dict[str, Page]) -> None:

@@ -43,11 +43,19 @@ def test_each_cause_has_its_own_way_out(fails: Fails, monkeypatch: pytest.Monkey
         (PermissionError(13, "denied", "/no/home/.ray"), "HOME is /no/home; set HOME"),
         (OSError(28, "No space left on device"), "see that there is room, and that RAY_TMPDIR"),
         (RuntimeError("bad token"), "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"),
+        (Exception("The current node timed out during startup."), "stop other programs, or work"),
     ):
         fails(error)
         with pytest.raises(ClusterError, match=said) as raised:
             cluster.connect(None)
         assert ("RAY_AUTH_TOKEN_PATH" in str(raised.value)) == ("bad token" in str(error))
+
+
+def test_what_is_no_trouble_of_ray_is_not_told_as_such(fails: Fails) -> None:
+    """A mistake of rayal's own would be blamed on the machine."""
+    fails(TypeError("init() got an unexpected keyword"))
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        cluster.connect(None)
 
 
 def test_an_address_from_the_environment_is_named(

@@ -50,7 +50,7 @@ def test_a_sweep_from_python(
     assert [(1, 1, 40)] * 2 == [
         *found.table()[["n", "complete", "labels"]].itertuples(index=False, name=None)
     ]
-    assert [3, 3] == [*found.trials()["seed"]] and found.best is not None
+    assert [3, 3] == [*found.trials()["seed"]] and found.best() is not None
     assert [2, 2] == [len(run.curve()) for run in found.runs()]
     assert ("opened", "") == (told[0].what, told[0].note)
     assert 2 == sum(event.what == "ended" for event in told)

@@ -2,18 +2,30 @@
 
 import ast
 import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 import rayal
 from rayal.experiment import config
 from rayal.experiment.brief import brief
 from rayal.experiment.experiment import Experiment
+from rayal.parts import Component, find
 from tests.experiment.test_experiment import experiment
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = [path for path in sorted(CONFIGS.rglob("*.yaml")) if "sweeps" not in path.parts]
+
+SCORING: dict[str, Any] = {"checkpoint": "a", "pool": "b", "strategies": ["entropy"]}
+
+
+class Own(Component):
+    """A user's own part."""
+
+    power: float = 1.0
 
 
 def test_defaults_are_left_out() -> None:
@@ -66,6 +78,46 @@ def test_mistakes_in_python_are_told_as_those_in_files() -> None:
     ]
     for line, said in zip(sorted(lines[1:]), sorted(wanted), strict=True):
         assert line.startswith(f"  Experiment(...): {said}")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: rayal.Budget(initial=-1, per_cycle=1, total=5), "initial: should be greater"),
+        (lambda: rayal.Compute(engine="foo"), "engine: should be 'ray' or 'local', got \"foo\""),
+        (lambda: find("strategies", "margin")(pixel=3), "pixel: there is no such key; did you mea"),
+        (lambda: rayal.PoolScoring(**SCORING, pol="b"), "pol: there is no such key; did you mean"),
+        (lambda: rayal.PoolScoring(**SCORING, decoding={"sise": 3}), "decoding.sise: there is no"),
+        (lambda: Own(power="x"), "power: should be a valid number"),
+    ],
+)
+def test_mistakes_in_other_settings_are_told_too(make: Callable[[], Any], said: str) -> None:
+    """Only an experiment would say what is wrong, everything else dump what pydantic thinks."""
+    with pytest.raises(rayal.UsageError) as caught:
+        make()
+    told = str(caught.value)
+
+    assert f"(...): {said}" in told
+    assert "pydantic" not in told and "object at 0x" not in told and "\n" not in told
+
+
+def test_a_validation_keeps_its_own_way() -> None:
+    """A mistake in a field of a field would be one line of text, its place lost."""
+    with pytest.raises(ValidationError) as caught:
+        Own.model_validate({"power": "x"})
+    assert [("power",)] == [error["loc"] for error in caught.value.errors()]
+
+
+def test_an_item_that_is_wrong_is_one_problem() -> None:
+    """One typo would be two problems, of which the second, too few items, is none."""
+    with pytest.raises(rayal.UsageError) as caught:
+        rayal.PoolScoring(checkpoint="a", pool="b", strategies=["entrpy"])
+    assert str(caught.value).endswith(
+        "strategies.0: there is no 'entrpy' in strategies; did you mean 'entropy'?"
+    )
+    assert "\n" not in str(caught.value)
+    with pytest.raises(rayal.UsageError, match="strategies: should have at least 1 item"):
+        rayal.PoolScoring(checkpoint="a", pool="b", strategies=[])
 
 
 def test_contradictions_in_python_are_told_too() -> None:

@@ -151,7 +151,8 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("sede=1", "sede: there is no such key; did you mean 'seed'?"),
         (
             "sweep={seeds: [0]}",
-            "sweep: is for `rayal sweep`, `rayal submit sweep` and `rayal plan`",
+            "sweep: is for sweeps: `rayal sweep`, `rayal submit sweep` and `rayal plan`; in Python"
+            " rayal.load_sweep",
         ),
         ("strategy=cdo", "strategy: there is no 'cdo' in strategies; did you mean 'cod'?"),
         ("strategy=os.system", "strategy: 'os.system' is code outside rayal"),

@@ -108,7 +108,7 @@ def test_a_budget_may_be_open():
 def test_a_budget_has_all_amounts_or_none():
     """Half of a budget is a mistake: the rest was forgotten."""
     with pytest.raises(ValidationError) as caught:
-        Budget(initial=0, total=None, per_cycle=3)
+        Budget.model_validate({"initial": 0, "total": None, "per_cycle": 3})
 
     assert [("initial", "greater_than"), ("total", "missing")] == [
         (error["loc"][0], error["type"]) for error in caught.value.errors()

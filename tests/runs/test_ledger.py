@@ -186,7 +186,7 @@ def test_another_experiment_is_refused(folder: Folder) -> None:
     assert (
         f"{folder.url} holds another experiment (there -> here): scheme.lr: 0.1 -> 0.05,"
         " scheme.epochs: (absent) -> 3, observers: [] -> (absent);"
-        " use another --out, or the values that are there"
+        " use another --out (in Python: out=), or the values that are there"
     ) == str(caught.value)
 
     with Ledger(folder, IDENTITY):  # refused before anything was written, and unlocked
@@ -207,7 +207,7 @@ def test_a_newer_format_is_refused(folder: Folder) -> None:
     run = folder.read_sealed("run.json")
     folder.write_sealed("run.json", {**run, "format": 99, "rayal": "9.9"})
     with pytest.raises(
-        UsageError, match=f"made by rayal 9.9, this is {rayal.__version__}; upgrade"
+        UsageError, match=f"made by rayal 9.9, this is {rayal.__version__}; use that version"
     ):
         Ledger(folder, IDENTITY).__enter__()
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pydantic import ValidationError
 
 from rayal.data import uri
 from rayal.data.datasets.digits import Digits
@@ -49,14 +48,14 @@ from tests.storage.test_folder import ordinary_user
     ],
 )
 def test_options_of_decoding(wrong: dict[str, Any], message: str, right: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=f"; {message}"):
+    with pytest.raises(UsageError, match=f"; {message}"):
         Decoding(**wrong)
     Decoding(**right)
 
 
 def test_originals_of_a_bucket(tmp_path: Path) -> None:
     """Mounted or copied they are a folder; a column of a Parquet file may hold their addresses."""
-    with pytest.raises(ValidationError, match="mount the storage, copy them, or use dataset parq"):
+    with pytest.raises(UsageError, match="mount the storage, copy them, or use dataset parq"):
         ImageFolder(root="s3://bucket/x")
     plant(tmp_path, "train/x/1.png", "test/x/2.png")
     assert 1 == ImageFolder(root=str(tmp_path), store=str(tmp_path / "a")).open().card.pool
@@ -261,7 +260,7 @@ def test_a_pool_that_is_named(tmp_path: Path) -> None:
 
 
 def test_statistics_of_both_kinds() -> None:
-    with pytest.raises(ValidationError, match="mean and std belong together; set both or neither"):
+    with pytest.raises(UsageError, match="mean and std belong together; set both or neither"):
         Digits(mean=(0.5,))
     Digits(mean=(0.5,), std=(0.5,))
     Digits()

@@ -219,7 +219,7 @@ def test_another_experiment(tmp_path: Path) -> None:
     with Journal(Folder(tmp_path / "a"), {"scheme": {"lr": 0.1}}):
         pass
     with (
-        pytest.raises(LockedError, match=r"lr: 0.1 -> 0.2; use another --out, or the values that"),
+        pytest.raises(LockedError, match=r"lr: 0.1 -> 0.2; use another --out .*, or the values"),
         Journal(Folder(tmp_path / "a"), {"scheme": {"lr": 0.2}}),
     ):
         pass

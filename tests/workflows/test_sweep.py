@@ -112,7 +112,7 @@ def test_other_data_of_the_same_name_is_refused(swept: Any, out: Path) -> None:
     first = sweep.listed[0]
     identity = {**first.experiment.identity(), "data": "of another folder"}
     (sweep.folder / "trials" / first.folder).write_sealed("identity.json", identity)
-    with pytest.raises(LockedError, match='data: "of another folder" -> .*use another --out, or'):
+    with pytest.raises(LockedError, match='data: "of another folder" -> .*; use another --out'):
         sweep.check()
     Sweeping(swept(), Folder(out / "another")).check()
 

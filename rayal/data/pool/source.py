@@ -11,7 +11,6 @@ from glob import glob, has_magic
 from typing import NamedTuple
 
 import pyarrow as pa
-from pydantic import ValidationError
 
 from rayal.data import uri
 from rayal.data.card import CARD, ImageSpec
@@ -261,7 +260,7 @@ def _opened_dataset(name: str) -> Store:
     part: type[Dataset] = find("datasets", name)
     try:
         dataset = part()
-    except ValidationError as error:
+    except UsageError as error:
         raise UsageError(
             f"dataset {name!r} cannot be opened by its name alone; give its files, or the folder of"
             " its prepared store"

@@ -31,7 +31,7 @@ from rayal.cycle.score import (
 from rayal.data.pool import census
 from rayal.data.pool.folder import LEFT_OUT
 from rayal.data.pool.source import Pool, open_pool
-from rayal.errors import DataError, LockedError, StorageError, quoted
+from rayal.errors import OUT, DataError, LockedError, StorageError, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
 from rayal.runs.results import FastestBatch, PoolScored, read_result
@@ -154,7 +154,7 @@ class PoolPass:
     def _another_state(self, difference: str) -> LockedError:
         return LockedError(
             f"{self.folder.url} was begun with another state of {self.settings.pool}: {difference};"
-            " restore the files, or use another --out"
+            f" restore the files, or use another {OUT}"
         )
 
     def _told(self, pool: Pool) -> Pool:

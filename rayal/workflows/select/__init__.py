@@ -18,7 +18,7 @@ from rayal.cycle import shard_file
 from rayal.cycle.checked import chosen, seen_by
 from rayal.cycle.ranking import keyed, ranked, scored
 from rayal.cycle.select import scratch_folder
-from rayal.errors import DataError, UsageError, quoted
+from rayal.errors import OUT, DataError, UsageError, quoted
 from rayal.randomness import numpy_generator
 from rayal.selection.candidates import tie_secret
 from rayal.selection.distances import Numbers, check_finite
@@ -113,10 +113,10 @@ def _way_out(r: Request, column: str) -> str:
         return f"select by one of these, or {score_again(r.strategy)}"
     if column == FEATURES:
         return (
-            "score again, with another --out, with a strategy that keeps features, such as"
+            f"score again, with another {OUT}, with a strategy that keeps features, such as"
             " core_set, beside it"
         )
-    return "score again with this rayal and another --out, or leave out per_class"
+    return f"score again with this rayal and another {OUT}, or leave out per_class"
 
 
 def _check_files(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from rayal.cycle import shard_file
-from rayal.errors import DataError, UsageError
+from rayal.errors import OUT, DataError, UsageError
 from rayal.runs.results import Pass, checked_result
 from rayal.storage.folder import Folder, Json
 from rayal.storage.ids import Ids
@@ -16,7 +16,7 @@ def score_again(strategy: Strategy) -> str:
     """The way out where a pass has not asked this strategy, with these options."""
     given = strategy.model_dump(mode="json", exclude_unset=True)
     name = strategy.part_name() if given.keys() == {"name"} else f"'{json.dumps([given])}'"
-    return f"score again with --strategies {name} and another --out"
+    return f"score again with --strategies {name} (in Python: strategies=) and another {OUT}"
 
 
 class FinishedPass:
@@ -29,7 +29,7 @@ class FinishedPass:
         self.folder = inner if inner.exists("done.json") else folder
         if not self.folder.exists("done.json"):
             raise UsageError(
-                f"{folder.url} holds no finished scores; give the --out of `rayal score`, or"
+                f"{folder.url} holds no finished scores; give the {OUT} of `rayal score`, or"
                 " cycle-000/score of a run"
             )
         written = read_done(self.folder)["result"] or {}

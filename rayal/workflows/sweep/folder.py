@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from rayal.data.store import Store
-from rayal.errors import LockedError, UsageError
+from rayal.errors import OUT, LockedError, UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import content
 from rayal.experiment.sources import parts_in
@@ -125,14 +125,14 @@ class SweepFolder:
         if there is None and self.folder.exists("sweep.yaml"):
             raise LockedError(
                 f"{self.folder.url} holds a sweep of an earlier rayal, without {IDENTITY}: its"
-                " trials cannot be continued; use another --out, or that rayal"
+                f" trials cannot be continued; use another {OUT}, or that rayal"
             )
         if there is not None and self.together:
             here = joined(there, here)
         if there is not None and (changed := changes(there, here)):
             raise LockedError(
                 f"{self.folder.url} holds another sweep (there -> here): {', '.join(changed)}; use"
-                " another --out, or the values that are there; seeds, samples and space may grow"
+                f" another {OUT}, or the values that are there; seeds, samples and space may grow"
             )
         return here
 
@@ -143,7 +143,7 @@ class SweepFolder:
         if there is not None and (changed := differences(there, here)):
             raise LockedError(
                 f"{self._place(trial).url} was made otherwise (there -> here):"
-                f" {', '.join(changed)}; use another --out, or what was there"
+                f" {', '.join(changed)}; use another {OUT}, or what was there"
             )
 
     @property

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from rayal.data.datasets.base import Dataset, EncodedDataset
 from rayal.data.datasets.base import cache as default_cache
@@ -111,7 +110,7 @@ def test_given_statistics_are_used(toy: dict[str, Any]) -> None:
         (card := Toy(**toy, mean=(0.5,), std=(0.25,)).open().card).image.mean,
         card.image.std,
     )
-    with pytest.raises(ValidationError, match="mean and std belong together"):
+    with pytest.raises(UsageError, match="mean and std belong together"):
         Toy(mean=(0.5,))
     assert None is Toy(mean=None, std=None).mean
 
@@ -184,7 +183,7 @@ def test_options_of_decoding_reach_the_store() -> None:
     decoding = Files(size=64, resize=70, squash=True, channels=1).decoding
 
     assert (64, 70, True, 1) == (decoding.size, decoding.resize, decoding.squash, decoding.channels)
-    with pytest.raises(ValidationError, match="raise resize"):
+    with pytest.raises(UsageError, match="raise resize"):
         Files(size=64, resize=60)
     assert 64 == Files(size=64, resize=64).decoding.resize
 
@@ -197,7 +196,7 @@ def test_unverified_images_need_their_facts(missing: str) -> None:
     assert not Files(verify=False, **given).verify
     del given[missing]
     given.pop("std") if missing == "mean" else None
-    with pytest.raises(ValidationError, match="verify: false needs .*; set these, or verify: tr"):
+    with pytest.raises(UsageError, match="verify: false needs .*; set these, or verify: tr"):
         Files(verify=False, **given)
     assert Files(verify=True, **given).verify
 

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from pydantic import ValidationError
 
 from rayal.data.datasets.camvid import PARQUET, Camvid
 from rayal.data.images import Decoding
@@ -178,11 +177,11 @@ def test_other_columns_are_refused(tmp_path: Path, columns: dict[str, Any], mess
 
 def test_pool_and_test_are_apart() -> None:
     """Accuracy on trained images is no accuracy."""
-    with pytest.raises(ValidationError, match=r"share \['val'\], whose images .*; take it out of"):
+    with pytest.raises(UsageError, match=r"share \['val'\], whose images .*; take it out of"):
         Camvid(pool=("train", "val"), test=("val",))
     Camvid(pool=("train",), test=("val",))
     Camvid(pool=("train", "val"), test=("test",))
-    with pytest.raises(ValidationError, match="masks follow no centre of a larger resize"):
+    with pytest.raises(UsageError, match="masks follow no centre of a larger resize"):
         Camvid(size=100, resize=120)
     assert (100, (90, 120)) == (Camvid(size=100).size, Camvid(shape=(90, 120)).shape)
 

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pydantic import ValidationError
 
 from rayal.data.datasets.mask_folder import MaskFolder
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, decode
-from rayal.errors import DataError
+from rayal.errors import DataError, UsageError
 from tests.support import originals
 
 CLASSES = ("grass", "road", "sky")
@@ -89,13 +88,13 @@ def test_a_number_that_nobody_named(tmp_path: Path) -> None:
 
 
 def test_values_for_other_classes() -> None:
-    with pytest.raises(ValidationError, match="1 values for 2 classes; give one for each"):
+    with pytest.raises(UsageError, match="1 values for 2 classes; give one for each"):
         MaskFolder(classes=("a", "b"), values=(3,))
     MaskFolder(classes=("a", "b"), values=(3, 4))
 
 
 def test_a_number_that_means_two_things() -> None:
-    with pytest.raises(ValidationError, match=r"255 stands for two .* or set ignore: \[\]"):
+    with pytest.raises(UsageError, match=r"255 stands for two .* or set ignore: \[\]"):
         MaskFolder(classes=("a", "b"), values=(0, 255))
     MaskFolder(classes=("a", "b"), values=(0, 254))
     MaskFolder(classes=("a", "b"), values=(0, 255), ignore=())
@@ -103,5 +102,5 @@ def test_a_number_that_means_two_things() -> None:
 
 def test_a_folder_without_the_split() -> None:
     """Images of the pool and of the test would be the same."""
-    with pytest.raises(ValidationError, match="pattern"):
+    with pytest.raises(UsageError, match="pattern"):
         MaskFolder(classes=("a", "b"), images="images")

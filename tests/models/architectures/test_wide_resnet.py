@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from rayal.data.card import ImageSpec
+from rayal.errors import UsageError
 from rayal.models.architectures.wide_resnet import WideResnet
 from rayal.models.build import build
 
@@ -50,6 +50,6 @@ def test_a_block_without_weights_is_the_identity() -> None:
 @pytest.mark.parametrize("depth", [4, 9, 27, 30])
 def test_impossible_depths_are_refused(depth: int) -> None:
     """The network would have another depth than its name says."""
-    with pytest.raises(ValidationError, match=rf"6n \+ 4 .* got {depth}"):
+    with pytest.raises(UsageError, match=rf"6n \+ 4 .* got {depth}"):
         WideResnet(depth=depth)
     assert [10, 16, 22, 28] == [WideResnet(depth=named).depth for named in (10, 16, 22, 28)]

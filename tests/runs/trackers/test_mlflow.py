@@ -25,10 +25,9 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from pydantic import ValidationError
 
 from rayal.engine.local import LocalEngine
-from rayal.errors import StorageError
+from rayal.errors import StorageError, UsageError
 from rayal.runs.record import Record
 from rayal.runs.trackers import mlflow as module
 from rayal.runs.trackers.base import Background, Found
@@ -321,7 +320,7 @@ def test_default_is_a_database_in_the_current_folder(
 @pytest.mark.parametrize("uri", ["file:./mlruns", "./mlruns", "postgresql://me:secret@db/x"])
 def test_stores_that_are_refused(uri: str) -> None:
     """MLflow fails on file stores only when the first metric is written."""
-    with pytest.raises(ValidationError, match="neither sqlite:///FILE nor http") as caught:
+    with pytest.raises(UsageError, match="neither sqlite:///FILE nor http") as caught:
         Mlflow(uri=uri)
 
     assert "migrate" in str(caught.value)
@@ -331,7 +330,7 @@ def test_stores_that_are_refused(uri: str) -> None:
 @pytest.mark.parametrize("user", ["me:s3cret", "s3cret", "me:se/s3cret"])
 def test_passwords_in_addresses_are_refused(user: str) -> None:
     """They would be saved in every run folder and shown in every message."""
-    with pytest.raises(ValidationError, match="MLFLOW_TRACKING_PASSWORD") as caught:
+    with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD") as caught:
         Mlflow(uri=f"http://{user}@host:5000")
 
     assert "s3cret" not in str(caught.value)
@@ -586,10 +585,10 @@ def test_the_variables_of_mlflow_are_used(monkeypatch: pytest.MonkeyPatch) -> No
     assert "rayal" == Mlflow(uri="sqlite:///x.db", experiment="rayal").experiment
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:./mlruns")
-    with pytest.raises(ValidationError, match=r"\$MLFLOW_TRACKING_URI; set tracking.uri to use"):
+    with pytest.raises(UsageError, match=r"\$MLFLOW_TRACKING_URI; set tracking.uri to use"):
         Mlflow()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host")
-    with pytest.raises(ValidationError, match=r"MLFLOW_TRACKING_URI") as raised:
+    with pytest.raises(UsageError, match=r"MLFLOW_TRACKING_URI") as raised:
         Mlflow()
     assert "secret@" not in str(raised.value)
     assert "sqlite:////x.db" == Mlflow(uri="sqlite:////x.db").uri

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from rayal.cycle import ranking
 from rayal.cycle import shard_file as scores
@@ -233,7 +232,7 @@ def test_a_knapsack_is_filled_where_units_differ_in_cost(tmp_path: Path) -> None
     assert (["unit-001", "unit-002"], 10) == (sorted(found.ids), found.spent)
     assert [9.0, 9.0] == found.scores
     assert ["unit-000"] == select(url, Request(strategy=qbc, budget=1)).ids
-    with pytest.raises(ValidationError, match="qbc does not rank units.*per_class"):
+    with pytest.raises(UsageError, match="qbc does not rank units.*per_class"):
         Request(strategy=qbc, budget=10, costs=costs, per_class=1)
 
 
@@ -315,7 +314,7 @@ def test_the_options_decide_which_scores_are_taken(tmp_path: Path) -> None:
     assert ["a"] == picked(both, {"name": "bald", "passes": 20}) == picked(["bald"], "bald")
     assert ["b"] == picked(both, ten) == picked(both, "bald") == picked(["bald#2"], ten)
     again = (
-        r"""score again with --strategies '\[{"name": "bald", "passes": 50}\]' and another --out"""
+        r"""score again with --strategies '\[{"name": "bald", "passes": 50}\]' .* another --out"""
     )
     with pytest.raises(
         UsageError, match=rf'no scores of .*50.*bald#2 {{"name": "bald".*10}}; .*{again}'
@@ -346,7 +345,7 @@ def test_what_is_no_finished_pass(tmp_path: Path) -> None:
     """Half a pass would be selected from as if it were the pool."""
     url = Pool.drawn(5).write(tmp_path)  # what is the --out of `rayal score`
     request = Request(strategy=ENTROPY, budget=3)
-    with pytest.raises(UsageError, match="holds no finished scores; give the --out of `rayal sc"):
+    with pytest.raises(UsageError, match="holds no finished scores; give the --out .* of `rayal"):
         select(str(tmp_path), request)
     Folder(tmp_path).write_sealed("done.json", {"result": {"weights": {}}})
     with pytest.raises(UsageError, match="is not a scoring pass; give the folder of one"):
