@@ -26,6 +26,7 @@ class _Tracking(Settings):
     """All that is read of an experiment: its other parts may be of code that is not here."""
 
     tracking: Annotated[Tracker, Part("trackers")]
+    """Where the run is shown besides its folder."""
 
 
 def sync(

@@ -27,6 +27,8 @@ EXTENDS = {
 }
 NUMBERS = ("integer", "number")
 PREFIX = "#/$defs/"
+WHOLE = ("required", "anyOf")
+"""What holds for settings that stand on no others."""
 SAID = ("description", "default")
 """What is said of a field, and is no condition."""
 
@@ -39,12 +41,15 @@ def schema(*, sweep: bool = False) -> Json:
     model = SweptExperiment if sweep else Experiment
     generated = model.model_json_schema(schema_generator=_Generator)
     definitions, fields = generated["$defs"], generated["properties"]
-    required = {name: each.pop("required", []) for name, each in definitions.items()}
+    whole = {
+        name: {word: each.pop(word) for word in WHOLE if word in each}
+        for name, each in definitions.items()
+    }
     below = {key: _below(field, definitions) for key, field in fields.items()}
     if sweep:
         varied = {key: field for key, field in below.items() if key not in (*FOREIGN, "sweep")}
         definitions["Sweep"]["properties"]["space"] |= _Space(definitions).of(varied)
-    alone = {key: _alone(model, key, field, required) for key, field in fields.items()}
+    alone = {key: _alone(model, key, field, whole) for key, field in fields.items()}
     return {
         "$schema": DIALECT,
         "title": "A sweep of rayal" if sweep else "An experiment of rayal",
@@ -118,11 +123,11 @@ def _any_of(mappings: Iterable[Json]) -> Json:
     return {key: each[0] if len(each) == 1 else {"anyOf": each} for key, each in found.items()}
 
 
-def _alone(model: type[Experiment], key: str, field: Json, required: Mapping[str, Any]) -> Json:
+def _alone(model: type[Experiment], key: str, field: Json, whole: Mapping[str, Json]) -> Json:
     """What stands in a file of its own: whole, but for the name of a part that there is anyway."""
     default = model.model_fields[key].default
     if "$ref" in field:
-        return {**field, "required": required[field["$ref"].removeprefix(PREFIX)]}
+        return {**field, **whole[field["$ref"].removeprefix(PREFIX)]}
     if not isinstance(default, str) or not any(map(_is_part, field.get("anyOf", []))):
         return field
     names = field["anyOf"][0]["enum"]

@@ -4,12 +4,13 @@ import logging
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from pydantic import PositiveInt, field_validator, model_validator
+from pydantic import ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
 from rayal.data.card import Card
 from rayal.errors import OUT, LockedError, UsageError
 from rayal.parts import Contradiction, Settings
+from rayal.storage.folder import Json
 
 CostUnit = Literal["samples", "clicks"]
 
@@ -32,18 +33,28 @@ class Amounts(NamedTuple):
     total: int
 
 
+def _whole(schema: Json) -> None:
+    """Says in a JSON Schema that the three amounts are given together or not at all."""
+    given = {name: {"type": "integer"} for name in Amounts._fields}
+    open_ = {name: {"type": "null"} for name in Amounts._fields}
+    whole = {"required": [*given], "properties": given}
+    schema["anyOf"] = [whole, {"properties": open_}]
+
+
 class Budget(Settings):
     """Costs, in samples or in the clicks that an annotator makes.
 
     Without its three amounts it is open: `ActiveLearner` is asked for so many units at a time.
     """
 
+    model_config = ConfigDict(json_schema_extra=_whole)
+
     initial: PositiveInt | None = None
-    """Cost spent on random units before the first training."""
+    """Cost spent on random units before the first training; null in an open budget."""
     per_cycle: PositiveInt | None = None
-    """Cost spent in each cycle; the last one spends what is left."""
+    """Cost spent in each cycle, the last one spends what is left; null in an open budget."""
     total: PositiveInt | None = None
-    """Cost at which the run is complete, the initial units included."""
+    """Cost at which the run is complete, initial units included; null in an open budget."""
     unit: CostUnit = "samples"
     """What cost is counted in: that of the oracle."""
     balanced: bool = False

@@ -103,6 +103,7 @@ APART = [
     (0, "<class 'bool'>"),  # pydantic takes them for what they are not
     (1, "<class 'bool'>"),
     (10**16, "<class 'float'>"),  # JSON has one kind of numbers, and 1e16 is none too many
+    (None, str(Budget.model_fields["total"].annotation)),  # an amount below another file's
 ]
 """Values, and types of fields, of which the schema cannot say what `load` does."""
 MODELS = [find(kind, name) for kind in PACKAGES for name in names(kind)]
@@ -115,6 +116,7 @@ def test_a_value_is_refused_where_load_refuses_it(model: type[BaseModel]) -> Non
     """Of every field: a mistake that an editor hides, or one that it makes up."""
     needed: dict[str, Any] = {
         "Budget": {"initial": 1, "per_cycle": 1, "total": 1},
+        "MaskFolder": {"classes": ["a", "b"]},
         "Parquet": {"pool": ["a"], "test": ["b"]},
         "Torchvision": {"arch": "resnet50"},
     }.get(model.__name__, {})
@@ -169,7 +171,7 @@ MISTAKES = [
     {"compute": {"engine": "spark"}},
     {"tracking": {"uri": 5}},
     {"sweep": {"space": {"strategy": "cod"}}},
-    *({key: ...} for key in ("name", "dataset", "model", "strategy", "budget")),
+    *({key: ...} for key in ("name", "dataset", "model", "strategy")),
 ]
 
 
@@ -230,6 +232,8 @@ def test_a_file_that_extends_another_may_leave_out() -> None:
 
     assert is_fine({"extends": "base.yaml", **some})
     assert not is_fine(plain(**some))
+    assert not is_fine(plain(budget={"initial": 1, "per_cycle": 1, "total": None}))
+    assert is_fine(plain(budget={}))  # whoever asks for labels says how many
     assert not is_fine({"extends": 3})
 
 

@@ -31,7 +31,7 @@ class MaskFolder(SegmentationDataset):
     origin: ClassVar[str] = "a folder of images and masks"
     licence: ClassVar[str] = "not stated"
 
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    classes: Annotated[tuple[str, ...], Field(min_length=2, examples=[["road", "car"]])]
     """What the classes are called, in the order of their indices."""
     pool: Names = ("train",)
     """Splits that are the pool."""
