@@ -172,7 +172,8 @@ class Picks:
         return as_html("\n".join(self.lines)) + table
 
     def __repr__(self) -> str:
-        return f"<Picks: {len(self)} units, cost {self.spent:g}, first {', '.join(self.ids[:3])}>"
+        cost = f"{self.spent:g}{self._selection.shortfall}"
+        return f"<Picks: {len(self)} units, cost {cost}, first {', '.join(self.ids[:3])}>"
 
 
 def _strategy(
