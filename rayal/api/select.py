@@ -168,7 +168,7 @@ class Picks:
         return len(self.ids)
 
     def _repr_html_(self) -> str:
-        table = self.table().to_html(index=False, border=0, max_rows=SHOWN)
+        table: str = self.table().to_html(index=False, border=0, max_rows=SHOWN)
         return as_html("\n".join(self.lines)) + table
 
     def __repr__(self) -> str:

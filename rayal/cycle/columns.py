@@ -75,7 +75,7 @@ class Columns:
             view = signals.declared_by(name, strategy.signals(), strategy.reference(self.cycle))
             score = _score(name, strategy, view, self.task)
             if score is not None:
-                columns[f"score.{name}"] = score[:count].double()
+                columns[f"score.{name}"] = score[:count].double() + 0.0  # people read -0
             for signal in sorted(strategy.kept()):  # sets have another order in every process
                 columns[f"keep.{signal}"] = getattr(view, signal)[:count].to(kept)
         if self.keeps_probs:

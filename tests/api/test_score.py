@@ -233,6 +233,11 @@ def test_an_axis_that_is_not_clear_is_asked_for() -> None:
     with pytest.raises(UsageError, match="the model takes 3 channels; give images of as many"):
         rayal.score(net, pixels()[..., :2])
     with pytest.raises(
+        UsageError, match=r"8, 1\) as NHWC, and the model takes 3 channels; give im"
+    ):
+        rayal.score(net, pixels()[..., :1])
+    rayal.score(net, pixels())
+    with pytest.raises(
         UsageError, match=r"grey, and the model takes 3 .*np.repeat\(images\[:, None"
     ):
         rayal.score(net, pixels()[..., 0])
@@ -504,6 +509,16 @@ def test_a_formula_that_is_none_is_no_diverged_model() -> None:
     with pytest.raises(DataError, match="'x' is nan; a model that diverged"):
         rayal.score(net, noise(1), [Rooted()], ids=["x"])
     rayal.score(plain(), noise(1), [Rooted(less=0.0)], ids=["x"])
+
+
+def test_no_score_is_less_than_nothing() -> None:
+    """The entropy of a model that is certain was shown as -0."""
+    net = plain()
+    nn.init.constant_(net[6].weight, 0.0)
+    net[6].bias.data[:] = torch.tensor([1e4, 0.0, 0.0])
+    found = rayal.score(net, noise(3), ["entropy"]).table()["score.entropy"]
+
+    assert [0.0] * 3 == found.tolist() and not np.signbit(found).any()
 
 
 def test_where_scores_are_kept(tmp_path: Path) -> None:
