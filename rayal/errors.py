@@ -20,6 +20,8 @@ def quoted(value: object) -> str:
     Control characters are escaped, and all signs of a text that is not in the usual Unicode form:
     it would look like another one.
     """
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()  # NumPy would write np.int64(3)
     if not isinstance(value, str):
         return cut(repr(value))
     text = value[:LONGEST]

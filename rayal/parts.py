@@ -90,6 +90,16 @@ class Settings(BaseModel):
 
         __init__.__pydantic_base_init__ = True  # so that `model_validate` keeps its own way
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Raises UsageError for a field: what was checked, and may be in use, stays as it is."""
+        if name in type(self).model_fields:
+            kind = type(self).__name__
+            raise UsageError(
+                f"{kind}.{name} cannot be set, for it is frozen; make another one, by"
+                f" {kind}(..., {name}=...), or of an experiment by rayal.load(path, {name}=...)"
+            )
+        super().__setattr__(name, value)
+
     @field_validator("*", mode="before")
     @classmethod
     def _a_number_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
@@ -315,6 +325,11 @@ def find(kind: str, name: str, plugins: Plugins = NO_PLUGINS) -> type[Any]:
     """
     if name.startswith(f"{MAIN}."):
         return _checked(_of_main(name), kind, name)
+    if kind == "datasets" and "/" in name and "://" not in name:
+        raise UsageError(
+            f"{quoted(name)} is a path; write {{name: image_folder, root: {name}}} for images in"
+            " folders, or the name of another dataset"
+        )
     if "." in name:
         return _only_component(plugins.module(name), kind)
     known = names(kind)
@@ -338,9 +353,22 @@ def build(kind: str, value: Any, plugins: Plugins = NO_PLUGINS) -> Any:
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise UsageError(f"expected a name or {{name: ..., ...}} from {kind}, got {quoted(value)}")
+        raise UsageError(_no_part(kind, value))
     fields = {key: item for key, item in value.items() if key != "name"}
     return find(kind, value["name"], plugins).model_validate(fields, context=plugins)
+
+
+def _no_part(kind: str, value: Any) -> str:
+    """What is wrong with a value that is neither a part nor the configuration of one."""
+    if isinstance(value, type) and issubclass(value, Component):
+        return f"{value.__name__} is a class; give an instance of it: {value.__name__}()"
+    torch = sys.modules.get("torch")  # who has a module has imported it
+    if torch and kind == "models" and isinstance(value, torch.nn.Module):
+        return (
+            f"{type(value).__name__} is a network, and a run builds its own for every training;"
+            " return it from network() of a class that is a rayal.Model, and give Mine()"
+        )
+    return f"expected a name or {{name: ..., ...}} from {kind}, got {quoted(value)}"
 
 
 def _only_component(module: ModuleType, kind: str) -> type[Component]:

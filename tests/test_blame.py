@@ -82,7 +82,7 @@ def test_an_exception_is_one_short_line() -> None:
 
 def test_the_command_ends_with_exit_2(network, monkeypatch, capsys) -> None:
     """Whatever a plugin raises, wherever: one line and the exit code of a user's mistake."""
-    monkeypatch.setattr(cli, "catch_signals", lambda: None)
+    monkeypatch.setattr(cli, "catch_signals", lambda _: None)
     monkeypatch.setattr(cli, "_direct_output", lambda verbose: None)
     monkeypatch.setattr(sys, "argv", ["rayal", "plan", "x.yaml"])
     monkeypatch.setattr(cli, "app", lambda *_, **__: network(7, None))
@@ -96,7 +96,7 @@ def test_the_command_ends_with_exit_2(network, monkeypatch, capsys) -> None:
 
 def test_a_lack_of_memory_is_not_the_plugins_mistake(network, monkeypatch, capsys) -> None:
     """A batch too large for the memory would be searched for in the model's code."""
-    monkeypatch.setattr(cli, "catch_signals", lambda: None)
+    monkeypatch.setattr(cli, "catch_signals", lambda _: None)
     monkeypatch.setattr(cli, "_direct_output", lambda verbose: None)
     monkeypatch.setattr(sys, "argv", ["rayal", "plan", "x.yaml"])
     monkeypatch.setattr(cli, "app", lambda *_, **__: network(Full(), None))

@@ -2,6 +2,8 @@
 
 import unicodedata
 
+import numpy as np
+
 from rayal.errors import LONGEST, cut, quoted, some
 
 
@@ -9,6 +11,7 @@ def test_quoted_values_are_short_and_harmless() -> None:
     """An id of 10 kB or with terminal codes must not flood or rewrite the user's screen."""
     assert r"'a\x1b[2J\n'" == quoted("a\x1b[2J\n")
     assert "[1, 2]" == quoted([1, 2])
+    assert "3" == quoted(np.int64(3)) == quoted(np.array(3)) and "'a'" == quoted(np.str_("a"))
     for long in ("x" * 10_000, ["x"] * 10_000, b"x" * 10_000):
         assert LONGEST + 10 > len(quoted(long)) > LONGEST
     assert LONGEST + 3 == len(cut("x" * 10_000))

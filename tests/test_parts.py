@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import pytest
+import yaml
 from pydantic import BaseModel, Field, ValidationError
+from torch import nn
 
+import rayal
 from rayal import parts
+from rayal.data.card import ImageSpec
 from rayal.data.datasets.voc import Voc
 from rayal.data.images import Decoding
 from rayal.data.masks import MaskDecoding
@@ -17,6 +21,7 @@ from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.labeling.budget import Budget
+from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import Model
 from rayal.parts import (
     PACKAGES,
@@ -41,6 +46,8 @@ from rayal.parts import Component
 class Mine(Component):
     k: int = 1
 """
+
+DIGITS = Path(rayal.__file__).parent / "examples/digits.yaml"
 
 NEST = """
 from typing import Annotated
@@ -190,6 +197,49 @@ def test_what_is_no_part(value: object) -> None:
     """A part without a name cannot be guessed."""
     with pytest.raises(UsageError, match=r"expected a name or \{name: ..., ...\} from oracles"):
         Holder(oracle=value)
+
+
+def test_what_is_nearly_a_part() -> None:
+    """Who forgets the brackets, or gives the network itself, would be told of names alone."""
+    with pytest.raises(
+        UsageError, match=r"SmallCnn is a class; give an instance of it: SmallCnn\(\)"
+    ):
+        build("models", SmallCnn)
+    network = nn.Sequential(nn.Flatten())
+    with pytest.raises(
+        UsageError, match=r"Sequential is a network, .* from network\(\) of a class"
+    ):
+        build("models", network)
+
+    class Mine(Model):
+        def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
+            return network
+
+    assert Mine() == build("models", Mine())
+    assert SmallCnn() == build("models", SmallCnn())
+
+
+def test_a_path_in_place_of_a_dataset(tmp_path: Path) -> None:
+    """It would be refused as the name of a module."""
+    for path in ("./photos", f"{tmp_path}/photos"):
+        with pytest.raises(
+            UsageError, match="is a path; write {name: image_folder, root: "
+        ) as told:
+            build("datasets", path)
+        written = yaml.safe_load(str(told.value).partition("; write ")[2].split(" for images")[0])
+        assert "ImageFolder" == type(build("datasets", written)).__name__
+
+
+def test_what_is_frozen_is_made_anew() -> None:
+    """pydantic says that an instance is frozen, and no more."""
+    x = rayal.load(DIGITS, set=["seed=1"])
+    with pytest.raises(UsageError, match=r"seed cannot be set.* by rayal.load\(path, seed=...\)"):
+        x.seed = 3
+    with pytest.raises(UsageError, match=r"make another one, by SmallCnn\(..., width=...\)"):
+        SmallCnn().width = 3
+
+    assert (1, 3) == (x.seed, rayal.load(DIGITS, seed=3).seed)
+    assert 3 == SmallCnn(width=3).width
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "nan"])

@@ -83,7 +83,8 @@ class Picks:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"<Picks: {len(self)} units, cost {self.spent:g}, first {', '.join(self.ids[:3])}>"
+        cost = f"{self.spent:g}{self._selection.shortfall}"
+        return f"<Picks: {len(self)} units, cost {cost}, first {', '.join(self.ids[:3])}>"
 
     def _repr_html_(self) -> str:
         table: str = self.table().to_html(index=False, border=0, max_rows=SHOWN)

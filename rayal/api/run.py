@@ -21,7 +21,7 @@ from rayal.models.trained_model import TrainedModel
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.status import cycle_table
 from rayal.runs.events import Event, Listener, observer
-from rayal.runs.ledger import INITIAL, S, read_labels, stage_folder
+from rayal.runs.ledger import INITIAL, ORDER, S, read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Initial, Labeled, Scored, Trained
 from rayal.storage import csv_file
@@ -133,10 +133,12 @@ class Run:
 
     def curve(self) -> "DataFrame":
         """A row for each evaluated cycle: cycle, labels, cost, the metrics of the test split, and
-        the seconds that its stages took."""
+        the seconds that its stages took; none of a stage that the run does without."""
         first = ["cycle", "labels", "cost"]
         rows = self.record.cycles()
-        rest = [column for column in (rows[0] if rows else {}) if column not in first]
+        done = {column for row in rows for column, value in row.items() if value is not None}
+        always = {f"{stage}_seconds" for stage in ORDER}
+        rest = [c for c in (rows[0] if rows else {}) if c not in first and c in done | always]
         return frame(rows, [*first, *rest])
 
     def chosen(self, cycle: int) -> list[str]:

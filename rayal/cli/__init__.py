@@ -28,7 +28,7 @@ from rayal.cli import (  # noqa: F401 (their commands belong to the application)
 )
 from rayal.cli.options import app
 from rayal.cli.output import Lines, note, visible
-from rayal.cli.work import INTERRUPTED, catch_signals
+from rayal.cli.work import INTERRUPTED, catch_signals, interrupted
 from rayal.errors import LabelsPending, RayalError
 
 _debug = False
@@ -69,7 +69,7 @@ def main() -> NoReturn:
     given = {ANYWHERE[word] for word in words if word in ANYWHERE}
     arguments = [word for word in words if word not in ANYWHERE]
     _debug, output.quiet = "debug" in given, "quiet" in given
-    catch_signals()
+    catch_signals(arguments[0] if arguments else "")
     _direct_output(verbose="verbose" in given)
     try:
         if app(arguments, prog_name="rayal", standalone_mode=False) == INTERRUPTED:
@@ -80,7 +80,7 @@ def main() -> NoReturn:
     except RayalError as error:
         _fail(error, str(error), error.exit_code)
     except KeyboardInterrupt as error:
-        _fail(error, "interrupted; the same command continues the run", INTERRUPTED)
+        _fail(error, interrupted(), INTERRUPTED)
     except typer.TyperException as error:
         if (text := error.format_message()).startswith("Usage:"):  # a group without a command
             print(text)

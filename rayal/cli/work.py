@@ -11,15 +11,25 @@ INTERRUPTED = 130
 AGAIN_SECONDS = 0.5
 """Signals this close together are one: `timeout` and some launchers send each of them twice."""
 
+CONTINUING = frozenset({"demo", "run", "score", "sweep"})
+"""Commands that go on, given again, where they were ended."""
+
 _interrupted: float | None = None  # when the first signal came
+_again = ""
 
 
-def catch_signals() -> None:
+def catch_signals(command: str = "") -> None:
     """Ctrl-C and SIGTERM, with which Slurm and Kubernetes stop a job, do the same."""
-    global _interrupted
+    global _interrupted, _again
     _interrupted = None
+    _again = "; the same command continues the run" if command in CONTINUING else ""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+
+
+def interrupted() -> str:
+    """What to say at the end, and what to do where there is something to continue."""
+    return f"interrupted{_again}"
 
 
 def _interrupt(*_: object) -> None:
@@ -31,7 +41,7 @@ def _interrupt(*_: object) -> None:
         raise KeyboardInterrupt
     if now - _interrupted > AGAIN_SECONDS:
         cursor = b"\x1b[?25h" if sys.stderr.isatty() else b""  # the progress bar hides it
-        os.write(2, cursor + b"rayal: stopped at once; the same command continues the run\n")
+        os.write(2, cursor + f"rayal: stopped at once{_again}\n".encode())
         os._exit(INTERRUPTED)
 
 

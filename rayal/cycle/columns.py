@@ -18,8 +18,12 @@ from rayal.errors import DataError, RayalError, UsageError, quoted
 from rayal.signals.batch import Signals
 from rayal.strategies.base import Strategy
 
+TRY = "try it without a run, with rayal.testing.check"
 KEPT = torch.float16
 """Of what a pass keeps for the selection."""
+
+UNSEEN = frozenset({"model", "companion", "images"})
+"""With these a strategy computes numbers of its own, which nobody else sees."""
 
 Batches = Callable[[slice, int], Signals]
 """The signals of some rows, filled up with so many more of the last one."""
@@ -71,7 +75,7 @@ class Columns:
             view = signals.declared_by(name, strategy.signals(), strategy.reference(self.cycle))
             score = _score(name, strategy, view, self.task)
             if score is not None:
-                columns[f"score.{name}"] = score[:count].double()
+                columns[f"score.{name}"] = score[:count].double() + 0.0  # people read -0
             for signal in sorted(strategy.kept()):  # sets have another order in every process
                 columns[f"keep.{signal}"] = getattr(view, signal)[:count].to(kept)
         if self.keeps_probs:
@@ -90,10 +94,31 @@ class Columns:
         row = int(first[0])
         if name.startswith("keep."):
             self._check_kept(name, ids, row, batches)
+        else:
+            self._check_read(name.removeprefix("score."), values[row], ids, row, batches)
         raise DataError(
             f"{name} of {quoted(ids[row])} is {values[tuple(first)]}; "
             "a model that diverged gives such numbers: train it with a lower learning rate"
         )
+
+    def _check_read(
+        self, name: str, value: float, ids: Sequence[str], row: int, batches: Batches
+    ) -> None:
+        """Raises DataError where all is finite that this strategy read: its formula is not."""
+        strategy = self.strategies.get(name)
+        if strategy is None or strategy.signals() & UNSEEN:
+            return
+        start = row - row % self.batch
+        rows = slice(start, start + self.batch)
+        signals = batches(rows, self.batch - len(ids[rows]))
+        view = signals.declared_by(name, strategy.signals(), strategy.reference(self.cycle))
+        _score(name, strategy, view, self.task)
+        if signals.all_finite():
+            raise DataError(
+                f"strategy {name!r} gave {quoted(ids[row])} the score {value}, and all that it read"
+                " of the model is finite: its own formula makes that, as a logarithm of 0 or a"
+                " division by 0 does; keep it finite there, rayal.testing.check tries it"
+            )
 
     def _check_kept(self, name: str, ids: Sequence[str], row: int, batches: Batches) -> None:
         """Raises DataError where a kept number of this row is only too large to be kept."""
@@ -128,10 +153,10 @@ def _score(name: str, strategy: Strategy, view: Signals, task: Task) -> Tensor |
     try:
         per_unit = task.per_unit(values.detach(), view.valid)
     except UsageError as error:
-        raise DataError(f"strategy {name!r}: {error}") from error
+        raise DataError(f"strategy {name!r}: {error}; {TRY}") from None
     if per_unit.shape != (len(view.ids),):
         raise DataError(
             f"strategy {name!r} gave scores of shape {tuple(values.shape)}"
-            f" for {len(view.ids)} units"
+            f" for {len(view.ids)} units: score returns one number for each; {TRY}"
         )
     return per_unit

@@ -159,7 +159,8 @@ def _order(
     if len(shape) == 1:
         return None
     there: dict[Layout, bool] = {"NCHW": shape[0] in wanted, "NHWC": shape[2] in wanted}
-    chosen = layout or usual or _only(there, what, takes)
+    likely: Layout = "NHWC" if shape[2] < shape[0] else "NCHW"  # channels are few
+    chosen = layout or usual or _only(there, what, takes, likely)
     if channels is not None and not there[chosen]:
         other: Layout = "NHWC" if chosen == "NCHW" else "NCHW"
         way_out = f"say layout={other!r}" if there[other] else "give images of as many"
@@ -167,7 +168,7 @@ def _order(
     return (0, 3, 1, 2) if chosen == "NHWC" else (0, 1, 2, 3)
 
 
-def _only(there: dict[Layout, bool], what: str, takes: str) -> Layout:
+def _only(there: dict[Layout, bool], what: str, takes: str, likely: Layout) -> Layout:
     found: list[Layout] = [layout for layout, fits in there.items() if fits]
     if len(found) == 1:
         return found[0]
@@ -176,7 +177,7 @@ def _only(there: dict[Layout, bool], what: str, takes: str) -> Layout:
             f"{what}: channels may be the second axis or the last; say layout='NCHW' or"
             " layout='NHWC'"
         )
-    return "NCHW"  # of which the caller says what is wrong
+    return likely  # of which the caller says what is wrong
 
 
 def _arranged(images: Tensor, order: Order) -> Tensor:

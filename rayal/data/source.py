@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
@@ -176,7 +176,14 @@ def check_source(source: object, dataset: str) -> None:
 
 
 def numbered(split: str, labels: Sequence[int], images: Iterable[AnyImage | None]) -> Units:
-    """Units without ids of their own, named after their row: train-00012."""
+    """Units without ids of their own, named after their row: train-00012.
+
+    Raises DataError for another number of images, where that can be known without reading them.
+    """
+    if isinstance(images, Sized) and len(images) != len(labels):
+        raise DataError(
+            f"{split} has {len(labels)} labels and {len(images)} images; give one label for each"
+        )
     return Units([row_id(split, row) for row in range(len(labels))], labels, images)
 
 

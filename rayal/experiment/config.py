@@ -166,7 +166,7 @@ def _validated(node: Node, model: type[M], packages: Iterable[str]) -> M:
     try:
         return model.model_validate(node.plain(), context=plugins)
     except ValidationError as error:
-        raise explained(error, node, model, plugins) from error
+        raise explained(error, node, model, plugins) from None  # it says the same in another form
 
 
 def _parts(model: type[BaseModel]) -> set[str]:

@@ -165,6 +165,10 @@ class Signals:
             constants[own] = compute()
         return constants[own]
 
+    def all_finite(self) -> bool:
+        """Whether all numbers are finite that were computed so far, for whichever strategy."""
+        return all(map(_finite, self._values.values()))
+
     @property
     def noise(self) -> Tensor:
         """N, uniform in [0, 1): a function of seed, cycle and unit id only. float64."""
@@ -292,6 +296,12 @@ def forward(model: nn.Module, images: Tensor, precision: Precision = "fp32") -> 
     with torch.no_grad(), computing(images.device, precision):
         outputs: Outputs = model(images)
     return outputs
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, Tensor):
+        return bool(value.isfinite().all())
+    return not isinstance(value, list | tuple) or all(map(_finite, value))
 
 
 def entropy(log_probs: Tensor) -> Tensor:

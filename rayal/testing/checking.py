@@ -50,6 +50,8 @@ def contracts(part: Any) -> list[type[Contract]]:
     found = [contract for kind, contract in CONTRACTS.items() if isinstance(part, kind)]
     if not found and isinstance(part, type) and all(hasattr(part, name) for name in ENGINE):
         found = [EngineContract]
+    if not found and isinstance(part, type) and issubclass(part, Component):
+        raise UsageError(f"{part.__name__} is a class; give an instance of it: {part.__name__}()")
     if not found:
         kind = part.__name__ if isinstance(part, type) else type(part).__name__
         raise UsageError(

@@ -51,6 +51,18 @@ def begin(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) -> No
     folder.write_sealed(HISTORY, {"attempts": [*before, now]})
 
 
+def tell_changes(x: Experiment, folder: Folder, plugins: Plugins) -> None:
+    """Warns where a complete run was made with other sources than those that are here."""
+    made = attempts(folder)
+    before = made[-1].get("plugins", {}) if made else {}
+    if changes := _changes("the source of ", before, plugin_sources(x, plugins), digits=12):
+        logger.warning(
+            "%s is complete, and was made with something else than what is here (there -> here):"
+            " %s; its results stay as they are: give another folder as out to run it anew",
+            *(folder.url, ", ".join(changes)),
+        )
+
+
 def _made_with(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) -> Json:
     return {
         "attempt": ledger.attempt,

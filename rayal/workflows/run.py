@@ -92,12 +92,14 @@ class Session:
         start: Callable[[], AbstractContextManager[Engine]],
         observers: Sequence[Observer] = (),
     ) -> PoolState:
-        """Runs to the end on the engine that `start` starts; a complete run opens nothing.
+        """Runs to the end on the engine that `start` starts; a complete run opens nothing, and
+        warns where sources of plugins are others than those it was made with.
 
         The tracker is given what it lacks in both cases.
         """
         with Background(self.x.tracking, self.record) as background:
             if self.complete:
+                attempts.tell_changes(self.x, self.ledger.folder, self.record.plugins)
                 return self.ledger.state()
             for warning in checks.warnings(self.x, self.store.card):
                 logger.warning("%s", warning)

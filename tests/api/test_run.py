@@ -112,6 +112,7 @@ def test_who_reads_a_run_changes_nothing(mine: rayal.Run) -> None:
 
     assert before == files_of(Path(mine.url))
     assert again.curve().equals(mine.curve())
+    assert "score_seconds" in mine.curve() and "fit_seconds" not in mine.curve()  # fits nothing
 
 
 def test_a_notebook_shows_a_run(mine: rayal.Run) -> None:

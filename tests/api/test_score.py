@@ -30,6 +30,7 @@ from rayal.models.companions.base import file_name
 from rayal.models.companions.class_statistics import ClassStatisticsSpec
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import save_weights
+from rayal.signals.batch import Signals
 from rayal.strategies.entropy import Entropy
 from rayal.workflows.score.live import Live
 
@@ -284,6 +285,11 @@ def test_an_axis_that_is_not_clear_is_asked_for() -> None:
         rayal.score(net, torch.from_numpy(pixels()))
     with pytest.raises(UsageError, match="the model takes 3 channels; give images of as many"):
         rayal.score(net, pixels()[..., :2])
+    with pytest.raises(
+        UsageError, match=r"8, 1\) as NHWC, and the model takes 3 channels; give im"
+    ):
+        rayal.score(net, pixels()[..., :1])
+    rayal.score(net, pixels())
     with pytest.raises(
         UsageError, match=r"grey, and the model takes 3 .*np.repeat\(images\[:, None"
     ):
@@ -550,6 +556,50 @@ def test_a_score_that_is_none_stops_the_pass() -> None:
 
     with pytest.raises(DataError, match="score.entropy of 'x' is nan; a model that diverged"):
         rayal.score(net, noise(1), ids=["x"])
+
+
+class Rooted(Entropy):
+    """A user's formula, which is no number of a certain or of a usual prediction."""
+
+    less: float = 9.0
+
+    def values(self, s: Signals) -> torch.Tensor:
+        return (super().values(s) - self.less).sqrt()
+
+
+class Rows(Entropy):
+    """A user's strategy that forgets to sum over the classes."""
+
+    def score(self, s: Signals) -> torch.Tensor:
+        return s.log_probs
+
+
+def test_a_formula_that_is_none_is_no_diverged_model() -> None:
+    """The user would train again and again, and mend nothing."""
+    for strategy in (Rooted(), Rows()):
+        with pytest.raises(DataError, match="rayal.testing.check") as told:
+            rayal.score(plain(), noise(3), [strategy], ids=["x", "y", "z"])
+        assert "diverged" not in str(told.value)
+        with pytest.raises(AssertionError):
+            rayal.testing.check(strategy)
+    assert "has one value per image, got shape (3, 3); give a tensor" in str(told.value)
+    with pytest.raises(DataError, match="gave 'x' the score nan, and all that it read"):
+        rayal.score(plain(), noise(1), [Rooted()], ids=["x"])
+    net = plain()
+    nn.init.constant_(net[6].weight, torch.inf)
+    with pytest.raises(DataError, match="'x' is nan; a model that diverged"):
+        rayal.score(net, noise(1), [Rooted()], ids=["x"])
+    rayal.score(plain(), noise(1), [Rooted(less=0.0)], ids=["x"])
+
+
+def test_no_score_is_less_than_nothing() -> None:
+    """The entropy of a model that is certain was shown as -0."""
+    net = plain()
+    nn.init.constant_(net[6].weight, 0.0)
+    net[6].bias.data[:] = torch.tensor([1e4, 0.0, 0.0])
+    found = rayal.score(net, noise(3), ["entropy"]).table()["score.entropy"]
+
+    assert [0.0] * 3 == found.tolist() and not np.signbit(found).any()
 
 
 def test_where_scores_are_kept(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def test_by_hand(scores: rayal.Scores) -> None:
     assert (3, 3.0, {"labeled": 0}) == (len(picks), picks.spent, picks.passed_over)
     assert "selected     3 units, cost 3" == picks.lines[0]
     assert f"<Picks: 3 units, cost 3, first {', '.join(picks.ids)}>" == repr(picks)
+    short = rayal.select(scores, "entropy", 99)
+    assert f"<Picks: {len(IDS)} units, cost {len(IDS)} of 99: there are no others, f" in repr(short)
     assert ["rank", "id", "score", "predicted", "reason"] == list(picks.table())
     assert picks.ids == list(picks.table()["id"]) and [1, 2, 3] == list(picks.table()["rank"])
 

@@ -42,7 +42,7 @@ def test_examples_are_commands(line: str) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    monkeypatch.setattr(cli, "catch_signals", lambda: None)
+    monkeypatch.setattr(cli, "catch_signals", lambda _: None)
     monkeypatch.setattr(cli, "_direct_output", lambda verbose: None)
     monkeypatch.setattr("sys.argv", ["rayal", *words])
     monkeypatch.setattr(output, "quiet", False)
@@ -110,3 +110,30 @@ def test_a_group_alone_shows_its_help(monkeypatch: Any, capsys: Any, words: Any)
     code, out, err = run(monkeypatch, capsys, *words)
 
     assert (2, "") == (code, err) and out.startswith("Usage: rayal")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("run", "rayal: interrupted; the same command continues the run\n"),
+        ("score", "rayal: interrupted; the same command continues the run\n"),
+        ("plan", "rayal: interrupted\n"),
+        ("report", "rayal: interrupted\n"),
+    ],
+)
+def test_what_an_interrupted_command_says(
+    monkeypatch: Any, capsys: Any, command: str, told: str
+) -> None:
+    """A plan would be said to have begun a run."""
+
+    def stops(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", stops)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(cli, "_direct_output", lambda verbose: None)
+    monkeypatch.setattr("sys.argv", ["rayal", "-v", command, "x.yaml"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert (130, told) == (ended.value.code, capsys.readouterr().err)

@@ -24,7 +24,7 @@ def rayal(monkeypatch, capsys):
 
     def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["rayal", *arguments])
-        monkeypatch.setattr(cli, "catch_signals", lambda: None)
+        monkeypatch.setattr(cli, "catch_signals", lambda _: None)
         monkeypatch.setattr(cli, "_direct_output", lambda **_: None)
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:

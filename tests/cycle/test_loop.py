@@ -242,12 +242,18 @@ def test_a_wrong_selection_is_refused(tiny, tmp_path, crooked, picks, message):
 @pytest.mark.parametrize(
     ("score", "message"),
     [
-        (lambda s: s.log_probs.sum(1)[:3], r"scores of shape \(3,\) for 256 units"),
+        (
+            lambda s: s.log_probs.sum(1)[:3],
+            r"scores of shape \(3,\) for 256 units: score returns one number",
+        ),
         (lambda s: s.log_probs, "has one value per image, got shape"),
         (lambda s: s.log_probs.sum(1) * 1j, "gave torch.complex64 as scores"),
         (lambda s: "best", "gave str as scores"),
         (lambda s: None, "gave NoneType as scores"),
-        (lambda s: s.log_probs.sum(1) / 0, "'digit-.* is -inf"),
+        (
+            lambda s: s.log_probs.sum(1) / 0,
+            "'digit-.* the score -inf, and all that it read of the model is finite",
+        ),
         (lambda s: 1 // 0, "raised ZeroDivisionError"),
         (lambda s: s.lgits, "raised AttributeError: .*'lgits'"),
     ],

@@ -135,7 +135,7 @@ def test_a_label_is_corrected_or_its_class_is_added(tmp_path: Path) -> None:
 
 def test_an_image_for_each_id(tmp_path: Path) -> None:
     """And a label: a dataset of one's own that has lost some."""
-    units = numbered("train", [0, 1, 1], IMAGES[:2])
+    units = numbered("train", [0, 1, 1], IMAGES[:3])._replace(images=IMAGES[:2])
     with pytest.raises(DataError, match="3 ids, and images or masks for 2 of them; give one for e"):
         stored(tmp_path / "a", units)
     with pytest.raises(DataError, match="3 ids and 2 labels; give one label for each$"):
@@ -270,10 +270,12 @@ def test_statistics_need_a_value_per_channel(tmp_path: Path) -> None:
     """The means of a colour dataset on a grey one would broadcast to three channels."""
     (tmp_path / "a").mkdir()
     with pytest.raises(UsageError, match="each of 3 channels; give 3 of each, or neither"):
-        prepare(source(numbered("train", [0], IMAGES)), tmp_path / "a", "toy", "", ((0.5,), (0.5,)))
+        prepare(
+            source(numbered("train", [0], IMAGES[:1])), tmp_path / "a", "toy", "", ((0.5,), (0.5,))
+        )
     for name, right in (("b", ((0.5,) * 3, (0.5,) * 3)), ("c", None)):
         (tmp_path / name).mkdir()
-        prepare(source(numbered("train", [0], IMAGES)), tmp_path / name, "toy", "", right)
+        prepare(source(numbered("train", [0], IMAGES[:1])), tmp_path / name, "toy", "", right)
 
 
 def test_large_splits_are_cut_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

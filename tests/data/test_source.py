@@ -52,6 +52,24 @@ def test_numbered_units_are_named_after_split_and_row() -> None:
     assert (["train-00000", "train-00001"], [3, 1]) == (units.ids, units.labels)
 
 
+@pytest.mark.parametrize("labels", [[3], [3, 1, 2]])
+def test_as_many_labels_as_images(labels: list[int]) -> None:
+    """Images without a label would be left out without a word, and the others be of wrong rows."""
+    images = np.zeros((2, 1, 4, 4), np.uint8)
+    with pytest.raises(DataError, match=f"train has {len(labels)} labels and 2 images; give one"):
+        numbered("train", labels, images)  # type: ignore[arg-type]
+    units = numbered("train", [3, 1], images)  # type: ignore[arg-type]
+
+    assert 2 == len(units.ids) == len(numbered("train", [3, 1], Once()).ids)
+
+
+class Once:
+    """Images in files, of which nobody knows how many there are."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise AssertionError("an image was read")
+
+
 @pytest.mark.parametrize("labels", [[3, 1, 2], np.array([3, 1, 2])])
 def test_the_first_units_have_their_labels(labels: Any) -> None:
     """torchvision gives labels as lists or arrays; a list too long would be refused."""

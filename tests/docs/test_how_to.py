@@ -99,3 +99,27 @@ def test_files_that_are_named_exist() -> None:
     assert len(named) > 6
     for name in named:
         assert (ROOT / "jobs/cluster" / name).exists() or (ROOT / name).exists(), name
+
+
+def test_the_loop_of_asking_and_telling_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
+    """A reader would begin with a loop that does not end, or is refused."""
+    (code,) = blocks(PAGES["ask_and_tell"], "python")
+    monkeypatch.chdir(tmp_path)
+    truth = {}
+    for number in range(80):
+        label, folder = ("cat", "dog")[number % 2], "pool" if number < 70 else "test"
+        place = Path("photos", folder) if folder == "pool" else Path("photos/test", label)
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(place / f"{number}.png")
+        truth[f"{place.relative_to('photos')}/{number}.png"] = label
+    short = code.replace('"epochs": 20', '"epochs": 1').replace(
+        '"local"}', '"local"}, tracking="none"'
+    )
+    names = {"label_of": truth.get}
+    exec(short, names)
+
+    learner = names["learner"]
+    assert 60 == len(learner.labels) and [20, 40, 60] == learner.curve()["labels"].tolist()  # type: ignore[attr-defined]

@@ -180,6 +180,14 @@ def test_one_problem_is_one_line(minimal: Path, override: str, problem: str) -> 
     assert line.startswith(f"--set {override}: {problem}")
 
 
+def test_a_problem_is_all_that_a_notebook_shows(minimal: Path) -> None:
+    """Its traceback would begin with the same in pydantic's words."""
+    with pytest.raises(UsageError) as told:
+        config.load(minimal, ["seed=q"])
+
+    assert told.value.__cause__ is None and told.value.__suppress_context__
+
+
 def test_what_is_missing(tmp_path: Path) -> None:
     """A new file is written by following the messages: parts are listed with their choices."""
     lines = problems(write(tmp_path, "name: x\n"))

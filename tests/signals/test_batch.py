@@ -134,3 +134,18 @@ def test_features_are_those_of_the_image():
 
     expected = [maps[0, :, 0, 0], maps[1, :, 0, :2].mean(1), maps[2].mean((1, 2))]
     torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_what_was_read_is_finite_or_not():
+    """A strategy's own division by 0 would be put down to the model, or the other way round."""
+    seen = signals(Counting().eval())
+    assert seen.all_finite()  # nothing was read
+    _ = seen.probs, seen.layers, seen.features
+    assert seen.all_finite()
+
+    broken = Counting().eval()
+    nn.init.constant_(broken.linear.bias, torch.nan)
+    seen = signals(broken)
+    _ = seen.features
+
+    assert not seen.all_finite()

@@ -519,7 +519,7 @@ def test_a_model_for_images_of_another_size() -> None:
     assert [] == broken(OfLarge, OnlyLarge(width=4))
 
 
-@pytest.mark.parametrize("part", [nn.Linear(1, 1), Right, "entropy", None])
+@pytest.mark.parametrize("part", [nn.Linear(1, 1), nn.Linear, "entropy", None])
 def test_what_has_no_contract_is_told(part: Any) -> None:
     """It would seem to have passed."""
     with pytest.raises(
@@ -543,3 +543,10 @@ def test_a_part_is_asked_for_what_its_tasks_need() -> None:
     assert both == contracts(Entropy())
     assert both[1:] == contracts(Dense())
     assert [] == broken(testing.OracleContract, Simulated())
+
+
+def test_a_class_is_no_part_yet() -> None:
+    """Who forgets the brackets would be told that a strategy has no contract."""
+    with pytest.raises(UsageError, match=r"^Right is a class; give an instance of it: Right\(\)$"):
+        testing.check(Right)
+    testing.check(Right())

@@ -177,7 +177,8 @@ def test_a_changed_plugin_is_told(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A run would choose by two formulas, and its folder would know of one."""
+    """A run would choose by two formulas, and its folder would know of one; or the results of the
+    first would pass for those of the second, where the run was complete."""
     package = tmp_path / "attempted_plugin"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -189,11 +190,24 @@ def test_a_changed_plugin_is_told(
     (package / "mine.py").write_text(STRATEGY % 1)
     go(x, out)
     first, second = (made["plugins"]["attempted_plugin"] for made in attempts(Folder(out)))
+    told = caplog.text
+    caplog.clear()
+    go(x, out)
+    assert "" == caplog.text  # it was finished by what is here
+    (package / "mine.py").write_text(STRATEGY % 2)
+    go(x, out)
+    third = source_digest("attempted_plugin")
+    assert third is not None and 2 == len(attempts(Folder(out)))
+    done = f"the source of attempted_plugin {second[:12]} -> {third[:12]}; its results stay as they"
+    assert "is complete, and was made with something else" in caplog.text and done in caplog.text
+    caplog.clear()
+    go(x, tmp_path / "anew")
+    assert "" == caplog.text
     for name in ("attempted_plugin", "attempted_plugin.mine"):
         del sys.modules[name]
 
     change = f"the source of attempted_plugin {first[:12]} -> {second[:12]}"
-    assert change in caplog.text
+    assert change in told
     assert (None, None) == (source_digest("no_such_module"), source_digest("sys"))
 
 

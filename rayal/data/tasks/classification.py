@@ -37,9 +37,11 @@ class Classification(Task):
 
     def per_unit(self, values: Tensor, valid: Tensor | None) -> Tensor:
         if values.ndim != 1:
+            shape = tuple(values.shape)
             raise UsageError(
-                f"task 'classification' has one value per image, got shape {tuple(values.shape)}; "
-                "maps need a segmentation task"
+                f"task 'classification' has one value per image, got shape {shape}; give a tensor"
+                " of one dimension"
+                + (": maps need a segmentation task" if values.ndim == 3 else "")
             )
         return values
 

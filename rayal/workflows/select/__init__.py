@@ -6,7 +6,7 @@ that ranks is streamed; for one with its own `select` what the pass kept lies in
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,7 +32,8 @@ from rayal.workflows.select.walk import FEATURES, Apart, Cap, Walk
 
 PREDICTED = "predicted"
 """Column of the predicted class."""
-TOO_NEAR = "too near"
+CLASS_FULL, GROUP_FULL, TOO_NEAR = "class full", "group full", "too near"
+"""Why a unit is passed over."""
 FEW = 2**16
 """Units that are ranked at first where each has a cost of its own."""
 
@@ -219,13 +220,26 @@ def _walked(
     walk.down(ranked(done.folder, done.result, column, secret, first, columns, eligible))
     reason = f"highest score by {column}"  # of margin, for example, the smallest
     tied = walk.scores[-1] if walk.tie else None
+    over = _passed_over(done, r, column, walk, caps, labeled, secret)
     return Selection(
         walk.ids,
         walk.scores,
         [f"{reason}; tie broken by seed" if s == tied else reason for s in walk.scores],
         walk.spent,
-        {"labeled": len(labeled.ids)} | _passed_over(done, r, column, walk, caps, labeled, secret),
+        {"labeled": len(labeled.ids)} | over,
+        short=_short(r, over) if walk.short else "",
     )
+
+
+def _short(r: Request, over: Mapping[str, int]) -> str:
+    """Why fewer units than the budget buys: `2 of 8: the others are of a class that has its 2`."""
+    limits = {
+        CLASS_FULL: f"of a class that has its {r.per_class}",
+        GROUP_FULL: f"of a group that has its {r.per_group}",
+        TOO_NEAR: f"nearer than {r.min_distance} to one of these or of the labeled",
+    }
+    found = " or ".join(limits[cause] for cause, number in over.items() if number)
+    return f"of {r.budget:g}: " + (f"the others are {found}" if found else "there are no others")
 
 
 def _one(ids: Ids) -> NDArray[np.float64]:
@@ -234,9 +248,9 @@ def _one(ids: Ids) -> NDArray[np.float64]:
 
 def _caps(r: Request, groups: PerUnit[np.int64] | None) -> Iterator[Cap]:
     if r.per_class is not None:
-        yield Cap("class full", r.per_class, lambda rows: rows[PREDICTED].to_numpy())
+        yield Cap(CLASS_FULL, r.per_class, lambda rows: rows[PREDICTED].to_numpy())
     if groups is not None and r.per_group is not None:
-        yield Cap("group full", r.per_group, lambda rows: groups.of(Ids(rows["id"])))
+        yield Cap(GROUP_FULL, r.per_group, lambda rows: groups.of(Ids(rows["id"])))
 
 
 def _features(done: FinishedPass, labeled: Places) -> Iterator[Numbers]:
@@ -261,20 +275,23 @@ def _passed_over(
     secret: int,
 ) -> dict[str, int]:
     """How many units rank before the last one taken and were not taken, by the first cause that
-    stands in their way in the end."""
+    stands in their way in the end; where the budget was not spent, how many of all."""
     causes = {cap.cause: 0 for cap in caps}
     if r.min_distance is not None:
         causes[TOO_NEAR] = 0
-    if not causes or walk.last is None:
+    last = None if walk.short else walk.last
+    if not causes or (last is None and not walk.short):
         return causes
     taken, columns = Places(Ids(walk.ids)), [PREDICTED] * (r.per_class is not None)
     for shard in shard_file.shards(done.folder, done.result, ["id", f"score.{column}", *columns]):
         rows = scored(done.folder, shard, column, columns)
-        rows = rows.filter(pc.greater_equal(rows["score"], walk.last.score))
+        if last is not None:
+            rows = rows.filter(pc.greater_equal(rows["score"], last.score))
         ids = Ids(rows["id"])
         rows = rows.filter(pa.array(~(labeled.has(ids) | taken.has(ids))))
-        rows = keyed(rows, secret)
-        rows = rows.filter(pa.array(~walk.last.before(rows)))
+        if last is not None:
+            rows = keyed(rows, secret)
+            rows = rows.filter(pa.array(~last.before(rows)))
         for cap in caps:
             open_ = cap.open(rows)
             causes[cap.cause] += int((~open_).sum())

@@ -25,6 +25,13 @@ class Selection:
     """How many units of the pass were left out on the way down, by cause."""
     predicted: list[str] | None = None
     """The most probable class of each, as the model has it; None where the pass does not say."""
+    short: str = ""
+    """Why it is less than the budget buys, where the limits or the pool say so."""
+
+    @property
+    def shortfall(self) -> str:
+        """What goes on from the cost, where `short` says something."""
+        return self.short and f" {self.short}"
 
     def lines(self) -> list[str]:
         """What to tell people."""
@@ -32,7 +39,7 @@ class Selection:
             f"{number} {cause}" for cause, number in self.passed_over.items() if number
         )
         return [
-            f"selected     {len(self.ids)} units, cost {self.spent:g}",
+            f"selected     {len(self.ids)} units, cost {self.spent:g}{self.shortfall}",
             *([f"passed over  {over}"] if over else []),
         ]
 

@@ -87,6 +87,8 @@ class Walk:
         self.spent = 0.0
         self.last: Mark | None = None
         """The place of the last one in the ranking."""
+        self.short = False
+        """Whether the ranking ended while there was something left of the budget."""
         self.tie = False
         """Whether the first unit that the budget did not buy has the score of the last one."""
 
@@ -96,6 +98,7 @@ class Walk:
             for start in range(0, block.num_rows, ROWS):
                 if not self._take_from(block.slice(start, ROWS)):
                     return
+        self.short = self.spent + self.cheapest <= self.budget
 
     def _take_from(self, rows: pa.Table) -> bool:
         """Whether to go on."""

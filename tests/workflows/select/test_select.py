@@ -90,7 +90,7 @@ def naive(pool: Pool, r: Request) -> tuple[list[str], dict[str, int], bool]:
     labeled = pool.labeled if r.labeled else []
     centres, taken = [place[unit] for unit in labeled], list[int]()
     classes, groups = Counter[int](), Counter[str]()
-    spent, over, tie = 0.0, list[int](), False
+    spent, over, tie, rest = 0.0, list[int](), False, False
 
     def full_class(n: int) -> bool:
         return r.per_class is not None and classes[pool.predicted[n]] >= r.per_class
@@ -116,8 +116,10 @@ def naive(pool: Pool, r: Request) -> tuple[list[str], dict[str, int], bool]:
         taken.append(n)
         classes[pool.predicted[n]] += 1
         groups[pool.groups[n]] += 1
+    else:
+        rest = spent + (min(pool.costs) if r.costs else 1) <= r.budget
     ranks = {n: rank for rank, n in enumerate(order)}
-    before = [n for n in over if taken and ranks[n] < ranks[taken[-1]]]
+    before = [n for n in over if rest or (taken and ranks[n] < ranks[taken[-1]])]
     causes = {"labeled": len(labeled)}
     if r.per_class is not None:
         causes["class full"] = sum(full_class(n) for n in before)
@@ -424,6 +426,27 @@ def _of(path: Path, ids: list[str]) -> str:
     result = {"columns": ["entropy"], "shards": [file._asdict()], "units": 1}
     folder.write_sealed("done.json", {"result": result})
     return folder.url
+
+
+def test_less_than_the_budget_buys_is_explained(tmp_path: Path) -> None:
+    """Two of eight came back, and nothing said that no more of the rest may be taken."""
+    pool = Pool.drawn(30, 0)
+    url = pool.write(tmp_path)
+    kinds = len({*pool.predicted.tolist()})
+
+    found = select(url, Request(strategy=ENTROPY, budget=20, per_class=1))
+    everything = select(url, Request(strategy=ENTROPY, budget=99))
+    apart = select(url, Request(strategy=ENTROPY, budget=20, min_distance=1e3))
+    enough = select(url, Request(strategy=ENTROPY, budget=kinds, per_class=1))
+
+    assert kinds == len(found.ids) and {"labeled": 0, "class full": 30 - kinds} == found.passed_over
+    assert [
+        f"selected     {kinds} units, cost {kinds} of 20: the others are of a class that has its 1",
+        f"passed over  {30 - kinds} class full",
+    ] == found.lines()
+    assert "selected     30 units, cost 30 of 99: there are no others" == everything.lines()[0]
+    assert "cost 1 of 20: the others are nearer than 1000.0 to one" in apart.lines()[0]
+    assert f"selected     {kinds} units, cost {kinds}" == enough.lines()[0]
 
 
 def test_a_selection_without_scores_has_none_in_its_files() -> None:
