@@ -1,7 +1,6 @@
 """A sweep whose command is killed: the same command goes on, as if nothing had happened."""
 
 import json
-import os
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ PLUGINS = Plugins(["faulty"])
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`command(x, out, point)`: the sweep in a process of its own that dies at a point."""
-    root = Path(__file__).parents[2]
-    monkeypatch.setenv("PYTHONPATH", f"{root}:{os.environ['PYTHONPATH']}")
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
     with closing(Runs(tmp_path / "stderr", killed_sweep.__file__)) as runs:
         yield runs

@@ -27,6 +27,9 @@ from rayal.report import views
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_engine, start_run
 
+ROOT = Path(__file__).parents[2]
+"""Where rayal and the tests are imported from."""
+
 
 class Ended(NamedTuple):
     """How a process ended."""
@@ -41,9 +44,14 @@ class Runs:
     def __init__(self, log: Path, program: str = __file__) -> None:
         """`program`: this one, or another that serves as it does."""
         self.log = log
-        pipe = subprocess.PIPE
+        pipe, paths = subprocess.PIPE, [str(ROOT), os.environ.get("PYTHONPATH", "")]
         self.server = subprocess.Popen(
-            [sys.executable, program], stdin=pipe, stdout=pipe, text=True, bufsize=1
+            [sys.executable, program],
+            stdin=pipe,
+            stdout=pipe,
+            text=True,
+            bufsize=1,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
 
     def __call__(self, x: Any, out: Path, point: str = "none") -> Ended:
