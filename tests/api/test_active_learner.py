@@ -32,6 +32,8 @@ KILLED = {
     "labels that were bought": "cycle-000/label/labels.parquet",
 }
 """What is written last before a process dies."""
+USUAL = ("a first half that is told", "the second request")
+"""Those of them that the default tests try."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,13 @@ def test_asking_for_the_budget_is_a_run(x: Any, simulated: dict[str, Any], tmp_p
     assert simulated["curve"][-1][3] == metrics["accuracy"]
 
 
-@pytest.mark.parametrize("point", KILLED.values(), ids=KILLED)
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, id=name, marks=() if name in USUAL else pytest.mark.slow)
+        for name, point in KILLED.items()
+    ],
+)
 def test_a_killed_loop_goes_on(
     x: Any, simulated: dict[str, Any], killed: Runs, tmp_path: Path, point: str
 ) -> None:

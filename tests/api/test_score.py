@@ -209,12 +209,13 @@ def test_a_module_is_told_how_its_pixels_are_normalised(tmp_path: Path) -> None:
     """A run and its own module gave other scores of the same pixels, without a word."""
     file = weights_file(tmp_path / "mine.safetensors")
     module, pool = CARD.untrained(), written_pool(tmp_path / "pool.parquet")
-    for images, options in [(pixels(), {}), (pool, {"decoding": {"size": SIDE}})]:
+    batch: dict[str, Any] = {"batch": 16}  # none has to be measured
+    for images, options in [(pixels(), batch), (pool, {"decoding": {"size": SIDE}, **batch})]:
         ways_out = r"give those of its training.*; mean=\(0, 0, 0\), std=\(1, 1, 1\) are for"
         with pytest.raises(UsageError, match=ways_out):
             rayal.score(module, images, **options)
 
-        of_file = columns(rayal.score(file, images))["score.entropy"]
+        of_file = columns(rayal.score(file, images, **batch))["score.entropy"]
         known = columns(rayal.score(module, images, mean=MEAN, std=STD, **options))["score.entropy"]
         bare = columns(rayal.score(module, images, mean=(0,) * 3, std=(1,) * 3, **options))
         np.testing.assert_allclose(of_file, known, rtol=1e-5)
@@ -239,12 +240,13 @@ def test_settings_say_all(tmp_path: Path) -> None:
         checkpoint=str(file),
         pool=str(pool),
         strategies=[Entropy()],
+        batch=16,
         compute={"engine": "local"},
     )
 
     scores = rayal.score(settings, out=tmp_path / "out")
 
-    pd.testing.assert_frame_equal(scores.table(), rayal.score(file, pool).table())
+    pd.testing.assert_frame_equal(scores.table(), rayal.score(file, pool, batch=16).table())
     options: list[dict[str, Any]] = [{"strategies": "margin"}, {"images": pool}, {"seed": 1}]
     for more in options:
         with pytest.raises(UsageError, match=f"{next(iter(more))} is said by the settings; leave"):
@@ -289,7 +291,7 @@ def test_an_axis_that_is_not_clear_is_asked_for() -> None:
         UsageError, match=r"8, 1\) as NHWC, and the model takes 3 channels; give im"
     ):
         rayal.score(net, pixels()[..., :1])
-    rayal.score(net, pixels())
+    rayal.score(net, pixels(), **NONE)
     with pytest.raises(
         UsageError, match=r"grey, and the model takes 3 .*np.repeat\(images\[:, None"
     ):

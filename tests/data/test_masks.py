@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib.path import Path as Outline
 from PIL import Image
-from pydantic import ValidationError
 
 from rayal.data.images import Decoding
 from rayal.data.images import decode as decode_image
@@ -28,6 +27,7 @@ from rayal.data.masks import (
     read_mask,
     same_size,
 )
+from rayal.errors import UsageError
 
 AS_STORED = Decoding()
 FOUR = MaskDecoding(values={0: 0, 1: 1, 2: 2, 3: 3, 255: IGNORE})
@@ -381,7 +381,7 @@ def test_impossible_translations_are_refused(
     build: Callable[[], MaskDecoding], message: str
 ) -> None:
     """A plugin's typing error would wrap around to another class."""
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(UsageError, match=message):
         build()
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from rayal.data.images import Decoding
 from rayal.data.tasks.base import Task
+from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
@@ -134,7 +135,7 @@ def test_experiments_are_frozen() -> None:
     """What the run folder recorded at the start must still be true at the end."""
     x = experiment()
 
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(UsageError, match="seed cannot be set, for it is frozen; make another"):
         x.seed = 1
 
 

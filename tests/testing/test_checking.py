@@ -191,7 +191,7 @@ class DenseAndSeesItsBatch(Dense):
         ),
         (
             DenseAndNotANumber(),
-            "a finite score for every image; score.DenseAndNotANumber of 'scene",
+            "a finite score for every image; strategy 'DenseAndNotANumber' gave 'scene",
         ),
         (DenseAndChangesTheModel(), "promises to leave the models as they are; blocks."),
         (DenseAndSeesItsBatch(), "that do not depend on the batch; that of 'scene-0"),
