@@ -139,6 +139,7 @@ def test_a_member_that_fails_leaves_nothing_behind(small, tmp_path, monkeypatch)
         (tmp_path / "met" / "released").touch()
 
 
+@pytest.mark.slow
 def test_any_number_of_actors_writes_the_same_files(small, tmp_path):
     """Scores, members or noise would depend on the worker that a unit comes to (G11)."""
     observers = [name for name in strategies_for("classification") if name != "qbc"]

@@ -13,6 +13,7 @@ from tests.support.whole_runs import outcome
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_notebook_on_ray_is_the_local_run(
     workers: RayEngine, undrawn: None, tmp_path: Path
 ) -> None:
