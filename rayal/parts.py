@@ -5,45 +5,31 @@ the run folder records and what does the work are one object.
 """
 
 import importlib
-import math
-import os
 import pkgutil
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
-from types import ModuleType, UnionType
+from types import ModuleType
 from typing import (
-    TYPE_CHECKING,
-    Annotated,
     Any,
-    Literal,
     NamedTuple,
-    Union,
-    get_args,
-    get_origin,
 )
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
     ValidationInfo,
-    field_validator,
     model_serializer,
 )
 from pydantic import GetCoreSchemaHandler as SchemaHandler
 from pydantic import GetJsonSchemaHandler as JsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, core_schema
 
-from rayal import secrets
 from rayal.errors import UsageError, quoted
+from rayal.location import Written
 from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.settings import Settings
 
 PACKAGES = {
     "datasets": "rayal.data.datasets",
@@ -56,85 +42,11 @@ PACKAGES = {
 }
 """Kind of part -> the package that holds its files, one part each."""
 
-MISTAKES = "rayal.experiment.mistakes"
-"""The module that puts mistakes into words: found by name, as parts are, since it stands above."""
-
 MAIN = "__main__"
 """The module of what a notebook or script defines itself: as many parts as it likes."""
 
 DOTTED = r"^\w+(\.\w+)+$"
 """The name of a user's own part, `package.module`."""
-LARGEST, LARGEST_WHOLE = 1e30, 1e15
-"""Size of the numbers of a configuration: torch holds them, and loops over them can be counted."""
-
-
-class Settings(BaseModel):
-    """Named values of a configuration: frozen, finite, unknown names refused.
-
-    A call raises UsageError with all problems; `model_validate` raises pydantic's own error, for
-    whatever these are a field of.
-    """
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    if not TYPE_CHECKING:  # of types there is the signature that the fields make
-
-        def __init__(self, /, **fields: Any) -> None:
-            try:
-                super().__init__(**fields)
-            except ValidationError as error:
-                words = importlib.import_module(MISTAKES)
-                raise words.of_call(error, fields, type(self)) from None
-
-        __init__.__pydantic_base_init__ = True  # so that `model_validate` keeps its own way
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Raises UsageError for a field: what was checked, and may be in use, stays as it is."""
-        if name in type(self).model_fields:
-            kind = type(self).__name__
-            raise UsageError(
-                f"{kind}.{name} cannot be set, for it is frozen; make another one, by"
-                f" {kind}(..., {name}=...), or of an experiment by rayal.load(path, {name}=...)"
-            )
-        super().__setattr__(name, value)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _a_number_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """pydantic would take `true` for 1, and numbers that torch cannot multiply."""
-        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
-        if kinds & {int, float} and bool not in kinds and _holds_bool(value):
-            raise PydanticCustomError("bool_for_number", "Input should be a number")
-        if kinds & {int, float} and _is_huge(value):
-            limit = LARGEST if isinstance(value, float) else LARGEST_WHOLE
-            raise PydanticCustomError("huge", f"Input should be at most {limit:.0e} in size")
-        return value
-
-
-def _is_huge(value: Any) -> bool:
-    if isinstance(value, str):  # YAML's integers have 18 digits at most, longer ones are texts
-        digits = value.lstrip("+-")
-        return digits.isdecimal() and len(digits) > 18
-    limit = LARGEST if isinstance(value, float) else LARGEST_WHOLE
-    return isinstance(value, int | float) and limit < abs(value) < math.inf
-
-
-def _kinds(annotation: Any) -> set[Any]:
-    """The classes that an annotation mentions, also within tuples."""
-    if get_origin(annotation) is Literal:
-        return set(map(type, get_args(annotation)))
-    if get_origin(annotation) in (Annotated, Union, UnionType, tuple):
-        return {kind for each in get_args(annotation) for kind in _kinds(each)}
-    return {annotation}
-
-
-def _holds_bool(value: Any) -> bool:
-    """Whether it is a bool, or a sequence with one."""
-    return isinstance(value, bool) or (
-        isinstance(value, list | tuple) and any(map(_holds_bool, value))
-    )
 
 
 class Component(Settings):
@@ -244,63 +156,6 @@ def _referred(part: type[Component]) -> CoreSchema:
 def needed(model: type[BaseModel]) -> list[str]:
     """The fields without a default."""
     return [name for name, field in model.model_fields.items() if field.is_required()]
-
-
-class Written(str):
-    """A string of a configuration; it remembers the folder that relative paths start from."""
-
-    folder: Path
-
-    def __new__(cls, value: str, folder: Path) -> "Written":
-        written = super().__new__(cls, value)
-        written.folder = folder
-        return written
-
-    def __reduce__(self) -> tuple[type["Written"], tuple[str, Path]]:
-        """For copies, and the way to a worker."""
-        return Written, (str(self), self.folder)
-
-
-def expanded(text: str) -> str:
-    """A path or URL as a shell reads it: `$NAME`, `${NAME}` and a leading `~` are replaced.
-
-    Raises ValueError for a variable that is not set and a user that is not known: a folder called
-    `$SCRATCH` would be made without a word.
-    """
-
-    def of_variable(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
-        if name not in os.environ:
-            raise ValueError(f"{text!r}: ${name} is not set; set it, or write the path out")
-        return os.environ[name]
-
-    text = re.sub(r"\$(?:([A-Za-z_]\w*)|\{(\w+)\})", of_variable, text)
-    if "://" in text or not text.startswith("~"):
-        return text
-    home = os.path.expanduser(text)
-    if home.startswith("~"):
-        raise ValueError(f"{text!r}: no home of that user is known; write ./{text} for a file here")
-    return home
-
-
-def _absolute(value: Any) -> Any:
-    if not isinstance(value, str) or not value:
-        return value
-    text = expanded(value)
-    if "://" in text:
-        if secrets.holds(text):
-            raise ValueError(
-                "holds a secret, which every run folder would show; leave it to the environment"
-                " or the configuration of the storage"
-            )
-        return text
-    folder = value.folder if isinstance(value, Written) else Path.cwd()
-    return os.path.normpath(folder / text)
-
-
-Location = Annotated[str, Field(min_length=1), BeforeValidator(_absolute)]
-"""A path or URL. A relative path in a file starts from that file's folder; on the command line and
-in Python, from the current one. The experiment holds it absolute. A URL holds no secret."""
 
 
 def names(kind: str) -> list[str]:

@@ -12,9 +12,9 @@ from rayal.parts import PACKAGES
 ROOT = Path(rayal.__file__).parent
 
 ORDER = (
-    "rayal errors secrets blame plugins parts randomness storage data models labeling selection"
-    " training signals strategies runs experiment cycle engine testing report workflows api cli"
-    " __main__"
+    "rayal errors secrets blame plugins settings location parts randomness storage data models"
+    " labeling selection training signals strategies runs experiment cycle engine testing report"
+    " workflows api cli __main__"
 ).split()
 """Each imports only what stands before it."""
 

@@ -1,44 +1,25 @@
 """rayal/parts.py: finding parts by file name, building them, plugins, paths."""
 
 import sys
-from collections.abc import Iterator
 from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated
 
 import pytest
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 from torch import nn
 
 import rayal
 from rayal import parts
 from rayal.data.card import ImageSpec
-from rayal.data.datasets.voc import Voc
-from rayal.data.images import Decoding
-from rayal.data.masks import MaskDecoding
 from rayal.errors import UsageError
-from rayal.experiment.experiment import Compute
-from rayal.experiment.sweep.settings import SweptExperiment
-from rayal.labeling.budget import Budget
+from rayal.location import Written
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import Model
-from rayal.parts import (
-    PACKAGES,
-    Component,
-    Location,
-    Part,
-    Settings,
-    Written,
-    build,
-    find,
-    names,
-    suggest,
-)
+from rayal.parts import PACKAGES, Component, Part, build, find, names, suggest
 from rayal.plugins import Plugins
-from rayal.training.augment import Augment
-from rayal.workflows.score.settings import PoolScoring, Redecoding
-from rayal.workflows.select.request import Request
+from rayal.settings import Settings
 
 PLUGIN = """
 from rayal.parts import Component
@@ -230,117 +211,10 @@ def test_a_path_in_place_of_a_dataset(tmp_path: Path) -> None:
         assert "ImageFolder" == type(build("datasets", written)).__name__
 
 
-def test_what_is_frozen_is_made_anew() -> None:
-    """pydantic says that an instance is frozen, and no more."""
-    x = rayal.load(DIGITS, set=["seed=1"])
-    with pytest.raises(UsageError, match=r"seed cannot be set.* by rayal.load\(path, seed=...\)"):
-        x.seed = 3
-    with pytest.raises(UsageError, match=r"make another one, by SmallCnn\(..., width=...\)"):
-        SmallCnn().width = 3
-
-    assert (1, 3) == (x.seed, rayal.load(DIGITS, seed=3).seed)
-    assert 3 == SmallCnn(width=3).width
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "nan"])
-def test_numbers_are_finite(value: object) -> None:
-    """A learning rate of nan passes every comparison and ends in nonsense hours later."""
-
-    class Rate(Settings):
-        lr: float
-
-    with pytest.raises(UsageError, match="finite"):
-        Rate(lr=value)
-
-
-def test_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same file must mean the same data wherever the command is started."""
-
-    class Data(Settings):
-        root: Location | None = None
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/me")
-
-    assert "/configs/data" == Data(root=Written("../configs/data", Path("/configs"))).root
-    assert f"{tmp_path}/data" == Data(root="data").root
-    assert "/data" == Data(root=Written("/data", Path("/configs"))).root
-    assert "/home/me/data" == Data(root=Written("~/data", Path("/configs"))).root
-    assert "s3://bucket/x" == Data(root=Written("s3://bucket/x", Path("/configs"))).root
-    assert str is type(Data(root=Written("x", Path("/configs"))).root)
-    with pytest.raises(UsageError):
-        Data(root="")
-
-
-@pytest.mark.parametrize("user", ["me:hunter2", ":hunter2", "me:hunt@er2:"])
-def test_passwords_in_locations_are_refused(user: str) -> None:
-    """They would be in every run folder that is shared (C08)."""
-
-    class Data(Settings):
-        root: Location
-
-    with pytest.raises(UsageError, match="holds a secret"):
-        Data(root=f"sftp://{user}@host/x")
-
-    for url in ("sftp://host/x", "hdfs://me@host:9000/x", "s3://bucket/a:b@c", "https://host:80/x"):
-        assert url == Data(root=url).root
-
-
 def test_suggest() -> None:
     """A typo gets the nearest word; anything else the whole list."""
     assert "did you mean 'lr'?" == suggest("lrr", ["lr", "epochs"])
     assert "choose one of: lr, epochs" == suggest("milestones", ["lr", "epochs"])
-
-
-def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models that an annotation mentions anywhere."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from models_in(inner)
-
-
-def configurations() -> list[type[BaseModel]]:
-    """Every class that something written by a user is read with."""
-    found: list[type[BaseModel]] = [SweptExperiment, PoolScoring, Request]
-    found += [find(kind, name) for kind in PACKAGES for name in names(kind)]
-    for model in found:  # grows
-        for field in model.model_fields.values():
-            found += [inner for inner in models_in(field.annotation) if inner not in found]
-    return found
-
-
-def test_every_configuration_follows_one_rule() -> None:
-    """`augment: {crop: true}` would be a crop of 1, and a scale of infinity be taken."""
-    classes = configurations()
-
-    assert {Augment, Decoding, Redecoding, Compute, Budget} <= {*classes, *Voc.__mro__}
-    assert [] == [model for model in classes if not issubclass(model, Settings)]
-    assert [] == [
-        model
-        for model in [*classes, MaskDecoding]
-        for rule in ("frozen", "extra", "allow_inf_nan")
-        if model.model_config.get(rule) != Settings.model_config[rule]  # type: ignore[literal-required]
-    ]
-
-
-@pytest.mark.parametrize(
-    "model, fields",
-    [
-        (Augment, {"crop": True}),
-        (Augment, {"window": [8, 8], "scale": [0.5, float("inf")]}),
-        (Augment, {"window": [True, 8]}),
-        (Decoding, {"size": True}),
-        (Decoding, {"channels": True}),
-        (Decoding, {"shape": [4, True]}),
-        (MaskDecoding, {"values": {0: 300}}),
-    ],
-)
-def test_numbers_are_numbers(model: type[BaseModel], fields: dict[str, Any]) -> None:
-    """`true` would be 1, and infinity a size."""
-    with pytest.raises(ValidationError):
-        model.model_validate(fields)
-    assert Augment(window=(8, 8), scale=(0.5, 2), flip=True).flip
 
 
 @pytest.mark.parametrize(
@@ -383,62 +257,11 @@ def test_a_part_of_another_kind_or_half_of_one_is_refused(plugin: str, tmp_path:
         find("strategies", "my_pkg.half", Plugins([plugin]))
 
 
-class Numbers(Settings):
-    whole: int = 0
-    broken: float | None = None
-    text: str = ""
-
-
-@pytest.mark.parametrize("value", [1e31, -1e308, 10**18, "1" + "0" * 18, 10**400])
-@pytest.mark.parametrize("field", ["whole", "broken"])
-def test_a_number_that_torch_cannot_hold_is_refused(field: str, value: object) -> None:
-    """A learning rate of 1e308 or a batch of 10^18 would end in a traceback."""
-    with pytest.raises(ValidationError, match=r"at most 1e\+(15|30) in size"):
-        Numbers.model_validate({field: value})
-    assert Numbers(whole=10**15, broken=-1e30, text="1" * 30)
-
-
-class Placed(Settings):
-    where: Location = "/x"
-
-
-def test_variables_and_homes_are_those_of_the_shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A folder called `$SCRATCH` would be made beside the file, and the disk stay empty."""
-    monkeypatch.setenv("SCRATCH", str(tmp_path))
-    monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.delenv("NOWHERE", raising=False)
-    for text, place in {
-        "$SCRATCH/x": f"{tmp_path}/x",
-        "${SCRATCH}x": f"{tmp_path}x",
-        "~/x": "/home/me/x",
-        "s3://b/$SCRATCH": f"s3://b/{tmp_path}",
-        "/a$/b~": "/a$/b~",
-        "/cost$5": "/cost$5",
-    }.items():
-        assert place == Placed(where=text).where
-    for text, why in {
-        "$NOWHERE/x": r"\$NOWHERE is not set; set it, or write the path out",
-        "~nobody-of-this-name/x": r"no home of that user is known; write \./~nobody-of-this-name/x",
-    }.items():
-        with pytest.raises(UsageError, match=why):
-            Placed(where=text)
-    monkeypatch.chdir(tmp_path)
-    assert f"{tmp_path}/~nobody-of-this-name/x" == Placed(where="./~nobody-of-this-name/x").where
-    assert "/nowhere/x" == Placed(where="/nowhere/x").where
-    monkeypatch.setenv("NOWHERE", "/nowhere")
-    assert "/nowhere/x" == Placed(where="$NOWHERE/x").where
-    monkeypatch.setenv("NOWHERE", "s3://me:secret@b")
-    with pytest.raises(UsageError, match="holds a secret"):
-        Placed(where="$NOWHERE/x")
-
-
 def test_a_configuration_written_out():
     """What a dump leaves out, where it has its default, would be missing where all is to be shown;
     and texts that were read from a file could not be written to one."""
     model = parts.find("models", "deeplab_v2")()
-    read = parts.Written("a", Path("/somewhere"))
+    read = Written("a", Path("/somewhere"))
     told = parts.written_out({"model": model, "word": read, "some": (1, read)})
 
     assert "dilations" not in model.model_dump()
@@ -449,7 +272,7 @@ def test_a_configuration_written_out():
 def test_the_schema_of_a_field_that_holds_a_part():
     """pydantic's own schema of a model with parts would know the contract's fields alone."""
 
-    class Holder(parts.Settings):
+    class Holder(Settings):
         task: Annotated[parts.Component, parts.Part("tasks")]
 
     made = Holder.model_json_schema()

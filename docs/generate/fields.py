@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from rayal.experiment.described.options import Option, worded
-from rayal.parts import Component, Location, Part
+from rayal.location import Location
+from rayal.parts import Component, Part
 from rayal.storage import yaml_file
 
 ONE = {

@@ -8,7 +8,8 @@ import numpy as np
 
 from rayal.errors import UsageError, quoted
 from rayal.experiment.sweep.space import GRID, KeyPath, function
-from rayal.parts import Component, Settings
+from rayal.parts import Component
+from rayal.settings import Settings
 from rayal.storage.folder import Json
 
 

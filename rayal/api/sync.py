@@ -6,10 +6,11 @@ from typing import Annotated, NamedTuple
 from rayal.api.places import Place, urls
 from rayal.errors import Apart
 from rayal.experiment import config
-from rayal.parts import Part, Settings
+from rayal.parts import Part
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.record import Record, find_records
 from rayal.runs.trackers.base import Tracker
+from rayal.settings import Settings
 from rayal.workflows.tracking import show
 
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from rayal.errors import UsageError
-from rayal.parts import expanded
+from rayal.location import expanded
 
 EXPERIMENTS, POOLS, LABELS = "Experiments", "Pools", "Labels"
 CLUSTERS, PARTS = "Clusters", "Parts"

@@ -36,7 +36,7 @@ from rayal.data import picture
 from rayal.data.bad_image import BadImage as BadImage
 from rayal.data.bad_image import WrongSize
 from rayal.data.content import described
-from rayal.parts import Settings
+from rayal.settings import Settings
 
 Pixels = NDArray[np.uint8]
 Sides = tuple[PositiveInt, PositiveInt]

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rayal.data import images, picture, uri
 from rayal.data.images import BadImage, Decoding, arranged
 from rayal.errors import quoted
-from rayal.parts import Settings
+from rayal.settings import Settings
 from rayal.storage.folder import located
 
 IGNORE = 255

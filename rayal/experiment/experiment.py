@@ -17,9 +17,10 @@ from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec
-from rayal.parts import Component, Contradiction, Part, Settings
+from rayal.parts import Component, Contradiction, Part
 from rayal.runs.trackers.base import Tracker
 from rayal.secrets import hidden
+from rayal.settings import Settings
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy, columns
 from rayal.training.base import TrainingScheme

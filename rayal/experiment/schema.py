@@ -15,7 +15,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.space import ARGUMENTS, OPTIONS
 from rayal.experiment.sweep.trials import FOREIGN
-from rayal.parts import LARGEST, LARGEST_WHOLE
+from rayal.settings import LARGEST, LARGEST_WHOLE
 from rayal.storage.folder import Json
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -9,7 +9,8 @@ from pydantic_core import PydanticKnownError
 
 from rayal.data.card import Card
 from rayal.errors import OUT, LockedError, UsageError
-from rayal.parts import Contradiction, Settings
+from rayal.parts import Contradiction
+from rayal.settings import Settings
 from rayal.storage.folder import Json
 
 CostUnit = Literal["samples", "clicks"]

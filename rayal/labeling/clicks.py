@@ -30,7 +30,7 @@ from pydantic import Field, NonNegativeFloat
 
 from rayal.data.masks import IGNORE, Mask
 from rayal.data.polygons import Connectivity, components, fill, outlines, simplify
-from rayal.parts import Settings
+from rayal.settings import Settings
 
 
 class ClickModel(Settings):

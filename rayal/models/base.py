@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.tasks.base import ForTasks
-from rayal.parts import Location
+from rayal.location import Location
 
 Precision = Literal["fp32", "bf16"]
 """`bf16` computes a forward pass in bfloat16; weights, updates and softmax stay in float32."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from rayal.errors import UsageError, quoted
-from rayal.parts import Written, expanded
+from rayal.location import Written, expanded
 from rayal.secrets import HIDDEN, hidden, named
 
 MAX_BYTES = 2**20  # a configuration is a few kB; more is the wrong file

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal.data.tasks.base import TaskName
-from rayal.parts import Location
+from rayal.location import Location
 from rayal.selection import feature_file
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import NORMALISE, Made, Numbers, Rows, check_scale, unit_length

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from rayal.data.card import ImageSpec
 from rayal.data.masks import IGNORE
 from rayal.errors import UsageError
-from rayal.parts import Settings
+from rayal.settings import Settings
 from rayal.training.windows import WINDOW_DRAWS, Window, cut_out, windows
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import Any, get_args
 import pytest
 
 import rayal
-from rayal.parts import PACKAGES, Settings, find, names
+from rayal.parts import PACKAGES, find, names
+from rayal.settings import Settings
 
 
 def configurations() -> list[type[Settings]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rayal import DataError, Folder, Label, LabelsPending, Oracle, Store
-from rayal.parts import Location
+from rayal.location import Location
 
 
 class AnswersFile(Oracle):

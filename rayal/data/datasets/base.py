@@ -21,7 +21,8 @@ from rayal.data.source import Keep, Source, check_source, file_identity
 from rayal.data.store import Store
 from rayal.data.tasks.base import ForTasks
 from rayal.errors import DataError, StorageError, UsageError
-from rayal.parts import MAIN, Location
+from rayal.location import Location
+from rayal.parts import MAIN
 from rayal.storage.file_lock import alone
 from rayal.storage.folder import Folder, Json
 from rayal.storage.once import SILENT, build_once

@@ -8,7 +8,8 @@ import annotated_types as limits
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from rayal.parts import Location, written_out
+from rayal.location import Location
+from rayal.parts import written_out
 from rayal.storage import yaml_file
 
 

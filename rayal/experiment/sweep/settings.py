@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.space import check
-from rayal.parts import Settings
+from rayal.settings import Settings
 
 
 class EarlyStopping(Settings):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rayal.errors import UsageError
 from rayal.models.base import Outputs
-from rayal.parts import Settings
+from rayal.settings import Settings
 
 _PREFIX, _SUFFIX = "companion-", ".safetensors"
 

@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote
 from pydantic import ConfigDict, Field, field_validator
 
 from rayal.errors import StorageError
-from rayal.parts import expanded
+from rayal.location import expanded
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen

@@ -16,8 +16,10 @@ from pydantic import (
 from rayal.data.images import Decoding
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
+from rayal.location import Location, expanded
 from rayal.models.base import Model, Precision
-from rayal.parts import Location, Part, Settings, expanded
+from rayal.parts import Part
+from rayal.settings import Settings
 from rayal.strategies.base import Strategy, columns
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

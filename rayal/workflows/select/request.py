@@ -5,7 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from rayal.parts import Part, Settings
+from rayal.parts import Part
+from rayal.settings import Settings
 from rayal.strategies.base import Strategy
 
 

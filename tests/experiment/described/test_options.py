@@ -7,7 +7,8 @@ from pydantic import Field, PositiveInt
 
 from rayal.experiment.described.options import Option, options, worded
 from rayal.labeling.oracles.clicks import Clicks
-from rayal.parts import Location, Settings
+from rayal.location import Location
+from rayal.settings import Settings
 from rayal.training.base import TrainingScheme
 from rayal.training.schemes.tod import Tod
 

@@ -109,7 +109,6 @@ def test_a_relative_path_in_an_arm_starts_from_the_file(swept, tmp_path) -> None
 def test_a_sweep_survives_being_written_down(swept) -> None:
     """`rayal submit` ships what it resolved here."""
     x = swept("{scheme: {lr: {loguniform: [0.01, 0.1]}}}")
-    from rayal.parts import Written  # noqa: F401 (the space may hold them)
 
     again = SweptExperiment.model_validate(x.model_dump(mode="json"))
     assert again == x
