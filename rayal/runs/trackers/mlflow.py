@@ -7,18 +7,15 @@ name their ids; `mlflow.set_*` would leak the address into the processes that Ra
 """
 
 import hashlib
-import json
 import logging
 import os
 import re
 import shlex
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile, gettempdir
+from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -26,19 +23,22 @@ from pydantic import ConfigDict, Field, field_validator
 
 from rayal.errors import StorageError
 from rayal.location import expanded
-from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
-from rayal.runs.results import Chosen
-from rayal.runs.trackers import _view
+from rayal.runs.trackers._mlflow_runs import parent_with, run_of, tagged
+from rayal.runs.trackers._mlflow_sending import (
+    send_artifacts,
+    send_metrics,
+    send_params,
+    send_status,
+    upload,
+)
 from rayal.runs.trackers.base import Found, Tracker
 from rayal.secrets import hidden, names_user_or_secret
 from rayal.storage.file_lock import PATIENCE, alone
 from rayal.storage.folder import TEMPORARY
-from rayal.storage.lock import SETTLE, STALE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 logger = logging.getLogger(__name__)
 
@@ -50,25 +50,6 @@ PLACES_OF_ARTIFACTS = (("experiments", "artifact_location"), ("runs", "artifact_
 BUSY_SECONDS = 20.0
 LOCAL = "http://127.0.0.1:5000"
 """Where `mlflow ui` serves a local database."""
-BATCH, MOST_CHILDREN = 1000, 5000
-"""Metrics in one request, and runs in an answer, at most: MLflow's own limits are no lower."""
-RUN_NOTE = """\
-One run of rayal, from the folder `{folder}`.
-
-- `curve/...`, which is `accuracy` or `miou`: the step is the number of labels bought, so that the
-  chart is the learning curve.
-- `train/...`: the step is the epoch, counted through all cycles. `seconds/...`: time of each stage.
-- Artifacts: `experiment.yaml` repeats the run, `selections/` is what each cycle chose.
-"""
-PARENT_NOTE = """\
-The runs of `{name}` in `{folder}`; those below are one for each strategy, setting and seed.
-
-- `{metric}/ARM`: the mean learning curve of an arm over its complete seeds; the step is the number
-  of labels.
-- `area/ARM`: the area under that curve, over the labels that all arms share: higher is better.
-- To lay curves over one another: open the tab *Model metrics*, or choose runs below and *Compare*.
-- Tables with intervals and tests: `rayal report {quoted}`, and the folder `sweep` of the artifacts.
-"""
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",  # seconds; 120 without this
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # 7 without this: 4 minutes for a dead server
@@ -149,12 +130,12 @@ class Mlflow(Tracker):
         """Bring the run up to date: parameters, metrics, status, artifacts."""
         client, experiment_id = self._open()
         with self._errors(), self._alone():
-            run = _run_of(client, experiment_id, record)
+            run = run_of(client, experiment_id, record)
         with self._errors():
-            _send_params(client, run, record)
-            _send_metrics(client, run, record)
-            _send_status(client, run, record, failed)
-            _send_artifacts(client, run, record)
+            send_params(client, run, record)
+            send_metrics(client, run, record)
+            send_status(client, run, record, failed)
+            send_artifacts(client, run, record)
 
     def log_artifacts(self, record: Record, files: Iterable[Path]) -> bool:
         """Add files to the folder `analysis` of the MLflow run that shows this run folder.
@@ -165,7 +146,7 @@ class Mlflow(Tracker):
             return False
         client, experiment_id = self._open()
         with self._errors():
-            run = _tagged(client, experiment_id, "rayal.run", record.run_id)
+            run = tagged(client, experiment_id, "rayal.run", record.run_id)
             if run is None:
                 return False
             for file in files:
@@ -177,10 +158,10 @@ class Mlflow(Tracker):
         the notes into its tags."""
         client, experiment_id = self._open()
         with self._errors(), self._alone():
-            parent = _parent_with(client, experiment_id, found)
+            parent = parent_with(client, experiment_id, found)
         with self._errors():
             for file, data in found.files.items():
-                _upload(client, parent, f"sweep/{file}", data)
+                upload(client, parent, f"sweep/{file}", data)
             for key, value in found.notes.items():
                 client.set_tag(parent, key, hidden(value))
 
@@ -188,7 +169,7 @@ class Mlflow(Tracker):
         try:
             client, experiment_id = self._open()
             with self._errors():
-                run = _tagged(client, experiment_id, "rayal.run", record.run_id)
+                run = tagged(client, experiment_id, "rayal.run", record.run_id)
         except StorageError:  # said already
             return None
         if run is None:
@@ -331,184 +312,3 @@ def _root(error: BaseException) -> str:
     while inner := error.__cause__ or error.__context__:
         error = inner
     return f"{type(error).__name__}: {error}"
-
-
-def _run_of(client: "MlflowClient", experiment_id: str, record: Record) -> "Run":
-    """The MLflow run that shows this run folder; of several the oldest."""
-    if found := _tagged(client, experiment_id, "rayal.run", record.run_id):
-        return found
-    x = record.experiment()
-    parent = _parent_of(client, experiment_id, x["name"], record.place)
-    return client.create_run(
-        experiment_id,
-        start_time=_view.created(record),
-        tags={
-            "rayal.run": record.run_id,
-            "rayal.folder": hidden(record.folder.url),
-            "rayal.strategy": x["strategy"]["name"],
-            "rayal.seed": str(x["seed"]),
-            "mlflow.parentRunId": parent.info.run_id,
-            "mlflow.note.content": RUN_NOTE.format(folder=hidden(record.folder.url)),
-            **_view.source(),
-        },
-        run_name=f"{x['strategy']['name']} {x['scheme']['name']} seed {x['seed']}",
-    )
-
-
-def _parent_of(client: "MlflowClient", experiment_id: str, name: str, place: str) -> "Run":
-    """The run that holds all runs of one name in one place together."""
-    group = hashlib.sha256(f"{name}\0{place}".encode()).hexdigest()[:32]
-    if found := _tagged(client, experiment_id, "rayal.group", group):
-        return found
-    folder = hidden(place)
-    tags = {
-        "rayal.group": group,
-        "rayal.parent": name,
-        "rayal.folder": folder,
-        "mlflow.note.content": _parent_note(name, folder, "accuracy"),
-        **_view.source(),
-    }
-    parent = client.create_run(experiment_id, tags=tags, run_name=name)
-    client.set_terminated(parent.info.run_id)  # it never runs itself
-    time.sleep(SETTLE)
-    oldest = _tagged(client, experiment_id, "rayal.group", group) or parent
-    if oldest.info.run_id != parent.info.run_id:  # another machine had the same idea
-        client.delete_run(parent.info.run_id)
-    return oldest
-
-
-def _parent_with(client: "MlflowClient", experiment_id: str, found: Found) -> str:
-    """The id of the parent run, whose metrics are those that were found.
-
-    MLflow forgets no value: where one changed, as a mean does with another seed, a new parent takes
-    the place of the old one.
-    """
-    from mlflow.entities import Metric
-
-    old = _parent_of(client, experiment_id, found.name, found.place)
-    points, there = _view.curve_points(found), old.data.metrics
-    digest = hashlib.sha256(json.dumps(points).encode()).hexdigest()
-    run_id: str = old.info.run_id
-    if old.data.tags.get("rayal.curves") == digest:
-        return run_id
-    if there:
-        client.delete_run(run_id)
-        run_id = _parent_of(client, experiment_id, found.name, found.place).info.run_id
-        children = f"tags.`mlflow.parentRunId` = '{old.info.run_id}'"
-        for child in client.search_runs([experiment_id], children, max_results=MOST_CHILDREN):
-            client.set_tag(child.info.run_id, "mlflow.parentRunId", run_id)
-    metrics = [Metric(point.key, point.value, _now(), point.step) for point in points]
-    for start in range(0, len(metrics), BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-    folder = hidden(found.place)
-    note = _parent_note(found.name, folder, found.metric)
-    client.set_tag(run_id, "mlflow.note.content", note)
-    client.set_tag(run_id, "rayal.curves", digest)
-    return run_id
-
-
-def _parent_note(name: str, folder: str, metric: str) -> str:
-    return PARENT_NOTE.format(name=name, folder=folder, quoted=shlex.quote(folder), metric=metric)
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
-
-
-def _tagged(client: "MlflowClient", experiment_id: str, tag: str, value: str) -> "Run | None":
-    found = client.search_runs(
-        [experiment_id],
-        f"tags.`{tag}` = '{value}'",
-        max_results=1,
-        order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
-    )
-    return found[0] if found else None
-
-
-def _send_params(client: "MlflowClient", run: "Run", record: Record) -> None:
-    """Those that MLflow has cannot be changed there, so they stay as they were at first."""
-    from mlflow.entities import Param
-
-    there, now = run.data.params, _view.params(record)
-    new = [Param(key, value) for key, value in now.items() if key not in there]
-    client.log_batch(run.info.run_id, params=new)
-
-
-def _send_metrics(client: "MlflowClient", run: "Run", record: Record) -> None:
-    """A batch per cycle, in order: what MLflow has of a key is all up to its last step.
-
-    Where an answer got lost and a batch comes twice, MLflow drops the copies, which are equal.
-    """
-    from mlflow.entities import Metric
-
-    last = {metric.key: metric.step for metric in run.data.to_proto().metrics}
-    for batch in (*_view.cycle_points(record), *_view.epoch_points(record)):
-        new = [Metric(*point) for point in batch if point.step > last.get(point.key, -1)]
-        client.log_batch(run.info.run_id, metrics=new)
-
-
-def _send_artifacts(client: "MlflowClient", run: "Run", record: Record) -> None:
-    """Files of the run folder that changed, and what each cycle chose.
-
-    Tags of the run say what is there, set after the upload.
-    """
-    run_id, tags = run.info.run_id, run.data.tags
-    there = json.loads(tags.get("rayal.files", "{}"))
-    files = dict(_view.files(record))
-    digests = {name: hashlib.sha256(data).hexdigest()[:16] for name, data in files.items()}
-    changed = [name for name, digest in digests.items() if there.get(name) != digest]
-    for name in changed:
-        _upload(client, run_id, name, files[name])
-    if changed:
-        client.set_tag(run_id, "rayal.files", json.dumps(digests))
-    _send_analysis(client, run, record)
-    for cycle in count(int(tags.get("rayal.selections", 0))):
-        result = record.result(cycle, Chosen)
-        if result is None:
-            return
-        chosen = stage_folder(record.folder, cycle, "select").read("chosen.csv", result.table)
-        _upload(client, run_id, f"selections/cycle-{cycle:03d}.csv", chosen)
-        client.set_tag(run_id, "rayal.selections", str(cycle + 1))
-
-
-def _send_analysis(client: "MlflowClient", run: "Run", record: Record) -> None:
-    """What was drawn of the run; all of it anew where any of it changed: it is drawn at once."""
-    files = _view.analysis(record)
-    digest = hashlib.sha256()
-    for name, data in files.items():
-        digest.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\0".encode())
-    if not files or run.data.tags.get("rayal.analysis") == digest.hexdigest():
-        return
-    for name, data in files.items():
-        _upload(client, run.info.run_id, f"{_view.ANALYSIS}/{name}", data)
-    client.set_tag(run.info.run_id, "rayal.analysis", digest.hexdigest())
-
-
-def _upload(client: "MlflowClient", run_id: str, path: str, data: bytes) -> None:
-    folder, _, name = path.rpartition("/")
-    with TemporaryDirectory(prefix="rayal-") as temporary:
-        file = Path(temporary) / name
-        file.write_bytes(data)
-        client.log_artifact(run_id, str(file), folder or None)
-
-
-def _send_status(client: "MlflowClient", run: "Run", record: Record, failed: bool) -> None:
-    status = _status(record, failed, run.info.status)
-    if status == run.info.status:
-        return
-    if status == "RUNNING":
-        client.update_run(run.info.run_id, status)
-    else:
-        client.set_terminated(run.info.run_id, status)
-
-
-def _status(record: Record, failed: bool, now: str) -> str:
-    """RUNNING also while a run waits for labels; KILLED if it stopped and can be continued."""
-    if record.complete:
-        return "FINISHED"
-    silence = record.heartbeat_age()
-    if failed or (silence is not None and silence > STALE):
-        return "FAILED"
-    if silence is not None:
-        return "RUNNING"
-    return "KILLED" if now == "RUNNING" else now

@@ -29,6 +29,7 @@ from mlflow.exceptions import MlflowException
 from rayal.engine.local import LocalEngine
 from rayal.errors import StorageError, UsageError
 from rayal.runs.record import Record
+from rayal.runs.trackers import _mlflow_sending
 from rayal.runs.trackers import mlflow as module
 from rayal.runs.trackers.base import Background, Found
 from rayal.runs.trackers.mlflow import Mlflow
@@ -135,7 +136,7 @@ def test_an_answer_that_got_lost(
     monkeypatch.undo()
     stale = shown(tracker, run.record)  # what a second process saw before the first one sent
     tracker.sync(run.record)
-    module._send_metrics(MlflowClient(tracker.uri), stale, run.record)
+    _mlflow_sending.send_metrics(MlflowClient(tracker.uri), stale, run.record)
 
     assert_nothing_twice(points(tracker, run.record))
     assert 9 == len(points(tracker, run.record)["train/loss"])
@@ -181,7 +182,7 @@ def test_status_of_a_run_without_a_driver(
     """After kill -9 MLflow says RUNNING until `rayal sync` looks at the run's last sign of life."""
     monkeypatch.setattr(Record, "heartbeat_age", lambda self: silence)
 
-    assert after == module._status(run.record, False, before)
+    assert after == _mlflow_sending._status(run.record, False, before)
 
 
 def test_artifacts(tracker: Mlflow, run: Any, tmp_path: Path) -> None:
