@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rayal.api.elsewhere import allowed
+from rayal.api.given import check_experiment
 from rayal.api.run import Run
 from rayal.cycle import asking
 from rayal.cycle.engine import Engine
@@ -327,11 +328,7 @@ def _close(url: str) -> None:
 
 def _asked(x: Experiment) -> Experiment:
     """The experiment with labels from whoever is asked, in any number."""
-    if not isinstance(x, Experiment):
-        raise UsageError(
-            f"ActiveLearner() takes an experiment, got {quoted(x)}; use rayal.load(path) or"
-            " rayal.Experiment"
-        )
+    check_experiment(x, "ActiveLearner")
     budget = x.budget.model_copy(update=dict.fromkeys(Amounts._fields))
     fields = {name: getattr(x, name) for name in Experiment.model_fields}
     return Experiment(**{**fields, "budget": budget, "oracle": Told()})

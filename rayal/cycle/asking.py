@@ -13,7 +13,7 @@ from rayal.training.feed import batch_ends
 
 
 def request(ledger: Ledger) -> Request:
-    """What is asked for now, or will be next; of a cycle, once its model has chosen."""
+    """The request that is open: what is asked for now or, where nothing is, what will be next."""
     if not ledger.finished(0, INITIAL):
         return Request(ledger.stage(0, INITIAL))
     return Request(ledger.stage(ledger.state().cycle, Labeled.stage))
