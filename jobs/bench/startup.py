@@ -103,7 +103,7 @@ def _children(root: psutil.Process) -> Iterator[psutil.Process]:
 def _look(each: psutil.Process, found: dict[int, Process], started: float) -> None:
     try:
         with each.oneshot():
-            title = " ".join(each.cmdline())
+            title = " ".join(" ".join(each.cmdline()).split())  # Ray pads its own
             times = each.cpu_times()
             process = found.setdefault(each.pid, Process(title, each.create_time() - started))
     except psutil.Error:
