@@ -1,4 +1,4 @@
-"""Where the time of a short run on Ray goes: every process of `rayal demo`, from its start to its end.
+"""Where the time of a short run on Ray goes: each process of `rayal demo`, from start to end.
 
     python jobs/bench/startup.py [--runs 5] [--every 0.05] [--out report]
 
@@ -20,11 +20,6 @@ from pathlib import Path
 import psutil
 from benchmark import Row, median_ratio, write
 
-from rayal.runs.record import Record
-from rayal.runs.results import Evaluated, Scored, Trained
-from rayal.runs.ledger import stage_folder
-from rayal.storage.folder import Folder
-
 
 @dataclass
 class Process:
@@ -45,7 +40,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(options.runs + 1):
             for engine, times in seconds.items():
-                took, found = watched(_command(engine, f"{scratch}/{engine}-{number}"), options.every)
+                took, found = watched(
+                    _command(engine, f"{scratch}/{engine}-{number}"), options.every
+                )
                 if number:  # the first is a warm-up
                     times.append(took)
                     print(f"{engine}: {took:.1f} s", flush=True)
@@ -115,7 +112,7 @@ def _look(each: psutil.Process, found: dict[int, Process], started: float) -> No
 
 def lines(processes: list[Process]) -> Iterator[str]:
     """A Markdown table of processes that took anything worth a line."""
-    yield "| process | starts at s | at work at s | core seconds until then | in all | last seen at s |"
+    yield "| process | starts, s | at work, s | core s until then | core s in all | last seen, s |"
     yield "|---|---|---|---|---|---|"
     for each in processes:
         first = next((t for t in each.titles if t[2].startswith("ray::")), each.titles[0])

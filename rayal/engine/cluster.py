@@ -16,8 +16,8 @@ from rayal.data.pool import Images
 from rayal.data.store import Split
 from rayal.engine import machine, start
 from rayal.engine.failures import raised
+from rayal.engine.reading import blocks_of
 from rayal.engine.scorers import Call, Scorers
-from rayal.engine.shard_rows import blocks_of
 from rayal.engine.shared_storage import SharedStorage
 from rayal.engine.train import TrainWorkers, packed, train_on
 from rayal.errors import ClusterError

@@ -4,7 +4,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import (
     ObjectStoreFullError,
     OutOfDiskError,
@@ -57,7 +56,7 @@ def ray_errors(what: str) -> Iterator[None]:
             " behind it; free the disk of Ray's temporary folder (RAY_TMPDIR, else /tmp/ray), or"
             f" lower compute.shard_rows and use another {OUT}"
         ) from error
-    except (RayError, ExecutionTimeoutError) as error:
+    except RayError as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ClusterError(f"{what} failed: {reason[-1]}; {GOES_ON}") from error
 

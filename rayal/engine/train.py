@@ -22,13 +22,14 @@ import ray.train
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer, get_device
+from ray.train.torch import get_device
 from ray.train.v2.api.config import LoggingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayal.cycle.train import TrainJob, Worker, train
 from rayal.engine.desk import Desk, Order
 from rayal.engine.failures import GOES_ON, described, raised, ray_errors
+from rayal.engine.trainer import Trainer
 from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.parts import Component
@@ -44,9 +45,8 @@ CLOSE_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
 
-_Trainer: Any = TorchTrainer  # Ray's annotations describe the classes of Train V1,
-_RunConfig: Any = RunConfig  # which these names have not meant since 2.51
-_FailureConfig: Any = FailureConfig
+_RunConfig: Any = RunConfig  # Ray's annotations describe the classes of Train V1,
+_FailureConfig: Any = FailureConfig  # which these names have not meant since 2.51
 
 
 class TrainWorkers:
@@ -109,8 +109,9 @@ class TrainWorkers:
     def _hold(self) -> None:
         """Runs in the thread: starts the group, again where a worker died, until it is closed."""
         with tempfile.TemporaryDirectory(prefix="rayal-train-") as scratch:
-            trainer = _Trainer(
+            trainer = Trainer(
                 _work,
+                workers=self.compute.train_workers,
                 train_loop_config={
                     "desk": self.desk,
                     "device": self.compute.device,
