@@ -27,13 +27,14 @@ from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Amounts
 from rayal.labeling.oracles.told import Told
 from rayal.plugins import NO_PLUGINS
+from rayal.report.views import Views
 from rayal.runs.events import Event, Listener, Observers, observer
 from rayal.runs.ledger import INITIAL
 from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background
 from rayal.storage.folder import Folder
 from rayal.workflows import attempts
-from rayal.workflows.run import Views, default_folder, start_engine, start_run
+from rayal.workflows.run import default_folder, start_engine, start_run
 from rayal.workflows.tracking import show_beside
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class ActiveLearner:
             self._ledger, self._store = self._session.ledger, self._session.store
             self._background = Background(self.experiment.tracking, self._session.record)
             stack.push(self._background)
-            observers = [watching, Views(self._session.record), self._background]
+            observers = [watching, Views(self._session.record, every=0), self._background]
             self._observers = Observers(observers)
             self._engine: Engine | None = None
             self._look()

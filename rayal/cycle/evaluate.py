@@ -33,8 +33,13 @@ class EvaluateJob:
     weights: FileLocation
 
     def shards(self) -> list[Shard]:
-        store = Store(self.store)
-        return store.test.shards(shard_rows(self.experiment.compute, store.card))
+        return test_shards(self.experiment, self.store)
+
+
+def test_shards(x: Experiment, url: str) -> list[Shard]:
+    """The pieces of work that an evaluation on the store at `url` is divided into."""
+    store = Store(url)
+    return store.test.shards(shard_rows(x.compute, store.card))
 
 
 class Evaluation:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import ray
 
-from rayal.cycle.evaluate import EvaluateJob, metrics
+from rayal.cycle.evaluate import EvaluateJob, metrics, test_shards
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
-from rayal.data.pool import Images
+from rayal.data.pool import Images, Shard
 from rayal.data.store import Split
 from rayal.engine import machine, start
 from rayal.engine.failures import raised
@@ -77,6 +77,8 @@ class RayEngine:
             self.scorers.close()
         while len(self.groups) < wanted:
             self.groups.append(TrainWorkers(self.compute))
+        if _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
+            self.scorers.begin(self._evaluating(test_shards(jobs[0].experiment, jobs[0].store)))
         try:
             yield from train_on(self.groups, payloads)
         finally:
@@ -97,12 +99,15 @@ class RayEngine:
         self.storage.check(job.weights.folder, [job.store])
         shards, number, shared = job.shards(), uuid.uuid4().hex, [ray.put(job)]
         calls = [Call("evaluate", (number, shared, shard)) for shard in shards]
-        processes = min(self.compute.scorers or 1, len(shards))  # which decode, too
         counts = {
             place: raised(counted)["counts"]
-            for place, counted in self.scorers.do("evaluation", processes, calls)
+            for place, counted in self.scorers.do("evaluation", self._evaluating(shards), calls)
         }
         return metrics(job, [counts[place] for place in range(len(shards))])
+
+    def _evaluating(self, shards: Sequence[Shard]) -> int:
+        """How many evaluate; they decode, too."""
+        return min(self.compute.scorers or 1, len(shards))
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         if not tasks:

@@ -64,8 +64,7 @@ class Scorers:
 
         Raises what a call raised, and ClusterError where processes keep dying.
         """
-        while len(self.seats) < processes:
-            self.seats.append(self._start())
+        self.begin(processes)
         free, running = deque([*range(processes)] * IN_FLIGHT), dict[Any, _Running]()
         deaths, numbered = 0, enumerate(calls)
         try:
@@ -92,6 +91,11 @@ class Scorers:
         except BaseException:  # given up: nobody waits any more for what they are at
             self.close()
             raise
+
+    def begin(self, processes: int) -> None:
+        """Starts so many, less those that live; they import while others do something else."""
+        while len(self.seats) < processes:
+            self.seats.append(self._start())
 
     def keep(self, processes: int) -> None:
         """Ends those that are more, whose cores others need."""

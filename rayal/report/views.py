@@ -1,16 +1,79 @@
 """The files of a run folder that are for people: rewritten from the finished stages, never read."""
 
 import json
+import logging
+import threading
+import time
+from importlib import import_module
 
-from rayal.report.curves import draw_run
+from rayal.errors import StorageError
+from rayal.runs.events import Event
 from rayal.runs.record import Record
+from rayal.runs.results import Evaluated
 from rayal.storage import csv_file
 
+CURVES = "rayal.report.curves"
 
-def write_views(record: Record) -> None:
-    """`metrics.jsonl`, `curve.csv` and `curve.png`: a row and a point per evaluated cycle."""
-    rows = record.cycles()
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
+logger = logging.getLogger(__name__)
+
+
+class Views:
+    """Keeps `metrics.jsonl`, `curve.csv` and `curve.png` up to date: a row, and a point, for each
+    evaluated cycle.
+
+    Drawing takes longer than a small cycle: the curve, table and picture, is written at most every
+    so many seconds while the run goes on, and by `finish`.
+    """
+
+    def __init__(self, record: Record, every: float = 10.0) -> None:
+        self.record, self.every, self.drawn = record, every, time.monotonic()
+        # With all that draws it takes a second to import: now, while a model trains.
+        threading.Thread(target=import_module, args=(CURVES,), name="rayal-views").start()
+
+    def on(self, event: Event) -> None:
+        """A cycle that has been evaluated is shown."""
+        if isinstance(event.result, Evaluated):
+            self._write(time.monotonic() >= self.drawn + self.every)
+
+    def finish(self) -> None:
+        """Shows all that there is, unless it is shown already."""
+        if not self._is_current():
+            self._write(True)
+
+    def _write(self, draw: bool) -> None:
+        try:
+            write_metrics(self.record)
+            if draw:
+                draw_curve(self.record)
+                self.drawn = time.monotonic()
+        except Exception as error:  # the run does not depend on its pictures
+            logger.warning("the curve of %s is not drawn: %s", self.record.folder.url, error)
+
+    def _is_current(self) -> bool:
+        """Whether the last curve that was drawn has all points: its table is written after it."""
+        try:
+            return self.record.folder.read("curve.csv") == _table(self.record)
+        except StorageError:
+            return False
+
+
+def write_metrics(record: Record) -> None:
+    """`metrics.jsonl`: a row for each evaluated cycle."""
+    lines = "".join(json.dumps(row) + "\n" for row in record.cycles())
     record.folder.write("metrics.jsonl", lines.encode())
-    record.folder.write("curve.csv", csv_file.dump_records(rows).encode())
+
+
+def draw_curve(record: Record) -> None:
+    """`curve.png`, and then its numbers, `curve.csv`."""
     record.folder.write("curve.png", draw_run(record))
+    record.folder.write("curve.csv", _table(record))
+
+
+def draw_run(record: Record) -> bytes:
+    """The picture, as PNG."""
+    picture: bytes = import_module(CURVES).draw_run(record)
+    return picture
+
+
+def _table(record: Record) -> bytes:
+    return csv_file.dump_records(record.cycles()).encode()

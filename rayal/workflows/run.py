@@ -10,11 +10,10 @@ from rayal.data.store import Store
 from rayal.experiment import config
 from rayal.experiment.experiment import Compute, Experiment, content
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.report.views import write_views
-from rayal.runs.events import Event, Observer, Observers
+from rayal.report.views import Views
+from rayal.runs.events import Observer, Observers
 from rayal.runs.ledger import Ledger, PoolState
 from rayal.runs.record import Record
-from rayal.runs.results import Evaluated
 from rayal.runs.trackers.base import Background
 from rayal.storage import yaml_file
 from rayal.storage.folder import Folder, Json
@@ -51,7 +50,8 @@ def start_run(
     local = x.compute.engine == "local"  # a cluster is asked what it has, once it is there
     checks.check(x, store.card, checks.Resources.here() if local else None, asked=asked)
     checks.check_strategies(x, store)
-    x.tracking.prepare()
+    if x.tracking.is_required():  # else beside the run, which does not wait for it
+        x.tracking.prepare()
     folder = Folder(default_folder(x) if out is None else out)
     grows = {"budget.total": x.budget.check_growth}
     identity = identity_of(x, store)
@@ -98,16 +98,19 @@ class Session:
         The tracker is given what it lacks in both cases.
         """
         with Background(self.x.tracking, self.record) as background:
+            views = Views(self.record)
             if self.complete:
                 attempts.tell_changes(self.x, self.ledger.folder, self.record.plugins)
+                views.finish()
                 return self.ledger.state()
             for warning in checks.warnings(self.x, self.store.card):
                 logger.warning("%s", warning)
-            told = Observers([*observers, Views(self.record), background])
+            told = Observers([*observers, views, background])
             with start() as engine:
                 attempts.begin(self.x, self.ledger, engine, self.record.plugins)
                 self.write_experiment()  # a larger budget now that the run surely goes on
                 pool = run(self.x, self.store, self.ledger, engine, told)
+                views.finish()
         if background.reaches:
             show_beside(self.x.tracking, self.record)
         return pool
@@ -138,17 +141,3 @@ def start_cluster(address: str | None = None) -> Iterator[int]:
         yield cores
     finally:
         cluster.disconnect()
-
-
-class Views:
-    """Keeps the files for people up to date: metrics and curve."""
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-
-    def on(self, event: Event) -> None:
-        if isinstance(event.result, Evaluated):
-            try:
-                write_views(self.record)
-            except Exception as error:  # the run does not depend on its pictures
-                logger.warning("the curve of %s is not drawn: %s", self.record.folder.url, error)

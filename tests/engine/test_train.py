@@ -56,7 +56,7 @@ def test_a_group_that_never_starts_is_given_up(monkeypatch: pytest.MonkeyPatch) 
             fit=lambda: (_ for _ in ()).throw(RuntimeError("no group:\nnone started"))
         )
 
-    monkeypatch.setattr(module, "_Trainer", trainer)
+    monkeypatch.setattr(module, "Trainer", trainer)
     workers = TrainWorkers.__new__(TrainWorkers)
     workers.compute, workers.desk = Compute(device="cpu"), None
     workers.closed, workers.thread = False, threading.Thread(target=workers._hold)

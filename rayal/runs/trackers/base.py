@@ -4,7 +4,8 @@ import logging
 import shlex
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -20,10 +21,15 @@ class Tracker(Component):
     """Shows runs somewhere else; everything it shows can be sent again from the run folder."""
 
     def prepare(self) -> None:
-        """Called once by the driver, before anything else starts.
+        """Called by the driver before the first sync: before anything else starts where it
+        `is_required`, and where processes will track side by side.
 
         Raises StorageError where tracking is required and cannot be reached.
         """
+
+    def is_required(self) -> bool:
+        """Whether a run refuses to start where it cannot be tracked."""
+        return False
 
     @abstractmethod
     def sync(self, record: Record, *, failed: bool = False) -> None:
@@ -126,15 +132,19 @@ class Background:
 
     def _run(self) -> None:
         closing = False
+        self._try(self._tracker.prepare)  # takes seconds, while the run gets on
         while not closing:
             self._news.wait(self._every)
             self._news.clear()
             closing = self._closing  # read before the sync, so the last sync sees the whole run
-            try:
-                self._tracker.sync(self._record, failed=self._failed)
-            except Exception as error:  # whatever a tracker does, the run goes on
-                logger.debug("tracking", exc_info=True)
-                self._warn(str(error))
+            self._try(partial(self._tracker.sync, self._record, failed=self._failed))
+
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # whatever a tracker does, the run goes on
+            logger.debug("tracking", exc_info=True)
+            self._warn(str(error))
 
     def _warn(self, reason: str) -> None:
         if not self._warned:

@@ -111,6 +111,9 @@ class Mlflow(Tracker):
     def _named(cls, name: Any) -> Any:
         return (os.environ.get("MLFLOW_EXPERIMENT_NAME") or "rayal") if name is None else name
 
+    def is_required(self) -> bool:
+        return self.required
+
     def prepare(self) -> None:
         """Create database and experiment: processes that did so side by side would crash."""
         try:
