@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor that lies on the CPU, on the device.
+    """The tensor on the device, most often from the CPU; there it is the same.
 
-    Out of memory that is pinned, for a copy out of any other waits until the GPU has done all that
-    it was given before: at every step, if a step makes one.
+    To a GPU out of memory that is pinned, for a copy out of any other waits until the GPU has done
+    all that it was given before: at every step, if a step makes one.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 

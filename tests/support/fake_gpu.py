@@ -4,12 +4,13 @@ Inside `FakeGpu` whatever is made on "cuda" is a fake tensor, and whatever lies 
 It raises where a GPU would: an operation on tensors of two devices. And where a GPU would be waited
 for, which a GPU does in silence: a number that is asked for, a result whose size depends on
 numbers, a copy out of memory that is not pinned. Copies to the CPU are counted, for some are meant;
-what they bring is zeros.
+what they bring is ones.
 
 What it cannot show: numbers, the order of work in streams, memory, backward passes (`backward` and
 `gradients` put zeros in their place).
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -69,7 +70,7 @@ class FakeGpu(TorchDispatchMode):
             self.reads += 1
             kept = kwargs.get("dtype") or fakes[0].dtype
             with unset_fake_temporarily():
-                return torch.zeros(tuple(fakes[0].shape), dtype=kept)
+                return torch.ones(tuple(fakes[0].shape), dtype=kept)
         if func in UPDATES:
             if not all(each.is_cuda for each in tensors):
                 raise RuntimeError(f"{func}: weights and updates on two devices")
@@ -124,6 +125,7 @@ def fake_gpu() -> Iterator[FakeGpu]:
     """Inside, "cuda" is a device, modules can be moved to it, and backward passes are pretended."""
     fakes = FakeTensorMode(allow_non_fake_inputs=True)
     with (
+        warnings.catch_warnings(),
         patch.object(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
         patch.object(torch.cuda, "is_bf16_supported", lambda: True),
         patch.object(nn.Module, "to", _moved),
@@ -132,6 +134,8 @@ def fake_gpu() -> Iterator[FakeGpu]:
         fakes,
         FakeGpu() as gpu,
     ):
+        # torch's own deepcopy of a parameter does
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
         yield gpu
 
 
