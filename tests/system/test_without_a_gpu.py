@@ -16,6 +16,7 @@ from rayal.cycle.columns import Columns
 from rayal.cycle.evaluate import EvaluateJob, Evaluation
 from rayal.cycle.scorer import Scorer
 from rayal.cycle.train import TrainJob, Worker, _epoch, _feed, _learner
+from rayal.data.card import ImageSpec
 from rayal.data.store import Store
 from rayal.data.tasks.classification import Classification
 from rayal.models.base import Model
@@ -151,7 +152,7 @@ def test_a_signal_lies_on_the_gpu(gpu: FakeGpu, name: SignalName) -> None:
         bench = Bench((), "cuda")
     signals = bench.signals(range(UNITS), cycle=1)
     if name == "grid_entropy":
-        signals = _dense_signals()
+        signals = _dense_signals(gpu)
     view = signals.declared_by("mine", frozenset(SIGNALS), "previous")
     value = getattr(view, name)
     value = value(2) if name == "mc_log_probs" else value
@@ -160,15 +161,15 @@ def test_a_signal_lies_on_the_gpu(gpu: FakeGpu, name: SignalName) -> None:
     assert 0 == gpu.reads
 
 
-def _dense_signals() -> Signals:
-    there = build_on_gpu(passes.MODEL, passes.IMAGE).eval()
+def _dense_signals(gpu: FakeGpu) -> Signals:
+    there = build_on_gpu(gpu, passes.MODEL, passes.IMAGE).eval()
     images = torch.empty(2, *passes.IMAGE.shape, device="cuda")
     return Signals(["a", "b"], images, Networks(there))
 
 
-def build_on_gpu(model: Model, image: Any) -> torch.nn.Module:
+def build_on_gpu(gpu: FakeGpu, model: Model, image: ImageSpec) -> torch.nn.Module:
     """Its network, made there: no number is drawn."""
-    with torch.device("cuda"):
+    with gpu.starting(), torch.device("cuda"):
         return model.network(passes.CLASSES, image)
 
 
@@ -177,7 +178,7 @@ def test_a_model_runs(gpu: FakeGpu, name: str) -> None:
     """A network that makes a tensor on the CPU, or asks for a number, would stop a training."""
     model: Model = find("models", name).model_validate(NARROW.get(name, {}))
     image = next(each for each in map(lambda size: spec(*size), SIZES) if not model.accepts(each))
-    network = build_on_gpu(model, image)
+    network = build_on_gpu(gpu, model, image)
     images = torch.empty(4, *image.shape, device="cuda")
     for training_now in (True, False):
         network.train(training_now)
