@@ -1,4 +1,4 @@
-"""What only a GPU can show: numbers, backward passes, streams, compiled kernels. `make test-gpu`."""
+"""What only a GPU can show: numbers, backward passes, streams, compiled code. `make test-gpu`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
