@@ -26,7 +26,7 @@ class Beside:
 
     def __init__(self, device: torch.device | None = None, *, wanted: bool = False) -> None:
         on_gpu = wanted and device is not None and device.type == "cuda"
-        self.stream = torch.cuda.Stream(device) if on_gpu else None
+        self.stream = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
         self.follow()
 
     def follow(self) -> None:
