@@ -59,8 +59,8 @@ class Compute(Settings):
     scheme sees of the unlabeled pool."""
     compile: bool = False
     """Whether `torch.compile` makes the networks of a training, its teacher too, into kernels of
-    their own; changes the last bits. It takes a minute or so in every training, and a C++ compiler
-    on a CPU."""
+    their own; changes the last bits. Compiling takes time in every training, and on a CPU a C++
+    compiler."""
     overlap: bool = False
     """Whether a GPU makes unlabeled images ready, and asks a teacher about them, in streams beside
     that of the training. The same numbers."""
