@@ -32,6 +32,7 @@ dist: .venv/installed
 bench: .venv/installed
 	$(BIN)/python jobs/bench/scoring.py
 	$(BIN)/python jobs/bench/cycle.py
+	$(BIN)/python jobs/bench/training.py
 	$(BIN)/python jobs/bench/strategies.py
 	$(BIN)/python jobs/bench/pool.py
 

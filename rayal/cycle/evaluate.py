@@ -15,6 +15,7 @@ from rayal.data.pool import Shard
 from rayal.data.store import Store
 from rayal.errors import OUT, DataError, quoted
 from rayal.experiment.experiment import Experiment
+from rayal.models.device import sent
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.signals.batch import forward
@@ -46,7 +47,7 @@ class Evaluation:
     """Counts the shards of the test split, with the network of a job opened once per worker."""
 
     def __init__(self, job: EvaluateJob, device: str) -> None:
-        self.job, self.device, self.store = job, device, Store(job.store)
+        self.job, self.device, self.store = job, torch.device(device), Store(job.store)
         x = job.experiment
         network = TrainedModel.read(job.weights, x.card_for(self.store.card)).network()
         self.network = placed(network, device, x.scheme.precision).eval()
@@ -68,11 +69,11 @@ class Evaluation:
         evaluator = x.task.evaluator(len(store.card.classes))
         for start in range(0, len(decoded.ids), x.compute.score_batch):
             rows = slice(start, start + x.compute.score_batch)
-            images = torch.from_numpy(decoded.images[rows]).to(self.device)
+            images = sent(torch.from_numpy(decoded.images[rows]), self.device)
             images = normalise(images, store.card.image)
             truth = x.task.targets({unit: labels[unit] for unit in decoded.ids[rows]}, store.card)
             logits = forward(self.network, images, x.scheme.precision).logits.float()
-            evaluator.update(logits, truth.to(self.device))
+            evaluator.update(logits, sent(truth, self.device))
         return evaluator.state()
 
 

@@ -18,6 +18,7 @@ from rayal.data.pool import Decoded, Images
 from rayal.errors import StorageError, UsageError
 from rayal.models.build import build
 from rayal.models.companions.base import Companion, Companions, CompanionSpec
+from rayal.models.device import sent
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights
@@ -118,14 +119,15 @@ class Scorer:
         cached: NDArray[np.floating] | None,
         sizes: NDArray[np.int32] | None,
     ) -> Signals:
-        batch = torch.from_numpy(images).to(self.device)
+        batch = sent(torch.from_numpy(images), self.device)
         if self.reads_images():
             batch = normalise(batch, self.job.card.image)
-        kept_probs = None if cached is None else torch.from_numpy(cached).to(self.device)
+        kept_probs = None if cached is None else sent(torch.from_numpy(cached), self.device)
         valid = None
         if sizes is not None:
-            valid = valid_pixels(torch.from_numpy(sizes).to(self.device), *batch.shape[2:])
-        return Signals(ids, batch, self.networks, kept_probs, valid)
+            valid = valid_pixels(sent(torch.from_numpy(sizes), self.device), *batch.shape[2:])
+        known = None if sizes is None else sizes.tolist()
+        return Signals(ids, batch, self.networks, kept_probs, valid, known)
 
     def _cached_probs(self, task: ShardTask, decoded: Decoded) -> NDArray[np.floating] | None:
         """What the last cycle's model says, N C, as its own pass kept it; it is asked now for
@@ -156,7 +158,7 @@ class Scorer:
         job, model, parts = self.job, self._previous_model, []
         for start in range(0, len(images), job.batch):
             batch = images[start : start + job.batch]
-            filled = torch.from_numpy(_filled(batch, job.batch - len(batch))).to(self.device)
+            filled = sent(torch.from_numpy(_filled(batch, job.batch - len(batch))), self.device)
             outputs = forward(model, normalise(filled, job.card.image), job.card.precision)
             probs = outputs.logits[: len(batch)].float().log_softmax(dim=1).exp()
             parts.append(probs.half().cpu().numpy())

@@ -111,6 +111,7 @@ def key(job: TrainJob, device: str, threads: int) -> str:
         "ids": job.ids,
         "labels": [each.hex() if isinstance(each, bytes) else each for each in job.labels],
         **{part: identity[part] for part in ("model", "task", "scheme")},
+        **{part: identity[part] for part in ("compute.compile",) if part in identity},
         "companions": companions,
         "random": list(job.key),
         "store": Store(job.store).card.decides(),

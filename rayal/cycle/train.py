@@ -14,7 +14,7 @@ from functools import partial
 from time import monotonic
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rayal.data.masks import LabelValue
 from rayal.data.store import Store
@@ -24,6 +24,8 @@ from rayal.models import parallel
 from rayal.models.build import build
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import Companions, file_name
+from rayal.models.companions.teacher import Teacher
+from rayal.models.device import Beside, sent
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
@@ -167,6 +169,7 @@ def _unlabeled(job: TrainJob, worker: Worker, store: Store) -> UnlabeledFeed | N
         key=job.key,
         rank=worker.rank,
         workers=worker.size,
+        beside=Beside(device, wanted=x.compute.overlap),
     )
 
 
@@ -189,13 +192,23 @@ def _learner(job: TrainJob, worker: Worker, store: Store) -> Learner:
     companions = Companions(built)
     for companion in companions:
         companion.begin(model)
+    if x.compute.compile:
+        _compile(model, companions)
     learner = x.scheme.start(model, x.task, companions, job.cycle)
     if not isinstance(learner, Learner):
         raise UsageError(
             f"scheme {x.scheme.part_name()!r}: start() returned {type(learner).__name__}; return a"
             " rayal.training.base.Learner"
         )
+    learner.beside = Beside(device, wanted=x.compute.overlap)
     return learner
+
+
+def _compile(model: nn.Module, companions: Companions) -> None:
+    """From now on their forward passes are compiled; their weights keep their names."""
+    torch.compiler.reset()  # else the trainings of all cycles share a limited number of shapes
+    for network in (model, *(each.network for each in companions if isinstance(each, Teacher))):
+        network.compile()
 
 
 def _epoch(
@@ -238,8 +251,8 @@ def _noted(learner: Learner, batch: Batch) -> dict[str, Tensor]:
 def _over_all_workers(images: int, sums: dict[str, Tensor]) -> tuple[int, dict[str, float]]:
     """Images of the epoch on all workers, and the means over them of what was summed."""
     totals = torch.stack(list(sums.values()))
-    totals = torch.cat([totals, totals.new_tensor([images])])
-    *values, images = parallel.total(totals).tolist()
+    totals = torch.cat([totals, sent(torch.tensor([images]), totals.device)])
+    *values, images = parallel.total(totals).cpu().tolist()
     return int(images), {name: value / images for name, value in zip(sums, values, strict=True)}
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, interpolate
 
+from rayal.data.masks import IGNORE
+
 Pixels = Literal["mean", "max", "above"]
 """How one number per pixel becomes one per image: their mean, the largest, or how many are above a
 threshold."""
@@ -42,6 +44,18 @@ def valid_pixels(sizes: Tensor, height: int, width: int) -> Tensor:
     rows = torch.arange(height, device=sizes.device)
     columns = torch.arange(width, device=sizes.device)
     return (rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None]
+
+
+def labeled_rows(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (P ...) and their labels (P), less those without a label (`masks.IGNORE`).
+
+    On a GPU all are still there: leaving them out would wait for their number. Whoever calls this
+    has to count them for nothing.
+    """
+    if labels.is_cuda:
+        return rows, labels
+    labeled = labels != IGNORE
+    return rows[labeled], labels[labeled]
 
 
 def per_image(

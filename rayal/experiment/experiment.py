@@ -55,7 +55,15 @@ class Compute(Settings):
     shard_rows: PositiveInt = 2048
     """Least images in one shard, the unit of work and of resuming of the scoring pass."""
     resident_bytes: NonNegativeInt = 4 * 2**30
-    """A labeled set up to this size (bytes, as uint8) stays on the training device."""
+    """A labeled set up to this size (bytes, as uint8) stays on the training device; so does what a
+    scheme sees of the unlabeled pool."""
+    compile: bool = False
+    """Whether `torch.compile` makes the networks of a training, its teacher too, into kernels of
+    their own; changes the last bits. Compiling takes time in every training, and on a CPU a C++
+    compiler."""
+    overlap: bool = False
+    """Whether a GPU makes unlabeled images ready, and asks a teacher about them, in streams beside
+    that of the training. The same numbers."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Least time between two checkpoints inside one training (seconds)."""
     max_failures: NonNegativeInt = 3

@@ -11,6 +11,9 @@ from rayal.storage.folder import Json
 
 COMPUTE = ("device", "train_workers", "score_batch", "shard_rows")
 """Of `compute`, what decides the last bits of numbers, or the files of a pass."""
+LATER = {"compile": False}
+"""So does this. Fields added later are left out where they have these values: what was recorded
+before them has none."""
 FREE = ("tracking", "max_bad")
 """Who watches, and how many bad images are put up with."""
 PLACES = ("root", "store", "download")
@@ -28,7 +31,9 @@ def identifying(fields: Mapping[str, Any]) -> Json:
     if isinstance(dataset := kept.get("dataset"), Mapping):
         kept["dataset"] = {key: value for key, value in dataset.items() if key not in PLACES}
     compute = fields.get("compute", {})
-    return kept | {f"compute.{key}": compute[key] for key in COMPUTE if key in compute}
+    decides = [key for key in COMPUTE if key in compute]
+    decides += [key for key, value in LATER.items() if compute.get(key, value) != value]
+    return kept | {f"compute.{key}": compute[key] for key in decides}
 
 
 def of_arm(fields: Mapping[str, Any]) -> Json:

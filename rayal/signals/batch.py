@@ -19,6 +19,7 @@ from rayal.errors import UsageError
 from rayal.models.base import Outputs, Precision
 from rayal.models.companions.base import Companion, Companions, Makes
 from rayal.models.companions.teacher import Teacher
+from rayal.models.device import sent
 from rayal.models.network import DenseNetwork, Network, Staged, computing
 from rayal.randomness import unit_keys, unit_uniforms
 from rayal.signals.dropout import UnitNoise, dropout_layers, unit_dropout
@@ -54,7 +55,7 @@ class Signals:
     """The signals of one batch, as one strategy may read them.
 
     Reading a signal that the strategy does not declare in `needs` raises UsageError: only declared
-    signals can be planned, and their cost be shared. `ids`, `cycle` and `valid` are free.
+    signals can be planned, and their cost be shared. `ids`, `cycle`, `valid` and `sizes` are free.
     """
 
     def __init__(
@@ -64,13 +65,15 @@ class Signals:
         networks: Networks,
         kept_probs: Tensor | None = None,
         valid: Tensor | None = None,
+        sizes: Sequence[Sequence[int]] | None = None,
     ) -> None:
         """`images` N C H W, normalised, on the networks' device; `kept_probs` N C, what the last
         cycle's model says of this batch, where its own pass has kept it; `valid` N H W, which
-        pixels are of an image, where some are filling."""
+        pixels are of an image, where some are filling, and `sizes` the same as numbers."""
         assert not networks.model.training, "scoring needs eval mode: batch norm would mix a batch"
         self.ids, self.cycle, self.valid = ids, networks.cycle, valid
         self._images, self._networks, self._kept_probs = images, networks, kept_probs
+        self._sizes = sizes
         self._values: dict[str, Any] = {}
         self._owner, self._needs = "", SIGNAL_NAMES
         self._reference: Reference | None = None
@@ -158,6 +161,16 @@ class Signals:
         """What a spec of this type put beside the model in training, in eval mode."""
         return self._declared("companion", lambda: self._networks.companions.of(spec))
 
+    @property
+    def sizes(self) -> list[tuple[int, int]] | None:
+        """Height and width of each image in pixels, where some are filled up; else None."""
+        if self.valid is None:
+            return None
+        if self._sizes is None:  # nobody said so: a GPU is waited for
+            sides = self.valid.any(dim=2).sum(dim=1), self.valid.any(dim=1).sum(dim=1)
+            self._sizes = torch.stack(sides, dim=1).tolist()
+        return [(height, width) for height, width in self._sizes]
+
     def constant(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
         """The same for every batch of the pass: computed at its first use on each worker."""
         constants, own = self._networks.constants, (self._owner, key)
@@ -213,7 +226,8 @@ class Signals:
             )
         if self.valid is not None:
             values = values * on_grid(self.valid, size)
-        return torch.cat([values.new_tensor(size).expand(len(values), 2), values.flatten(1)], dim=1)
+        sides = sent(torch.tensor(size, dtype=values.dtype), values.device)
+        return torch.cat([sides.expand(len(values), 2), values.flatten(1)], dim=1)
 
     def _logits(self) -> Tensor:
         return self._once("logits", lambda: self._everywhere(self._grid_logits()))
@@ -286,7 +300,7 @@ class Signals:
     def _noise(self) -> Tensor:
         def compute() -> Tensor:
             uniforms = unit_uniforms(self.ids, self._networks.seed, self.cycle, "noise")
-            return torch.from_numpy(np.ascontiguousarray(uniforms))
+            return sent(torch.from_numpy(np.ascontiguousarray(uniforms)), self._images.device)
 
         return self._once("noise", compute)
 

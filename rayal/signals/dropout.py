@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from rayal.errors import UsageError
+from rayal.models.device import sent
 
 CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 GAMMA, FIRST, SECOND = -0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
@@ -28,7 +29,7 @@ class UnitNoise:
     """Random numbers of N units: a stream for each, the same in any batch and on any device."""
 
     def __init__(self, keys: NDArray[np.uint64], device: torch.device) -> None:
-        self.seeds = torch.from_numpy(keys.astype(np.uint64).view(np.int64)).to(device)
+        self.seeds = sent(torch.from_numpy(keys.astype(np.uint64).view(np.int64)), device)
         self.taken = 0
 
     def take(self, count: int) -> Tensor:

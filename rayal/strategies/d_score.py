@@ -39,13 +39,11 @@ class DScore(Strategy):
     @torch.no_grad()
     def score(self, s: Signals) -> Tensor:
         discriminator = s.companion(DiscriminatorSpec)
-        if s.valid is None:
+        if s.sizes is None:
             return -_judged(discriminator, s.probs, s.images)
-        heights = s.valid.any(dim=2).sum(dim=1).tolist()
-        widths = s.valid.any(dim=1).sum(dim=1).tolist()
         pieces = [
             _judged(discriminator, s.probs[i : i + 1, :, :h, :w], s.images[i : i + 1, :, :h, :w])
-            for i, (h, w) in enumerate(zip(heights, widths, strict=True))
+            for i, (h, w) in enumerate(s.sizes)
         ]
         return -torch.cat(pieces)
 

@@ -14,6 +14,7 @@ from rayal.data.card import ImageSpec
 from rayal.models.build import build
 from rayal.models.companions.base import Companion, Companions, CompanionSpec
 from rayal.models.companions.teacher import Teacher
+from rayal.models.device import sent
 from rayal.parts import build as build_part
 from rayal.signals.batch import Networks, Reference, Signals, forward
 from rayal.strategies.base import Strategy
@@ -25,15 +26,19 @@ IMAGE = ImageSpec(channels=3, height=16, width=16, mean=(0.5,) * 3, std=(0.25,) 
 class Bench:
     """Scores chosen rows of one fixed batch, as a pass would: no files, milliseconds."""
 
-    def __init__(self, specs: Sequence[CompanionSpec] = ()) -> None:
+    def __init__(self, specs: Sequence[CompanionSpec] = (), device: str = "cpu") -> None:
         """`specs`: of what lives beside the first network."""
+        self.device = torch.device(device)
         model = build_part("models", {"name": "small_cnn", "width": 8, "dropout": 0.5})
         self.networks = [build(model, CLASSES, IMAGE, seed).eval() for seed in (1, 2, 3)]
         """The one that is asked, that of the last cycle, and one of random weights."""
-        self.images = torch.randn(UNITS, *IMAGE.shape, generator=torch.Generator().manual_seed(0))
+        images = torch.randn(UNITS, *IMAGE.shape, generator=torch.Generator().manual_seed(0))
+        self.images = sent(images, self.device)
         """N C H W, normalised."""
         self.ids = [f"unit-{i}" for i in range(UNITS)]
         self.companions = beside(self.networks, specs, CLASSES, IMAGE)
+        for module in (*self.networks, *(companion for _, companion in self.companions)):
+            module.to(self.device)
 
     def signals(self, rows: Sequence[int], *, cycle: int, seed: int = 0) -> Signals:
         """All signals of these rows as one batch."""
@@ -52,7 +57,8 @@ class Bench:
             seed=seed,
             cycle=cycle,
         )
-        return Signals([self.ids[row] for row in rows], self.images[list(rows)], networks)
+        images = self.images[sent(torch.tensor(list(rows)), self.device)]
+        return Signals([self.ids[row] for row in rows], images, networks)
 
     def score(
         self, strategy: Strategy, rows: Sequence[int] = range(UNITS), *, cycle: int = 1

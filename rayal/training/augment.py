@@ -3,7 +3,7 @@
 N images, C channels, K numbers per image. The masks of a dense task, N H W, move with their images.
 What happens to an image depends on the image and its own
 row of draws alone, so batch size and number of workers change nothing. The numbers are drawn on the
-CPU, so a GPU makes the same choices; it may round colours differently.
+CPU, so a GPU makes the same choices; it may round colours differently. Nothing here waits for it.
 """
 
 from typing import TYPE_CHECKING, Literal, Self
@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from rayal.data.card import ImageSpec
 from rayal.data.masks import IGNORE
 from rayal.errors import UsageError
+from rayal.models.device import sent
 from rayal.settings import Settings
 from rayal.training.windows import WINDOW_DRAWS, Window, cut_out, windows
 
@@ -127,11 +128,12 @@ class Augment(Settings):
         height, width = images.shape[2:]
         padded = pad(images, [self.crop] * 4)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # N C top left H W
-        top, left = (_pick(draws[:, i], 2 * self.crop + 1) for i in (TOP, LEFT))
-        return windows[torch.arange(len(images)), :, top, left]
+        places = torch.stack([_pick(draws[:, i], 2 * self.crop + 1) for i in (TOP, LEFT)])
+        top, left = sent(places, images.device)
+        return windows[torch.arange(len(images), device=images.device), :, top, left]
 
     def _flip(self, images: Tensor, draws: Tensor) -> Tensor:
-        flipped = (draws[:, FLIP] < 0.5).to(images.device)
+        flipped = sent(draws[:, FLIP] < 0.5, images.device)
         return torch.where(flipped[:, None, None, None], images.flip(3), images)
 
     def _apply_policy(self, images: Tensor, draws: Tensor) -> Tensor:
@@ -148,8 +150,8 @@ class Augment(Settings):
 
     def _cut_out(self, images: Tensor, draws: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        rows = self._covered(draws[:, CUT_ROW], height).to(images.device)
-        columns = self._covered(draws[:, CUT_COLUMN], width).to(images.device)
+        rows = sent(self._covered(draws[:, CUT_ROW], height), images.device)
+        columns = sent(self._covered(draws[:, CUT_COLUMN], width), images.device)
         hole = rows[:, None, :, None] & columns[:, None, None, :]  # N 1 H W
         mean = images.sum(dim=(2, 3), keepdim=True) // (height * width)  # N C 1 1
         return torch.where(hole, mean.to(images.dtype), images)
@@ -172,8 +174,7 @@ class Augment(Settings):
 
 def normalise(images: Tensor, image: ImageSpec) -> Tensor:
     """What networks see: uint8 in [0, 255] -> float32, (x / 255 - mean) / std, contiguous."""
-    mean = torch.tensor(image.mean, device=images.device)[:, None, None]
-    std = torch.tensor(image.std, device=images.device)[:, None, None]
+    mean, std = sent(torch.tensor([image.mean, image.std]), images.device)[..., None, None]
     return images.contiguous().float().div_(255).sub_(mean).div_(std)
 
 

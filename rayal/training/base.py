@@ -19,6 +19,7 @@ from rayal.errors import UsageError
 from rayal.models import parallel
 from rayal.models.base import Outputs
 from rayal.models.companions.base import Companions, CompanionSpec, LearningCompanion
+from rayal.models.device import Beside
 from rayal.models.network import computing
 from rayal.parts import Contradiction
 from rayal.training.augment import Augment
@@ -194,6 +195,8 @@ class Learner:
         """The network that evaluation and scoring use."""
         self.network = parallel.averaging(model)
         """What a forward pass goes through: the model, or the model shared by all workers."""
+        self.beside = Beside()
+        """Where a GPU may do what the step's own forward passes need not wait for."""
         self._noted: dict[str, Tensor] = {}
         learning = [c.train() for c in companions if isinstance(c, LearningCompanion)]
         self._companion_losses = [parallel.averaging(companion) for companion in learning]
@@ -210,15 +213,19 @@ class Learner:
             seen.update(fresh)
             if fresh:
                 groups.append({"params": fresh, "scale": scale})
+        fused = fused_on(self.model)
         if x.optimizer == "adam":
             betas = (x.momentum, 0.999)
-            return torch.optim.Adam(groups, lr=x.lr, betas=betas, weight_decay=x.weight_decay)
+            return torch.optim.Adam(
+                groups, lr=x.lr, betas=betas, weight_decay=x.weight_decay, fused=fused
+            )
         return torch.optim.SGD(
             groups,
             lr=x.lr,
             momentum=x.momentum,
             weight_decay=x.weight_decay,
             nesterov=x.nesterov,
+            fused=fused,
         )
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -312,6 +319,12 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         for name, companion in self.companions.named().items():
             companion.load_state_dict(state["companions"][name])
+
+
+def fused_on(module: nn.Module) -> bool | None:
+    """How an optimizer of its weights is told to update all of them in one kernel: on a GPU. None
+    leaves it to torch, as on a CPU."""
+    return all(weight.is_cuda for weight in module.parameters()) or None
 
 
 def _length(given: dict[str, Any]) -> int:

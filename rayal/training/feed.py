@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rayal.data.card import ImageSpec
 from rayal.errors import DataError, UsageError
+from rayal.models.device import Beside
 from rayal.randomness import Key, torch_generator
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Batch, TrainingScheme, Unlabeled
@@ -91,21 +92,27 @@ class UnlabeledFeed:
         key: tuple[Key, ...],
         rank: int = 0,
         workers: int = 1,
+        beside: Beside | None = None,
     ) -> None:
-        """`count` is the number of unlabeled images, all of them in `images`."""
+        """`count` is the number of unlabeled images, all of them in `images`; `beside` is where a
+        GPU makes them ready while it trains."""
         self.images, self.count, self.wanted = images, count, wanted
         self.augment, self.spec = augment, spec
         self.key, self.rank, self.workers = key, rank, workers
+        self.beside = beside or Beside()
         self._turns: dict[int, Tensor] = {}
 
     def batches(self, steps: range) -> Iterator[Tensor]:
         """This worker's part of each step's batch: Bu channels H W, augmented, normalised."""
         parts = [self._places(step).tensor_split(self.workers)[self.rank] for step in steps]
         size = self.wanted.batch_size
-        for step, images in zip(steps, self.images.batches(parts), strict=True):
+        found = self.images.batches(parts)
+        for step in steps:
             draws = self.augment.draw(size, torch_generator(*self.key, "unlabeled augment", step))
             own = torch.arange(size).tensor_split(self.workers)[self.rank]
-            yield normalise(self.augment(images, draws[own]), self.spec)
+            with self.beside.work():
+                ready = normalise(self.augment(next(found), draws[own]), self.spec)
+            yield self.beside.joined(ready)
 
     def _places(self, step: int) -> Tensor:
         size = self.wanted.batch_size

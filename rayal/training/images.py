@@ -22,6 +22,7 @@ from rayal.data.masks import LabelValue
 from rayal.data.store import Split
 from rayal.data.tasks.base import Task
 from rayal.errors import OUT, DataError, StorageError, quoted
+from rayal.models.device import sent
 
 CHUNK = 1024  # images read from the store at a time
 PIECE = 16  # images that one thread decodes at a time
@@ -77,7 +78,7 @@ class Resident:
 
     def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         for part in parts:
-            yield self.items[part.to(self.items.device)]
+            yield self.items[sent(part, self.items.device)]
 
 
 class Streaming:
@@ -106,7 +107,7 @@ class Streaming:
                 threads.shutdown(cancel_futures=True)
 
     def _whole(self, pieces: list[Future[Tensor]]) -> Tensor:
-        return torch.cat([piece.result() for piece in pieces]).to(self.device)
+        return sent(torch.cat([piece.result() for piece in pieces]), self.device)
 
 
 def _images_at(split: Split, rows: pa.Table, places: Tensor) -> Tensor:

@@ -7,13 +7,16 @@ without a policy need not wait for. N images, C channels, 3 numbers per image an
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 from torchvision.transforms.v2 import functional as F
+
+from rayal.models.device import sent
 
 PICK, APPLY, SIGN = range(3)  # columns of each step's draws
 
@@ -38,7 +41,7 @@ def apply(images: Tensor, draws: Tensor, steps: tuple[Step, ...], *, together: b
     for step, own in zip(steps, torch.split(draws, 3, dim=1), strict=True):
         picks = draws[:, PICK] if together else own[:, PICK]
         for (operation, level), index in _groups(step, picks, own).items():
-            chosen = torch.tensor(index, device=images.device)
+            chosen = sent(torch.tensor(index), images.device)
             images[chosen] = OPERATIONS[operation](images[chosen], level)
     return images
 
@@ -78,10 +81,36 @@ def _affine(
     shear: tuple[float, float] = (0.0, 0.0),
     center: list[float] | None = None,
 ) -> Tensor:
-    moved: Tensor = F.affine(
-        images, angle=0.0, translate=list(translate), scale=1.0, shear=list(shear), center=center
-    )
-    return moved
+    kind: dict[str, Any] = {"translate": list(translate), "shear": list(shear), "center": center}
+    return _moved(images, partial(F.affine, angle=0.0, scale=1.0, **kind))
+
+
+def _moved(images: Tensor, move: Callable[[Tensor], Tensor]) -> Tensor:
+    """What torchvision's `move` makes of these images, black where they come from outside.
+
+    It moves one image of its pixels' numbers on the CPU: on a GPU it would wait at every call, to
+    tell it its matrix. Each pixel is one of the image, or black, so that this is the same.
+    """
+    height, width = images.shape[2:]
+    numbers = torch.arange(1, height * width + 1, dtype=torch.float32).view(1, 1, height, width)
+    source = sent(move(numbers).long(), images.device)[0, 0]  # H W; 0 outside
+    pixels = images.flatten(2)[:, :, (source - 1).clamp(min=0)]
+    return pixels.masked_fill(source == 0, 0)
+
+
+def _sharpened(images: Tensor, factor: float) -> Tensor:
+    """torchvision's `adjust_sharpness`, bit by bit, of which a GPU is not waited for."""
+    height, width = images.shape[2:]
+    if min(height, width) <= 2:
+        return images
+    kernel = torch.full((3, 3), 1 / 13)
+    kernel[1, 1] = 5 / 13
+    sharp = images.float()
+    kernels = sent(kernel, images.device).expand(images.shape[1], 1, 3, 3)
+    blurred = conv2d(sharp, kernels, groups=images.shape[1])
+    inside = sharp[:, :, 1:-1, 1:-1]  # the border stays as it is
+    inside.add_(blurred.round_().sub_(inside), alpha=1 - factor)
+    return sharp.clamp_(0, 255).to(images.dtype)
 
 
 def _degrees(level: float) -> float:
@@ -100,11 +129,11 @@ OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "ShearY": lambda images, level: _affine(images, shear=(0, _degrees(level)), center=[0, 0]),
     "TranslateX": lambda images, level: _affine(images, (_shift(level, images.shape[3]), 0)),
     "TranslateY": lambda images, level: _affine(images, (0, _shift(level, images.shape[2]))),
-    "Rotate": lambda images, level: F.rotate(images, 30 * level),
+    "Rotate": lambda images, level: _moved(images, partial(F.rotate, angle=30 * level)),
     "Brightness": lambda images, level: F.adjust_brightness(images, 1 + 0.9 * level),
     "Color": lambda images, level: F.adjust_saturation(images, 1 + 0.9 * level),
     "Contrast": lambda images, level: F.adjust_contrast(images, 1 + 0.9 * level),
-    "Sharpness": lambda images, level: F.adjust_sharpness(images, 1 + 0.9 * level),
+    "Sharpness": lambda images, level: _sharpened(images, 1 + 0.9 * level),
     "Posterize": lambda images, level: F.posterize(images, 8 - round(4 * level)),
     "Solarize": lambda images, level: F.solarize(images, 255 * (1 - level)),
     "AutoContrast": lambda images, level: F.autocontrast(images),

@@ -47,3 +47,12 @@ def test_old_experiments_are_read(fields: dict[str, Any]) -> None:
     old = {key: value for key, value in fields.items() if key not in ("compute", "observers")}
 
     assert {"strategy", "scheme"} <= of_arm(old).keys()
+
+
+def test_what_was_recorded_before_a_field_came_still_continues(fields: dict[str, Any]) -> None:
+    """All runs and sweeps of an earlier rayal would be refused, and their trials be others."""
+    before = {key: value for key, value in fields["compute"].items() if key != "compile"}
+
+    assert identifying({**fields, "compute": before}) == identifying(fields)
+    compiled = {**fields, "compute": {**before, "compile": True}}
+    assert identifying(compiled) == {**identifying(fields), "compute.compile": True}

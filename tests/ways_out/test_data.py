@@ -216,8 +216,10 @@ def test_a_network_that_diverged() -> None:
     dense = torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, dtype=torch.uint8)
     flat = torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64)
     for task, (logits, labels) in ((Segmentation(), dense), (Classification(), flat)):
+        diverged = task.evaluator(2)
+        diverged.update(logits + descended(lr=9.0), labels)
         with pytest.raises(DataError, match="its training diverged; lower scheme.lr$"):
-            task.evaluator(2).update(logits + descended(lr=9.0), labels)
+            diverged.state()
         judged = task.evaluator(2)
         judged.update(logits + descended(lr=0.1), labels)
         assert 1.0 == judged.compute(judged.state())["accuracy"]

@@ -28,11 +28,12 @@ class Evaluator(ABC):
 
     @abstractmethod
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Take in one batch: logits N C or N C h w and their labels N *, on the same device."""
+        """Take in one batch: logits N C or N C h w and their labels N *, on the same device, which
+        is not waited for."""
 
     @abstractmethod
     def state(self) -> NDArray[np.float64]:
-        """What was collected so far."""
+        """What was collected so far. Raises DataError where logits were not finite."""
 
     @abstractmethod
     def compute(self, state: NDArray[np.float64]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rayal.data.card import Card
 from rayal.data.masks import LabelValue
+from rayal.data.tasks._confusion import ConfusionMatrix
 from rayal.data.tasks.base import Evaluator, Task
 from rayal.errors import DataError, UsageError, quoted
 
@@ -49,25 +50,13 @@ class Classification(Task):
         return Confusion(num_classes)
 
 
-class Confusion(Evaluator):
-    """State: the confusion matrix (C C, true class in rows), then the summed NLL."""
-
-    def __init__(self, num_classes: int) -> None:
-        self._num_classes = num_classes
-        self._state = np.zeros(num_classes**2 + 1)
+class Confusion(ConfusionMatrix):
+    """Of images."""
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        logits, labels = logits.detach().cpu().double(), labels.cpu()
-        if not torch.isfinite(logits).all():
-            raise DataError(
-                "the network's outputs are not finite: its training diverged; lower scheme.lr"
-            )
-        cells = labels * self._num_classes + logits.argmax(dim=1)
-        self._state[:-1] += np.bincount(cells.numpy(), minlength=self._num_classes**2)
-        self._state[-1] += F.cross_entropy(logits, labels, reduction="sum").item()
-
-    def state(self) -> NDArray[np.float64]:
-        return self._state.copy()
+        self.watch(logits)
+        logits = logits.detach().double()
+        self.add(logits, labels, F.cross_entropy(logits, labels, reduction="sum"))
 
     def compute(self, state: NDArray[np.float64]) -> dict[str, Any]:
         confusion = state[:-1].reshape(self._num_classes, self._num_classes)

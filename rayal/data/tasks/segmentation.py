@@ -15,7 +15,8 @@ from torch import Tensor
 from rayal.data.card import Card
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, BadMask, LabelValue, decode
-from rayal.data.pixels import on_grid, per_image, upsampled
+from rayal.data.pixels import labeled_rows, on_grid, per_image, upsampled
+from rayal.data.tasks._confusion import UNLABELED, ConfusionMatrix
 from rayal.data.tasks.base import Evaluator, Task
 from rayal.errors import DataError, quoted
 
@@ -72,30 +73,17 @@ class Segmentation(Task):
         return PixelConfusion(num_classes)
 
 
-class PixelConfusion(Evaluator):
-    """State: the confusion matrix of pixels (C C, true class in rows), then their summed NLL."""
-
-    def __init__(self, num_classes: int) -> None:
-        self._num_classes = num_classes
-        self._state = np.zeros(num_classes**2 + 1)
+class PixelConfusion(ConfusionMatrix):
+    """Of labeled pixels."""
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        if not torch.isfinite(logits).all():
-            raise DataError(
-                "the network's outputs are not finite: its training diverged; lower scheme.lr"
-            )
+        self.watch(logits)
         for grid, mask in zip(logits, labels, strict=True):  # one map at a time
-            labeled = mask != IGNORE
-            scores = upsampled(grid[None].float(), mask.shape)[0, :, labeled]  # C, labeled pixels
-            truth = mask[labeled].long()
-            cells = truth * self._num_classes + scores.argmax(dim=0)
-            counts = torch.bincount(cells, minlength=self._num_classes**2)
-            self._state[:-1] += counts.cpu().numpy()
-            nll = F.cross_entropy(scores.T, truth, reduction="none")
-            self._state[-1] += nll.sum(dtype=torch.float64).item()
-
-    def state(self) -> NDArray[np.float64]:
-        return self._state.copy()
+            rows = upsampled(grid[None].float(), mask.shape)[0].flatten(1).T  # pixels, C
+            rows, truth = labeled_rows(rows, mask.flatten())
+            truth = torch.where(truth == IGNORE, UNLABELED, truth.long())
+            nll = F.cross_entropy(rows, truth, ignore_index=UNLABELED, reduction="none")
+            self.add(rows, truth, nll.sum(dtype=torch.float64))
 
     def compute(self, state: NDArray[np.float64]) -> dict[str, Any]:
         """IoU = right / (true + predicted - right) pixels of a class. The mean leaves out classes

@@ -24,8 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from rayal.data.masks import IGNORE
-from rayal.data.pixels import on_grid
+from rayal.data.pixels import labeled_rows, on_grid
 from rayal.errors import UsageError
 from rayal.models import parallel
 from rayal.models.base import Outputs
@@ -127,13 +126,12 @@ class ClassStatisticsSpec(CompanionSpec):
 
 def positions(outputs: Outputs, labels: Tensor) -> tuple[Tensor, Tensor]:
     """What the last layer reads, B D, without gradient, and the labels, B, as they are; or of dense
-    networks the same at every position of their grid, where there is a label."""
+    networks the same at every position of their grid, see `labeled_rows`."""
     if outputs.logits.ndim == 2:
         return outputs.features.detach(), labels
     maps = outputs.layers[-1].detach()
     labels = on_grid(labels, maps.shape[2:]).flatten()
-    labeled = labels != IGNORE
-    return maps.movedim(1, 3).flatten(0, 2)[labeled], labels[labeled]
+    return labeled_rows(maps.movedim(1, 3).flatten(0, 2), labels)
 
 
 def linear_weight(model: nn.Module) -> Tensor:

@@ -61,6 +61,7 @@ class ConsistencyLearner(Learner):
         self.head = parallel.averaging(head) if head is not None else None
 
     def loss(self, batch: Batch) -> Tensor:
+        self.beside.follow()  # the teacher has moved, and the images are ready
         outputs = self.network(batch.images)
         loss = self.supervised_loss(outputs, batch)
         pulls = []
@@ -78,7 +79,9 @@ class ConsistencyLearner(Learner):
 
     def pull(self, outputs: Outputs, images: Tensor) -> Tensor:
         """The scalar distance to the teacher of what the student says of `images`."""
-        student, teacher = outputs.logits.float(), self.teacher.logits(images)
+        with self.beside.work():
+            teacher = self.teacher.logits(images)
+        student, teacher = outputs.logits.float(), self.beside.joined(teacher)
         if self.head is None:
             return self.distance(student, teacher)
         second = self.head(outputs).float()

@@ -50,7 +50,14 @@ from rayal.models import parallel
 from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.companions.discriminator import DiscriminatorSpec, Judged, one_hot
 from rayal.models.network import computing
-from rayal.training.base import POLY_POWER, Batch, Learner, TrainingScheme, Unlabeled
+from rayal.training.base import (
+    POLY_POWER,
+    Batch,
+    Learner,
+    TrainingScheme,
+    Unlabeled,
+    fused_on,
+)
 
 
 class S4gan(TrainingScheme):
@@ -109,7 +116,10 @@ class S4ganLearner(Learner):
         with discriminator.learning():
             self.judge = parallel.averaging(discriminator)
         self.discriminator_optimizer = Adam(
-            discriminator.parameters(), lr=scheme.discriminator_lr, betas=(0.9, 0.99)
+            discriminator.parameters(),
+            lr=scheme.discriminator_lr,
+            betas=(0.9, 0.99),
+            fused=fused_on(discriminator),
         )
         self._shown: Shown | None = None
 

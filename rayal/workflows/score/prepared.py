@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rayal.data.card import ImageSpec
 from rayal.data.in_memory import InMemory
 from rayal.errors import DataError, UsageError, quoted
+from rayal.models.device import sent
 from rayal.models.module import first_weight
 from rayal.storage.ids import Ids
 from rayal.training.augment import normalise
@@ -55,7 +56,7 @@ class Prepared:
         if images.dtype != torch.uint8:
             self._check_finite(images, rows)
         images = torch.cat([images, images[-1:].repeat(fill, *[1] * (images.ndim - 1))])
-        images = images.to(self.device)
+        images = sent(images, self.device)
         if self._image is not None:
             images = normalise(images, self._image)
         return images.to(self.dtype).contiguous()

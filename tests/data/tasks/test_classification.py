@@ -56,7 +56,7 @@ def test_likelihood_of_a_confident_mistake_is_finite() -> None:
 def test_a_diverged_network_stops_the_run(bad: float) -> None:
     """A network that diverged would pass as one that predicts the first class."""
     with pytest.raises(DataError, match="not finite.*lower scheme.lr"):
-        evaluator(torch.tensor([[bad, 0.0]]), [0])
+        evaluator(torch.tensor([[bad, 0.0]]), [0]).state()
 
 
 def test_nothing_evaluated_is_an_error() -> None:

@@ -208,8 +208,10 @@ def test_a_diverged_network_is_no_number(number):
     logits, masks = case(7)
     logits[2, 3, 1, 1] = number
 
+    evaluator = Segmentation().evaluator(5)
+    evaluator.update(logits, masks)
     with pytest.raises(DataError, match=r"training diverged; lower scheme\.lr"):
-        Segmentation().evaluator(5).update(logits, masks)
+        evaluator.state()
 
 
 def test_nothing_to_judge_by_is_an_error():

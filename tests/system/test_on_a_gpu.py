@@ -1,0 +1,144 @@
+"""What only a GPU can show: numbers, backward passes, streams, compiled code. `make test-gpu`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rayal.cycle.columns import Columns
+from rayal.cycle.evaluate import EvaluateJob, Evaluation
+from rayal.cycle.train import Worker, _feed, _learner, _noted, train
+from rayal.data.store import Store
+from rayal.data.tasks.classification import Classification
+from rayal.models.network import placed
+from rayal.models.trained_model import TrainedModel
+from rayal.parts import build
+from rayal.storage.folder import FileLocation, Folder
+from rayal.strategies.base import Strategy
+from rayal.testing.bench import UNITS, Bench
+from rayal.testing.trainings import experiment, training
+from rayal.training.augment import Augment
+from rayal.training.policy import OPERATIONS
+from rayal.training.schemes.tod import Tod
+from tests.support.doubles import strategies_for
+from tests.system.test_without_a_gpu import cases, scheme_of
+
+pytestmark = pytest.mark.gpu
+GPU = Worker(device="cuda")
+
+
+@pytest.fixture(autouse=True)
+def _there() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+
+
+@contextmanager
+def waiting_is_an_error() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(("task", "fields"), cases())
+def test_a_step_does_not_wait(tmp_path: Path, task: str, fields: dict[str, Any]) -> None:
+    """Backward passes and optimizers may wait where the forward passes do not."""
+    job = training(experiment(task, scheme_of(fields)), str(tmp_path), cycle=1)
+    store = Store(job.store)
+    feed, learner = _feed(job, GPU, store), _learner(job, GPU, store)
+    for batch in feed.epoch(0):  # what is made once may wait
+        _noted(learner, batch)
+    torch.cuda.synchronize()
+    losses = []
+    with waiting_is_an_error():
+        for batch in feed.epoch(1):
+            losses.append(_noted(learner, batch)["loss"])
+
+    assert torch.stack(losses).isfinite().all()
+
+
+@pytest.mark.parametrize("name", strategies_for("classification"))
+def test_scores_are_those_of_the_cpu(name: str) -> None:
+    """A form that is for GPUs alone would rank other units first."""
+    strategy: Strategy = build("strategies", name)
+    found = {}
+    for device in ("cpu", "cuda"):
+        bench = Bench(strategy.companions(), device)
+        columns = Columns({name: strategy}, Classification(), 1, UNITS)
+        found[device] = columns.computed(
+            bench.ids, lambda rows, fill, bench=bench: bench.signals(range(UNITS), cycle=1)
+        )
+
+    assert found["cpu"].keys() == found["cuda"].keys()
+    for column, values in found["cpu"].items():
+        assert np.allclose(values, found["cuda"][column], rtol=2e-2, atol=2e-3), column
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_policy_is_that_of_the_cpu(name: str) -> None:
+    """Masks or labels would be those of other images; colours may be rounded otherwise."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    here, there = (OPERATIONS[name](each, 0.7) for each in (images, images.cuda()))
+
+    assert (here.int() - there.cpu().int()).abs().max() <= 1
+
+
+def test_augmentation_is_that_of_the_cpu() -> None:
+    """A GPU would train on other pieces of the images."""
+    augment = Augment(flip=True, crop=2, cutout=5)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (16, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    draws = augment.draw(16, generator)
+
+    assert torch.equal(augment(images, draws), augment(images.cuda(), draws).cpu())
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_an_evaluation_counts_what_the_cpu_counts(tmp_path: Path, task: str) -> None:
+    """Test metrics would depend on the machine by more than near ties."""
+    x = experiment(task)
+    store = training(x, str(tmp_path)).store
+    card = x.card_for(Store(store).card)
+    weights = TrainedModel.of(card, card.untrained(0)).write(Folder(tmp_path))
+    job = EvaluateJob(x, store, FileLocation(Folder(tmp_path).url, weights))
+    here, there = (Evaluation(job, each).count(job.shards()[0]) for each in ("cpu", "cuda"))
+
+    assert here[:-1].sum() == there[:-1].sum()
+    assert np.abs(here[:-1] - there[:-1]).sum() <= 0.02 * here[:-1].sum()
+    assert there[-1] == pytest.approx(here[-1], rel=1e-2)
+
+
+def last_loss(out: Path, **compute: Any) -> float:
+    """Of a short training with a teacher."""
+    scheme = Tod(epochs=8, batch_size=4, unlabeled_batch_size=4, lr=0.01)
+    fields = {"engine": "local", **compute}
+    x = experiment("classification", scheme, compute=fields)
+    done = train(training(x, str(out), images=32, cycle=1), GPU)
+    assert done is not None
+    return done.loss
+
+
+@pytest.mark.parametrize("field", ["overlap", "compile"])
+def test_faster_ways_learn_the_same(tmp_path: Path, field: str) -> None:
+    """A second stream that does not wait where it must learns from half-made images; a compiled
+    network may be another."""
+    plain = last_loss(tmp_path / "plain")
+    faster = last_loss(tmp_path / field, **{field: True})
+
+    assert faster == pytest.approx(plain, rel=0.1, abs=0.05)
+
+
+def test_bfloat16_lies_as_tensor_cores_want_it() -> None:
+    """A convolution would turn its weights round at every call."""
+    network = Bench().networks[0]
+    there = placed(network, "cuda", "bf16")
+    convolution = next(w for w in there.parameters() if w.ndim == 4 and min(w.shape[1:3]) > 1)
+
+    assert convolution.is_contiguous(memory_format=torch.channels_last)
