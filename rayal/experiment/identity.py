@@ -11,8 +11,8 @@ from rayal.storage.folder import Json
 
 COMPUTE = ("device", "train_workers", "score_batch", "shard_rows")
 """Of `compute`, what decides the last bits of numbers, or the files of a pass."""
-FREE = ("tracking", "max_bad")
-"""Who watches, and how many bad images are put up with."""
+FREE = ("tracking", "max_bad", "keep")
+"""Who watches, how many bad images are put up with, and what stays on the disk."""
 PLACES = ("root", "store", "download")
 """Of `dataset`, where files lie; what they hold is in the fingerprint of the prepared data."""
 REPEATED = ("name", "seed")

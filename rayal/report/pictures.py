@@ -4,6 +4,7 @@ The prediction is that of the model that chose: the cycle's own weights. Labels 
 only where the oracle is a simulation; elsewhere the only masks are those that were bought.
 """
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -36,6 +37,8 @@ from rayal.signals.batch import entropy, forward
 from rayal.storage.folder import FileLocation
 from rayal.training.augment import normalise
 
+logger = logging.getLogger(__name__)
+
 Answers = Mapping[str, tuple[LabelValue | None, float]]
 """Unit -> label (None: refused) and cost."""
 
@@ -45,14 +48,19 @@ FOLDER = "analysis"
 
 def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
     """The results per class, then `cycle-000.png` and so on: the first `count` images that each
-    cycle has chosen: with masks, or with one class each.
+    cycle has chosen: with masks, or with one class each. None of cycles whose weights were pruned,
+    which is said.
 
     Raises DataError where the dataset is not the run's.
     """
     yield from per_class.files([record]).items()
     x = config.resolved(record.experiment(), record.plugins)
-    store = _store(record, x)
-    for row in record.cycles():
+    store, rows = _store(record, x), record.cycles()
+    there = [row for row in rows if not record.pruned(row["cycle"], Trained.stage)]
+    if gone := len(rows) - len(there):
+        said = "%s: no pictures of %d of %d cycles, whose weights were pruned; see keep.weights"
+        logger.warning(said, record.folder.url, gone, len(rows))
+    for row in there:
         if figure := _figure(record, x, store, row, count):
             yield f"cycle-{row['cycle']:03d}.png", small_png(figure)
 
@@ -60,7 +68,8 @@ def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
 def of_cycle(record: Record, cycle: int, count: int) -> Figure:
     """The picture of the first `count` images that a cycle has chosen, as `files` draws it.
 
-    Raises UsageError where it has chosen none, DataError where the dataset is not the run's.
+    Raises UsageError where it has chosen none, PrunedError where its weights were pruned, DataError
+    where the dataset is not the run's.
     """
     x = config.resolved(record.experiment(), record.plugins)
     rows = {row["cycle"]: row for row in record.cycles()}

@@ -29,6 +29,7 @@ from rayal.storage.folder import (
     FileRecord,
     Folder,
     Json,
+    check_there,
     located,
     storage_errors,
 )
@@ -181,6 +182,7 @@ def _file(location: str) -> tuple[Folder, str]:
     elif folder.exists("train"):
         folder = folder / "train"
     if not folder.exists(WEIGHTS):
+        check_there(folder)
         raise UsageError(f"{location} holds no weights; give a file of them, or a rayal run")
     return folder, WEIGHTS
 
