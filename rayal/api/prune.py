@@ -113,9 +113,9 @@ def prune(
       weights shards  goes_on
     0    (1,)     ()     True
 
-    What was removed cannot be brought back but by running the experiment again, which gives the
-    same bytes. What could not be pruned, such as a run that is going on, is in `errors`, which
-    `check()` raises; it is raised here where nothing else is there.
+    What was removed cannot be brought back but by running the experiment again, which on a CPU
+    gives the same bytes. What could not be pruned, such as a run that is going on, is in `errors`,
+    which `check()` raises; it is raised here where nothing else is there.
     """
     for name, choice in {"weights": weights, "shards": shards}.items():
         if choice not in ("all", "last", "none"):

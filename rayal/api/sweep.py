@@ -105,7 +105,6 @@ def _swept(
             " experiment of rayal.load_sweep"
         )
     fields: dict[str, Any] = {name: getattr(x, name) for name in Experiment.model_fields}
-    fields["keep"] = x.keep.model_dump(exclude_unset=True)  # the rest is as sweeps have it
     fields["sweep"] = {**block, **settings}
     return config.from_keywords(fields, [], SweptExperiment, plugins)
 

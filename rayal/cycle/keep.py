@@ -159,5 +159,5 @@ def check_goes_on(x: Experiment, record: Record) -> None:
         raise PrunedError(
             f"{record.folder.url} cannot go on: {stage} of cycle {at} reads the {kind.name} of"
             f" cycle {cycle}, which were pruned; run the experiment anew with"
-            f" keep.{kind.name}=last and another {OUT}: the same seed gives the same bytes"
+            f" keep.{kind.name}=last and another {OUT}: on a CPU the same seed gives the same bytes"
         )

@@ -1,6 +1,8 @@
 """What of a run's large files stays on the disk."""
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+from pydantic import model_validator
 
 from rayal.settings import Settings
 
@@ -28,3 +30,9 @@ class KeepInSweep(Keep):
     """Weights of trained models, and companions beside them; see `keep.weights` of a run."""
     shards: Kept = "last"
     """Scores of finished passes; see `keep.shards` of a run."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_run(cls, given: Any) -> Any:
+        """Of a run's own only what was said: the rest is as sweeps have it."""
+        return given.model_dump(exclude_unset=True) if isinstance(given, Keep) else given

@@ -58,7 +58,7 @@ def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
     store, rows = _store(record, x), record.cycles()
     there = [row for row in rows if not record.pruned(row["cycle"], Trained.stage)]
     if gone := len(rows) - len(there):
-        said = "%s: no pictures of %d of %d cycles, whose weights were pruned; see keep.weights"
+        said = "%s: no pictures of %d of %d cycles, whose weights were pruned (keep.weights)"
         logger.warning(said, record.folder.url, gone, len(rows))
     for row in there:
         if figure := _figure(record, x, store, row, count):

@@ -263,7 +263,8 @@ def check_there(stage: Folder, cause: Exception | None = None) -> None:
         raise PrunedError(
             f"{stage.url} has no {pruned['kind']} any more: they were pruned on"
             f" {pruned['when'][:10]}, and nothing is damaged; run the experiment again with"
-            f" keep.{pruned['kind']}=all and another {OUT}: the same seed gives the same bytes"
+            f" keep.{pruned['kind']}=all and another {OUT}: on a CPU the same seed gives the same"
+            " bytes"
         ) from cause
 
 
