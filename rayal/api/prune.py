@@ -41,8 +41,8 @@ class Pruning:
 
     def table(self) -> "DataFrame":
         """A row for each run: run (its folder), files and bytes that were removed, weights (the
-        cycles of which `Run.model` and pictures are left), shards (those of which `Run.scores`
-        is), and goes_on: whether the run's own command can still continue it."""
+        cycles of which `Run.model` is left, and pictures with predictions), shards (those of which
+        `Run.scores` is), and goes_on: whether the run's own command can still continue it."""
         return frame([run._asdict() for run in self.runs], Pruned._fields)
 
     def check(self) -> None:
@@ -63,7 +63,7 @@ class Pruning:
         table.add_column("run", overflow="fold")
         for column in ("frees" if self.dry_run else "freed", "files"):
             table.add_column(column, justify="right", no_wrap=True)
-        for column in ("models, pictures left", "scores left", "goes on"):
+        for column in ("models left", "scores left", "goes on"):
             table.add_column(column)
         for run in self.runs:
             left = [f"{run.files:,}", _cycles(run.weights), _cycles(run.shards)]

@@ -225,8 +225,8 @@ class Run:
         """The first images that a cycle has chosen, with what its model predicts, the strategy's
         score, why each was chosen, and the answer; of masks with where the model is uncertain.
 
-        Raises UsageError where the cycle has chosen nothing, PrunedError where its weights were
-        pruned.
+        Raises UsageError where the cycle has chosen nothing, PrunedError for masks where its
+        weights were pruned; images with one class are drawn without predictions then.
         """
         from rayal.report.pictures import of_cycle
 

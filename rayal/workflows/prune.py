@@ -26,7 +26,8 @@ class Pruned(NamedTuple):
     bytes: int
     """That they took."""
     weights: tuple[int, ...]
-    """The cycles whose models are left: of these there are `model(cycle)` and pictures."""
+    """The cycles whose models are left: of these there are `model(cycle)`, and pictures with
+    predictions."""
     shards: tuple[int, ...]
     """The cycles whose scores are left."""
     goes_on: bool

@@ -278,7 +278,6 @@ def test_what_was_pruned_is_no_damage(tiny: Callable[..., Experiment], tmp_path:
         run.model,
         lambda: run.model(0),
         lambda: run.scores(1),
-        lambda: run.pictures(0),
         lambda: rayal.select(run, cycle=0, budget=1, strategy="cod"),
         lambda: rayal.score(run, np.zeros((1, 1, 8, 8), np.uint8), strategies="entropy"),
         lambda: rayal.select(f"{run.url}/cycle-000/score", budget=1, strategy="cod"),
@@ -308,8 +307,9 @@ def test_a_lost_file_is_damage_still(tiny: Callable[..., Experiment], tmp_path: 
 def test_pictures_of_what_is_left(
     tiny: Callable[..., Experiment], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A report would end at the first cycle without weights. Without scores a picture says less,
-    and the same of the score."""
+    """A report would end at the first cycle without weights. Without them a picture has no
+    predictions; without scores it says less, and the same of the score."""
+    from rayal.report import pictures
     from rayal.report.pictures import files
     from rayal.report.reasons import reasons
 
@@ -323,10 +323,17 @@ def test_pictures_of_what_is_left(
     assert rayal.open_run(tmp_path / "pruned").pictures(0, images=1)
     go(tiny(strategy="entropy"), tmp_path / "pruned")
     rayal.prune(tmp_path / "pruned")
-    drawn = [name for name, _ in files(Record(Folder(tmp_path / "pruned")), 1)]
+    record = Record(Folder(tmp_path / "pruned"))
+    drawn = [name for name, _ in files(record, 1)]
+    store = x.dataset.open()
+    (shot, *_), (before, *_) = (
+        pictures.shots(each, x, store, 0, 1) for each in (record, Record(Folder(tmp_path / "run")))
+    )
 
-    assert not [name for name in drawn if name.startswith("cycle-")]
-    assert "no pictures of 2 of 3 cycles, whose weights were pruned" in caplog.text
+    assert ["cycle-000.png", "cycle-001.png"] == [n for n in drawn if n.startswith("cycle-")]
+    assert "no predictions in the pictures of 2 of 3 cycles, whose weights" in caplog.text
+    assert shot.predicted is None and before.predicted is not None
+    assert (before.image, before.score, before.answer) == (shot.image, shot.score, shot.answer)
 
 
 def test_an_interrupted_engine_keeps_what_it_needs(
