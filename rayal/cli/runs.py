@@ -165,7 +165,7 @@ def report(
 def prune(
     runs: Runs,
     weights: Annotated[
-        Literal["all", "last", "none"], typer.Option(help="Models that stay, see below.")
+        Literal["all", "last", "none"], typer.Option(help="Models of cycles that stay.")
     ] = "last",
     shards: Annotated[
         Literal["all", "last", "none"], typer.Option(help="Scores of passes that stay.")

@@ -280,6 +280,11 @@ def test_what_was_pruned_is_no_damage(tiny: Callable[..., Experiment], tmp_path:
         lambda: run.scores(1),
         lambda: rayal.select(run, cycle=0, budget=1, strategy="cod"),
         lambda: rayal.score(run, np.zeros((1, 1, 8, 8), np.uint8), strategies="entropy"),
+        lambda: rayal.score(
+            f"{run.url}/cycle-000/train/weights.safetensors",
+            np.zeros((1, 1, 8, 8), np.uint8),
+            strategies="entropy",
+        ),
         lambda: rayal.select(f"{run.url}/cycle-000/score", budget=1, strategy="cod"),
     ):
         with pytest.raises(PrunedError, match="nothing is damaged") as raised:

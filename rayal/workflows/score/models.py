@@ -169,6 +169,7 @@ def _file(location: str) -> tuple[Folder, str]:
     with storage_errors(location):
         is_file, exists = files.isfile(path), files.exists(path)
     if not exists:
+        check_there(Folder(location.rpartition("/")[0] or "/"))
         raise StorageError(f"{location}: there is no such file or folder; check the path")
     if is_file:
         parent, _, name = location.rpartition("/")
