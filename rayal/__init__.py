@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rayal.api.parts import list_parts as list_parts
     from rayal.api.picks import Picks as Picks
     from rayal.api.plan import plan as plan
+    from rayal.api.prune import Pruning as Pruning
+    from rayal.api.prune import prune as prune
     from rayal.api.run import Run as Run
     from rayal.api.run import open_run as open_run
     from rayal.api.run import run as run
@@ -53,12 +55,14 @@ if TYPE_CHECKING:
     from rayal.errors import DataError as DataError
     from rayal.errors import LabelsPending as LabelsPending
     from rayal.errors import LockedError as LockedError
+    from rayal.errors import PrunedError as PrunedError
     from rayal.errors import RayalError as RayalError
     from rayal.errors import StorageError as StorageError
     from rayal.errors import UsageError as UsageError
     from rayal.experiment.described.part import Described as Described
     from rayal.experiment.experiment import Compute as Compute
     from rayal.experiment.experiment import Experiment as Experiment
+    from rayal.experiment.keep import Keep as Keep
     from rayal.experiment.origins import Setting as Setting
     from rayal.experiment.sweep.settings import SweptExperiment as SweptExperiment
     from rayal.labeling.budget import Budget as Budget
@@ -88,6 +92,7 @@ if TYPE_CHECKING:
     from rayal.training.base import Unlabeled as Unlabeled
     from rayal.workflows.plan import Plan as Plan
     from rayal.workflows.plan.sweep import SweepPlan as SweepPlan
+    from rayal.workflows.prune import Pruned as Pruned
     from rayal.workflows.score.settings import PoolScoring as PoolScoring
 
 _HOMES = {
@@ -114,6 +119,7 @@ _HOMES = {
     "ImageSpec": "rayal.data.card",
     "Job": "rayal.api.jobs",
     "Jobs": "rayal.api.jobs",
+    "Keep": "rayal.experiment.keep",
     "Label": "rayal.labeling.oracles.base",
     "LabelsPending": "rayal.errors",
     "Learner": "rayal.training.base",
@@ -130,6 +136,9 @@ _HOMES = {
     "Plan": "rayal.workflows.plan",
     "Plugins": "rayal.plugins",
     "PoolScoring": "rayal.workflows.score.settings",
+    "Pruned": "rayal.workflows.prune",
+    "PrunedError": "rayal.errors",
+    "Pruning": "rayal.api.prune",
     "RayalError": "rayal.errors",
     "RegionStrategy": "rayal.strategies.base",
     "Run": "rayal.api.run",
@@ -161,6 +170,7 @@ _HOMES = {
     "open_sweep": "rayal.api.sweep",
     "origins": "rayal.api.configs",
     "plan": "rayal.api.plan",
+    "prune": "rayal.api.prune",
     "run": "rayal.api.run",
     "schema": "rayal.api.configs",
     "score": "rayal.api.score",

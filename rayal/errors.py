@@ -77,6 +77,10 @@ class LostError(StorageError):
     at this moment that would be bad advice."""
 
 
+class PrunedError(StorageError):
+    """A file was removed on purpose, by `keep` or `rayal prune`: nothing is damaged."""
+
+
 class ClusterError(RayalError, RuntimeError):
     """Ray cannot be reached, lacks the resources asked for, or lost the work too often."""
 

@@ -23,7 +23,7 @@ FIRST = (
 WORK = (
     *("load", "run", "open_run", "plan", "status"),
     *("ActiveLearner", "draft", "wrap", "score", "select"),
-    *("load_sweep", "sweep", "open_sweep", "compare", "submit", "jobs", "sync"),
+    *("load_sweep", "sweep", "open_sweep", "compare", "submit", "jobs", "sync", "prune"),
     *("list_parts", "describe", "origins", "schema"),
 )
 """What a reader calls, in the order of the page; what these return and take comes after them."""

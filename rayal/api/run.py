@@ -180,7 +180,8 @@ class Run:
         `Outputs`. Of pixels `rayal.score` has to be told how (`mean`, `std`), for a module does not
         say it; given the run itself, it knows.
 
-        Raises UsageError where that cycle has not been trained yet.
+        Raises UsageError where that cycle has not been trained yet, PrunedError where its weights
+        were pruned.
         """
         if cycle is None:
             trained = [c for c in self._cycles() if self.record.result(c, Trained) is not None]
@@ -195,7 +196,7 @@ class Run:
         """The scores of a cycle's pass, indexed by id: a column for each strategy that gives any.
         Higher means: label sooner. Images that could not be decoded are left out.
 
-        Raises UsageError where the pass is not finished.
+        Raises UsageError where the pass is not finished, PrunedError where it was pruned.
         """
         from pandas import concat
 
@@ -224,7 +225,8 @@ class Run:
         """The first images that a cycle has chosen, with what its model predicts, the strategy's
         score, why each was chosen, and the answer; of masks with where the model is uncertain.
 
-        Raises UsageError where the cycle has chosen nothing.
+        Raises UsageError where the cycle has chosen nothing, PrunedError for masks where its
+        weights were pruned; images with one class are drawn without predictions then.
         """
         from rayal.report.pictures import of_cycle
 

@@ -128,7 +128,7 @@ def _check(*experiments: Experiment) -> None:
 
 def _of_file(verb: str, x: Experiment, words: Sequence[str], folder: str, same: list[str]) -> Work:
     """The work of a command that reads one file, which is sent as it was understood here."""
-    identity = x.model_dump(mode="json", exclude={"compute", "tracking"})
+    identity = x.model_dump(mode="json", exclude={"compute", "tracking", "keep"})
     return Work(
         id=job_id(words, [identity, folder]),
         name=x.name,

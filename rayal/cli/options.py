@@ -23,6 +23,7 @@ Examples:
   rayal sweep configs/sweeps/digits_tod_lambda_alpha.yaml
   rayal status runs sweeps
   rayal report runs --json
+  rayal prune sweeps --shards none --dry-run
   rayal score --checkpoint runs/mine --pool photos --strategies entropy,margin --out scores
   rayal select scores --strategy entropy --budget 100
   rayal submit run configs/digits/cod.yaml --address http://HEAD:8265 --out /shared/runs/mine

@@ -1,4 +1,4 @@
-"""Commands of runs: run, plan, status, report and sync."""
+"""Commands of runs: run, plan, status, report, prune and sync."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -159,6 +159,43 @@ def report(
         with apart.kept():
             found.draw_pictures(images, on_picture=lambda url: note(f"picture  {url}"))
     apart.end()
+
+
+@app.command(rich_help_panel=EXPERIMENTS)
+def prune(
+    runs: Runs,
+    weights: Annotated[
+        Literal["all", "last", "none"], typer.Option(help="Models of cycles that stay.")
+    ] = "last",
+    shards: Annotated[
+        Literal["all", "last", "none"], typer.Option(help="Scores of passes that stay.")
+    ] = "last",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+    plugins: Packages = [],  # noqa: B006
+    break_lock: BreakLock = False,
+    json: AsJson = False,
+) -> None:
+    """Remove large files of past cycles from runs and sweeps; say what is still possible.
+
+    `last` leaves the newest files and whatever a run needs to go on, `none` nothing in a complete
+    run. Picks, labels, metrics and curves always stay.
+    """
+    found = rayal.prune(
+        runs,
+        weights=weights,
+        shards=shards,
+        dry_run=dry_run,
+        plugins=allowed(plugins),
+        break_lock=break_lock,
+    )
+    if json:
+        print_json(found.to_dict())
+    elif found.runs:
+        print_table(found.to_rich(), fit=True)
+        print(found.total)
+    found.check()
 
 
 @app.command(rich_help_panel=EXPERIMENTS)

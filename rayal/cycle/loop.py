@@ -11,6 +11,7 @@ import numpy as np
 from rayal.cycle.chain import Chain
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.keep import Keeper
 from rayal.cycle.offer import Offer, of_images
 from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, summary
 from rayal.cycle.select import choose
@@ -31,6 +32,7 @@ from rayal.runs.results import (
     Scored,
     StageResult,
     Trained,
+    member_place,
     read_trained,
     write_trained,
 )
@@ -48,8 +50,15 @@ def run(
     """
     steps = Steps(x, store, ledger, engine, observer)
     steps.begin(lambda: first_units(x, store))
+    pool = _cycles(x, steps)
+    steps.keeper.end()
+    return pool
+
+
+def _cycles(x: Experiment, steps: "Steps") -> PoolState:
+    """All of them; returns the pool after the last."""
     for cycle in count():
-        pool = ledger.state(cycle)
+        pool = steps.ledger.state(cycle)
         steps.learn(pool)
         if x.budget.is_spent(pool.cycle, pool.spent):
             return pool
@@ -70,6 +79,7 @@ class Steps:
         self.x, self.store, self.ledger, self.engine = x, store, ledger, engine
         self.observer = observer
         self.chain = Chain(ledger)
+        self.keeper = Keeper(x, ledger)
 
     def begin(self, units: Callable[[], Sequence[str]]) -> Initial:
         """Buys the first units; `units` says which, unless that is done."""
@@ -99,6 +109,7 @@ class Steps:
             result = self.ledger.once(cycle, kind, work, follows=self.chain.digest)
             self.observer.on(Event("ended", kind.stage, cycle, result=result))
         self.chain.add(result)
+        self.keeper.passed(cycle, kind.stage)
         return result
 
     def train(self, pool: PoolState, out: Folder) -> Trained:
@@ -199,7 +210,7 @@ class Steps:
     ) -> dict[str, FileLocation]:
         """Files that a cycle's training of one member wrote."""
         trained = self.ledger.result(cycle, Trained).member(member)
-        out, inner = self._folder(cycle, "train").url, _member_place(member)
+        out, inner = self._folder(cycle, "train").url, member_place(member)
         return {
             name: FileLocation(out, file._replace(name=f"{inner}{file.name}"))
             for name, file in files(trained).items()
@@ -211,12 +222,7 @@ class Steps:
 
 def _member_folder(train: Folder, member: int) -> Folder:
     """Where a member of the ensemble trains; the first one in the stage's own folder."""
-    return Folder(f"{train.url}/{_member_place(member)}".rstrip("/"))
-
-
-def _member_place(member: int) -> str:
-    """Of its files below the stage's folder."""
-    return f"member-{member:03d}/" if member else ""
+    return Folder(f"{train.url}/{member_place(member)}".rstrip("/"))
 
 
 def first_units(x: Experiment, store: Store, budget: float | None = None) -> list[str]:

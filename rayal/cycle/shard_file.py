@@ -24,7 +24,7 @@ from rayal.errors import DataError, LostError
 from rayal.runs.results import Pass
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
-from rayal.storage.folder import FileRecord, Folder, recorded, storage_errors, suggesting
+from rayal.storage.folder import FileRecord, Folder, of_stage, recorded, storage_errors
 from rayal.storage.ids import Ids, Places
 
 OK = "ok"
@@ -68,7 +68,7 @@ def read_shard(
 
     Raises LostError where the file is missing, a page is damaged or `record` says otherwise.
     """
-    with suggesting(_way_out(folder)):
+    with of_stage(folder, _way_out(folder)):
         return _parsed(folder, name, folder.read(name, record), columns)
 
 

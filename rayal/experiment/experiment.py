@@ -12,6 +12,7 @@ from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task
 from rayal.experiment.brief import brief
 from rayal.experiment.identity import identifying
+from rayal.experiment.keep import Keep
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import Model
@@ -141,6 +142,8 @@ class Experiment(Settings):
     """Where the work runs and with how much of the machine."""
     tracking: Annotated[Tracker, Part("trackers")] = Field(default="mlflow", validate_default=True)
     """Where the run is shown besides its folder."""
+    keep: Keep = Keep()
+    """Which large files of past cycles stay on the disk."""
 
     if TYPE_CHECKING:
 
@@ -163,6 +166,7 @@ class Experiment(Settings):
             oracle: Given[Oracle] = ...,
             compute: Compute | Mapping[str, Any] = ...,
             tracking: Given[Tracker] = ...,
+            keep: Keep | Mapping[str, Any] = ...,
         ) -> None: ...
 
     def __repr__(self) -> str:

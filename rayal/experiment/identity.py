@@ -14,8 +14,8 @@ COMPUTE = ("device", "train_workers", "score_batch", "shard_rows")
 LATER = {"compile": False}
 """So does this. Fields added later are left out where they have these values: what was recorded
 before them has none."""
-FREE = ("tracking", "max_bad")
-"""Who watches, and how many bad images are put up with."""
+FREE = ("tracking", "max_bad", "keep")
+"""Who watches, how many bad images are put up with, and what stays on the disk."""
 PLACES = ("root", "store", "download")
 """Of `dataset`, where files lie; what they hold is in the fingerprint of the prepared data."""
 REPEATED = ("name", "seed")

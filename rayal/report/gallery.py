@@ -22,6 +22,17 @@ SIGNS = 24
 """Of a name; it is cut at its front, where the names of a dataset are alike."""
 
 
+class Prediction(NamedTuple):
+    """What the model that chose says of an image."""
+
+    label: str
+    """The most probable class."""
+    share: float
+    """Its probability, 0 to 1."""
+    entropy: float
+    """nats"""
+
+
 class Shot(NamedTuple):
     """One chosen image."""
 
@@ -37,11 +48,8 @@ class Shot(NamedTuple):
     pixels: NDArray[np.uint8]  # H W 3
     answer: str | None
     """The true class in a simulation, what was answered elsewhere; None: not known yet."""
-    predicted: str
-    share: float
-    """Probability of the predicted class, 0 to 1."""
-    entropy: float
-    """nats"""
+    predicted: Prediction | None
+    """None where the weights were pruned."""
 
 
 def draw(shots: Sequence[Shot], title: str) -> Figure:
@@ -56,7 +64,8 @@ def draw(shots: Sequence[Shot], title: str) -> Figure:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     for ax, shot in zip(axes, shots, strict=False):
-        wrong = shot.answer is not None and shot.answer != shot.predicted
+        said = shot.predicted and shot.predicted.label
+        wrong = None not in (said, shot.answer) and said != shot.answer
         colour = WRONG if wrong else INK
         ax.set_title(_above(shot), fontsize=9, color=colour, parse_math=False)
         ax.set_xlabel(_below(shot), fontsize=7, color=GREY, parse_math=False)
@@ -68,17 +77,21 @@ def draw(shots: Sequence[Shot], title: str) -> Figure:
 def _above(shot: Shot) -> str:
     """What the model says, and what it is."""
     answer = shot.note if shot.answer is None else f"is {_short(shot.answer)}"
-    return f"says {_short(shot.predicted)}, {shot.share:.0%}\n{answer}"
+    if shot.predicted is None:
+        return answer
+    return f"says {_short(shot.predicted.label)}, {shot.predicted.share:.0%}\n{answer}"
 
 
 def _below(shot: Shot) -> str:
     """Why it was chosen, and which it is."""
-    score = "" if shot.score is None else f"score {shot.score:.4g}, "
+    measured = [] if shot.score is None else [f"score {shot.score:.4g}"]
+    measured += [] if shot.predicted is None else [f"entropy {shot.predicted.entropy:.2f} nats"]
     first, *rest = shot.reason.split(", ", 1)
     lines = [line for part in (first, *rest) for line in textwrap.wrap(part, SIGNS + 14)]
-    measured = f"{score}entropy {shot.entropy:.2f} nats"
     note = "" if shot.answer is None else shot.note
-    return "\n".join(part for part in (*lines, measured, note, _short(shot.image)) if part)
+    return "\n".join(
+        part for part in (*lines, ", ".join(measured), note, _short(shot.image)) if part
+    )
 
 
 def _short(name: str) -> str:

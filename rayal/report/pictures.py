@@ -4,6 +4,7 @@ The prediction is that of the model that chose: the cycle's own weights. Labels 
 only where the oracle is a simulation; elsewhere the only masks are those that were bought.
 """
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from rayal.labeling.regions import parse_unit
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.report import gallery, per_class
-from rayal.report.gallery import Shot
+from rayal.report.gallery import Prediction, Shot
 from rayal.report.overlays import Row, draw, small_png
 from rayal.report.reasons import reasons
 from rayal.runs.ledger import read_labels, stage_folder
@@ -35,6 +36,8 @@ from rayal.runs.results import Chosen, Labeled, Trained
 from rayal.signals.batch import entropy, forward
 from rayal.storage.folder import FileLocation
 from rayal.training.augment import normalise
+
+logger = logging.getLogger(__name__)
 
 Answers = Mapping[str, tuple[LabelValue | None, float]]
 """Unit -> label (None: refused) and cost."""
@@ -45,14 +48,22 @@ FOLDER = "analysis"
 
 def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
     """The results per class, then `cycle-000.png` and so on: the first `count` images that each
-    cycle has chosen: with masks, or with one class each.
+    cycle has chosen: with masks, or with one class each. Where a cycle's weights were pruned these
+    are without its predictions, and of masks there is no picture, which is said.
 
     Raises DataError where the dataset is not the run's.
     """
     yield from per_class.files([record]).items()
     x = config.resolved(record.experiment(), record.plugins)
-    store = _store(record, x)
-    for row in record.cycles():
+    store, there = _store(record, x), record.cycles()
+    without = [row for row in there if record.pruned(row["cycle"], Trained.stage)]
+    if without:
+        lack = "no pictures" if x.task.dense else "no predictions in the pictures"
+        said = "%s: %s of %d of %d cycles, whose weights were pruned (keep.weights)"
+        logger.warning(said, record.folder.url, lack, len(without), len(there))
+    for row in there:
+        if x.task.dense and row in without:
+            continue
         if figure := _figure(record, x, store, row, count):
             yield f"cycle-{row['cycle']:03d}.png", small_png(figure)
 
@@ -60,7 +71,8 @@ def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
 def of_cycle(record: Record, cycle: int, count: int) -> Figure:
     """The picture of the first `count` images that a cycle has chosen, as `files` draws it.
 
-    Raises UsageError where it has chosen none, DataError where the dataset is not the run's.
+    Raises UsageError where it has chosen none, PrunedError where it shows masks and the weights
+    were pruned, DataError where the dataset is not the run's.
     """
     x = config.resolved(record.experiment(), record.plugins)
     rows = {row["cycle"]: row for row in record.cycles()}
@@ -142,9 +154,10 @@ def shots(record: Record, x: Experiment, store: Store, cycle: int, count: int) -
     if not chosen:
         return []
     answers, classes = _answers(record, cycle), store.card.classes
-    network = _network(record, x, store, cycle)
-    device = next(network.parameters()).device
     decoded = store.pool.decode(store.pool.take(list(chosen)))
+    said: dict[str, Prediction] = {}
+    if not record.pruned(cycle, Trained.stage):
+        said = _said(_network(record, x, store, cycle), x, store, decoded)
     known: dict[str, LabelValue | None] = {unit: label for unit, (label, _) in answers.items()}
     if x.oracle.simulated:
         known |= store.labels("pool", decoded.ids)
@@ -152,10 +165,7 @@ def shots(record: Record, x: Experiment, store: Store, cycle: int, count: int) -
     found = []
     for place, image in enumerate(decoded.ids):
         reason = why[units[image]]
-        batch = torch.from_numpy(decoded.images[place : place + 1]).to(device)
-        outputs = forward(network, normalise(batch, store.card.image), x.scheme.precision)
-        log_probs = outputs.logits.float().log_softmax(dim=1)
-        best, label = int(log_probs.argmax()), known.get(image)
+        label = known.get(image)
         pixels = decoded.images[place].transpose(1, 2, 0)
         found.append(
             Shot(
@@ -166,11 +176,24 @@ def shots(record: Record, x: Experiment, store: Store, cycle: int, count: int) -
                 note=_note(x, [image], answers),
                 pixels=np.broadcast_to(pixels, (*pixels.shape[:2], 3)),
                 answer=classes[label] if isinstance(label, int) else None,
-                predicted=classes[best],
-                share=float(log_probs[0, best].exp()),
-                entropy=float(entropy(log_probs)[0]),
+                predicted=said.get(image),
             )
         )
+    return found
+
+
+def _said(
+    network: nn.Module, x: Experiment, store: Store, decoded: Decoded
+) -> dict[str, Prediction]:
+    """Image -> what the model says of it, which is asked for one at a time."""
+    device, found = next(network.parameters()).device, {}
+    for place, image in enumerate(decoded.ids):
+        batch = torch.from_numpy(decoded.images[place : place + 1]).to(device)
+        outputs = forward(network, normalise(batch, store.card.image), x.scheme.precision)
+        log_probs = outputs.logits.float().log_softmax(dim=1)
+        best = int(log_probs.argmax())
+        share, nats = float(log_probs[0, best].exp()), float(entropy(log_probs)[0])
+        found[image] = Prediction(store.card.classes[best], share, nats)
     return found
 
 

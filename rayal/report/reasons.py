@@ -12,6 +12,8 @@ from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import INITIAL, read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Labeled, Scored
+from rayal.storage import csv_file
+from rayal.storage.folder import of_stage
 from rayal.storage.ids import Ids, Places
 
 
@@ -30,11 +32,14 @@ def reasons(record: Record, x: Experiment, cycle: int) -> dict[str, Reason]:
     """Unit -> reason, of all that a cycle has chosen, the best first; none before it has.
 
     A strategy that ranks takes the highest scores. Of one that does not, the place in its own order
-    is told and, where it scores too, how many candidates have a higher score.
+    is told and, where it scores too, how many candidates have a higher score. Where the scores were
+    pruned, the rank and the score alone are known.
     """
     chosen, scored = record.result(cycle, Chosen), record.result(cycle, Scored)
     if chosen is None or scored is None:
         return {}
+    if record.pruned(cycle, Scored.stage):
+        return dict(_without_scores(record, x, chosen, cycle))
     column, strategy = next(iter(x.scored().items()))
     ids, scores = _candidates(record, x, scored, cycle, column)
     places = Places(ids).of(Ids(chosen.ids))
@@ -53,6 +58,20 @@ def reasons(record: Record, x: Experiment, cycle: int) -> dict[str, Reason]:
             text = f"{column} pick {rank}, {higher:,} of {len(ids):,} score higher"
         found[unit] = Reason(rank, score, text)
     return found
+
+
+def _without_scores(
+    record: Record, x: Experiment, chosen: Chosen, cycle: int
+) -> Iterator[tuple[str, Reason]]:
+    """From what the selection wrote down."""
+    column = next(iter(x.scored()))
+    folder = stage_folder(record.folder, cycle, Chosen.stage)
+    with of_stage(folder):
+        table = csv_file.parse(folder.read("chosen.csv", chosen.table))
+    scores = table["score"].to_pylist()
+    for rank, (unit, score) in enumerate(zip(chosen.ids, scores, strict=True), start=1):
+        text = f"{column} pick {rank} of {len(chosen.ids):,}"
+        yield unit, Reason(rank, float(score) if score else None, text)
 
 
 def _candidates(

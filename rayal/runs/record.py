@@ -18,7 +18,7 @@ from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.ledger import INITIAL, ORDER, STAGES, S, cycle_numbers, read_labels, stage_folder
 from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Trained, checked_result
 from rayal.storage import yaml_file
-from rayal.storage.folder import Folder, Json, suggesting
+from rayal.storage.folder import PRUNED, Folder, Json, suggesting
 from rayal.storage.journal import read_done
 from rayal.storage.lock import silence
 
@@ -81,7 +81,7 @@ class Record:
                 f"{folder.url} is not a run folder: it holds no run.json; give the {OUT} of a run"
             )
         self.folder, self.plugins = folder, plugins
-        self._done: dict[tuple[int, str], Json] = {}  # a finished stage never changes
+        self._done: dict[tuple[int, str], Json] = {}  # a result never changes
 
     @classmethod
     def below(
@@ -180,6 +180,17 @@ class Record:
         if self.result(0, Initial) is None:
             return frozenset()
         return frozenset(unit for unit, *_ in read_labels(stage_folder(self.folder, 0, INITIAL)))
+
+    def finished(self) -> list[tuple[int, str]]:
+        """Cycle and name of every finished stage, in order; of purchases before the first training
+        none."""
+        stages = [(cycle, stage) for cycle in range(self.begun()) for stage in ORDER]
+        return [each for each in stages if self._read(*each) is not None]
+
+    def pruned(self, cycle: int, stage: str) -> bool:
+        """Whether large files of a finished stage were removed on purpose."""
+        done = self._read(cycle, stage)
+        return done is not None and PRUNED in done
 
     def begun(self) -> int:
         """How many cycles have a folder."""

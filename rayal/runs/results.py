@@ -113,6 +113,19 @@ class Trained(StageResult):
         """One model of the ensemble; 0 is this one."""
         return self.members[number - 1] if number else self
 
+    def files(self) -> list[FileRecord]:
+        """Weights and companions of all members, named as in the stage's folder."""
+        found = []
+        for number, each in enumerate((self, *self.members)):
+            own = (each.weights, *each.companions.values())
+            found += [f._replace(name=f"{member_place(number)}{f.name}") for f in own]
+        return found
+
+
+def member_place(number: int) -> str:
+    """Of the files of a member of an ensemble below the stage's folder; the first one has none."""
+    return f"member-{number:03d}/" if number else ""
+
 
 class Evaluated(StageResult):
     """What the test split says of a model."""
@@ -157,6 +170,10 @@ class Scored(Pass, StageResult):
 
     def decides(self) -> list[str]:
         return [file.sha256 for file in self.shards]
+
+    def files(self) -> list[FileRecord]:
+        """The shards."""
+        return list(self.shards)
 
 
 class PoolScored(Pass):

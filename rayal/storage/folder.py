@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from rayal.errors import LostError, RayalError, StorageError, UsageError
+from rayal.errors import OUT, LostError, PrunedError, RayalError, StorageError, UsageError
 
 Json = dict[str, Any]
 
@@ -37,6 +37,12 @@ S3_ENVIRONMENT = {
     "AWS_MAX_ATTEMPTS": "3",  # 5 in the legacy mode: a quarter of a minute for a dead server
 }
 """How often a request is tried, with pauses of seconds. What the user has set stays."""
+
+
+DONE = "done.json"
+"""What a finished stage has in its folder, written last."""
+PRUNED = "pruned"
+"""Key in it of what was removed on purpose: kind (`weights`), files, bytes, when (UTC)."""
 
 
 class FileRecord(NamedTuple):
@@ -161,6 +167,15 @@ class Folder:
         with storage_errors(f"{self.url}/{name}"), suppress(FileNotFoundError):
             self._fs.rm_file(self._at(name))
 
+    def remove_all(self, names: Sequence[str]) -> None:
+        """Remove these files, which are there; of an object store in few requests."""
+        if self.local is not None:
+            for name in names:
+                self.remove(name)
+        elif names:
+            with storage_errors(self.url), suppress(FileNotFoundError):
+                self._fs.rm([self._at(name) for name in names])
+
     def delete(self) -> None:
         """Remove the folder with all that is in it, if it is there."""
         with storage_errors(self.url), suppress(FileNotFoundError):
@@ -218,13 +233,39 @@ class FileLocation(NamedTuple):
     def read(self) -> bytes:
         """The content, checked; raises StorageError like `Folder.read`."""
         folder = Folder(self.folder)
-        with suggesting(way_out(folder)):
+        with of_stage(folder):
             return folder.read(self.record.name, self.record)
 
 
 def way_out(stage: Folder) -> str:
     """What helps where a file of a finished stage is damaged."""
     return f"delete the folder {stage.url} to do that stage again"
+
+
+@contextmanager
+def of_stage(stage: Folder, instead: str | None = None) -> Iterator[None]:
+    """Reading files of a finished stage: adds the way out (`instead` of doing the stage again)
+    where one is damaged or not there; raises PrunedError where it was removed on purpose."""
+    try:
+        with suggesting(instead or way_out(stage)):
+            yield
+    except LostError as error:
+        check_there(stage, error)
+        raise
+
+
+def check_there(stage: Folder, cause: Exception | None = None) -> None:
+    """Raises PrunedError where files of this stage were removed on purpose."""
+    pruned = None
+    with suppress(StorageError):  # damaged: of the file itself more is known
+        pruned = stage.read_sealed(DONE, default={}).get(PRUNED)
+    if pruned is not None:
+        raise PrunedError(
+            f"{stage.url} has no {pruned['kind']} any more: they were pruned on"
+            f" {pruned['when'][:10]}, and nothing is damaged; run the experiment again with"
+            f" keep.{pruned['kind']}=all and another {OUT}: on a CPU the same seed gives the same"
+            " bytes"
+        ) from cause
 
 
 def recorded(name: str, data: bytes) -> FileRecord:

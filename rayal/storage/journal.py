@@ -17,12 +17,12 @@ import rayal
 from rayal.blame import told
 from rayal.errors import OUT, LabelsPending, LockedError, RayalError, StorageError, UsageError
 from rayal.secrets import hidden
+from rayal.storage.folder import DONE as DONE
 from rayal.storage.folder import MISSING, Folder, Json, suggesting, way_out
 from rayal.storage.lock import Lock, utc_now
 
 FORMAT = 1
 """Layout of a folder; a later rayal may write another."""
-DONE = "done.json"
 ENDED = "ended.json"
 """How the work ended before its end; for people, and gone when it goes on."""
 LONGEST = 300  # characters of a message that is left
@@ -147,6 +147,10 @@ class Journal:
         if self.grown:
             self.grown = False
             self.folder.remove(ENDED)
+
+    def check_lock(self) -> None:
+        """Raises LockedError where another process took over."""
+        self._lock.check()
 
     def check(self) -> None:
         """Raises LockedError where the folder is of another identity; it is neither locked nor

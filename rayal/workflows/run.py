@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
 from rayal.cycle.engine import Engine
+from rayal.cycle.keep import Keeper, check_goes_on
 from rayal.cycle.loop import run
 from rayal.data.store import Store
 from rayal.experiment import config
@@ -102,7 +103,9 @@ class Session:
             if self.complete:
                 attempts.tell_changes(self.x, self.ledger.folder, self.record.plugins)
                 views.finish()
+                Keeper(self.x, self.ledger).all_again(self.record)
                 return self.ledger.state()
+            check_goes_on(self.x, self.record)
             for warning in checks.warnings(self.x, self.store.card):
                 logger.warning("%s", warning)
             told = Observers([*observers, views, background])

@@ -24,6 +24,7 @@ from rayal.cli.options import kept, on_disk
 from rayal.errors import StorageError, UsageError
 from rayal.experiment import config
 from rayal.runs.ledger import Ledger
+from rayal.runs.record import Record
 from rayal.runs.trackers.none import NoneTracker
 from rayal.storage.folder import Folder
 
@@ -435,6 +436,27 @@ def test_a_locked_run_is_refused(rayal, experiment, tmp_path):
 
     assert ended.code == 6
     assert f"run is locked by pid {os.getpid()}" in ended.err
+
+
+def test_files_of_past_cycles_are_removed(rayal, finished, tmp_path):
+    """A script could not tell what became free, or would wait for a run that is at work; what is
+    gone would look like damage."""
+    run = shutil.copytree(finished[0], tmp_path / "run")
+    with Ledger(Folder(run), Record(Folder(run)).identity()):
+        locked = rayal("prune", run)
+    dry = rayal("prune", run, "--weights", "none", "--dry-run", "--json")
+    done = rayal("prune", run, "--weights", "none")
+    score = rayal(
+        "score", "--checkpoint", run, "--pool", run, "--strategies", "entropy", "--out", "s"
+    )
+
+    assert (6, "") == locked[:2] and f"run is locked by pid {os.getpid()}" in locked.err
+    said = json.loads(dry.out)
+    assert said["dry_run"] and 6 == said["files"] and [] == said["runs"][0]["weights"]
+    assert 0 == done.code and "goes on" in done.out
+    assert re.search(r"freed \d+ .B in 6 files", done.out)
+    assert 4 == score.code and "has no weights any more: they were pruned" in score.err
+    assert 0 == rayal("status", run).code == rayal("report", run, "--out", tmp_path / "r").code
 
 
 def test_tracking_that_fails_is_an_error_of_sync(rayal, finished, monkeypatch):

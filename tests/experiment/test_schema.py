@@ -79,10 +79,11 @@ def is_fine(fields: dict[str, Any], sweep: bool = False) -> bool:
 
 def test_it_is_a_schema() -> None:
     """Editors would ignore a schema that breaks the rules of its own dialect. That of sweeps has
-    all that the other one has."""
+    all that the other one has, and `keep` with other defaults."""
     Draft202012Validator.check_schema(made(True))
 
-    assert made()["$defs"].keys() < made(True)["$defs"].keys()
+    assert made()["$defs"].keys() - {"Keep"} < made(True)["$defs"].keys()
+    assert "last" == made(True)["$defs"]["KeepInSweep"]["properties"]["shards"]["default"]
     assert made()["properties"].keys() < made(True)["properties"].keys()
 
 

@@ -20,7 +20,7 @@ from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, decode
 from rayal.data.store import Store
 from rayal.engine.local import LocalEngine
-from rayal.errors import DataError, StorageError, UsageError
+from rayal.errors import DataError, PrunedError, StorageError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.clicks import ClickModel, approximate, paint
 from rayal.labeling.oracles.base import Label, Oracle
@@ -121,6 +121,20 @@ def test_the_first_of_a_cycle(images: Done) -> None:
     for row in found:
         original = Image.open(images.x.dataset.folder / "train" / f"{row.image}.png")
         np.testing.assert_array_equal(np.array(original), row.pixels)
+
+
+def test_without_weights_there_is_no_picture_of_masks(
+    images: Done, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A report would end there, or show an empty prediction as one."""
+    run = Path(shutil.copytree(images.record.folder.url, tmp_path / "run"))
+    rayal.prune(run, weights="none")
+    made = [name for name, _ in files(Record(Folder(run)), 1)]
+
+    assert made and not [name for name in made if name.startswith("cycle-")]
+    assert "no pictures of 2 of 2 cycles, whose weights were pruned" in caplog.text
+    with pytest.raises(PrunedError, match="has no weights any more"):
+        pictures.of_cycle(Record(Folder(run)), 0, 1)
 
 
 def test_the_prediction_is_that_of_the_model_that_chose(images: Done) -> None:
@@ -293,5 +307,6 @@ def test_a_run_of_classification(tiny: Callable[..., Any], tmp_path: Path) -> No
     with pytest.raises(UsageError, match="cycle 1 has chosen nothing; give one of cycles 0 to 0"):
         run.pictures(1)
     for shot in seen:
-        assert shot.predicted in store.card.classes and 0.1 <= shot.share <= 1
-        assert 0 <= shot.entropy <= np.log(10) and (8, 8, 3) == shot.pixels.shape
+        assert shot.predicted is not None and 0.1 <= shot.predicted.share <= 1
+        assert shot.predicted.label in store.card.classes
+        assert 0 <= shot.predicted.entropy <= np.log(10) and (8, 8, 3) == shot.pixels.shape

@@ -131,6 +131,16 @@ def test_exists_remove_delete(folder: Folder) -> None:
     assert [False, False] == [folder.exists(x) for x in ("a", "b")]
 
 
+def test_many_are_removed(folder: Folder) -> None:
+    """Files of past cycles would stay, or others go with them."""
+    for name in ("a", "b/a", "b/c", "d"):
+        folder.write(name, b"")
+    folder.remove_all([])
+    folder.remove_all(["a", "b/c"])
+
+    assert [False, True, False, True] == [folder.exists(x) for x in ("a", "b/a", "b/c", "d")]
+
+
 def test_json_and_default(folder: Folder) -> None:
     """Card, configuration and results would change on their way through a file."""
     value = {"é": [1, 2.5, None], "\ud800": "a file name that is not UTF-8"}

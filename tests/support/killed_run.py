@@ -2,8 +2,8 @@
 
 `python killed_run.py` reads a line of JSON per run from its input, [OUT, EXPERIMENT, POINT, LOG],
 runs it in a fork whose standard error goes to the file LOG, and prints the fork's exit code.
-POINT is a pattern of a file in the run folder, after whose writing the process sends itself
-SIGKILL; `none` lets it run to the end.
+POINT is a pattern of a file in the run folder, after whose writing, or with `removed ` before it
+whose removal, the process sends itself SIGKILL; `none` lets it run to the end.
 
 `python killed_run.py OUT EXPERIMENT POINT` is one such run, in this very process.
 """
@@ -29,6 +29,7 @@ from rayal.workflows.run import start_engine, start_run
 
 ROOT = Path(__file__).parents[2]
 """Where rayal and the tests are imported from."""
+REMOVED = "removed "
 
 
 class Ended(NamedTuple):
@@ -68,15 +69,16 @@ class Runs:
 
 
 def kill_after(point: str, root: str) -> None:
-    write = Folder.write
+    method = "remove" if point.startswith(REMOVED) else "write"
+    pattern, original = f"{root}/{point.removeprefix(REMOVED)}", getattr(Folder, method)
 
-    def deadly(folder: Folder, name: str, data: bytes):
-        record = write(folder, name, data)
-        if fnmatch.fnmatch(f"{folder.url}/{name}", f"{root}/{point}"):
+    def deadly(folder: Folder, name: str, *data: bytes):
+        result = original(folder, name, *data)
+        if fnmatch.fnmatch(f"{folder.url}/{name}", pattern):
             os.kill(os.getpid(), signal.SIGKILL)
-        return record
+        return result
 
-    Folder.write = deadly
+    setattr(Folder, method, deadly)
 
 
 def main(out: str, fields: str, point: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from rayal.experiment.experiment import Experiment
+from rayal.experiment.keep import KeepInSweep
 from rayal.experiment.sweep.space import check
 from rayal.settings import Settings
 
@@ -70,3 +71,5 @@ class SweptExperiment(Experiment):
 
     sweep: Sweep
     """What is varied, how often, and how many trials share the cluster."""
+    keep: KeepInSweep = KeepInSweep()
+    """Which large files of past cycles stay on the disk, in every trial."""

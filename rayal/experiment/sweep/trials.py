@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 5
 """Impossible arms that a message names."""
-FOREIGN = ("name", "seed", "tracking")
+FOREIGN = ("name", "seed", "tracking", "keep")
 """Fields that tell the runs of a sweep apart, or belong to all of them: none can be varied."""
 
 

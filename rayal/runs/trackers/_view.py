@@ -67,9 +67,8 @@ def curve_points(found: Found) -> list[Point]:
 
 
 def params(record: Record) -> dict[str, str]:
-    """The experiment, flattened; not how it is tracked."""
-    x = record.experiment()
-    x.pop("tracking", None)
+    """The experiment, flattened; not how it is tracked, nor which of its files stay."""
+    x = {k: v for k, v in record.experiment().items() if k not in ("tracking", "keep")}
     return flat(x)
 
 

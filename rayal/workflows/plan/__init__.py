@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from rayal.cycle.keep import SHARDS, WEIGHTS, Kind, may_go
 from rayal.cycle.offer import Offer
 from rayal.cycle.score import score_batch
 from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
+from rayal.experiment.keep import Keep
 from rayal.models.build import build
 from rayal.models.network import last_layer
 from rayal.models.trained_model import TrainedModel
@@ -49,18 +51,20 @@ class Plan:
     """Of each cycle on this machine, start-up included; None where nothing was timed."""
     probe: Probe | None
     disk: dict[str, int]
-    """What the run folder holds -> bytes, before compression."""
+    """What the run folder holds at the end under `keep` -> bytes, before compression."""
     memory: dict[str, int]
     """What a training worker holds -> bytes."""
     warnings: tuple[str, ...]
     training: str
     """How each model is trained, in words: what a file says in another place than is thought."""
     files: int
-    """What the run folder holds at the end, about."""
+    """What the run folder holds at the end under `keep`, about."""
     budget: float
     """What is spent on labels, in its unit."""
     unit: str
     tariff: Tariff
+    keep: Keep
+    """Which large files of past cycles are left."""
 
     @property
     def device_hours(self) -> float | None:
@@ -77,7 +81,12 @@ class Plan:
         """As JSON."""
         cycles = [cycle._asdict() for cycle in self.cycles]
         known = {"device_hours": self.device_hours, "price": self.price}
-        return asdict(self) | {"cycles": cycles, "tariff": self.tariff._asdict(), **known}
+        return asdict(self) | {
+            "cycles": cycles,
+            "tariff": self.tariff._asdict(),
+            **known,
+            "keep": dict(self.keep),
+        }
 
     def to_rich(self) -> "Group":
         """As a table of the cycles, the totals below it."""
@@ -107,6 +116,7 @@ class Plan:
             parts = ", ".join(f"{what} {size(count)}" for what, count in sizes.items())
             yield f"{title:7} {size(sum(sizes.values()))}: {parts}"
         yield f"files   about {self.files:,}"
+        yield from kept_lines(self.keep)
         yield from self.tariff.lines(self.device_hours, self.budget, self.unit)
         for warning in self.warnings:
             yield f"warning: {warning}"
@@ -143,7 +153,14 @@ def make(
         budget=x.budget.amounts.total,
         unit=x.budget.unit,
         tariff=tariff,
+        keep=x.keep,
     )
+
+
+def kept_lines(keep: Keep) -> Iterator[str]:
+    """`keep    weights last, shards last`, unless all files stay."""
+    if {*dict(keep).values()} != {"all"}:
+        yield "keep    " + ", ".join(f"{kind} {choice}" for kind, choice in keep)
 
 
 def _training(x: Experiment) -> str:
@@ -181,15 +198,16 @@ def _disk(
     x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
 ) -> dict[str, int]:
     weights = len(TrainedModel.of(x.card_for(card), network).data())
+    trained, passed = (left(x, kind, cycles) for kind in (WEIGHTS, SHARDS))
     kept = {signal for strategy in x.scored().values() for signal in strategy.kept()}
     numbers = sum(_width(SIGNALS[signal].width, card, network) for signal in kept)
     numbers += len(card.classes) if x.keeps_probs(0) else 0
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
     beside = sum(_companions(x, card, network).values())
     scans = _scans_labeled(x)
-    rows = sum(cycle.scored + (cycle.labels if scans else 0) for cycle in cycles if cycle.scored)
+    rows = sum(cycle.scored + (cycle.labels if scans else 0) for cycle in passed)
     return {
-        "weights": (weights + beside) * len(cycles) * x.ensemble,
+        "weights": (weights + beside) * len(trained) * x.ensemble,
         "scores": row * rows,
         "checkpoints while training": CHECKPOINTS * (1 + MOMENTS[x.scheme.optimizer]) * weights,
     }
@@ -197,16 +215,35 @@ def _disk(
 
 def _files(x: Experiment, store: Store, cycles: tuple[Cycle, ...]) -> int:
     """Of the folder, of the first units, and of every stage."""
-    beside = len(x.companions())
+    own = 1 + len(x.companions())
+    told = x.ensemble if x.ensemble > 1 else 0  # of an ensemble, that each member is trained
     files = RUN_FILES + STAGE_FILES + 1
     for cycle in cycles:
-        files += STAGE_FILES + x.ensemble * (2 + beside)  # weights and epochs
+        files += STAGE_FILES + x.ensemble  # epochs
         files += STAGE_FILES  # evaluate
         if cycle.bought:
             files += 2 * (STAGE_FILES + 1)  # select, label
         if cycle.scored:
-            files += STAGE_FILES + len(store.pool.shards(x.compute.shard_rows))
-    return files
+            files += STAGE_FILES
+    files += len(left(x, WEIGHTS, cycles)) * (x.ensemble * own + told)
+    return files + len(left(x, SHARDS, cycles)) * len(store.pool.shards(x.compute.shard_rows))
+
+
+def left(x: Experiment, kind: Kind, cycles: tuple[Cycle, ...]) -> list[Cycle]:
+    """The cycles whose files of this kind are there when the run is complete."""
+    of = {each.cycle: _stages(each) for each in cycles}
+    done = {(cycle, stage) for cycle, stages in of.items() for stage in stages}
+    return [
+        each
+        for each in cycles
+        if kind.stage in of[each.cycle] and not may_go(x, kind, each.cycle, done, complete=True)
+    ]
+
+
+def _stages(cycle: Cycle) -> tuple[str, ...]:
+    """Those that a cycle goes through."""
+    bought = ("label",) if cycle.bought else ()
+    return ("train", "evaluate", *(("score", "select", *bought) if cycle.scored else ()))
 
 
 def _width(width: Width, card: Card, network: nn.Module) -> int:

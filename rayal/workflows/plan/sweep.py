@@ -15,7 +15,7 @@ from rayal.report.amounts import duration, size
 from rayal.report.places import printable
 from rayal.report.shown import as_html, text
 from rayal.storage.folder import Folder, Json
-from rayal.workflows.plan import Plan, make
+from rayal.workflows.plan import Plan, kept_lines, make
 from rayal.workflows.plan.probe import Probe, measure
 from rayal.workflows.plan.tariff import FREE, Tariff
 from rayal.workflows.sweep.folder import SweepFolder, labels_of
@@ -116,6 +116,7 @@ class SweepPlan:
         yield f"disk    {size(self.disk)}"
         yield f"files   about {self.files:,}"
         _, plan = self.arms[0]
+        yield from kept_lines(plan.keep)
         yield from self.tariff.lines(self.device_hours, self.labels, plan.unit)
         for warning in dict.fromkeys(said for _, plan in self.arms for said in plan.warnings):
             yield f"warning: {warning}"

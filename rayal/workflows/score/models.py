@@ -29,6 +29,7 @@ from rayal.storage.folder import (
     FileRecord,
     Folder,
     Json,
+    check_there,
     located,
     storage_errors,
 )
@@ -168,6 +169,7 @@ def _file(location: str) -> tuple[Folder, str]:
     with storage_errors(location):
         is_file, exists = files.isfile(path), files.exists(path)
     if not exists:
+        check_there(Folder(location.rpartition("/")[0] or "/"))
         raise StorageError(f"{location}: there is no such file or folder; check the path")
     if is_file:
         parent, _, name = location.rpartition("/")
@@ -181,6 +183,7 @@ def _file(location: str) -> tuple[Folder, str]:
     elif folder.exists("train"):
         folder = folder / "train"
     if not folder.exists(WEIGHTS):
+        check_there(folder)
         raise UsageError(f"{location} holds no weights; give a file of them, or a rayal run")
     return folder, WEIGHTS
 

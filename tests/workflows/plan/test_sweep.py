@@ -10,7 +10,7 @@ import rich.console
 
 from rayal.errors import UsageError
 from rayal.experiment.sweep.settings import SweptExperiment
-from rayal.workflows.plan import make
+from rayal.workflows.plan import RUN_FILES, make
 from rayal.workflows.plan import sweep as plans
 from rayal.workflows.plan.probe import Probe
 from rayal.workflows.plan.sweep import make_sweep
@@ -98,7 +98,21 @@ def test_arms_that_cannot_run_are_found(timed: list[str]) -> None:
     assert [] == timed
 
 
-@pytest.mark.parametrize("changes", [{}, {"strategy": "core_set", "observers": ["cod"]}])
+KEPT = {"weights": "last", "shards": "none"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"strategy": "core_set", "observers": ["cod"]},
+        {"keep": {"weights": "last", "shards": "last"}, "ensemble": 2},
+        {"strategy": "entropy", "keep": KEPT},
+        {"strategy": "cod", "keep": KEPT},
+        {"keep": {"weights": "none", "shards": "all"}},
+    ],
+    ids=str,
+)
 def test_files_are_counted(tmp_path: Path, undrawn: None, changes: dict[str, Any]) -> None:
     """A shared disk may allow a hundred thousand files, and a sweep have more."""
     from rayal.experiment.experiment import Experiment
@@ -110,7 +124,42 @@ def test_files_are_counted(tmp_path: Path, undrawn: None, changes: dict[str, Any
         run.run(lambda: start_engine(x.compute))
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
 
-    assert len(files) == make(x, x.dataset.open(), probe=False).files
+    plan = make(x, x.dataset.open(), probe=False)
+    kinds = {"weights": ".safetensors", "scores": ".parquet"}
+    there = {
+        kind: sum(f.stat().st_size for f in files if f.suffix == end and "label" not in f.name)
+        for kind, end in kinds.items()
+    }
+
+    assert len(files) == plan.files
+    assert there["weights"] == pytest.approx(plan.disk["weights"], rel=0.1)
+    assert (there["scores"] > 0) == (plan.disk["scores"] > 0)
+
+
+def test_sixty_trials_of_fifty_cycles_stay_below_a_hundred_thousand_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A shared disk would be full of files; under `all` it would be. The pool has 25 shards, as
+    CIFAR-10 has. Of a cycle there are 14 files and its shards: those of train (started.json,
+    done.json, epochs.jsonl, weights), evaluate (2), score (2 and shards), select (3), label (3)."""
+    from rayal.experiment.experiment import Experiment
+
+    fields = {**FIELDS, "dataset": "digits"}
+    fields["budget"] = {"initial": 20, "per_cycle": 20, "total": 1000}
+    x = Experiment.model_validate(fields)
+    store, shards = x.dataset.open(), 25
+    monkeypatch.setattr(store.pool, "shards", lambda rows: [None] * shards)
+    keep = SweptExperiment.model_validate({**fields, "sweep": {"space": {"strategy": "cod"}}}).keep
+    plans = [make(x.model_copy(update={"keep": k}), store, probe=False) for k in (x.keep, keep)]
+    everything, usual = plans
+
+    assert 50 == len(usual.cycles)
+    assert RUN_FILES + 3 + 49 * (14 + shards) + 6 == everything.files
+    assert RUN_FILES + 3 + 49 * 13 + 5 + 1 + shards == usual.files
+    assert 60 * usual.files < 50_000 < 100_000 < 60 * everything.files
+    assert "keep    weights last, shards last" in str(usual)
+    assert "keep    " not in str(everything)
+    assert {"weights": "last", "shards": "last"} == usual.to_dict()["keep"]
 
 
 @pytest.mark.parametrize(
