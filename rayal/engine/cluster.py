@@ -29,6 +29,8 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that nobody asks
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a run waits for the end of its last workers
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # as Ray Train has it for its own actors
 }
 """Variables of Ray, unless somebody has set them."""
 

@@ -20,21 +20,19 @@ from typing import Any
 import ray
 import ray.train
 from ray import cloudpickle
-from ray.exceptions import ActorDiedError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import get_device
 from ray.train.v2.api.config import LoggingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rayal.cycle.train import TrainJob, Worker, train
+from rayal.cycle.train import TrainJob
 from rayal.engine.desk import Desk, Order
-from rayal.engine.failures import GOES_ON, described, raised, ray_errors
+from rayal.engine.failures import GOES_ON, raised, ray_errors
+from rayal.engine.train_worker import work
 from rayal.engine.trainer import Trainer
 from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.parts import Component
 from rayal.runs.results import Trained
-from rayal.storage.folder import Json
 
 LOOK_SECONDS = 1.0  # between looks at whether the group still lives
 START_SECONDS = 900.0  # a group that has not started by then never will
@@ -110,7 +108,7 @@ class TrainWorkers:
         """Runs in the thread: starts the group, again where a worker died, until it is closed."""
         with tempfile.TemporaryDirectory(prefix="rayal-train-") as scratch:
             trainer = Trainer(
-                _work,
+                work,
                 workers=self.compute.train_workers,
                 train_loop_config={
                     "desk": self.desk,
@@ -190,39 +188,3 @@ def _stuck(x: Experiment) -> str:
                     except (TypeError, pickle.PicklingError):
                         return f"{part.part_name()}.{name}"
     return f"experiment {x.name!r}"
-
-
-def _work(config: dict[str, Any]) -> None:
-    """What each worker does from its start to its end."""
-    context = ray.train.get_context()
-    worker = Worker(
-        rank=context.get_world_rank(),
-        size=context.get_world_size(),
-        device=str(get_device()) if config["device"] == "cuda" else "cpu",
-        threads=config["threads"],
-    )
-    desk, done = config["desk"], 0
-    while (order := _asked(desk.next.remote(done, worker.rank))) is not None:
-        result = _train(order, worker)
-        if worker.rank == 0 or "error" in result:
-            _asked(desk.deliver.remote(order.number, result))
-        if "error" in result and worker.size > 1:
-            # The others may wait for this worker in a collective: only a failure frees them.
-            raise RuntimeError(result["message"])
-        done = order.number
-
-
-def _asked(answer: Any) -> Any:
-    """What the desk answers; None where it is gone, and nobody waits for this worker."""
-    try:
-        return ray.get(answer)
-    except ActorDiedError:
-        return None
-
-
-def _train(order: Order, worker: Worker) -> Json:
-    try:
-        trained = train(cloudpickle.loads(order.payload), worker)
-        return {} if trained is None else trained.to_json()
-    except Exception as error:
-        return described(error)

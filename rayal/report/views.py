@@ -27,11 +27,13 @@ class Views:
 
     def __init__(self, record: Record, every: float = 10.0) -> None:
         self.record, self.every, self.drawn = record, every, time.monotonic()
-        # With all that draws it takes a second to import: now, while a model trains.
-        threading.Thread(target=import_module, args=(CURVES,), name="rayal-views").start()
+        self.imported: threading.Thread | None = None
 
     def on(self, event: Event) -> None:
         """A cycle that has been evaluated is shown."""
+        if self.imported is None:  # with all that draws it takes a second: while a model trains
+            self.imported = threading.Thread(target=import_module, args=(CURVES,))
+            self.imported.start()
         if isinstance(event.result, Evaluated):
             self._write(time.monotonic() >= self.drawn + self.every)
 
