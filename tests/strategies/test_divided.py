@@ -135,4 +135,4 @@ def test_known_picks_are_not_searched_for_again() -> None:
     spread = Counted(pool.kept, 2, Stopping(1000, {**known, "picks": [*known["picks"]]}))
     picks(ALL["core_set"], replace(pool, spread=spread), len(known["picks"]))
 
-    assert rounds and not spread.asked.count("leaders")
+    assert rounds > 5 and 1 == spread.asked.count("leaders")  # for the one that is not bought

@@ -7,6 +7,9 @@ from rayal.selection.distances import Rows
 from rayal.selection.holders import Dealt, Here, Holder, Holders
 from rayal.selection.progress import Progress
 
+MOST = 6
+"""Holders that are lost: bringing one up to date may lose another."""
+
 
 class Killed(Exception):
     """Whoever selected is no more."""
@@ -42,7 +45,9 @@ class LossyHere(Here):
         answers = []
         for number, arguments in own.items():
             self.calls += 1
-            if self.calls % self.every == 0:  # it dies with what it was asked, done or not
+            if (
+                self.calls % self.every == 0 and self.lost < MOST
+            ):  # it dies with what it was asked, done or not
                 if self.lost % 2:
                     super()._answers(method, shared, {number: arguments})
                 self.lost += 1
