@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from rayal.errors import StorageError
 from rayal.storage.folder import Folder, Json
 
 KEEP = 256
@@ -47,14 +48,19 @@ class KeptProgress(Progress):
     def __init__(self, folder: Folder, name: str, of: Json) -> None:
         """`of`: all that decides the picks. What another selection left there is written over."""
         self.folder, self.name, self.of = folder, name, of
-        found = folder.read_json(name, default={})
-        same = isinstance(found, dict) and found.get("of") == of
-        if same:
-            found = folder.read_sealed(name)
-            logger.info("%s/%s: going on after %d picks", folder.url, name, len(found["picks"]))
-        super().__init__(
-            {key: value for key, value in found.items() if key != "of"} if same else {}
-        )
+        super().__init__(self._left())
+
+    def _left(self) -> Json:
+        """What is there of this selection."""
+        try:
+            found: Json = self.folder.read_sealed(self.name, default={})
+        except StorageError as error:
+            logger.warning("%s; the selection begins anew", error)
+            return {}
+        if found.pop("of", None) != self.of:
+            return {}
+        logger.info("going on after %d picks, of %s", len(found["picks"]), self.name)
+        return found
 
     def _write(self, state: Json) -> None:
         self.folder.write_sealed(self.name, {**state, "of": self.of})
