@@ -34,8 +34,8 @@ class Lot(NamedTuple):
     folder: str
     """URL of the pass."""
     shards: tuple[FileRecord, ...]
-    signals: tuple[SignalName, ...]
-    """Whose rows are wanted."""
+    widths: Mapping[SignalName, int]
+    """Of the rows that are wanted, by signal."""
     score: str
     """The column of the scores, which there may be."""
 
@@ -65,12 +65,15 @@ class Whole(NamedTuple):
         labeled: Collection[str],
     ) -> "Whole":
         """`name`: the strategy's column. Reads shards until one has a good unit."""
-        signals = tuple(sorted(strategy.kept()))
-        lot = Lot(folder.url, tuple(result.shards), signals, f"score.{name}")
-        columns = [f"keep.{signal}" for signal in signals]
-        first = next(shard_file.shards(folder, result, columns), None)
-        size = 0 if first is None else sum(first[c].type.list_size for c in first.schema.names[1:])
-        return cls(lot, result.units, len(labeled) if strategy.scans_labeled else 0, BYTES * size)
+        columns = [f"keep.{signal}" for signal in sorted(strategy.kept())]
+        first = next(shard_file.shards(folder, result, columns), pa.table({}))
+        widths = {
+            signal: first[f"keep.{signal}"].type.list_size if first.num_rows else 0
+            for signal in sorted(strategy.kept())
+        }
+        lot = Lot(folder.url, tuple(result.shards), widths, f"score.{name}")
+        seen = len(labeled) if strategy.scans_labeled else 0
+        return cls(lot, result.units, seen, BYTES * sum(widths.values()))
 
     @property
     def bytes(self) -> int:
@@ -106,19 +109,17 @@ def read(lot: Lot) -> Read:
 
     Raises LostError for a shard that is damaged, or is not there.
     """
-    columns = {signal: f"keep.{signal}" for signal in lot.signals}
+    columns = {signal: f"keep.{signal}" for signal in lot.widths}
     result = Pass(units=0, columns=(), shards=lot.shards)
     listed = [pa.table({"id": pa.array([], pa.string())})]
-    kept = {signal: np.empty((0, 0), np.float16) for signal in columns}
+    kept = {signal: np.empty((0, width), np.float16) for signal, width in lot.widths.items()}
     for rows in shard_file.shards(Folder(lot.folder), result, ["id", lot.score, *columns.values()]):
         listed.append(rows.select([c for c in ("id", lot.score) if c in rows.schema.names]))
         for signal, column in columns.items():
-            values, before = shard_file.matrix(rows[column]), kept[signal]
-            if not len(before):
-                before = kept[signal] = np.empty((0, values.shape[1]), values.dtype)
+            values, all_ = shard_file.matrix(rows[column]), kept[signal]
             # in its place: two copies of all rows may be more than there is room for
-            before.resize((len(before) + len(values), values.shape[1]), refcheck=False)
-            before[-len(values) :] = values
+            all_.resize((len(all_) + len(values), values.shape[1]), refcheck=False)
+            all_[-len(values) :] = values
     return Read(pa.concat_tables(listed[1:] or listed), kept)
 
 

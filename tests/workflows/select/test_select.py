@@ -200,7 +200,7 @@ def test_strategies_that_select_themselves_know_labels_and_costs(tmp_path: Path,
             labeled=f"{at}/labeled.txt",
             costs=f"{at}/costs.parquet",
         )
-        picked.append(select(url, request, Folder(at / "work")))
+        picked.append(select(url, request, f"{at}/work/picks"))
         assert [] == list((at / "work").iterdir())
     place = {unit: n for n, unit in enumerate(pool.ids)}
     good = [unit for unit in pool.ids if unit not in pool.labeled]
