@@ -82,8 +82,9 @@ class Whole(NamedTuple):
 
     def lots(self, count: int) -> list[Lot]:
         """At most so many, of shards that follow one another and about as many bytes each."""
-        ends = np.cumsum([record.bytes for record in self.lot.shards])
-        numbers = (ends - 1) * count // ends[-1]
+        sizes = np.array([record.bytes for record in self.lot.shards])
+        middles = np.cumsum(sizes) - sizes / 2
+        numbers = middles * count // sizes.sum()
         shards = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
         return [
             self.lot._replace(shards=tuple(self.lot.shards[shard] for shard in chosen))
