@@ -113,7 +113,9 @@ def read(lot: Lot) -> Read:
     columns = {signal: f"keep.{signal}" for signal in lot.widths}
     result = Pass(units=0, columns=(), shards=lot.shards)
     listed = [pa.table({"id": pa.array([], pa.string())})]
-    kept = {signal: np.empty((0, width), np.float16) for signal, width in lot.widths.items()}
+    kept: dict[str, Numbers] = {
+        signal: np.empty((0, width), np.float16) for signal, width in lot.widths.items()
+    }
     for rows in shard_file.shards(Folder(lot.folder), result, ["id", lot.score, *columns.values()]):
         listed.append(rows.select([c for c in ("id", lot.score) if c in rows.schema.names]))
         for signal, column in columns.items():

@@ -263,8 +263,14 @@ class HolderProcess:
         self.holder: Holder | None = None
 
     def listed(self, _: Any) -> Json:
-        """The ids of its rows, and their scores."""
-        return _told(lambda: self._rows().listed)
+        """The ids of its rows, and their scores, which are not kept here."""
+
+        def listed() -> pa.Table:
+            rows = self._rows()
+            self.read = rows._replace(listed=rows.listed.slice(0, 0))
+            return rows.listed
+
+        return _told(listed)
 
     def rows(self, _: Any, chosen: NDArray[np.intp]) -> Json:
         """These of its rows, by signal."""

@@ -55,7 +55,9 @@ class Compute(Settings):
     shard_rows: PositiveInt = 2048
     """Least images in one shard, the unit of work and of resuming of the scoring pass."""
     resident_bytes: NonNegativeInt = 4 * 2**30
-    """A labeled set up to this size (bytes, as uint8) stays on the training device."""
+    """A labeled set up to this size (bytes, as uint8) stays on the training device. On Ray, what a
+    pass kept of a pool is selected from in one process up to this size, on all machines beyond it.
+    """
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Least time between two checkpoints inside one training (seconds)."""
     max_failures: NonNegativeInt = 3

@@ -62,12 +62,12 @@ class Holders(ABC):
     def __init__(self, places: Sequence[Places], progress: Progress) -> None:
         self.places, self.progress = places, progress
         self.size = sum(map(len, places))
-        self._catch_up: Callable[[Sequence[int]], None] | None = None
+        self._catch_up: Callable[[Sequence[int]], object] | None = None
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def start(self, catch_up: Callable[[Sequence[int]], None]) -> None:
+    def start(self, catch_up: Callable[[Sequence[int]], object]) -> None:
         """`catch_up` brings new holders, by number, to where the selection is: at first all, later
         one whose process was lost. A call that it failed to answer is then repeated, so what is
         said there must not know of that call yet."""

@@ -65,6 +65,7 @@ def space_of(
     Raises DataError for features that are not finite, and without `normalise` for a unit so far out
     that distances between the others would not be exact.
     """
+    labeled: Rows | None
     if location is None:
         spread, labeled = pool.lies, pool.labeled.get("features")
     else:

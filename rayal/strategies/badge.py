@@ -227,9 +227,9 @@ class _Drawing:
             self.far = holders.whole(holders.ask("all_far"))
 
     def take_largest(self) -> int:
-        _, place = max(self.holders.ask("largest"))
-        self._add([-place])
-        return -place
+        place = -int(max(self.holders.ask("largest"))[1])
+        self._add([place])
+        return place
 
     def take(self, places: Places) -> None:
         """The accepted draws of a round."""

@@ -134,11 +134,16 @@ class Bounds(FeatureHolder):
 
     def leaders(self, count: int) -> Leaders:
         """The `count` units farthest from all centres."""
+        self._compare_new()
+        reach = count
         while True:
             units, rest = self._largest(count)
-            behind = units[self.seen[units] < len(self.centres)]
-            if not len(behind):
+            if not (self.seen[units] < len(self.centres)).any():
                 break
+            if reach > count:
+                units, _ = self._largest(reach)
+            behind = units[self.seen[units] < len(self.centres)]
+            reach = min(2 * reach, len(self) // 16)
             for seen in np.unique(self.seen[behind]):
                 self._catch_up(behind[self.seen[behind] == seen], int(seen))
         rival = (-np.inf, 0)
@@ -161,6 +166,12 @@ class Bounds(FeatureHolder):
         chosen = self.bounds > least
         chosen[np.flatnonzero(self.bounds == least)[: count - chosen.sum()]] = True
         return np.flatnonzero(chosen), np.flatnonzero(~chosen)
+
+    def _compare_new(self) -> None:
+        """Units without a bound would all be among the largest, a few at a time."""
+        new = np.flatnonzero(np.isinf(self.bounds))
+        for start in range(0, len(new) if len(self.centres) else 0, BLOCK):
+            self._catch_up(new[start : start + BLOCK], 0)
 
     def _catch_up(self, units: NDArray[np.intp], seen: int) -> None:
         """Compare with at most as many centres as before, so that most never see them all."""

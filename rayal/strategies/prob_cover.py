@@ -19,7 +19,7 @@ work grows with the square of the pool, on however many machines.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -167,7 +167,7 @@ class Balls(FeatureHolder):
 
 
 def _graph(
-    rows: list[NDArray[np.intp]], columns: list[NDArray[np.int32]], shape: tuple[int, int]
+    rows: Sequence[NDArray[Any]], columns: Sequence[NDArray[np.int32]], shape: tuple[int, int]
 ) -> csr_array:
     joined = np.concatenate(rows), np.concatenate(columns)
     return csr_array((np.ones(len(joined[0]), dtype=bool), joined), shape=shape)

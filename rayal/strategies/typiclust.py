@@ -63,9 +63,9 @@ class Typiclust(OnFeatures):
     `exact`: all units in every step, also those of a pool that no machine holds."""
 
     @model_serializer(mode="wrap")
-    def _without_later(self, handler: Any) -> Json:
+    def _with_name(self, handler: Any) -> Json:
         """Runs that were begun before there was a choice are continued."""
-        written: Json = handler(self)
+        written: Json = super()._with_name(handler)
         if written.get("clustering") == "official":
             del written["clustering"]
         return written
@@ -79,6 +79,8 @@ class Typiclust(OnFeatures):
         if not count:
             return []
         space = self.space(pool, order, Dense)
+        clusters: NDArray[np.integer]
+        of_labeled: NDArray[np.integer]
         wanted = min(len(space.labeled) + count, self.max_clusters)
         if self.clustering == "exact":
             clusters, of_labeled = exact_k_means(space, wanted, rng)

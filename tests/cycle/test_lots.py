@@ -1,9 +1,6 @@
 """A pool that machines hold is the one that this process would load."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,53 +9,13 @@ from rayal.cycle import lots, shard_file
 from rayal.cycle.lots import Whole, held
 from rayal.errors import LostError
 from rayal.selection.candidates import Candidates
-from rayal.selection.distances import Made
-from rayal.selection.holders import Here, Holder, Holders, Places
 from rayal.selection.progress import Progress
 from rayal.strategies.badge import Badge
 from rayal.strategies.base import Strategy
 from rayal.strategies.core_set import CoreSet
 from rayal.workflows.select.finished_pass import FinishedPass
 from tests.support.kept_pass import kept_pass
-
-
-class Local:
-    """A keeper whose machines are lots in this process."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def holds(self, size: int) -> bool:
-        return True
-
-    @contextmanager
-    def hold(self, whole: Whole, progress: Progress) -> Iterator["Local"]:
-        self.read = [lots.read(lot) for lot in whole.lots(self.count)]
-        yield self
-
-    def listed(self) -> list[Any]:
-        return [each.listed for each in self.read]
-
-    def rows(self, chosen: Mapping[int, Any]) -> list[Mapping[str, Any]]:
-        return [
-            {name: rows[at] for name, rows in self.read[lot].kept.items()}
-            for lot, at in chosen.items()
-        ]
-
-    def spread(self, positions: Sequence[Any]) -> "Local":
-        self.positions = positions
-        return self
-
-    def holders(self, order: Places, kind: type[Holder], *arguments: Any) -> Holders:
-        place_of = np.empty(len(order), np.intp)
-        place_of[order] = np.arange(len(order))
-        made = []
-        for each, positions in zip(self.read, self.positions, strict=True):
-            mine = np.flatnonzero(positions >= 0)
-            mine = mine[np.argsort(place_of[positions[mine]])]
-            kept = {name: Made(rows, order=mine) for name, rows in each.kept.items()}
-            made.append(kind(place_of[positions[mine]], kept, *arguments))
-        return Here(made)
+from tests.support.local_machines import Local
 
 
 def picks(strategy: Strategy, pool: Candidates) -> list[str]:

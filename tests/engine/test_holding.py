@@ -16,7 +16,7 @@ import ray
 from rayal.cycle.checked import seen_by
 from rayal.cycle.lots import Lot, Whole, held
 from rayal.engine import holding
-from rayal.engine.holding import HeldPool, Host, needed, shared_out
+from rayal.engine.holding import HeldPool, Host, Seats, needed, shared_out
 from rayal.errors import ClusterError, LostError
 from rayal.randomness import numpy_generator
 from rayal.selection.progress import Progress
@@ -118,7 +118,7 @@ def test_two_nodes_pick_what_one_process_picks(tmp_path: Path, lost: str) -> Non
         [*command, lost], env=environment, capture_output=True, text=True, timeout=280
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    found = json.loads(ran.stdout.splitlines()[-1])
+    found = json.loads((tmp_path / "out/found.json").read_bytes())
 
     assert select(scores, Request(strategy=CoreSet(), budget=700)).ids == found["ids"]
     assert (2, True) == (found["nodes"], found["lost"] > 0)
@@ -162,6 +162,28 @@ def test_a_pool_that_does_not_fit_is_refused_with_what_it_takes() -> None:
     assert 1 == len(shared_out(whole(1000, 8), machines(0.7)))
     with pytest.raises(ClusterError):  # each has a copy of the labeled ones
         shared_out(whole(1000, 1024, 10**7), machines(8, 8))
+
+
+def test_a_machine_that_is_lost_needs_another_with_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process would wait for a place for ever; or two be put where there is room for one."""
+    lots = whole(10**7, 128).lots(3)
+    monkeypatch.setattr(Seats, "_start", lambda seats, number: None)
+    seats = Seats(lots, 2**30, machines(1, 1, 1), max_failures=3)
+    monkeypatch.setattr(holding, "hosts", lambda: machines(1.5, 1, 0.5))
+    assert ["node-0", "node-1", "node-2"] == seats.nodes
+    with pytest.raises(ClusterError, match="no other has 1.00 GB of memory for what it held; add"):
+        seats._another_node(2)
+    monkeypatch.setattr(holding, "hosts", lambda: machines(1.5, 1, 0.5, 1))
+    assert "node-3" == seats._another_node(2)
+    monkeypatch.setattr(holding, "hosts", lambda: machines(2, 1))
+    assert "node-0" == seats._another_node(2)
+
+
+def test_standing_still_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has no place in the cluster would be waited for without a word."""
+    monkeypatch.setattr(holding.ray, "wait", lambda references, timeout: ([], references))
+    with pytest.raises(ClusterError, match="stands still: .* in 60 minutes; see `ray status`"):
+        holding._first_done([object()])
 
 
 @pytest.mark.ray

@@ -207,3 +207,13 @@ def test_stops_at_the_first_pick_that_the_budget_does_not_buy():
 
     assert select(pool_of(values, None, costs), 2.0, max_clusters=2) == [middles[1]]
     assert select(pool_of(values, None, costs), 0.5) == []
+
+
+def test_runs_from_before_there_was_a_choice_are_continued():
+    """A new option that is left at its default would be a difference from what is recorded."""
+    assert "clustering" not in Typiclust().model_dump(mode="json")
+    exact = Typiclust(clustering="exact").model_dump(mode="json")
+    assert {"name": "typiclust", "clustering": "exact"}.items() <= exact.items()
+    assert Typiclust().model_dump() | {"clustering": "exact"} == exact
+    assert not Typiclust().asks_holders() and Typiclust(clustering="exact").asks_holders()
+    assert not Typiclust(clustering="exact", features="/x.npz").asks_holders()

@@ -2,8 +2,8 @@
 
     python -m tests.support.select_on_nodes SCORES OUT process|node|driver
 
-A process of its own: it starts a cluster, and Ray allows one per process. Prints the picks, and on
-how many nodes they were made.
+A process of its own: it starts a cluster, and Ray allows one per process. Writes OUT/found.json:
+the picks, and on how many nodes they were made.
 """
 
 import json
@@ -108,9 +108,10 @@ def main() -> None:
     nodes.wait_for_nodes()
     try:
         if what == "driver":
-            print(json.dumps(killed(scores, out, nodes.address)))
+            found = killed(scores, out, nodes.address)
         else:
-            print(json.dumps(here(scores, nodes, workers, what)))
+            found = here(scores, nodes, workers, what)
+        (out / "found.json").write_text(json.dumps(found))  # Ray prints what it likes
     finally:
         cluster.disconnect()
         nodes.shutdown()
