@@ -169,16 +169,18 @@ class Bounds(FeatureHolder):
 
     def _compare_new(self) -> None:
         """Units without a bound would all be among the largest, a few at a time."""
-        new = np.flatnonzero(np.isinf(self.bounds))
-        for start in range(0, len(new) if len(self.centres) else 0, BLOCK):
-            self._catch_up(new[start : start + BLOCK], 0)
+        if len(self.centres):
+            self._catch_up(np.flatnonzero(np.isinf(self.bounds)), 0)
 
     def _catch_up(self, units: NDArray[np.intp], seen: int) -> None:
         """Compare with at most as many centres as before, so that most never see them all."""
         until = max(FEW, 2 * seen)
-        x: Tensor = self.grid.place(self.points[units])
-        nearest = nearest_squared(x, self.grid, self.centres[seen:until])
-        self.bounds[units] = np.minimum(self.bounds[units], nearest.numpy())
+        centres = self.centres[seen:until]
+        for start in range(0, len(units), BLOCK):
+            part = units[start : start + BLOCK]
+            x: Tensor = self.grid.place(self.points[part])
+            nearest = nearest_squared(x, self.grid, centres)
+            self.bounds[part] = np.minimum(self.bounds[part], nearest.numpy())
         self.seen[units] = min(until, len(self.centres))
 
 
