@@ -38,6 +38,7 @@ def select(
     costs: Mapping[str, float] | Path | None = None,
     min_distance: float | None = None,
     out: Path | None = None,
+    address: str | None = None,
     plugins: Iterable[str] = NO_PLUGINS,
 ) -> Picks:
     """The units that a strategy would label next, exactly and in order of preference.
@@ -55,6 +56,11 @@ def select(
     where a strategy draws. With `out` the picks are written as `Picks.write` does, and large files
     may lie beside it meanwhile.
 
+    With the `address` of a Ray cluster, host:port, its machines hold what the pass kept, each a
+    part of the pool; core_set, badge, prob_cover and typiclust (clustering: exact) pick the same
+    units there. The scores must lie where all of them can read. A call that was killed goes on from
+    OUT.picks.json, given again with the same `out`.
+
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
     >>> _ = torch.nn.init.eye_(net[1].weight)
     >>> scores = rayal.score(net, torch.tensor([[9.0, 0], [1, 2], [5, 5]]), ids=["a", "b", "c"])
@@ -65,7 +71,7 @@ def select(
     ['b', 'a']
 
     Raises UsageError where the scores lack what is asked for, DataError where ids, costs or groups
-    do not fit them.
+    do not fit them, ClusterError where the machines have too little memory.
     """
     named = Plugins(plugins)
     url = _url(scores, cycle)
@@ -87,8 +93,8 @@ def select(
     given = {key: value for key, value in fields.items() if value is not None}
     request = config.from_keywords(given, [], Request, named)
     known = selecting.Known(labeled=_labeled(labeled), costs=_costs(costs), groups=_groups(groups))
-    beside = None if out is None else selecting.beside(os.fspath(out))
-    picks = Picks(selecting.select(url, request, beside, known), bool(done.classes))
+    place = None if out is None else os.fspath(out)
+    picks = Picks(selecting.select(url, request, place, known, address), bool(done.classes))
     if out is not None:
         picks.write(out)
     return picks

@@ -121,11 +121,16 @@ def select(
     out: Annotated[
         str, typer.Option(help="Path of the result without its suffix.", callback=kept)
     ] = "selection",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster, host:port, whose machines hold what one cannot."),
+    ] = None,
     plugins: Packages = [],  # noqa: B006
 ) -> None:
     """Choose units from scores, exactly, into OUT.csv and OUT.parquet.
 
-    Columns: rank, id, score, predicted class, reason.
+    Columns: rank, id, score, predicted class, reason. With --address the same command goes on where
+    it was killed.
     """
     from rayal.api.select import Request
     from rayal.experiment import config
@@ -144,7 +149,7 @@ def select(
     named = allowed(plugins)
     request = config.from_options(_given(options), [], Request, named)
     asked = {key: getattr(request, key) for key in options}
-    picks = rayal.select(scores, **asked, out=out, plugins=named)
+    picks = rayal.select(scores, **asked, out=out, address=address, plugins=named)
     for line in (*picks.lines, f"selection    {out}.csv  {out}.parquet"):
         print(visible(line))
 

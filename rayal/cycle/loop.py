@@ -188,7 +188,7 @@ class Steps:
         folder = self._folder(pool.cycle, "score")
         trained = {**self._companions(pool.cycle), "weights": self._weights(pool.cycle)}
         offer = Offer(self.x, self.store, {*pool.labels, *pool.refused})
-        return choose(self.x, pool.cycle, budget, folder, scored, offer, trained, out)
+        return choose(self.x, pool.cycle, budget, folder, scored, offer, trained, out, self.engine)
 
     def label(self, ids: Sequence[str], out: Folder) -> Labeled:
         answers = self.x.oracle.answer(self.store, ids, out)

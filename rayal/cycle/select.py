@@ -1,6 +1,9 @@
 """The select stage: what the strategy chooses, and what its observers would have chosen."""
 
+import sys
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from hashlib import sha256
 from itertools import count, repeat
 from pathlib import Path
 from tempfile import gettempdir
@@ -11,14 +14,16 @@ import numpy as np
 from rayal.cycle import checked
 from rayal.cycle import shard_file as scores
 from rayal.cycle.checked import seen_by
+from rayal.cycle.lots import Keeper, Whole, held
 from rayal.cycle.offer import Offer
 from rayal.cycle.ranking import highest
 from rayal.experiment.experiment import Experiment
 from rayal.randomness import numpy_generator
 from rayal.runs.results import Chosen, Pass, Scored
 from rayal.selection.candidates import Candidates, ranking, tie_secret
+from rayal.selection.progress import KeptProgress
 from rayal.storage import csv_file
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.storage.ids import Ids, Places
 from rayal.strategies.base import Select, Strategy
 
@@ -32,6 +37,7 @@ def choose(
     offer: Offer,
     trained: Mapping[str, FileLocation],
     out: Folder,
+    keeper: Keeper | None = None,
 ) -> Chosen:
     """The ids to label next, best first, whether there was nothing left to choose from, and how far
     any two strategies agree.
@@ -39,6 +45,7 @@ def choose(
     `scored` and `result` are the folder and the result of the scoring pass, which may have passed
     over labeled units too; `offer` says what those are, and what the others cost; `trained` are
     the files of the model that it asked. Also writes `chosen.csv` (rank, id, score) for people.
+    Machines of the `keeper`, if there is one, hold what is too large for this process.
     """
     labeled = offer.bought
     strategies = x.scored()
@@ -54,12 +61,23 @@ def choose(
     }
     picks = _highest(scored, result, cheap, budget, labeled)
     others = {name: each for name, each in strategies.items() if name not in cheap}
+    large = _too_large(scored, result, others, labeled, keeper)
+    small = {name: each for name, each in others.items() if name not in large}
     pools: dict[str, Candidates] = {}
-    if others:
-        kept = {signal for each in others.values() for signal in each.kept()}
-        place = scratch_folder(out)
-        pools = scores.load(scored, result, kept, labeled, others, place)
-        for name, strategy in others.items():
+    if small:
+        kept = {signal for each in small.values() for signal in each.kept()}
+        pools = scores.load(scored, result, kept, labeled, small, scratch_folder(out))
+    under_way = {
+        name: KeptProgress(
+            out, f"{name}.picks.json", decided(others[name], x.seed, cycle, budget, result, labeled)
+        )
+        for name in large
+    }
+    for name, strategy in others.items():
+        with ExitStack() as until_picked:
+            if name in large and keeper is not None:
+                opened = held(keeper, large[name], labeled, under_way[name])
+                pools[name] = until_picked.enter_context(opened)
             pool = offer.offered(seen_by(strategy, pools[name]))
             select = strategy.selector(trained)
             picks[name] = _of_one(strategy, select, name, pool, offer, budget, rngs[name])
@@ -68,6 +86,8 @@ def choose(
     values = repeat(None) if chosen.scores is None else chosen.scores
     ranks = zip(count(1), chosen.ids, values, strict=False)
     table = out.write("chosen.csv", csv_file.dump(["rank", "id", "score"], ranks).encode())
+    for progress in under_way.values():
+        progress.end()
     return Chosen(
         ids=tuple(chosen.ids),
         table=table,
@@ -78,6 +98,45 @@ def choose(
             {name for name, strategy in strategies.items() if strategy.divides_images},
         ),
     )
+
+
+def _too_large(
+    folder: Folder,
+    result: Pass,
+    strategies: Mapping[str, Strategy],
+    labeled: Collection[str],
+    keeper: Keeper | None,
+) -> dict[str, Whole]:
+    """By name the strategies whose pools are for machines of the keeper."""
+    if keeper is None or not keeper.holds(sys.maxsize):
+        return {}
+    wholes = {
+        name: Whole.of(folder, result, strategy, name, labeled)
+        for name, strategy in strategies.items()
+        if strategy.asks_holders()
+    }
+    return {name: each for name, each in wholes.items() if keeper.holds(each.bytes)}
+
+
+def decided(
+    strategy: Strategy,
+    seed: int,
+    cycle: int,
+    budget: float,
+    result: Pass,
+    labeled: Collection[str],
+) -> Json:
+    """All that decides the picks of a strategy from a pass, but for prices."""
+    files = "".join(file.sha256 for file in result.shards)
+    known = "\n".join(sorted(labeled))
+    return {
+        "strategy": strategy.model_dump(mode="json"),
+        "seed": seed,
+        "cycle": cycle,
+        "budget": budget,
+        "pass": sha256(files.encode()).hexdigest(),
+        "labeled": sha256(known.encode()).hexdigest(),
+    }
 
 
 def _is_sold_out(x: Experiment, result: Scored, pool: Candidates | None, offer: Offer) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch
 import rayal
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.lots import Machines, Whole
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.store import Store
@@ -29,6 +31,7 @@ from rayal.runs.results import (
     read_trained,
     write_trained,
 )
+from rayal.selection.progress import Progress
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import FILE, STALE, Lock, seconds_since
 
@@ -63,6 +66,12 @@ class SharedTraining:
 
     def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
         return self.engine.fastest_batch(job, limit)
+
+    def holds(self, size: int) -> bool:
+        return self.engine.holds(size)
+
+    def hold(self, whole: Whole, progress: Progress) -> AbstractContextManager[Machines]:
+        return self.engine.hold(whole, progress)
 
     def close(self) -> None:
         self.engine.close()

@@ -4,18 +4,20 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
 import ray
 
 from rayal.cycle.evaluate import EvaluateJob, metrics, test_shards
+from rayal.cycle.lots import Whole
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.pool import Images, Shard
 from rayal.data.store import Split
 from rayal.engine import machine, start
 from rayal.engine.failures import raised
+from rayal.engine.holding import HeldPool
 from rayal.engine.reading import blocks_of
 from rayal.engine.scorers import Call, Scorers
 from rayal.engine.shared_storage import SharedStorage
@@ -23,6 +25,7 @@ from rayal.engine.train import TrainWorkers, packed, train_on
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
 from rayal.runs.results import FastestBatch, ScoredShard, Trained
+from rayal.selection.progress import Progress
 from rayal.storage.folder import Json
 
 SETTINGS = {
@@ -86,6 +89,16 @@ class RayEngine:
         finally:
             if not _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
                 self._close_groups()
+
+    def holds(self, size: int) -> bool:
+        return size > self.compute.resident_bytes
+
+    @contextmanager
+    def hold(self, whole: Whole, progress: Progress) -> Iterator[HeldPool]:
+        self.storage.check(whole.lot.folder)
+        self.close()  # their memory is wanted
+        with closing(HeldPool(whole, progress, self.compute.max_failures)) as pool:
+            yield pool
 
     def close(self) -> None:
         """Sends all workers home, if there are any."""

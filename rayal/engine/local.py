@@ -3,13 +3,14 @@
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 
 import numpy as np
 import torch
 
 from rayal.cycle.batch_size import fastest_batch
 from rayal.cycle.evaluate import EvaluateJob, evaluate, metrics
+from rayal.cycle.lots import Machines, Whole
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.scorer import Scorer
 from rayal.cycle.train import TrainJob, Worker, train
@@ -18,6 +19,7 @@ from rayal.engine import machine
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
 from rayal.runs.results import FastestBatch, ScoredShard, Trained
+from rayal.selection.progress import Progress
 from rayal.storage.folder import Json
 
 AHEAD = 2
@@ -59,6 +61,12 @@ class LocalEngine:
 
     def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
         return fastest_batch(job, self.device, limit)
+
+    def holds(self, size: int) -> bool:
+        return False
+
+    def hold(self, whole: Whole, progress: Progress) -> AbstractContextManager[Machines]:
+        raise AssertionError("it holds nothing")
 
     def close(self) -> None:
         """Nothing stays open."""

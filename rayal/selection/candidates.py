@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rayal.errors import UsageError, quoted
 from rayal.randomness import derive, unit_keys
+from rayal.selection.holders import Dealt, Spread
 from rayal.storage.ids import CHUNK, Ids, Places
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ class Candidates:
     """Of an image those that are not bought, for strategies that choose these."""
     overshoot: bool = False
     """Whether the unit at which the budget would be exceeded is still bought."""
+    spread: Spread | None = None
+    """Where what was kept of the candidates is in place of `kept`; None: there."""
+
+    @property
+    def lies(self) -> Spread:
+        """Where what was kept is, for strategies that ask `asks_holders`."""
+        return self.spread or Dealt(self.kept)
 
     @cached_property
     def costs(self) -> NDArray[np.float64]:

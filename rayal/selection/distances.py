@@ -34,28 +34,32 @@ BLOCK = 1024
 """Rows of one side of a matrix product: its result stays in the processor's cache."""
 
 
+def unchanged(rows: Numbers) -> Numbers:
+    """The rows as they are."""
+    return rows
+
+
 class Made:
     """Rows that are made of others whenever they are looked at, and take no memory."""
 
     def __init__(
         self,
         rows: Rows,
-        make: Callable[[Numbers], Numbers],
+        make: Callable[[Numbers], Numbers] = unchanged,
         order: NDArray[np.intp] | None = None,
     ) -> None:
         """`make` gives row for row, of the same width; `order` says which rows these are."""
-        self._rows, self._make = rows, make
-        self._order = np.arange(len(rows)) if order is None else order
+        self._rows, self._make, self._order = rows, make, order
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (len(self), *self._rows.shape[1:])
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._rows if self._order is None else self._order)
 
     def __getitem__(self, index: slice | NDArray[np.intp]) -> Numbers:
-        return self._make(self._rows[self._order[index]])
+        return self._make(self._rows[index if self._order is None else self._order[index]])
 
 
 def blocks(rows: Rows) -> Iterator[Numbers]:
@@ -79,7 +83,11 @@ class Grid:
         float16, in which the pass keeps features, has 11 bits, counted from each number.
         """
         width = max(group.shape[1] for group in groups)
-        largest = max(map(_largest, groups))
+        return cls.reaching(max(map(largest, groups)), width)
+
+    @classmethod
+    def reaching(cls, largest: float, width: int) -> "Grid":
+        """As `of`, for rows of this width and numbers up to this magnitude."""
         bits = min(24, (51 - (max(width, 1) - 1).bit_length()) // 2)  # 24: float32 holds them
         return cls(2.0 ** (int(np.frexp(largest)[1]) - bits))
 
@@ -88,7 +96,13 @@ class Grid:
         return torch.from_numpy(rows.astype(np.float64) / self.step).round_()
 
 
-def _largest(rows: Rows) -> float:
+def magnitudes(rows: Rows) -> Numbers:
+    """N, of each row the largest magnitude; infinite or NaN where one of its numbers is."""
+    parts = [np.abs(part).max(axis=1) for part in blocks(rows) if part.size]
+    return np.concatenate(parts) if parts else np.zeros(len(rows))
+
+
+def largest(rows: Rows) -> float:
     """The largest magnitude, NaN where there is one among the rows; 0 without rows."""
     ends = [(part.max(), -part.min()) for part in blocks(rows) if part.size]
     return float(np.max(ends, initial=0.0))
@@ -167,23 +181,23 @@ NORMALISE = "set the strategy's normalise: true, which compares directions alone
 """A way out for strategies that can."""
 
 
-def check_scale(*groups: tuple[Sequence[str], Rows], way_out: str) -> None:
+def check_scale(*groups: tuple[Sequence[str], Numbers], width: int, way_out: str) -> None:
     """Raise DataError naming the unit whose features are so much larger than most that the grid of
     all of them is too coarse for these: units that differ would be equal.
 
-    Each group is N ids and their rows, N x D. Most: the median of the rows' largest magnitudes,
-    rows of zeros apart.
+    Each group is N ids and the `magnitudes` of their rows, which have this width. Most: the median
+    of these, rows of zeros apart.
     """
-    parts = [np.abs(part).max(axis=1) for _, rows in groups for part in blocks(rows) if part.size]
-    largest = np.concatenate([np.zeros(0), *parts])  # float64
-    if not largest.any():
+    sizes = np.concatenate([np.zeros(0), *(each for _, each in groups)])  # float64
+    if not sizes.any():
         return
-    typical = float(np.median(largest[largest > 0]))
-    if Grid.of(*(rows for _, rows in groups)).step <= np.ldexp(1.0, np.frexp(typical)[1] - BITS):
+    typical = float(np.median(sizes[sizes > 0]))
+    step = Grid.reaching(float(sizes.max()), width).step
+    if step <= np.ldexp(1.0, np.frexp(typical)[1] - BITS):
         return
-    unit = [each for ids, _ in groups for each in ids][int(largest.argmax())]
+    unit = [each for ids, _ in groups for each in ids][int(sizes.argmax())]
     raise DataError(
-        f"the features of unit {unit!r} reach {largest.max():.4g}, those of most units"
+        f"the features of unit {unit!r} reach {sizes.max():.4g}, those of most units"
         f" {typical:.4g}: distances between all of them cannot be exact; {way_out}"
     )
 
@@ -191,7 +205,14 @@ def check_scale(*groups: tuple[Sequence[str], Rows], way_out: str) -> None:
 def check_finite(ids: Sequence[str], rows: Rows, what: str) -> None:
     """Raise DataError naming the first unit whose row has a number that is infinite or none."""
     for number, part in enumerate(blocks(rows)):
-        good = np.isfinite(part).all(axis=1)
-        if not good.all():
-            unit = ids[number * BLOCK + int(good.argmin())]
-            raise DataError(f"the {what} of unit {quoted(unit)} are not all finite numbers")
+        if part.size:
+            start = number * BLOCK
+            check_magnitudes(ids[start : start + len(part)], np.abs(part).max(axis=1), what)
+
+
+def check_magnitudes(ids: Sequence[str], sizes: Numbers, what: str) -> None:
+    """As `check_finite`, of rows with these `magnitudes`."""
+    good = np.isfinite(sizes)
+    if not good.all():
+        unit = ids[int(good.argmin())]
+        raise DataError(f"the {what} of unit {quoted(unit)} are not all finite numbers")

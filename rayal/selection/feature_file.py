@@ -24,17 +24,10 @@ from rayal.storage.ids import Ids, Places
 LISTS = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
 
 
-def features_of(pool: Candidates, location: str | None) -> tuple[Rows, Rows]:
-    """Finite features of the pool, M x D, and of the labeled units, L x D: those of the file, or
-    without one those that the pass kept."""
-    if location is not None:
-        rows = read_features(location, Ids(chain(pool.ids, pool.labeled_ids)))
-        return rows[: len(pool.ids)], rows[len(pool.ids) :]
-    features = pool.kept["features"]
-    labeled = pool.labeled.get("features", features[:0])
-    check_finite(pool.ids, features, "features")
-    check_finite(pool.labeled_ids, labeled, "features")
-    return features, labeled
+def features_of(pool: Candidates, location: str) -> tuple[Rows, Rows]:
+    """What the file has of the pool, M x D, and of the labeled units, L x D."""
+    rows = read_features(location, Ids(chain(pool.ids, pool.labeled_ids)))
+    return rows[: len(pool.ids)], rows[len(pool.ids) :]
 
 
 def read_features(location: str, ids: Ids) -> NDArray[np.float32]:

@@ -15,19 +15,33 @@ Differences:
   drawn while another one is not.
 - Where all D^2 are 0, units follow in seeded order; the official code fails.
 - D^2 is brought up to date for many picks at once; `draw_far` says why the draws are still exact.
+
+The pool may be divided among machines: the draws are the same, from the D^2 of all units in seeded
+order, which this process holds (16 bytes a unit). A holder tells only those that have changed.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from rayal.selection.candidates import Candidates
-from rayal.selection.distances import BLOCK, Grid, Made, Numbers, Rows, check_finite, check_scale
+from rayal.selection.distances import (
+    BLOCK,
+    Grid,
+    Made,
+    Numbers,
+    Rows,
+    check_magnitudes,
+    check_scale,
+    largest,
+)
 from rayal.selection.greedy import buy, tie_order
+from rayal.selection.holders import Holder, Holders, Places
 from rayal.signals.signal import SignalName
+from rayal.strategies._features import sizes_of
 from rayal.strategies.base import Strategy
 
 
@@ -36,36 +50,63 @@ class Badge(Strategy):
 
     keeps: ClassVar[frozenset[SignalName]] = frozenset({"features", "probs"})
 
+    def asks_holders(self) -> bool:
+        return True
+
     def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         if not len(pool.ids):
             return []
-        probs, features = pool.kept["probs"], pool.kept["features"]
-        check_finite(pool.ids, probs, "probabilities")
-        check_finite(pool.ids, features, "features")
-        check_scale((pool.ids, features), way_out="leave it out of the pool")
         order = tie_order(pool, rng)
-        return pool.ids[buy(pool, draw_far(Gradients(probs, features), order, rng), budget)]
+        holders = pool.lies.holders(order, GradientHolder)
+        check_magnitudes(pool.ids, sizes_of(holders, order, "probs"), "probabilities")
+        sizes = sizes_of(holders, order, "features")
+        check_magnitudes(pool.ids, sizes, "features")
+        width = max(holders.ask("width", "features"))
+        check_scale((pool.ids, sizes), width=width, way_out="leave it out of the pool")
+        classes, reach = max(holders.ask("width", "probs")), max(holders.ask("reach"))
+        grids = Grid.reaching(reach, classes), Grid.reaching(float(sizes.max()), width)
+        picks = (int(order[place]) for place in draw_far(holders, grids, rng))
+        return pool.ids[buy(pool, picks, budget)]
+
+
+Grids = tuple[Grid, Grid]
+"""Of errors and of features."""
+
+
+class Factors(NamedTuple):
+    """What gradients are made of."""
+
+    probs: Rows
+    """N x C."""
+    features: Rows
+    """N x D."""
 
 
 class Gradients:
     """N gradients of the last layer as factors: `errors` N x C and `features` N x D."""
 
-    def __init__(self, probs: Rows, features: Rows) -> None:
+    def __init__(self, probs: Rows, features: Rows, grids: Grids | None = None) -> None:
+        """`grids`: null for those of these gradients alone."""
         self.errors, self.features = Made(probs, errors), features
-        self.grids = Grid.of(self.errors), Grid.of(features)
+        self.grids = grids or (Grid.of(self.errors), Grid.of(features))
         self.squared_norms = np.empty(len(probs))
         for start in range(0, len(probs), BLOCK):
             part = np.arange(start, min(start + BLOCK, len(probs)))
             e, a = (x.square().sum(dim=1) for x in self._place(part))
             self.squared_norms[part] = (e * a).numpy()
 
+    def __len__(self) -> int:
+        return len(self.squared_norms)
+
     def squared_distances(
-        self, rows: NDArray[np.intp], others: NDArray[np.intp]
+        self, rows: NDArray[np.intp], others: NDArray[np.intp], of: "Gradients | None" = None
     ) -> NDArray[np.float64]:
-        """Rows x others, in steps: 0 exactly between equal units."""
-        (e, a), (other_e, other_a) = self._place(rows), self._place(others)
+        """Rows x others, in steps: 0 exactly between equal units. `of`: whose the others are, on
+        the same grids; null: its own."""
+        of = of or self
+        (e, a), (other_e, other_a) = self._place(rows), of._place(others)
         products = ((e @ other_e.T) * (a @ other_a.T)).numpy()
-        norms = self.squared_norms[rows, None] + self.squared_norms[others]
+        norms = self.squared_norms[rows, None] + of.squared_norms[others]
         squared: NDArray[np.float64] = np.maximum(norms - 2 * products, 0)
         return squared
 
@@ -83,52 +124,127 @@ def errors(probs: Numbers) -> NDArray[np.float32]:
     return e
 
 
+class GradientHolder(Holder):
+    """Gradients of units, and `far`: D^2 of each."""
+
+    unit_bytes: ClassVar[int] = 24  # place, squared norm, D^2
+
+    def __init__(self, places: Places, kept: Mapping[str, Rows]) -> None:
+        super().__init__(places, kept)
+        self.probs, self.features = kept["probs"], kept["features"]
+
+    def reach(self) -> float:
+        """The largest magnitude of all errors."""
+        return largest(Made(self.probs, errors))
+
+    def begin(self, grids: Grids, picks: Factors) -> None:
+        """With the picks of all holders so far."""
+        self.gradients = Gradients(self.probs, self.features, grids)
+        self.far = np.full(len(self), np.inf)
+        for start in range(0, len(picks.probs), BLOCK):
+            self.shrink(Factors(*(rows[start : start + BLOCK] for rows in picks)))
+
+    def largest(self) -> tuple[float, int]:
+        """Squared norm, and negative place, of the first that has the largest."""
+        if not len(self):
+            return -np.inf, 0
+        unit = int(self.gradients.squared_norms.argmax())
+        return float(self.gradients.squared_norms[unit]), -int(self.places[unit])
+
+    def all_far(self) -> NDArray[np.float64]:
+        """n, D^2."""
+        return self.far
+
+    def shrink(self, new: Factors) -> tuple[Places, NDArray[np.float64]]:
+        """Brings D^2 up to date with more picks. Returns the places where it has changed, and what
+        it is there."""
+        picks = Gradients(*new, self.gradients.grids)
+        every, changed = np.arange(len(picks)), [np.empty(0, np.intp)]
+        for start in range(0, len(self) if len(picks) else 0, BLOCK):
+            part = np.arange(start, min(start + BLOCK, len(self)))
+            to_picks = self.gradients.squared_distances(part, every, picks).min(axis=1)
+            nearer = to_picks < self.far[part]
+            self.far[part[nearer]] = to_picks[nearer]
+            changed.append(part[nearer])
+        units = np.concatenate(changed)
+        return self.places[units], self.far[units]
+
+
 ROUND = 64
 """Draws after which D^2 of all units is brought up to date."""
 
 
-def draw_far(
-    gradients: Gradients, order: NDArray[np.intp], rng: np.random.Generator
-) -> Iterator[int]:
-    """All N positions: the largest norm, then draws by D^2, then what has none left, in `order`.
+def draw_far(holders: Holders, grids: Grids, rng: np.random.Generator) -> Iterator[int]:
+    """All N places: the largest norm, then draws by D^2, then what has none left, in order.
 
     A round draws from the D^2 that it started with, which can only have shrunk since, and accepts a
     draw with the share of it that is left: rejection sampling, so the accepted are distributed by
     the D^2 of now. It replaces a pass over the features for each pick by one matrix product for a
-    round. Draws invert the distribution function over units in `order`.
+    round. Draws invert the distribution function over units in order.
     """
-    if not len(order):
+    if not holders.size:
         return
-    picks = [int(order[gradients.squared_norms[order].argmax()])]  # the first of equals
-    yield picks[0]
-    far = np.full(len(order), np.inf)
-    new = picks
+    drawing = _Drawing(holders, grids)
+    yield from drawing.picks
+    if not drawing.picks:
+        yield drawing.take_largest()
+    for _ in range(drawing.rounds):
+        rng.random(2 * ROUND)  # were drawn by a process that is no more
     while True:
-        _shrink(far, gradients, order, new)
-        until = np.cumsum(far)
+        until = np.cumsum(drawing.far)
         if until[-1] == 0:
             break
-        new = []
-        for _ in range(ROUND):
-            place = int(np.searchsorted(until, rng.random() * until[-1], side="right"))
-            unit = int(order[place])
-            left = far[place]
+        # a place and a share in turn
+        uniform = rng.random(2 * ROUND).reshape(ROUND, 2)
+        places = np.searchsorted(until, uniform[:, 0] * until[-1], side="right")
+        new = list[int]()  # which of the draws were accepted
+        gradients = drawing.gradients(places)
+        for draw, place in enumerate(places.tolist()):
+            left = drawing.far[place]
             if new:
-                left = min(left, gradients.squared_distances(np.array([unit]), np.array(new)).min())
-            if rng.random() * far[place] < left:
-                new.append(unit)
-                yield unit
-        picks += new
-    taken = np.zeros(len(order), dtype=bool)
-    taken[picks] = True
-    yield from (int(unit) for unit in order if not taken[unit])
+                to_new = gradients.squared_distances(np.array([draw]), np.array(new))
+                left = min(left, to_new.min())
+            if uniform[draw, 1] * drawing.far[place] < left:
+                new.append(draw)
+                yield place
+        drawing.take(places[new])
+    taken = np.zeros(holders.size, dtype=bool)
+    taken[drawing.picks] = True
+    yield from np.flatnonzero(~taken).tolist()
 
 
-def _shrink(
-    far: NDArray[np.float64], gradients: Gradients, order: NDArray[np.intp], picks: list[int]
-) -> None:
-    """Bring the squared distances to the nearest pick up to date with new picks."""
-    for start in range(0, len(order), BLOCK):
-        part = order[start : start + BLOCK]
-        to_picks = gradients.squared_distances(part, np.array(picks)).min(axis=1)
-        far[start : start + BLOCK] = np.minimum(far[start : start + BLOCK], to_picks)
+class _Drawing:
+    """The picks so far, and D^2 of all units by place."""
+
+    def __init__(self, holders: Holders, grids: Grids) -> None:
+        self.holders, self.grids = holders, grids
+        self.picks: list[int] = list(holders.progress.picks)
+        self.rounds: int = holders.progress.state.get("rounds", 0)
+        """Of draws, that are over."""
+        holders.start(lambda of: holders.ask("begin", grids, self._factors(self.picks), of=of))
+        self.far = np.full(holders.size, np.inf)
+        if self.picks:
+            self.far = holders.whole(holders.ask("all_far"))
+
+    def take_largest(self) -> int:
+        place = -int(max(self.holders.ask("largest"))[1])
+        self._add([place])
+        return place
+
+    def take(self, places: Places) -> None:
+        """The accepted draws of a round."""
+        self.rounds += 1
+        self._add(places.tolist())
+
+    def gradients(self, places: Places) -> Gradients:
+        return Gradients(*self._factors(places), self.grids)
+
+    def _add(self, picks: list[int]) -> None:
+        for places, far in self.holders.ask("shrink", self._factors(picks)):
+            self.far[places] = far
+        self.picks += picks
+        self.holders.progress.add(picks, rounds=self.rounds)
+
+    def _factors(self, picks: Sequence[int] | Places) -> Factors:
+        places = np.asarray(picks, np.intp)
+        return Factors(*(self.holders.gather(places, signal) for signal in Factors._fields))

@@ -102,6 +102,11 @@ class Strategy(ForTasks):
         """
         return type(self).select is Strategy.select
 
+    def asks_holders(self) -> bool:
+        """Whether its `select` asks `pool.lies`, so that what the pass kept of the pool may be
+        divided among machines."""
+        return False
+
     def units(self, images: Iterable[str], regions: Regions) -> Iterable[str]:
         """All units that it can choose of these images: here the images themselves."""
         return images

@@ -14,11 +14,13 @@ from rayal.errors import DataError
 from rayal.parts import build
 from rayal.randomness import numpy_generator
 from rayal.runs.results import Scored
+from rayal.selection import progress
 from rayal.selection.candidates import Candidates
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
+from tests.support.local_machines import Local
 
 NAMES = ["core_set", "entropy", "badge", "margin", "prob_cover"]
 UNITS, WIDTH, CLASSES = 90, 4, 3
@@ -110,6 +112,66 @@ def test_select_picks_from_a_runs_pass_what_the_run_picks(
     )
 
     assert list(ran.ids) == select(scored.url, request).ids
+
+
+@pytest.mark.parametrize("first", NAMES)
+def test_machines_that_hold_the_pool_choose_what_this_process_chooses(
+    tiny: Callable[..., Any], tmp_path: Path, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run whose pool has become large would label other units, or leave files behind."""
+    monkeypatch.setattr(progress, "KEEP", 5)
+    others = [name for name in NAMES if name != first]
+    x = tiny(strategy=first, observers=others, seed=4)
+    scored, out = Folder(tmp_path / "score"), Folder(tmp_path / "select")
+    result, machines = written(scored, 5), Local(3)
+    found = choose(x, 2, 20, scored, result, offer(x, LABELED), {}, out, machines)
+
+    assert in_memory(first, 20, 4, 2) == list(found.ids)
+    assert found == choose(x, 2, 20, scored, result, offer(x, LABELED), {}, out)
+    assert 3 == machines.held  # for those that do not rank
+    assert ["chosen.csv"] == [path.name for path in (tmp_path / "select").iterdir()]
+
+
+def test_a_stage_that_was_killed_goes_on_from_the_picks_that_it_kept(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days of picking would be lost, or what another selection or a damaged disk left be picked."""
+    monkeypatch.setattr(progress, "KEEP", 5)
+    x = tiny(strategy="core_set", seed=4)
+    scored, out = Folder(tmp_path / "score"), Folder(tmp_path / "select")
+    result, machines, name = written(scored, 5), Local(2), "core_set.picks.json"
+
+    def stage(budget: float = 20) -> list[str]:
+        chosen = choose(x, 2, budget, scored, result, offer(x, LABELED), {}, out, machines)
+        return list(chosen.ids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rayal.cycle.select.csv_file.dump", lambda *_: 1 / 0)
+        patch.setattr("rayal.strategies.core_set.farthest_first.__defaults__", (8,))
+        with pytest.raises(ZeroDivisionError):
+            stage()
+    left = out.read_sealed(name)
+    assert 5 <= len(left["picks"]) <= 20
+    changed = {**left, "picks": left["picks"][::-1]}
+    out.write_sealed(name, changed)
+    assert stage() != in_memory("core_set", 20, 4, 2)  # it believes them, and goes on
+    for damage in (left | {"of": {}}, changed | {"of": {**left["of"], "budget": 19.0}}):
+        out.write_sealed(name, damage)
+        assert stage() == in_memory("core_set", 20, 4, 2)
+    out.write(name, b"{}")
+    assert stage() == in_memory("core_set", 20, 4, 2)
+    assert not out.exists(name)
+
+
+def test_small_pools_are_not_held(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    """Every cycle of a small run would wait for processes on all machines."""
+    x, scored = tiny(strategy="core_set", seed=4), Folder(tmp_path / "score")
+    result, machines = written(scored, 2), Local(3, most=(UNITS + 2) * 2 * WIDTH)
+    choose(x, 2, 9, scored, result, offer(x, LABELED), {}, Folder(tmp_path / "out"), machines)
+    assert 0 == machines.held
+    machines.most -= 1
+    choose(x, 2, 9, scored, result, offer(x, LABELED), {}, Folder(tmp_path / "out"), machines)
+    assert 1 == machines.held
 
 
 def test_images_are_not_compared_with_regions():

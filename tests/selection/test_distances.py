@@ -12,6 +12,7 @@ from rayal.selection.distances import (
     blocks,
     check_finite,
     check_scale,
+    magnitudes,
     nearer,
     nearest_squared,
     squared_distances,
@@ -160,15 +161,20 @@ def test_made_rows_are_those_that_are_made_at_once():
     assert Grid.of(made) == Grid.of(whole)
 
 
+def scaled(*groups: tuple[Ids, np.ndarray]) -> None:
+    """Raises where the rows, N x 512, of these ids do not go together."""
+    check_scale(*((ids, magnitudes(x)) for ids, x in groups), width=512, way_out="leave it out")
+
+
 def test_names_the_unit_that_makes_the_grid_too_coarse():
     """One unit of 6e4 among features around 1 made most picks of core-set those of rounding."""
     x, labeled = rows(50, 512), rows(5, 512, 1)
     ids, named = Ids([f"u{i}" for i in range(50)]), Ids([f"l{i}" for i in range(5)])
-    check_scale((ids, x), (named, labeled), way_out="")
+    scaled((ids, x), (named, labeled))
     for group, place, name in ((x, 7, "u7"), (labeled, 3, "l3")):
         kept, group[place, 5] = group[place, 5], np.float16(-6e4)
         with pytest.raises(DataError, match=f"unit '{name}' reach 6e.04, .* most units 3.*; leave"):
-            check_scale((ids, x), (named, labeled), way_out="leave it out")
+            scaled((ids, x), (named, labeled))
         group[place, 5] = kept
 
 
@@ -177,7 +183,7 @@ def test_scales_that_the_grid_holds_are_not_refused():
     ids, x = Ids([f"u{i}" for i in range(50)]), rows(50, 512)
     x[:40] = 0
     for scale in (1e-3, 1.0, 1e3):
-        check_scale((ids, (x * np.float16(scale)).astype(np.float16)), (ids[:0], x[:0]), way_out="")
-    check_scale((ids, np.zeros_like(x)), way_out="")
+        scaled((ids, (x * np.float16(scale)).astype(np.float16)), (ids[:0], x[:0]))
+    scaled((ids, np.zeros_like(x)))
     x[1, 1] = 250  # 70 times the others: 15 bits are left
-    check_scale((ids, x), way_out="")
+    scaled((ids, x))

@@ -124,12 +124,9 @@ def test_refuses_other_kinds_and_absent_files(tmp_path):
         read_features(str(tmp_path / "absent.npz"), named("a"))
 
 
-def test_pool_and_labeled_come_from_the_file_or_from_the_pass(tmp_path):
+def test_pool_and_labeled_come_from_the_file(tmp_path):
     """Labeled and unlabeled units would be compared in different feature spaces."""
-    kept = {"features": np.ones((2, 2), np.float16)}
-    pool = Candidates(named("c", "a"), None, kept=kept, labeled_ids=named("b"))
+    pool = Candidates(named("c", "a"), None, labeled_ids=named("b"))
     from_file = features_of(pool, npz(tmp_path))
-    from_pass = features_of(pool, None)
 
     assert [each.tolist() for each in from_file] == [[[6, 7, 8], [0, 1, 2]], [[3, 4, 5]]]
-    assert [each.shape for each in from_pass] == [(2, 2), (0, 2)]

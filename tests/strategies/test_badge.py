@@ -1,6 +1,7 @@
 """BADGE against the outer products that it never builds."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -9,9 +10,10 @@ from scipy.stats import chisquare
 
 from rayal.errors import DataError
 from rayal.selection.candidates import Candidates
+from rayal.selection.holders import Dealt
 from rayal.storage.ids import Ids
 from rayal.strategies import badge
-from rayal.strategies.badge import Badge, Gradients, draw_far, errors
+from rayal.strategies.badge import Badge, GradientHolder, Gradients, draw_far, errors
 from tests.support.doubles import priced
 
 
@@ -27,6 +29,14 @@ def dense(probs: np.ndarray, features: np.ndarray) -> np.ndarray:
     e = probs.astype(np.float64)
     e[np.arange(len(e)), e.argmax(axis=1)] -= e.sum(axis=1)  # = p - 1 where p sums to 1
     return (e[:, :, None] * features.astype(np.float64)[:, None, :]).reshape(len(e), -1)
+
+
+def draws(
+    probs: np.ndarray, features: np.ndarray, order: np.ndarray, rng: np.random.Generator
+) -> Iterator[int]:
+    """Positions, as they are drawn."""
+    holders = Dealt({"probs": probs, "features": features}).holders(order, GradientHolder)
+    return (int(order[place]) for place in draw_far(holders, Gradients(probs, features).grids, rng))
 
 
 def steps_squared(gradients: Gradients) -> float:
@@ -116,7 +126,7 @@ def test_draws_what_the_outer_products_draw(monkeypatch):
     monkeypatch.setattr(badge, "ROUND", 1)
     probs, features = units(300, seed=1)
     order = np.random.default_rng(2).permutation(300)
-    ours = islice(draw_far(Gradients(probs, features), order, np.random.default_rng(3)), 40)
+    ours = islice(draws(probs, features, order, np.random.default_rng(3)), 40)
 
     expected = dense_draws(dense(probs, features), order, 40, np.random.default_rng(3))
     assert list(ours) == expected
@@ -127,7 +137,7 @@ def test_draws_are_distributed_by_squared_distance(round_, monkeypatch):
     """Drawing from distances of the round's start would favour what is near to new picks."""
     monkeypatch.setattr(badge, "ROUND", round_)
     probs, features = units(7, seed=4)
-    gradients, g, order = Gradients(probs, features), dense(probs, features), np.arange(7)
+    g, order = dense(probs, features), np.arange(7)
     between = ((g[:, None] - g[None]) ** 2).sum(axis=2)
     first = int((g**2).sum(axis=1).argmax())
     expected = {}
@@ -137,12 +147,12 @@ def test_draws_are_distributed_by_squared_distance(round_, monkeypatch):
         for third in range(7):
             expected[second, third] = second_p[second] * far[third] / max(far.sum(), 1e-300)
     possible = [pair for pair, p in expected.items() if p > 1e-12]
-    rng, draws = np.random.default_rng(5), 3000
-    counts = Counter(tuple(islice(draw_far(gradients, order, rng), 1, 3)) for _ in range(draws))
+    rng, times = np.random.default_rng(5), 3000
+    counts = Counter(tuple(islice(draws(probs, features, order, rng), 1, 3)) for _ in range(times))
 
     assert set(counts) <= set(possible)
     seen = [counts[pair] for pair in possible]
-    assert chisquare(seen, [expected[pair] * draws for pair in possible]).pvalue > 0.001
+    assert chisquare(seen, [expected[pair] * times for pair in possible]).pvalue > 0.001
 
 
 def test_copies_are_not_both_picked_while_others_are_left():

@@ -8,9 +8,11 @@ import pytest
 from rayal.errors import DataError
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Grid
+from rayal.selection.holders import Dealt
 from rayal.storage.ids import Ids
 from rayal.strategies import core_set
-from rayal.strategies.core_set import CoreSet, farthest_first
+from rayal.strategies._features import Space
+from rayal.strategies.core_set import Bounds, CoreSet, farthest_first
 from tests.support.doubles import priced
 
 
@@ -82,6 +84,15 @@ def naive(points: np.ndarray, order: np.ndarray, centres: np.ndarray, count: int
     return chosen
 
 
+def farthest(
+    points: np.ndarray, order: np.ndarray, centres: np.ndarray, block: int, count: int = 1
+) -> list[int]:
+    """All positions, of a pool that is dealt to so many holders."""
+    holders = Dealt({"features": points}, count).holders(order, Bounds, False)
+    space = Space(holders, centres, Grid.of(points, centres))
+    return order[list(farthest_first(space, block))].tolist()
+
+
 def random(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.standard_normal((n, 16))
 
@@ -118,7 +129,8 @@ def test_picks_what_the_definition_picks(data, block, monkeypatch):
     points, centres, order = values[:70], values[70:], rng.permutation(70)
 
     expected = naive(points, order, centres, 70)
-    assert list(farthest_first(points, order, centres, block)) == expected
+    for count in (1, 2, 3, 7):
+        assert farthest(points, order, centres, block, count) == expected
 
 
 def test_rows_that_rounding_would_misorder():
@@ -128,7 +140,7 @@ def test_rows_that_rounding_would_misorder():
     order = rng.permutation(50)
 
     expected = naive(values[:50], order, values[50:], 50)
-    assert list(farthest_first(values[:50], order, values[50:], 8)) == expected
+    assert farthest(values[:50], order, values[50:], 8) == expected
 
 
 @pytest.mark.parametrize("labeled", [0, 1, 12])

@@ -8,9 +8,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Grid
+from rayal.selection.holders import Dealt, Holders
 from rayal.storage.ids import Ids
 from rayal.strategies import typiclust
-from rayal.strategies.typiclust import Typiclust, k_means, mean_distances
+from rayal.strategies._k_means import official_k_means
+from rayal.strategies.typiclust import Dense, Typiclust, mean_distances
 from tests.support.doubles import priced
 
 
@@ -24,6 +26,11 @@ def pool_of(
     return Candidates(
         ids, None, priced(ids, costs), {"features": features}, labeled_ids, {"features": labeled}
     )
+
+
+def held(rows: np.ndarray, count: int = 1) -> Holders:
+    """Rows that are dealt to so many holders, by place in their own order."""
+    return Dealt({"features": rows}, count).holders(np.arange(len(rows)), Dense, False)
 
 
 def select(pool: Candidates, budget: float, seed: int = 0, **fields) -> list[int]:
@@ -80,7 +87,8 @@ def test_visits_clusters_as_the_official_code_until_all_have_a_label(seed):
     clusters = np.repeat(np.arange(12), sizes)
     of_labeled = np.repeat([2, 5, 7], [1, 2, 3])
     rows = rng.standard_normal((len(clusters), 3)).astype(np.float32)
-    ours = clusters[list(Typiclust()._pick(rows, clusters, of_labeled))[:24]].tolist()
+    picks = Typiclust()._pick(held(rows), Grid.of(rows), clusters, of_labeled)
+    ours = clusters[list(picks)[:24]].tolist()
     theirs = official(clusters, of_labeled, 24)
 
     assert ours[:9] == theirs[:9]  # the clusters without labels
@@ -121,7 +129,10 @@ def test_mean_distances_agree_with_a_loop(n, kind, monkeypatch):
     scale = grid.step if kind == "euclidean" else grid.step**2
 
     np.testing.assert_allclose(
-        mean_distances(values, grid, 20, kind) * scale, expected, rtol=1e-4, atol=1e-12
+        mean_distances(held(values), grid, np.arange(n), 20, kind) * scale,
+        expected,
+        rtol=1e-4,
+        atol=1e-12,
     )
 
 
@@ -131,8 +142,9 @@ def test_squared_distances_prefer_other_units():
     grid = Grid.of(values)
 
     # of the two nearest: 0 has 1, 8 (mean 4.5, squares 32.5); 104.75 has 4.75 twice (22.6)
-    plain = mean_distances(values, grid, 2, "euclidean")
-    squared = mean_distances(values, grid, 2, "squared")
+    holders, every = held(values), np.arange(6)
+    plain = mean_distances(holders, grid, every, 2, "euclidean")
+    squared = mean_distances(holders, grid, every, 2, "squared")
     assert plain[1] < plain[4] and squared[1] > squared[4]
 
 
@@ -149,7 +161,7 @@ def test_k_means_runs_in_one_thread(clusters, kind, monkeypatch):
     monkeypatch.setattr(method, "fit_predict", watched)
     values = np.random.default_rng(1).standard_normal((300, 4)).astype(np.float32)
     with threadpool_limits(2):
-        labels = k_means(values, clusters, np.random.default_rng(0))
+        labels = official_k_means(values, clusters, np.random.default_rng(0))
 
     assert set(seen) == {1}
     assert labels.shape == (300,) and labels.max() < clusters
@@ -195,3 +207,13 @@ def test_stops_at_the_first_pick_that_the_budget_does_not_buy():
 
     assert select(pool_of(values, None, costs), 2.0, max_clusters=2) == [middles[1]]
     assert select(pool_of(values, None, costs), 0.5) == []
+
+
+def test_runs_from_before_there_was_a_choice_are_continued():
+    """A new option that is left at its default would be a difference from what is recorded."""
+    assert "clustering" not in Typiclust().model_dump(mode="json")
+    exact = Typiclust(clustering="exact").model_dump(mode="json")
+    assert {"name": "typiclust", "clustering": "exact"}.items() <= exact.items()
+    assert Typiclust().model_dump() | {"clustering": "exact"} == exact
+    assert not Typiclust().asks_holders() and Typiclust(clustering="exact").asks_holders()
+    assert not Typiclust(clustering="exact", features="/x.npz").asks_holders()

@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from rayal.parts import build
+from rayal.selection.distances import Grid
+from rayal.selection.holders import Dealt
 from rayal.signals.batch import Signals, entropy
 from rayal.signals.committee import disagreement, mean_log_probs
-from rayal.strategies.core_set import farthest_first
+from rayal.strategies._features import Space
+from rayal.strategies.core_set import Bounds, farthest_first
 
 UNITS, CLASSES, PASSES = 200, 5, 7
 
@@ -83,6 +86,7 @@ def test_core_set_is_that_of_mundig():
     theirs = selection.run_selection(
         preselected_indices=list(range(100)), n_total_samples=2000, n_samples_to_select=300
     )
-    ours = islice(farthest_first(values[100:], np.arange(1900), values[:100]), 200)
+    holders = Dealt({"features": values[100:]}).holders(np.arange(1900), Bounds, False)
+    ours = islice(farthest_first(Space(holders, values[:100], Grid.of(values))), 200)
 
     assert {pick + 100 for pick in ours} == set(theirs[100:])

@@ -31,7 +31,7 @@ KINDS = {
 KEY = re.compile(rf"(?<![\w./])((?:{'|'.join(KINDS)}|budget|compute|sweep|decoding)(?:\.[a-z_]+)+)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 PACKAGE = re.compile(r"pip install '?([\w-]+(?:\[\w+\])?)")
-FOREIGN = {"--experiment-id", "--head", "--port", "--shm-size"}
+FOREIGN = {"--experiment-id", "--head", "--memory", "--port", "--shm-size"}
 """Options of MLflow's, Ray's and Docker's own commands."""
 
 

@@ -1,7 +1,8 @@
 """What `rayal select` does: units to label next, from the scores of a finished pass.
 
 Exact, whatever the size of the pool: the picks are those of sorting all of it in memory. A strategy
-that ranks is streamed; for one with its own `select` what the pass kept lies in files meanwhile.
+that ranks is streamed; for one with its own `select` what the pass kept lies in files meanwhile, or
+on the machines of a cluster.
 """
 
 import os
@@ -15,9 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayal.cycle import shard_file
-from rayal.cycle.checked import chosen, seen_by
 from rayal.cycle.ranking import keyed, ranked, scored
-from rayal.cycle.select import scratch_folder
 from rayal.errors import OUT, DataError, UsageError, quoted
 from rayal.randomness import numpy_generator
 from rayal.selection.candidates import tie_secret
@@ -28,6 +27,7 @@ from rayal.workflows.select.finished_pass import FinishedPass, score_again
 from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
 from rayal.workflows.select.request import Request as Request
 from rayal.workflows.select.selection import Selection
+from rayal.workflows.select.together import UNDER_WAY, check_divides, held_select, own_select
 from rayal.workflows.select.walk import FEATURES, Apart, Cap, Walk
 
 PREDICTED = "predicted"
@@ -58,15 +58,23 @@ class Known:
 
 
 def select(
-    url: str, request: Request, beside: Folder | None = None, known: Known | None = None
+    url: str,
+    request: Request,
+    out: str | None = None,
+    known: Known | None = None,
+    address: str | None = None,
 ) -> Selection:
     """The units of the finished pass at `url` that the request asks for.
 
-    `beside` is a folder in which large files may lie meanwhile; `known` stands in for the files of
-    the request, whose names are for messages then. Raises UsageError where the pass lacks what the
-    strategy needs, DataError where a file does not fit the pass.
+    Beside `out` large files may lie meanwhile; `known` stands in for the files of the request,
+    whose names are for messages then. With the `address` of a Ray cluster its machines hold the
+    pool, and every few hundred picks all of them are written to `out`.picks.json: the same call
+    goes on from there. Raises UsageError where the pass lacks what the strategy needs, DataError
+    where a file does not fit the pass, ClusterError where the machines have too little memory.
     """
     r = request
+    if address is not None:
+        check_divides(r)
     done = FinishedPass(url)
     column = done.column(r.strategy) if r.strategy.ranks() else r.name
     _check_columns(done, r, column)
@@ -76,22 +84,28 @@ def select(
     rng = numpy_generator(r.seed, r.cycle, "select", r.name)
     if r.ranks:
         found = _walked(done, r, column, Places(labeled), costs, groups, rng)
+    elif address is None:
+        place = None if out is None else _beside(out)[0]
+        found = own_select(done, r, labeled, costs, rng, place)
     else:
-        found = _own_select(done, r, column, labeled, costs, rng, beside)
+        kept = None if out is None else _beside(out)
+        found = held_select(done, r, labeled, costs, rng, address, kept)
     return replace(found, predicted=_predicted(done, Ids(found.ids)))
 
 
 def write(selection: Selection, out: str) -> None:
     """Writes `out`.csv and `out`.parquet, a path or a URL without its suffix."""
-    folder, name = beside(out), out.rpartition("/")[2]
+    folder, name = _beside(out)
     folder.write(f"{name}.csv", selection.csv())
     folder.write(f"{name}.parquet", selection.parquet())
+    folder.remove(name + UNDER_WAY)
 
 
-def beside(out: str) -> Folder:
-    """The folder that `out`, a path or a URL, lies in."""
+def _beside(out: str) -> tuple[Folder, str]:
+    """The folder that `out`, a path or a URL, lies in, and its name there."""
     path = out if "://" in out else os.path.abspath(os.path.expanduser(out))
-    return Folder(path.rpartition("/")[0] or "/")
+    folder, _, name = path.rpartition("/")
+    return Folder(folder or "/"), name
 
 
 def _check_columns(done: FinishedPass, r: Request, column: str) -> None:
@@ -166,30 +180,6 @@ def _predicted(done: FinishedPass, units: Ids) -> list[str] | None:
         numbers[at[at >= 0]] = rows[PREDICTED].to_numpy()[at >= 0]
     names = done.classes
     return [names[n] if n < len(names) else str(n) for n in numbers.tolist()]
-
-
-def _own_select(
-    done: FinishedPass,
-    r: Request,
-    column: str,
-    labeled: Ids,
-    costs: PerUnit[np.float64] | None,
-    rng: np.random.Generator,
-    beside: Folder | None,
-) -> Selection:
-    kept, place = r.strategy.kept(), scratch_folder(beside)
-    pools = shard_file.load(done.folder, done.result, kept, labeled, [column], place)
-    pool = seen_by(r.strategy, pools[column])
-    if costs is not None:
-        pool = replace(pool, price=costs.of)
-    units, cost = chosen(r.strategy, r.strategy.select, r.name, pool, r.budget, rng)
-    return Selection(
-        units,
-        pool.scores_of(units),
-        [f"{r.name} pick {number}" for number in range(1, len(units) + 1)],
-        cost,
-        {"labeled": len(labeled)},
-    )
 
 
 def _walked(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from rayal.cycle import ranking
 from rayal.cycle import shard_file as scores
-from rayal.errors import DataError, UsageError
+from rayal.errors import ClusterError, DataError, UsageError
 from rayal.experiment import config
 from rayal.parts import build
 from rayal.randomness import numpy_generator
@@ -200,7 +200,7 @@ def test_strategies_that_select_themselves_know_labels_and_costs(tmp_path: Path,
             labeled=f"{at}/labeled.txt",
             costs=f"{at}/costs.parquet",
         )
-        picked.append(select(url, request, Folder(at / "work")))
+        picked.append(select(url, request, f"{at}/work/picks"))
         assert [] == list((at / "work").iterdir())
     place = {unit: n for n, unit in enumerate(pool.ids)}
     good = [unit for unit in pool.ids if unit not in pool.labeled]
@@ -278,6 +278,27 @@ def test_what_cannot_be_asked(fields: dict[str, Any], message: str) -> None:
         config.from_options({"strategy": "entropy", "budget": 3, **fields}, [], Request)
 
     assert 2 == refused.value.exit_code and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ("entropy", "entropy ranks units, .*; leave out address"),
+        ("typiclust", "typiclust selects in one process, .*; leave out address, or select by"),
+        ({"name": "prob_cover", "features": "/x.npz"}, "prob_cover selects in one process"),
+    ],
+)
+def test_what_no_cluster_is_needed_for(tmp_path: Path, strategy: Any, message: str) -> None:
+    """A cluster would be joined for nothing, or a pool be read by one process after all."""
+    url, part = Pool.drawn(9).write(tmp_path), build("strategies", strategy)
+    with pytest.raises(UsageError, match=message):
+        select(url, Request(strategy=part, budget=3), address="nowhere:1")
+    if strategy == "typiclust":
+        part = build("strategies", {"name": strategy, "clustering": "exact"})
+        with pytest.raises(ClusterError, match="nowhere:1"):  # asked for, now
+            select(url, Request(strategy=part, budget=3), address="nowhere:1")
+    else:
+        assert strategy != "entropy" or 3 == len(select(url, Request(strategy=part, budget=3)).ids)
 
 
 @pytest.mark.parametrize(

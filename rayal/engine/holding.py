@@ -1,0 +1,305 @@
+"""A pool held by processes on the machines of a cluster, for selecting from it.
+
+Each machine has one of them. It reads its own shards, keeps what they hold of a unit in float16,
+and does what a strategy asks of it. Where one dies another is started, on any machine with room: it
+reads the same shards and is brought up to date by what was picked, and nothing else is lost.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from numpy.typing import NDArray
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rayal.cycle.lots import Lot, Read, Whole, read
+from rayal.engine.failures import GOES_ON, described, raised, ray_errors
+from rayal.errors import ClusterError
+from rayal.selection.distances import Made, Numbers
+from rayal.selection.holders import Holder, Holders, Places
+from rayal.selection.progress import Progress
+from rayal.storage.folder import Json
+
+WHAT = "selecting"
+UNIT_BYTES = 136
+"""Memory for a unit beside what was kept of it, at the peak: order and place, 16 bytes, what
+strategies note of it, at most 24, ids on their way; 110 to 134 were measured."""
+PROCESS_BYTES = 600 * 2**20
+"""What a process takes that holds nothing."""
+NO_PROGRESS_SECONDS = 3600.0
+"""An answer that is not there by then will not come."""
+
+logger = logging.getLogger(__name__)
+
+
+class Host(NamedTuple):
+    """A machine."""
+
+    node: str
+    memory: float
+    """Bytes that Ray may give away there."""
+    cores: float
+
+
+def hosts() -> list[Host]:
+    """The living machines of this cluster that can compute, the largest memory first."""
+    found = [
+        Host(node["NodeID"], node["Resources"].get("memory", 0.0), node["Resources"]["CPU"])
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0)
+    ]
+    return sorted(found, key=lambda host: (-host.memory, host.node))
+
+
+def needed(whole: Whole, lots: Sequence[Lot]) -> int:
+    """Bytes that the process with the largest lot takes. All have the labeled units, too."""
+    most = max(whole.units_of(lot) for lot in lots)
+    others = whole.labeled * whole.row_bytes
+    return most * (whole.row_bytes + UNIT_BYTES) + others + PROCESS_BYTES
+
+
+def shared_out(whole: Whole, there: Sequence[Host], per_host: int = 1) -> list[Lot]:
+    """A lot for each of as many machines, the largest first, as it takes for all to have room; all
+    of them if they are alike.
+
+    Raises ClusterError where that cannot be.
+    """
+    for count in range(len(there), 0, -1):
+        lots = whole.lots(count * per_host)
+        if needed(whole, lots) * per_host <= there[count - 1].memory:
+            return lots
+    size = (whole.bytes + whole.units * UNIT_BYTES) / 2**30
+    room = sum(host.memory for host in there) / 2**30
+    raise ClusterError(
+        f"{whole.units} units take {size:.2f} GB of memory, and {PROCESS_BYTES / 2**30:.2f} GB on"
+        f" each machine; the {len(there)} of the cluster have {room:.2f} GB; add machines, start"
+        " Ray there with a larger --memory, or select from fewer candidates"
+    )
+
+
+class HeldPool:
+    """Processes that hold a pool: `Machines`."""
+
+    def __init__(
+        self, whole: Whole, progress: Progress, max_failures: int, per_host: int = 1
+    ) -> None:
+        """`max_failures`: deaths after which it is given up."""
+        there = hosts()
+        lots = shared_out(whole, there, per_host)
+        self.seats = Seats(lots, needed(whole, lots), there, max_failures)
+        self.progress = progress
+
+    def listed(self) -> list[pa.Table]:
+        every: dict[int, tuple[Any, ...]] = dict.fromkeys(range(len(self.seats.lots)), ())
+        return self.seats.ask("listed", (), every)
+
+    def rows(self, chosen: Mapping[int, NDArray[np.intp]]) -> list[Mapping[str, Numbers]]:
+        return self.seats.ask("rows", (), {lot: (rows,) for lot, rows in chosen.items()})
+
+    def spread(self, positions: Sequence[NDArray[np.intp]]) -> "HeldSpread":
+        return HeldSpread(self.seats, positions, self.progress)
+
+    def close(self) -> None:
+        """Ends all processes."""
+        self.seats.close()
+
+
+class HeldSpread:
+    """A pool that processes hold: a `Spread`."""
+
+    def __init__(
+        self, seats: "Seats", positions: Sequence[NDArray[np.intp]], progress: Progress
+    ) -> None:
+        self.seats, self.positions, self.progress = seats, positions, progress
+
+    def holders(self, order: Places, kind: type[Holder], *arguments: Any) -> Holders:
+        place_of = np.full(len(order) + 1, -1, np.intp)  # the last is that of position -1
+        place_of[order] = np.arange(len(order))
+        places = [np.sort(place_of[at[at >= 0]]) for at in self.positions]
+
+        def open_(of: Sequence[int]) -> None:
+            own = {number: (place_of[self.positions[number]],) for number in of}
+            self.seats.ask("open", (kind, arguments), own)
+
+        return _Holders(self.seats, places, self.progress, open_)
+
+
+class _Holders(Holders):
+    """What the processes of a pool hold, in one order and for one strategy."""
+
+    def __init__(
+        self,
+        seats: "Seats",
+        places: Sequence[Places],
+        progress: Progress,
+        open_: Callable[[Sequence[int]], None],
+    ) -> None:
+        super().__init__(places, progress)
+        self.seats, self.open = seats, open_
+        seats.renewed = self._renewed
+        open_(range(len(places)))
+
+    def _renewed(self, number: int) -> None:
+        self.open([number])
+        if self._catch_up is not None:
+            self._catch_up([number])
+
+    def _answers(
+        self, method: str, shared: tuple[Any, ...], own: Mapping[int, tuple[Any, ...]]
+    ) -> list[Any]:
+        told = {number: (method, *each) for number, each in own.items()}
+        return self.seats.ask("do", shared, told)
+
+
+class Seats:
+    """One process for each lot, and another where it dies."""
+
+    def __init__(
+        self, lots: Sequence[Lot], size: int, there: Sequence[Host], max_failures: int
+    ) -> None:
+        self.lots, self.size, self.max_failures = lots, size, max_failures
+        self.deaths = 0
+        self.renewed: Callable[[int], None] = lambda number: None
+        """Brings a new process to where those are whose place it takes."""
+        self.nodes = [there[number % len(there)].node for number in range(len(lots))]
+        self.processes: list[Any] = [self._start(number) for number in range(len(lots))]
+
+    def ask(
+        self, method: str, shared: tuple[Any, ...], own: Mapping[int, tuple[Any, ...]]
+    ) -> list[Any]:
+        """What the processes with these numbers answer, in this order; each is told what all are
+        told, and what is its own. Raises what one raised, and ClusterError where they keep dying.
+        """
+        with ray_errors(WHAT):
+            sent = ray.put(shared)  # once for all on a machine
+            waiting: dict[Any, tuple[int, Any]] = {}
+            for number in own:
+                self._tell(number, method, sent, own[number], waiting)
+            answers: dict[int, Any] = {}
+            while waiting:
+                done = _first_done(list(waiting))
+                number, process = waiting.pop(done)
+                try:
+                    answers[number] = raised(ray.get(done))["answer"]
+                except (RayActorError, OutOfMemoryError) as error:
+                    if process is self.processes[number]:  # not replaced since it was asked
+                        self._replace(number, error)
+                    self._tell(number, method, sent, own[number], waiting)
+            return [answers[number] for number in own]
+
+    def close(self) -> None:
+        for process in self.processes:
+            ray.kill(process)
+        self.processes = []
+
+    def _tell(
+        self,
+        number: int,
+        method: str,
+        sent: Any,
+        own: tuple[Any, ...],
+        waiting: dict[Any, tuple[int, Any]],
+    ) -> None:
+        process = self.processes[number]
+        waiting[getattr(process, method).remote(sent, *own)] = number, process
+
+    def _replace(self, number: int, error: Exception) -> None:
+        self.deaths += 1
+        if self.deaths > self.max_failures:
+            reason = str(error).strip().splitlines()[-1]
+            raise ClusterError(
+                f"{WHAT} failed: a process that holds a part of the pool died {self.deaths} times"
+                f" (compute.max_failures), at last: {reason}; {GOES_ON}"
+            ) from error
+        logger.warning("a process that holds a part of the pool died; another one reads it again")
+        ray.kill(self.processes[number])  # it may only be out of reach
+        self.nodes[number] = self._another_node(number)
+        self.processes[number] = self._start(number)
+        self.renewed(number)
+
+    def _another_node(self, number: int) -> str:
+        """With the fewest processes of these, among those with room for one more."""
+        busy = Counter(node for other, node in enumerate(self.nodes) if other != number)
+        fit = [host for host in hosts() if (busy[host.node] + 1) * self.size <= host.memory]
+        if not fit:
+            raise ClusterError(
+                f"{WHAT} lost a machine, and no other has {self.size / 2**30:.2f} GB of memory for"
+                f" what it held; add one, {GOES_ON}"
+            )
+        return min(fit, key=lambda host: busy[host.node]).node
+
+    def _start(self, number: int) -> Any:
+        kind: Any = ray.remote(HolderProcess)
+        node = self.nodes[number]
+        cores = next((host.cores for host in hosts() if host.node == node), 1)
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        placed = kind.options(num_cpus=0, memory=self.size, scheduling_strategy=there)
+        return placed.remote(self.lots[number], max(1, int(cores) // self.nodes.count(node)))
+
+
+def _first_done(references: list[Any]) -> Any:
+    done, _ = ray.wait(references, timeout=NO_PROGRESS_SECONDS)
+    if not done:
+        raise ClusterError(
+            f"{WHAT} stands still: nothing was answered in {NO_PROGRESS_SECONDS / 60:.0f} minutes;"
+            " see `ray status`"
+        )
+    return done[0]
+
+
+class HolderProcess:
+    """Holds one lot. Every answer is `{"answer": ...}`, or describes the error in its place."""
+
+    def __init__(self, lot: Lot, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.lot = lot
+        self.read: Read | None = None
+        self.holder: Holder | None = None
+
+    def listed(self, _: Any) -> Json:
+        """The ids of its rows, and their scores, which are not kept here."""
+
+        def listed() -> pa.Table:
+            rows = self._rows()
+            self.read = rows._replace(listed=rows.listed.slice(0, 0))
+            return rows.listed
+
+        return _told(listed)
+
+    def rows(self, _: Any, chosen: NDArray[np.intp]) -> Json:
+        """These of its rows, by signal."""
+        return _told(lambda: {name: rows[chosen] for name, rows in self._rows().kept.items()})
+
+    def open(self, told: tuple[type[Holder], tuple[Any, ...]], places: NDArray[np.intp]) -> Json:
+        """The place of each row in the order, -1 for one that is not in the pool, and who is to
+        hold them."""
+
+        def opened() -> None:
+            kind, arguments = told
+            order = np.argsort(places)[int((places < 0).sum()) :]
+            kept = {name: Made(rows, order=order) for name, rows in self._rows().kept.items()}
+            self.holder = kind(places[order], kept, *arguments)
+
+        return _told(opened)
+
+    def do(self, shared: tuple[Any, ...], method: str, *own: Any) -> Json:
+        """Whatever the strategy asks its holder for."""
+        return _told(lambda: getattr(self.holder, method)(*shared, *own))
+
+    def _rows(self) -> Read:
+        if self.read is None:
+            self.read = read(self.lot)
+        return self.read
+
+
+def _told(work: Callable[[], Any]) -> Json:
+    try:
+        return {"answer": work()}
+    except Exception as error:
+        return described(error)

@@ -1,0 +1,198 @@
+"""Processes that hold a pool: the picks of one process, whoever dies, and no more than fits."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from rayal.cycle.checked import seen_by
+from rayal.cycle.lots import Lot, Whole, held
+from rayal.engine import holding
+from rayal.engine.holding import HeldPool, Host, Seats, needed, shared_out
+from rayal.errors import ClusterError, LostError
+from rayal.randomness import numpy_generator
+from rayal.selection.progress import Progress
+from rayal.storage.folder import FileRecord
+from rayal.strategies import badge, core_set
+from rayal.strategies.badge import Badge
+from rayal.strategies.base import Strategy
+from rayal.strategies.core_set import CoreSet
+from rayal.strategies.prob_cover import ProbCover
+from rayal.strategies.typiclust import Typiclust
+from rayal.workflows.select import select
+from rayal.workflows.select.finished_pass import FinishedPass
+from rayal.workflows.select.request import Request
+from tests.support.kept_pass import kept_pass
+
+ROOT = Path(__file__).parents[2]
+LABELED = [f"unit-{n:06d}" for n in range(0, 300, 30)]
+
+
+class Keeper:
+    """Three processes on one machine, as an engine has one on each of three."""
+
+    def holds(self, size: int) -> bool:
+        return True
+
+    @contextmanager
+    def hold(self, whole: Whole, progress: Progress) -> Iterator[HeldPool]:
+        with closing(HeldPool(whole, progress, max_failures=2, per_host=3)) as self.pool:
+            yield self.pool
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return kept_pass(tmp_path_factory.mktemp("pass"), 300)
+
+
+class Killing(Progress):
+    """Kills a process, and another, whenever so many more picks are made."""
+
+    def __init__(self, keeper: Keeper, every: int) -> None:
+        super().__init__()
+        self.keeper, self.every, self.killed = keeper, every, 0
+
+    def add(self, picks: list[int], **state: Any) -> None:
+        super().add(picks, **state)
+        if len(self.picks) >= self.every * (self.killed + 1) and self.killed < 2:
+            ray.kill(self.keeper.pool.seats.processes[self.killed])
+            self.killed += 1
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        CoreSet(),
+        Badge(),
+        ProbCover(radius=1.0, normalise=False),
+        Typiclust(clustering="exact", normalise=False),
+    ],
+    ids=lambda strategy: strategy.part_name(),
+)
+def test_processes_pick_what_one_picks_though_two_die(
+    scores: str, strategy: Strategy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process more, or one less, would change what is labeled."""
+    monkeypatch.setattr(core_set.farthest_first, "__defaults__", (8,))
+    monkeypatch.setattr(badge, "ROUND", 8)
+    done, keeper = FinishedPass(scores), Keeper()
+    pool = Whole.of(done.folder, done.result, strategy, strategy.part_name(), LABELED)
+    progress = Killing(keeper, 15)
+    with held(keeper, pool, LABELED, progress) as there:
+        rng = numpy_generator(0, 0, "select", strategy.part_name())
+        picked = list(strategy.select(seen_by(strategy, there), 60, rng))
+    (tmp_path / "labeled.txt").write_text("\n".join(LABELED))
+    request = Request(strategy=strategy, budget=60, labeled=f"{tmp_path}/labeled.txt")
+
+    assert select(scores, request).ids == picked
+    assert 2 == progress.killed == keeper.pool.seats.deaths
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "process",
+        pytest.param("node", marks=pytest.mark.slow),
+        pytest.param("driver", marks=pytest.mark.slow),
+    ],
+)
+def test_two_nodes_pick_what_one_process_picks(tmp_path: Path, lost: str) -> None:
+    """The second machine, the loss of one, or a driver that is killed and started again would
+    change what is labeled."""
+    scores = kept_pass(tmp_path / "pass", 4000, levels=50)
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.support.select_on_nodes", scores, tmp_path / "out"]
+    ran = subprocess.run(
+        [*command, lost], env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    found = json.loads((tmp_path / "out/found.json").read_bytes())
+
+    assert select(scores, Request(strategy=CoreSet(), budget=700)).ids == found["ids"]
+    assert (2, True) == (found["nodes"], found["lost"] > 0)
+    if lost == "driver":
+        assert 256 <= found["lost"] < 700
+        assert ["picks.picks.json"] == found["left"]
+        assert ["picks.csv", "picks.parquet"] == found["after"]
+
+
+def whole(units: int, row_bytes: int, labeled: int = 0, shards: int = 40) -> Whole:
+    records = tuple(FileRecord(f"shard-{n}", 1000, "") for n in range(shards))
+    return Whole(Lot("/pass", records, {}, ""), units, labeled, row_bytes)
+
+
+def machines(*memory: float) -> list[Host]:
+    """The largest first, in GB."""
+    return [Host(f"node-{n}", gb * 2**30, 4) for n, gb in enumerate(memory)]
+
+
+def test_as_many_machines_as_have_room() -> None:
+    """All of them where they are alike; a small head node would have a large pool refused."""
+    pool = whole(10**7, 128)  # 2.46 GB with what is noted of units
+
+    assert 4 == len(shared_out(pool, machines(8, 8, 8, 8)))
+    assert 2 == len(shared_out(pool, machines(8, 8, 0.5, 0.1)))
+    assert 1 == len(shared_out(pool, machines(8)))
+    assert 6 == len(shared_out(pool, machines(8, 8), per_host=3))
+    each = [needed(pool, shared_out(pool, machines(*[9] * count))) for count in (1, 2, 4)]
+    rest = np.array(each) - holding.PROCESS_BYTES
+    np.testing.assert_allclose(rest, 10**7 * 264 / np.array([1, 2, 4]))
+
+
+def test_a_pool_that_does_not_fit_is_refused_with_what_it_takes() -> None:
+    """Machines would be out of memory after an hour of reading, and take other work with them."""
+    with pytest.raises(ClusterError, match="1000000000 units take 1080.33 GB of memory.*2 of the"):
+        shared_out(whole(10**9, 1024), machines(64, 64))
+    assert 100 == len(shared_out(whole(10**9, 1024, shards=4000), machines(*[16] * 100)))
+    assert 50 == len(shared_out(whole(10**9, 1024, shards=4000), machines(*[32] * 50)))
+    with pytest.raises(ClusterError, match="select from fewer candidates"):
+        shared_out(whole(1000, 8), machines(0.5))  # the process alone
+    assert 1 == len(shared_out(whole(1000, 8), machines(0.7)))
+    with pytest.raises(ClusterError):  # each has a copy of the labeled ones
+        shared_out(whole(1000, 1024, 10**7), machines(8, 8))
+
+
+def test_a_machine_that_is_lost_needs_another_with_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process would wait for a place for ever; or two be put where there is room for one."""
+    lots = whole(10**7, 128).lots(3)
+    monkeypatch.setattr(Seats, "_start", lambda seats, number: None)
+    seats = Seats(lots, 2**30, machines(1, 1, 1), max_failures=3)
+    monkeypatch.setattr(holding, "hosts", lambda: machines(1.5, 1, 0.5))
+    assert ["node-0", "node-1", "node-2"] == seats.nodes
+    with pytest.raises(ClusterError, match="no other has 1.00 GB of memory for what it held; add"):
+        seats._another_node(2)
+    monkeypatch.setattr(holding, "hosts", lambda: machines(1.5, 1, 0.5, 1))
+    assert "node-3" == seats._another_node(2)
+    monkeypatch.setattr(holding, "hosts", lambda: machines(2, 1))
+    assert "node-0" == seats._another_node(2)
+
+
+def test_standing_still_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has no place in the cluster would be waited for without a word."""
+    monkeypatch.setattr(holding.ray, "wait", lambda references, timeout: ([], references))
+    with pytest.raises(ClusterError, match="stands still: .* in 60 minutes; see `ray status`"):
+        holding._first_done([object()])
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_process_raises_is_said_as_here(scores: str) -> None:
+    """A shard that is gone would be pages of Ray's frames."""
+    done, keeper = FinishedPass(scores), Keeper()
+    pool = Whole.of(done.folder, done.result, CoreSet(), "core_set", ())
+    gone = pool.lot.shards[1]._replace(name="shard-99999.parquet")
+    pool = pool._replace(lot=pool.lot._replace(shards=(*pool.lot.shards[:1], gone)))
+    with pytest.raises(LostError, match="shard-99999"), held(keeper, pool, (), Progress()):
+        pass
