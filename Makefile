@@ -10,6 +10,9 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: .venv/installed
 	$(BIN)/rayal demo
 
+# Several processes with several threads each share the cores: a thread that waits must not spin.
+test test-slow: export OMP_WAIT_POLICY := PASSIVE
+
 test: .venv/installed
 	$(BIN)/pytest -n logical --maxprocesses 4
 
