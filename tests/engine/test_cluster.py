@@ -5,6 +5,7 @@ What every engine promises is in test_engine_contract.py."""
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -27,7 +28,7 @@ from rayal.cycle.score import ScoreJob, divide, pending, summary
 from rayal.engine import cluster, start
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
-from rayal.errors import ClusterError, UsageError
+from rayal.errors import ClusterError, StorageError, UsageError
 from rayal.experiment.experiment import Compute
 from rayal.models.build import build
 from rayal.models.weights import save_weights
@@ -48,10 +49,10 @@ def finish(x, engine, folder: Path):
         return chosen, ledger.stage(pool.cycle, "train").read("weights.safetensors")
 
 
-def score(x, engine, folder: Path):
+def score(x, engine, folder: Path, seed: int = 1):
     """One pass with fresh weights; the columns of all shards, by id."""
     store = x.dataset.open()
-    network = build(x.model, len(store.card.classes), store.card.image, seed=1)
+    network = build(x.model, len(store.card.classes), store.card.image, seed=seed)
     weights = Folder(folder / "weights")
     record = weights.write("weights.safetensors", save_weights(network))
     out = Folder(folder / "score")
@@ -124,6 +125,35 @@ def test_encoded_images_are_decoded_apart_from_the_actors(encoded, tmp_path):
     assert expected == actual
     assert 1 == len(actual["status"]) - actual["status"].count(shard_file.OK)
     assert actual["status"][7] != shard_file.OK and actual["score.cod"][7] is None
+
+
+def test_living_processes_take_the_weights_that_are_there_now(tiny, workers, tmp_path):
+    """They stay from pass to pass: a cycle would be scored by the model of the one before."""
+    x = tiny()
+    first, _ = score(x, workers, tmp_path / "ray")
+    processes = list(workers.scorers.seats)
+    shutil.rmtree(tmp_path / "ray" / "score")
+    second, _ = score(x, workers, tmp_path / "ray", seed=2)  # in the same file
+
+    assert processes == workers.scorers.seats
+    assert second == score(x, LocalEngine(x.compute), tmp_path / "local", seed=2)[0]
+    assert first["score.cod"] != second["score.cod"]
+
+
+def test_weights_that_change_behind_its_back_end_a_pass(tiny, workers, tmp_path, monkeypatch):
+    """Scores of a model that nobody trained would be taken for those of this one."""
+    x = tiny()
+    write = Folder.write
+
+    def damaged(self, name, data):
+        record = write(self, name, data)
+        if name == "weights.safetensors":
+            write(self, name, data[:-1] + bytes([data[-1] ^ 1]))
+        return record
+
+    monkeypatch.setattr(Folder, "write", damaged)
+    with pytest.raises(StorageError, match=r"weights\.safetensors.*sha256"):
+        score(x, workers, tmp_path)
 
 
 def test_a_killed_scoring_actor_is_replaced(tiny, tmp_path):
