@@ -31,13 +31,14 @@ from rayal.cycle.score import (
 from rayal.data.pool import census
 from rayal.data.pool.folder import LEFT_OUT
 from rayal.data.pool.source import Pool, open_pool
-from rayal.errors import OUT, DataError, LockedError, StorageError, quoted
+from rayal.errors import OUT, DataError, LockedError, StorageError, UsageError, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
 from rayal.runs.results import FastestBatch, PoolScored, read_result
 from rayal.storage import csv_file, yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import Journal, is_done
+from rayal.storage.once import LOCK
 from rayal.workflows.score.models import ModelFiles, PoolModels, read_models
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
 
@@ -63,14 +64,32 @@ def start_scoring(
 
     With `retry_bad` the images that could not be decoded are looked at again. `models` are those of
     settings without a checkpoint. Everything that can be refused is refused here, before an engine
-    starts.
+    starts; where that is the pool of a pass that has not begun, nothing is left in the folder.
     """
     models = models or read_models(settings, plugins)
     folder = Folder(out)
     identity = {"score": settings.decisive(), "weights": models.digests()}
     with Journal(folder, identity, break_lock=break_lock) as journal:
         folder.write("score.yaml", yaml_file.dump(settings.model_dump(mode="json")).encode())
-        yield PoolPass(settings, models, journal, retry_bad)
+        try:
+            opened = PoolPass(settings, models, journal, retry_bad)
+        except (DataError, StorageError, UsageError):
+            _withdraw(journal)
+            raise
+        yield opened
+
+
+def _withdraw(journal: Journal) -> None:
+    """Leaves nothing of a pass whose pool was refused before there was anything to go on with: the
+    same folder is for the corrected command."""
+    folder, pool = journal.folder, journal.folder / "pool"
+    with suppress(LockedError, StorageError):  # of the refusal itself more is said
+        if not is_done(pool) and not folder.exists("scores"):
+            pool.remove("started.json")
+            pool.delete_empty()
+            for name in (LOCK.format("pool"), "score.yaml"):
+                folder.remove(name)
+            journal.withdraw()
 
 
 class PoolPass:

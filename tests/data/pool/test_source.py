@@ -175,6 +175,7 @@ def test_files_that_are_not_whole_are_named(parquet: Path, opened: Callable[...,
         ({"id": [1], "image": [b""]}, "z.parquet: column 'id' holds int64, in a.parquet string"),
         ({"id": ["z"], "image": [""]}, "z.parquet: column 'image' holds string, in a.parquet bin"),
         ({"image": [b""]}, "z.parquet has no column 'id'; it has image"),
+        ({"photo": [b""]}, "z.parquet has no columns 'id', 'image'; it has photo"),
         ({"id": ["z"], "pixels": [b""]}, "z.parquet has no column 'image'; it has id, pixels"),
     ],
 )
