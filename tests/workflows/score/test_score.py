@@ -440,7 +440,7 @@ def test_what_is_left_out_is_listed(
     (photos / "notes.txt").touch()
     score(settings(weights, photos), tmp_path / "out")
 
-    assert "1 other files (first 'notes.txt'); all in" in caplog.text
+    assert "1 other file (first 'notes.txt'); all in" in caplog.text
     assert (
         b"path,reason\r\nnotes.txt,other files\r\n" == (tmp_path / "out/left_out.csv").read_bytes()
     )
@@ -541,12 +541,20 @@ def test_row_groups_that_ray_reads_again_are_told(
 ) -> None:
     """A file of one row group would be read once by every worker, and nobody would know why."""
     x = settings(weights, pool)
-    on_ray = x.compute.model_copy(update={"engine": "ray"})
-    for compute, group, told in ((x.compute, 16, False), (on_ray, 16, True), (on_ray, 8, False)):
+    small = {"shard_bytes": 3000}  # more than 8 images have, and less than the 16 read again
+    on_ray, whole = ({"engine": "ray", **more} for more in (small, {}))
+    cases = (
+        (small, 16, False),
+        (on_ray, 16, True),
+        (on_ray, 8, False),
+        (whole, 16, False),  # a small file: nobody would notice
+    )
+    for number, (update, group, told) in enumerate(cases):
+        compute = x.compute.model_copy(update=update)
         caplog.clear()
-        write_pool(pool, [png(number) for number in range(UNITS)], group)
+        write_pool(pool, [png(unit) for unit in range(UNITS)], group)
         with pool_scoring.start_scoring(
-            x.model_copy(update={"compute": compute}), f"{tmp_path}/o-{group}"
+            x.model_copy(update={"compute": compute}), f"{tmp_path}/o-{number}"
         ) as o:
             o._tasks(8)
         assert told == ("with that row_group_size" in caplog.text)
@@ -878,7 +886,7 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
     wrong = rayal("select", "out", "--strategy", "{name: margin, nope: 1}", "--budget", "3", code=2)
     assert "--strategy: strategy.nope: there is no such key" in wrong and 1 == wrong.count("\n")
     assert "rate" in scored and "rate" not in again, "nothing was bad"
-    assert "12 in 1 shards" in scored and "entropy, margin" in scored
+    assert "12 in 1 shard" in scored and "entropy, margin" in scored
     assert "3 units" in selected or "2 units" in selected
     chosen = list(csv.DictReader((tmp_path / "selection.csv").read_text().splitlines()))
     assert {row["id"] for row in chosen} <= {
