@@ -40,6 +40,12 @@ def some(values: Collection[object]) -> str:
     return ", ".join(map(quoted, first)) + (f" and {more} more" if more > 0 else "")
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: `1 file`, `2,000 files`; `many` is the plural where it is not `one`
+    and an s: `counted(2, "entry", "entries")`, or has a verb: `counted(1, "id is", "ids are")`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 class RayalError(Exception):
     """Base of every error that ends a command with one line instead of a traceback."""
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -28,6 +29,21 @@ class Plugins(frozenset[str]):
             raise UsageError(f"plugins: {packages!r} is no list of packages; write [{packages!r}]")
         return super().__new__(cls, packages)
 
+    def check(self) -> None:
+        """Raises UsageError for what is no package or module that can be found here."""
+        for name in sorted(self):
+            if "." in name:
+                top = name.partition(".")[0]
+                raise UsageError(
+                    f"plugins: {name!r} lies in a package; give the package, {top!r}, which allows"
+                    " all that is in it"
+                )
+            if not _is_there(name):
+                raise UsageError(
+                    f"plugins: there is no module named {name!r}, neither installed nor in"
+                    f" {os.getcwd()}; correct the name, or start where it lies"
+                )
+
     def module(self, name: str) -> ModuleType:
         """The module of this name. Raises UsageError where it is no dotted name or its package is
         not among these, and for whatever its import raises."""
@@ -35,6 +51,7 @@ class Plugins(frozenset[str]):
         if not all(word.isidentifier() for word in name.split(".")):
             raise UsageError(f"{name!r} is not the name of a module; write package.module")
         if package not in self:
+            self.check()  # a mistake in a name is why it is not
             raise UsageError(
                 f"{name!r} is code outside rayal; allow it on the command line: --plugins"
                 f" {package}; in Python: plugins=[{package!r}], or give rayal.Experiment an"
@@ -56,6 +73,16 @@ def _not_imported(name: str, package: str, error: BaseException) -> str:
         found = blame.place(error, [package])
         where, problem = f" ({found[1]})" if found else "", blame.told(error)
     return f"plugin {name!r} cannot be imported: {problem}{where}"
+
+
+def _is_there(name: str) -> bool:
+    """Whether there is a module of this name; it is not imported for that."""
+    if name in sys.modules:
+        return True
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 NO_PLUGINS = Plugins()

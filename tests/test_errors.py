@@ -4,7 +4,7 @@ import unicodedata
 
 import numpy as np
 
-from rayal.errors import LONGEST, cut, quoted, some
+from rayal.errors import LONGEST, counted, cut, quoted, some
 
 
 def test_quoted_values_are_short_and_harmless() -> None:
@@ -25,6 +25,14 @@ def test_names_that_look_alike_are_told_apart() -> None:
     assert repr(composed) == quoted(composed)
     assert r"'cafe\u0301'" == quoted(decomposed)
     assert "'猫'" == quoted("猫")
+
+
+def test_nouns_go_with_their_numbers() -> None:
+    """1 files would be read as a mistake of whoever counted."""
+    assert "1 file" == counted(1, "file")
+    assert "0 files" == counted(0, "file")
+    assert "2,000 entries" == counted(2000, "entry", "entries")
+    assert "1 id is" == counted(1, "id is", "ids are")
 
 
 def test_lists_are_short() -> None:

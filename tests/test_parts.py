@@ -12,6 +12,7 @@ from torch import nn
 
 import rayal
 from rayal import parts
+from rayal.cli.work import allowed
 from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.location import Written
@@ -137,6 +138,24 @@ def test_plugins_of_a_validation(plugin: str) -> None:
     for wrong in ({"oracle": nest}, {"many": [mine]}):
         with pytest.raises(UsageError, match="--plugins my_pkg"):
             Holder(**wrong)
+
+
+def test_plugins_that_are_nowhere(
+    plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake in a name was told as if none were given."""
+    with pytest.raises(UsageError, match="there is no module named 'my_pgk', neither .* correct"):
+        build("oracles", "my_pkg.mine", Plugins(["my_pgk"]))
+    with pytest.raises(UsageError, match="'my_pkg.mine' lies in a package; give the package, 'my"):
+        build("oracles", "my_pkg.mine", Plugins(["my_pkg.mine"]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(UsageError, match="there is no module named 'here_alone'"):
+        allowed(["here_alone"])
+
+    (tmp_path / "here_alone.py").touch()
+    assert {plugin, "here_alone"} == allowed([plugin, "here_alone"])
+    assert build("oracles", "my_pkg.mine", Plugins(["my_pkg"]))
 
 
 def test_plugins_that_cannot_be_used(plugin: str) -> None:

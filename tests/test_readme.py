@@ -24,7 +24,7 @@ def test_commands_run(tmp_path):
 
     assert list(outputs) == ["plan", "run", "status", "report", "score", "select"]
     assert "complete" in outputs["status"]
-    assert "20 in 1 shards" in outputs["score"]
+    assert "20 in 1 shard" in outputs["score"]
     assert "photo-0.jpg" not in (tmp_path / "selection.csv").read_text()
     assert (tmp_path / "report" / "curves.png").stat().st_size > 10_000
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rayal.api.frame import frame
 from rayal.api.places import Place, urls
-from rayal.errors import Apart, RayalError
+from rayal.errors import Apart, RayalError, counted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report import curves, per_class, rows, tables
 from rayal.report.runs import Run
@@ -132,7 +132,9 @@ class Comparison:
     def __repr__(self) -> str:
         arms = sum(len(group.arms) for group in self.summary.groups)
         unread = f", {len(self.errors)} could not be read" if self.errors else ""
-        return f"<Comparison of {len(self.records)} runs, {arms} arms{unread}>"
+        return (
+            f"<Comparison of {counted(len(self.records), 'run')}, {counted(arms, 'arm')}{unread}>"
+        )
 
     def __str__(self) -> str:
         return "\n".join([text(self.to_rich()), *(f"error: {error}" for error in self.errors)])

@@ -1,15 +1,19 @@
 """Units that were chosen to be labeled next."""
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from rayal.errors import counted
 from rayal.report.shown import as_html
 from rayal.workflows import select as selecting
 from rayal.workflows.select.selection import Selection
 
 if TYPE_CHECKING:  # takes long to import
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 10
 """Picks that a notebook shows, half of them the first ones and half the last."""
@@ -75,16 +79,25 @@ class Picks:
             found["predicted"] = self.predicted
         return found
 
-    def write(self, out: str | os.PathLike[str]) -> None:
-        """The table as `out`.csv, for people, and `out`.parquet, for programs; a path or a URL."""
-        selecting.write(self._selection, os.fspath(out))
+    def write(self, out: str | os.PathLike[str]) -> str | None:
+        """The table as `out`.csv, for people, and `out`.parquet, for programs; a path or a URL.
+
+        Another selection that is there is kept as `out`-1 or with the next free number: returns
+        that path, without its suffix, or None.
+        """
+        kept = selecting.write(self._selection, os.fspath(out))
+        if kept is not None:
+            logger.warning("%s held another selection; it is now %s.csv", os.fspath(out), kept)
+        return kept
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __repr__(self) -> str:
         cost = f"{self.spent:g}{self._selection.shortfall}"
-        return f"<Picks: {len(self)} units, cost {cost}, first {', '.join(self.ids[:3])}>"
+        return (
+            f"<Picks: {counted(len(self), 'unit')}, cost {cost}, first {', '.join(self.ids[:3])}>"
+        )
 
     def _repr_html_(self) -> str:
         table: str = self.table().to_html(index=False, border=0, max_rows=SHOWN)

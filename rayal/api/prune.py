@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayal.api.frame import frame
 from rayal.api.places import Place, urls
-from rayal.errors import Apart, RayalError, UsageError, quoted
+from rayal.errors import Apart, RayalError, UsageError, counted, quoted
 from rayal.experiment.keep import Keep, Kept
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.amounts import size
@@ -73,14 +73,14 @@ class Pruning:
 
     def __repr__(self) -> str:
         """`<Pruning of 3 runs: freed 12 MB in 40 files>`"""
-        errors = f"; {len(self.errors)} errors" if self.errors else ""
-        return f"<Pruning of {len(self.runs)} runs: {self.total}{errors}>"
+        errors = f"; {counted(len(self.errors), 'error')}" if self.errors else ""
+        return f"<Pruning of {counted(len(self.runs), 'run')}: {self.total}{errors}>"
 
     @property
     def total(self) -> str:
         """`freed 12 MB in 40 files`"""
         verb = "would free" if self.dry_run else "freed"
-        return f"{verb} {size(self.bytes)} in {self.files:,} files"
+        return f"{verb} {size(self.bytes)} in {counted(self.files, 'file')}"
 
     def __str__(self) -> str:
         rows = [text(self.to_rich()), self.total] if self.runs else []

@@ -13,7 +13,7 @@ from rayal.api.elsewhere import allowed
 from rayal.api.frame import frame
 from rayal.api.given import check_experiment
 from rayal.api.given import path as checked
-from rayal.errors import UsageError, quoted
+from rayal.errors import UsageError, counted, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.models.card import ModelCard
@@ -248,7 +248,10 @@ class Run:
         words.append("complete" if self.complete else "not complete")
         if rows := self.record.cycles():
             metric = self.record.headline
-            words += [f"{rows[-1]['labels']} labels", f"{metric} {rows[-1].get(metric, nan):.4f}"]
+            words += [
+                counted(rows[-1]["labels"], "label"),
+                f"{metric} {rows[-1].get(metric, nan):.4f}",
+            ]
         return ", ".join(words)
 
     def _cycles(self) -> range:

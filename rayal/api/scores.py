@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rayal.cycle import shard_file
-from rayal.errors import UsageError
+from rayal.errors import UsageError, counted
 from rayal.report.shown import as_html
 from rayal.storage.folder import Folder
 from rayal.storage.journal import DONE
@@ -103,7 +103,7 @@ class Scores:
 
     def __repr__(self) -> str:
         place = "temporary" if self._temporary else self.url
-        return f"<Scores of {len(self):,} units by {', '.join(self.strategies)}: {place}>"
+        return f"<Scores of {counted(len(self), 'unit')} by {', '.join(self.strategies)}: {place}>"
 
     def _repr_html_(self) -> str:
         first = self._named(next(self._tables()).head(SHOWN))

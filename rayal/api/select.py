@@ -9,7 +9,7 @@ import numpy as np
 from rayal.api.picks import Picks
 from rayal.api.run import Run
 from rayal.api.scores import Scores
-from rayal.errors import DataError, UsageError, quoted
+from rayal.errors import DataError, UsageError, counted, quoted
 from rayal.experiment import config
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.ledger import stage_folder
@@ -106,7 +106,8 @@ def _url(scores: Any, cycle: int | None) -> str:
         begun = range(scores.record.begun())
         if cycle is None or cycle not in begun:
             raise UsageError(
-                f"cycle is {quoted(cycle)}, and {scores.url} has begun {len(begun)} cycles; say"
+                f"cycle is {quoted(cycle)}, and {scores.url} has begun"
+                f" {counted(len(begun), 'cycle')}; say"
                 " whose pass is meant, from cycle=0 on"
             )
         return stage_folder(scores.record.folder, begun[cycle], Scored.stage).url

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayal.api.frame import frame
 from rayal.api.places import Place, urls
-from rayal.errors import Apart, RayalError
+from rayal.errors import Apart, RayalError, counted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.shown import as_html, text
 from rayal.report.status import Row, status_folder, status_notes, status_rows, status_table
@@ -71,7 +71,7 @@ class Status:
         """`<Status of 3 in /runs: 2 complete, 1 running>`"""
         counts = Counter(row["state"] for row in self.rows)
         states = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
-        unread = f"; {len(self.errors)} errors" if self.errors else ""
+        unread = f"; {counted(len(self.errors), 'error')}" if self.errors else ""
         return f"<Status of {len(self.rows)} in {self.folder}: {states}{unread}>"
 
     def __str__(self) -> str:

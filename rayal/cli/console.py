@@ -19,7 +19,7 @@ from rich.progress import (
 
 from rayal.cli import output
 from rayal.cli.output import note, visible
-from rayal.errors import StorageError
+from rayal.errors import StorageError, counted
 from rayal.report.amounts import duration
 from rayal.runs.events import Event
 from rayal.runs.record import Record
@@ -206,8 +206,8 @@ class RunConsole(Console):
         self.training = event.cycle if (event.what, event.stage) == ("begun", "train") else None
         self._refresh()
         if isinstance(result := event.result, Evaluated):
-            value = result.metrics[self.headline]
-            self.line(f"cycle {event.cycle}: {result.labels} labels, {self.headline} {value:.4f}")
+            value, labels = result.metrics[self.headline], counted(result.labels, "label")
+            self.line(f"cycle {event.cycle}: {labels}, {self.headline} {value:.4f}")
 
     def _refresh(self) -> None:
         if (cycle := self.training) is not None:
@@ -218,6 +218,6 @@ class RunConsole(Console):
 def _status(now: _Progress) -> str:
     """`cycle 1  score, 18 of 25 shards, 31 s, about 12 s left`"""
     at = time.monotonic()
-    counted = "" if now.total is None else f"{now.done} of {now.total} {now.unit}"
-    parts = [now.what, counted, duration(at - now.started), now.left(at)]
+    far = "" if now.total is None else f"{now.done} of {now.total} {now.unit}"
+    parts = [now.what, far, duration(at - now.started), now.left(at)]
     return ", ".join(filter(None, parts))

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from rayal.errors import UsageError
 from rayal.location import expanded
+from rayal.storage import yaml_file
 
 EXPERIMENTS, POOLS, LABELS = "Experiments", "Pools", "Labels"
 CLUSTERS, PARTS = "Clusters", "Parts"
@@ -79,6 +80,15 @@ def placed(given: Any) -> Any:
         raise UsageError(str(error)) from error
 
 
+def written_in(given: Path | None) -> Path | None:
+    """As `placed`, for a file of an experiment. It is looked at before torch is imported, which
+    takes seconds: UsageError where it cannot be read, or is no YAML."""
+    path: Path | None = placed(given)
+    if path is not None:
+        yaml_file.check(path)
+    return path
+
+
 VOLATILE = ("memory://",)
 """Where files are gone with the process that wrote them."""
 
@@ -103,7 +113,7 @@ def on_disk(given: Path | None) -> Path | None:
     return path
 
 
-Config = Annotated[Path, typer.Argument(help="The experiment, a YAML file.", callback=placed)]
+Config = Annotated[Path, typer.Argument(help="The experiment, a YAML file.", callback=written_in)]
 Overrides = Annotated[
     list[str], typer.Option("--set", help="Change one value, a.b=v; may be repeated.")
 ]

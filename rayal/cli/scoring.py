@@ -129,7 +129,8 @@ def select(
 ) -> None:
     """Choose units from scores, exactly, into OUT.csv and OUT.parquet.
 
-    Columns: rank, id, score, predicted class, reason. With --address the same command goes on where
+    Columns: rank, id, score, predicted class, reason. Another selection that is there is kept as
+    OUT-1.csv, OUT-2.csv and so on. With --address the same command goes on where
     it was killed.
     """
     from rayal.api.select import Request

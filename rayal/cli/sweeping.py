@@ -6,13 +6,22 @@ from typing import Annotated
 import typer
 
 import rayal
-from rayal.cli.options import EXPERIMENTS, Address, BreakLock, Out, Overrides, Packages, app, placed
+from rayal.cli.options import (
+    EXPERIMENTS,
+    Address,
+    BreakLock,
+    Out,
+    Overrides,
+    Packages,
+    app,
+    written_in,
+)
 from rayal.cli.output import print_table, show_tracker, visible
 from rayal.cli.work import allowed
 
 Config = Annotated[
     Path,
-    typer.Argument(help="The experiment, a YAML file with a block `sweep:`.", callback=placed),
+    typer.Argument(help="The experiment, a YAML file with a block `sweep:`.", callback=written_in),
 ]
 
 

@@ -46,7 +46,10 @@ def _interrupt(*_: object) -> None:
 
 
 def allowed(packages: list[str]) -> Plugins:
-    """These packages as plugins; they may lie in the working directory."""
+    """These packages as plugins; they may lie in the working directory. Raises UsageError for one
+    that is nowhere, which would allow nothing."""
     if packages:
         sys.path.append(os.getcwd())  # last: a file there never stands in for an installed package
-    return Plugins(packages)
+    plugins = Plugins(packages)
+    plugins.check()
+    return plugins

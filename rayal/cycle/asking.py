@@ -4,7 +4,7 @@ from itertools import count
 
 from rayal.cycle.loop import Steps, first_units
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError
+from rayal.errors import DataError, UsageError, counted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.request import Request
 from rayal.runs.ledger import INITIAL, Ledger, PoolState
@@ -41,7 +41,8 @@ def begin(x: Experiment, store: Store, first: Request, units: int) -> None:
         chosen = first_units(x, store, units)
         if not is_enough(x, len(chosen)):
             raise UsageError(
-                f"a first set of {len(chosen)} images is too small to train on; ask for more"
+                f"a first set of {counted(len(chosen), 'image')} is too small to train on;"
+                " ask for more"
             )
         first.ask(chosen)
 

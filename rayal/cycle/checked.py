@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayal.blame import located
-from rayal.errors import DataError, RayalError, quoted
+from rayal.errors import DataError, RayalError, counted, quoted
 from rayal.labeling.regions import parse_unit
 from rayal.selection.candidates import Candidates
 from rayal.storage.ids import Ids, Places
@@ -87,7 +87,8 @@ def _check_enough(
     least = min(len(offered), int(budget // pool.price(offered).max(initial=1.0)))
     if len(costs) < least:
         raise DataError(
-            f"strategy {name!r} selected {len(costs)} units, the budget buys {least} or more"
+            f"strategy {name!r} selected {counted(len(costs), 'unit')}, the budget buys"
+            f" {least} or more"
         )
 
 

@@ -17,7 +17,7 @@ from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, 
 from rayal.cycle.select import choose
 from rayal.cycle.train import TrainJob
 from rayal.data.store import Store
-from rayal.errors import OUT, DataError, UsageError, quoted
+from rayal.errors import OUT, DataError, UsageError, counted, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.oracles.base import Label
 from rayal.randomness import unit_keys
@@ -283,7 +283,7 @@ def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
         )
     if wrong := sorted(answers.keys() ^ set(ids), key=str):
         raise DataError(
-            f"the oracle answered for {len(answers)} units, {len(ids)} were asked; "
+            f"the oracle answered for {counted(len(answers), 'unit')}, {len(ids)} were asked; "
             f"{quoted(wrong[0])} is among {len(wrong)} that are missing or too many"
         )
     for unit, label in answers.items():

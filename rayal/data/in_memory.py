@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rayal.errors import DataError, UsageError, quoted
+from rayal.errors import DataError, UsageError, counted, quoted
 from rayal.storage.ids import Ids
 
 Layout = Literal["NCHW", "NHWC"]
@@ -116,7 +116,9 @@ def unit_ids(count: int, given: Iterable[str | int] | None) -> Ids:
         return Ids(map(str, range(count)))
     texts = [_id(place, each) for place, each in enumerate(given)]
     if len(texts) != count:
-        raise UsageError(f"{len(texts)} ids for {count} images; give one for each")
+        raise UsageError(
+            f"{counted(len(texts), 'id')} for {counted(count, 'image')}; give one for each"
+        )
     try:
         ids = Ids(texts)
     except UnicodeEncodeError as error:

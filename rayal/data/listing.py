@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rayal.data.source import Units
 from rayal.data.walk import FOLDER, LINKED, Disk, LeftOut, is_hidden, walk
-from rayal.errors import DataError
+from rayal.errors import DataError, counted
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,8 @@ def units_of(
     index = {name: number for number, name in enumerate(classes)}
     if strange := set(found) - index.keys():
         raise DataError(
-            f"{root / inside}: folders {_some(strange)} are not among the {len(index)} classes;"
+            f"{root / inside}: folders {_some(strange)} are not among the"
+            f" {counted(len(index), 'class', 'classes')};"
             " move them away, or add them to dataset.classes"
         )
     return Units(paths, [index[name] for name in found], Addresses(root, paths))

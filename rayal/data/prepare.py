@@ -23,7 +23,7 @@ from rayal.data.source import AnyImage, AnyMask, Source, Units
 from rayal.data.store import LABEL_FILES
 from rayal.data.store_writer import ImageFiles, MaskFile
 from rayal.data.survey import Look, MaskLook, Shape, Statistics, Survey, look, look_at_mask
-from rayal.errors import DataError, UsageError, quoted, some
+from rayal.errors import DataError, UsageError, counted, quoted, some
 from rayal.storage.folder import Folder
 
 GROUP_ROWS = 256
@@ -118,10 +118,14 @@ def _tell(card: Card) -> None:
     if card.bad:
         unit, reason = next(iter(card.bad.items()))
         logger.warning(
-            "%d images cannot be decoded, first %s: %s", len(card.bad), quoted(unit), reason
+            "%s cannot be decoded, first %s: %s",
+            counted(len(card.bad), "image"),
+            quoted(unit),
+            reason,
         )
     if across := card.duplicates["across"]:
-        logger.warning("%d test images are also in the pool, byte for byte", across)
+        shared = counted(across, "test image is", "test images are")
+        logger.warning("%s also in the pool, byte for byte", shared)
     if card.empty_masks:
         logger.warning(
             "%d of %d masks have no pixel of any class: nothing is learned from them",
@@ -135,8 +139,8 @@ def _tell(card: Card) -> None:
         logger.warning("no %s of the pool is %s", what, some(absent))
     if counts.get(""):
         logger.warning(
-            "%d %ss of the pool are of the class '': one of its own, not without a label",
-            *(counts[""], what),
+            "%s of the class '' in the pool: one of its own, not without a label",
+            counted(counts[""], f"{what} is", f"{what}s are"),
         )
     for names in _alike(card.classes):
         logger.warning(
@@ -165,7 +169,9 @@ def _shape(source: Source) -> Shape:
             channels, height, width = seen.pixels.shape
             return channels, height, width
         reasons.append(seen.bad)
-    raise DataError(f"none of {len(reasons)} images can be decoded; the first: {reasons[0]}")
+    raise DataError(
+        f"none of {counted(len(reasons), 'image')} can be decoded; the first: {reasons[0]}"
+    )
 
 
 def _encoding(source: Source, shape: Shape) -> Encoding:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from rayal.data.card import SplitName
 from rayal.data.images import Decoding, Pixels
 from rayal.data.masks import IGNORE, MaskDecoding
-from rayal.errors import DataError, UsageError, quoted
+from rayal.errors import DataError, UsageError, counted, quoted
 
 HASHED = 4 * 2**20
 """Bytes hashed at each end of a file; all of it when it is at most twice as large."""
@@ -130,7 +130,8 @@ class Source:
         ids, labels = self.splits[split].ids, self.classes_of_images[split]
         if len(ids) != len(labels):
             raise DataError(
-                f"the {split} has {len(ids)} ids and {len(labels)} labels; give one label for each"
+                f"the {split} has {counted(len(ids), 'id')} and"
+                f" {counted(len(labels), 'label')}; give one label for each"
             )
         if not _are_labels(labels, len(self.classes)):
             for row, (unit, label) in enumerate(zip(ids, labels, strict=True)):
@@ -141,7 +142,8 @@ class Source:
         if len(set(units)) < len(units):
             twice = [quoted(unit) for unit, count in Counter(units).items() if count > 1]
             raise DataError(
-                f"{len(twice)} ids are used more than once in pool and test, first"
+                f"{counted(len(twice), 'id is', 'ids are')} used more than once in pool and"
+                " test, first"
                 f" {', '.join(twice[:5])}; make them unique"
             )
 
@@ -182,7 +184,8 @@ def numbered(split: str, labels: Sequence[int], images: Iterable[AnyImage | None
     """
     if isinstance(images, Sized) and len(images) != len(labels):
         raise DataError(
-            f"{split} has {len(labels)} labels and {len(images)} images; give one label for each"
+            f"{split} has {counted(len(labels), 'label')} and"
+            f" {counted(len(images), 'image')}; give one label for each"
         )
     return Units([row_id(split, row) for row in range(len(labels))], labels, images)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from rayal.data.content import HEAD, OTHER, READ, named
-from rayal.errors import DataError
+from rayal.errors import DataError, counted
 from rayal.storage.folder import storage_errors
 
 SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
@@ -38,6 +38,16 @@ HIDDEN = "hidden"
 NO_IMAGE = "other files"
 REASONS = (FORMAT, UNREADABLE, LOST, LINKED, LOOP, ODD, HIDDEN, NO_IMAGE)
 """What is most likely to be missed comes first."""
+ONE = {
+    FORMAT: "image in a format that is not read",
+    UNREADABLE: "file that cannot be read",
+    LOST: "link that leads nowhere",
+    LINKED: "link to a folder, which follow_links: true follows",
+    LOOP: "link that leads back",
+    ODD: "pipe or device",
+    NO_IMAGE: "other file",
+}
+"""What each is called where there is one of it."""
 
 State = tuple[int, str]
 """Size (bytes) and what else changes with the content, as far as its storage tells."""
@@ -70,11 +80,12 @@ class LeftOut:
         if not self.counts:
             return ""
         each = (
-            f"{self.counts[reason]:,} {reason} (first {self.first[reason]!r})"
+            f"{counted(self.counts[reason], ONE.get(reason, reason), reason)}"
+            f" (first {self.first[reason]!r})"
             for reason in REASONS
             if reason in self.counts
         )
-        return f"left out {self.counts.total():,} entries: {'; '.join(each)}"
+        return f"left out {counted(self.counts.total(), 'entry', 'entries')}: {'; '.join(each)}"
 
 
 class Entry(NamedTuple):

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from rayal.errors import StorageError
+from rayal.errors import StorageError, counted
 from rayal.labeling.answers import dump_answers, parse_answers
 from rayal.labeling.oracles.base import Label
 from rayal.storage.folder import Folder, suggesting
@@ -56,7 +56,7 @@ class Request:
 
     def __str__(self) -> str:
         """`waiting for 12 of 50 labels`"""
-        return f"waiting for {len(self.waiting)} of {len(self.asked or ())} labels"
+        return f"waiting for {len(self.waiting)} of {counted(len(self.asked or ()), 'label')}"
 
     def ask(self, units: Sequence[str]) -> None:
         """Ask for these units, unless some were asked for already."""

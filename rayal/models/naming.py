@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 
 from torch import Tensor, nn
 
-from rayal.errors import UsageError, quoted, some
+from rayal.errors import UsageError, counted, quoted, some
 from rayal.models.base import Model
 from rayal.models.wrapped import INSIDE
 
@@ -51,8 +51,13 @@ def in_own_names(
     outside = [name for name in weights if not name.startswith(best)]
     if outside and tell:
         logger.warning(
-            "%s: the network is under %s; %d weights beside it are left out: %s",
-            *(source, quoted(best), len(outside), some(outside)),
+            "%s: the network is under %s; %s left out: %s",
+            *(
+                source,
+                quoted(best),
+                counted(len(outside), "weight beside it is", "weights beside it are"),
+                some(outside),
+            ),
         )
     return tried[best]
 

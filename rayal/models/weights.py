@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from rayal.errors import UsageError, cut
+from rayal.errors import UsageError, counted, cut
 from rayal.storage.folder import Folder
 from rayal.storage.mistaken import mistaken
 
@@ -167,7 +167,7 @@ def _state_dict(content: Any, source: str) -> dict[str, Tensor]:
     tensors = {name: w for name, w in inner.items() if isinstance(w, Tensor)}
     if not found and 2 * len(tensors) > len(inner) and _is_state_dict(tensors):
         return tensors  # with an epoch or so among them
-    number = f"{len(found)} state dicts" if found else "no state dict (tensors by name)"
+    number = counted(len(found), "state dict") if found else "no state dict (tensors by name)"
     raise UsageError(
         f"{source} holds {number}: {_described(content)}; "
         "save the one of the network alone, best as .safetensors"

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rayal.errors import Apart, RayalError, UsageError
+from rayal.errors import Apart, RayalError, UsageError, counted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.pass_record import PassRecord
 from rayal.runs.record import Record
@@ -115,7 +115,7 @@ def _of_run(row: Row, metric: str) -> list[str]:
 
 
 def _of_pass(row: Row) -> list[str]:
-    return ["", row["stage"] or "", "", f"{row['images']:,} of {row['of']:,} images"]
+    return ["", row["stage"] or "", "", f"{row['images']:,} of {counted(row['of'], 'image')}"]
 
 
 def cycle_table(record: Record, headline: str) -> Table:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from rayal.errors import counted
 from rayal.report import rows
 from rayal.report.places import in_markdown, printable
 from rayal.report.runs import BASELINE, Arm, Group, Run, group
@@ -117,7 +118,10 @@ def _warnings(g: Group) -> Iterable[str]:
         )
     runs = [run for arm in g.arms for run in arm.runs]
     if partial := sum(not run.complete for run in runs):
-        yield f"{where}: {partial} of {len(runs)} runs not complete; areas and tests leave them out"
+        yield (
+            f"{where}: {partial} of {counted(len(runs), 'run')} not complete; areas and tests"
+            " leave them out"
+        )
     for first, second, seeds in g.unpaired:
         yield (
             f"{where}: {first} and {second} began with different units for seed"

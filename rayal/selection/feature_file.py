@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rayal.errors import DataError, quoted
+from rayal.errors import DataError, counted, quoted
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Rows, check_finite
 from rayal.storage.folder import Folder
@@ -57,7 +57,7 @@ def read_features(location: str, ids: Ids) -> NDArray[np.float32]:
     places = Places(named).of(ids)
     if len(missing := ids[places < 0]):
         raise DataError(
-            f"{location} lacks {len(missing)} of {len(ids)} units,"
+            f"{location} lacks {len(missing)} of {counted(len(ids), 'unit')},"
             f" the first is {quoted(missing[0])}; add them"
         )
     chosen: NDArray[np.float32] = features[places].astype(np.float32)

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from rayal.errors import StorageError
+from rayal.errors import StorageError, counted
 from rayal.storage.folder import Folder, Json
 
 KEEP = 256
@@ -59,7 +59,7 @@ class KeptProgress(Progress):
             return {}
         if found.pop("of", None) != self.of:
             return {}
-        logger.info("going on after %d picks, of %s", len(found["picks"]), self.name)
+        logger.info("going on after %s, of %s", counted(len(found["picks"]), "pick"), self.name)
         return found
 
     def _write(self, state: Json) -> None:

@@ -186,6 +186,12 @@ class Folder:
                 self.local.rename(doomed)  # gone at once, never half there
                 shutil.rmtree(doomed)
 
+    def delete_empty(self) -> None:
+        """Remove the folder if there is one with nothing in it; object stores have none such."""
+        if self.local is not None:
+            with suppress(OSError):  # one that holds something stays, as does one in use
+                self.local.rmdir()
+
     def sweep(self) -> list[str]:
         """Remove the temporary files that killed writers left anywhere below; return their paths.
 

@@ -52,6 +52,7 @@ class Journal:
         self._newer, self._grows = newer, grows or {}
         self.grown = False
         """Whether it asks for more than the folder was made for, until that is recorded."""
+        self._withdrawn = False
         self._identity = json.loads(json.dumps(identity))
         self._break_lock = break_lock
         self._lock = Lock(folder)
@@ -67,9 +68,20 @@ class Journal:
         return self
 
     def __exit__(self, _: object = None, error: BaseException | None = None, *__: object) -> None:
-        if error is not None:
+        if error is not None and not self._withdrawn:
             self._tell(error)
-        self._lock.release()
+        self._lock.release(trace=not self._withdrawn)
+        if self._withdrawn:
+            self.folder.delete_empty()
+
+    def withdraw(self) -> None:
+        """Takes back that the folder is of this work, which was refused before it had made
+        anything: what is asked instead may have the folder. Whatever else was written there has to
+        be removed before."""
+        self._lock.check()
+        for name in ("identity.json", ENDED, "run.json"):
+            self.folder.remove(name)
+        self._withdrawn = True
 
     def _tell(self, error: BaseException) -> None:
         """Leaves word of how the work ended before its end, for `status`; none of work that was

@@ -102,8 +102,9 @@ class Lock:
                 " this process stops, its unfinished stage is not kept"
             )
 
-    def release(self) -> None:
-        """Let the next writer in; a lock that was taken over stays with its new holder."""
+    def release(self, *, trace: bool = True) -> None:
+        """Let the next writer in; a lock that was taken over stays with its new holder. Without
+        `trace` nothing tells afterwards that there was a writer."""
         self.held.discard(self._me["id"])
         self._stop.set()
         self._heart.join(STALE)
@@ -112,7 +113,10 @@ class Lock:
             return self._drop_flock()
         try:
             self.check()
-            self._write(released=utc_now())
+            if trace:
+                self._write(released=utc_now())
+            else:
+                self._folder.remove_all([FILE, *(["lock"] if self._flock else [])])
         except (LockedError, StorageError) as error:  # never hides the error that ends the run
             logger.warning("lock not released: %s", error)
         finally:

@@ -13,6 +13,8 @@ from rayal.errors import StorageError
 from rayal.storage.file_lock import alone
 from rayal.storage.folder import TEMPORARY, Folder
 
+LOCK = ".lock-{}"
+"""File in the workplace that lets one process at a time make a folder; it stays there."""
 SILENT = 600.0
 """Seconds in which whoever makes a folder writes no file of it, before it is given up."""
 
@@ -27,7 +29,7 @@ def build_once(folder: Folder, last: str, write: Callable[[Path], object], workp
         return
     name = folder.url.rsplit("/", 1)[-1]
     signs = partial(_signs, workplace, f"{TEMPORARY}{name}-")
-    with alone(workplace / f".lock-{name}", SILENT, signs):
+    with alone(workplace / LOCK.format(name), SILENT, signs):
         if folder.exists(last):  # made by another process meanwhile
             return
         try:

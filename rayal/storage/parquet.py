@@ -128,14 +128,13 @@ def _footer(names: Sequence[str], file: str) -> Footer:
     with open_parquet(file) as parquet:
         schema, metadata = parquet.schema_arrow, parquet.metadata
         each = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    if missing := [name for name in names if name not in schema.names]:
+        listed, there = ", ".join(map(repr, missing)), ", ".join(schema.names)
+        noun = "column" if len(missing) == 1 else "columns"
+        raise DataError(f"{file} has no {noun} {listed}; it has {there}")
     for name in names:
-        match schema.names.count(name):
-            case 0:
-                raise DataError(f"{file} has no column {name!r}; it has {', '.join(schema.names)}")
-            case 1:
-                continue
-            case times:
-                raise DataError(f"{file} has {times} columns {name!r}; rename all but one")
+        if (times := schema.names.count(name)) > 1:
+            raise DataError(f"{file} has {times} columns {name!r}; rename all but one")
     with readable(file):
         size = os.stat(file).st_size if os.path.isabs(file) else _remote_size(file)
     return Footer(

@@ -76,6 +76,11 @@ def read_yaml(path: str | Path, on: Node, parts: Collection[str] = ()) -> Node:
     return _read(Path(path), on, parts, ())
 
 
+def check(path: Path) -> None:
+    """Raises UsageError as `read_yaml`, for a file and those that it extends."""
+    read_yaml(path, Node({}, Origin(str(path), None, path.parent)))
+
+
 def parse(text: str, source: str, folder: Path) -> Node:
     """The mapping in a text; `source` names it in messages."""
     origin = Origin(source, 1, folder)

@@ -10,7 +10,7 @@ from torch import nn
 
 from rayal.data.card import Card
 from rayal.data.store import Store
-from rayal.errors import DataError, StorageError, UsageError
+from rayal.errors import DataError, StorageError, UsageError, counted
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.labeling.budget import REQUIRED
 from rayal.models.build import build
@@ -72,18 +72,22 @@ def warnings(x: Experiment, card: Card) -> Iterator[str]:
     if x.ensemble > 1 and not _asks_ensemble(x):
         yield f"ensemble: {x.ensemble} models are trained and no strategy asks more than one; use 1"
     if card.bad:
-        yield f"dataset: {len(card.bad)} images cannot be decoded and will not be used"
+        yield f"dataset: {counted(len(card.bad), 'image')} cannot be decoded and will not be used"
     if across := card.duplicates.get("across", 0):
-        yield f"dataset: {across} test images are also in the pool"
+        yield f"dataset: {counted(across, 'test image is', 'test images are')} also in the pool"
 
 
 def _of_amounts(x: Experiment, card: Card) -> Iterator[str]:
     initial, per_cycle, total = x.budget.amounts
     even = x.budget.unit == "samples"
     if even and (rest := (total - initial) % per_cycle):
-        yield f"budget: the last cycle buys the {rest} that are left, not {per_cycle}"
+        left = counted(rest, "that is", "that are")
+        yield f"budget: the last cycle buys the {left} left, not {per_cycle}"
     if initial < len(card.classes) and not x.task.dense:
-        yield f"budget.initial: {initial} labels cannot show all {len(card.classes)} classes"
+        yield (
+            f"budget.initial: {counted(initial, 'label')} cannot show all {len(card.classes)}"
+            " classes"
+        )
 
 
 def _asks_ensemble(x: Experiment) -> bool:

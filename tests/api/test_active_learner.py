@@ -307,7 +307,7 @@ def test_what_cannot_be_asked(x: Any, tiny: Any, truth: dict[str, Any], tmp_path
         ):
             learner.ask(n)  # type: ignore[arg-type]
     with rayal.ActiveLearner(x, tmp_path) as learner:
-        with pytest.raises(UsageError, match="set of 1 images is too small to train on; ask for"):
+        with pytest.raises(UsageError, match="set of 1 image is too small to train on; ask for"):
             learner.ask(1)
         with pytest.raises(LabelsPending, match="no label was told yet"):
             learner.learn()

@@ -354,7 +354,7 @@ def test_what_is_no_image_is_named(images: Any, problem: str) -> None:
 @pytest.mark.parametrize(
     ("ids", "problem"),
     [
-        (["a"], "1 ids for 2 images; give one for each"),
+        (["a"], "1 id for 2 images; give one for each"),
         (["a", "a"], "id 'a' is used more than once; make the ids unique"),
         (["a", ""], "id 1 is ''; give strings or whole numbers"),
         (["a", None], "id 1 is None; give strings"),
@@ -382,7 +382,7 @@ def test_ids_are_checked(ids: list[Any], problem: str) -> None:
         ({"strategies": []}, "strategies", {"strategies": "entropy"}),
         (
             {"classes": ["a"]},
-            "1 classes given, the model has 3; give as many",
+            "1 class given, the model has 3; give as many",
             {"classes": list("abc")},
         ),
         ({"decoding": {"size": 8}}, "decoding is for images in files; leave it out", {}),
@@ -435,7 +435,7 @@ def test_other_refusals(tmp_path: Path) -> None:
         ({"strategies": "cod"}, "give it: previous=module"),
         (
             {"decoding": {"size": 8}, "classes": ["a"], **NONE},
-            "1 classes given, the model has 3; give",
+            "1 class given, the model has 3; give",
         ),
     ]:
         with pytest.raises(UsageError, match=problem):

@@ -40,7 +40,7 @@ def test_it_is_shown_in_a_line(one_damaged: Path) -> None:
     """A debugger or a list of them would show every field of every run."""
     shown = repr(rayal.status(one_damaged))
 
-    assert f"<Status of 4 in {one_damaged}: 3 complete, 1 damaged; 1 errors>" == shown
+    assert f"<Status of 4 in {one_damaged}: 3 complete, 1 damaged; 1 error>" == shown
 
 
 def test_nothing_at_all_is_an_error(tmp_path: Path) -> None:

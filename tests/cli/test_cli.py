@@ -345,6 +345,22 @@ def test_help_is_there_at_once():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("verb", ["run", "plan", "sweep", "submit run", "config show"])
+def test_a_file_is_looked_at_first(verb, tmp_path):
+    """A mistyped name would be told after the seconds that torch takes to import."""
+    (tmp_path / "broken.yaml").write_text("a: [")
+    for file, message in (("nofile", "cannot be read: No such file"), ("broken", "broken.yaml:")):
+        arguments = [*verb.split(), str(tmp_path / f"{file}.yaml")]
+        program = (
+            "import atexit, sys; from rayal.cli import main; atexit.register(lambda: print("
+            f"'torch' in sys.modules)); sys.argv[1:] = {arguments!r}; main()"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+        assert (2, "False\n") == (done.returncode, done.stdout)
+        assert message in done.stderr
+
+
 # How it ends
 
 
@@ -515,6 +531,7 @@ def test_a_users_own_strategy_needs_permission(rayal, waiting, tmp_path):
 def test_a_file_here_never_stands_in_for_a_package(rayal, experiment, tmp_path):
     """`--plugins` in a folder of downloads would run what calls itself scipy.py."""
     (tmp_path / "scipy.py").write_text("raise SystemExit('taken in')")
+    (tmp_path / "mine.py").touch()
 
     assert rayal("plan", experiment, "--plugins", "mine", "--no-probe").code == 0
     assert str(tmp_path) in sys.path

@@ -151,7 +151,7 @@ def test_an_image_for_each_id(tmp_path: Path) -> None:
         (["a", 7], "id 7 is not"),
         (["a", b"b"], "id b'b' is not"),
         (["a", "\udcff"], "is not Unicode"),
-        (["a", "a"], "1 ids are used more than once in pool and test, first 'a'"),
+        (["a", "a"], "1 id is used more than once in pool and test, first 'a'"),
         (["a", "test-00000"], "first 'test-00000'"),
         ([], "the pool has no images"),
     ],
@@ -582,7 +582,7 @@ def test_classes_that_look_like_a_mistake_are_told(
     prepare(x, tmp_path / "a", "toy", "f" * 64, None)
 
     assert "no image of the pool is 'owl'" in caplog.text
-    assert "2 images of the pool are of the class ''" in caplog.text
+    assert "2 images are of the class '' in the pool" in caplog.text
     assert "classes 'cat', 'Cat ' differ in case, spaces or Unicode form alone" in caplog.text
     assert r"classes 'café', 'cafe\u0301' differ in case" in caplog.text
     caplog.clear()

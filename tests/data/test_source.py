@@ -56,7 +56,7 @@ def test_numbered_units_are_named_after_split_and_row() -> None:
 def test_as_many_labels_as_images(labels: list[int]) -> None:
     """Images without a label would be left out without a word, and the others be of wrong rows."""
     images = np.zeros((2, 1, 4, 4), np.uint8)
-    with pytest.raises(DataError, match=f"train has {len(labels)} labels and 2 images; give one"):
+    with pytest.raises(DataError, match=f"train has {len(labels)} labels? and 2 images; give one"):
         numbered("train", labels, images)  # type: ignore[arg-type]
     units = numbered("train", [3, 1], images)  # type: ignore[arg-type]
 
@@ -115,5 +115,5 @@ def test_what_a_dataset_of_ones_own_returns_is_checked(source: Any, told: str) -
 def test_ids_and_labels_are_as_many() -> None:
     """A user's own dataset would end in an assertion."""
     source = Source(["a"], Units(["x", "y"], [0], []), UNITS, "", "")
-    with pytest.raises(DataError, match="the pool has 2 ids and 1 labels"):
+    with pytest.raises(DataError, match="the pool has 2 ids and 1 label"):
         source.check()

@@ -122,4 +122,4 @@ def test_a_file_that_cannot_be_looked_into_is_told(
     left = LeftOut()
 
     assert [] == list(walk(Disk(tmp_path, False), "", left))
-    assert "1 files that cannot be read (first 'a')" in str(left)
+    assert "1 file that cannot be read (first 'a')" in str(left)

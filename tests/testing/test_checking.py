@@ -331,7 +331,7 @@ class ForgetsItsOptions(Own):
     ("dataset", "sentence"),
     [
         (Own(labels=(0, 1, 3)), "can be prepared; train row 2|pool row 2 .*label 3 is not a class"),
-        (Own(test_id="train-00001"), "1 ids are used more than once in pool and test"),
+        (Own(test_id="train-00001"), "1 id is used more than once in pool and test"),
         (AnotherEachTime(), "promises the same store of the same originals; pool/part-00000.parq"),
         (OfAnotherTask(), "promises tasks that its labels are for: ..segmentation..; its labels"),
         (ForgetsItsOptions(), "promises another fingerprint with other options .Dataset.shaping."),

@@ -248,7 +248,7 @@ def test_warnings(card: Card) -> None:
         "budget: the last cycle buys the 15 that are left, not 20",
         "budget.initial: 5 labels cannot show all 10 classes",
         "start: after a cold start cod measures mostly the new weights; use warm",
-        "dataset: 1 images cannot be decoded and will not be used",
+        "dataset: 1 image cannot be decoded and will not be used",
         "dataset: 3 test images are also in the pool",
     ] == list(warnings(x, odd))
     assert [] == list(warnings(experiment(start="cold", strategy="entropy"), card))

@@ -113,10 +113,10 @@ def test_a_folder_by_hand(here: Path) -> None:
     x = config.load("first.yaml")
     written = x.dataset.model_dump()
 
-    assert ("training", "val", 32) == tuple(written[key] for key in ("pool", "test", "size"))
+    assert ("training", "val", 40) == tuple(written[key] for key in ("pool", "test", "size"))
     assert ("cat", "dog") == written["classes"]
     assert (4, 2, 12) == (x.budget.initial, x.budget.per_cycle, x.budget.total)
-    assert "small_cnn" == x.model.part_name()
+    assert "resnet18" == x.model.part_name()
 
 
 def test_names_of_classes_are_words(here: Path) -> None:
@@ -178,9 +178,17 @@ def test_suggested_sizes(height: int, width: int) -> None:
     """A network would be given what it is too small for, or a first run would take a day."""
     size = Size(height, width)
 
-    assert 16 <= size.side <= max(16, min(128, height, width))
+    assert min(128, height, width) <= size.side <= 128
+    assert 16 <= size.side < max(17, min(height, width) + 8)
+    assert size.side % 8 == 0
     assert all(side % 8 == 0 and side >= 8 for side in size.shape)
     assert min(size.shape) <= 128
+
+
+@pytest.mark.parametrize(("side", "expected"), [(9, 16), (28, 32), (32, 32), (64, 64), (500, 128)])
+def test_small_images_keep_their_pixels(side: int, expected: int) -> None:
+    """16 for 28 x 28 would throw two thirds of the pixels away."""
+    assert expected == Size(side, side + 1).side
 
 
 @settings(max_examples=30)
@@ -253,20 +261,73 @@ def test_files_without_splits(here: Path) -> None:
 
 
 def test_columns_of_other_names(here: Path) -> None:
-    """They are named in the file."""
+    """All else would have to be found by hand for the want of a name; `plan` names what is left."""
     data = files(here / "data")
     for file in data.iterdir():
         table = pq.read_table(file)
-        pq.write_table(table.rename_columns(["note", "key", "x", "fine_label"]), file)
-    with pytest.raises(
-        UsageError, match="has no column that is called like one of images; its col"
-    ):
-        write("first", "parquet", data, here)
-    write("first", "parquet", None, here)
-    columns = ["dataset.id=key", "dataset.image=x", "dataset.label=fine_label"]
-    assert 12 == len(
-        config.load("first.yaml", [*columns, f"dataset.root={data}"]).dataset.open().pool.ids()
+        pq.write_table(table.rename_columns(["kind", "shot_id", "x", "what"]), file)
+    told = command("init", "first", "--data", "parquet", "--root", "data")
+    lines = Path("first.yaml").read_text().splitlines()
+    columns = ["dataset.id=shot_id", "dataset.label=what"]
+
+    assert (
+        "found   12 rows, images in column 'x', the column of classes to be filled in, the column"
+        " of ids not found, rows are numbered. These are about 16 x 16.\n"
+    ) in told
+    assert "  label: label   # (!) which of 'kind', 'shot_id', 'what'?" in lines
+    assert "  id: null   # (!) or one of 'kind', 'shot_id', 'what'" in lines
+    assert "  image: x" in lines and "  size: 16" in lines
+    with pytest.raises(DataError, match="has no column 'label'; it has kind, shot_id, x, what"):
+        config.load("first.yaml").dataset.open()
+    assert 12 == len(config.load("first.yaml", columns).dataset.open().pool.ids())
+
+
+def test_images_that_may_be_any_column(here: Path) -> None:
+    """Of two the wrong one would be taken; all that is missing is told at once."""
+    for split in ("train", "test"):
+        both = {"a": pa.array([b""] * 20, pa.binary()), "b": pa.array([b""] * 20, pa.binary())}
+        pq.write_table(pa.table(both), here / f"{split}.parquet")
+    write("first", "parquet", here, here)
+
+    assert "  image: image   # (!) which of 'a', 'b'?" in Path("first.yaml").read_text()
+    with pytest.raises(DataError, match="has no columns 'image', 'label'; it has a, b"):
+        config.load("first.yaml").dataset.open()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_root_that_is_a_file(kind: str, here: Path) -> None:
+    """It is there, and yet it was said not to be."""
+    MAKE[kind](here / "data")
+    file = next(path for path in sorted((here / "data").rglob("*")) if path.is_file())
+    with pytest.raises(UsageError, match="is a file; give the folder that it is in, .*data"):
+        write("first", kind, file, here)
+
+    write("first", kind, here / "data", here)
+
+
+def test_masks_that_look_like_a_class(here: Path) -> None:
+    """A network would learn to tell photos from masks, and nobody would know."""
+    scenes(here / "street", (0, 1))
+    told = command("init", "first", "--data", "image_folder", "--root", "street")
+
+    assert "The files of 'images' and 'masks' have the same names: if these are images" in told
+    assert "and their masks, use --data masks" in told
+    assert "masks with the numbers 0, 1" in command(
+        "init", "second", "--data", "masks", "--root", "street"
     )
+
+
+@pytest.mark.parametrize("classes", [("cat", "dog"), ("masks", "no masks")])
+def test_classes_of_numbered_files_are_no_masks(classes: tuple[str, str], here: Path) -> None:
+    """Cats 0 to 11 and dogs 0 to 11 would be told of masks, as would people who wear some."""
+    for number, name in enumerate(classes):
+        for split in ("train", "test"):
+            start = 100 * number if "masks" in classes else 0
+            names = [f"{split}/{name}/{n}.jpg" for n in range(start, start + 3)]
+            originals.plant(here, names, (16, 16, 3))
+    told = write("first", "image_folder", here, here)[1]
+
+    assert told == "6 images of 2 classes. These are about 16 x 16."
 
 
 def test_masks_in_other_folders(here: Path) -> None:

@@ -135,7 +135,7 @@ def test_runs_of_others_are_neither_counted_nor_shown(
         found = sweep.found()
 
     assert (2, 2, 2) == (found.complete, found.trials, len(sweep.records()))
-    assert "1 runs in" in caplog.text and "cod-supervised-00000000-seed0" in caplog.text
+    assert "left out 1 run in" in caplog.text and "cod-supervised-00000000-seed0" in caplog.text
 
 
 def test_two_spellings_are_one_arm(
@@ -146,7 +146,7 @@ def test_two_spellings_are_one_arm(
     found = trials(x, tmp_path)
 
     assert (1, 1) == (found.complete, found.trials)
-    assert "1 arms mean the same experiment as another and do not run" in caplog.text
+    assert "1 arm is the same experiment as another and left out" in caplog.text
     assert 'first: {"strategy": {"name": "random"}} is {"strategy": "random"}' in caplog.text
 
 
@@ -280,7 +280,7 @@ def test_a_search_goes_on_in_a_space_that_holds_what_is_there(
         (tmp_path / recorded).unlink()
     with start_sweep(swept(more, SEARCH), str(tmp_path)) as sweep:
         assert [] == sweep.listed == sweep.records()
-    assert "1 runs in" in caplog.text
+    assert "left out 1 run in" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rayal.data.listing import Addresses
 from rayal.data.masks import MaskDecoding
 from rayal.data.source import Source, Units
 from rayal.data.tasks.base import TaskName
-from rayal.errors import DataError
+from rayal.errors import DataError, counted
 
 SHOWN = 3  # names in a message
 
@@ -101,10 +101,10 @@ def paired(images: Mapping[str, str], masks: Mapping[str, str]) -> list[Pair]:
     Raises DataError naming images without a mask and masks without an image.
     """
     alone = [
-        f"{len(paths)} {what}, first {', '.join(paths[:SHOWN])}"
+        f"{counted(len(paths), *what)}, first {', '.join(paths[:SHOWN])}"
         for what, mine, others in (
-            ("images have no mask", images, masks),
-            ("masks have no image", masks, images),
+            (("image has no mask", "images have no mask"), images, masks),
+            (("mask has no image", "masks have no image"), masks, images),
         )
         if (paths := [path for key, path in mine.items() if key not in others])
     ]

@@ -10,6 +10,7 @@ from rayal.data.datasets._segmentation import Names, Pair, SegmentationDataset, 
 from rayal.data.listing import list_images
 from rayal.data.masks import IGNORE, MaskDecoding
 from rayal.data.source import Source, Units
+from rayal.errors import counted
 
 SPLIT = "*"
 """Stands for the name of a split in the names of its folders."""
@@ -53,7 +54,8 @@ class MaskFolder(SegmentationDataset):
         values = self._values
         if len(values) != len(self.classes):
             raise ValueError(
-                f"{len(values)} values for {len(self.classes)} classes; give one for each"
+                f"{counted(len(values), 'value')} for"
+                f" {counted(len(self.classes), 'class', 'classes')}; give one for each"
             )
         numbers = [*values, *self.ignore]
         if twice := sorted({each for each in numbers if numbers.count(each) > 1}):

@@ -12,7 +12,7 @@ from rayal.data.datasets._segmentation import SHOWN, Names, Pair, SegmentationDa
 from rayal.data.images import Sides
 from rayal.data.masks import IGNORE, MaskDecoding
 from rayal.data.source import file_identity
-from rayal.errors import DataError, quoted
+from rayal.errors import DataError, counted, quoted
 
 OFFICIAL = "VOCdevkit/VOC2012"
 LISTS, IMAGES, MASKS = "ImageSets/Segmentation", "JPEGImages", "SegmentationClass"
@@ -67,7 +67,8 @@ class Voc(SegmentationDataset):
         names = [name for part in parts for name in _names(self.folder / self._list(part))]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise DataError(
-                f"{' and '.join(parts)}: {len(twice)} names are listed more than once, first"
+                f"{' and '.join(parts)}: {counted(len(twice), 'name is', 'names are')} listed"
+                " more than once, first"
                 f" {', '.join(twice[:SHOWN])}; leave one of each"
             )
         masks = self.masks if tuple(parts) == self.pool else self.test_masks

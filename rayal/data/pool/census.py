@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rayal.data.pool import Shard
 from rayal.data.pool.source import Pool
-from rayal.errors import DataError, StorageError, quoted
+from rayal.errors import DataError, StorageError, counted, quoted
 from rayal.storage.folder import FileRecord, Folder, storage_errors, temporary_name
 from rayal.storage.parquet import open_parquet
 
@@ -57,7 +57,8 @@ def check_ids(pool: Pool, workplace: Path | None = None) -> None:
     count = len(twice) if count == len(suspects) else count
     first = (f"{quoted(unit)} ({' and '.join(rows)})" for unit, rows in twice[:SHOWN])
     raise DataError(
-        f"{count} ids are used more than once, first {', '.join(first)}; make them unique, or do"
+        f"{counted(count, 'id is', 'ids are')} used more than once, first {', '.join(first)};"
+        " make them unique, or do"
         " without a column of ids"
     )
 
@@ -71,7 +72,8 @@ def check_scored(
     """
     if len(shards) != len(records):
         raise StorageError(
-            f"{folder.url}: {len(records)} files of scores for {len(shards)} shards; delete the"
+            f"{folder.url}: {counted(len(records), 'file')} of scores for"
+            f" {counted(len(shards), 'shard')}; delete the"
             " folder to score again"
         )
     todo = zip(shards, records, strict=True)

@@ -28,7 +28,7 @@ from rayal.data.pool.folder import (
     parquet_files,
 )
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError, quoted
+from rayal.errors import DataError, UsageError, counted, quoted
 from rayal.parts import find, names
 from rayal.storage.columns import is_binary, is_file, is_text, tensor_shape
 from rayal.storage.folder import Folder, Json, located, storage_errors
@@ -203,7 +203,7 @@ def _of_parquet(
             images=ParquetImages(root, id, image, raw, decoding, spec.shape),
             files={file: footer.groups for file, footer in found.items()},
             fingerprint=_digest(options, ([name, f.bytes, *f.groups] for name, f in layout)),
-            origin=f"{len(names)} Parquet files in {root}",
+            origin=f"{counted(len(names), 'Parquet file')} in {root}",
             unique=id is None,
             image_bytes=0 if raw else stored // max(rows, 1),
         )

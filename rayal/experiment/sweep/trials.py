@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rayal.errors import UsageError
+from rayal.errors import UsageError, counted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.identity import identifying
@@ -65,15 +65,18 @@ def of_arms(x: SweptExperiment, arms: Sequence[Json], plugins: Plugins = NO_PLUG
             twice.append((first.arm, arm))
     refuse(problems)
     if twice:
-        said = "%d arms mean the same experiment as another and do not run; the first: %s is %s"
-        logger.warning(said, len(twice), *map(json.dumps, reversed(twice[0])))
+        said = "%s the same experiment as another and left out; the first: %s is %s"
+        alike = counted(len(twice), "arm is", "arms are")
+        logger.warning(said, alike, *map(json.dumps, reversed(twice[0])))
     return [trials[number] for number in range(len(x.sweep.seeds)) for trials in found.values()]
 
 
 def refuse(problems: Sequence[str]) -> None:
     """Raises UsageError for what is wrong with arms, if anything is; each begins with its arm."""
     if problems:
-        rest = [f"and {len(problems) - SHOWN} more arms"] if len(problems) > SHOWN else []
+        rest = (
+            [f"and {counted(len(problems) - SHOWN, 'more arm')}"] if len(problems) > SHOWN else []
+        )
         raise UsageError.of([*problems[:SHOWN], *rest], where="the arms of the sweep")
 
 

@@ -19,7 +19,7 @@ from rayal.data.card import Card
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, BadMask, Mask, decode, encode
 from rayal.data.store import Store
-from rayal.errors import DataError, UsageError, quoted
+from rayal.errors import DataError, UsageError, counted, quoted
 from rayal.labeling.budget import CostUnit
 from rayal.labeling.clicks import ClickModel, Region, approximate, paint
 from rayal.labeling.oracles.base import Label, Oracle
@@ -154,7 +154,8 @@ def _bought(regions: tuple[T, ...], number: int | None, unit: str) -> tuple[T, .
         return regions
     if number >= len(regions):
         raise DataError(
-            f"{quoted(unit)}: this image has {len(regions)} regions, numbered from 0; the options"
+            f"{quoted(unit)}: this image has {counted(len(regions), 'region')}, numbered from"
+            " 0; the options"
             " of oracle clicks must be those that the region was chosen with"
         )
     return regions[number : number + 1]

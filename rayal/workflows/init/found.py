@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 LOOKS = 100
 """Images that are looked at, spread over all."""
-SIDES = (16, 32, 64, 96, 128)
-"""Of squares that a first run is fast with."""
+SMALLEST, LARGEST, STEP = 16, 128, 8
+"""Sides in pixels of what a first run is fast with; networks halve theirs three times."""
 POOLS = ("train", "training")
 TESTS = ("test", "testing", "val", "valid", "validation", "dev")
 """What splits are called, the likeliest first."""
@@ -36,14 +36,14 @@ class Size(NamedTuple):
 
     @property
     def side(self) -> int:
-        """Of a square that shows most of it: no larger than it is, nor than a first run can be."""
-        return max((side for side in SIDES if side <= min(self)), default=SIDES[0])
+        """Of a square that shows all that its shorter side has, as far as a first run can be."""
+        return max(SMALLEST, min(LARGEST, math.ceil(min(self) / STEP) * STEP))
 
     @property
     def shape(self) -> list[int]:
         """Height and width in its proportions, in multiples of 8."""
-        scale = min(1.0, SIDES[-1] / min(self))
-        return [max(8, round(scale * side / 8) * 8) for side in self]
+        scale = min(1.0, LARGEST / min(self))
+        return [max(STEP, round(scale * side / STEP) * STEP) for side in self]
 
     def __str__(self) -> str:
         return f"These are about {self.width} x {self.height}."
@@ -81,6 +81,8 @@ def split_of(names: Collection[str], known: Sequence[str]) -> str | None:
 
 def folders_in(root: Path) -> list[str]:
     """The names of the folders in a folder, sorted; UsageError where there is no such folder."""
+    if root.is_file():
+        raise UsageError(f"root {root} is a file; give the folder that it is in, {root.parent}")
     if not root.is_dir():
         raise UsageError(f"root {root}: there is no such folder; check the path")
     return sorted(

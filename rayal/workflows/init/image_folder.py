@@ -1,9 +1,9 @@
 """A look at a folder for each split and in it one for each class."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rayal.data.listing import class_folder, class_images, common_classes
-from rayal.errors import UsageError, some
+from rayal.errors import UsageError, counted, quoted, some
 from rayal.storage.yaml_file import flow
 from rayal.workflows.init.found import (
     POOLS,
@@ -18,6 +18,8 @@ from rayal.workflows.init.found import (
     usual_size,
 )
 
+MASKS = {"mask", "masks", "label", "labels", "annotation", "annotations", "annot"}
+"""What folders of masks are called."""
 MANY = 200
 """Classes that are too many to write out."""
 
@@ -56,7 +58,7 @@ def look(root: Path) -> Found:
     count = len(paths[pool])
     return Found(
         {
-            "there": f"{count:,} images in {pool}, {len(paths[test]):,} in {test}.",
+            "there": f"{counted(count, 'image')} in {pool}, {len(paths[test]):,} in {test}.",
             "pool": flow(pool),
             "test": flow(test),
             "classes": _classes(classes),
@@ -66,7 +68,26 @@ def look(root: Path) -> Found:
         },
         count,
         len(classes),
-        f"{count:,} images of {len(classes):,} classes. {size}",
+        f"{counted(count, 'image')} of {counted(len(classes), 'class', 'classes')}. {size}"
+        + _looks_like_masks(paths[pool], pool, classes),
+    )
+
+
+def _looks_like_masks(paths: list[str], pool: str, classes: list[str]) -> str:
+    """A hint where one of two classes is called as masks are, and its files as those of the other:
+    such masks would be learned as images of a class."""
+    if len(classes) != 2 or not MASKS & {name.lower() for name in classes}:
+        return ""
+    stems = [
+        {PurePosixPath(path).stem for path in paths if class_folder(path, pool) == name}
+        for name in classes
+    ]
+    if stems[0] != stems[1]:
+        return ""
+    one, other = classes
+    return (
+        f" The files of {quoted(one)} and {quoted(other)} have the same names: if these are images"
+        " and their masks, use --data masks (in Python: data='masks') and another name"
     )
 
 

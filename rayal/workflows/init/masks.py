@@ -9,7 +9,7 @@ import numpy as np
 from rayal.data import picture
 from rayal.data.listing import list_images
 from rayal.data.masks import FORMATS, IGNORE, MODES
-from rayal.errors import DataError, UsageError, some
+from rayal.errors import DataError, UsageError, counted, some
 from rayal.storage.yaml_file import flow
 from rayal.workflows.init.found import (
     POOLS,
@@ -71,12 +71,14 @@ def look(root: Path) -> Found:
     classes = classes_of(numbers)
     return Found(
         {
-            "there": f"{len(paths):,} images in {pool}.",
+            "there": f"{counted(len(paths), 'image')} in {pool}.",
             "images": flow(images),
             "masks": flow(masks),
             "pool": flow([pool]),
             "test": flow([test]),
-            "named": f"{len(seen):,} masks hold the numbers {_shown(numbers)}.",
+            "named": (
+                f"{counted(len(seen), 'mask holds', 'masks hold')} the numbers {_shown(numbers)}."
+            ),
             "classes": flow(classes.names, WIDTH).replace("\n", "\n    "),
             "values": _values(classes.values),
             "ignore": flow(classes.ignore),
@@ -84,7 +86,7 @@ def look(root: Path) -> Found:
             "shape": flow(size.shape),
         },
         len(paths),
-        told=f"{len(paths):,} images, masks with the numbers {_shown(numbers)}. {size}",
+        told=f"{counted(len(paths), 'image')}, masks with the numbers {_shown(numbers)}. {size}",
     )
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from rayal.data.datasets._labels import names_in
-from rayal.errors import UsageError, some
+from rayal.errors import UsageError, counted, some
 from rayal.storage.columns import content, held, is_binary, is_file, is_text, plain, tensor_shape
 from rayal.storage.parquet import open_parquet
 from rayal.storage.yaml_file import flow
@@ -31,6 +32,8 @@ IDS = ("id", "image_id", "key", "name", "file_name", "filename")
 """What columns are called, the likeliest first."""
 FIRST = 32
 """Images that are looked at."""
+GUESS = Size(64, 64)
+"""Where they cannot be."""
 
 UNSEEN = Found(
     {
@@ -52,33 +55,33 @@ UNSEEN = Found(
 
 
 def look(root: Path) -> Found:
-    """Raises UsageError where there are no files for two splits, or none of the columns fits."""
+    """Raises UsageError where there are no files for two splits, DataError for what is none."""
     pool, test = _splits(root)
     files = sorted(glob(pool, root_dir=root))
     first = str(root / files[0])
     with open_parquet(first) as parquet:
         schema = parquet.schema_arrow
-    image, label, unit = _columns(first, schema)
-    size = _size(root, first, image, schema.field(image).type)
+    columns = Columns.of(schema)
+    kind = None if columns.image is None else schema.field(columns.image).type
+    size = _size(root, first, columns.image, kind)
     count = sum(_rows(root / file) for file in files)
-    raw = tensor_shape(schema.field(image).type)
-    classes, told = _classes(first, schema, label)
+    raw = kind is not None and tensor_shape(kind)
+    classes, told = _classes(first, schema, columns.label)
+    rows = counted(count, "row")
     return Found(
         {
-            "there": f"{count:,} rows in {len(files):,} files of {pool}.",
+            "there": f"{rows} in {counted(len(files), 'file')} of {pool}.",
             "pool": flow([pool]),
             "test": flow([test]),
-            "id": "null" if unit is None else flow(unit),
-            "image": flow(image),
-            "label": flow(label),
+            **columns.lines(schema.names),
             "named": told,
             "classes": classes,
-            "sizes": "These are pixels, in one size." if raw else str(size),
-            "size": "# size: 32" if raw else f"size: {size.side}",
-            "model": model_for(min(size)) if raw else model_for(size.side),
+            "sizes": "These are pixels, in one size." if raw else str(size or ""),
+            "size": "# size: 32" if raw else f"size: {(size or GUESS).side}",
+            "model": model_for(min(size or GUESS)) if raw else model_for((size or GUESS).side),
         },
         count,
-        told=f"{count:,} rows, images in column {image!r}, classes in {label!r}. {size}",
+        told=" ".join(filter(None, [f"{rows}, {columns.told()}.", str(size or "")])),
     )
 
 
@@ -104,21 +107,44 @@ def _patterns(known: Sequence[str]) -> Iterator[str]:
     return (place.format(name) for name in known for place in PLACES)
 
 
-def _columns(file: str, schema: pa.Schema) -> tuple[str, str, str | None]:
-    """The columns of images, labels and ids."""
-    kinds = {field.name: field.type for field in schema}
-    pictures = [name for name, kind in kinds.items() if _may_be_image(kind)]
-    image = _likeliest(pictures, IMAGES)
-    others = [name for name, kind in kinds.items() if name != image and _may_be_label(kind)]
-    label = _likeliest(others, LABELS)
-    if image is None or label is None:
-        lacks = "images" if image is None else "labels"
-        raise UsageError(
-            f"{file} has no column that is called like one of {lacks}; its columns are"
-            f" {some(list(kinds))}; leave root out and write dataset.image and dataset.label"
-            " yourself"
+class Columns(NamedTuple):
+    """The names of the columns that are needed; None where none of the file's looks like it."""
+
+    image: str | None
+    label: str | None
+    id: str | None
+
+    @classmethod
+    def of(cls, schema: pa.Schema) -> "Columns":
+        """Those that are called as is usual; of images also the only one that cannot be else."""
+        kinds = {field.name: field.type for field in schema}
+        pictures = [name for name, kind in kinds.items() if _may_be_image(kind)]
+        sure = [name for name in pictures if not is_text(kinds[name])]
+        image = _likeliest(pictures, IMAGES) or (sure[0] if len(sure) == 1 else None)
+        others = [name for name, kind in kinds.items() if name != image and _may_be_label(kind)]
+        label = _likeliest(others, LABELS)
+        return cls(image, label, _likeliest([name for name in others if name != label], IDS))
+
+    def lines(self, names: Sequence[str]) -> dict[str, str]:
+        """Of the file: where none was found the usual name, which `plan` refuses, and what there
+        is to put in its place."""
+        free = [name for name in names if name not in self]
+        there = f"   # (!) which of {some(free)}?" if free else "   # (!) there is none"
+        numbered = f"   # (!) or one of {some(free)}" if free else ""
+        return {
+            "image": "image" + there if self.image is None else flow(self.image),
+            "label": "label" + there if self.label is None else flow(self.label),
+            "id": "null" + numbered if self.id is None else flow(self.id),
+        }
+
+    def told(self) -> str:
+        """`images in column 'img', the column of classes to be filled in`."""
+        found = {"images": self.image, "classes": self.label, "ids": self.id}
+        lacks = "to be filled in", "to be filled in", "not found, rows are numbered"
+        return ", ".join(
+            f"{what} in column {name!r}" if name is not None else f"the column of {what} {lack}"
+            for (what, name), lack in zip(found.items(), lacks, strict=True)
         )
-    return image, label, next((name for name in IDS if name in others and name != label), None)
 
 
 def _may_be_image(kind: pa.DataType) -> bool:
@@ -134,14 +160,16 @@ def _likeliest(names: Sequence[str], known: Sequence[str]) -> str | None:
     return next((lower[name] for name in known if name in lower), None)
 
 
-def _size(root: Path, file: str, column: str, kind: pa.DataType) -> Size:
-    """Of the usual image among the first ones; a guess where they lie elsewhere."""
+def _size(root: Path, file: str, column: str | None, kind: pa.DataType | None) -> Size | None:
+    """Of the usual image among the first ones; None where they lie elsewhere, or nobody knows."""
+    if column is None or kind is None:
+        return None
     if shape := tensor_shape(kind):
         return Size(*shape[1:])
     with open_parquet(file) as parquet:
         batch = next(parquet.iter_batches(FIRST, columns=[column]), None)
     values = [] if batch is None else [content(each) for each in held(batch[column]).to_pylist()]
-    return usual_size(_encoded(root, spread(values))) or Size(64, 64)
+    return usual_size(_encoded(root, spread(values)))
 
 
 def _encoded(root: Path, values: Sequence[bytes | str | None]) -> Iterator[bytes]:
@@ -152,8 +180,10 @@ def _encoded(root: Path, values: Sequence[bytes | str | None]) -> Iterator[bytes
             yield (root / value).read_bytes()
 
 
-def _classes(file: str, schema: pa.Schema, label: str) -> tuple[str, str]:
+def _classes(file: str, schema: pa.Schema, label: str | None) -> tuple[str, str]:
     """The line of the classes, and what is said about it."""
+    if label is None:
+        return UNSEEN.values["classes"], UNSEEN.values["named"]
     meta = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     if is_text(schema.field(label).type):
         return "# classes: [cat, dog]", "The names in the column, sorted, unless given here."

@@ -31,13 +31,14 @@ from rayal.cycle.score import (
 from rayal.data.pool import census
 from rayal.data.pool.folder import LEFT_OUT
 from rayal.data.pool.source import Pool, open_pool
-from rayal.errors import OUT, DataError, LockedError, StorageError, quoted
+from rayal.errors import OUT, DataError, LockedError, StorageError, UsageError, counted, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
 from rayal.runs.results import FastestBatch, PoolScored, read_result
 from rayal.storage import csv_file, yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import Journal, is_done
+from rayal.storage.once import LOCK
 from rayal.workflows.score.models import ModelFiles, PoolModels, read_models
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
 
@@ -63,14 +64,32 @@ def start_scoring(
 
     With `retry_bad` the images that could not be decoded are looked at again. `models` are those of
     settings without a checkpoint. Everything that can be refused is refused here, before an engine
-    starts.
+    starts; where that is the pool of a pass that has not begun, nothing is left in the folder.
     """
     models = models or read_models(settings, plugins)
     folder = Folder(out)
     identity = {"score": settings.decisive(), "weights": models.digests()}
     with Journal(folder, identity, break_lock=break_lock) as journal:
         folder.write("score.yaml", yaml_file.dump(settings.model_dump(mode="json")).encode())
-        yield PoolPass(settings, models, journal, retry_bad)
+        try:
+            opened = PoolPass(settings, models, journal, retry_bad)
+        except (DataError, StorageError, UsageError):
+            _withdraw(journal)
+            raise
+        yield opened
+
+
+def _withdraw(journal: Journal) -> None:
+    """Leaves nothing of a pass whose pool was refused before there was anything to go on with: the
+    same folder is for the corrected command."""
+    folder, pool = journal.folder, journal.folder / "pool"
+    with suppress(LockedError, StorageError):  # of the refusal itself more is said
+        if not is_done(pool) and not folder.exists("scores"):
+            pool.remove("started.json")
+            pool.delete_empty()
+            for name in (LOCK.format("pool"), "score.yaml"):
+                folder.remove(name)
+            journal.withdraw()
 
 
 class PoolPass:
@@ -110,7 +129,7 @@ class PoolPass:
         unless nothing but bad images have changed: these may be mended."""
         pool, begun = self._checked_pool()
         if begun["fingerprint"] != pool.fingerprint:
-            now = f"{begun['rows']} units then, {pool.rows} now"
+            now = f"{counted(begun['rows'], 'unit')} then, {pool.rows:,} now"
             raise self._another_state(now)
         changes = pool.changes
         if changes is None and not retry_bad:
@@ -246,19 +265,24 @@ class PoolPass:
     def _tasks(self, batch: int) -> list[ShardTask]:
         rows = self._shard_rows(batch)
         shards = self.pool.shards(rows)
-        on_ray, listed = self.settings.compute.engine == "ray", self.pool.unique
-        if on_ray and not listed and any(shard.skip for shard in shards):
+        compute = self.settings.compute
+        again = sum(shard.skip for shard in shards) * self._image_bytes
+        if compute.engine == "ray" and again > compute.shard_bytes and not self.pool.unique:
             logger.warning(
-                "%s has row groups of more than %d rows, which each worker reads from their start;"
-                " write its files with that row_group_size to score them faster",
+                "%s: row groups have more than %d rows, and each worker reads them from their"
+                " start; write the files with that row_group_size to score them faster",
                 self.pool.origin,
                 rows,
             )
         return [ShardTask(shard) for shard in shards]
 
     def _shard_rows(self, batch: int = 1) -> int:
-        image = max(math.prod(self.models.card.image.shape), self.pool.image_bytes)
-        return pool_shard_rows(self.pool.rows, image, self.settings.compute, batch)
+        return pool_shard_rows(self.pool.rows, self._image_bytes, self.settings.compute, batch)
+
+    @property
+    def _image_bytes(self) -> int:
+        """Of an image, as stored or decoded."""
+        return max(math.prod(self.models.card.image.shape), self.pool.image_bytes)
 
     @property
     def _max_bad(self) -> int:
@@ -277,7 +301,7 @@ def pool_shard_rows(total: int, image: int, compute: PoolCompute, batch: int = 1
 def lines(result: PoolScored, opened: PoolPass) -> Iterator[str]:
     """What a user wants to know at the end."""
     out = opened.folder
-    yield f"units    {result.units:,} in {len(result.shards):,} shards"
+    yield f"units    {result.units:,} in {counted(len(result.shards), 'shard')}"
     if result.bad:
         yield f"bad      {result.bad:,} cannot be decoded, see {out.url}/bad.csv"
         mended = f"{opened.mended:,} of them changed since; " if opened.mended else ""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.tasks.base import Task
-from rayal.errors import StorageError, UsageError, some
+from rayal.errors import StorageError, UsageError, counted, some
 from rayal.models import weights
 from rayal.models.build import count_classes
 from rayal.models.card import ModelCard
@@ -226,7 +226,8 @@ def _adapted(settings: PoolScoring, card: ModelCard) -> ModelCard:
         )
     if settings.classes is not None and len(settings.classes) != len(card.classes):
         raise UsageError(
-            f"{len(settings.classes)} classes given, the model has {len(card.classes)}; give as"
+            f"{counted(len(settings.classes), 'class', 'classes')} given, the model has"
+            f" {len(card.classes)}; give as"
             f" many: {some(card.classes)}"
         )
     return card.model_copy(

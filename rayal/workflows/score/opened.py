@@ -11,7 +11,7 @@ from rayal.cycle.scorer import Scorer
 from rayal.data.card import ImageSpec
 from rayal.data.pool import Images
 from rayal.data.tasks.base import Task
-from rayal.errors import UsageError
+from rayal.errors import UsageError, counted
 from rayal.models.base import Precision
 from rayal.models.module import task_of
 from rayal.models.wrap import wrap
@@ -147,5 +147,7 @@ def check_beside(strategies: Mapping[str, Strategy], previous: nn.Module | None)
 def class_names(asked: Sequence[str] | None, count: int) -> tuple[str, ...]:
     """The names of so many classes; none where nobody gives any. Raises UsageError for others."""
     if asked is not None and len(asked) != count:
-        raise UsageError(f"{len(asked)} classes given, the model has {count}; give as many")
+        raise UsageError(
+            f"{counted(len(asked), 'class', 'classes')} given, the model has {count}; give as many"
+        )
     return () if asked is None else tuple(asked)

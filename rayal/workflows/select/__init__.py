@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -93,12 +94,36 @@ def select(
     return replace(found, predicted=_predicted(done, Ids(found.ids)))
 
 
-def write(selection: Selection, out: str) -> None:
-    """Writes `out`.csv and `out`.parquet, a path or a URL without its suffix."""
+def write(selection: Selection, out: str) -> str | None:
+    """Writes `out`.csv and `out`.parquet, a path or a URL without its suffix.
+
+    Another selection that is there is kept as `out`-1.csv and `out`-1.parquet, or with the next
+    number that is free: somebody may be labeling it. Returns the path of what was kept, without its
+    suffix.
+    """
     folder, name = _beside(out)
-    folder.write(f"{name}.csv", selection.csv())
-    folder.write(f"{name}.parquet", selection.parquet())
+    files = {f"{name}.csv": selection.csv(), f"{name}.parquet": selection.parquet()}
+    there = {file: folder.read(file) for file in files if folder.exists(file)}
+    kept = None
+    if any(files[file] != data for file, data in there.items()):
+        kept = _kept(folder, name, there)
+    for file, data in files.items():
+        folder.write(file, data)
     folder.remove(name + UNDER_WAY)
+    return kept and f"{out.removesuffix(name)}{kept}"
+
+
+def _kept(folder: Folder, name: str, there: Mapping[str, bytes]) -> str:
+    """Under which name these files are now, too; one that a killed command has given stays."""
+    for number in count(1):
+        other = f"{name}-{number}"
+        copies = {f"{other}{file.removeprefix(name)}": data for file, data in there.items()}
+        before = {file: folder.read(file) for file in copies if folder.exists(file)}
+        if all(copies[file] == data for file, data in before.items()):
+            for file, data in copies.items():
+                folder.write(file, data)
+            return other
+    raise AssertionError("numbers do not end")
 
 
 def _beside(out: str) -> tuple[Folder, str]:

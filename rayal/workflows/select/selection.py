@@ -8,6 +8,7 @@ from itertools import repeat
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rayal.errors import counted
 from rayal.storage import csv_file
 
 
@@ -39,7 +40,7 @@ class Selection:
             f"{number} {cause}" for cause, number in self.passed_over.items() if number
         )
         return [
-            f"selected     {len(self.ids)} units, cost {self.spent:g}{self.shortfall}",
+            f"selected     {counted(len(self.ids), 'unit')}, cost {self.spent:g}{self.shortfall}",
             *([f"passed over  {over}"] if over else []),
         ]
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from rayal.data.store import Store
-from rayal.errors import OUT, LockedError, UsageError
+from rayal.errors import OUT, LockedError, UsageError, counted
 from rayal.experiment import config
 from rayal.experiment.experiment import content
 from rayal.experiment.sources import parts_in
@@ -70,8 +70,10 @@ class SweepFolder:
         self._check_all(self.listed)
         foreign = sorted(self._begun() - {trial.folder for trial in self.listed})
         if foreign and not self.together:
-            said = "%d runs in %s are not of this sweep and left out, the first: %s"
-            logger.warning(said, len(foreign), (self.folder / TRIALS).url, foreign[0])
+            said = "left out %s in %s that this sweep has not made, the first: %s"
+            logger.warning(
+                said, counted(len(foreign), "run"), (self.folder / TRIALS).url, foreign[0]
+            )
 
     def checked_arms(self) -> list[Trial]:
         """The first trial of each arm, or of some arms that may be proposed; raises as `check`."""

@@ -118,9 +118,9 @@ def test_files_may_stay_where_they_are(folders: Path) -> None:
 @pytest.mark.parametrize(
     "lost, message",
     [
-        ("trainannot/b.png", "1 images have no mask, first train/b.png"),
-        ("train/b.png", "1 masks have no image, first trainannot/b.png"),
-        ("testannot/t.png", "1 images have no mask, first test/t.png"),
+        ("trainannot/b.png", "1 image has no mask, first train/b.png"),
+        ("train/b.png", "1 mask has no image, first trainannot/b.png"),
+        ("testannot/t.png", "1 image has no mask, first test/t.png"),
     ],
 )
 def test_images_and_masks_belong_together(folders: Path, lost: str, message: str) -> None:

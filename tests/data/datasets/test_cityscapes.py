@@ -174,15 +174,15 @@ def test_the_frames_of_dast_al(root: Path) -> None:
     store = Cityscapes(root=str(root), pool=("train", "val/lindau"), test=("val/frankfurt",)).open()
 
     assert ([*TRAIN, VAL[1]], VAL[:1]) == (store.pool.ids(), store.test.ids())
-    with pytest.raises(DataError, match="1 ids are used more than once in pool and test"):
+    with pytest.raises(DataError, match="1 id is used more than once in pool and test"):
         Cityscapes(root=str(root), pool=("train", "val/lindau"), test=("val",)).open()
 
 
 @pytest.mark.parametrize(
     "lost, message",
     [
-        ("gtFine/train/ulm/{}_gtFine_labelIds.png", "1 images have no mask, first leftImg8bit/tra"),
-        ("leftImg8bit/train/ulm/{}_leftImg8bit.png", "1 masks have no image, first gtFine/train/"),
+        ("gtFine/train/ulm/{}_gtFine_labelIds.png", "1 image has no mask, first leftImg8bit/tra"),
+        ("leftImg8bit/train/ulm/{}_leftImg8bit.png", "1 mask has no image, first gtFine/train/"),
     ],
 )
 def test_images_and_masks_belong_together(root: Path, lost: str, message: str) -> None:

@@ -66,7 +66,7 @@ def test_splits_with_other_classes_are_refused(tmp_path: Path) -> None:
     assert {"train/cat/2.png": 2, "train/dog/1.png": 0} == store.labels("pool")
     assert {"pool": (1, 0, 1), "test": (1, 0, 0)} == store.card.class_counts
 
-    with pytest.raises(DataError, match=r"train: folders \['cat'\] are not among the 1 classes"):
+    with pytest.raises(DataError, match=r"train: folders \['cat'\] are not among the 1 class"):
         ImageFolder(root=str(tmp_path), test="val", classes=("dog",)).open()
     (tmp_path / "train/cat").rename(tmp_path / "cat")
     ImageFolder(root=str(tmp_path), test="val", classes=("dog",)).open()
@@ -79,7 +79,7 @@ def test_a_class_folder_without_images_stops(tmp_path: Path) -> None:
     (tmp_path / "train/owl").mkdir()
     (tmp_path / "train/owl/5.avif").write_bytes(b"\0\0\0\x1cftypavif")
     with pytest.raises(
-        DataError, match=r"train: class folders \['owl'\] hold no images; .*1 images in a format"
+        DataError, match=r"train: class folders \['owl'\] hold no images; .*1 image in a format"
     ):
         ImageFolder(root=str(tmp_path)).open()
 

@@ -77,7 +77,7 @@ def test_layouts(tmp_path: Path, images: str, masks: str) -> None:
 def test_a_mask_that_is_missing(tmp_path: Path) -> None:
     """The masks after it would each belong to the image before."""
     (plant(tmp_path) / "train/masks/a.png").unlink()
-    with pytest.raises(DataError, match=r"1 images have no mask, first train/images/a\.jpg"):
+    with pytest.raises(DataError, match=r"1 image has no mask, first train/images/a\.jpg"):
         MaskFolder(root=str(tmp_path), classes=CLASSES).open()
 
 
@@ -88,7 +88,7 @@ def test_a_number_that_nobody_named(tmp_path: Path) -> None:
 
 
 def test_values_for_other_classes() -> None:
-    with pytest.raises(UsageError, match="1 values for 2 classes; give one for each"):
+    with pytest.raises(UsageError, match="1 value for 2 classes; give one for each"):
         MaskFolder(classes=("a", "b"), values=(3,))
     MaskFolder(classes=("a", "b"), values=(3, 4))
 

@@ -140,6 +140,10 @@ def test_drifting_columns_are_named(root: Path) -> None:
     with pytest.raises(DataError, match="train-2.parquet has no column 'id'; it has image, label"):
         Parquet(root=str(root), **NAMES).open()
 
+    write(other, photo=[png(1)], kind=[0])
+    with pytest.raises(DataError, match="has no columns 'id', 'image', 'label'; it has photo, ki"):
+        Parquet(root=str(root), **NAMES).open()
+
 
 def test_files_that_are_not_whole_are_named(root: Path) -> None:
     """Cut while copying, or empty; a file without rows is fine."""

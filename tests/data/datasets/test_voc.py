@@ -125,7 +125,7 @@ def test_lists_as_people_save_them(root: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "text, message",
     [
-        (f"{NAMES[0]}\n{NAMES[1]}\n{NAMES[0]}", f"train: 1 names are .* first {NAMES[0]}; leave"),
+        (f"{NAMES[0]}\n{NAMES[1]}\n{NAMES[0]}", f"train: 1 name is .* first {NAMES[0]}; leave"),
         (f"{NAMES[0]} 1\n", "train.txt, line 1: '2007_000032 1' is neither a name such as"),
         (f"\n{NAMES[0]} {NAMES[1]}\n", "line 2: .* is neither a name"),
         (f"{NAMES[0]} a b\n", "line 1: .* is neither a name"),
@@ -150,7 +150,7 @@ def test_names_in_two_lists_are_refused(root: Path) -> None:
     write_list(root, "trainval", "\n".join(NAMES))
     with pytest.raises(DataError, match="train and trainval: 2 names are listed more than once"):
         Voc(root=str(root), pool=("train", "trainval")).open()
-    with pytest.raises(DataError, match="1 ids are used more than once in pool and test"):
+    with pytest.raises(DataError, match="1 id is used more than once in pool and test"):
         Voc(root=str(root), pool=("trainval",)).open()
 
 

@@ -175,6 +175,7 @@ def test_files_that_are_not_whole_are_named(parquet: Path, opened: Callable[...,
         ({"id": [1], "image": [b""]}, "z.parquet: column 'id' holds int64, in a.parquet string"),
         ({"id": ["z"], "image": [""]}, "z.parquet: column 'image' holds string, in a.parquet bin"),
         ({"image": [b""]}, "z.parquet has no column 'id'; it has image"),
+        ({"photo": [b""]}, "z.parquet has no columns 'id', 'image'; it has photo"),
         ({"id": ["z"], "pixels": [b""]}, "z.parquet has no column 'image'; it has id, pixels"),
     ],
 )
@@ -380,9 +381,9 @@ def test_what_is_left_out_is_told_by_reason(folder: Path, opened: Callable[..., 
 
     assert {*IDS, "y.jpg_large", "bare", "z.ico"} == set(ids(pool))
     assert (
-        "left out 7 entries: 2 images in a format that is not read (first 'w.tga'); 1 links to"
-        " folders, which follow_links: true follows (first 'more'); 3 hidden (first"
-        " '.ipynb_checkpoints'); 1 other files (first 'notes.txt')"
+        "left out 7 entries: 2 images in a format that is not read (first 'w.tga'); 1 link to a"
+        " folder, which follow_links: true follows (first 'more'); 3 hidden (first"
+        " '.ipynb_checkpoints'); 1 other file (first 'notes.txt')"
     ) == pool.left_out
     rows = csv_file.parse((folder.parent / "listing/left_out.csv").read_bytes()).to_pylist()
     assert {"path": "x.avif", "reason": "images in a format that is not read"} in rows
@@ -395,7 +396,7 @@ def test_a_folder_of_links_says_how_they_are_followed(
     """That there are no images would be all that is said of a thousand."""
     plant(folder, "only/.real/1.png")
     (folder / "only/links").symlink_to(".real")
-    with pytest.raises(DataError, match="holds no images .*1 links to .* follow_links: true"):
+    with pytest.raises(DataError, match="holds no images .*1 link to .* follow_links: true"):
         opened(folder / "only", listing=Folder(tmp_path / "other"))
     assert 1 == opened(folder / "only/.real", listing=Folder(tmp_path / "other")).rows
 

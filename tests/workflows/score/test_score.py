@@ -262,14 +262,20 @@ def test_status_tells_how_far_a_pass_is(weights: Path, pool: Path, tmp_path: Pat
     assert f"complete {UNITS} of {UNITS} images" in " ".join(file.getvalue().split())
 
 
-def test_status_of_a_pass_that_has_just_begun(weights: Path, tmp_path: Path) -> None:
+def test_status_of_a_pass_that_has_just_begun(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Listing a large pool takes minutes, in which nothing is there to count."""
-    x = settings(weights, tmp_path / "absent")
-    with pytest.raises(UsageError, match="no pool"), pool_scoring.start_scoring(x, str(tmp_path)):
-        pass
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool_scoring, "open_pool", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        score(settings(weights, pool), tmp_path)
 
     (row,) = status_rows([str(tmp_path)])
-    assert ("crashed", 0, 0) == (row["state"], row["images"], row["of"])
+    assert ("interrupted", 0, 0) == (row["state"], row["images"], row["of"])
     with pytest.raises(UsageError, match="no run folder is there or below"):
         status_rows([str(tmp_path / "scores")])
 
@@ -434,7 +440,7 @@ def test_what_is_left_out_is_listed(
     (photos / "notes.txt").touch()
     score(settings(weights, photos), tmp_path / "out")
 
-    assert "1 other files (first 'notes.txt'); all in" in caplog.text
+    assert "1 other file (first 'notes.txt'); all in" in caplog.text
     assert (
         b"path,reason\r\nnotes.txt,other files\r\n" == (tmp_path / "out/left_out.csv").read_bytes()
     )
@@ -535,12 +541,20 @@ def test_row_groups_that_ray_reads_again_are_told(
 ) -> None:
     """A file of one row group would be read once by every worker, and nobody would know why."""
     x = settings(weights, pool)
-    on_ray = x.compute.model_copy(update={"engine": "ray"})
-    for compute, group, told in ((x.compute, 16, False), (on_ray, 16, True), (on_ray, 8, False)):
+    small = {"shard_bytes": 3000}  # more than 8 images have, and less than the 16 read again
+    on_ray, whole = ({"engine": "ray", **more} for more in (small, {}))
+    cases = (
+        (small, 16, False),
+        (on_ray, 16, True),
+        (on_ray, 8, False),
+        (whole, 16, False),  # a small file: nobody would notice
+    )
+    for number, (update, group, told) in enumerate(cases):
+        compute = x.compute.model_copy(update=update)
         caplog.clear()
-        write_pool(pool, [png(number) for number in range(UNITS)], group)
+        write_pool(pool, [png(unit) for unit in range(UNITS)], group)
         with pool_scoring.start_scoring(
-            x.model_copy(update={"compute": compute}), f"{tmp_path}/o-{group}"
+            x.model_copy(update={"compute": compute}), f"{tmp_path}/o-{number}"
         ) as o:
             o._tasks(8)
         assert told == ("with that row_group_size" in caplog.text)
@@ -604,6 +618,56 @@ def test_duplicate_ids_are_refused_before_any_work(weights: Path, tmp_path: Path
     with pytest.raises(DataError, match="used more than once"):
         score(settings(weights, tmp_path / "pool.parquet"), tmp_path / "out")
     assert not (tmp_path / "out" / "scores").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "corrected"),
+    [
+        ({"id": "id"}, {"id": "shot_id", "image": "photo"}),  # no such column
+        ({"id": "kind", "image": "photo"}, {"id": None, "image": "photo"}),  # not unique
+        ({"id": "shot_id", "image": "kind"}, {"id": "shot_id", "image": "photo"}),  # no image
+    ],
+)
+def test_a_refused_pool_claims_no_folder(
+    weights: Path, tmp_path: Path, fields: Json, corrected: Json
+) -> None:
+    """The corrected command would be sent to another --out."""
+    shots = {"photo": [png(0), png(1)], "kind": pa.array([1, 1]), "shot_id": ["a", "b"]}
+    pq.write_table(pa.table(shots), tmp_path / "train.parquet")
+    out = tmp_path / "scores"
+    with pytest.raises(DataError, match="has no column|used more than once|holds int64"):
+        score(settings(weights, tmp_path / "train.parquet", **fields), out)
+
+    assert not out.exists()
+    assert 2 == score(settings(weights, tmp_path / "train.parquet", **corrected), out).units
+
+
+def test_an_empty_pool_claims_no_folder(weights: Path, photos: Path, tmp_path: Path) -> None:
+    """Nor would another --pool be taken there; what else lies in the folder stays."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").touch()
+    for nothing in ("empty", "not-there", "*.jpeg"):
+        with pytest.raises((DataError, UsageError)):
+            score(settings(weights, tmp_path / nothing), tmp_path / "out")
+
+    left = sorted(path.name for path in (tmp_path / "out").rglob("*"))
+    assert ["mine.txt"] == left
+    assert score(settings(weights, photos), tmp_path / "out").units
+
+
+def test_a_pass_that_has_begun_keeps_its_folder(weights: Path, pool: Path, tmp_path: Path) -> None:
+    """Its scores would be anybody's once its pool is out of reach for a moment."""
+    x = settings(weights, pool)
+    score(x, tmp_path / "out")
+    pool.rename(tmp_path / "moved.parquet")
+    with pytest.raises(UsageError, match="there is no pool"):
+        score(x, tmp_path / "out")
+    (tmp_path / "moved.parquet").rename(pool)
+
+    with pytest.raises(LockedError, match="holds another experiment"):
+        score(settings(weights, pool, seed=1), tmp_path / "out")
+    assert UNITS == score(x, tmp_path / "out").units
 
 
 def test_previous_and_members(weights: Path, pool: Path, tmp_path: Path) -> None:
@@ -822,7 +886,7 @@ def test_the_commands(weights: Path, tmp_path: Path, monkeypatch, capsys) -> Non
     wrong = rayal("select", "out", "--strategy", "{name: margin, nope: 1}", "--budget", "3", code=2)
     assert "--strategy: strategy.nope: there is no such key" in wrong and 1 == wrong.count("\n")
     assert "rate" in scored and "rate" not in again, "nothing was bad"
-    assert "12 in 1 shards" in scored and "entropy, margin" in scored
+    assert "12 in 1 shard" in scored and "entropy, margin" in scored
     assert "3 units" in selected or "2 units" in selected
     chosen = list(csv.DictReader((tmp_path / "selection.csv").read_text().splitlines()))
     assert {row["id"] for row in chosen} <= {

@@ -470,10 +470,39 @@ def test_less_than_the_budget_buys_is_explained(tmp_path: Path) -> None:
     assert f"selected     {kinds} units, cost {kinds}" == enough.lines()[0]
 
 
+def test_another_selection_is_kept(tmp_path: Path) -> None:
+    """What was sent to annotators would be overwritten by the next selection without a word."""
+    first, second, third = (
+        Selection([unit], [1.0], ["highest"], 1.0, {"labeled": 0}) for unit in "abc"
+    )
+    out = str(tmp_path / "picks")
+
+    assert write(first, out) is None is write(first, out)  # the same command again
+    assert f"{out}-1" == write(second, out)
+    assert f"{out}-2" == write(third, out)
+    found = {
+        path.name: pq.read_table(path)["id"].to_pylist() for path in tmp_path.glob("*.parquet")
+    }
+    assert {"picks.parquet": ["c"], "picks-1.parquet": ["a"], "picks-2.parquet": ["b"]} == found
+    assert first.csv() == (tmp_path / "picks-1.csv").read_bytes()
+
+
+def test_a_kept_selection_is_kept_once(tmp_path: Path) -> None:
+    """Each kill between the copy and the new files would leave another copy."""
+    first, second = (Selection([unit], [1.0], ["x"], 1.0, {"labeled": 0}) for unit in "ab")
+    write(first, str(tmp_path / "picks"))
+    (tmp_path / "picks-1.csv").write_bytes(first.csv())  # killed after the first copy
+
+    assert f"{tmp_path}/picks-1" == write(second, str(tmp_path / "picks"))
+    assert {"picks-1.csv", "picks-1.parquet", "picks.csv", "picks.parquet"} == {
+        path.name for path in tmp_path.iterdir()
+    }
+
+
 def test_a_selection_without_scores_has_none_in_its_files() -> None:
     """They would be taken for scores of nought."""
     found = Selection(["a"], None, ["core_set pick 1"], 1.0, {"labeled": 2})
 
     assert b"rank,id,score,predicted,reason\r\n1,a,,,core_set pick 1\r\n" == found.csv()
     assert [None] == pq.read_table(pa.BufferReader(found.parquet()))["score"].to_pylist()
-    assert ["selected     1 units, cost 1", "passed over  2 labeled"] == found.lines()
+    assert ["selected     1 unit, cost 1", "passed over  2 labeled"] == found.lines()
