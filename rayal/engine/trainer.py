@@ -21,7 +21,7 @@ NEEDLESS = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
 """Of Ray Train's callbacks those that start an actor each."""
 
 
-class Trainer(DataParallelTrainer):  # type: ignore[misc]
+class Trainer(DataParallelTrainer):
     """Starts a group of workers, and keeps it while their function runs."""
 
     def __init__(self, work: Any, *, workers: int, **settings: Any) -> None:
@@ -40,7 +40,8 @@ class Trainer(DataParallelTrainer):  # type: ignore[misc]
         """As Ray's, but the controller is an actor like any other: with a runtime environment of
         its own, it and its workers would wait for new processes beside idle ones."""
         if type(settings["scaling_policy"]) is FixedScalingPolicy:
-            settings["scaling_policy"] = _Reserved(self.scaling_config)
+            scaling: Any = self.scaling_config  # annotated as that of Train V1
+            settings["scaling_policy"] = _Reserved(scaling)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         kind: Any = ray.remote(num_cpus=0)(TrainController)
         controller = kind.options(scheduling_strategy=here).remote(**settings)
@@ -48,7 +49,7 @@ class Trainer(DataParallelTrainer):  # type: ignore[misc]
         return ray.get(controller.get_result.remote())
 
 
-class _Reserved(FixedScalingPolicy):  # type: ignore[misc]
+class _Reserved(FixedScalingPolicy):
     """A group of one size, whose reservation is all that an autoscaler has to see."""
 
     def after_controller_start(self, *_: Any) -> None:
