@@ -155,7 +155,8 @@ def _panel(ax: Axes, group: Group, only: Arm | None, heights: tuple[float, float
     title, size = wrapped(in_figure(group.question), 11, PANEL[0] - 1), 11
     if only is not None:
         title, size = wrapped(in_figure(f"{only.label} ({only.size})"), 8, SMALL_PANEL[0] - 1), 8
-    dress(ax, title, group.counted.capitalize(), f"Test {group.metric}{metric.unit(group.metric)}")
+    what = f"Test {group.metric}{metric.unit(group.metric)}"
+    dress(ax, title, group.counted.capitalize(), what, size)
     if heights is not None:
         ax.set_ylim(*heights)
     ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
