@@ -20,7 +20,7 @@ from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Trained, che
 from rayal.storage import yaml_file
 from rayal.storage.folder import PRUNED, Folder, Json, suggesting
 from rayal.storage.journal import read_done
-from rayal.storage.lock import silence
+from rayal.storage.lock import died, silence
 
 WRITTEN_ANEW = "give the run's own command again, which writes it anew"
 """What helps where the file of the settings cannot be read."""
@@ -269,6 +269,10 @@ class Record:
     def heartbeat_age(self) -> float | None:
         """Seconds since the driver's last sign of life; None when it ended in good order."""
         return silence(self.folder)
+
+    def has_died(self) -> bool:
+        """Whether its driver surely was killed: it ran on this machine, and is gone."""
+        return died(self.folder)
 
     def _read(self, cycle: int, stage: str) -> Json | None:
         if (cycle, stage) not in self._done:

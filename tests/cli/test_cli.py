@@ -582,7 +582,9 @@ def test_a_run_that_goes_on_and_then_dies(rayal, waiting, tmp_path):
     going_on = states()
     process.kill()
     process.communicate()
+    killed, told = states(), rayal("status", run).out
     lock = json.loads((run / "lock.json").read_text())
+    lock["began"] = "on another machine"
     lock["heartbeat"] = (datetime.now(UTC) - timedelta(seconds=100)).isoformat()
     Folder(run).write_sealed("lock.json", {k: lock[k] for k in lock if k != "sha256"})
     dead = states()
@@ -592,6 +594,8 @@ def test_a_run_that_goes_on_and_then_dies(rayal, waiting, tmp_path):
     assert refused.code == 6
     assert f"locked by pid {process.pid}" in refused.err
     assert going_on == ("running", None)
+    assert killed == ("crashed", pytest.approx(10, abs=20)), "at once, on the same machine"
+    assert "\nrun: crashed, its process is gone; the same command continues it" in told
     assert dead == ("crashed", pytest.approx(100, abs=20))
     assert re.search(r"run +crashed +0 +score +20 +0\.\d{4}", shown)
     assert re.search(r"\nrun: crashed, silent for 1\d\d s; the same command continues it", shown)
