@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rayal.data import images, picture, uri
 from rayal.data.images import BadImage, Decoding, arranged
 from rayal.errors import quoted
-from rayal.settings import Settings
+from rayal.settings import Settings, wanted
 from rayal.storage.folder import located
 
 IGNORE = 255
@@ -236,7 +236,7 @@ def _polygons(data: bytes) -> _Polygons:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise BadMask(f"not a file of polygons: {place}: {first['msg']}") from error
+        raise BadMask(f"not a file of polygons: {place}: {wanted(first)}") from error
     except (ValueError, RecursionError) as error:
         raise BadMask(f"not a file of polygons: {error}") from error
 

@@ -17,6 +17,7 @@ from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.ledger import INITIAL, ORDER, STAGES, S, cycle_numbers, read_labels, stage_folder
 from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Trained, checked_result
+from rayal.settings import wanted
 from rayal.storage import yaml_file
 from rayal.storage.folder import PRUNED, Folder, Json, suggesting
 from rayal.storage.journal import read_done
@@ -130,7 +131,7 @@ class Record:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, ("budget", *first["loc"])))
-            raise self._damaged(f"{where}: {first['msg']}") from error
+            raise self._damaged(f"{where}: {wanted(first)}") from error
 
     def _damaged(self, reason: Exception | str) -> StorageError:
         return _damaged(f"{self.folder.url}/experiment.yaml", reason)

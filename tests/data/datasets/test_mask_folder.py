@@ -113,5 +113,5 @@ def test_a_number_that_means_two_things() -> None:
 
 def test_a_folder_without_the_split() -> None:
     """Images of the pool and of the test would be the same."""
-    with pytest.raises(UsageError, match="pattern"):
+    with pytest.raises(UsageError, match="should be a text that matches"):
         MaskFolder(classes=("a", "b"), images="images")
