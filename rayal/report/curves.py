@@ -79,7 +79,7 @@ def figure(summary: Summary) -> Figure:
     """The curves of all groups, to be changed or saved."""
     groups = [group for group in summary.groups if group.labels]  # a run may have only begun
     small = any(len(group.arms) > TOGETHER for group in groups)
-    panels = [each for group in groups for each in (_apart(group) if small else [(group, None)])]
+    panels = [panel for group in groups for panel in (_apart(group) if small else [(group, None)])]
     columns = min(SMALL_PANELS if small else PANELS, max(1, len(panels)))
     rows = math.ceil(len(panels) / columns) or 1
     width, height = SMALL_PANEL if small else PANEL
@@ -91,8 +91,8 @@ def figure(summary: Summary) -> Figure:
     heights = [_heights(group) for group, _ in panels]
     if small:  # they share their axis
         heights = [_together(heights)] * len(panels)
-    for ax, (group, arm), height in zip(axes, panels, heights, strict=False):
-        _panel(ax, group, arm, height)
+    for ax, (group, arm), each in zip(axes, panels, heights, strict=False):
+        _panel(ax, group, arm, each)
     legend = []
     if any(len(arm.runs) > 1 for group in groups for arm in group.arms):
         legend.append(
