@@ -277,7 +277,7 @@ def test_a_triangle_agrees_with_matplotlib() -> None:
     "data, reason",
     [
         (polygons(("bus", box(0, 0, 1, 1))), "polygons are called 'bus'; known are road, car, sky"),
-        (polygons(("car", [[0, 0], [1, 1]])), "polygons: objects.0.polygon: List should have"),
+        (polygons(("car", [[0, 0], [1, 1]])), "polygons: objects.0.polygon: should be a list of"),
         (polygons(("car", [[0, 0], [1, 1], [2]])), "polygons: objects.0.polygon.2.1"),
         (polygons(("car", [[0, 0], [1, 1], [2, "x"]])), "polygons: objects.0.polygon.2.1"),
         (polygons(("car", [[0, 0], [1, 1], [2, float("nan")]])), "finite number"),
