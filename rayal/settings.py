@@ -6,7 +6,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rayal.errors import UsageError
 
@@ -15,6 +15,30 @@ MISTAKES = "rayal.experiment.mistakes"
 
 LARGEST, LARGEST_WHOLE = 1e30, 1e15
 """Size of the numbers of a configuration: torch holds them, and loops over them can be counted."""
+
+
+WANTED = {
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "a whole number"
+    ),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("string_type", "string_unicode", "string_sub_type"), "a text"),
+    **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "a list"),
+    **dict.fromkeys(
+        ("dict_type", "mapping_type", "model_type", "model_attributes_type"),
+        "a mapping, as {{key: value}}",
+    ),
+    "path_type": "a path",
+    "none_required": "null",
+    "missing": "there",
+    "string_too_short": "a text of length {min_length} or more",
+    "string_too_long": "a text of length {max_length} at most",
+    "string_pattern_mismatch": "a text that matches {pattern}",
+    "too_short": "a list of length {min_length} or more",
+    "too_long": "a list of length {max_length} at most",
+}
+"""What pydantic's kinds of errors want, where its own words speak of Python."""
 
 
 class Settings(BaseModel):
@@ -60,6 +84,16 @@ class Settings(BaseModel):
             limit = LARGEST if isinstance(value, float) else LARGEST_WHOLE
             raise PydanticCustomError("huge", f"Input should be at most {limit:.0e} in size")
         return value
+
+
+def wanted(error: ErrorDetails) -> str:
+    """What pydantic wants, in words of a file: `should be a whole number`."""
+    context = error.get("ctx", {})
+    if error["type"] == "value_error":  # of a check of ours, or of the command line's
+        return str(context["error"]).removesuffix(".")
+    if (kind := WANTED.get(error["type"])) is not None:
+        return f"should be {kind.format(**context)}"
+    return error["msg"].removeprefix("Input ")  # "Input should be greater than 0"
 
 
 def _is_huge(value: Any) -> bool:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from rayal.report.curves import COLOURS, INK
+from rayal.report.metric import limits, scale
 from rayal.report.panels import band, legend, panel
 from rayal.report.runs import Run
 from rayal.report.statistics import Interval, interval
-from rayal.report.tables import RATES
 from rayal.storage import csv_file
 
 MISSING = "–"
@@ -66,9 +66,7 @@ class Result(NamedTuple):
     def values(self, labels: int) -> list[float]:
         """What the seeds reached with so many labels, also of runs that are still going."""
         return [
-            run.points[labels] * (100 if run.metric in RATES else 1)
-            for run in self.runs
-            if labels in run.measured
+            run.points[labels] * scale(run.metric) for run in self.runs if labels in run.measured
         ]
 
     @property
@@ -140,7 +138,7 @@ def figure(title: str, results: Sequence[Result]) -> Figure | None:
     drawn, ax = panel(title, "Labels", "Test accuracy (%)")
     for place, result in enumerate(results):
         if points := {labels: result.values(labels) for labels in result.measured}:
-            band(ax, points, f"{result.method} (n = {len(result.runs)})", place)
+            band(ax, points, f"{result.method} (n = {len(result.runs)})", place, limits("accuracy"))
         for each in result.published:
             ax.plot(
                 each.labels,

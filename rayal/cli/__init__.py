@@ -29,7 +29,7 @@ from rayal.cli import (  # noqa: F401 (their commands belong to the application)
 from rayal.cli.options import app
 from rayal.cli.output import Lines, note, visible
 from rayal.cli.work import INTERRUPTED, catch_signals, interrupted
-from rayal.errors import LabelsPending, RayalError
+from rayal.errors import LabelsPending, RayalError, quoted
 
 _debug = False
 ANYWHERE = {
@@ -85,7 +85,7 @@ def main() -> NoReturn:
         if (text := error.format_message()).startswith("Usage:"):  # a group without a command
             print(text)
             sys.exit(error.exit_code)
-        _fail(error, error.format_message(), error.exit_code)
+        _fail(error, _said(error, text), error.exit_code)
     except BrokenPipeError:  # nobody reads any more, as behind `| head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -95,6 +95,18 @@ def main() -> NoReturn:
             raise  # a mistake of rayal's own: all there is to know of it
         _fail(error, str(fault), fault.exit_code)
     sys.exit(0)
+
+
+def _said(error: typer.TyperException, text: str) -> str:
+    """What is wrong with a command, on one line; of a value in the words that files have too."""
+    cause, parameter = error.__cause__, getattr(error, "param", None)
+    if parameter is None or type(cause).__name__ != "ValidationError":
+        return " ".join(text.split())
+    from rayal.settings import wanted
+
+    first = cause.errors()[0]  # type: ignore[union-attr]
+    given = "" if first["type"] == "value_error" else f", got {quoted(first['input'])}"
+    return f"{'/'.join(parameter.opts)}: {wanted(first)}{given}"
 
 
 def _fail(error: BaseException, message: str, code: int) -> NoReturn:

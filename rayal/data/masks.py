@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rayal.data import images, picture, uri
 from rayal.data.images import BadImage, Decoding, arranged
 from rayal.errors import quoted
-from rayal.settings import Settings
+from rayal.settings import Settings, wanted
 from rayal.storage.folder import located
 
 IGNORE = 255
@@ -45,6 +45,10 @@ class BadMask(ValueError):
     """This is not a usable mask; the message is the reason, without the name of the file."""
 
 
+class UnknownValues(BadMask):
+    """It holds numbers, or names, that nobody has said the class of."""
+
+
 class MaskDecoding(Settings):
     """How an original mask file becomes classes."""
 
@@ -58,9 +62,11 @@ class MaskDecoding(Settings):
     @classmethod
     def _in_range(cls, value: dict[object, int | None]) -> dict[object, int | None]:
         if wrong := {item for item in value.values() if item is not None and not _is_class(item)}:
-            raise ValueError(f"{_some(wrong)} are neither classes (0 to 254) nor {IGNORE}")
+            are = "is neither a class" if len(wrong) == 1 else "are neither classes"
+            raise ValueError(f"{_some(wrong)} {are} (0 to 254) nor {IGNORE}")
         if wrong := {key for key in value if isinstance(key, int) and not 0 <= key < 2**16}:
-            raise ValueError(f"{_some(wrong)} are no values of a pixel (0 to 65535)")
+            are = "is no value" if len(wrong) == 1 else "are no values"
+            raise ValueError(f"{_some(wrong)} {are} of a pixel (0 to 65535)")
         return value
 
 
@@ -182,7 +188,7 @@ def _pixels(data: bytes, decoding: Decoding, others: str = "") -> NDArray[np.int
 def _classes(stored: NDArray[np.integer], values: dict[int, int]) -> Mask:
     """Stored values as classes."""
     if len(far := np.unique(stored[(stored < 0) | (stored >= 2**16)])):
-        raise BadMask(f"values {_some(far.tolist())} are no classes; known are {_ranges(values)}")
+        raise _unknown(far.tolist(), values)
     size = 2**16 if stored.dtype.itemsize > 1 else 2**8
     table, known = np.full(size, IGNORE, np.uint8), np.zeros(size, bool)
     for value, number in values.items():
@@ -190,10 +196,16 @@ def _classes(stored: NDArray[np.integer], values: dict[int, int]) -> Mask:
             table[value], known[value] = number, True
     whole = stored.astype(np.uint16 if size > 2**8 else np.uint8, copy=False)
     if not known[whole].all():
-        strange = np.unique(whole[~known[whole]]).tolist()
-        raise BadMask(f"values {_some(strange)} are no classes; known are {_ranges(values)}")
+        raise _unknown(np.unique(whole[~known[whole]]).tolist(), values)
     classes: Mask = table[whole]
     return classes
+
+
+def _unknown(strange: Sequence[int], values: Iterable[int]) -> UnknownValues:
+    said = f"value {strange[0]} is no class"
+    if len(strange) > 1:
+        said = f"values {_some(strange)} are no classes"
+    return UnknownValues(f"{said}; known are {_ranges(values)}")
 
 
 class _Polygon(BaseModel):
@@ -224,7 +236,7 @@ def _polygons(data: bytes) -> _Polygons:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise BadMask(f"not a file of polygons: {place}: {first['msg']}") from error
+        raise BadMask(f"not a file of polygons: {place}: {wanted(first)}") from error
     except (ValueError, RecursionError) as error:
         raise BadMask(f"not a file of polygons: {error}") from error
 
@@ -243,7 +255,7 @@ def _drawn(data: bytes, masks: MaskDecoding, decoding: Decoding) -> Mask:
         if item.deleted:
             continue
         if item.label not in masks.names:
-            raise BadMask(
+            raise UnknownValues(
                 f"polygons are called {quoted(item.label)}; known are {_some(masks.names)}"
             )
         number = masks.names[item.label]

@@ -54,7 +54,7 @@ def prepare(
     source.check()
     shape = _shape(source)
     encoding = _encoding(source, shape)
-    survey, parts = Survey(shape), dict[str, int]()
+    survey, parts = Survey(shape, source.naming), dict[str, int]()
     for split, units in source.splits.items():
         with ExitStack() as opened:
             images = opened.enter_context(ImageFiles(out, split, encoding, shape, GROUP_ROWS))
@@ -258,7 +258,7 @@ def _unverified(
         return MaskLook(mask)
     seen = look(image, source.decoding)
     found = look_at_mask(mask, masks, source.decoding, seen, keep=True)
-    return MaskLook(mask, fault=None if seen.bad else found.fault)
+    return MaskLook(mask) if seen.bad else found._replace(label=mask, counts=None)
 
 
 def _write_classes(out: Path, source: Source) -> None:

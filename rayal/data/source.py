@@ -65,6 +65,8 @@ class Source:
     unknown."""
     masks: MaskDecoding | None = None
     """What the values of masks mean; None where labels are classes of whole images."""
+    naming: str = ""
+    """What to set where a mask has another value, for the message."""
 
     @property
     def splits(self) -> dict[SplitName, Units]:

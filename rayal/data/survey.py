@@ -12,7 +12,15 @@ from rayal.data import uri
 from rayal.data.bad_image import WrongSize
 from rayal.data.card import SplitName
 from rayal.data.images import BadImage, Decoding, Pixels, load, pixels
-from rayal.data.masks import IGNORE, BadMask, MaskDecoding, arrange, encode, read_mask
+from rayal.data.masks import (
+    IGNORE,
+    BadMask,
+    MaskDecoding,
+    UnknownValues,
+    arrange,
+    encode,
+    read_mask,
+)
 from rayal.data.source import AnyImage, AnyMask
 from rayal.errors import DataError, UsageError, quoted
 
@@ -30,6 +38,8 @@ class MaskLook(NamedTuple):
     label: AnyMask | None
     counts: NDArray[np.int64] | None = None  # pixels of each value, 0 to IGNORE
     fault: str | None = None
+    unknown: bool = False
+    """Whether the fault is a value that nobody has said the class of."""
 
 
 class Look(NamedTuple):
@@ -107,7 +117,8 @@ def look_at_mask(
         return MaskLook(label, np.bincount(mask.ravel(), minlength=IGNORE + 1))
     except BadMask as error:
         where = f"{original}: " if isinstance(original, str) else ""
-        return MaskLook(original if keep else None, fault=f"{where}{error}")
+        unknown = isinstance(error, UnknownValues)
+        return MaskLook(original if keep else None, fault=f"{where}{error}", unknown=unknown)
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -118,8 +129,9 @@ def _size(shape: Sequence[int]) -> str:
 class Survey:
     """Counts that grow while the images pass by."""
 
-    def __init__(self, shape: Shape) -> None:
-        """`shape` is that of all images; `add` raises UsageError for another."""
+    def __init__(self, shape: Shape, naming: str = "") -> None:
+        """`shape` is that of all images; `add` raises UsageError for another. `naming`: see
+        `Source`."""
         self.bad: dict[str, str] = {}
         self.sizes: Counter[str] = Counter()
         self.duplicates = {"pool": 0, "across": 0}
@@ -127,6 +139,7 @@ class Survey:
         self.empty_masks = self.ignored = 0
         self._values = np.zeros((shape[0], 256), np.int64)  # how often each occurs in the pool
         self._shape = shape
+        self._naming = naming
         self._pool: set[bytes] = set()
 
     def add(self, split: SplitName, ids: Sequence[str], looks: Sequence[Look]) -> None:
@@ -165,13 +178,14 @@ class Survey:
 
     def _add_masks(self, split: SplitName, ids: Sequence[str], looks: Sequence[Look]) -> None:
         good = {unit: seen.mask for unit, seen in zip(ids, looks, strict=True) if not seen.bad}
-        faults = [
-            f"{quoted(unit)}: {mask.fault}" for unit, mask in good.items() if mask and mask.fault
-        ]
-        if faults:
+        faulty = {unit: mask for unit, mask in good.items() if mask and mask.fault}
+        if faulty:
+            first = "; ".join(f"{quoted(unit)}: {faulty[unit].fault}" for unit in [*faulty][:SHOWN])
+            unknown = any(mask.unknown for mask in faulty.values())
+            say = f"{self._naming}, or " if unknown and self._naming else ""
             raise DataError(
-                f"masks of the {split} cannot be used: {len(faults)} of {len(ids)} looked at,"
-                f" first {'; '.join(faults[:SHOWN])}; mend them, or take these images away"
+                f"masks of the {split} cannot be used: {len(faulty)} of {len(ids)} looked at,"
+                f" first {first}; {say}mend them, or take these images away"
             )
         counts = [
             mask.counts[:IGNORE] for mask in good.values() if mask and mask.counts is not None

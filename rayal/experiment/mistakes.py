@@ -12,6 +12,7 @@ from rayal.errors import UsageError, cut
 from rayal.parts import Part, find, names, suggest
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.secrets import hidden
+from rayal.settings import wanted
 from rayal.storage.yaml_file import Key, Node, given
 
 CONSEQUENCE = "default_factory_not_called"  # a default that depends on a field in error
@@ -67,12 +68,11 @@ def _advice(error: ErrorDetails, node: Node, model: type[BaseModel], plugins: Pl
                 return "is required"
             return f"is required; choose one of: {', '.join(names(found.kind))}"
         case "value_error":
-            return str(error["ctx"]["error"])
+            return wanted(error)
         case "contradiction":
             return error["msg"]
     value = json.dumps(error["input"], ensure_ascii=False, default=repr)
-    _, should, rule = error["msg"].partition("should ")  # "Input should be greater than 0"
-    return f"{should}{rule or error['msg']}, got {cut(hidden(value))}"
+    return f"{wanted(error)}, got {cut(hidden(value))}"
 
 
 def _model_at(

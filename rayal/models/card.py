@@ -14,6 +14,7 @@ from rayal.models.base import Model, Precision
 from rayal.models.build import build
 from rayal.parts import Part
 from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.settings import wanted
 from rayal.storage.folder import Folder, located, storage_errors
 
 METADATA = "rayal"
@@ -92,7 +93,7 @@ class ModelCard(BaseModel):
             return cls.model_validate_json(text, context=plugins)
         except ValidationError as error:
             first = error.errors()[0]
-            reason = first.get("ctx", {}).get("error", first["msg"])
+            reason = wanted(first)
             raise UsageError(
                 f"{source} is of a model that cannot be read here: {reason}"
             ) from error

@@ -1,6 +1,7 @@
 """Learning curves: the metric against labels, one panel per group, one colour per arm.
 
-The line is the mean over seeds, the band its 95 % t-interval (none for one seed). Where some seeds
+The line is the mean over seeds, the band its 95 % t-interval (none for one seed), as far as the
+metric can be there and the curves keep a third of the height. Where some seeds
 lack a point the line has a gap, and the values that are there are rings. Strategies are named
 at the end of their lines, in their own colour. A group of more than TOGETHER arms would be a
 tangle: each of its arms has a small panel of its own, with the baseline behind it.
@@ -8,6 +9,7 @@ tangle: each of its arms has a small panel of its own, with the baseline behind 
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
@@ -19,9 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
-from rayal.report.places import in_figure
+from rayal.report import metric
+from rayal.report.places import in_figure, wrapped
 from rayal.report.runs import BASELINE, Arm, Group
-from rayal.report.tables import RATES, Summary, summarise
+from rayal.report.tables import Summary, summarise
 from rayal.runs.record import Record
 
 # Okabe and Ito's palette, which people with any colour vision tell apart, without its yellow
@@ -36,8 +39,14 @@ PANELS, SMALL_PANELS = 3, 4
 """Panels in one row."""
 PANEL, SMALL_PANEL = (6.4, 4.2), (3.6, 2.7)
 """Width and height of a panel, labels of the lines included, in inches."""
-TITLE_SIGNS, NAME_SIGNS = 32, 48
-"""In one line above a small panel, and beside a large one."""
+NAME_SIGNS = 48
+"""In one line beside a panel."""
+MARGIN = 0.2
+"""Inches beside a text across the figure that stay free, both sides together."""
+EDGE = 0.05
+"""Of the height of a panel, beyond what it shows; as matplotlib has it."""
+Heights = tuple[float, float]
+"""From where to where the axis of the metric goes."""
 DOTS = 200
 """Pixels per inch of the PNG."""
 
@@ -70,7 +79,7 @@ def figure(summary: Summary) -> Figure:
     """The curves of all groups, to be changed or saved."""
     groups = [group for group in summary.groups if group.labels]  # a run may have only begun
     small = any(len(group.arms) > TOGETHER for group in groups)
-    panels = [each for group in groups for each in (_apart(group) if small else [(group, None)])]
+    panels = [panel for group in groups for panel in (_apart(group) if small else [(group, None)])]
     columns = min(SMALL_PANELS if small else PANELS, max(1, len(panels)))
     rows = math.ceil(len(panels) / columns) or 1
     width, height = SMALL_PANEL if small else PANEL
@@ -79,15 +88,22 @@ def figure(summary: Summary) -> Figure:
     axes = curves.subplots(rows, columns, squeeze=False, sharex=small, sharey=small).flat
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    for ax, (group, arm) in zip(axes, panels, strict=False):
-        _panel(ax, group, arm)
+    heights = [_heights(group) for group, _ in panels]
+    if small:  # they share their axis
+        heights = [_together(heights)] * len(panels)
+    for ax, (group, arm), each in zip(axes, panels, heights, strict=False):
+        _panel(ax, group, arm, each)
     legend = []
     if any(len(arm.runs) > 1 for group in groups for arm in group.arms):
-        legend.append("line: mean over n seeds, band: its 95 % t-interval, rings: not all seeds")
+        legend.append(
+            "line: mean over n seeds, band: its 95 % t-interval as far as there is room, rings: not"
+            " all seeds"
+        )
     if small:
         legend.append(f"grey: {BASELINE}, with the same scheme and settings where there is one")
     if legend:
-        curves.supxlabel("; ".join(legend), x=0.01, ha="left", fontsize=8, color=GREY)
+        told = wrapped("; ".join(legend), 8, curves.get_figwidth() - MARGIN)
+        curves.supxlabel(told, x=0.01, ha="left", fontsize=8, color=GREY)
     return curves
 
 
@@ -102,31 +118,65 @@ def _apart(group: Group) -> list[tuple[Group, Arm | None]]:
     return panels
 
 
-def _panel(ax: Axes, group: Group, only: Arm | None) -> None:
+def _heights(group: Group) -> Heights | None:
+    """From where to where a panel shows; None: nothing is drawn, or all at one height.
+
+    All values, and of the bands as much as leaves a third of the height to the values: a band of
+    two seeds is 12.7 standard errors wide, and would make every curve flat.
+    """
+    scale, limits = metric.scale(group.metric), metric.limits(group.metric)
+    drawn = [(arm, at, arm.at(at)) for arm in group.arms for at in arm.labels]
+    points = [(scale * point.mean, scale * (point.half or 0)) for _, _, point in drawn if point]
+    lonely = [scale * y for arm, at, point in drawn if point is None for y in arm.values(at)]
+    values = [*lonely, *(mean for mean, _ in points)]
+    if not values or (room := max(values) - min(values)) == 0:
+        return None
+    bottom = min([*lonely, *(mean - half for mean, half in points)])
+    top = max([*lonely, *(mean + half for mean, half in points)])
+    bottom = max(bottom, min(values) - room, limits.low)
+    top = min(top, max(values) + room, limits.high)
+    edge = EDGE * (top - bottom)  # less at a limit, where no tick should stand beyond it
+    return (
+        max(bottom - edge, limits.low - edge / 2),
+        min(top + edge, limits.high + edge / 2),
+    )
+
+
+def _together(heights: Sequence[Heights | None]) -> Heights | None:
+    """Of panels that share their axis."""
+    if not (known := [each for each in heights if each]):
+        return None
+    return min(low for low, _ in known), max(high for _, high in known)
+
+
+def _panel(ax: Axes, group: Group, only: Arm | None, heights: tuple[float, float] | None) -> None:
     """All arms of a group, named at their ends; or `only` one and its baseline, named above."""
-    scale, unit = (100, " (%)") if group.metric in RATES else (1, "")
-    ends = {arm.label: _curve(ax, group, arm, scale) for arm in group.arms}
-    title = in_figure(f"{group.name} on {group.dataset}")
+    ends = {arm.label: _curve(ax, group, arm) for arm in group.arms}
+    title, size = wrapped(in_figure(group.question), 11, PANEL[0] - 1), 11
     if only is not None:
-        title = fill(in_figure(f"{only.label} ({only.size})"), TITLE_SIGNS)
-    dress(ax, title, group.counted.capitalize(), f"Test {group.metric}{unit}")
+        title, size = wrapped(in_figure(f"{only.label} ({only.size})"), 8, SMALL_PANEL[0] - 1), 8
+    what = f"Test {group.metric}{metric.unit(group.metric)}"
+    dress(ax, title, group.counted.capitalize(), what, size)
+    if heights is not None:
+        ax.set_ylim(*heights)
     ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
     if only is None:
         _name_lines(ax, group, {label: end for label, end in ends.items() if end})
     else:
-        ax.title.set_fontsize(8)
         ax.label_outer()
 
 
-def _curve(ax: Axes, group: Group, arm: Arm, scale: float) -> tuple[float, float] | None:
+def _curve(ax: Axes, group: Group, arm: Arm) -> tuple[float, float] | None:
     """Draw one arm; where it ends, which is None where no seed has a value."""
+    scale = metric.scale(group.metric)
     colour, line, front = _style(group, arm)
     points = [arm.at(labels) for labels in arm.labels]
     x = np.array(arm.labels, dtype=float)
     mean = np.array([point.mean if point else np.nan for point in points]) * scale
     half = np.array([point.half if point and point.half else np.nan for point in points]) * scale
     ax.plot(x, mean, line, color=colour, lw=1.6, marker="o", ms=3.5, mew=0, zorder=front)
-    ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, lw=0, zorder=front - 1)
+    low, high = np.clip((mean - half, mean + half), *metric.limits(group.metric))
+    ax.fill_between(x, low, high, color=colour, alpha=0.18, lw=0, zorder=front - 1)
     lonely = [
         (labels, value * scale)
         for labels, point in zip(arm.labels, points, strict=True)
@@ -150,9 +200,9 @@ def _style(group: Group, arm: Arm) -> tuple[str, str, int]:
     return COLOURS[index % len(COLOURS)], LINES[index // len(COLOURS) % len(LINES)], 5
 
 
-def dress(ax: Axes, title: str, x: str, y: str) -> None:
+def dress(ax: Axes, title: str, x: str, y: str, size: int = 11) -> None:
     """Gives a panel its title, its labels and the look of all panels."""
-    ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10, parse_math=False)
+    ax.set_title(title, loc="left", fontsize=size, color=INK, pad=10, parse_math=False)
     ax.set_xlabel(x, color=INK)
     ax.set_ylabel(y, color=INK)
     ax.grid(color="#E5E5E5", lw=0.8)

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rayal.report.curves import COLOURS, DOTS, LINES, PANEL, dress
+from rayal.report.metric import UNLIMITED, Limits
 from rayal.report.statistics import interval
 
 
@@ -18,15 +19,23 @@ def panel(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def band(ax: Axes, points: Mapping[float, Sequence[float]], label: str, place: int) -> None:
+def band(
+    ax: Axes,
+    points: Mapping[float, Sequence[float]],
+    label: str,
+    place: int,
+    within: Limits = UNLIMITED,
+) -> None:
     """The mean over runs at each x as a line; with its 95 % t-interval from three runs on, as that
-    of two is 12.7 standard errors wide. `place` decides colour and dashes."""
+    of two is 12.7 standard errors wide, as far as it is `within` what can be. `place` decides
+    colour and dashes."""
     colour, dashes = COLOURS[place % len(COLOURS)], LINES[place // len(COLOURS) % len(LINES)]
     x = np.array(sorted(points))
     found = [interval(points[at]) for at in x]
     mean, half = np.array([(i.mean, i.half if i.half and i.n > 2 else 0.0) for i in found]).T
     ax.plot(x, mean, dashes, color=colour, lw=1.6, marker="o", ms=3, mew=0, label=label)
-    ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, lw=0)
+    low, high = np.clip((mean - half, mean + half), *within)
+    ax.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
 
 
 def legend(ax: Axes) -> None:

@@ -10,15 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from rayal.report import metric
 from rayal.report.curves import DOTS, GREY, INK, Drawing, encoded
-from rayal.report.places import in_figure
+from rayal.report.places import in_figure, wrapped
 from rayal.report.runs import Group
 from rayal.report.sweeps import ABSENT, keys, leading, ranking, setting
-from rayal.report.tables import RATES
 
 DECADES = 1.5
 """Numbers that span more powers of ten than this are drawn on a logarithmic axis."""
 AXIS_WIDTH, HEIGHT = 1.9, 4.2  # inches
+MARGIN = 0.2
+"""Inches beside a text that stay free, both sides together."""
 
 
 def drawn(group: Group, objective: str) -> tuple[bytes, bytes]:
@@ -33,8 +35,7 @@ def figure(group: Group, objective: str) -> Figure:
     varied = keys([run for each in ranked for run in each.arm.runs])
     made = Drawing((AXIS_WIDTH * (len(varied) + 1.6), HEIGHT), dpi=DOTS, layout="constrained")
     ax = made.subplots()
-    scale = 100 if group.metric in RATES else 1
-    values = [scale * each.reached.mean for each in ranked]
+    values = [metric.scale(group.metric) * each.reached.mean for each in ranked]
     colours = matplotlib.colormaps["viridis"]
     shade = Normalize(min(values, default=0), max(values, default=1))
     columns = [_Column.of([setting(each.arm.runs[0], key) for each in ranked]) for key in varied]
@@ -45,10 +46,10 @@ def figure(group: Group, objective: str) -> Figure:
         ax.plot(
             heights, color=colours(0.9 * shade(values[place])), lw=3 if best else 1.2, alpha=0.9
         )
-    unit = " (%)" if group.metric in RATES else ""
     goal = "AULC" if objective == "aulc" else f"final {group.metric}"
-    _axes(ax, columns, [*varied, f"{goal}{unit}"])
+    _axes(ax, columns, [*varied, f"{goal}{metric.unit(group.metric)}"])
     title = in_figure(f"{group.name}: {leading(group, objective) or 'no trial is complete'}")
+    title = wrapped(title, 9, made.get_figwidth() - MARGIN)
     ax.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
     return made
 
@@ -96,7 +97,7 @@ def _axes(ax: Axes, columns: Sequence[_Column], names: Sequence[str]) -> None:
     ax.set_ylim(-0.05, 1.05)
     ax.set_xticks(
         range(len(names)),
-        [in_figure(each) for each in names],
+        [wrapped(in_figure(each), 8, AXIS_WIDTH - MARGIN) for each in names],
         fontsize=8,
         color=INK,
         parse_math=False,

@@ -21,7 +21,7 @@ from rayal.models.card import ModelCard
 from rayal.report.curves import DOTS, GREY, INK, encoded
 from rayal.report.palette import NO_CLASS
 from rayal.report.places import in_figure
-from rayal.report.runs import Run
+from rayal.report.runs import Run, question
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated, Trained
@@ -214,7 +214,7 @@ def _panel(ax: Axes, grid: Grid, signs: int) -> None:
         "Labels" if grid.unit == "samples" else grid.unit.capitalize(), color=INK, fontsize=9
     )
     run = grid.run
-    told = (f"{run.name} on {run.dataset}", f"{run.strategy} ({run.scheme}), seed {run.seed}")
+    told = (question(run.name, run.dataset), f"{run.strategy} ({run.scheme}), seed {run.seed}")
     title = "\n".join(fill(in_figure(line), signs) for line in told)
     ax.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
     ax.tick_params(length=0, labelcolor=INK)

@@ -16,6 +16,34 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
+def wrapped(text: str, size: float, width: float) -> str:
+    """In lines that are no wider than `width` inches in the font of figures at so many points; a
+    word that is wider is divided."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if inches(longer, size) <= width:
+            lines[-1] = longer
+            continue
+        lines += [""] if lines[-1] else []
+        for sign in word:
+            if lines[-1] and inches(lines[-1] + sign, size) > width:
+                lines.append("")
+            lines[-1] += sign
+    return "\n".join(lines)
+
+
+def inches(text: str, size: float) -> float:
+    """How wide a text is in the font of figures at so many points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    measured, _, _ = text_to_path.get_text_width_height_descent(
+        text, FontProperties(size=size), ismath=False
+    )
+    return float(measured) / 72
+
+
 def in_markdown(text: str) -> str:
     """In a cell, a heading or a paragraph."""
     return MARKDOWN.sub(r"\\\g<0>", printable(text))

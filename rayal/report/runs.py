@@ -32,6 +32,11 @@ DATA = "data"
 """The setting that is the fingerprint of the prepared data."""
 
 
+def question(name: str, dataset: str) -> str:
+    """What all runs of a group are about; a name that is the dataset's is said once."""
+    return name if name == dataset else f"{name} on {dataset}"
+
+
 @dataclass(frozen=True)
 class Run:
     """One run folder, reduced to its learning curve."""
@@ -209,6 +214,11 @@ class Group:
     arms: tuple[Arm, ...]
     counted: str = "labels"
     """What is spent: `labels` or `clicks`."""
+
+    @property
+    def question(self) -> str:
+        """What it is about."""
+        return question(self.name, self.dataset)
 
     @cached_property
     def labels(self) -> list[int]:

@@ -16,7 +16,8 @@ from rayal.storage.journal import ended
 Row = dict[str, Any]
 
 STALE_SECONDS = 60.0
-"""A driver refreshes its lock every few seconds; silent for this long, it is dead or paused."""
+"""A driver refreshes its lock every few seconds; silent for this long, it is dead or paused. Of one
+that ran on this machine it is seen at once."""
 
 
 def status_rows(
@@ -183,6 +184,8 @@ def _state(record: Record | PassRecord) -> tuple[str, float | None, str]:
     if age is None:
         how, why = ended(record.folder)
         return how, None, why
+    if record.has_died():
+        return "crashed", age, "its process is gone; the same command continues it"
     if age < STALE_SECONDS:
         return "running", None, ""
     return "crashed", age, f"silent for {age:.0f} s; the same command continues it"

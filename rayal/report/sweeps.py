@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rayal.report import labels
+from rayal.report import labels, metric
 from rayal.report.runs import Arm, Group, Run
 from rayal.report.statistics import Interval, aulc, holm, interval, paired_test
 from rayal.runs.record import Record
@@ -43,10 +43,10 @@ def leading(group: Group, objective: str) -> str | None:
     if not ranked:
         return None
     first, others = ranked[0], len(ranked) - 1
-    mean, half, seeds = first.reached
-    if half is None:
-        return f"highest value  {first.arm.label}: {mean:.4f} of one seed, so without an interval"
-    said = f"{first.arm.label}: {mean:.4f} ± {half:.4f} (95 % interval over {seeds} seeds)"
+    value = metric.said(first.reached, group.metric)
+    if first.reached.half is None:
+        return f"highest value  {first.arm.label}: {value} of one seed, so without an interval"
+    said = f"{first.arm.label}: {value} (95 % interval over {first.reached.n} seeds)"
     if not others:
         return f"only arm  {said}"
     if close := others - _separated(group, ranked, objective):

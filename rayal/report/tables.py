@@ -5,26 +5,29 @@ for a terminal, as Markdown, CSV and JSON.
 """
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rayal.errors import counted
-from rayal.report import rows
+from rayal.errors import counted, some
+from rayal.report import metric, rows
 from rayal.report.places import in_markdown, printable
 from rayal.report.runs import BASELINE, Arm, Group, Run, group
 from rayal.report.statistics import Interval, interval
 from rayal.runs.record import Record
 from rayal.storage import csv_file
 
-RATES = frozenset({"accuracy", "miou"})
-"""Metrics in [0, 1] that people read in percent; files keep the fraction."""
 ENOUGH_SEEDS = 5
 """With 3 seeds the best of several strategies often changes (Werner et al., CDALBench, 2024)."""
 COLUMNS = 5
-"""Label counts side by side in a table; CSV and JSON have all."""
+"""Label counts side by side in a table, unless there is room for more; CSV and JSON have all."""
+
+
+NARROWEST = 4
+"""Signs of a column at least, with what keeps it from the next."""
 
 
 class Table(NamedTuple):
@@ -52,7 +55,7 @@ class Summary:
         return [
             table
             for g in self.groups
-            for table in (_curve_table(g), _pair_table(g), *_agreement_tables(g))
+            for table in (_curve_table(g), *_other_tables(g))
             if table.rows
         ]
 
@@ -68,25 +71,13 @@ class Summary:
 
     def to_rich(self) -> Any:
         """The same for a terminal: something that `rich.print` shows."""
-        from rich.box import SIMPLE_HEAD
         from rich.console import Group as Stack
-        from rich.table import Table as Grid
         from rich.text import Text
 
-        def plain(text: str, style: str = "") -> Text:
-            return Text(printable(text), style)
-
-        shown: list[Any] = [plain(f"warning: {text}", "yellow") for text in self.warnings]
-        for table in self.tables():
-            title, note = plain(table.title), plain(table.note)
-            grid = Grid(title=title, caption=note, box=SIMPLE_HEAD)
-            grid.title_justify = grid.caption_justify = "left"
-            for index, column in enumerate(table.header):
-                justify: Literal["left", "right"] = "right" if index else "left"
-                grid.add_column(plain(column), justify=justify, no_wrap=not index)
-            for cells in table.rows:
-                grid.add_row(*map(plain, cells))
-            shown.append(grid)
+        shown: list[Any] = [Text(printable(f"warning: {text}"), "yellow") for text in self.warnings]
+        for g in self.groups:
+            others = [_grid(table) for table in _other_tables(g) if table.rows]
+            shown += [_Curves(g), *others] if g.arms else others
         return Stack(*shown)
 
     def to_csv(self) -> str:
@@ -106,8 +97,57 @@ def summarise(records: Iterable[Record]) -> Summary:
     return Summary(group(Run.read(record) for record in records))
 
 
+def _grid(table: Table) -> Any:
+    """A table for a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    def plain(text: str) -> Text:
+        return Text(printable(text))
+
+    grid = Grid(title=plain(table.title), caption=plain(table.note), box=SIMPLE_HEAD)
+    grid.title_justify = grid.caption_justify = "left"
+    for index, column in enumerate(table.header):
+        justify: Literal["left", "right"] = "right" if index else "left"
+        grid.add_column(plain(column), justify=justify, no_wrap=not index)
+    for cells in table.rows:
+        grid.add_row(*map(plain, cells))
+    return grid
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """A group's curves for a terminal: as many label counts as it has room for, at least COLUMNS.
+
+    It asks for no more room than those take.
+    """
+
+    group: Group
+
+    def _least(self) -> Any:
+        return _grid(_curve_table(self.group))
+
+    def __rich_measure__(self, console: Any, options: Any) -> Any:
+        from rich.measure import Measurement
+
+        return Measurement.get(console, options, self._least())
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterable[Any]:
+        from rich.measure import Measurement
+
+        wide = options.update(max_width=sys.maxsize)
+        most = min(len(self.group.labels), options.max_width // NARROWEST)
+        for columns in range(most, COLUMNS, -1):
+            grid = _grid(_curve_table(self.group, columns))
+            if Measurement.get(console, wide, grid).maximum <= options.max_width:
+                yield grid
+                return
+        yield self._least()
+
+
 def _warnings(g: Group) -> Iterable[str]:
-    where = f"{g.name} on {g.dataset}"
+    where = g.question
     without = {arm.scheme for arm in g.arms} - {
         arm.scheme for arm in g.arms if arm.strategy == BASELINE
     }
@@ -134,9 +174,8 @@ def _warnings(g: Group) -> Iterable[str]:
         )
 
 
-def _curve_table(g: Group) -> Table:
-    shown = _spread(g.labels)
-    unit = " (%)" if g.metric in RATES else ""
+def _curve_table(g: Group, columns: int = COLUMNS) -> Table:
+    shown = _spread(g.labels, columns)
     header = ["strategy", "n", *map(str, shown), "AULC"]
     rows = [
         [arm.label, arm.size.removeprefix("n = ")]
@@ -147,9 +186,15 @@ def _curve_table(g: Group) -> Table:
     note = "mean ± half of the 95 % t-interval over seeds; – where a seed is missing"
     if len(g.shared) > 1:
         note += f"; AULC over {g.shared[0]} to {g.shared[-1]} {g.counted}, {len(g.shared)} points"
-    if len(shown) < len(g.labels):
-        note += f"; {len(shown)} of {len(g.labels)} label counts"
-    return Table(f"{g.name} on {g.dataset}: {g.metric}{unit} by {g.counted}", header, rows, note)
+    if left := [at for at in g.labels if at not in shown]:
+        note += f"; {len(shown)} of {len(g.labels)} label counts, without {some(left)}"
+    title = f"{g.question}: {g.metric}{metric.unit(g.metric)} by {g.counted}"
+    return Table(title, header, rows, note)
+
+
+def _other_tables(g: Group) -> Iterable[Table]:
+    yield _pair_table(g)
+    yield from _agreement_tables(g)
 
 
 def _pair_table(g: Group) -> Table:
@@ -168,7 +213,7 @@ def _pair_table(g: Group) -> Table:
     note = "two-sided paired t-test over common seeds; Holm's correction over all pairs shown"
     if not g.compares_all:
         note += f"; of {len(g.arms)} arms only pairs with {BASELINE}"
-    return Table(f"{g.name} on {g.dataset}: pairs", header, rows, note)
+    return Table(f"{g.question}: pairs", header, rows, note)
 
 
 def _agreement_tables(g: Group) -> Iterable[Table]:
@@ -188,7 +233,7 @@ def _agreement_tables(g: Group) -> Iterable[Table]:
             for name in names
         ]
         yield Table(
-            f"{g.name} on {g.dataset}: agreement (%) while {arm.label} selects",
+            f"{g.question}: agreement (%) while {arm.label} selects",
             ["strategy", *names],
             rows,
             "share of the units that both would choose; mean over cycles and seeds",
@@ -241,19 +286,15 @@ def _fields(point: Interval | None) -> dict[str, Any]:
     return point._asdict() if point else {"mean": None, "half": None, "n": 0}
 
 
-def _spread(labels: list[int]) -> list[int]:
-    """At most COLUMNS of them, the first and the last included."""
-    if len(labels) <= COLUMNS:
+def _spread(labels: list[int], columns: int) -> list[int]:
+    """At most so many of them, the first and the last included."""
+    if len(labels) <= columns:
         return labels
-    return [labels[i] for i in np.linspace(0, len(labels) - 1, COLUMNS).round().astype(int)]
+    return [labels[i] for i in np.linspace(0, len(labels) - 1, columns).round().astype(int)]
 
 
-def _text(point: Interval | None, metric: str) -> str:
-    if point is None:
-        return "–"
-    scale, digits = (100, 2) if metric in RATES else (1, 4)
-    mean = f"{point.mean * scale:.{digits}f}"
-    return mean if point.half is None else f"{mean} ± {point.half * scale:.{digits}f}"
+def _text(point: Interval | None, of: str) -> str:
+    return "–" if point is None else metric.cell(point, of)
 
 
 def _p_text(p: float | None) -> str:

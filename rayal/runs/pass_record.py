@@ -6,7 +6,7 @@ from contextlib import suppress
 from rayal.errors import DataError
 from rayal.storage.folder import Folder
 from rayal.storage.journal import is_done, read_done
-from rayal.storage.lock import silence
+from rayal.storage.lock import died, silence
 from rayal.storage.parquet import open_parquet
 
 
@@ -33,6 +33,10 @@ class PassRecord:
     def heartbeat_age(self) -> float | None:
         """As of a `Record`."""
         return silence(self.folder)
+
+    def has_died(self) -> bool:
+        """Whether its driver surely was killed: it ran on this machine, and is gone."""
+        return died(self.folder)
 
     def images(self) -> tuple[int, int]:
         """How many are scored, and of how many; 0 and 0 while the pool is still looked at.

@@ -17,10 +17,11 @@ from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.ledger import INITIAL, ORDER, STAGES, S, cycle_numbers, read_labels, stage_folder
 from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Trained, checked_result
+from rayal.settings import wanted
 from rayal.storage import yaml_file
 from rayal.storage.folder import PRUNED, Folder, Json, suggesting
 from rayal.storage.journal import read_done
-from rayal.storage.lock import silence
+from rayal.storage.lock import died, silence
 
 WRITTEN_ANEW = "give the run's own command again, which writes it anew"
 """What helps where the file of the settings cannot be read."""
@@ -130,7 +131,7 @@ class Record:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, ("budget", *first["loc"])))
-            raise self._damaged(f"{where}: {first['msg']}") from error
+            raise self._damaged(f"{where}: {wanted(first)}") from error
 
     def _damaged(self, reason: Exception | str) -> StorageError:
         return _damaged(f"{self.folder.url}/experiment.yaml", reason)
@@ -269,6 +270,10 @@ class Record:
     def heartbeat_age(self) -> float | None:
         """Seconds since the driver's last sign of life; None when it ended in good order."""
         return silence(self.folder)
+
+    def has_died(self) -> bool:
+        """Whether its driver surely was killed: it ran on this machine, and is gone."""
+        return died(self.folder)
 
     def _read(self, cycle: int, stage: str) -> Json | None:
         if (cycle, stage) not in self._done:

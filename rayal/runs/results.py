@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from rayal.errors import StorageError
+from rayal.settings import wanted
 from rayal.storage.folder import FileRecord, Folder, Json, suggesting, way_out
 from rayal.storage.journal import DONE, read_done
 
@@ -295,5 +296,5 @@ def _checked(kind: type[R], written: object, file: str, way_out: str) -> R:
     try:
         return kind.from_json(written if isinstance(written, dict) else {"": written})
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        reason = wanted(error.errors()[0])
         raise StorageError(f"{file} is no {kind.__name__} ({reason}); {way_out}") from error

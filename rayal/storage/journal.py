@@ -11,11 +11,21 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from os.path import commonprefix
 from typing import Any, NamedTuple, Self
 
 import rayal
 from rayal.blame import told
-from rayal.errors import OUT, LabelsPending, LockedError, RayalError, StorageError, UsageError
+from rayal.errors import (
+    FEW,
+    OUT,
+    LabelsPending,
+    LockedError,
+    RayalError,
+    StorageError,
+    UsageError,
+    cut,
+)
 from rayal.secrets import hidden
 from rayal.storage.folder import DONE as DONE
 from rayal.storage.folder import MISSING, Folder, Json, suggesting, way_out
@@ -26,6 +36,10 @@ FORMAT = 1
 ENDED = "ended.json"
 """How the work ended before its end; for people, and gone when it goes on."""
 LONGEST = 300  # characters of a message that is left
+TELLING = ("name", "dataset.name")
+"""The differences that tell most of two experiments."""
+BEFORE = 8
+"""Signs of a long value that are shown before the first that differs."""
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +195,7 @@ class Journal:
         new = [c for c in changes if c.at.partition(".")[0] in self._newer and c.old is MISSING]
         if others := [str(change) for change in changes if change not in grown + new]:
             raise LockedError(
-                f"{self.folder.url} holds another experiment (there -> here): {', '.join(others)};"
+                f"{self.folder.url} holds another experiment (there -> here): {listed(others)};"
                 f" use another {OUT}, or the values that are there"
             )
         for change in grown:
@@ -225,7 +239,11 @@ class _Change(NamedTuple):
     new: Any
 
     def __str__(self) -> str:
-        return f"{self.at}: {_shown(self.old)} -> {_shown(self.new)}"
+        old, new = _shown(self.old), _shown(self.new)
+        if cut(old) == cut(new):  # long lists that begin alike
+            alike = len(commonprefix([old, new]))
+            old, new = (f"...{each[alike - BEFORE :]}" for each in (old, new))
+        return f"{self.at}: {cut(old)} -> {cut(new)}"
 
     @property
     def grows(self) -> bool:
@@ -237,6 +255,14 @@ class _Change(NamedTuple):
 def differences(old: Any, new: Any, at: str = "") -> list[str]:
     """`scheme.lr: 0.1 -> 0.05` for every leaf of two JSON values that differs."""
     return [str(change) for change in _changes(old, new, at)]
+
+
+def listed(changes: Sequence[str]) -> str:
+    """Differences for a message: of the name and the dataset, then the first few others, and how
+    many more there are."""
+    telling = sorted(changes, key=lambda change: change.partition(":")[0] not in TELLING)
+    more = len(telling) - FEW
+    return ", ".join(telling[:FEW]) + (f" and {more} more" if more > 0 else "")
 
 
 def _changes(old: Any, new: Any, at: str = "") -> Iterator[_Change]:

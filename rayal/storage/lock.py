@@ -2,8 +2,8 @@
 
 Two guards, because neither is enough. `flock` on the file `lock` frees itself the instant its
 process dies, but an old NFS keeps it to one machine, and other shared disks and object stores do
-not have it. `lock.json` (host, pid, since, heartbeat) is seen everywhere, but stays behind when its
-process is killed.
+not have it. `lock.json` (host, pid, when it began, since, heartbeat) is seen everywhere, but stays
+behind when its process is killed.
 """
 
 import errno
@@ -20,6 +20,7 @@ from typing import ClassVar
 from filelock import BaseFileLock, Timeout
 
 from rayal.errors import BREAK_LOCK, LockedError, StorageError
+from rayal.storage import process
 from rayal.storage.file_lock import file_lock
 from rayal.storage.folder import Folder, Json, storage_errors, suggesting
 
@@ -54,6 +55,13 @@ def silence(folder: Folder) -> float | None:
     return max(0.0, seconds_since(holder["heartbeat"]))
 
 
+def died(folder: Folder) -> bool:
+    """Whether who writes here was surely killed: a process of this machine that is gone. False
+    also where nobody here can know."""
+    holder = _last_holder(folder)
+    return holder is not None and not holder["released"] and _has_died(holder)
+
+
 class Lock:
     """The right to write in a folder, from `acquire` to `release`."""
 
@@ -64,7 +72,12 @@ class Lock:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._me: Json = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid()}
+        self._me: Json = {
+            "id": uuid.uuid4().hex,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "began": process.this(),
+        }
         self._flock: BaseFileLock | None = None
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="rayal-heartbeat", daemon=True)
@@ -171,7 +184,9 @@ class Lock:
             return True
         if holder["host"] != self._me["host"]:
             return False  # whether a process of another machine lives cannot be seen from here
-        return self._flock is not None or (_is_stale(holder) and _is_gone(holder["pid"]))
+        if self._flock is not None or _has_died(holder):
+            return True
+        return _is_stale(holder) and _is_gone(holder["pid"])
 
     def _refusal(self, holder: Json | None) -> LockedError:
         way_out = "wait until it ends, or stop it"
@@ -199,6 +214,10 @@ def _last_holder(folder: Folder) -> Json | None:
     with suggesting("delete it if no process writes there"):
         holder: Json | None = folder.read_sealed(FILE, default=None)
         return holder
+
+
+def _has_died(holder: Json) -> bool:
+    return process.has_ended(holder["pid"], holder.get("began"))  # an earlier rayal wrote none
 
 
 def _is_stale(holder: Json) -> bool:

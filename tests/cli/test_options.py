@@ -15,6 +15,35 @@ from rayal.cli.options import EXAMPLES, app
 LINES = [line.strip() for line in EXAMPLES.splitlines() if line.strip().startswith("rayal ")]
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "report --format foo x",
+            "--format: 'foo' is not one of 'table', 'csv', 'markdown', 'json'",
+        ),
+        ("plan x --label-price abc", "--label-price: should be a number, got 'abc'"),
+        (
+            "plan x --label-price -1",
+            "--label-price: should be greater than or equal to 0, got '-1'",
+        ),
+        ("init m", "Missing option '--data'. Choose from: image_folder, parquet, masks"),
+        ("run", "Missing argument 'config'."),
+    ],
+)
+def test_a_wrong_option_is_one_line_in_our_words(
+    command: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`Value error, 'foo' is not` and `Input should be` are of the library that reads options."""
+    monkeypatch.setattr("sys.argv", ["rayal", *command.split()])
+    monkeypatch.setattr(cli, "catch_signals", lambda _: None)
+    monkeypatch.setattr(cli, "_direct_output", lambda **_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert (2, f"rayal: {said}\n") == (ended.value.code, capsys.readouterr().err)
+
+
 def test_the_help_has_groups_and_no_boxes() -> None:
     """It began with `logs` and `stop`, and drew boxes into pipes and files."""
     text = CliRunner().invoke(app, ["--help"]).output

@@ -58,7 +58,7 @@ def test_the_own_coding_is_not_translated_again() -> None:
     mask = np.array([[0, 1, IGNORE]], np.uint8)
 
     np.testing.assert_array_equal(mask, decode(encode(mask), MOVED, AS_STORED), strict=True)
-    with pytest.raises(BadMask, match="values 2 are no classes; known are 0-1, 255"):
+    with pytest.raises(BadMask, match="value 2 is no class; known are 0-1, 255"):
         decode(encode(mask + 1), MOVED, AS_STORED)
 
 
@@ -277,7 +277,7 @@ def test_a_triangle_agrees_with_matplotlib() -> None:
     "data, reason",
     [
         (polygons(("bus", box(0, 0, 1, 1))), "polygons are called 'bus'; known are road, car, sky"),
-        (polygons(("car", [[0, 0], [1, 1]])), "polygons: objects.0.polygon: List should have"),
+        (polygons(("car", [[0, 0], [1, 1]])), "polygons: objects.0.polygon: should be a list of"),
         (polygons(("car", [[0, 0], [1, 1], [2]])), "polygons: objects.0.polygon.2.1"),
         (polygons(("car", [[0, 0], [1, 1], [2, "x"]])), "polygons: objects.0.polygon.2.1"),
         (polygons(("car", [[0, 0], [1, 1], [2, float("nan")]])), "finite number"),
@@ -370,11 +370,11 @@ def test_coordinates_may_be_anywhere() -> None:
 @pytest.mark.parametrize(
     "build, message",
     [
-        (lambda: MaskDecoding(values={0: 256}), "256 are neither classes"),
-        (lambda: MaskDecoding(values={0: -1}), "-1 are neither classes"),
-        (lambda: MaskDecoding(values={-1: 0}), "-1 are no values of a pixel"),
-        (lambda: MaskDecoding(values={2**16: 0}), "65536 are no values of a pixel"),
-        (lambda: MaskDecoding(values={}, names={"a": 300}), "300 are neither classes"),
+        (lambda: MaskDecoding(values={0: 256}), "256 is neither a class"),
+        (lambda: MaskDecoding(values={0: -1}), "-1 is neither a class"),
+        (lambda: MaskDecoding(values={-1: 0}), "-1 is no value of a pixel"),
+        (lambda: MaskDecoding(values={2**16: 0}), "65536 is no value of a pixel"),
+        (lambda: MaskDecoding(values={}, names={"a": 300}), "300 is neither a class"),
     ],
 )
 def test_impossible_translations_are_refused(

@@ -1,6 +1,7 @@
 """What the pages besides the how-tos show is true: files load, snippets run, names exist."""
 
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,23 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(x))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_the_runs_of_the_quickstart_in_their_order(mine: Path, undrawn: None) -> None:
+    """The changed one was refused, as the folder of the first was another experiment's."""
+    lines = [line for block in blocks(page("quickstart"), "bash") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines]
+    runs = [words[3:] for words in commands if words[:3] == ["rayal", "run", "mine.yaml"]]
+    done = []
+    for words in runs:
+        options = list(zip(words[::2], words[1::2], strict=True))
+        changes = [value for name, value in options if name == "--set"]
+        x = rayal.load("mine.yaml", set=[*changes, "compute.engine=local"])
+        done.append(rayal.run(x, dict(options).get("--out")))
+
+    assert ["--set", "scheme.epochs=10", "--out", "runs/ten_epochs"] == runs[-1]
+    assert (4, 3) == (len(done), len({run.url for run in done}))
+    assert all(run.complete for run in done)
 
 
 def test_the_quickstart_in_python_runs(mine: Path, undrawn: None) -> None:

@@ -88,7 +88,7 @@ def test_mistakes_in_python_are_told_as_those_in_files() -> None:
         (lambda: find("strategies", "margin")(pixel=3), "pixel: there is no such key; did you mea"),
         (lambda: rayal.PoolScoring(**SCORING, pol="b"), "pol: there is no such key; did you mean"),
         (lambda: rayal.PoolScoring(**SCORING, decoding={"sise": 3}), "decoding.sise: there is no"),
-        (lambda: Own(power="x"), "power: should be a valid number"),
+        (lambda: Own(power="x"), "power: should be a number"),
     ],
 )
 def test_mistakes_in_other_settings_are_told_too(make: Callable[[], Any], said: str) -> None:
@@ -116,7 +116,7 @@ def test_an_item_that_is_wrong_is_one_problem() -> None:
         "strategies.0: there is no 'entrpy' in strategies; did you mean 'entropy'?"
     )
     assert "\n" not in str(caught.value)
-    with pytest.raises(rayal.UsageError, match="strategies: should have at least 1 item"):
+    with pytest.raises(rayal.UsageError, match="strategies: should be a list of length 1"):
         rayal.PoolScoring(checkpoint="a", pool="b", strategies=[])
 
 

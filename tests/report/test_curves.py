@@ -57,6 +57,55 @@ def test_mean_and_band_by_hand() -> None:
     assert ("Labels", "Test accuracy (%)") == (panel.get_xlabel(), panel.get_ylabel())
 
 
+@pytest.mark.parametrize("count", [2, TOGETHER + 1])
+def test_a_huge_band_neither_flattens_curves_nor_leaves_what_can_be(count: int) -> None:
+    """Two seeds had an axis from -88 % to 145 %, and curves on it that told nothing.
+
+    By hand: means 55, 75, 85 with bands of 12.7 * 5: values span 30, so 30 below and, up to the
+    100 that can be, 15 above, and a twentieth of those 75 more, half of that above the limit.
+    """
+    apart = [
+        replace(BASE, strategy=f"s{n}", seed=seed, points={at: y + 0.1 * seed for at, y in
+                                                           POINTS.items()})
+        for n in range(count) for seed in range(2)
+    ]  # fmt: skip
+    panels = [ax for ax in figure(summary(*apart)).axes if ax.axison]
+
+    for panel in panels:
+        assert_allclose(panel.get_ylim(), [25 - 0.05 * 75, 100 + 0.025 * 75])
+        drawn = np.concatenate([p.vertices[:, 1] for p in panel.collections[0].get_paths()])
+        assert (0.0, 100.0) == (max(drawn.min(), 0), drawn.max())
+
+
+def test_other_metrics_have_no_limits() -> None:
+    """A likelihood may be above 1, and below 0."""
+    panel = only_panel(summary(*(replace(run, metric="nll") for run in seeds("cod", 3))))
+    half = 4.30265273 * 0.01 / math.sqrt(3)
+    edge = 0.05 * (0.3 + 2 * half)
+
+    assert_allclose(panel.get_ylim(), [0.51 - half - edge, 0.81 + half + edge], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name, title", [("a", "a on digits"), ("digits", "digits")])
+def test_a_name_that_is_the_datasets_is_said_once(name: str, title: str) -> None:
+    """`digits on digits` reads as a mistake."""
+    of = summary(*(replace(run, name=name) for run in seeds("cod", 1)))
+
+    assert title == only_panel(of).get_title(loc="left")
+    assert of.tables()[0].title.startswith(f"{title}: accuracy")
+
+
+def test_a_long_title_stays_in_the_picture() -> None:
+    """It was cut off at the edge, or written over the panel beside it."""
+    of = summary(replace(BASE, name="one that a paper would need all of " * 4, points=POINTS))
+    drawn = figure(of)
+    drawn.canvas.draw()
+    (panel,) = drawn.axes
+
+    assert drawn.bbox.x1 > panel.title.get_window_extent().x1
+    assert drawn.bbox.x1 > panel._left_title.get_window_extent().x1  # type: ignore[attr-defined]
+
+
 def test_one_seed_has_no_band() -> None:
     """A band of width zero would claim certainty."""
     (band,) = only_panel(summary(*seeds("cod", 1))).collections

@@ -1,6 +1,6 @@
 """Text for people: what each place acts upon is escaped, and nothing else is."""
 
-from rayal.report.places import in_figure, in_markdown, printable
+from rayal.report.places import in_figure, in_markdown, inches, printable, wrapped
 
 HOSTILE = "\x1b[2J|[red](x)$x$<b>\n# a_b _c_"
 
@@ -20,3 +20,13 @@ def test_markdown_makes_nothing_of_it() -> None:
 def test_names_that_figures_cannot_write() -> None:
     """A missing letter is a warning of the drawing library for every figure."""
     assert "Straße/ño ?? – ?" == in_figure("Straße/ño 道路 – \n")
+
+
+def test_lines_are_as_wide_as_there_is_room() -> None:
+    """Counted in signs, a title of W is cut off, and one of i takes two lines."""
+    text = "WWWW iiii " * 8 + "W" * 40
+    lines = wrapped(text, 9, 1.5).split("\n")
+
+    assert all(inches(line, 9) <= 1.5 for line in lines)
+    assert text.replace(" ", "") == "".join(lines).replace(" ", "")
+    assert "short enough" == wrapped("short enough", 9, 1.5)

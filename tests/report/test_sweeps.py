@@ -87,16 +87,15 @@ def test_the_best_arm_is_the_one_with_the_highest_mean() -> None:
 @pytest.mark.parametrize(
     ("lifts", "said"),
     [
-        ({"cod": [0.1]}, "highest value  cod: 0.7750 of one seed, so without an interval"),
-        ({"cod": [0.1, 0.1]}, "only arm  cod: 0.7750 ± 0.0000 (95 % interval over 2 seeds)"),
+        ({"cod": [0.1]}, "highest value  cod: 77.50 % of one seed, so without an interval"),
+        ({"cod": [0.1, 0.1]}, "only arm  cod: 77.50 ± 0.00 % (95 % interval over 2 seeds)"),
         (
             {"cod": [0.1, 0.11, 0.12], "margin": [0.0, 0.01, 0.021], "random": [0, 0.01, 0.018]},
-            "best arm  cod: 0.7850 ± 0.0248 (95 % interval over 3 seeds); separated from all"
-            " others",
+            "best arm  cod: 78.50 ± 2.48 % (95 % interval over 3 seeds); separated from all others",
         ),
         (
             {"cod": [0.1, 0.11, 0.12], "margin": [0.12, 0.09, 0.1], "random": [0, 0.01, 0.021]},
-            "highest mean  cod: 0.7850 ± 0.0248 (95 % interval over 3 seeds); not separated from 1"
+            "highest mean  cod: 78.50 ± 2.48 % (95 % interval over 3 seeds); not separated from 1"
             " of 2 others",
         ),
     ],
@@ -155,6 +154,17 @@ def test_only_what_tells_trials_apart_is_a_column(monkeypatch) -> None:
     assert (first["scheme.weight"], first["labels"], first["seconds"]) == ("–", "30", "1.5")
     assert float(first["aulc"]) == pytest.approx(0.675)
     assert float(first["value"]) == pytest.approx(0.8)
+
+
+def test_the_title_of_the_picture_stays_in_it() -> None:
+    """The end of `(95 % interval over 2 seeds)` was cut off, which says how little it is."""
+    (found,) = group([run(seed=seed, lift=0.2 * seed, lr=lr) for seed in (0, 1) for lr in (1, 2)])
+    made = parallel.figure(found, "aulc")
+    made.canvas.draw()
+    title = made.axes[0]._left_title
+
+    assert "over 2 seeds); not separated" in " ".join(title.get_text().split("\n"))
+    assert 0 <= title.get_window_extent().x0 < title.get_window_extent().x1 <= made.bbox.x1
 
 
 def test_the_picture_goes_through_every_setting() -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rayal.labeling.oracles.base import Label
 from rayal.report.curves import draw
 from rayal.report.runs import Run, group
+from rayal.report.shown import text as shown_text
 from rayal.report.tables import COLUMNS, Summary, summarise
 from rayal.runs.ledger import Ledger, write_labels
 from rayal.runs.record import find_records
@@ -159,6 +160,33 @@ def test_terminal(width: int) -> None:
     assert "warning: a on digits: n = 3 is not enough" in text
     assert "cod - random" in text and "accuracy (%)" in text
     assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize("cycles, width", [(6, 80), (6, 200), (40, 200)])
+def test_a_terminal_shows_the_label_counts_that_it_has_room_for(cycles: int, width: int) -> None:
+    """A dip in the middle was left out of a table half as wide as the terminal, without a word."""
+    summary = Summary(group(runs("cod", 2, cycles=cycles)))
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(summary.to_rich())
+    text = console.export_text()
+    (header,) = [line.split() for line in text.splitlines() if "strategy   n " in line]
+    shown, every = header[2:-1], [str(10 * n) for n in range(1, cycles + 1)]
+    left = [at for at in every if at not in shown]
+
+    assert max(map(len, text.splitlines())) <= width
+    assert COLUMNS <= len(shown) and (cycles, width) != (6, 200) or every == shown
+    assert (COLUMNS < len(shown)) == (width == 200)
+    said = f"{len(shown)} of {cycles} label counts, without {', '.join(left[:5])}"
+    assert (said in " ".join(text.split())) == bool(left)
+
+
+def test_a_table_asks_for_no_more_room_than_its_least_form() -> None:
+    """Every line of it would be wrapped by a narrow terminal."""
+    summary = Summary(group(runs("cod", 2, cycles=60)))
+    wide = max(map(len, shown_text(summary.to_rich()).splitlines()))
+
+    assert wide <= 120
+    assert "5 of 60 label counts, without 20, 30, 40, 50, 60 and 50 more" in summary.to_markdown()
 
 
 def test_nothing_to_say_about_nothing() -> None:

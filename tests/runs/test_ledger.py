@@ -193,6 +193,33 @@ def test_another_experiment_is_refused(folder: Folder) -> None:
         pass
 
 
+def test_of_many_differences_the_telling_ones_are_first(folder: Folder) -> None:
+    """The name of the other experiment, and the way out, stood among forty numbers."""
+    there = {**{f"option_{n}": n for n in range(20)}, "classes": ["cat"] * 40}
+    here = {**{f"option_{n}": n + 1 for n in range(20)}, "classes": ["cat"] * 40 + ["dog"]}
+    with Ledger(folder, {**there, "dataset": {"name": "digits"}, "name": "first"}):
+        pass
+    with pytest.raises(LockedError) as caught:
+        Ledger(folder, {**here, "dataset": {"name": "svhn"}, "name": "second"}).__enter__()
+
+    assert (
+        f'{folder.url} holds another experiment (there -> here): dataset.name: "digits" -> "svhn",'
+        ' name: "first" -> "second", option_0: 0 -> 1, option_1: 1 -> 2, option_2: 2 -> 3 and 18'
+        " more; use another --out (in Python: out=), or the values that are there"
+    ) == str(caught.value)
+
+
+def test_a_long_value_is_cut_where_it_differs(folder: Folder) -> None:
+    """Two lists of classes were two screens, or would be the same dots."""
+    with Ledger(folder, {"classes": ["cat"] * 40}):
+        pass
+    with pytest.raises(LockedError) as caught:
+        Ledger(folder, {"classes": ["cat"] * 39 + ["dog"] * 40}).__enter__()
+
+    assert 'classes: ..."cat", "cat"] -> ..."cat", "dog", "dog"' in str(caught.value)
+    assert len(str(caught.value)) < 320 + len(folder.url)
+
+
 def test_identity_is_compared_as_json(disk: Folder) -> None:
     """A tuple in the configuration would make every resume a changed experiment."""
     for _ in range(2):

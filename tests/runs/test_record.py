@@ -364,7 +364,7 @@ DAMAGE = {
     "spent": (
         "experiment.yaml",
         yaml.safe_dump(WHOLE | {"budget": {"total": 3}}),
-        "budget.initial: Field",
+        "budget.initial: should be there",
     ),
     "cut": ("run.json", '{"id": "', "not JSON"),
     "deep-json": ("run.json", "[" * 100_000, "not JSON"),

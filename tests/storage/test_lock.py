@@ -21,7 +21,7 @@ import pytest
 from rayal.errors import LockedError, StorageError
 from rayal.storage import lock
 from rayal.storage.folder import Folder
-from rayal.storage.lock import Lock, seconds_since, utc_now
+from rayal.storage.lock import Lock, died, seconds_since, utc_now
 
 HOLD = """
 import sys, time
@@ -287,6 +287,36 @@ def test_a_process_that_is_gone(bucket: Folder) -> None:
         held = Lock(bucket)
         held.acquire(break_lock)
         held.release()
+
+
+def test_a_killed_process_of_this_machine_is_seen_at_once(disk: Folder) -> None:
+    """`rayal status` called it running for a minute or two, and a bucket kept it locked."""
+    process = another_process(disk)
+    assert process.stdout is not None and "held\n" == process.stdout.readline()
+    going_on = died(disk)
+    process.kill()
+    process.communicate()
+    killed = died(disk)
+    held = Lock(disk)
+    held.acquire()
+    taken = died(disk)
+    held.release()
+
+    assert (False, True, False, False) == (going_on, killed, taken, died(disk))
+
+
+def test_a_bucket_is_free_where_death_is_certain(bucket: Folder, disk: Folder) -> None:
+    process = another_process(disk)
+    assert process.stdout is not None and "held\n" == process.stdout.readline()
+    process.kill()
+    process.communicate()
+    holder = disk.read_sealed("lock.json")
+    bucket.write_sealed("lock.json", {k: v for k, v in holder.items() if k != "sha256"})
+    held = Lock(bucket)
+    held.acquire()
+    held.release()
+
+    assert 2 == held.attempt
 
 
 @pytest.mark.parametrize(

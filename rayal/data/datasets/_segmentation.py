@@ -64,6 +64,12 @@ class SegmentationDataset(EncodedDataset):
     def mask_decoding(self) -> MaskDecoding:
         """What the values in the mask files mean."""
 
+    @property
+    def naming(self) -> str:
+        """What to set where a mask has a value that `mask_decoding` does not know, for the message;
+        nothing where no field would help."""
+        return ""
+
     @abstractmethod
     def pairs(self, parts: Sequence[str], files: Sequence[str]) -> list[Pair]:
         """The images of some parts with their masks, in a fixed order, out of the listed files."""
@@ -92,6 +98,7 @@ class SegmentationDataset(EncodedDataset):
             decoding=self.decoding,
             verify=self.verify,
             masks=self.mask_decoding,
+            naming=self.naming,
         )
 
 

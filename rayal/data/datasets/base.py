@@ -104,6 +104,11 @@ class Dataset(ForTasks):
         """Download the originals into `folder`; raises OSError or RuntimeError on failure."""
         raise UsageError(f"dataset {self.part_name()!r} cannot be downloaded; set dataset.root")
 
+    @classmethod
+    def is_fetched(cls) -> bool:
+        """Whether there is anything that `download: true` would fetch."""
+        return cls.fetch is not Dataset.fetch
+
     def identity(self, path: str) -> str:
         """What changes when the content of an original file, at this path, does."""
         return file_identity(path)
@@ -153,10 +158,10 @@ class Dataset(ForTasks):
                 identity = self.identity(f"{root}/{file}")
                 digest.update(f"{file}\0{identity}\0".encode(errors="surrogateescape"))
         except FileNotFoundError as error:
+            fetching = ", or dataset.download: true" if self.is_fetched() else ""
             raise DataError(
                 f"{error.filename or error} is missing; dataset {self.part_name()!r} expects"
-                f" {self.layout} in {self.folder}: set dataset.root, or dataset.download: true"
-                " where it can be"
+                f" {self.layout} in {self.folder}: set dataset.root{fetching}"
             ) from error
         except OSError as error:
             if (fault := plugin_fault(error)) is not None:

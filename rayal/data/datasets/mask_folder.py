@@ -91,6 +91,11 @@ class MaskFolder(SegmentationDataset):
         return MaskDecoding(values={**known, **dict.fromkeys(self.ignore, IGNORE)})
 
     @property
+    def naming(self) -> str:
+        more = "dataset.classes" + (" and dataset.values" if self.values is not None else "")
+        return f"add such a value to dataset.ignore, or its class to {more}"
+
+    @property
     def _values(self) -> tuple[int, ...]:
         return tuple(range(len(self.classes))) if self.values is None else self.values
 

@@ -131,7 +131,7 @@ def _of_model(x: Model) -> Iterator[Fact]:
 
 def _of_dataset(x: Dataset) -> Iterator[Fact]:
     yield Fact("root", x.layout)
-    if type(x).fetch is not Dataset.fetch:
+    if x.is_fetched():
         yield Fact("download", "`download: true` fetches it")
     for word in ("origin", "licence"):
         if isinstance(said := getattr(x, word, None), str):

@@ -100,7 +100,7 @@ def _status(record: Record, failed: bool, now: str) -> str:
     if record.complete:
         return "FINISHED"
     silence = record.heartbeat_age()
-    if failed or (silence is not None and silence > STALE):
+    if failed or record.has_died() or (silence is not None and silence > STALE):
         return "FAILED"
     if silence is not None:
         return "RUNNING"

@@ -21,7 +21,8 @@ from rayal.errors import RayalError
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.report import curves, parallel, sweeps, tables
+from rayal.report import curves, metric, parallel, sweeps, tables
+from rayal.report.statistics import Interval
 from rayal.report.sweeps import Ranked
 from rayal.report.tables import Summary
 from rayal.runs.events import Observer
@@ -159,8 +160,9 @@ class Sweeping(SweepFolder):
         record = self._record(trial)
         if not record.complete:
             self.folder.write_sealed(STOPPED, {"trials": sorted(self.stopped() | {trial.folder})})
-        metric, last = record.headline, record.cycles()[-1]
-        said = f"{metric} {last[metric]:.4f} with {last['labels']} labels"
+        headline, last = record.headline, record.cycles()[-1]
+        value = metric.said(Interval(last[headline], None, 1), headline)
+        said = f"{headline} {value} with {last['labels']} labels"
         return said if record.complete else f"stopped early, {said}"
 
     def found(self) -> SweepResult:

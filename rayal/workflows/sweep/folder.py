@@ -20,7 +20,7 @@ from rayal.report import labels
 from rayal.report.runs import settings
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder, Json, suggesting
-from rayal.storage.journal import differences
+from rayal.storage.journal import differences, listed
 from rayal.workflows import checks
 from rayal.workflows.run import identity_of
 
@@ -133,7 +133,7 @@ class SweepFolder:
             here = joined(there, here)
         if there is not None and (changed := changes(there, here)):
             raise LockedError(
-                f"{self.folder.url} holds another sweep (there -> here): {', '.join(changed)}; use"
+                f"{self.folder.url} holds another sweep (there -> here): {listed(changed)}; use"
                 f" another {OUT}, or the values that are there; seeds, samples and space may grow"
             )
         return here
@@ -145,7 +145,7 @@ class SweepFolder:
         if there is not None and (changed := differences(there, here)):
             raise LockedError(
                 f"{self._place(trial).url} was made otherwise (there -> here):"
-                f" {', '.join(changed)}; use another {OUT}, or what was there"
+                f" {listed(changed)}; use another {OUT}, or what was there"
             )
 
     @property

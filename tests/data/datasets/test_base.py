@@ -11,6 +11,7 @@ import pytest
 from rayal.data.datasets.base import Dataset, EncodedDataset
 from rayal.data.datasets.base import cache as default_cache
 from rayal.data.datasets.digits import Digits
+from rayal.data.datasets.mask_folder import MaskFolder
 from rayal.data.source import Source, numbered
 from rayal.errors import DataError, StorageError, UsageError
 
@@ -122,12 +123,18 @@ def test_missing_originals_are_explained(tmp_path: Path) -> None:
 
     assert f"{tmp_path}/pixels is missing" in str(caught.value)
     assert f"expects a file called pixels in {tmp_path}" in str(caught.value)
-    assert "dataset.download: true" in str(caught.value)
+    assert "set dataset.root, or dataset.download: true" in str(caught.value)
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "pixels").write_bytes(b"12")
     stores = str(tmp_path / "stores")
     assert 2 == Toy(root=str(tmp_path / "there"), store=stores).open().card.pool
     assert 1 == Toy(root=str(tmp_path), store=stores, download=True).open().card.pool
+
+
+def test_what_nobody_fetches_is_not_to_be_downloaded(tmp_path: Path) -> None:
+    """A way out that leads to the next refusal is none."""
+    with pytest.raises(DataError, match=r": set dataset\.root$"):
+        MaskFolder(root=str(tmp_path), classes=("a", "b")).open()
 
 
 def test_download_fetches_what_is_missing(tmp_path: Path, toy: dict[str, Any]) -> None:

@@ -83,8 +83,19 @@ def test_a_mask_that_is_missing(tmp_path: Path) -> None:
 
 def test_a_number_that_nobody_named(tmp_path: Path) -> None:
     """It would be trained as some class, or be ignored without a word."""
-    with pytest.raises(DataError, match="values 2 are no classes; known are 0-1, 255"):
-        MaskFolder(root=str(plant(tmp_path)), classes=("grass", "road")).open()
+    two = {"root": str(plant(tmp_path)), "classes": ("grass", "road")}
+    said = (
+        "value 2 is no class; known are 0-1, 255; add such a value to dataset.ignore, or its class"
+        " to dataset.classes, or mend"
+    )
+    headers_only = {"verify": False, "encoding": "uri", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    for options in ({}, {**headers_only, "shape": (20, 24)}):
+        with pytest.raises(DataError, match=said):
+            MaskFolder(**two, **options).open()
+    with pytest.raises(DataError, match=r"to dataset\.classes and dataset\.values, or mend"):
+        MaskFolder(**two, values=(0, 1)).open()
+    MaskFolder(**two, ignore=(2, 255)).open()
+    MaskFolder(**two | {"classes": CLASSES}).open()
 
 
 def test_values_for_other_classes() -> None:
@@ -102,5 +113,5 @@ def test_a_number_that_means_two_things() -> None:
 
 def test_a_folder_without_the_split() -> None:
     """Images of the pool and of the test would be the same."""
-    with pytest.raises(UsageError, match="pattern"):
+    with pytest.raises(UsageError, match="should be a text that matches"):
         MaskFolder(classes=("a", "b"), images="images")

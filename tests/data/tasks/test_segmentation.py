@@ -260,7 +260,7 @@ def test_targets_follow_the_images(tmp_path):
     [
         (1, "mask of 'a': 1 is a class, not a mask; mend"),
         (encode(np.zeros((4, 5), np.uint8)), r"mask of 'a': is \(4, 5\) instead of \(4, 6\)"),
-        (encode(np.full((4, 6), 2, np.uint8)), "mask of 'a': values 2 are no classes"),
+        (encode(np.full((4, 6), 2, np.uint8)), "mask of 'a': value 2 is no class"),
         (b"no mask", "mask of 'a': not a mask in one of the formats"),
         ("/nowhere/a.png", "mask of 'a': .*nowhere"),
     ],

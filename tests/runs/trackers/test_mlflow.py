@@ -792,15 +792,17 @@ def test_a_killed_run_is_one_mlflow_run(
     assert -signal.SIGKILL == killed.returncode
     folder, told = Folder(tmp_path / "run"), [shown(tracker, Record(Folder(tmp_path / "run")))]
     holder = folder.read_sealed("lock.json")
-    long_ago = {**holder, "heartbeat": "2020-01-01T00:00:00.000+00:00"}
-    for state in (holder, long_ago):
+    elsewhere = {**holder, "began": None}  # as an earlier rayal, or another machine, left it
+    long_ago = {**elsewhere, "heartbeat": "2020-01-01T00:00:00.000+00:00"}
+    for state in (elsewhere, long_ago, holder):
         folder.write_sealed("lock.json", state)
         tracker.sync(Record(folder))
         told.append(shown(tracker, Record(folder)))
     record = go(x, tmp_path / "run")
     told.append(shown(tracker, record))
 
-    assert ["RUNNING", "RUNNING", "FAILED", "FINISHED"] == [run.info.status for run in told]
+    states = ["RUNNING", "RUNNING", "FAILED", "FAILED", "FINISHED"]
+    assert states == [run.info.status for run in told]
     assert 1 == len({run.info.run_id for run in told})
     assert_complete_and_once(tracker, record)
 
