@@ -12,12 +12,13 @@ from typing import Any
 import ray
 from ray.train import BackendConfig
 from ray.train.torch import TorchConfig
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-NEEDLESS = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
+DATASETS, CLEANER = "DatasetsCallback", "PlacementGroupCleanerCallback"
 """Of Ray Train's callbacks those that start an actor each."""
 
 
@@ -33,20 +34,33 @@ class Trainer(DataParallelTrainer):
         super().__init__(work, backend_config=together, **settings)
 
     def _create_default_callbacks(self) -> list[Any]:
+        # In a sweep's trial the job, and with it a reservation, goes on when this process dies.
+        alone = ray.get_runtime_context().get_actor_id() is None
+        needless = {DATASETS, CLEANER} if alone else {DATASETS}
         made = super()._create_default_callbacks()
-        return [each for each in made if type(each).__name__ not in NEEDLESS]
+        return [each for each in made if type(each).__name__ not in needless]
 
     def _initialize_and_run_controller(self, **settings: Any) -> Any:
-        """As Ray's, but the controller is an actor like any other: with a runtime environment of
-        its own, it and its workers would wait for new processes beside idle ones."""
+        """As Ray's, but the controller has a runtime environment of its own only where it needs
+        one: else it waits for a new process beside idle ones."""
         if type(settings["scaling_policy"]) is FixedScalingPolicy:
             scaling: Any = self.scaling_config  # annotated as that of Train V1
             settings["scaling_policy"] = _Reserved(scaling)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         kind: Any = ray.remote(num_cpus=0)(TrainController)
-        controller = kind.options(scheduling_strategy=here).remote(**settings)
+        placed = kind.options(scheduling_strategy=here, runtime_env=_runtime_environment())
+        controller = placed.remote(**settings)
         ray.get(controller.run.remote())
         return ray.get(controller.get_result.remote())
+
+
+def _runtime_environment() -> dict[str, Any] | None:
+    """The variables of Ray Train for processes that do not have them: those of a cluster that this
+    process has started inherit its own."""
+    node = ray._private.worker._global_node
+    if node is not None and node.is_head():
+        return None
+    return {"env_vars": get_env_vars_to_propagate()}
 
 
 class _Reserved(FixedScalingPolicy):

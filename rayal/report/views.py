@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from contextlib import suppress
 from importlib import import_module
 
 from rayal.errors import StorageError
@@ -32,7 +33,7 @@ class Views:
     def on(self, event: Event) -> None:
         """A cycle that has been evaluated is shown."""
         if self.imported is None:  # with all that draws it takes a second: while a model trains
-            self.imported = threading.Thread(target=import_module, args=(CURVES,))
+            self.imported = threading.Thread(target=_import, daemon=True)
             self.imported.start()
         if isinstance(event.result, Evaluated):
             self._write(time.monotonic() >= self.drawn + self.every)
@@ -57,6 +58,11 @@ class Views:
             return self.record.folder.read("curve.csv") == _table(self.record)
         except StorageError:
             return False
+
+
+def _import() -> None:
+    with suppress(Exception):  # who draws is told of it
+        import_module(CURVES)
 
 
 def write_metrics(record: Record) -> None:

@@ -20,7 +20,7 @@ from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Trained, che
 from rayal.settings import wanted
 from rayal.storage import yaml_file
 from rayal.storage.folder import PRUNED, Folder, Json, suggesting
-from rayal.storage.journal import read_done
+from rayal.storage.journal import is_done, read_done
 from rayal.storage.lock import died, silence
 
 WRITTEN_ANEW = "give the run's own command again, which writes it anew"
@@ -82,7 +82,7 @@ class Record:
                 f"{folder.url} is not a run folder: it holds no run.json; give the {OUT} of a run"
             )
         self.folder, self.plugins = folder, plugins
-        self._done: dict[tuple[int, str], Json] = {}  # a result never changes
+        self._done: dict[tuple[int, str], Json] = {}  # a result never changes, once it is there
 
     @classmethod
     def below(
@@ -190,8 +190,8 @@ class Record:
 
     def pruned(self, cycle: int, stage: str) -> bool:
         """Whether large files of a finished stage were removed on purpose."""
-        done = self._read(cycle, stage)
-        return done is not None and PRUNED in done
+        out = stage_folder(self.folder, cycle, stage)
+        return is_done(out) and PRUNED in read_done(out)  # as it is now: it may be so at any time
 
     def begun(self) -> int:
         """How many cycles have a folder."""

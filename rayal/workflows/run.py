@@ -1,6 +1,7 @@
 """A run from beginning to end: checks, folder, lock, engine, observers, loop."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
@@ -8,6 +9,7 @@ from rayal.cycle.engine import Engine
 from rayal.cycle.keep import Keeper, check_goes_on
 from rayal.cycle.loop import run
 from rayal.data.store import Store
+from rayal.errors import LockedError
 from rayal.experiment import config
 from rayal.experiment.experiment import Compute, Experiment, content
 from rayal.plugins import NO_PLUGINS, Plugins
@@ -112,8 +114,11 @@ class Session:
             with start() as engine:
                 attempts.begin(self.x, self.ledger, engine, self.record.plugins)
                 self.write_experiment()  # a larger budget now that the run surely goes on
-                pool = run(self.x, self.store, self.ledger, engine, told)
-                views.finish()
+                try:
+                    pool = run(self.x, self.store, self.ledger, engine, told)
+                finally:
+                    if not isinstance(sys.exception(), LockedError):  # another process writes
+                        views.finish()
         if background.reaches:
             show_beside(self.x.tracking, self.record)
         return pool

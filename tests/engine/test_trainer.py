@@ -11,7 +11,7 @@ from ray._private.state import actors
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 
 from rayal.engine.cluster import RayEngine
-from rayal.engine.trainer import NEEDLESS, Trainer
+from rayal.engine.trainer import CLEANER, DATASETS, Trainer
 from rayal.experiment.experiment import Compute
 from tests.engine.test_cluster import COMPUTE, finish
 
@@ -57,7 +57,7 @@ def test_ray_still_has_what_is_left_out(workers: int, group: str) -> None:
     made = {type(each).__name__ for each in super(Trainer, trainer)._create_default_callbacks()}
     kept = {type(each).__name__ for each in trainer._create_default_callbacks()}
 
-    assert made - kept == NEEDLESS
+    assert made - kept == {DATASETS, CLEANER}
     assert "AcceleratorSetupCallback" in kept and "BackendSetupCallback" in kept
     assert type(trainer.backend_config).__name__ == group
     assert {"after_controller_start", "_maybe_send_resource_request"} <= {*dir(FixedScalingPolicy)}

@@ -96,3 +96,19 @@ def test_a_picture_that_cannot_be_drawn_ends_nothing(
     shown.finish()
 
     assert "is not drawn: no font" in caplog.text
+
+
+def test_drawing_that_cannot_be_imported_is_one_warning(
+    record: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thread's traceback would stand on the terminal."""
+    monkeypatch.setattr(views, "CURVES", "rayal.report.not_there")
+    shown = Views(record, every=LONG)
+    evaluate(record, shown)
+    assert shown.imported is not None
+    shown.imported.join()
+    shown.finish()
+
+    assert ["is not drawn: No module named 'rayal.report.not_there'"] == [
+        message[message.index("is not") :] for message in caplog.messages
+    ]

@@ -255,3 +255,14 @@ def test_how_it_is_shown(run: Path) -> None:
     assert "would free" in str(found) and "would free" in repr(found)
     assert "1-2" in found._repr_html_()
     assert [(1, 2)] == found.table()["weights"].to_list()
+
+
+def test_a_run_that_is_open_sees_what_was_pruned_since(run: Path) -> None:
+    """What is known of a stage is remembered, and that its files went came later."""
+    opened = rayal.open_run(run)
+    opened.pictures(0)
+    rayal.prune(run, weights="none", shards="none")
+
+    opened.pictures(0)
+    with pytest.raises(PrunedError):
+        opened.model(0)

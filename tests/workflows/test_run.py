@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rayal.engine.local import LocalEngine
-from rayal.errors import LockedError, UsageError
+from rayal.errors import LabelsPending, LockedError, UsageError
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_run
 
@@ -149,3 +149,14 @@ def test_a_run_may_lie_on_another_file_system(tiny, drawn, tmp_path):
     for cycle in (0, 1):
         name = f"cycle-00{cycle}/select/chosen.csv"
         assert remote.read(name) == (tmp_path / name).read_bytes()
+
+
+def test_a_run_that_waits_for_people_shows_its_curve(tiny, tmp_path):
+    """Each command does one short cycle and ends: its curve would never be drawn."""
+    x = tiny(oracle="faulty.asks_people", compute={"engine": "local"})
+    with pytest.raises(LabelsPending), start_run(x, str(tmp_path)) as run:
+        run.run(lambda: nullcontext(LocalEngine(x.compute)))
+
+    evaluated = len((tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert 1 + evaluated == len((tmp_path / "curve.csv").read_text().splitlines())
+    assert (tmp_path / "curve.png").exists() and evaluated

@@ -25,8 +25,8 @@ class ConfusionMatrix(Evaluator):
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
         self._cells = num_classes**2
-        self._state = np.zeros(self._cells + 1)
-        self._parts: list[Tensor] = []
+        self._sum: Tensor | None = None
+        self._finite: Tensor | None = None
 
     def add(self, logits: Tensor, labels: Tensor, nll: Tensor) -> None:
         """Counts predictions: logits P C, and true classes P, of which `UNLABELED` counts for none;
@@ -37,20 +37,20 @@ class ConfusionMatrix(Evaluator):
         counts = logits.new_zeros(self._cells + 1, dtype=torch.float64)
         counts.scatter_add_(0, cells, torch.ones_like(cells, dtype=torch.float64))
         counts[-1] = nll  # in place of those that count for none
-        self._parts.append(counts)
+        self._sum = counts if self._sum is None else self._sum + counts
 
     def watch(self, logits: Tensor) -> None:
         """Makes `state` raise where one of these is not finite."""
-        unknown = torch.where(logits.isfinite().all(), 0.0, torch.nan).double()
-        self._parts.append(unknown.expand(self._cells + 1))
+        finite = logits.isfinite().all()
+        self._finite = finite if self._finite is None else self._finite & finite
 
     def state(self) -> NDArray[np.float64]:
-        if self._parts:
-            for part in torch.stack(self._parts).cpu().numpy():
-                self._state += part
-            self._parts.clear()
-        if not np.isfinite(self._state[:-1]).all():
+        if self._sum is None:
+            return np.zeros(self._cells + 1)
+        watched = self._sum.new_ones(()) if self._finite is None else self._finite.double()
+        told = torch.cat([self._sum, watched[None]]).cpu().numpy()  # waits once
+        if not told[-1]:
             raise DataError(
                 "the network's outputs are not finite: its training diverged; lower scheme.lr"
             )
-        return self._state.copy()
+        return np.array(told[:-1])

@@ -28,8 +28,9 @@ class Tracker(Component):
         """
 
     def is_required(self) -> bool:
-        """Whether a run refuses to start where it cannot be tracked."""
-        return False
+        """Whether a run refuses to start where it cannot be tracked: here whoever has something to
+        `prepare`."""
+        return type(self).prepare is not Tracker.prepare
 
     @abstractmethod
     def sync(self, record: Record, *, failed: bool = False) -> None:
