@@ -22,11 +22,9 @@ from Pillow's by one level (a fifth where the sizes lead to ties), two in a mill
 """
 
 import math
-from contextlib import suppress
 from typing import Literal, Self
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -37,6 +35,7 @@ from rayal.data import picture
 from rayal.data.bad_image import BadImage as BadImage
 from rayal.data.bad_image import WrongSize
 from rayal.data.content import described
+from rayal.data.in_place import copied, in_place
 from rayal.settings import Settings
 
 Pixels = NDArray[np.uint8]
@@ -50,14 +49,6 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 Ghostscript."""
 
 PILLOW_LIMIT = 89_478_485  # pixels; above this Pillow itself warns of a decompression bomb
-BLOCK = 2**29
-"""Bytes of memory that Pillow may ask for at once: more than any image of PILLOW_LIMIT takes. An
-image in several pieces cannot be read in its place."""
-
-GAPLESS = Image.core.get_alignment() == 1
-"""Whether rows lie in Pillow's memory one behind the other; PILLOW_ALIGNMENT may say otherwise."""
-
-Image.core.set_block_size(BLOCK)
 
 
 def _is_none(value: object) -> bool:
@@ -160,8 +151,8 @@ def load(data: bytes, decoding: Decoding, shape: tuple[int, int, int] | None = N
 def pixels(image: Image.Image, decoding: Decoding) -> Pixels:
     """The image of `load` in its final size, (C, H, W); raises BadImage when that is too large."""
     if decoding.canvas is not None or decoding.frame is None:
-        return arranged(_copied(image), decoding, decoding.interpolation)
-    framed = _framed(_in_place(image), decoding, decoding.interpolation)
+        return arranged(copied(image), decoding, decoding.interpolation)
+    framed = _framed(in_place(image), decoding, decoding.interpolation)
     return np.ascontiguousarray(framed[: len(image.mode)])
 
 
@@ -177,21 +168,6 @@ def arranged(
     if decoding.frame is None:
         return np.ascontiguousarray(values)
     return np.ascontiguousarray(_framed(values, decoding, mode))
-
-
-def _in_place(image: Image.Image) -> Pixels:
-    """The image, (C, H, W), to be read and not kept: where that can be without a copy it lies in
-    Pillow's own memory, in which a fourth channel without meaning follows those of RGB."""
-    if image.mode == "RGB" and GAPLESS:
-        with suppress(ValueError):  # in several pieces
-            lent: Pixels = torch.from_dlpack(pa.array(image).values).numpy()
-            return lent.reshape(image.height, image.width, 4).transpose(2, 0, 1)
-    return _copied(image)
-
-
-def _copied(image: Image.Image) -> Pixels:
-    array = np.array(image)  # not asarray: torch wants to be able to write
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
 def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:

@@ -3,7 +3,6 @@
 import io
 import struct
 import zlib
-from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 from torchvision.transforms.v2 import functional
 
-from rayal.data import images
 from rayal.data.images import BadImage, Decoding, decode
 
 COLOUR, GREY = Decoding(channels=3), Decoding(channels=1)
@@ -239,58 +237,6 @@ def test_contradicting_options_are_refused(options: dict[str, object], message: 
     """A crop larger than the image would add black borders to every image."""
     with pytest.raises(ValueError, match=message):
         Decoding.model_validate(options)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    height=st.integers(1, 70),
-    width=st.integers(1, 70),
-    channels=st.sampled_from([1, 3]),
-    options=st.sampled_from([{"size": 16, "resize": 20}, {"shape": (9, 30)}, {"size": 1}]),
-    interpolation=st.sampled_from(["bilinear", "bicubic"]),
-)
-def test_pixels_are_the_same_in_place_and_copied(
-    height: int, width: int, channels: Literal[1, 3], options: dict[str, Any], interpolation: str
-) -> None:
-    """Which memory an image lies in depends on its size and on Pillow's settings."""
-    decoding = Decoding(channels=channels, interpolation=interpolation, **options)  # type: ignore[arg-type]
-    data = encoded(photo(height, width))
-    in_place = decode(data, decoding)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "GAPLESS", False)
-        copied = decode(data, decoding)
-
-    np.testing.assert_array_equal(copied, in_place)
-
-
-@pytest.mark.parametrize("height, width", [(40, 61), (33, 500)])
-def test_an_image_in_several_pieces_is_read_as_one(height: int, width: int) -> None:
-    data, decoding, block = encoded(photo(height, width)), Decoding(size=16), 4096
-    expected = decode(data, decoding)
-    assert 4 * images.PILLOW_LIMIT <= images.BLOCK == Image.core.get_block_size()
-
-    Image.core.set_block_size(block)
-    try:
-        found = decode(data, decoding)
-    finally:
-        Image.core.set_block_size(images.BLOCK)
-
-    np.testing.assert_array_equal(expected, found)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_what_was_decoded_outlives_the_image(channels: Literal[1, 3]) -> None:
-    """It is read in the image's own memory, but is no part of it."""
-    decoding = Decoding(channels=channels, size=16)
-    image = images.load(encoded(photo(16, 16)), decoding)
-    pixels = images.pixels(image, decoding)
-    expected = pixels.copy()
-
-    image.paste(Image.new(image.mode, image.size))
-
-    np.testing.assert_array_equal(expected, pixels)
-    pixels[:] = 0  # torch wants to be able to write
 
 
 def test_a_shape_is_met_whatever_the_proportions() -> None:
