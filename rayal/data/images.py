@@ -29,13 +29,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field, PositiveInt, model_validator
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from rayal.data import picture
 from rayal.data.bad_image import BadImage as BadImage
 from rayal.data.bad_image import WrongSize
 from rayal.data.content import described
+from rayal.data.in_place import copied, in_place
 from rayal.settings import Settings
 
 Pixels = NDArray[np.uint8]
@@ -150,9 +150,10 @@ def load(data: bytes, decoding: Decoding, shape: tuple[int, int, int] | None = N
 
 def pixels(image: Image.Image, decoding: Decoding) -> Pixels:
     """The image of `load` in its final size, (C, H, W); raises BadImage when that is too large."""
-    array = np.array(image)  # not asarray: torch wants to be able to write
-    array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return arranged(array, decoding, decoding.interpolation)
+    if decoding.canvas is not None or decoding.frame is None:
+        return arranged(copied(image), decoding, decoding.interpolation)
+    framed = _framed(in_place(image), decoding, decoding.interpolation)
+    return np.ascontiguousarray(framed[: len(image.mode)])
 
 
 def arranged(
@@ -166,8 +167,7 @@ def arranged(
         return _on_canvas(values, decoding.canvas, fill)
     if decoding.frame is None:
         return np.ascontiguousarray(values)
-    resized = _resized(torch.from_numpy(values), decoding, mode)
-    return _centre(resized, decoding.frame).contiguous().numpy()
+    return np.ascontiguousarray(_framed(values, decoding, mode))
 
 
 def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
@@ -185,7 +185,12 @@ def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     return image.convert(mode)
 
 
-def _resized(values: Tensor, decoding: Decoding, mode: Interpolation) -> Tensor:
+def _framed(values: Pixels, decoding: Decoding, mode: Interpolation) -> Pixels:
+    assert decoding.frame is not None
+    return _centre(_resized(values, decoding, mode), decoding.frame)
+
+
+def _resized(values: Pixels, decoding: Decoding, mode: Interpolation) -> Pixels:
     """To `shape`, or the shorter side to `resize` (the longer rounded down), or both sides to it;
     with antialiasing, or the nearest pixel on the same grid."""
     height, width = _target(values, decoding)
@@ -193,10 +198,14 @@ def _resized(values: Tensor, decoding: Decoding, mode: Interpolation) -> Tensor:
     if values.shape[1:] == (height, width):
         return values
     size, antialias = (height, width), mode != "nearest-exact"
-    return interpolate(values[None], size, mode=mode, antialias=antialias)[0]
+    # By values[None] torch would not see that channels lie last, and take up to twice as long.
+    rows = values.transpose(1, 2, 0)
+    batch = torch.from_numpy(rows.reshape(1, *rows.shape).transpose(0, 3, 1, 2))
+    resized: Pixels = interpolate(batch, size, mode=mode, antialias=antialias).numpy()[0]
+    return resized
 
 
-def _target(values: Tensor, decoding: Decoding) -> tuple[int, int]:
+def _target(values: Pixels, decoding: Decoding) -> tuple[int, int]:
     """Height and width after the resize."""
     if decoding.shape is not None:
         return decoding.shape
@@ -209,7 +218,7 @@ def _target(values: Tensor, decoding: Decoding) -> tuple[int, int]:
     return side * height // shorter, side * width // shorter
 
 
-def _centre(values: Tensor, frame: tuple[int, int]) -> Tensor:
+def _centre(values: Pixels, frame: tuple[int, int]) -> Pixels:
     top, left = (
         round((has - wants) / 2) for has, wants in zip(values.shape[1:], frame, strict=True)
     )

@@ -94,7 +94,8 @@ def _layout(data: bytes) -> _Layout | None:
     """None for a coding that is not looked into; BadImage for a file without its end."""
     place, interval, progressive, frame, scans = 2, 0, False, b"", list[_Scan]()
     while found := MARKER.search(data, place):
-        kind, place = found[0][1], found.end()
+        place = found.end()
+        kind = data[place - 1]
         if kind == END:
             return _Layout(progressive, frame, scans)
         if kind in ALONE:
