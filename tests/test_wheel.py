@@ -101,7 +101,7 @@ def test_metadata(installed: Path) -> None:
     lines = (folder / "METADATA").read_text().splitlines()
 
     assert {"License-Expression: MIT", "Requires-Python: <3.14,>=3.11"} <= set(lines)
-    assert "rayal = rayal.cli:main" in (folder / "entry_points.txt").read_text()
+    assert "rayal = rayal.cli:command" in (folder / "entry_points.txt").read_text()
     assert (ROOT / "LICENSE").read_text() == (folder / "licenses" / "LICENSE").read_text()
 
 

@@ -4,11 +4,14 @@
 Heavy imports are inside the commands, so that help appears at once.
 """
 
+import atexit
 import io
 import logging
 import os
 import sys
+import threading
 import traceback
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -59,8 +62,24 @@ def _options(
     """  # `main` has taken all of them out
 
 
+def command() -> NoReturn:
+    """The `rayal` command as a process: when `main` is done, the process ends without unloading all
+    that was imported, which takes a second after torch and Ray."""
+    try:
+        main()
+    except SystemExit as end:
+        others = [thread for thread in threading.enumerate() if not thread.daemon]
+        if others != [threading.main_thread()] or not isinstance(end.code, int):
+            raise
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody reads any more
+                stream.flush()
+        os._exit(end.code)
+
+
 def main() -> NoReturn:
-    """The `rayal` command: one line for an error of the user's, with its exit code."""
+    """What the `rayal` command does: one line for an error of the user's, with its exit code."""
     global _debug
     words = sys.argv[1:]
     if words == ["--version"]:
