@@ -35,6 +35,9 @@ PROCESS_BYTES = 600 * 2**20
 NO_PROGRESS_SECONDS = 3600.0
 """An answer that is not there by then will not come."""
 
+DEATHS = (RayActorError, OutOfMemoryError)
+"""Errors in place of an answer where a process, or its machine, is gone."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -178,36 +181,43 @@ class Seats:
         """
         with ray_errors(WHAT):
             sent = ray.put(shared)  # once for all on a machine
-            waiting: dict[Any, tuple[int, Any]] = {}
-            for number in own:
-                self._tell(number, method, sent, own[number], waiting)
-            answers: dict[int, Any] = {}
-            while waiting:
-                done = _first_done(list(waiting))
-                number, process = waiting.pop(done)
-                try:
-                    answers[number] = raised(ray.get(done))["answer"]
-                except (RayActorError, OutOfMemoryError) as error:
-                    if process is self.processes[number]:  # not replaced since it was asked
-                        self._replace(number, error)
-                    self._tell(number, method, sent, own[number], waiting)
-            return [answers[number] for number in own]
+            answers: dict[int, tuple[Any, Any]] = {}  # whose it is, and what
+            # while one is replaced another is asked, and may be replaced, too: it is brought to
+            # before this call, which it has to be told then, though another has answered it
+            while late := [n for n in own if n not in answers or self._is_gone(n, answers[n][0])]:
+                self._hear(late, method, sent, own, answers)
+            return [answers[number][1] for number in own]
 
     def close(self) -> None:
         for process in self.processes:
             ray.kill(process)
         self.processes = []
 
-    def _tell(
+    def _hear(
         self,
-        number: int,
+        numbers: Sequence[int],
         method: str,
         sent: Any,
-        own: tuple[Any, ...],
-        waiting: dict[Any, tuple[int, Any]],
+        own: Mapping[int, tuple[Any, ...]],
+        answers: dict[int, tuple[Any, Any]],
     ) -> None:
-        process = self.processes[number]
-        waiting[getattr(process, method).remote(sent, *own)] = number, process
+        """Adds what these answer, of whom each is told once; not of those that die."""
+        waiting: dict[Any, tuple[int, Any]] = {}
+        for number in numbers:
+            process = self.processes[number]
+            waiting[getattr(process, method).remote(sent, *own[number])] = number, process
+        while waiting:
+            done = _first_done(list(waiting))
+            number, process = waiting.pop(done)
+            try:
+                answers[number] = process, raised(ray.get(done))["answer"]
+            except DEATHS as error:
+                if not self._is_gone(number, process):
+                    self._replace(number, error)
+
+    def _is_gone(self, number: int, process: Any) -> bool:
+        """Whether another one took the place of this one since."""
+        return process is not self.processes[number]
 
     def _replace(self, number: int, error: Exception) -> None:
         self.deaths += 1

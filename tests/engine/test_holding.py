@@ -30,6 +30,7 @@ from rayal.strategies.typiclust import Typiclust
 from rayal.workflows.select import select
 from rayal.workflows.select.finished_pass import FinishedPass
 from rayal.workflows.select.request import Request
+from tests.support.fake_ray import Actor, FakeRay
 from tests.support.kept_pass import kept_pass
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +98,41 @@ def test_processes_pick_what_one_picks_though_two_die(
 
     assert select(scores, request).ids == picked
     assert 2 == progress.killed == keeper.pool.seats.deaths
+
+
+@pytest.mark.parametrize(
+    ("strategy", "call"),
+    [(ProbCover(radius=1.0, normalise=False), "lose"), (Badge(), "shrink")],
+    ids=lambda each: each if isinstance(each, str) else each.part_name(),
+)
+def test_one_dies_after_its_answer_and_another_before_it(
+    scores: str, strategy: Strategy, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is found dead by who takes the other's place; it would lack the pick of the call
+    that it had answered, and all picks after it be others."""
+    calls: list[Actor] = []
+
+    def answers(actor: Actor, method: str) -> bool:
+        calls.extend([actor] if method == call else [])
+        return len(calls) != 3 * 5 + 2 or method != call
+
+    def answered(actor: Actor, method: str) -> None:
+        if method == call and len(calls) == 3 * 5 + 1:
+            actor.dead = True
+
+    monkeypatch.setattr(holding, "ray", FakeRay(answers, answered))
+    monkeypatch.setattr(holding, "hosts", lambda: machines(9))
+    monkeypatch.setattr(holding, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    monkeypatch.setattr(badge, "ROUND", 8)
+    done = FinishedPass(scores)
+    pool = Whole.of(done.folder, done.result, strategy, strategy.part_name(), ())
+    keeper, rng = Keeper(), numpy_generator(0, 0, "select", strategy.part_name())
+    with held(keeper, pool, (), Progress()) as there:
+        picked = list(strategy.select(seen_by(strategy, there), 60, rng))
+
+    assert select(scores, Request(strategy=strategy, budget=60)).ids == picked
+    assert 2 == keeper.pool.seats.deaths
 
 
 @pytest.mark.ray
