@@ -46,6 +46,9 @@ class Keeper:
     def holds(self, size: int) -> bool:
         return True
 
+    def has_room(self, whole: Whole) -> bool:
+        return True
+
     @contextmanager
     def hold(self, whole: Whole, progress: Progress) -> Iterator[HeldPool]:
         with closing(HeldPool(whole, progress, max_failures=0)) as pool:

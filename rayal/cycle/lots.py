@@ -143,12 +143,15 @@ class Keeper(Protocol):
     """An engine, as far as it has machines that hold a pool."""
 
     def holds(self, size: int) -> bool:
-        """Whether so many bytes are more than this process should select from, and others can."""
+        """Whether so many bytes are more than this process should select from, if others can."""
+
+    def has_room(self, whole: Whole) -> bool:
+        """Whether the machines have memory for it now; says so where they do not."""
 
     def hold(self, whole: Whole, progress: Progress) -> AbstractContextManager[Machines]:
         """Has it held until the block ends, by as many machines as there are.
 
-        Raises ClusterError where it does not fit their memory, before anything is read.
+        Raises ClusterError where they have no room for it, before anything is read.
         """
 
 

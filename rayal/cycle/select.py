@@ -45,7 +45,8 @@ def choose(
     `scored` and `result` are the folder and the result of the scoring pass, which may have passed
     over labeled units too; `offer` says what those are, and what the others cost; `trained` are
     the files of the model that it asked. Also writes `chosen.csv` (rank, id, score) for people.
-    Machines of the `keeper`, if there is one, hold what is too large for this process.
+    Machines of the `keeper`, if there is one, hold what is too large for this process, where they
+    have room for it.
     """
     labeled = offer.bought
     strategies = x.scored()
@@ -62,11 +63,13 @@ def choose(
     picks = _highest(scored, result, cheap, budget, labeled)
     others = {name: each for name, each in strategies.items() if name not in cheap}
     large = _too_large(scored, result, others, labeled, keeper)
+
+    def loaded(strategies: Mapping[str, Strategy]) -> dict[str, Candidates]:
+        kept = {signal for each in strategies.values() for signal in each.kept()}
+        return scores.load(scored, result, kept, labeled, strategies, scratch_folder(out))
+
     small = {name: each for name, each in others.items() if name not in large}
-    pools: dict[str, Candidates] = {}
-    if small:
-        kept = {signal for each in small.values() for signal in each.kept()}
-        pools = scores.load(scored, result, kept, labeled, small, scratch_folder(out))
+    pools = loaded(small) if small else {}
     under_way = {
         name: KeptProgress(
             out, f"{name}.picks.json", decided(others[name], x.seed, cycle, budget, result, labeled)
@@ -75,9 +78,11 @@ def choose(
     }
     for name, strategy in others.items():
         with ExitStack() as until_picked:
-            if name in large and keeper is not None:
+            if name in large and keeper is not None and keeper.has_room(large[name]):
                 opened = held(keeper, large[name], labeled, under_way[name])
                 pools[name] = until_picked.enter_context(opened)
+            elif name in large:
+                pools |= loaded({name: strategy})
             pool = offer.offered(seen_by(strategy, pools[name]))
             select = strategy.selector(trained)
             picks[name] = _of_one(strategy, select, name, pool, offer, budget, rngs[name])

@@ -6,6 +6,7 @@ reads the same shards and is brought up to date by what was picked, and nothing 
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import pyarrow as pa
 import ray
 import torch
 from numpy.typing import NDArray
+from ray._private.state import available_resources_per_node
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -34,7 +36,8 @@ PROCESS_BYTES = 600 * 2**20
 """What a process takes that holds nothing."""
 NO_PROGRESS_SECONDS = 3600.0
 """An answer that is not there by then will not come."""
-
+SETTLE_SECONDS = 5.0
+"""Ray tells by then that what processes had which have ended is free."""
 DEATHS = (RayActorError, OutOfMemoryError)
 """Errors in place of an answer where a process, or its machine, is gone."""
 
@@ -48,16 +51,24 @@ class Host(NamedTuple):
     memory: float
     """Bytes that Ray may give away there."""
     cores: float
+    free: float
+    """Bytes of `memory` that nobody has."""
 
 
 def hosts() -> list[Host]:
-    """The living machines of this cluster that can compute, the largest memory first."""
+    """The living machines of this cluster that can compute, the most free memory first."""
+    left = available_resources_per_node()
     found = [
-        Host(node["NodeID"], node["Resources"].get("memory", 0.0), node["Resources"]["CPU"])
+        Host(
+            node["NodeID"],
+            node["Resources"].get("memory", 0.0),
+            node["Resources"]["CPU"],
+            left.get(node["NodeID"], {}).get("memory", 0.0),
+        )
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("CPU", 0)
     ]
-    return sorted(found, key=lambda host: (-host.memory, host.node))
+    return sorted(found, key=lambda host: (-host.free, host.node))
 
 
 def needed(whole: Whole, lots: Sequence[Lot]) -> int:
@@ -75,15 +86,30 @@ def shared_out(whole: Whole, there: Sequence[Host], per_host: int = 1) -> list[L
     """
     for count in range(len(there), 0, -1):
         lots = whole.lots(count * per_host)
-        if needed(whole, lots) * per_host <= there[count - 1].memory:
+        if needed(whole, lots) * per_host <= there[count - 1].free:
             return lots
     size = (whole.bytes + whole.units * UNIT_BYTES) / 2**30
-    room = sum(host.memory for host in there) / 2**30
+    free = sum(host.free for host in there) / 2**30
     raise ClusterError(
         f"{whole.units} units take {size:.2f} GB of memory, and {PROCESS_BYTES / 2**30:.2f} GB on"
-        f" each machine; the {len(there)} of the cluster have {room:.2f} GB; add machines, start"
-        " Ray there with a larger --memory, or select from fewer candidates"
+        f" each machine; the {len(there)} of the cluster have {free:.2f} GB free; add machines,"
+        " start Ray there with a larger --memory, or select from fewer candidates"
     )
+
+
+def room(whole: Whole, per_host: int = 1) -> tuple[list[Lot], list[Host]]:
+    """Lots, and the machines with free memory for them. Raises ClusterError where it is too little,
+    at once where it would be if nobody else had any of it."""
+    shared_out(whole, [host._replace(free=host.memory) for host in hosts()], per_host)
+    until = time.monotonic() + SETTLE_SECONDS
+    while True:
+        there = hosts()
+        try:
+            return shared_out(whole, there, per_host), there
+        except ClusterError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(SETTLE_SECONDS / 50)
 
 
 class HeldPool:
@@ -93,8 +119,7 @@ class HeldPool:
         self, whole: Whole, progress: Progress, max_failures: int, per_host: int = 1
     ) -> None:
         """`max_failures`: deaths after which it is given up."""
-        there = hosts()
-        lots = shared_out(whole, there, per_host)
+        lots, there = room(whole, per_host)
         self.seats = Seats(lots, needed(whole, lots), there, max_failures)
         self.progress = progress
 

@@ -174,6 +174,18 @@ def test_small_pools_are_not_held(tiny: Callable[..., Any], tmp_path: Path) -> N
     assert 1 == machines.held
 
 
+def test_pools_without_room_on_machines_are_selected_from_files(
+    tiny: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A run on a small cluster would end at a pool that it used to select from."""
+    x, scored = tiny(strategy="core_set", seed=4), Folder(tmp_path / "score")
+    result, machines, out = written(scored, 5), Local(3, room=100), Folder(tmp_path / "out")
+    found = choose(x, 2, 20, scored, result, offer(x, LABELED), {}, out, machines)
+
+    assert in_memory("core_set", 20, 4, 2) == list(found.ids)
+    assert 0 == machines.held
+
+
 def test_images_are_not_compared_with_regions():
     """Agreement would be 0 where there is nothing to agree on."""
     picks = {"polygon": {"a/0", "b/3"}, "random": {"a", "b"}, "other": {"a/0"}, "entropy": {"b"}}

@@ -43,6 +43,9 @@ class Keeper:
     def holds(self, size: int) -> bool:
         return True
 
+    def has_room(self, whole: Whole) -> bool:
+        return True
+
     @contextmanager
     def hold(self, whole: Whole, progress: Progress) -> Iterator[HeldPool]:
         with closing(HeldPool(whole, progress, max_failures=2, per_host=3)) as self.pool:
@@ -171,7 +174,7 @@ def whole(units: int, row_bytes: int, labeled: int = 0, shards: int = 40) -> Who
 
 def machines(*memory: float) -> list[Host]:
     """The largest first, in GB."""
-    return [Host(f"node-{n}", gb * 2**30, 4) for n, gb in enumerate(memory)]
+    return [Host(f"node-{n}", gb * 2**30, 4, gb * 2**30) for n, gb in enumerate(memory)]
 
 
 def test_as_many_machines_as_have_room() -> None:
@@ -198,6 +201,23 @@ def test_a_pool_that_does_not_fit_is_refused_with_what_it_takes() -> None:
     assert 1 == len(shared_out(whole(1000, 8), machines(0.7)))
     with pytest.raises(ClusterError):  # each has a copy of the labeled ones
         shared_out(whole(1000, 1024, 10**7), machines(8, 8))
+
+
+def test_memory_that_others_have_is_waited_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two trials of a sweep one would wait for the other, for an hour; or a strategy be refused
+    what the one before it has just let go."""
+    (host,), pool = machines(8), whole(10**7, 128)
+    told = [[host._replace(free=gb * 2**30)] for gb in (1, 1, 1, 8)]
+    monkeypatch.setattr(holding, "SETTLE_SECONDS", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr(holding, "hosts", lambda: told.pop(0))
+        lots, there = holding.room(pool)
+    assert (1, 8 * 2**30, []) == (len(lots), there[0].free, told)
+    monkeypatch.setattr(holding, "hosts", lambda: [host._replace(free=2**30)])
+    with pytest.raises(ClusterError, match=r"the 1 of the cluster have 1\.00 GB free"):
+        holding.room(pool)
 
 
 def test_a_machine_that_is_lost_needs_another_with_room(monkeypatch: pytest.MonkeyPatch) -> None:

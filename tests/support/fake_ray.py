@@ -1,4 +1,4 @@
-"""Ray as far as `rayal.engine.holding` uses it, in this process: who dies when is up to the test."""
+"""Ray as far as `rayal.engine.holding` uses it, in this process: the test says who dies."""
 
 import pickle
 from collections.abc import Callable

@@ -52,6 +52,9 @@ class Keeper:
     def holds(self, size: int) -> bool:
         return True
 
+    def has_room(self, whole: Whole) -> bool:
+        return True
+
     @contextmanager
     def hold(self, whole: Whole, progress: Progress) -> Iterator[HeldPool]:
         with closing(HeldPool(whole, progress, max_failures=3)) as self.pool:
