@@ -17,7 +17,12 @@ import ray
 import torch
 from numpy.typing import NDArray
 from ray._private.state import available_resources_per_node
-from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.exceptions import (
+    ActorUnschedulableError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayal.cycle.lots import Lot, Read, Whole, read
@@ -38,7 +43,7 @@ NO_PROGRESS_SECONDS = 3600.0
 """An answer that is not there by then will not come."""
 SETTLE_SECONDS = 5.0
 """Ray tells by then that what processes had which have ended is free."""
-DEATHS = (RayActorError, OutOfMemoryError)
+DEATHS = (RayActorError, OutOfMemoryError, ActorUnschedulableError, ObjectLostError)
 """Errors in place of an answer where a process, or its machine, is gone."""
 
 logger = logging.getLogger(__name__)
@@ -259,7 +264,8 @@ class Seats:
         self.renewed(number)
 
     def _another_node(self, number: int) -> str:
-        """With the fewest processes of these, among those with room for one more."""
+        """With room for one more: where memory is free rather than still to be let go, another than
+        it was on, of which Ray may not know yet that it is lost, and with the fewest of these."""
         busy = Counter(node for other, node in enumerate(self.nodes) if other != number)
         fit = [host for host in hosts() if (busy[host.node] + 1) * self.size <= host.memory]
         if not fit:
@@ -267,7 +273,8 @@ class Seats:
                 f"{WHAT} lost a machine, and no other has {self.size / 2**30:.2f} GB of memory for"
                 f" what it held; add one, {GOES_ON}"
             )
-        return min(fit, key=lambda host: busy[host.node]).node
+        lost = self.nodes[number]
+        return min(fit, key=lambda h: (h.free < self.size, h.node == lost, busy[h.node])).node
 
     def _start(self, number: int) -> Any:
         kind: Any = ray.remote(HolderProcess)

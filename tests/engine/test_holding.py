@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import ray
+from ray.exceptions import (
+    ActorUnschedulableError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+)
 
 from rayal.cycle.checked import seen_by
-from rayal.cycle.lots import Lot, Whole, held
+from rayal.cycle.lots import Lot, Read, Whole, held
 from rayal.engine import holding
 from rayal.engine.holding import HeldPool, Host, Seats, needed, shared_out
 from rayal.errors import ClusterError, LostError
@@ -104,6 +111,34 @@ def test_processes_pick_what_one_picks_though_two_die(
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        ActorUnschedulableError("gone"),
+        ObjectLostError("0" * 56, None, ""),
+        OutOfMemoryError("full"),
+    ],
+)
+def test_a_lost_machine_is_a_death(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray says it in other words where the machine goes before the process has begun, or with an
+    answer that was not fetched."""
+    met: list[Actor] = []
+
+    def dies(actor: Actor, method: str) -> Exception | None:
+        met.append(actor)
+        return error if len(met) == 1 else None
+
+    monkeypatch.setattr(holding, "ray", FakeRay(dies))
+    monkeypatch.setattr(holding, "hosts", lambda: machines(9))
+    monkeypatch.setattr(holding, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    seats = Seats(whole(1, 1).lots(1), 2**30, machines(9), max_failures=1)
+    monkeypatch.setattr(holding, "read", lambda lot: Read(pa.table({"id": ["a"]}), {}))
+
+    assert [["a"]] == [each["id"].to_pylist() for each in seats.ask("listed", (), {0: ()})]
+    assert 1 == seats.deaths and seats.processes == met[1:]
+
+
+@pytest.mark.parametrize(
     ("strategy", "call"),
     [(ProbCover(radius=1.0, normalise=False), "lose"), (Badge(), "shrink")],
     ids=lambda each: each if isinstance(each, str) else each.part_name(),
@@ -115,15 +150,15 @@ def test_one_dies_after_its_answer_and_another_before_it(
     that it had answered, and all picks after it be others."""
     calls: list[Actor] = []
 
-    def answers(actor: Actor, method: str) -> bool:
+    def dies(actor: Actor, method: str) -> Exception | None:
         calls.extend([actor] if method == call else [])
-        return len(calls) != 3 * 5 + 2 or method != call
+        return RayActorError() if len(calls) == 3 * 5 + 2 and method == call else None
 
     def answered(actor: Actor, method: str) -> None:
         if method == call and len(calls) == 3 * 5 + 1:
             actor.dead = True
 
-    monkeypatch.setattr(holding, "ray", FakeRay(answers, answered))
+    monkeypatch.setattr(holding, "ray", FakeRay(dies, answered))
     monkeypatch.setattr(holding, "hosts", lambda: machines(9))
     monkeypatch.setattr(holding, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
     monkeypatch.setattr("torch.set_num_threads", lambda count: None)
@@ -233,6 +268,14 @@ def test_a_machine_that_is_lost_needs_another_with_room(monkeypatch: pytest.Monk
     assert "node-3" == seats._another_node(2)
     monkeypatch.setattr(holding, "hosts", lambda: machines(2, 1))
     assert "node-0" == seats._another_node(2)
+    # Ray may take a lost machine for alive for a while: it has none of these processes then
+    monkeypatch.setattr(holding, "hosts", lambda: machines(2, 2, 2))
+    assert "node-0" == seats._another_node(2)
+    busy, *others = machines(2, 2, 2)
+    monkeypatch.setattr(holding, "hosts", lambda: [busy._replace(free=0), *others])
+    assert "node-1" == seats._another_node(2)
+    monkeypatch.setattr(holding, "hosts", lambda: machines(1, 1, 1))
+    assert "node-2" == seats._another_node(2)  # its process may have died alone
 
 
 def test_standing_still_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

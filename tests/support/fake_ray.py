@@ -10,9 +10,13 @@ from ray.exceptions import RayActorError
 class FakeRay:
     """Stands in for the module. Calls are answered when they are made, and told in their order."""
 
-    def __init__(self, before: Callable[["Actor", str], bool], after: Callable[..., None]) -> None:
-        """Told of each call's actor and its strategy's method: whether it is answered at all, and
-        that it was."""
+    def __init__(
+        self,
+        before: Callable[["Actor", str], Exception | None],
+        after: Callable[["Actor", str], None] = lambda actor, method: None,
+    ) -> None:
+        """Told of each call's actor and the strategy's method: `before`, which says how the actor
+        dies instead, and `after` it was answered."""
         self.before, self.after = before, after
 
     def put(self, value: Any) -> bytes:
@@ -63,9 +67,10 @@ class Method:
 
     def remote(self, shared: bytes, *own: Any) -> Reference:
         actor, what = self.actor, own[0] if self.name == "do" else self.name
-        if actor.dead or not actor.ray.before(actor, what):
+        if actor.dead or (death := actor.ray.before(actor, what)):
+            answer = RayActorError() if actor.dead else death
             actor.dead = True
-            return Reference(RayActorError())
+            return Reference(answer)
         told = pickle.loads(shared), *pickle.loads(pickle.dumps(own))
         answer = pickle.loads(pickle.dumps(getattr(actor.inner, self.name)(*told)))
         actor.ray.after(actor, what)
