@@ -21,7 +21,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.randomness import numpy_generator
 from rayal.runs.results import Chosen, Pass, Scored
 from rayal.selection.candidates import Candidates, ranking, tie_secret
-from rayal.selection.progress import KeptProgress
+from rayal.selection.progress import UNDER_WAY, KeptProgress
 from rayal.storage import csv_file
 from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.storage.ids import Ids, Places
@@ -46,7 +46,8 @@ def choose(
     over labeled units too; `offer` says what those are, and what the others cost; `trained` are
     the files of the model that it asked. Also writes `chosen.csv` (rank, id, score) for people.
     Machines of the `keeper`, if there is one, hold what is too large for this process, where they
-    have room for it.
+    have room for it; what they picked stays in `out`, for whoever is killed before the stage is
+    recorded, until `forget_under_way`.
     """
     labeled = offer.bought
     strategies = x.scored()
@@ -72,11 +73,14 @@ def choose(
     pools = loaded(small) if small else {}
     under_way = {
         name: KeptProgress(
-            out, f"{name}.picks.json", decided(others[name], x.seed, cycle, budget, result, labeled)
+            out, f"{name}{UNDER_WAY}", decided(others[name], x.seed, cycle, budget, result, labeled)
         )
         for name in large
     }
     for name, strategy in others.items():
+        if name in large and (left := under_way[name].state.get("chosen")):
+            picks[name] = Picks(**left)
+            continue
         with ExitStack() as until_picked:
             if name in large and keeper is not None and keeper.has_room(large[name]):
                 opened = held(keeper, large[name], labeled, under_way[name])
@@ -86,13 +90,13 @@ def choose(
             pool = offer.offered(seen_by(strategy, pools[name]))
             select = strategy.selector(trained)
             picks[name] = _of_one(strategy, select, name, pool, offer, budget, rngs[name])
+        if name in large and picks[name].ids:
+            under_way[name].keep(chosen=picks[name]._asdict())  # the others may take hours
     main = next(iter(strategies))
     chosen = picks[main]
     values = repeat(None) if chosen.scores is None else chosen.scores
     ranks = zip(count(1), chosen.ids, values, strict=False)
     table = out.write("chosen.csv", csv_file.dump(["rank", "id", "score"], ranks).encode())
-    for progress in under_way.values():
-        progress.end()
     return Chosen(
         ids=tuple(chosen.ids),
         table=table,
@@ -103,6 +107,11 @@ def choose(
             {name for name, strategy in strategies.items() if strategy.divides_images},
         ),
     )
+
+
+def forget_under_way(out: Folder) -> None:
+    """Removes the picks that a select stage kept, which is recorded now."""
+    out.remove_all([name for name in out.names() if name.endswith(UNDER_WAY)])
 
 
 def _too_large(
