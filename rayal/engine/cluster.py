@@ -94,7 +94,7 @@ class RayEngine:
                 self._close_groups()
 
     def holds(self, size: int) -> bool:
-        return size > self.compute.resident_bytes
+        return size > self.compute.select_bytes
 
     def has_room(self, whole: Whole) -> bool:
         try:

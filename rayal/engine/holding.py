@@ -271,7 +271,7 @@ class Seats:
         if not fit:
             raise ClusterError(
                 f"{WHAT} lost a machine, and no other has {self.size / 2**30:.2f} GB of memory for"
-                f" what it held; add one, {GOES_ON}"
+                f" what it held; add one, or in a run raise compute.select_bytes, and {GOES_ON}"
             )
         lost = self.nodes[number]
         return min(fit, key=lambda h: (h.free < self.size, h.node == lost, busy[h.node])).node

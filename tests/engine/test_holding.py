@@ -23,8 +23,10 @@ from ray.exceptions import (
 from rayal.cycle.checked import seen_by
 from rayal.cycle.lots import Lot, Read, Whole, held
 from rayal.engine import holding
+from rayal.engine.cluster import RayEngine
 from rayal.engine.holding import HeldPool, Host, Seats, needed, shared_out
 from rayal.errors import ClusterError, LostError
+from rayal.experiment.experiment import Compute
 from rayal.randomness import numpy_generator
 from rayal.selection.progress import Progress
 from rayal.storage.folder import FileRecord
@@ -283,6 +285,20 @@ def test_standing_still_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holding.ray, "wait", lambda references, timeout: ([], references))
     with pytest.raises(ClusterError, match="stands still: .* in 60 minutes; see `ray status`"):
         holding._first_done([object()])
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_machines_of_a_run_are_for_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
+    """Who streams training images would have every small pool held; a run with a pool above all
+    memory would end."""
+    streams = RayEngine(Compute(device="cpu", resident_bytes=0), cores=2)
+    assert not streams.holds(4 * 2**30) and streams.holds(4 * 2**30 + 1)
+    assert RayEngine(Compute(device="cpu", select_bytes=0), cores=2).holds(1)
+    with caplog.at_level("INFO", "rayal"):
+        assert streams.has_room(whole(1000, 8)) and not caplog.messages
+        assert not streams.has_room(whole(10**13, 1024))
+    assert "free; add machines" in caplog.text and "selects from files" in caplog.text
 
 
 @pytest.mark.ray
