@@ -139,7 +139,7 @@ class Machines(Protocol):
         """The pool, where of each lot's rows these are the positions in it; -1: in none."""
 
 
-class Keeper(Protocol):
+class HoldsPools(Protocol):
     """An engine, as far as it has machines that hold a pool."""
 
     def holds(self, size: int) -> bool:
@@ -157,10 +157,10 @@ class Keeper(Protocol):
 
 @contextmanager
 def held(
-    keeper: Keeper, whole: Whole, labeled: Collection[str], progress: Progress
+    engine: HoldsPools, whole: Whole, labeled: Collection[str], progress: Progress
 ) -> Iterator[Candidates]:
     """The candidates of a finished pass, as `shard_file.load` has them, held by machines."""
-    with keeper.hold(whole, progress) as machines:
+    with engine.hold(whole, progress) as machines:
         listed = machines.listed()
         sizes = [len(rows) for rows in listed]
         table = pa.concat_tables([rows for rows in listed if len(rows)] or listed[:1])

@@ -14,7 +14,7 @@ import numpy as np
 from rayal.cycle import checked
 from rayal.cycle import shard_file as scores
 from rayal.cycle.checked import seen_by
-from rayal.cycle.lots import Keeper, Whole, held
+from rayal.cycle.lots import HoldsPools, Whole, held
 from rayal.cycle.offer import Offer
 from rayal.cycle.ranking import highest
 from rayal.experiment.experiment import Experiment
@@ -37,7 +37,7 @@ def choose(
     offer: Offer,
     trained: Mapping[str, FileLocation],
     out: Folder,
-    keeper: Keeper | None = None,
+    engine: HoldsPools | None = None,
 ) -> Chosen:
     """The ids to label next, best first, whether there was nothing left to choose from, and how far
     any two strategies agree.
@@ -45,7 +45,7 @@ def choose(
     `scored` and `result` are the folder and the result of the scoring pass, which may have passed
     over labeled units too; `offer` says what those are, and what the others cost; `trained` are
     the files of the model that it asked. Also writes `chosen.csv` (rank, id, score) for people.
-    Machines of the `keeper`, if there is one, hold what is too large for this process, where they
+    Machines of the `engine`, if there is one, hold what is too large for this process, where they
     have room for it; what they picked stays in `out`, for whoever is killed before the stage is
     recorded, until `forget_under_way`.
     """
@@ -63,7 +63,7 @@ def choose(
     }
     picks = _highest(scored, result, cheap, budget, labeled)
     others = {name: each for name, each in strategies.items() if name not in cheap}
-    large = _too_large(scored, result, others, labeled, keeper)
+    large = _too_large(scored, result, others, labeled, engine)
 
     def loaded(strategies: Mapping[str, Strategy]) -> dict[str, Candidates]:
         kept = {signal for each in strategies.values() for signal in each.kept()}
@@ -82,8 +82,8 @@ def choose(
             picks[name] = Picks(**left)
             continue
         with ExitStack() as until_picked:
-            if name in large and keeper is not None and keeper.has_room(large[name]):
-                opened = held(keeper, large[name], labeled, under_way[name])
+            if name in large and engine is not None and engine.has_room(large[name]):
+                opened = held(engine, large[name], labeled, under_way[name])
                 pools[name] = until_picked.enter_context(opened)
             elif name in large:
                 pools |= loaded({name: strategy})
@@ -119,17 +119,17 @@ def _too_large(
     result: Pass,
     strategies: Mapping[str, Strategy],
     labeled: Collection[str],
-    keeper: Keeper | None,
+    engine: HoldsPools | None,
 ) -> dict[str, Whole]:
-    """By name the strategies whose pools are for machines of the keeper."""
-    if keeper is None or not keeper.holds(sys.maxsize):
+    """By name the strategies whose pools are for machines of the engine."""
+    if engine is None or not engine.holds(sys.maxsize):
         return {}
     wholes = {
         name: Whole.of(folder, result, strategy, name, labeled)
         for name, strategy in strategies.items()
         if strategy.asks_holders()
     }
-    return {name: each for name, each in wholes.items() if keeper.holds(each.bytes)}
+    return {name: each for name, each in wholes.items() if engine.holds(each.bytes)}
 
 
 def decided(

@@ -46,7 +46,7 @@ ROOT = Path(__file__).parents[2]
 LABELED = [f"unit-{n:06d}" for n in range(0, 300, 30)]
 
 
-class Keeper:
+class Holding:
     """Three processes on one machine, as an engine has one on each of three."""
 
     def holds(self, size: int) -> bool:
@@ -69,14 +69,14 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> str:
 class Killing(Progress):
     """Kills a process, and another, whenever so many more picks are made."""
 
-    def __init__(self, keeper: Keeper, every: int) -> None:
+    def __init__(self, engine: Holding, every: int) -> None:
         super().__init__()
-        self.keeper, self.every, self.killed = keeper, every, 0
+        self.engine, self.every, self.killed = engine, every, 0
 
     def add(self, picks: list[int], **state: Any) -> None:
         super().add(picks, **state)
         if len(self.picks) >= self.every * (self.killed + 1) and self.killed < 2:
-            ray.kill(self.keeper.pool.seats.processes[self.killed])
+            ray.kill(self.engine.pool.seats.processes[self.killed])
             self.killed += 1
 
 
@@ -99,17 +99,17 @@ def test_processes_pick_what_one_picks_though_two_die(
     """A process more, or one less, would change what is labeled."""
     monkeypatch.setattr(core_set.farthest_first, "__defaults__", (8,))
     monkeypatch.setattr(badge, "ROUND", 8)
-    done, keeper = FinishedPass(scores), Keeper()
+    done, engine = FinishedPass(scores), Holding()
     pool = Whole.of(done.folder, done.result, strategy, strategy.part_name(), LABELED)
-    progress = Killing(keeper, 15)
-    with held(keeper, pool, LABELED, progress) as there:
+    progress = Killing(engine, 15)
+    with held(engine, pool, LABELED, progress) as there:
         rng = numpy_generator(0, 0, "select", strategy.part_name())
         picked = list(strategy.select(seen_by(strategy, there), 60, rng))
     (tmp_path / "labeled.txt").write_text("\n".join(LABELED))
     request = Request(strategy=strategy, budget=60, labeled=f"{tmp_path}/labeled.txt")
 
     assert select(scores, request).ids == picked
-    assert 2 == progress.killed == keeper.pool.seats.deaths
+    assert 2 == progress.killed == engine.pool.seats.deaths
 
 
 @pytest.mark.parametrize(
@@ -167,12 +167,12 @@ def test_one_dies_after_its_answer_and_another_before_it(
     monkeypatch.setattr(badge, "ROUND", 8)
     done = FinishedPass(scores)
     pool = Whole.of(done.folder, done.result, strategy, strategy.part_name(), ())
-    keeper, rng = Keeper(), numpy_generator(0, 0, "select", strategy.part_name())
-    with held(keeper, pool, (), Progress()) as there:
+    engine, rng = Holding(), numpy_generator(0, 0, "select", strategy.part_name())
+    with held(engine, pool, (), Progress()) as there:
         picked = list(strategy.select(seen_by(strategy, there), 60, rng))
 
     assert select(scores, Request(strategy=strategy, budget=60)).ids == picked
-    assert 2 == keeper.pool.seats.deaths
+    assert 2 == engine.pool.seats.deaths
 
 
 @pytest.mark.ray
@@ -305,9 +305,9 @@ def test_the_machines_of_a_run_are_for_what_it_says(caplog: pytest.LogCaptureFix
 @pytest.mark.usefixtures("ray_cluster")
 def test_what_a_process_raises_is_said_as_here(scores: str) -> None:
     """A shard that is gone would be pages of Ray's frames."""
-    done, keeper = FinishedPass(scores), Keeper()
+    done, engine = FinishedPass(scores), Holding()
     pool = Whole.of(done.folder, done.result, CoreSet(), "core_set", ())
     gone = pool.lot.shards[1]._replace(name="shard-99999.parquet")
     pool = pool._replace(lot=pool.lot._replace(shards=(*pool.lot.shards[:1], gone)))
-    with pytest.raises(LostError, match="shard-99999"), held(keeper, pool, (), Progress()):
+    with pytest.raises(LostError, match="shard-99999"), held(engine, pool, (), Progress()):
         pass

@@ -14,7 +14,7 @@ from rayal.selection.progress import Progress
 
 
 class Local:
-    """A keeper whose machines are lots in this process."""
+    """An engine whose machines are lots in this process."""
 
     def __init__(self, count: int, most: int = 0, room: int = 2**40) -> None:
         """`most`: bytes of a pool up to which it holds nothing; `room`: those that it can hold."""
