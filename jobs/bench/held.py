@@ -40,10 +40,13 @@ SHARD = 16_384
 SEED = 0
 
 
-class Keeper:
+class Holding:
     """One process on each node; `base` is what these take before they read."""
 
     def holds(self, size: int) -> bool:
+        return True
+
+    def has_room(self, whole: Whole) -> bool:
         return True
 
     @contextmanager
@@ -63,10 +66,10 @@ def core_set(
 ) -> list[Row]:
     """Two nodes of one core against one process of one thread, and of two."""
     with tempfile.TemporaryDirectory() as scratch, nodes(2):
-        result, keeper = kept(Folder(scratch), units, width), Keeper()
+        result, engine = kept(Folder(scratch), units, width), Holding()
         whole = Whole.of(Folder(scratch), result, CoreSet(), "core_set", ())
         alone = loaded(scratch, result)
-        with held(keeper, whole, (), Progress()) as pool:
+        with held(engine, whole, (), Progress()) as pool:
             ran = race(
                 "held",
                 options.runs,
@@ -74,7 +77,7 @@ def core_set(
                 one_thread=lambda: threaded(1, alone, picks),
                 two_threads=lambda: threaded(2, alone, picks),
             )
-            each = keeper.growth()
+            each = engine.growth()
         assert ran.results["rayal"] == ran.results["one_thread"] == ran.results["two_threads"]
         single, _, _ = growth("one process", 1, select_work, scratch, result, picks)
     what = f"core-set on Ray over 2 nodes of one core, {units} x {width}, {picks} picks"
@@ -98,17 +101,17 @@ def large(
 ) -> list[Row]:
     """How long it takes, and how much memory, where it is run once."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch, nodes(2):
-        result, keeper = kept(Folder(scratch), units, width), Keeper()
+        result, engine = kept(Folder(scratch), units, width), Holding()
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
         before, started = memory("self", "VmRSS:"), time.perf_counter()
         whole = Whole.of(Folder(scratch), result, CoreSet(), "core_set", ())
-        with held(keeper, whole, (), Progress()) as pool:
+        with held(engine, whole, (), Progress()) as pool:
             read = time.perf_counter() - started
             started = time.perf_counter()
             picked = chosen(pool, picks)
             seconds = time.perf_counter() - started
             driver = memory("self", "VmHWM:") - before
-            each = keeper.growth()
+            each = engine.growth()
     assert picks == len(set(picked))
     peaks = " and ".join(f"{peak:.0f}" for peak in each)
     return [

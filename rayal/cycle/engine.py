@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rayal.cycle.evaluate import EvaluateJob
-from rayal.cycle.lots import Keeper
+from rayal.cycle.lots import HoldsPools
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.runs.results import FastestBatch, ScoredShard, Trained
 from rayal.storage.folder import Json
 
 
-class Engine(Keeper, Protocol):
+class Engine(HoldsPools, Protocol):
     """Places and moves work; what the work computes is the same on all engines.
 
     Every method raises ClusterError where a worker cannot be had or keeps dying, and what the work

@@ -14,7 +14,7 @@ from rayal.cycle.evaluate import EvaluateJob
 from rayal.cycle.keep import Keeper
 from rayal.cycle.offer import Offer, of_images
 from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, summary
-from rayal.cycle.select import choose
+from rayal.cycle.select import choose, forget_under_way
 from rayal.cycle.train import TrainJob
 from rayal.data.store import Store
 from rayal.errors import OUT, DataError, UsageError, counted, quoted
@@ -97,7 +97,12 @@ class Steps:
 
     def buy(self, pool: PoolState, chosen: Chosen) -> Labeled:
         """Asks the oracle for what was chosen."""
-        return self.once(pool.cycle, Labeled, partial(self.label, chosen.ids))
+
+        def bought(out: Folder) -> Labeled:
+            forget_under_way(self._folder(pool.cycle, "select"))
+            return self.label(chosen.ids, out)
+
+        return self.once(pool.cycle, Labeled, bought)
 
     def once(self, cycle: int, kind: type[S], work: Callable[[Folder], StageResult]) -> S:
         if self.ledger.finished(cycle, kind.stage):

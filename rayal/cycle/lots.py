@@ -139,25 +139,28 @@ class Machines(Protocol):
         """The pool, where of each lot's rows these are the positions in it; -1: in none."""
 
 
-class Keeper(Protocol):
+class HoldsPools(Protocol):
     """An engine, as far as it has machines that hold a pool."""
 
     def holds(self, size: int) -> bool:
-        """Whether so many bytes are more than this process should select from, and others can."""
+        """Whether so many bytes are more than this process should select from, if others can."""
+
+    def has_room(self, whole: Whole) -> bool:
+        """Whether the machines have memory for it now; says so where they do not."""
 
     def hold(self, whole: Whole, progress: Progress) -> AbstractContextManager[Machines]:
         """Has it held until the block ends, by as many machines as there are.
 
-        Raises ClusterError where it does not fit their memory, before anything is read.
+        Raises ClusterError where they have no room for it, before anything is read.
         """
 
 
 @contextmanager
 def held(
-    keeper: Keeper, whole: Whole, labeled: Collection[str], progress: Progress
+    engine: HoldsPools, whole: Whole, labeled: Collection[str], progress: Progress
 ) -> Iterator[Candidates]:
     """The candidates of a finished pass, as `shard_file.load` has them, held by machines."""
-    with keeper.hold(whole, progress) as machines:
+    with engine.hold(whole, progress) as machines:
         listed = machines.listed()
         sizes = [len(rows) for rows in listed]
         table = pa.concat_tables([rows for rows in listed if len(rows)] or listed[:1])

@@ -14,14 +14,14 @@ import numpy as np
 from rayal.cycle import checked
 from rayal.cycle import shard_file as scores
 from rayal.cycle.checked import seen_by
-from rayal.cycle.lots import Keeper, Whole, held
+from rayal.cycle.lots import HoldsPools, Whole, held
 from rayal.cycle.offer import Offer
 from rayal.cycle.ranking import highest
 from rayal.experiment.experiment import Experiment
 from rayal.randomness import numpy_generator
 from rayal.runs.results import Chosen, Pass, Scored
 from rayal.selection.candidates import Candidates, ranking, tie_secret
-from rayal.selection.progress import KeptProgress
+from rayal.selection.progress import UNDER_WAY, KeptProgress
 from rayal.storage import csv_file
 from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.storage.ids import Ids, Places
@@ -37,7 +37,7 @@ def choose(
     offer: Offer,
     trained: Mapping[str, FileLocation],
     out: Folder,
-    keeper: Keeper | None = None,
+    engine: HoldsPools | None = None,
 ) -> Chosen:
     """The ids to label next, best first, whether there was nothing left to choose from, and how far
     any two strategies agree.
@@ -45,7 +45,9 @@ def choose(
     `scored` and `result` are the folder and the result of the scoring pass, which may have passed
     over labeled units too; `offer` says what those are, and what the others cost; `trained` are
     the files of the model that it asked. Also writes `chosen.csv` (rank, id, score) for people.
-    Machines of the `keeper`, if there is one, hold what is too large for this process.
+    Machines of the `engine`, if there is one, hold what is too large for this process, where they
+    have room for it; what they picked stays in `out`, for whoever is killed before the stage is
+    recorded, until `forget_under_way`.
     """
     labeled = offer.bought
     strategies = x.scored()
@@ -61,33 +63,40 @@ def choose(
     }
     picks = _highest(scored, result, cheap, budget, labeled)
     others = {name: each for name, each in strategies.items() if name not in cheap}
-    large = _too_large(scored, result, others, labeled, keeper)
+    large = _too_large(scored, result, others, labeled, engine)
+
+    def loaded(strategies: Mapping[str, Strategy]) -> dict[str, Candidates]:
+        kept = {signal for each in strategies.values() for signal in each.kept()}
+        return scores.load(scored, result, kept, labeled, strategies, scratch_folder(out))
+
     small = {name: each for name, each in others.items() if name not in large}
-    pools: dict[str, Candidates] = {}
-    if small:
-        kept = {signal for each in small.values() for signal in each.kept()}
-        pools = scores.load(scored, result, kept, labeled, small, scratch_folder(out))
+    pools = loaded(small) if small else {}
     under_way = {
         name: KeptProgress(
-            out, f"{name}.picks.json", decided(others[name], x.seed, cycle, budget, result, labeled)
+            out, f"{name}{UNDER_WAY}", decided(others[name], x.seed, cycle, budget, result, labeled)
         )
         for name in large
     }
     for name, strategy in others.items():
+        if name in large and (left := under_way[name].state.get("chosen")):
+            picks[name] = Picks(**left)
+            continue
         with ExitStack() as until_picked:
-            if name in large and keeper is not None:
-                opened = held(keeper, large[name], labeled, under_way[name])
+            if name in large and engine is not None and engine.has_room(large[name]):
+                opened = held(engine, large[name], labeled, under_way[name])
                 pools[name] = until_picked.enter_context(opened)
+            elif name in large:
+                pools |= loaded({name: strategy})
             pool = offer.offered(seen_by(strategy, pools[name]))
             select = strategy.selector(trained)
             picks[name] = _of_one(strategy, select, name, pool, offer, budget, rngs[name])
+        if name in large and picks[name].ids:
+            under_way[name].keep(chosen=picks[name]._asdict())  # the others may take hours
     main = next(iter(strategies))
     chosen = picks[main]
     values = repeat(None) if chosen.scores is None else chosen.scores
     ranks = zip(count(1), chosen.ids, values, strict=False)
     table = out.write("chosen.csv", csv_file.dump(["rank", "id", "score"], ranks).encode())
-    for progress in under_way.values():
-        progress.end()
     return Chosen(
         ids=tuple(chosen.ids),
         table=table,
@@ -100,22 +109,27 @@ def choose(
     )
 
 
+def forget_under_way(out: Folder) -> None:
+    """Removes the picks that a select stage kept, which is recorded now."""
+    out.remove_all([name for name in out.names() if name.endswith(UNDER_WAY)])
+
+
 def _too_large(
     folder: Folder,
     result: Pass,
     strategies: Mapping[str, Strategy],
     labeled: Collection[str],
-    keeper: Keeper | None,
+    engine: HoldsPools | None,
 ) -> dict[str, Whole]:
-    """By name the strategies whose pools are for machines of the keeper."""
-    if keeper is None or not keeper.holds(sys.maxsize):
+    """By name the strategies whose pools are for machines of the engine."""
+    if engine is None or not engine.holds(sys.maxsize):
         return {}
     wholes = {
         name: Whole.of(folder, result, strategy, name, labeled)
         for name, strategy in strategies.items()
         if strategy.asks_holders()
     }
-    return {name: each for name, each in wholes.items() if keeper.holds(each.bytes)}
+    return {name: each for name, each in wholes.items() if engine.holds(each.bytes)}
 
 
 def decided(

@@ -70,6 +70,9 @@ class SharedTraining:
     def holds(self, size: int) -> bool:
         return self.engine.holds(size)
 
+    def has_room(self, whole: Whole) -> bool:
+        return self.engine.has_room(whole)
+
     def hold(self, whole: Whole, progress: Progress) -> AbstractContextManager[Machines]:
         return self.engine.hold(whole, progress)
 

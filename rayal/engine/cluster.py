@@ -1,6 +1,7 @@
 """The Ray engine: connects to a cluster, checks that it can do the work, and places it there."""
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from rayal.data.pool import Images, Shard
 from rayal.data.store import Split
 from rayal.engine import machine, start
 from rayal.engine.failures import raised
-from rayal.engine.holding import HeldPool
+from rayal.engine.holding import HeldPool, room
 from rayal.engine.reading import blocks_of
 from rayal.engine.scorers import Call, Scorers
 from rayal.engine.shared_storage import SharedStorage
@@ -36,6 +37,8 @@ SETTINGS = {
     "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # as Ray Train has it for its own actors
 }
 """Variables of Ray, unless somebody has set them."""
+
+logger = logging.getLogger(__name__)
 
 Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 
@@ -91,7 +94,15 @@ class RayEngine:
                 self._close_groups()
 
     def holds(self, size: int) -> bool:
-        return size > self.compute.resident_bytes
+        return size > self.compute.select_bytes
+
+    def has_room(self, whole: Whole) -> bool:
+        try:
+            room(whole)
+        except ClusterError as error:
+            logger.info("%s; one process selects from files on its disk instead", error)
+            return False
+        return True
 
     @contextmanager
     def hold(self, whole: Whole, progress: Progress) -> Iterator[HeldPool]:

@@ -6,6 +6,7 @@ reads the same shards and is brought up to date by what was picked, and nothing 
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +16,13 @@ import pyarrow as pa
 import ray
 import torch
 from numpy.typing import NDArray
-from ray.exceptions import OutOfMemoryError, RayActorError
+from ray._private.state import available_resources_per_node
+from ray.exceptions import (
+    ActorUnschedulableError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayal.cycle.lots import Lot, Read, Whole, read
@@ -34,6 +41,10 @@ PROCESS_BYTES = 600 * 2**20
 """What a process takes that holds nothing."""
 NO_PROGRESS_SECONDS = 3600.0
 """An answer that is not there by then will not come."""
+SETTLE_SECONDS = 5.0
+"""Ray tells by then that what processes had which have ended is free."""
+DEATHS = (RayActorError, OutOfMemoryError, ActorUnschedulableError, ObjectLostError)
+"""Errors in place of an answer where a process, or its machine, is gone."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,16 +56,24 @@ class Host(NamedTuple):
     memory: float
     """Bytes that Ray may give away there."""
     cores: float
+    free: float
+    """Bytes of `memory` that nobody has."""
 
 
 def hosts() -> list[Host]:
-    """The living machines of this cluster that can compute, the largest memory first."""
+    """The living machines of this cluster that can compute, the most free memory first."""
+    left = available_resources_per_node()
     found = [
-        Host(node["NodeID"], node["Resources"].get("memory", 0.0), node["Resources"]["CPU"])
+        Host(
+            node["NodeID"],
+            node["Resources"].get("memory", 0.0),
+            node["Resources"]["CPU"],
+            left.get(node["NodeID"], {}).get("memory", 0.0),
+        )
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("CPU", 0)
     ]
-    return sorted(found, key=lambda host: (-host.memory, host.node))
+    return sorted(found, key=lambda host: (-host.free, host.node))
 
 
 def needed(whole: Whole, lots: Sequence[Lot]) -> int:
@@ -72,15 +91,30 @@ def shared_out(whole: Whole, there: Sequence[Host], per_host: int = 1) -> list[L
     """
     for count in range(len(there), 0, -1):
         lots = whole.lots(count * per_host)
-        if needed(whole, lots) * per_host <= there[count - 1].memory:
+        if needed(whole, lots) * per_host <= there[count - 1].free:
             return lots
     size = (whole.bytes + whole.units * UNIT_BYTES) / 2**30
-    room = sum(host.memory for host in there) / 2**30
+    free = sum(host.free for host in there) / 2**30
     raise ClusterError(
         f"{whole.units} units take {size:.2f} GB of memory, and {PROCESS_BYTES / 2**30:.2f} GB on"
-        f" each machine; the {len(there)} of the cluster have {room:.2f} GB; add machines, start"
-        " Ray there with a larger --memory, or select from fewer candidates"
+        f" each machine; the {len(there)} of the cluster have {free:.2f} GB free; add machines,"
+        " start Ray there with a larger --memory, or select from fewer candidates"
     )
+
+
+def room(whole: Whole, per_host: int = 1) -> tuple[list[Lot], list[Host]]:
+    """Lots, and the machines with free memory for them. Raises ClusterError where it is too little,
+    at once where it would be if nobody else had any of it."""
+    shared_out(whole, [host._replace(free=host.memory) for host in hosts()], per_host)
+    until = time.monotonic() + SETTLE_SECONDS
+    while True:
+        there = hosts()
+        try:
+            return shared_out(whole, there, per_host), there
+        except ClusterError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(SETTLE_SECONDS / 50)
 
 
 class HeldPool:
@@ -90,8 +124,7 @@ class HeldPool:
         self, whole: Whole, progress: Progress, max_failures: int, per_host: int = 1
     ) -> None:
         """`max_failures`: deaths after which it is given up."""
-        there = hosts()
-        lots = shared_out(whole, there, per_host)
+        lots, there = room(whole, per_host)
         self.seats = Seats(lots, needed(whole, lots), there, max_failures)
         self.progress = progress
 
@@ -178,36 +211,43 @@ class Seats:
         """
         with ray_errors(WHAT):
             sent = ray.put(shared)  # once for all on a machine
-            waiting: dict[Any, tuple[int, Any]] = {}
-            for number in own:
-                self._tell(number, method, sent, own[number], waiting)
-            answers: dict[int, Any] = {}
-            while waiting:
-                done = _first_done(list(waiting))
-                number, process = waiting.pop(done)
-                try:
-                    answers[number] = raised(ray.get(done))["answer"]
-                except (RayActorError, OutOfMemoryError) as error:
-                    if process is self.processes[number]:  # not replaced since it was asked
-                        self._replace(number, error)
-                    self._tell(number, method, sent, own[number], waiting)
-            return [answers[number] for number in own]
+            answers: dict[int, tuple[Any, Any]] = {}  # whose it is, and what
+            # while one is replaced another is asked, and may be replaced, too: it is brought to
+            # before this call, which it has to be told then, though another has answered it
+            while late := [n for n in own if n not in answers or self._is_gone(n, answers[n][0])]:
+                self._hear(late, method, sent, own, answers)
+            return [answers[number][1] for number in own]
 
     def close(self) -> None:
         for process in self.processes:
             ray.kill(process)
         self.processes = []
 
-    def _tell(
+    def _hear(
         self,
-        number: int,
+        numbers: Sequence[int],
         method: str,
         sent: Any,
-        own: tuple[Any, ...],
-        waiting: dict[Any, tuple[int, Any]],
+        own: Mapping[int, tuple[Any, ...]],
+        answers: dict[int, tuple[Any, Any]],
     ) -> None:
-        process = self.processes[number]
-        waiting[getattr(process, method).remote(sent, *own)] = number, process
+        """Adds what these answer, of whom each is told once; not of those that die."""
+        waiting: dict[Any, tuple[int, Any]] = {}
+        for number in numbers:
+            process = self.processes[number]
+            waiting[getattr(process, method).remote(sent, *own[number])] = number, process
+        while waiting:
+            done = _first_done(list(waiting))
+            number, process = waiting.pop(done)
+            try:
+                answers[number] = process, raised(ray.get(done))["answer"]
+            except DEATHS as error:
+                if not self._is_gone(number, process):
+                    self._replace(number, error)
+
+    def _is_gone(self, number: int, process: Any) -> bool:
+        """Whether another one took the place of this one since."""
+        return process is not self.processes[number]
 
     def _replace(self, number: int, error: Exception) -> None:
         self.deaths += 1
@@ -224,15 +264,17 @@ class Seats:
         self.renewed(number)
 
     def _another_node(self, number: int) -> str:
-        """With the fewest processes of these, among those with room for one more."""
+        """With room for one more: where memory is free rather than still to be let go, another than
+        it was on, of which Ray may not know yet that it is lost, and with the fewest of these."""
         busy = Counter(node for other, node in enumerate(self.nodes) if other != number)
         fit = [host for host in hosts() if (busy[host.node] + 1) * self.size <= host.memory]
         if not fit:
             raise ClusterError(
                 f"{WHAT} lost a machine, and no other has {self.size / 2**30:.2f} GB of memory for"
-                f" what it held; add one, {GOES_ON}"
+                f" what it held; add one, or in a run raise compute.select_bytes, and {GOES_ON}"
             )
-        return min(fit, key=lambda host: busy[host.node]).node
+        lost = self.nodes[number]
+        return min(fit, key=lambda h: (h.free < self.size, h.node == lost, busy[h.node])).node
 
     def _start(self, number: int) -> Any:
         kind: Any = ray.remote(HolderProcess)

@@ -65,6 +65,9 @@ class LocalEngine:
     def holds(self, size: int) -> bool:
         return False
 
+    def has_room(self, whole: Whole) -> bool:
+        return False
+
     def hold(self, whole: Whole, progress: Progress) -> AbstractContextManager[Machines]:
         raise AssertionError("it holds nothing")
 

@@ -57,8 +57,10 @@ class Compute(Settings):
     """Least images in one shard, the unit of work and of resuming of the scoring pass."""
     resident_bytes: NonNegativeInt = 4 * 2**30
     """A labeled set up to this size (bytes, as uint8) stays on the training device; so does what a
-    scheme sees of the unlabeled pool. On Ray, what a pass kept of a pool is selected from in one
-    process up to this size, on all machines beyond it."""
+    scheme sees of the unlabeled pool."""
+    select_bytes: NonNegativeInt = 4 * 2**30
+    """What a pass kept of a pool up to this size (bytes, as float16) one process selects from, in
+    files on its disk; beyond it, on Ray, all machines that have memory for it. The same picks."""
     compile: bool = False
     """Whether `torch.compile` makes the networks of a training, its teacher too, into kernels of
     their own; changes the last bits. Compiling takes time in every training, and on a CPU a C++

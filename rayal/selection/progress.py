@@ -8,6 +8,8 @@ from rayal.storage.folder import Folder, Json
 
 KEEP = 256
 """Picks after which they are written again."""
+UNDER_WAY = ".picks.json"
+"""Suffix of the files that picks so far are kept in."""
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,3 @@ class KeptProgress(Progress):
 
     def _write(self, state: Json) -> None:
         self.folder.write_sealed(self.name, {**state, "of": self.of})
-
-    def end(self) -> None:
-        """Removes the file: the picks are written elsewhere now."""
-        self.folder.remove(self.name)

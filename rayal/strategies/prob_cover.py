@@ -35,7 +35,7 @@ from rayal.selection.holders import Places
 from rayal.strategies._features import FeatureHolder, OnFeatures, Space
 
 MAX_PAIRS = 200_000_000
-"""Pairs of units within the radius that are held in memory, at 20 bytes each."""
+"""Pairs of units within the radius, whoever holds them in memory, at 20 bytes each."""
 
 
 class ProbCover(OnFeatures):
@@ -69,12 +69,12 @@ class Balls(FeatureHolder):
 
     def __init__(self, places: Places, kept: Mapping[str, Rows], normalise: bool) -> None:
         super().__init__(places, kept, normalise)
-        self.pairs = 0
+        self.pairs = self.pairs_met = 0
 
-    def begin(self, grid: Grid, radius: float, size: int) -> None:
-        """Finds the pairs among its own units; `size`: units of all holders."""
+    def begin(self, grid: Grid, radius: float, size: int) -> int:
+        """Finds the pairs among its own units; says how many. `size`: units of all holders."""
         self.grid, self.radius, self.size = grid, radius, size
-        self.limit, self.pairs = (radius / grid.step) ** 2, 0
+        self.limit, self.pairs, self.pairs_met = (radius / grid.step) ** 2, 0, 0
         rows, columns = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
         for start in range(0, len(self), BLOCK):
             x = grid.place(self.points[start : start + BLOCK])
@@ -85,21 +85,24 @@ class Balls(FeatureHolder):
                 row, column = torch.nonzero(near, as_tuple=True)
                 rows.append((row + start).int().numpy())
                 columns.append((column + other).int().numpy())
-                self._count_pairs(len(row))
+                self.pairs += len(row)
+                check_pairs(self.pairs, size, radius)
         self.later = _graph(rows, columns, (len(self), len(self)))  # each pair once per direction
         self.earlier = self.later.T.tocsr()
         self._met: Met | None = ([np.empty(0, np.intp)], [np.empty(0, np.int32)])
         self.others = _graph(*self._met, (size, len(self)))
+        return self.pairs
 
     def sent(self, start: int) -> tuple[Places, Numbers]:
         """Places and rows of some of its units, for other holders to meet."""
         part = slice(start, start + SENT)
         return self.places[part], self.points[part]
 
-    def meet(self, places: Places, rows: Numbers) -> None:
-        """Finds the pairs with these units of another holder; once all were met, it knows them."""
+    def meet(self, places: Places, rows: Numbers) -> int:
+        """Finds the pairs with these units of another holder; once all were met, it knows them.
+        Returns how many it has found with others so far, who find these, too."""
         if self._met is None:
-            return
+            return self.pairs_met
         for start in range(0, len(rows), BLOCK):
             x = self.grid.place(rows[start : start + BLOCK])
             for other in range(0, len(self), BLOCK):
@@ -107,7 +110,9 @@ class Balls(FeatureHolder):
                 row, column = torch.nonzero(within(x, y, self.limit), as_tuple=True)
                 self._met[0].append(places[start : start + BLOCK][row.numpy()])
                 self._met[1].append((column + other).int().numpy())
-                self._count_pairs(len(row))
+                self.pairs_met += len(row)
+                check_pairs(self.pairs + self.pairs_met, self.size, self.radius)
+        return self.pairs_met
 
     def met(self) -> None:
         """No other holder is left."""
@@ -157,13 +162,15 @@ class Balls(FeatureHolder):
         own, others = self.own(places), self.others[places].indices
         return np.concatenate([own, self.later[own].indices, self.earlier[own].indices, others])
 
-    def _count_pairs(self, more: int) -> None:
-        self.pairs += more
-        if self.pairs > MAX_PAIRS:
-            raise UsageError(
-                f"prob_cover: more than {MAX_PAIRS} pairs of the {len(self)} units are"
-                f" within the radius {self.radius:g}; give a smaller one"
-            )
+
+def check_pairs(pairs: float, size: int, radius: float) -> None:
+    """Raises UsageError where the pool of this size has more pairs than there may be, `pairs` or
+    more."""
+    if pairs > MAX_PAIRS:
+        raise UsageError(
+            f"prob_cover: more than {MAX_PAIRS} pairs of the {size} units are"
+            f" within the radius {radius:g}; give a smaller one"
+        )
 
 
 def _graph(
@@ -215,13 +222,17 @@ class _Cover:
             self.holders.progress.add([pick])
 
     def _catch_up(self, of: Sequence[int]) -> None:
-        self.holders.ask("begin", self.grid, self.radius, self.holders.size, of=of)
+        size = self.holders.size
+        own = sum(self.holders.ask("begin", self.grid, self.radius, size, of=of))
+        check_pairs(own, size, self.radius)
+        met = dict.fromkeys(of, 0)
         for sender, places in enumerate(self.holders.places):
             if not (others := [holder for holder in of if holder != sender]):
                 continue
             for start in range(0, len(places), SENT):
                 (sent,) = self.holders.ask("sent", start, of=[sender])
-                self.holders.ask("meet", *sent, of=others)
+                met |= zip(others, self.holders.ask("meet", *sent, of=others), strict=True)
+                check_pairs(own + sum(met.values()) / 2, size, self.radius)
         self.holders.ask("met", of=of)
         if self.covered is not None:
             self.holders.ask("cover", self.covered, self.picks, of=of)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from rayal.cycle.loop import _check_answers, candidates, first_units, run
+from rayal.cycle.loop import Steps, _check_answers, candidates, first_units, run
 from rayal.cycle.offer import Offer
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, UsageError
@@ -14,6 +14,7 @@ from rayal.labeling.oracles.base import Label, Oracle
 from rayal.labeling.oracles.simulated import Simulated
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
+from rayal.selection.progress import UNDER_WAY
 from rayal.storage.folder import Folder
 from tests.support.doubles import Silent
 
@@ -63,6 +64,28 @@ def test_buys_the_budget_cycle_by_cycle(tiny, tmp_path):
         (2, "evaluate"),
     ]
     assert told.passes == [(done, 3) for done in (0, 1, 2, 3)] * 2
+
+
+def test_picks_that_a_stage_kept_go_when_it_is_recorded(tiny, tmp_path, monkeypatch):
+    """Every cycle would leave a file, and one that was killed in between for ever."""
+    x, asked = tiny(), []
+    with Ledger(Folder(tmp_path), x.identity()) as ledger:
+        steps = Steps(x, x.dataset.open(), ledger, LocalEngine(x.compute), Told())
+        steps.begin(lambda: first_units(x, steps.store))
+        pool, folder = ledger.state(0), ledger.stage(0, "select")
+        steps.learn(pool)
+        chosen = steps.choose(pool, 20)
+        folder.write(f"core_set{UNDER_WAY}", b"{}")
+
+        def label(ids, out):
+            asked.append(folder.names())
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(steps, "label", label)
+        with pytest.raises(KeyboardInterrupt):
+            steps.buy(pool, chosen)
+
+    assert [["chosen.csv", "done.json", "started.json"]] == asked
 
 
 def test_labels_are_the_true_ones(tiny, tmp_path):

@@ -10,14 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import ray
+from ray.exceptions import (
+    ActorUnschedulableError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+)
 
 from rayal.cycle.checked import seen_by
-from rayal.cycle.lots import Lot, Whole, held
+from rayal.cycle.lots import Lot, Read, Whole, held
 from rayal.engine import holding
+from rayal.engine.cluster import RayEngine
 from rayal.engine.holding import HeldPool, Host, Seats, needed, shared_out
 from rayal.errors import ClusterError, LostError
+from rayal.experiment.experiment import Compute
 from rayal.randomness import numpy_generator
 from rayal.selection.progress import Progress
 from rayal.storage.folder import FileRecord
@@ -30,16 +39,20 @@ from rayal.strategies.typiclust import Typiclust
 from rayal.workflows.select import select
 from rayal.workflows.select.finished_pass import FinishedPass
 from rayal.workflows.select.request import Request
+from tests.support.fake_ray import Actor, FakeRay
 from tests.support.kept_pass import kept_pass
 
 ROOT = Path(__file__).parents[2]
 LABELED = [f"unit-{n:06d}" for n in range(0, 300, 30)]
 
 
-class Keeper:
+class Holding:
     """Three processes on one machine, as an engine has one on each of three."""
 
     def holds(self, size: int) -> bool:
+        return True
+
+    def has_room(self, whole: Whole) -> bool:
         return True
 
     @contextmanager
@@ -56,14 +69,14 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> str:
 class Killing(Progress):
     """Kills a process, and another, whenever so many more picks are made."""
 
-    def __init__(self, keeper: Keeper, every: int) -> None:
+    def __init__(self, engine: Holding, every: int) -> None:
         super().__init__()
-        self.keeper, self.every, self.killed = keeper, every, 0
+        self.engine, self.every, self.killed = engine, every, 0
 
     def add(self, picks: list[int], **state: Any) -> None:
         super().add(picks, **state)
         if len(self.picks) >= self.every * (self.killed + 1) and self.killed < 2:
-            ray.kill(self.keeper.pool.seats.processes[self.killed])
+            ray.kill(self.engine.pool.seats.processes[self.killed])
             self.killed += 1
 
 
@@ -86,17 +99,80 @@ def test_processes_pick_what_one_picks_though_two_die(
     """A process more, or one less, would change what is labeled."""
     monkeypatch.setattr(core_set.farthest_first, "__defaults__", (8,))
     monkeypatch.setattr(badge, "ROUND", 8)
-    done, keeper = FinishedPass(scores), Keeper()
+    done, engine = FinishedPass(scores), Holding()
     pool = Whole.of(done.folder, done.result, strategy, strategy.part_name(), LABELED)
-    progress = Killing(keeper, 15)
-    with held(keeper, pool, LABELED, progress) as there:
+    progress = Killing(engine, 15)
+    with held(engine, pool, LABELED, progress) as there:
         rng = numpy_generator(0, 0, "select", strategy.part_name())
         picked = list(strategy.select(seen_by(strategy, there), 60, rng))
     (tmp_path / "labeled.txt").write_text("\n".join(LABELED))
     request = Request(strategy=strategy, budget=60, labeled=f"{tmp_path}/labeled.txt")
 
     assert select(scores, request).ids == picked
-    assert 2 == progress.killed == keeper.pool.seats.deaths
+    assert 2 == progress.killed == engine.pool.seats.deaths
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ActorUnschedulableError("gone"),
+        ObjectLostError("0" * 56, None, ""),
+        OutOfMemoryError("full"),
+    ],
+)
+def test_a_lost_machine_is_a_death(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray says it in other words where the machine goes before the process has begun, or with an
+    answer that was not fetched."""
+    met: list[Actor] = []
+
+    def dies(actor: Actor, method: str) -> Exception | None:
+        met.append(actor)
+        return error if len(met) == 1 else None
+
+    monkeypatch.setattr(holding, "ray", FakeRay(dies))
+    monkeypatch.setattr(holding, "hosts", lambda: machines(9))
+    monkeypatch.setattr(holding, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    seats = Seats(whole(1, 1).lots(1), 2**30, machines(9), max_failures=1)
+    monkeypatch.setattr(holding, "read", lambda lot: Read(pa.table({"id": ["a"]}), {}))
+
+    assert [["a"]] == [each["id"].to_pylist() for each in seats.ask("listed", (), {0: ()})]
+    assert 1 == seats.deaths and seats.processes == met[1:]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "call"),
+    [(ProbCover(radius=1.0, normalise=False), "lose"), (Badge(), "shrink")],
+    ids=lambda each: each if isinstance(each, str) else each.part_name(),
+)
+def test_one_dies_after_its_answer_and_another_before_it(
+    scores: str, strategy: Strategy, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is found dead by who takes the other's place; it would lack the pick of the call
+    that it had answered, and all picks after it be others."""
+    calls: list[Actor] = []
+
+    def dies(actor: Actor, method: str) -> Exception | None:
+        calls.extend([actor] if method == call else [])
+        return RayActorError() if len(calls) == 3 * 5 + 2 and method == call else None
+
+    def answered(actor: Actor, method: str) -> None:
+        if method == call and len(calls) == 3 * 5 + 1:
+            actor.dead = True
+
+    monkeypatch.setattr(holding, "ray", FakeRay(dies, answered))
+    monkeypatch.setattr(holding, "hosts", lambda: machines(9))
+    monkeypatch.setattr(holding, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    monkeypatch.setattr(badge, "ROUND", 8)
+    done = FinishedPass(scores)
+    pool = Whole.of(done.folder, done.result, strategy, strategy.part_name(), ())
+    engine, rng = Holding(), numpy_generator(0, 0, "select", strategy.part_name())
+    with held(engine, pool, (), Progress()) as there:
+        picked = list(strategy.select(seen_by(strategy, there), 60, rng))
+
+    assert select(scores, Request(strategy=strategy, budget=60)).ids == picked
+    assert 2 == engine.pool.seats.deaths
 
 
 @pytest.mark.ray
@@ -135,7 +211,7 @@ def whole(units: int, row_bytes: int, labeled: int = 0, shards: int = 40) -> Who
 
 def machines(*memory: float) -> list[Host]:
     """The largest first, in GB."""
-    return [Host(f"node-{n}", gb * 2**30, 4) for n, gb in enumerate(memory)]
+    return [Host(f"node-{n}", gb * 2**30, 4, gb * 2**30) for n, gb in enumerate(memory)]
 
 
 def test_as_many_machines_as_have_room() -> None:
@@ -164,6 +240,23 @@ def test_a_pool_that_does_not_fit_is_refused_with_what_it_takes() -> None:
         shared_out(whole(1000, 1024, 10**7), machines(8, 8))
 
 
+def test_memory_that_others_have_is_waited_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two trials of a sweep one would wait for the other, for an hour; or a strategy be refused
+    what the one before it has just let go."""
+    (host,), pool = machines(8), whole(10**7, 128)
+    told = [[host._replace(free=gb * 2**30)] for gb in (1, 1, 1, 8)]
+    monkeypatch.setattr(holding, "SETTLE_SECONDS", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr(holding, "hosts", lambda: told.pop(0))
+        lots, there = holding.room(pool)
+    assert (1, 8 * 2**30, []) == (len(lots), there[0].free, told)
+    monkeypatch.setattr(holding, "hosts", lambda: [host._replace(free=2**30)])
+    with pytest.raises(ClusterError, match=r"the 1 of the cluster have 1\.00 GB free"):
+        holding.room(pool)
+
+
 def test_a_machine_that_is_lost_needs_another_with_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process would wait for a place for ever; or two be put where there is room for one."""
     lots = whole(10**7, 128).lots(3)
@@ -177,6 +270,14 @@ def test_a_machine_that_is_lost_needs_another_with_room(monkeypatch: pytest.Monk
     assert "node-3" == seats._another_node(2)
     monkeypatch.setattr(holding, "hosts", lambda: machines(2, 1))
     assert "node-0" == seats._another_node(2)
+    # Ray may take a lost machine for alive for a while: it has none of these processes then
+    monkeypatch.setattr(holding, "hosts", lambda: machines(2, 2, 2))
+    assert "node-0" == seats._another_node(2)
+    busy, *others = machines(2, 2, 2)
+    monkeypatch.setattr(holding, "hosts", lambda: [busy._replace(free=0), *others])
+    assert "node-1" == seats._another_node(2)
+    monkeypatch.setattr(holding, "hosts", lambda: machines(1, 1, 1))
+    assert "node-2" == seats._another_node(2)  # its process may have died alone
 
 
 def test_standing_still_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,11 +289,25 @@ def test_standing_still_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
+def test_the_machines_of_a_run_are_for_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
+    """Who streams training images would have every small pool held; a run with a pool above all
+    memory would end."""
+    streams = RayEngine(Compute(device="cpu", resident_bytes=0), cores=2)
+    assert not streams.holds(4 * 2**30) and streams.holds(4 * 2**30 + 1)
+    assert RayEngine(Compute(device="cpu", select_bytes=0), cores=2).holds(1)
+    with caplog.at_level("INFO", "rayal"):
+        assert streams.has_room(whole(1000, 8)) and not caplog.messages
+        assert not streams.has_room(whole(10**13, 1024))
+    assert "free; add machines" in caplog.text and "selects from files" in caplog.text
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
 def test_what_a_process_raises_is_said_as_here(scores: str) -> None:
     """A shard that is gone would be pages of Ray's frames."""
-    done, keeper = FinishedPass(scores), Keeper()
+    done, engine = FinishedPass(scores), Holding()
     pool = Whole.of(done.folder, done.result, CoreSet(), "core_set", ())
     gone = pool.lot.shards[1]._replace(name="shard-99999.parquet")
     pool = pool._replace(lot=pool.lot._replace(shards=(*pool.lot.shards[:1], gone)))
-    with pytest.raises(LostError, match="shard-99999"), held(keeper, pool, (), Progress()):
+    with pytest.raises(LostError, match="shard-99999"), held(engine, pool, (), Progress()):
         pass

@@ -115,7 +115,7 @@ def test_identity_is_what_decides_the_chosen_ids() -> None:
     x = experiment()
     elsewhere = experiment(
         dataset={"name": "digits", "root": "/elsewhere", "store": "/fast"},
-        compute=Compute(scorers=7, engine="local", max_failures=0),
+        compute=Compute(scorers=7, engine="local", max_failures=0, select_bytes=0),
         tracking="none",
     )
 

@@ -1,11 +1,14 @@
 """ProbCover against greedy coverage by its definition."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rayal.errors import UsageError
 from rayal.selection import distances
 from rayal.selection.candidates import Candidates
+from rayal.selection.holders import Dealt
 from rayal.storage.ids import Ids
 from rayal.strategies import prob_cover
 from rayal.strategies.prob_cover import ProbCover
@@ -123,6 +126,22 @@ def test_refuses_a_graph_that_does_not_fit(monkeypatch):
     with pytest.raises(UsageError, match="within the radius 30; give a smaller one"):
         select(line, 5, 30.0)
     assert len(select(line, 5, 1.5)) == 5
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 20])
+def test_whether_a_graph_fits_is_of_the_pool_alone(monkeypatch, count):
+    """More machines would take what one refuses, or refuse what it takes, and say other numbers."""
+    monkeypatch.setattr(prob_cover, "BLOCK", 4)
+    monkeypatch.setattr(prob_cover, "SENT", 4)
+    points = np.random.default_rng(5).integers(0, 4, (30, 2)).astype(np.float16)
+    apart = ((points[:, None].astype(int) - points) ** 2).sum(axis=2)
+    pairs = ((apart <= 1).sum() - 30) // 2
+    divided = replace(pool_of(points), spread=Dealt({"features": points}, count))
+    monkeypatch.setattr(prob_cover, "MAX_PAIRS", pairs)
+    assert select(pool_of(points), 9, 1.0) == select(divided, 9, 1.0)
+    monkeypatch.setattr(prob_cover, "MAX_PAIRS", pairs - 1)
+    with pytest.raises(UsageError, match=f"more than {pairs - 1} pairs of the 30 units are within"):
+        select(divided, 9, 1.0)
 
 
 def test_features_come_from_a_file(tmp_path):

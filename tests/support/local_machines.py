@@ -14,14 +14,17 @@ from rayal.selection.progress import Progress
 
 
 class Local:
-    """A keeper whose machines are lots in this process."""
+    """An engine whose machines are lots in this process."""
 
-    def __init__(self, count: int, most: int = 0) -> None:
-        """`most`: bytes of a pool up to which it holds nothing."""
-        self.count, self.most, self.held = count, most, 0
+    def __init__(self, count: int, most: int = 0, room: int = 2**40) -> None:
+        """`most`: bytes of a pool up to which it holds nothing; `room`: those that it can hold."""
+        self.count, self.most, self.room, self.held = count, most, room, 0
 
     def holds(self, size: int) -> bool:
         return size > self.most
+
+    def has_room(self, whole: Whole) -> bool:
+        return whole.bytes <= self.room
 
     @contextmanager
     def hold(self, whole: Whole, progress: Progress) -> Iterator["Local"]:

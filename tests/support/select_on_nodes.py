@@ -34,22 +34,25 @@ BUDGET = 700
 class Losing(Progress):
     """Loses a process, or its node, in the middle."""
 
-    def __init__(self, keeper: "Keeper") -> None:
+    def __init__(self, engine: "Holding") -> None:
         super().__init__()
-        self.keeper, self.lost = keeper, False
+        self.engine, self.lost = engine, False
 
     def add(self, picks: list[int], **state: Any) -> None:
         super().add(picks, **state)
         if not self.lost and len(self.picks) > BUDGET // 3:
             self.lost = True
-            self.keeper.lose()
+            self.engine.lose()
 
 
-class Keeper:
+class Holding:
     def __init__(self, nodes: Cluster, workers: list[Any], what: str) -> None:
         self.nodes, self.workers, self.what = nodes, workers, what
 
     def holds(self, size: int) -> bool:
+        return True
+
+    def has_room(self, whole: Whole) -> bool:
         return True
 
     @contextmanager
@@ -69,13 +72,13 @@ class Keeper:
 
 def here(scores: str, nodes: Cluster, workers: list[Any], what: str) -> dict[str, Any]:
     cluster.connect(nodes.address)
-    done, keeper = FinishedPass(scores), Keeper(nodes, workers, what)
-    strategy, progress = CoreSet(), Losing(keeper)
+    done, engine = FinishedPass(scores), Holding(nodes, workers, what)
+    strategy, progress = CoreSet(), Losing(engine)
     whole = Whole.of(done.folder, done.result, strategy, "core_set", ())
-    with held(keeper, whole, (), progress) as pool:
+    with held(engine, whole, (), progress) as pool:
         rng = numpy_generator(0, 0, "select", "core_set")
         ids = list(strategy.select(pool, BUDGET, rng))
-    return {"ids": ids, "nodes": keeper.used, "lost": progress.lost}
+    return {"ids": ids, "nodes": engine.used, "lost": progress.lost}
 
 
 def killed(scores: str, out: Path, address: str) -> dict[str, Any]:

@@ -22,13 +22,14 @@ from rayal.errors import OUT, DataError, UsageError, quoted
 from rayal.randomness import numpy_generator
 from rayal.selection.candidates import tie_secret
 from rayal.selection.distances import Numbers, check_finite
+from rayal.selection.progress import UNDER_WAY
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
 from rayal.workflows.select.finished_pass import FinishedPass, score_again
 from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
 from rayal.workflows.select.request import Request as Request
 from rayal.workflows.select.selection import Selection
-from rayal.workflows.select.together import UNDER_WAY, check_divides, held_select, own_select
+from rayal.workflows.select.together import check_divides, held_select, own_select
 from rayal.workflows.select.walk import FEATURES, Apart, Cap, Walk
 
 PREDICTED = "predicted"

@@ -12,7 +12,7 @@ from rayal.cycle.select import decided, scratch_folder
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.selection.candidates import Candidates
-from rayal.selection.progress import KeptProgress, Progress
+from rayal.selection.progress import UNDER_WAY, KeptProgress, Progress
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from rayal.workflows.run import start_engine
@@ -20,9 +20,6 @@ from rayal.workflows.select.finished_pass import FinishedPass
 from rayal.workflows.select.id_file import PerUnit
 from rayal.workflows.select.request import Request
 from rayal.workflows.select.selection import Selection
-
-UNDER_WAY = ".picks.json"
-"""Suffix of the file that holds what is picked so far."""
 
 
 def check_divides(r: Request) -> None:
