@@ -21,7 +21,7 @@ from benchmark import Row, alternate, median_ratio, write
 from torch.nn import functional
 
 from rayal.data.store import Store
-from rayal.engine import cluster
+from rayal.engine import start
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
@@ -97,12 +97,12 @@ class Bench:
     def start_ray(self) -> None:
         """Starts the cluster that all runs share, and remembers how long that took."""
         started = time.perf_counter()
-        self.cores = cluster.connect(None)
+        self.cores = start.connect(None)
         self.connecting = time.perf_counter() - started
 
     def stop_ray(self) -> None:
         """Stops it again."""
-        cluster.disconnect()
+        start.disconnect()
 
     def script(self) -> float:
         """By hand; returns the last accuracy."""

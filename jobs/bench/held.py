@@ -28,7 +28,7 @@ from ray.cluster_utils import Cluster
 
 from rayal.cycle import shard_file
 from rayal.cycle.lots import Whole, held
-from rayal.engine import cluster
+from rayal.engine import start
 from rayal.engine.holding import HeldPool
 from rayal.runs.results import Pass
 from rayal.selection.candidates import Candidates
@@ -149,12 +149,12 @@ def kept(folder: Folder, units: int, width: int) -> Pass:
     """Writes the shards of a pass that kept features; returns its result."""
     files: list[FileRecord] = []
     order = np.random.default_rng(SEED)
-    for start in range(0, units, SHARD):
-        size = min(SHARD, units - start)
-        ids = [f"unit-{unit:09d}" for unit in range(start, start + size)]
+    for first in range(0, units, SHARD):
+        size = min(SHARD, units - first)
+        ids = [f"unit-{unit:09d}" for unit in range(first, first + size)]
         features = mixture(size, width) + order.standard_normal((size, width)).astype(np.float16)
         data = shard_file.encode(ids, {"keep.features": features}, {})
-        files.append(folder.write(f"shard-{start // SHARD:05d}.parquet", data))
+        files.append(folder.write(f"shard-{first // SHARD:05d}.parquet", data))
     return Pass(units=units, columns=("core_set",), shards=tuple(files))
 
 
@@ -168,10 +168,10 @@ def nodes(count: int) -> Iterator[None]:
         there.add_node(num_cpus=1)
     there.wait_for_nodes()
     try:
-        cluster.connect(there.address)
+        start.connect(there.address)
         yield
     finally:
-        cluster.disconnect()
+        start.disconnect()
         there.shutdown()
 
 

@@ -26,7 +26,7 @@ from pool_passes import column, pass_work
 from pool_rows import core_set, costs, driver, memory, slopes, top_k
 from racing import Race, growth, race
 
-from rayal.engine import cluster
+from rayal.engine import start
 
 BATCH = 256
 """Of all sides, and the rows of a shard: as many as in those of a small pool."""
@@ -151,9 +151,9 @@ class Rates:
 def _cluster() -> Iterator[int]:
     """On this machine; its cores."""
     try:
-        yield cluster.connect("local")
+        yield start.connect("local")
     finally:
-        cluster.disconnect()
+        start.disconnect()
 
 
 ROWS: Rows = {

@@ -20,7 +20,7 @@ from benchmark import Row, alternate, median_ratio, write
 from scoring_pass import ScoringPass
 
 from rayal.cycle.engine import Engine
-from rayal.engine import cluster
+from rayal.engine import cluster, start
 from rayal.engine.local import LocalEngine
 
 SIX = ["entropy", "margin", "least_confidence", "most_confident", "random", "cod"]
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def pass_against_loop(passes: ScoringPass, runs: int) -> Row:
-    cores = cluster.connect(None)
+    cores = start.connect(None)
     engine = cluster.RayEngine(passes.experiment("entropy").compute, cores)
     small, large = passes.units, 4 * passes.units
     seconds = alternate(
@@ -45,7 +45,7 @@ def pass_against_loop(passes: ScoringPass, runs: int) -> Row:
         large=lambda: passes.score(engine, large, "entropy"),
         loop=lambda: passes.plain_loop(large),
     )
-    cluster.disconnect()
+    start.disconnect()
     per_image = [
         (b - a) / (large - small) for a, b in zip(seconds["small"], seconds["large"], strict=True)
     ]

@@ -1,11 +1,10 @@
-"""The Ray engine: connects to a cluster, checks that it can do the work, and places it there."""
+"""The Ray engine: checks that a cluster can do the work, and places it there."""
 
 import json
 import logging
-import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 import ray
@@ -16,7 +15,6 @@ from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.pool import Images, Shard
 from rayal.data.store import Split
-from rayal.engine import machine, start
 from rayal.engine.failures import raised
 from rayal.engine.holding import HeldPool, room
 from rayal.engine.reading import blocks_of
@@ -29,18 +27,10 @@ from rayal.runs.results import FastestBatch, ScoredShard, Trained
 from rayal.selection.progress import Progress
 from rayal.storage.folder import Json
 
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that nobody asks
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a run waits for the end of its last workers
-    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # as Ray Train has it for its own actors
-}
-"""Variables of Ray, unless somebody has set them."""
+Node = dict[str, float]  # resources of a node: CPU, GPU, ...
+
 
 logger = logging.getLogger(__name__)
-
-Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 
 
 class TrialShare(NamedTuple):
@@ -179,27 +169,6 @@ def _left(tasks: Sequence[ShardTask], of: int) -> str:
     return f"{len(tasks)} of {of} shards are left{first}"
 
 
-def connect(address: str | None, *, cores: int | None = None) -> int:
-    """Joins the cluster at `address` (host:port or `auto`; null: $RAY_ADDRESS), or starts one on
-    this machine for this run where none is named, or `local` is.
-
-    Returns the number of its cores. A cluster of its own has `cores`, null for those of the
-    machine, and promises twice as many and two: training workers keep theirs while they wait, and
-    reading never has to wait for actors that hold the rest, on a small machine for ever.
-    Raises ClusterError within seconds where nothing answers at the address.
-    """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    address = address or os.environ.get(start.ADDRESS) or "local"
-    if address == "local":
-        cores = cores or machine.cores()
-        machine.tell_of_little_shared_memory()
-        start.start(2 * cores + 2)
-        return cores
-    start.join(address)
-    return int(ray.cluster_resources().get("CPU", 1))
-
-
 def placement(compute: Compute, cores: int, cpus: float, gpus: float) -> TrialShare:
     """Of trials on this cluster: each in one process with so many cores and GPUs where it runs
     there (`engine: local`), else beside the actors that do its work.
@@ -224,12 +193,6 @@ def placement(compute: Compute, cores: int, cpus: float, gpus: float) -> TrialSh
     if asked.device == "cuda":
         rooms.append(int(_total(nodes, "GPU") // (workers + scorers)))
     return TrialShare(DRIVER_CPUS, 0.0, max(1, min(rooms)))
-
-
-def disconnect() -> None:
-    """Leaves the cluster, and stops it where `connect` started it."""
-    with suppress(ConnectionError):
-        ray.shutdown()
 
 
 def resolved_compute(compute: Compute, nodes: Sequence[Node], cores: int) -> Compute:

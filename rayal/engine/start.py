@@ -1,4 +1,7 @@
-"""Joins a Ray cluster, or starts one that only this machine can reach; says why where it cannot."""
+"""Joins a Ray cluster, or starts one that only this machine can reach; says why where it cannot.
+
+Light: what works on the cluster is imported while its processes start.
+"""
 
 import logging
 import os
@@ -15,6 +18,7 @@ import ray
 from ray._private import ray_constants
 from ray.util import get_node_ip_address
 
+from rayal.engine import machine
 from rayal.errors import ClusterError
 
 ADDRESS = "RAY_ADDRESS"
@@ -28,7 +32,43 @@ LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where it is 0, Ray gives its node the address 127.0.0.1 and its processes listen on that alone.
 Ray reads it when it is imported: for this process the constant is set."""
 
+VARIABLES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that nobody asks
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a run waits for the end of its last workers
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # as Ray Train has it for its own actors
+}
+"""Of Ray, unless somebody has set them."""
+
 logger = logging.getLogger(__name__)
+
+
+def connect(address: str | None, *, cores: int | None = None) -> int:
+    """Joins the cluster at `address` (host:port or `auto`; null: $RAY_ADDRESS), or starts one on
+    this machine for this run where none is named, or `local` is.
+
+    Returns the number of its cores. A cluster of its own has `cores`, null for those of the
+    machine, and promises twice as many and two: training workers keep theirs while they wait, and
+    reading never has to wait for actors that hold the rest, on a small machine for ever.
+    Raises ClusterError within seconds where nothing answers at the address.
+    """
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
+    address = address or os.environ.get(ADDRESS) or "local"
+    if address == "local":
+        cores = cores or machine.cores()
+        machine.tell_of_little_shared_memory()
+        start(2 * cores + 2)
+        return cores
+    join(address)
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
+def disconnect() -> None:
+    """Leaves the cluster, and stops it where `connect` started it."""
+    with suppress(ConnectionError):
+        ray.shutdown()
 
 
 def join(address: str) -> None:

@@ -4,6 +4,8 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from importlib import import_module
+from threading import Thread
 
 from rayal.cycle.engine import Engine
 from rayal.cycle.keep import Keeper, check_goes_on
@@ -142,10 +144,12 @@ def start_engine(compute: Compute, address: str | None = None) -> Iterator[Engin
 @contextmanager
 def start_cluster(address: str | None = None) -> Iterator[int]:
     """The cores of the Ray cluster at an address; one that has to be started is stopped again."""
-    from rayal.engine import cluster
+    from rayal.engine import start
 
-    cores = cluster.connect(address)
+    # What works on the cluster takes a second to import: while its processes start.
+    Thread(target=import_module, args=("rayal.engine.cluster",), daemon=True).start()
+    cores = start.connect(address)
     try:
         yield cores
     finally:
-        cluster.disconnect()
+        start.disconnect()

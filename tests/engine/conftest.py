@@ -16,15 +16,15 @@ PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
 @pytest.fixture(scope="session")
 def ray_cluster(cache: Path) -> Iterator[None]:
     """A real cluster on this machine, with more logical cores than the tests ask for."""
-    from rayal.engine import cluster
+    from rayal.engine import start
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("PYTHONPATH", str(PLUGINS))
         patch.syspath_prepend(str(PLUGINS))
-        cluster.connect(None, cores=8)
+        start.connect(None, cores=8)
         yield
-        cluster.disconnect()
+        start.disconnect()
 
 
 @pytest.fixture(scope="session")

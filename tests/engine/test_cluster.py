@@ -249,7 +249,7 @@ def test_a_dead_address_fails_in_seconds(address):
     started = time.monotonic()
 
     with pytest.raises(ClusterError, match=address):
-        cluster.connect(address)
+        start.connect(address)
     assert time.monotonic() - started < 10
 
 
@@ -264,7 +264,7 @@ def test_another_server_is_told_from_ray(port, monkeypatch):
             threading.Thread(target=other.serve_forever, daemon=True).start()
         said = "is not Ray; give the port of" if port == "http" else "timed out"
         with pytest.raises(ClusterError, match=f"127.0.0.1:{other.server_port}.*{said}"):
-            cluster.connect(f"127.0.0.1:{other.server_port}")
+            start.connect(f"127.0.0.1:{other.server_port}")
         if port == "http":
             other.shutdown()
 
@@ -279,7 +279,7 @@ if sys.argv[2]:
 from rayal.engine import cluster
 from rayal.errors import ClusterError
 try:
-    print("cores", cluster.connect(sys.argv[1]))
+    print("cores", start.connect(sys.argv[1]))
 except ClusterError as error:
     print(error.exit_code, error)
 """

@@ -9,7 +9,7 @@ import pytest
 import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayError
 
-from rayal.engine import cluster
+from rayal.engine import start
 from rayal.engine.failures import ray_errors
 from rayal.errors import ClusterError
 
@@ -57,6 +57,6 @@ def test_little_shared_memory_is_told(
     monkeypatch.setattr(shutil, "disk_usage", usage)
     monkeypatch.setattr(ray, "init", lambda *args, **options: None)
     with caplog.at_level(logging.WARNING):
-        assert 3 == cluster.connect("local", cores=3)
+        assert 3 == start.connect("local", cores=3)
 
     assert told == ("/dev/shm has only 64 MB free: " in caplog.text)

@@ -14,7 +14,7 @@ import pytest
 import ray
 from ray._private import ray_constants
 
-from rayal.engine import cluster, start
+from rayal.engine import start
 from rayal.errors import ClusterError
 
 Fails = Callable[[Exception], None]
@@ -47,7 +47,7 @@ def test_each_cause_has_its_own_way_out(fails: Fails, monkeypatch: pytest.Monkey
     ):
         fails(error)
         with pytest.raises(ClusterError, match=said) as raised:
-            cluster.connect(None)
+            start.connect(None)
         assert ("RAY_AUTH_TOKEN_PATH" in str(raised.value)) == ("bad token" in str(error))
 
 
@@ -55,7 +55,7 @@ def test_what_is_no_trouble_of_ray_is_not_told_as_such(fails: Fails) -> None:
     """A mistake of rayal's own would be blamed on the machine."""
     fails(TypeError("init() got an unexpected keyword"))
     with pytest.raises(TypeError, match="unexpected keyword"):
-        cluster.connect(None)
+        start.connect(None)
 
 
 def test_an_address_from_the_environment_is_named(
@@ -64,13 +64,13 @@ def test_an_address_from_the_environment_is_named(
     """Who never gave --address would be told to leave it out."""
     monkeypatch.setenv(start.ADDRESS, "http://127.0.0.1:8265")
     with pytest.raises(ClusterError, match=r"8265 \(\$RAY_ADDRESS\) is the address of a job serv"):
-        cluster.connect(None)
+        start.connect(None)
     monkeypatch.setenv(start.ADDRESS, "127.0.0.1:1")
     with pytest.raises(ClusterError, match=r"127.0.0.1:1 \(\$RAY_ADDRESS\).*`--address local`"):
-        cluster.connect(None)
+        start.connect(None)
     fails(RuntimeError("started here"))  # the way out
     with pytest.raises(ClusterError, match="Ray at 'local' .* started here"):
-        cluster.connect("local")
+        start.connect("local")
 
 
 def test_who_handles_signals_still_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +117,10 @@ def test_others_cannot_read_the_token(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 CONNECT = """
-from rayal.engine import cluster
+from rayal.engine import start
 from rayal.errors import ClusterError
 try:
-    print("cores", cluster.connect("local", cores=1))
+    print("cores", start.connect("local", cores=1))
 except ClusterError as error:
     print(error)
 """
@@ -161,11 +161,11 @@ def test_ray_starts_where_the_message_says(
 
 
 STAYS = """
-from rayal.engine import cluster
-cluster.connect("local", cores=1)
+from rayal.engine import start
+start.connect("local", cores=1)
 print(flush=True)
 input()
-cluster.disconnect()
+start.disconnect()
 """
 
 

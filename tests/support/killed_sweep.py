@@ -27,9 +27,9 @@ def kill_at(point: str) -> None:
 
 @contextmanager
 def joined():
-    from rayal.engine import cluster
+    from rayal.engine import start
 
-    cluster.connect(None)
+    start.connect(None)
     yield 2
 
 

@@ -17,7 +17,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from rayal.cycle.loop import run
-from rayal.engine import cluster
+from rayal.engine import start
 from rayal.engine.cluster import RayEngine
 from rayal.errors import StorageError
 from rayal.experiment import config
@@ -52,7 +52,7 @@ def main() -> None:
     nodes.wait_for_nodes()
     apart = None
     try:
-        cores = cluster.connect(nodes.address)
+        cores = start.connect(nodes.address)
         print("2 nodes,", finish(x, out / "shared", cores), flush=True)
         tool = str(Path(sys.executable).with_name("ray"))
         command = ["sh", "-c", APART, "sh", str(own), tool, nodes.address]
@@ -66,7 +66,7 @@ def main() -> None:
         if apart is not None:
             os.killpg(apart.pid, signal.SIGKILL)
             apart.wait()
-        cluster.disconnect()
+        start.disconnect()
         nodes.shutdown()
 
 

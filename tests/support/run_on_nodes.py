@@ -15,7 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from rayal.cycle.loop import run
-from rayal.engine import cluster
+from rayal.engine import start
 from rayal.engine.cluster import RayEngine
 from rayal.experiment import config
 from rayal.runs.ledger import Ledger
@@ -74,7 +74,7 @@ def main() -> None:
     workers = [nodes.add_node(num_cpus=3) for _ in range(2)]
     nodes.wait_for_nodes()
     try:
-        cores = cluster.connect(nodes.address)
+        cores = start.connect(nodes.address)
         x = config.load(file)
         chaos = Chaos(nodes, workers, out, set(asked))
         with (
@@ -84,7 +84,7 @@ def main() -> None:
             run(x, x.dataset.open(), ledger, engine, chaos)
         print("lost while", ",".join(chaos.did), "nodes", len(ray.nodes()), flush=True)
     finally:
-        cluster.disconnect()
+        start.disconnect()
         nodes.shutdown()
 
 

@@ -20,7 +20,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from rayal.cycle.lots import Whole, held
-from rayal.engine import cluster
+from rayal.engine import start
 from rayal.engine.holding import HeldPool
 from rayal.randomness import numpy_generator
 from rayal.selection.progress import Progress
@@ -71,7 +71,7 @@ class Holding:
 
 
 def here(scores: str, nodes: Cluster, workers: list[Any], what: str) -> dict[str, Any]:
-    cluster.connect(nodes.address)
+    start.connect(nodes.address)
     done, engine = FinishedPass(scores), Holding(nodes, workers, what)
     strategy, progress = CoreSet(), Losing(engine)
     whole = Whole.of(done.folder, done.result, strategy, "core_set", ())
@@ -116,7 +116,7 @@ def main() -> None:
             found = here(scores, nodes, workers, what)
         (out / "found.json").write_text(json.dumps(found))  # Ray prints what it likes
     finally:
-        cluster.disconnect()
+        start.disconnect()
         nodes.shutdown()
 
 

@@ -178,7 +178,7 @@ def answering(said: bytes) -> Iterator[int]:
 def test_an_address_that_is_none(ray_port: int, address: str, said: str) -> None:
     """Ray would try for minutes, and the next address as long."""
     with answering(b"HTTP/1.1 400") as web, pytest.raises(ClusterError, match=said):
-        cluster.connect(f"127.0.0.1:{web}" if address == "web" else address)
+        start.connect(f"127.0.0.1:{web}" if address == "web" else address)
 
-    assert 3 == cluster.connect(f"127.0.0.1:{ray_port}")
-    assert 2 == cluster.connect("local", cores=2)
+    assert 3 == start.connect(f"127.0.0.1:{ray_port}")
+    assert 2 == start.connect("local", cores=2)
