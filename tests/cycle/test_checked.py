@@ -80,7 +80,7 @@ def test_nonsense_is_refused(units, problem):
 def test_too_little_is_refused():
     """It would pass for the end of the pool, and the run would end."""
     for strategy, units in ((Random(), ["a"]), (RandomPolygon(), ["a/0"])):
-        with pytest.raises(DataError, match="selected 1 units, the budget buys 3 or more"):
+        with pytest.raises(DataError, match="selected 1 unit, the budget buys 3 or more"):
             select(units, budget=20, strategy=strategy)
 
     assert (["a/0", "a/2", "b/0"], 12.0) == select(["a/0", "a/2", "b/0"], budget=1000)

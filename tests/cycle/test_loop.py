@@ -298,7 +298,7 @@ def test_wrong_scores_are_refused(tiny, tmp_path, monkeypatch, score, message):
     [
         (None, r"answered with NoneType; answer\(\) returns a dictionary"),
         ([("a", Label(0, 1))], "answered with list"),
-        ({"a": Label(0, 1)}, "answered for 1 units, 2 were asked; 'b' is among 1"),
+        ({"a": Label(0, 1)}, "answered for 1 unit, 2 were asked; 'b' is among 1"),
         ({"a": 0, "b": 1}, r"answered 'a' with 0; an answer is a Label\(value, cost\)"),
         ({"a": Label(0, 1), "b": Label(0, float("nan"))}, "asks nan for 'b'; .* finite"),
         ({"a": Label(0, 1), "b": Label(0, -1)}, "asks -1 for 'b'"),

@@ -276,7 +276,7 @@ import sys
 import ray
 if sys.argv[2]:
     ray.__version__ = sys.argv[2]
-from rayal.engine import cluster
+from rayal.engine import start
 from rayal.errors import ClusterError
 try:
     print("cores", start.connect(sys.argv[1]))
