@@ -154,7 +154,7 @@ def compare(places: Place | Iterable[Place], *, plugins: Iterable[str] = NO_PLUG
       strategy  n  complete  labels
     0  entropy  1         1     100
     >>> found.warnings[0][:50]
-    'digits on digits: no random baseline with scheme s'
+    'digits: no random baseline with scheme supervised;'
     >>> found.draw("figures").curves[0].name
     'curves.png'
 

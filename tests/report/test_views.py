@@ -1,5 +1,6 @@
 """What a run shows of itself while it goes on: drawn seldom, and never less than all at its end."""
 
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,6 +104,7 @@ def test_drawing_that_cannot_be_imported_is_one_warning(
 ) -> None:
     """A thread's traceback would stand on the terminal."""
     monkeypatch.setattr(views, "CURVES", "rayal.report.not_there")
+    monkeypatch.setattr(views, "draw_run", lambda record: import_module(views.CURVES))
     shown = Views(record, every=LONG)
     evaluate(record, shown)
     assert shown.imported is not None

@@ -118,7 +118,7 @@ def test_the_wrong_kind_is_found_by_verify(root: Path) -> None:
     (folder / f"{TRAIN[2]}_gtFine_labelIds.png").replace(
         folder / f"{TRAIN[2]}_gtFine_labelTrainIds.png"
     )
-    with pytest.raises(DataError, match="'ulm_000000_000019': .*TrainIds.png: values 23 are no"):
+    with pytest.raises(DataError, match="'ulm_000000_000019': .*TrainIds.png: value 23 is no"):
         Cityscapes(root=str(root), masks="labelTrainIds", verify=True).open()
 
 
@@ -145,7 +145,7 @@ def test_the_wrong_kind_is_found_in_the_first(root: Path, part: str) -> None:
     name = {"train/aachen": TRAIN[0], "val/frankfurt": VAL[0]}[part]
     folder = root / "gtFine" / part
     (folder / f"{name}_gtFine_labelIds.png").replace(folder / f"{name}_gtFine_labelTrainIds.png")
-    with pytest.raises(DataError, match=f"'{name}': .*TrainIds.png: values 23 are no"):
+    with pytest.raises(DataError, match=f"'{name}': .*TrainIds.png: value 23 is no"):
         Cityscapes(root=str(root), masks="labelTrainIds").open()
 
 

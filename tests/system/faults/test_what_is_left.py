@@ -43,5 +43,5 @@ def test_a_report_of_a_run_that_stopped(before_select: Path) -> None:
     """Reports are wanted most where something went wrong (M04)."""
     text = summarise(find_records([str(before_select)])).to_markdown()
 
-    assert "1 of 1 runs not complete" in text
+    assert "1 of 1 run not complete" in text
     assert "| 1, 1 partial |" in text
