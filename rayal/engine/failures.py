@@ -3,7 +3,9 @@
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import ray
 from ray.exceptions import (
     ObjectStoreFullError,
     OutOfDiskError,
@@ -59,6 +61,17 @@ def ray_errors(what: str) -> Iterator[None]:
     except RayError as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ClusterError(f"{what} failed: {reason[-1]}; {GOES_ON}") from error
+
+
+def first_done(what: str, references: list[Any], patience: float) -> Any:
+    """The first of these that is done; ClusterError where none is for `patience` seconds."""
+    done, _ = ray.wait(references, timeout=patience)
+    if not done:
+        raise ClusterError(
+            f"{what} stands still: nothing was done in {patience / 60:.0f} minutes; see"
+            " `ray status`"
+        )
+    return done[0]
 
 
 def raised_by(error: RayTaskError, what: str) -> RayalError:

@@ -26,7 +26,7 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayal.cycle.lots import Lot, Read, Whole, read
-from rayal.engine.failures import GOES_ON, described, raised, ray_errors
+from rayal.engine.failures import GOES_ON, described, first_done, raised, ray_errors
 from rayal.errors import ClusterError
 from rayal.selection.distances import Made, Numbers
 from rayal.selection.holders import Holder, Holders, Places
@@ -237,7 +237,7 @@ class Seats:
             process = self.processes[number]
             waiting[getattr(process, method).remote(sent, *own[number])] = number, process
         while waiting:
-            done = _first_done(list(waiting))
+            done = first_done(WHAT, list(waiting), NO_PROGRESS_SECONDS)
             number, process = waiting.pop(done)
             try:
                 answers[number] = process, raised(ray.get(done))["answer"]
@@ -283,16 +283,6 @@ class Seats:
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         placed = kind.options(num_cpus=0, memory=self.size, scheduling_strategy=there)
         return placed.remote(self.lots[number], max(1, int(cores) // self.nodes.count(node)))
-
-
-def _first_done(references: list[Any]) -> Any:
-    done, _ = ray.wait(references, timeout=NO_PROGRESS_SECONDS)
-    if not done:
-        raise ClusterError(
-            f"{WHAT} stands still: nothing was answered in {NO_PROGRESS_SECONDS / 60:.0f} minutes;"
-            " see `ray status`"
-        )
-    return done[0]
 
 
 class HolderProcess:

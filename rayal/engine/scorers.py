@@ -21,7 +21,7 @@ from rayal.cycle.evaluate import Evaluation
 from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
 from rayal.data.pool import Shard
-from rayal.engine.failures import GOES_ON, described, ray_errors
+from rayal.engine.failures import GOES_ON, described, first_done, ray_errors
 from rayal.engine.shard_rows import decoded_of, task_of
 from rayal.errors import OUT, ClusterError
 from rayal.experiment.experiment import Compute
@@ -74,7 +74,8 @@ class Scorers:
                         self._hand(*following, free.popleft(), running)
                     if not running:
                         return
-                    done = running.pop(reference := _first_done(what, list(running)))
+                    reference = first_done(what, list(running), NO_PROGRESS_SECONDS)
+                    done = running.pop(reference)
                     try:
                         result = ray.get(reference)
                     except (RayActorError, OutOfMemoryError) as error:
@@ -117,16 +118,6 @@ class Scorers:
         gpus = 1 if self.compute.device == "cuda" else 0
         placed = kind.options(num_cpus=1, num_gpus=gpus, scheduling_strategy="SPREAD")
         return placed.remote(self.compute.device)
-
-
-def _first_done(what: str, references: list[Any]) -> Any:
-    done, _ = ray.wait(references, timeout=NO_PROGRESS_SECONDS)
-    if not done:
-        raise ClusterError(
-            f"{what} stands still: nothing was done in {NO_PROGRESS_SECONDS / 60:.0f} minutes; see"
-            " `ray status`"
-        )
-    return done[0]
 
 
 def _given_up(what: str, deaths: int, error: Exception) -> ClusterError:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from ray.exceptions import (
 
 from rayal.cycle.checked import seen_by
 from rayal.cycle.lots import Lot, Read, Whole, held
-from rayal.engine import holding
+from rayal.engine import failures, holding
 from rayal.engine.cluster import RayEngine
 from rayal.engine.holding import HeldPool, Host, Seats, needed, shared_out
 from rayal.errors import ClusterError, LostError
@@ -44,6 +45,12 @@ from tests.support.kept_pass import kept_pass
 
 ROOT = Path(__file__).parents[2]
 LABELED = [f"unit-{n:06d}" for n in range(0, 300, 30)]
+
+
+def use(monkeypatch: pytest.MonkeyPatch, ray: Any) -> None:
+    """In place of Ray, for whoever asks processes and whoever waits for them."""
+    monkeypatch.setattr(holding, "ray", ray)
+    monkeypatch.setattr(failures, "ray", ray)
 
 
 class Holding:
@@ -129,7 +136,7 @@ def test_a_lost_machine_is_a_death(error: Exception, monkeypatch: pytest.MonkeyP
         met.append(actor)
         return error if len(met) == 1 else None
 
-    monkeypatch.setattr(holding, "ray", FakeRay(dies))
+    use(monkeypatch, FakeRay(dies))
     monkeypatch.setattr(holding, "hosts", lambda: machines(9))
     monkeypatch.setattr(holding, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
     monkeypatch.setattr("torch.set_num_threads", lambda count: None)
@@ -160,7 +167,7 @@ def test_one_dies_after_its_answer_and_another_before_it(
         if method == call and len(calls) == 3 * 5 + 1:
             actor.dead = True
 
-    monkeypatch.setattr(holding, "ray", FakeRay(dies, answered))
+    use(monkeypatch, FakeRay(dies, answered))
     monkeypatch.setattr(holding, "hosts", lambda: machines(9))
     monkeypatch.setattr(holding, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
     monkeypatch.setattr("torch.set_num_threads", lambda count: None)
@@ -282,9 +289,13 @@ def test_a_machine_that_is_lost_needs_another_with_room(monkeypatch: pytest.Monk
 
 def test_standing_still_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has no place in the cluster would be waited for without a word."""
-    monkeypatch.setattr(holding.ray, "wait", lambda references, timeout: ([], references))
+    asked = SimpleNamespace(remote=lambda *told: object())
+    seats = Seats.__new__(Seats)
+    seats.processes = [SimpleNamespace(do=asked)]
+    nothing = SimpleNamespace(put=list, wait=lambda references, timeout: ([], references))
+    use(monkeypatch, nothing)
     with pytest.raises(ClusterError, match="stands still: .* in 60 minutes; see `ray status`"):
-        holding._first_done([object()])
+        seats.ask("do", (), {0: ()})
 
 
 @pytest.mark.ray
