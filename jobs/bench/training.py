@@ -32,7 +32,8 @@ from benchmark import Row, Rows, median_ratio, parser, run
 from plain_training import Data, PlainTraining
 from pool_features import SPEC
 
-from rayal.cycle.train import TrainJob, Worker, train
+from rayal.cycle.rounds import Worker
+from rayal.cycle.train import TrainJob, train
 from rayal.data.datasets.base import Dataset
 from rayal.data.source import Source, numbered
 from rayal.experiment.experiment import Experiment

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import HoldsPools
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
-from rayal.runs.results import FastestBatch, ScoredShard, Trained
+from rayal.runs.results import FastestBatch, Fit, ScoredShard, Trained
 from rayal.storage.folder import Json
 
 
@@ -28,6 +29,9 @@ class Engine(HoldsPools, Protocol):
 
         Without a job there is nothing to do, and nothing is started.
         """
+
+    def fit(self, jobs: Sequence[FitJob]) -> Iterator[tuple[int, Fit]]:
+        """As `train`, of companions that are made after a training."""
 
     def evaluate(self, job: EvaluateJob) -> Json:
         """The metrics by name, over the whole test split."""

@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeAlias
 
 from rayal.errors import OUT, PrunedError
 from rayal.experiment.experiment import Experiment
-from rayal.runs.ledger import ORDER, Ledger
+from rayal.runs.ledger import STAGES, Ledger
 from rayal.runs.record import Record
-from rayal.runs.results import TRAINED, Scored, Trained, checked_result
+from rayal.runs.results import FIT, TRAINED, Fitted, Scored, Trained, checked_result
 from rayal.storage.folder import DONE, PRUNED, FileRecord, Folder
 from rayal.storage.journal import read_done
 from rayal.storage.lock import utc_now
@@ -26,7 +26,7 @@ class Kind(NamedTuple):
 
     name: str
     """As `keep` has it."""
-    result: type[Trained] | type[Scored]
+    result: type[Trained] | type[Fitted] | type[Scored]
     """Of the stage that writes them."""
 
     @property
@@ -36,7 +36,9 @@ class Kind(NamedTuple):
 
 
 WEIGHTS, SHARDS = Kind("weights", Trained), Kind("shards", Scored)
-KINDS = (WEIGHTS, SHARDS)
+FITTED = Kind("weights", Fitted)
+"""What a strategy had made beside the model: with the model's weights it stays or goes."""
+KINDS = (WEIGHTS, FITTED, SHARDS)
 
 
 def inputs(x: Experiment, cycle: int, stage: str) -> Iterator[tuple[Kind, int]]:
@@ -45,8 +47,10 @@ def inputs(x: Experiment, cycle: int, stage: str) -> Iterator[tuple[Kind, int]]:
     if stage == "train":
         if x.start == "warm" and cycle > 0:
             yield WEIGHTS, last
-    elif stage in ("evaluate", "score", "select"):
+    elif stage in ("evaluate", "score", "select") or (stage == "fit" and x.fits()):
         yield WEIGHTS, cycle
+    if stage in ("score", "select") and x.fits():
+        yield FITTED, cycle
     if stage == "select":
         yield SHARDS, cycle
     if stage == "score" and cycle > 0:
@@ -58,7 +62,7 @@ def inputs(x: Experiment, cycle: int, stage: str) -> Iterator[tuple[Kind, int]]:
 
 def readers(x: Experiment, kind: Kind, cycle: int) -> set[Stage]:
     """The stages that read a cycle's files of a kind."""
-    near = [(each, stage) for each in (cycle, cycle + 1) for stage in ORDER]
+    near = [(each, stage) for each in (cycle, cycle + 1) for stage in STAGES]
     return {at for at in near if (kind, cycle) in inputs(x, *at)}
 
 
@@ -129,7 +133,8 @@ def there(kind: Kind, out: Folder) -> list[FileRecord]:
     of that the bytes are not known, and count as none."""
     files = checked_result(kind.result, read_done(out)["result"], out).files()
     places = dict.fromkeys(file.name.rpartition("/")[0] for file in files)
-    files += [FileRecord(f"{place}/{TRAINED}".lstrip("/"), 0, "") for place in places]
+    sealed = FIT if kind is FITTED else TRAINED
+    files += [FileRecord(f"{place}/{sealed}".lstrip("/"), 0, "") for place in places]
     names = {
         f"{place}/{name}".lstrip("/")
         for place in places
@@ -149,7 +154,7 @@ def missing(
 ) -> list[tuple[Stage, Kind, int]]:
     """What the next stages of a run would read, were it not pruned: stage, kind and cycle."""
     last = max((cycle for cycle, _ in done), default=0)
-    ahead = [(c, s) for c in (last, last + 1) for s in ORDER if (c, s) not in done]
+    ahead = [(c, s) for c in (last, last + 1) for s in STAGES if (c, s) not in done]
     return [(at, *each) for at in ahead for each in inputs(x, *at) if each in pruned]
 
 

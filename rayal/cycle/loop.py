@@ -8,9 +8,11 @@ from itertools import count
 
 import numpy as np
 
+from rayal.cycle.candidates import candidates, known_images, random_order
 from rayal.cycle.chain import Chain
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.fit import FitJob
 from rayal.cycle.keep import Keeper
 from rayal.cycle.offer import Offer, of_images
 from rayal.cycle.score import ScoreJob, Tolerance, bad_images, divide, pending, summary
@@ -20,20 +22,22 @@ from rayal.data.store import Store
 from rayal.errors import OUT, DataError, UsageError, counted, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.oracles.base import Label
-from rayal.randomness import unit_keys
 from rayal.runs.events import Event, Observer
 from rayal.runs.ledger import Ledger, PoolState, S, write_labels
 from rayal.runs.results import (
     Chosen,
     Evaluated,
     File,
+    Fitted,
     Initial,
     Labeled,
     Scored,
     StageResult,
     Trained,
     member_place,
+    read_fit,
     read_trained,
+    write_fit,
     write_trained,
 )
 from rayal.storage.folder import FileLocation, Folder
@@ -91,7 +95,10 @@ class Steps:
         return self.once(pool.cycle, Evaluated, partial(self.evaluate, pool))
 
     def choose(self, pool: PoolState, budget: float) -> Chosen:
-        """Scores the candidates and selects what the budget buys of them."""
+        """Scores the candidates and selects what the budget buys of them; before that, makes what
+        their strategies want beside the model."""
+        if self.x.fits():
+            self.once(pool.cycle, Fitted, partial(self.fit, pool))
         self.once(pool.cycle, Scored, partial(self.score, pool))
         return self.once(pool.cycle, Chosen, partial(self.select, pool, budget))
 
@@ -157,6 +164,34 @@ class Steps:
         metrics = self.engine.evaluate(job)
         return Evaluated(metrics=metrics, labels=len(pool.labels), cost=pool.spent)
 
+    def fit(self, pool: PoolState, out: Folder) -> Fitted:
+        """Fits what strategies ask for, less what an earlier attempt has finished; nothing where no
+        candidate is left."""
+        known = known_images(pool)
+        if not candidates(self.x, self.store, known, pool.cycle):
+            return Fitted()
+        folders = {spec.name: out / spec.name for spec in self.x.fits()}
+        done = {name: found for name, f in folders.items() if (found := read_fit(f)) is not None}
+        rest = [name for name in folders if name not in done]
+        jobs = [self._fit_job(pool, known, name, folders[name].url) for name in rest]
+        for index, fit in self.engine.fit(jobs):
+            write_fit(folders[rest[index]], fit)
+            done[rest[index]] = fit
+        return Fitted(fits={name: done[name] for name in folders})
+
+    def _fit_job(self, pool: PoolState, known: frozenset[str], name: str, out: str) -> FitJob:
+        return FitJob(
+            experiment=self.x,
+            cycle=pool.cycle,
+            store=self.store.url,
+            labels=of_images(pool.labels, self.store),
+            known=known,
+            weights=self._weights(pool.cycle),
+            companions=self._companions(pool.cycle),
+            out=out,
+            name=name,
+        )
+
     def score(self, pool: PoolState, out: Folder) -> Scored:
         cycle = pool.cycle
         job = ScoreJob.of(
@@ -166,11 +201,11 @@ class Steps:
             self._weights(cycle),
             out.url,
             members=tuple(self._weights(cycle, m) for m in range(1, self.x.ensemble)),
-            companions=self._companions(cycle),
+            companions=self._beside(cycle),
             previous=self._weights(cycle - 1) if cycle > 0 else None,
             previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
         )
-        units = candidates(self.x, self.store, pool)
+        units = candidates(self.x, self.store, known_images(pool), cycle)
         if any(strategy.scans_labeled for strategy in self.x.scored().values()):
             units += of_images(pool.labels, self.store).keys() - set(units)
         tasks = divide(self.store.pool, units, self.x.compute.shard_rows)
@@ -191,7 +226,7 @@ class Steps:
     def select(self, pool: PoolState, budget: float, out: Folder) -> Chosen:
         scored = self.ledger.result(pool.cycle, Scored)
         folder = self._folder(pool.cycle, "score")
-        trained = {**self._companions(pool.cycle), "weights": self._weights(pool.cycle)}
+        trained = {**self._beside(pool.cycle), "weights": self._weights(pool.cycle)}
         offer = Offer(self.x, self.store, {*pool.labels, *pool.refused})
         return choose(self.x, pool.cycle, budget, folder, scored, offer, trained, out, self.engine)
 
@@ -209,6 +244,16 @@ class Steps:
 
     def _companions(self, cycle: int, member: int = 0) -> dict[str, FileLocation]:
         return self._trained(cycle, member, lambda trained: trained.companions)
+
+    def _beside(self, cycle: int) -> dict[str, FileLocation]:
+        """The companions that are there when candidates are scored."""
+        there = self._companions(cycle)
+        if self.x.fits():
+            fits, out = self.ledger.result(cycle, Fitted).fits, self._folder(cycle, Fitted.stage)
+            there |= {
+                name: FileLocation((out / name).url, fit.companion) for name, fit in fits.items()
+            }
+        return there
 
     def _trained(
         self, cycle: int, member: int, files: Callable[[Trained], Mapping[str, File]]
@@ -239,7 +284,7 @@ def first_units(x: Experiment, store: Store, budget: float | None = None) -> lis
     know them, or where the budget does not buy a single unit.
     """
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
-    units = _random_order(ids, x.seed, "initial")
+    units = random_order(ids, x.seed, "initial")
     if x.budget.balanced:
         classes = x.oracle.known_classes(store)
         if unknown := next((unit for unit in units if unit not in classes), None):
@@ -270,15 +315,6 @@ def _in_turns(units: list[str], classes: Mapping[str, int]) -> list[str]:
     return sorted(units, key=rounds.__getitem__)
 
 
-def candidates(x: Experiment, store: Store, pool: PoolState) -> list[str]:
-    """The unlabeled units that this cycle scores: all, or a random subset of the seed and cycle."""
-    known = pool.labels.keys() | {*pool.refused}  # no image of which only regions were bought
-    ids = [unit for unit in store.pool.ids() if unit not in known]
-    if x.candidates is None:
-        return ids
-    return _random_order(ids, x.seed, pool.cycle, "candidates")[: x.candidates]
-
-
 def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
     """An answer that was not asked for would cost and never train; a missing one, never end."""
     if not isinstance(answers, Mapping):
@@ -304,7 +340,3 @@ def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
                 f"the oracle asks {quoted(cost)} for {quoted(unit)}; a cost is a finite number, at"
                 " least 0"
             )
-
-
-def _random_order(ids: list[str], *key: int | str) -> list[str]:
-    return [ids[i] for i in np.argsort(unit_keys(ids, *key), kind="stable")]

@@ -28,6 +28,7 @@ from rayal.signals.batch import Networks, Reference, Signals, forward
 from rayal.storage.folder import FileLocation, FileRecord, Folder
 from rayal.storage.journal import is_done
 from rayal.training.augment import normalise
+from rayal.training.fits.base import FitSpec
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -173,8 +174,12 @@ class Scorer:
     def _networks(self) -> Networks:
         job, model = self.job, self._restored(self.job.weights)
         strategies = job.strategies.values()
-        specs = {type(spec): spec for strategy in strategies for spec in strategy.companions()}
-        companions = Companions((spec, self._companion(spec, model)) for spec in specs.values())
+        trained = {type(spec): spec for each in strategies for spec in each.companions()}
+        fitted = {type(spec): spec for each in strategies for spec in each.fits()}
+        companions = Companions(
+            [(spec, self._companion(spec, model)) for spec in trained.values()]
+            + [(spec, self._fitted(spec, model)) for spec in fitted.values()]
+        )
         ensemble = any("ensemble" in s.requires() for s in strategies)
         references = {s.reference(job.cycle) for s in strategies}
         if job.previous_scores is not None:
@@ -190,9 +195,19 @@ class Scorer:
         )
 
     def _companion(self, spec: CompanionSpec, model: nn.Module) -> Companion:
+        card = self.job.card
         with torch.random.fork_rng(devices=[]):
-            companion = spec.build(model, len(self.job.card.classes), self.job.card.untrained)
-        load_weights(companion, self.job.companions[spec.name].read())
+            companion = spec.build(model, len(card.classes), card.untrained)
+        return self._loaded(spec.name, companion)
+
+    def _fitted(self, spec: FitSpec, model: nn.Module) -> Companion:
+        card = self.job.card
+        with torch.random.fork_rng(devices=[]):
+            companion = spec.build(model, len(card.classes), card.image)
+        return self._loaded(spec.name, companion)
+
+    def _loaded(self, name: str, companion: Companion) -> Companion:
+        load_weights(companion, self.job.companions[name].read())
         return companion.to(self.device).eval()
 
     def _reference(self, reference: Reference, companions: Companions) -> nn.Module:

@@ -17,6 +17,7 @@ import torch
 import rayal
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import Machines, Whole
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
@@ -26,6 +27,7 @@ from rayal.experiment.sources import plugin_sources
 from rayal.runs.results import (
     TRAINED,
     FastestBatch,
+    Fit,
     ScoredShard,
     Trained,
     read_trained,
@@ -57,6 +59,9 @@ class SharedTraining:
                 rest.append(index)
         for position, result in self.engine.train([jobs[index] for index in rest]):
             yield rest[position], result
+
+    def fit(self, jobs: Sequence[FitJob]) -> Iterator[tuple[int, Fit]]:
+        return self.engine.fit(jobs)
 
     def evaluate(self, job: EvaluateJob) -> Json:
         return self.engine.evaluate(job)

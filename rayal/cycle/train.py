@@ -5,10 +5,8 @@ again in the same folder continues from its last checkpoint; on a CPU, with as m
 with the same bits as if it had never stopped.
 """
 
-import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -16,6 +14,7 @@ from time import monotonic
 import torch
 from torch import Tensor, nn
 
+from rayal.cycle.rounds import Means, RoundLog, Worker, seeded
 from rayal.data.masks import LabelValue
 from rayal.data.store import Store
 from rayal.errors import OUT, DataError, UsageError
@@ -25,19 +24,16 @@ from rayal.models.build import build
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import Companions, file_name
 from rayal.models.companions.teacher import Teacher
-from rayal.models.device import Beside, sent
+from rayal.models.device import Beside
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive
 from rayal.runs.results import Trained
-from rayal.storage.folder import FileLocation, FileRecord, Folder
+from rayal.storage.folder import FileLocation, Folder
 from rayal.training.base import Batch, Learner
-from rayal.training.checkpoint import Checkpoints, state_of
 from rayal.training.feed import Feed, UnlabeledFeed
 from rayal.training.images import open_images, open_labels
-
-LOG_SECONDS = 2.0  # least time between two writes of epochs.jsonl
 
 
 @dataclass(frozen=True)
@@ -65,16 +61,9 @@ class TrainJob:
         member: tuple[Key, ...] = ("member", self.member) if self.member else ()
         return (self.experiment.seed, self.cycle, *member)
 
-
-@dataclass(frozen=True)
-class Worker:
-    """Where this worker runs. The caller brings the workers together where `size` is above 1."""
-
-    rank: int = 0
-    size: int = 1
-    device: str = "cpu"
-    threads: int | None = None
-    """Torch threads of this process; null leaves them as they are."""
+    def run(self, worker: Worker) -> Trained | None:
+        """`train`."""
+        return train(self, worker)
 
 
 def train(job: TrainJob, worker: Worker) -> Trained | None:
@@ -86,7 +75,7 @@ def train(job: TrainJob, worker: Worker) -> Trained | None:
         torch.set_num_threads(worker.threads)
     store = Store(job.store)
     feed, learner = _feed(job, worker, store), _learner(job, worker, store)
-    log = TrainingLog(Folder(job.out), job.experiment.compute.checkpoint_seconds)
+    log = RoundLog(Folder(job.out), "epochs.jsonl", job.experiment.compute.checkpoint_seconds)
     log.resume(learner, worker)
     for epoch in range(len(log.rows), feed.epochs):
         parallel.check_same(epoch, "epoch", torch.device(worker.device))
@@ -95,43 +84,6 @@ def train(job: TrainJob, worker: Worker) -> Trained | None:
             log.write(learner)
     card = job.experiment.card_for(store.card)
     return _finish(log, feed, learner, card) if worker.rank == 0 else None
-
-
-class TrainingLog:
-    """What worker 0 writes of a training as it goes: a row per epoch, and checkpoints."""
-
-    def __init__(self, out: Folder, checkpoint_seconds: float) -> None:
-        self.out, self.checkpoints = out, Checkpoints(out)
-        self.checkpoint_seconds = checkpoint_seconds
-        self.rows: list[dict[str, float]] = []
-        self.logged = self.saved = monotonic()
-
-    def resume(self, learner: Learner, worker: Worker) -> None:
-        """Puts the learner where the newest whole checkpoint left it; else changes nothing.
-
-        Worker 0 alone looks for it and hands it on: another could see an older listing.
-        """
-        own = self.checkpoints.newest() if worker.rank == 0 else None
-        checkpoint = parallel.first_bytes(own or b"", torch.device(worker.device))
-        if checkpoint:
-            state = state_of(checkpoint)
-            learner.load_state_dict(state["learner"])
-            self.rows = state["rows"]
-
-    def write(self, learner: Learner) -> None:
-        """Brings `epochs.jsonl` and the checkpoint up to date, where they are old enough."""
-        if monotonic() - self.logged >= LOG_SECONDS:
-            self.write_rows()
-        if monotonic() - self.saved >= self.checkpoint_seconds:
-            state = {"learner": learner.state_dict(), "rows": self.rows}
-            self.checkpoints.save(len(self.rows), state)
-            self.saved = monotonic()
-
-    def write_rows(self) -> FileRecord:
-        """Writes `epochs.jsonl` whole."""
-        lines = "".join(json.dumps(row) + "\n" for row in self.rows)
-        self.logged = monotonic()
-        return self.out.write("epochs.jsonl", lines.encode())
 
 
 def _feed(job: TrainJob, worker: Worker, store: Store) -> Feed:
@@ -183,7 +135,7 @@ def _learner(job: TrainJob, worker: Worker, store: Store) -> Learner:
     built = []
     for spec in x.companions():
         seed = derive(*job.key, "companion", spec.name)
-        with _seeded(device, seed):
+        with seeded(device, seed):
             companion = spec.build(model, classes, partial(about.untrained, seed))
         if spec.name in job.companions_from:
             load_weights(companion, job.companions_from[spec.name].read())
@@ -215,15 +167,12 @@ def _epoch(
     job: TrainJob, worker: Worker, feed: Feed, learner: Learner, epoch: int
 ) -> dict[str, float]:
     """One epoch, counted from 0; returns its row of `epochs.jsonl`, the same on all workers."""
-    started, images = monotonic(), 0
-    sums: dict[str, Tensor] = {}  # on the device: asking for a number would wait for it
+    started, sums = monotonic(), Means()
     noise = (*job.key, "noise", epoch, worker.rank)  # for dropout
-    with _seeded(torch.device(worker.device), *noise):
+    with seeded(torch.device(worker.device), *noise):
         for batch in feed.epoch(epoch):
-            images += len(batch.labels)
-            for name, mean in _noted(learner, batch).items():
-                sums[name] = sums.get(name, 0) + mean.double() * len(batch.labels)
-    images, means = _over_all_workers(images, sums)
+            sums.add(_noted(learner, batch), len(batch.labels))
+    images, means = sums.of_all_workers()
     if not math.isfinite(means["loss"]):
         raise DataError(
             f"loss became {means['loss']} in cycle {job.cycle}, epoch {epoch + 1};"
@@ -248,26 +197,7 @@ def _noted(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     return noted
 
 
-def _over_all_workers(images: int, sums: dict[str, Tensor]) -> tuple[int, dict[str, float]]:
-    """Images of the epoch on all workers, and the means over them of what was summed."""
-    totals = torch.stack(list(sums.values()))
-    totals = torch.cat([totals, sent(torch.tensor([images]), totals.device)])
-    *values, images = parallel.total(totals).cpu().tolist()
-    return int(images), {name: value / images for name, value in zip(sums, values, strict=True)}
-
-
-@contextmanager
-def _seeded(device: torch.device, *key: Key) -> Iterator[None]:
-    """Torch's global generators seeded by a key for a while, then back where they were."""
-    gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(derive(*key))
-        if gpus:
-            torch.cuda.manual_seed_all(derive(*key))
-        yield
-
-
-def _finish(log: TrainingLog, feed: Feed, learner: Learner, card: ModelCard) -> Trained:
+def _finish(log: RoundLog, feed: Feed, learner: Learner, card: ModelCard) -> Trained:
     """Writes the weights of the last epoch; the checkpoints have then done their work."""
     rows, out = log.write_rows(), log.out
     weights = TrainedModel.of(card, learner.model).write(out)

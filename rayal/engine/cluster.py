@@ -10,7 +10,9 @@ from typing import NamedTuple
 import ray
 
 from rayal.cycle.evaluate import EvaluateJob, metrics, test_shards
+from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import Whole
+from rayal.cycle.rounds import Job
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.pool import Images, Shard
@@ -20,10 +22,10 @@ from rayal.engine.holding import HeldPool, room
 from rayal.engine.reading import blocks_of
 from rayal.engine.scorers import Call, Scorers
 from rayal.engine.shared_storage import SharedStorage
-from rayal.engine.train import TrainWorkers, packed, train_on
+from rayal.engine.train import TrainWorkers, do_on, packed
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
-from rayal.runs.results import FastestBatch, ScoredShard, Trained
+from rayal.runs.results import FastestBatch, Fit, Result, ScoredShard, Trained
 from rayal.selection.progress import Progress
 from rayal.storage.folder import Json
 
@@ -66,6 +68,15 @@ class RayEngine:
         self.storage = SharedStorage()
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
+        for place, trained in self._in_groups(jobs):
+            yield place, Trained.from_json(trained)
+
+    def fit(self, jobs: Sequence[FitJob]) -> Iterator[tuple[int, Fit]]:
+        for place, fit in self._in_groups(jobs):
+            yield place, Fit.from_json(fit)
+
+    def _in_groups(self, jobs: Sequence[Job[Result]]) -> Iterator[tuple[int, Json]]:
+        """Results of jobs that training workers do."""
         if not jobs:
             return
         self.storage.check(jobs[0].out, [jobs[0].store])
@@ -78,7 +89,7 @@ class RayEngine:
         if _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
             self.scorers.begin(self._evaluating(test_shards(jobs[0].experiment, jobs[0].store)))
         try:
-            yield from train_on(self.groups, payloads)
+            yield from do_on(self.groups, payloads)
         finally:
             if not _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
                 self._close_groups()

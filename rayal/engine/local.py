@@ -10,15 +10,17 @@ import torch
 
 from rayal.cycle.batch_size import fastest_batch
 from rayal.cycle.evaluate import EvaluateJob, evaluate, metrics
+from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import Machines, Whole
+from rayal.cycle.rounds import Job, R, Worker
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.scorer import Scorer
-from rayal.cycle.train import TrainJob, Worker, train
+from rayal.cycle.train import TrainJob
 from rayal.data.pool import Decoded
 from rayal.engine import machine
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
-from rayal.runs.results import FastestBatch, ScoredShard, Trained
+from rayal.runs.results import FastestBatch, Fit, ScoredShard, Trained
 from rayal.selection.progress import Progress
 from rayal.storage.folder import Json
 
@@ -43,10 +45,16 @@ class LocalEngine:
         self.decoders = compute.cpus_per_worker or machine.cores()
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
+        yield from self._each(jobs)
+
+    def fit(self, jobs: Sequence[FitJob]) -> Iterator[tuple[int, Fit]]:
+        yield from self._each(jobs)
+
+    def _each(self, jobs: Sequence[Job[R]]) -> Iterator[tuple[int, R]]:
         for index, job in enumerate(jobs):
-            trained = train(job, Worker(device=self.device, threads=self.threads))
-            assert trained is not None, "the only worker is worker 0"
-            yield index, trained
+            done = job.run(Worker(device=self.device, threads=self.threads))
+            assert done is not None, "the only worker is worker 0"
+            yield index, done
 
     def evaluate(self, job: EvaluateJob) -> Json:
         return metrics(job, evaluate(job, job.shards(), self.device))

@@ -24,7 +24,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.config import LoggingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rayal.cycle.train import TrainJob
+from rayal.cycle.rounds import Job
 from rayal.engine.desk import Desk, Order
 from rayal.engine.failures import GOES_ON, raised, ray_errors
 from rayal.engine.train_worker import work
@@ -32,7 +32,8 @@ from rayal.engine.trainer import Trainer
 from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.parts import Component
-from rayal.runs.results import Trained
+from rayal.runs.results import Result
+from rayal.storage.folder import Json
 
 LOOK_SECONDS = 1.0  # between looks at whether the group still lives
 START_SECONDS = 900.0  # a group that has not started by then never will
@@ -61,8 +62,8 @@ class TrainWorkers:
         self.thread = threading.Thread(target=self._hold, name="rayal-train", daemon=True)
         self.thread.start()
 
-    def train(self, payload: bytes) -> Trained:
-        """Trains on all workers what `packed` made of a job; returns the stage's result.
+    def do(self, payload: bytes) -> Json:
+        """Does on all workers what `packed` made of a job; returns its result.
 
         Raises what a worker raised, and ClusterError when workers died more often than allowed.
         """
@@ -72,7 +73,7 @@ class TrainWorkers:
             pending, started = [self.desk.result.remote(self.number)], time.monotonic()
             while not ray.wait(pending, timeout=LOOK_SECONDS)[0]:
                 self._check(time.monotonic() - started)
-            return Trained.from_json(raised(ray.get(pending[0])))
+            return raised(ray.get(pending[0]))
 
     def _check(self, waited: float) -> None:
         if self.closed:
@@ -136,10 +137,8 @@ class TrainWorkers:
                 self.failure = error
 
 
-def train_on(
-    groups: Sequence[TrainWorkers], payloads: Sequence[bytes]
-) -> Iterator[tuple[int, Trained]]:
-    """Trains all on whichever group is free; yields the place of a payload and its result.
+def do_on(groups: Sequence[TrainWorkers], payloads: Sequence[bytes]) -> Iterator[tuple[int, Json]]:
+    """Does all on whichever group is free; yields the place of a payload and its result.
 
     Raises the first failure at once; other trainings end when their group is closed.
     """
@@ -149,23 +148,23 @@ def train_on(
     for group in groups:
         free.put(group)
 
-    def train_one(payload: bytes) -> Trained:
+    def do_one(payload: bytes) -> Json:
         group = free.get()
         try:
-            return group.train(payload)
+            return group.do(payload)
         finally:
             free.put(group)
 
     threads = ThreadPoolExecutor(len(groups), thread_name_prefix="rayal-member")
     try:
-        places = {threads.submit(train_one, payload): n for n, payload in enumerate(payloads)}
+        places = {threads.submit(do_one, payload): n for n, payload in enumerate(payloads)}
         for done in as_completed(places):
             yield places[done], done.result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-def packed(job: TrainJob) -> bytes:
+def packed(job: Job[Result]) -> bytes:
     """The payload of an order. Raises UsageError for a part that cannot travel."""
     try:
         payload: bytes = cloudpickle.dumps(job)

@@ -10,7 +10,7 @@ import ray.train
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError
 
-from rayal.cycle.train import Worker, train
+from rayal.cycle.rounds import Worker
 from rayal.engine.desk import Order
 from rayal.engine.failures import described
 from rayal.storage.folder import Json
@@ -27,7 +27,7 @@ def work(config: dict[str, Any]) -> None:
     )
     desk, done = config["desk"], 0
     while (order := _asked(desk.next.remote(done, worker.rank))) is not None:
-        result = _train(order, worker)
+        result = _done(order, worker)
         if worker.rank == 0 or "error" in result:
             _asked(desk.deliver.remote(order.number, result))
         if "error" in result and worker.size > 1:
@@ -51,9 +51,9 @@ def _asked(answer: Any) -> Any:
         return None
 
 
-def _train(order: Order, worker: Worker) -> Json:
+def _done(order: Order, worker: Worker) -> Json:
     try:
-        trained = train(cloudpickle.loads(order.payload), worker)
-        return {} if trained is None else trained.to_json()
+        done = cloudpickle.loads(order.payload).run(worker)
+        return {} if done is None else done.to_json()
     except Exception as error:
         return described(error)

@@ -17,7 +17,7 @@ from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
-from rayal.models.companions.base import CompanionSpec
+from rayal.models.companions.base import CompanionSpec, Spec
 from rayal.parts import Component, Contradiction, Part
 from rayal.runs.trackers.base import Tracker
 from rayal.secrets import hidden
@@ -25,6 +25,7 @@ from rayal.settings import Settings
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy, columns
 from rayal.training.base import TrainingScheme
+from rayal.training.fits.base import FitSpec
 
 P = TypeVar("P", bound=Component)
 
@@ -231,6 +232,8 @@ class Experiment(Settings):
         yield from self._changing_observers()
         yield from self._different_companions()
         yield from self._idle_companions()
+        for spec in self.fits():
+            yield from spec.contradictions(workers)
 
     def _strategies(self) -> list[tuple[tuple[str | int, ...], Strategy]]:
         observers = [(("observers", i), each) for i, each in enumerate(self.observers)]
@@ -250,11 +253,11 @@ class Experiment(Settings):
 
     def _different_companions(self) -> Iterator[Contradiction]:
         """Two that ask for one companion must mean the same one."""
-        owners: dict[str, tuple[Component, CompanionSpec]] = {
+        owners: dict[str, tuple[Component, Spec]] = {
             spec.name: (self.scheme, spec) for spec in self.scheme.companions()
         }
         for key, strategy in self._strategies():
-            for spec in strategy.companions():
+            for spec in (*strategy.companions(), *strategy.fits()):
                 owner, there = owners.setdefault(spec.name, (strategy, spec))
                 if type(spec) is not type(there):
                     yield Contradiction(
@@ -286,6 +289,11 @@ class Experiment(Settings):
         specs = list(self.scheme.companions())
         for _, strategy in self._strategies():
             specs += strategy.companions()
+        return tuple({type(spec): spec for spec in specs}.values())
+
+    def fits(self) -> tuple[FitSpec, ...]:
+        """What is made beside the model after its training, each once."""
+        specs = [spec for strategy in self.scored().values() for spec in strategy.fits()]
         return tuple({type(spec): spec for spec in specs}.values())
 
     def card_for(self, store: Card) -> ModelCard:

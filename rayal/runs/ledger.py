@@ -14,7 +14,7 @@ from rayal.data.masks import LabelValue
 from rayal.errors import StorageError, quoted
 from rayal.labeling.answers import Answer, dump_answers, parse_answers
 from rayal.labeling.oracles.base import Label
-from rayal.runs.results import Initial, Labeled, StageResult, read_result
+from rayal.runs.results import Fitted, Initial, Labeled, StageResult, read_result
 from rayal.storage.folder import Folder, Json, suggesting, way_out
 from rayal.storage.journal import Journal, is_done
 
@@ -22,7 +22,7 @@ INITIAL = Initial.stage
 """The stage before the first cycle, kept in the folder of cycle 0."""
 STAGES = ("train", "evaluate", "fit", "score", "select", "label")
 """The stages of a cycle, in order."""
-ORDER = tuple(stage for stage in STAGES if stage != "fit")
+ORDER = tuple(stage for stage in STAGES if stage != Fitted.stage)
 """Those that every cycle has."""
 
 S = TypeVar("S", bound=StageResult)
@@ -72,10 +72,10 @@ class Ledger(Journal):
 
     def later(self, cycle: int, stage: str) -> list[Folder]:
         """The finished stages after this one, in order."""
-        number = 0 if stage == INITIAL else ORDER.index(stage) + 1
+        number = 0 if stage == INITIAL else STAGES.index(stage) + 1
         last = max(cycle_numbers(self.folder), default=-1)
-        rest = [(cycle, name) for name in ORDER[number:]]
-        rest += [(other, name) for other in range(cycle + 1, last + 1) for name in ORDER]
+        rest = [(cycle, name) for name in STAGES[number:]]
+        rest += [(other, name) for other in range(cycle + 1, last + 1) for name in STAGES]
         folders = (self.stage(*each) for each in rest)
         return [folder for folder in folders if is_done(folder)]
 

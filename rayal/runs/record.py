@@ -185,7 +185,7 @@ class Record:
     def finished(self) -> list[tuple[int, str]]:
         """Cycle and name of every finished stage, in order; of purchases before the first training
         none."""
-        stages = [(cycle, stage) for cycle in range(self.begun()) for stage in ORDER]
+        stages = [(cycle, stage) for cycle in range(self.begun()) for stage in STAGES]
         return [each for each in stages if self._read(*each) is not None]
 
     def pruned(self, cycle: int, stage: str) -> bool:

@@ -1,7 +1,7 @@
 """What each stage of a cycle results in, as the loop hands it on and as `done.json` keeps it.
 
     initial, label  Labeled     train  Trained     evaluate  Evaluated
-    score           Scored      select  Chosen
+    fit             Fitted      score  Scored      select    Chosen
 
 A result knows the name of its stage. This is the one place where results become JSON and back; the
 JSON is that of rayal 0.4.
@@ -25,6 +25,8 @@ from rayal.storage.journal import DONE, read_done
 
 TRAINED = "trained.json"
 """The result of one training among several of a stage, or kept for several runs."""
+FIT = "fit.json"
+"""The result of one fit of a stage."""
 TRAIN_AGAIN = "delete it to train that model again"
 """What helps where that file is damaged."""
 
@@ -147,6 +149,38 @@ class Evaluated(StageResult):
     def from_json(cls, written: Json) -> Self:
         metrics = {name: value for name, value in written.items() if name not in ("labels", "cost")}
         return super().from_json({**written, "metrics": metrics})
+
+
+class Fit(Result):
+    """One companion that was made after a training."""
+
+    companion: File
+    log: File
+    """The rows of its rounds."""
+    steps: int
+    loss: float
+    """Mean of the last round."""
+    seconds: float
+    """Of all rounds, those of earlier attempts too."""
+
+
+class Fitted(StageResult):
+    """All that was made for the scoring pass of one cycle, each in a folder of its own."""
+
+    stage: ClassVar[str] = "fit"
+
+    fits: dict[str, Fit] = {}
+    """By name; empty where no candidate was left."""
+
+    def decides(self) -> list[str]:
+        return [fit.companion.sha256 for _, fit in sorted(self.fits.items())]
+
+    def files(self) -> list[FileRecord]:
+        """The companions, named as in the stage's folder."""
+        return [
+            fit.companion._replace(name=f"{name}/{fit.companion.name}")
+            for name, fit in self.fits.items()
+        ]
 
 
 class Pass(Result):
@@ -272,6 +306,20 @@ def read_trained(out: Folder) -> Trained | None:
     )
 
 
+def read_fit(out: Folder) -> Fit | None:
+    """The companion that a fit left in this folder; None where it is not finished. Raises
+    StorageError where what it says is damaged."""
+    way_out = "delete it to fit that companion again"
+    with suggesting(way_out):
+        written = out.read_sealed(FIT, None)
+    return None if written is None else _checked(Fit, written, f"{out.url}/{FIT}", way_out)
+
+
+def write_fit(out: Folder, fit: Fit) -> None:
+    """What `read_fit` reads; written last, it says that all files are there."""
+    out.write_sealed(FIT, fit.to_json())
+
+
 def recorded_file(out: Folder, name: str) -> FileRecord | None:
     """What a training in this folder says of a file that it wrote; None where it says nothing, as
     in a folder to which the file was copied."""
@@ -279,6 +327,8 @@ def recorded_file(out: Folder, name: str) -> FileRecord | None:
     if trained is None and out.exists(DONE) and "weights" in (read_done(out)["result"] or {}):
         trained = read_result(Trained, out)
     files = () if trained is None else (trained.weights, *trained.companions.values())
+    if (fit := read_fit(out)) is not None:
+        files = (*files, fit.companion)
     return next((file for file in files if file.name == name), None)
 
 

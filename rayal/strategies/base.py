@@ -24,6 +24,7 @@ from rayal.selection.greedy import tie_order
 from rayal.signals.batch import Reference, Signals
 from rayal.signals.signal import SIGNAL_NAMES, SIGNALS, Requirement, SignalName, required
 from rayal.storage.folder import FileLocation
+from rayal.training.fits.base import FitSpec
 
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
@@ -89,6 +90,11 @@ class Strategy(ForTasks):
 
     def companions(self) -> tuple[CompanionSpec, ...]:
         """What has to live beside the model through training, whatever the scheme."""
+        return ()
+
+    def fits(self) -> tuple[FitSpec, ...]:
+        """What has to be made of labeled units and candidates after the training; `score` finds it
+        by `Signals.companion`."""
         return ()
 
     def score(self, s: Signals) -> Tensor | None:

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
 from rayal.models.build import build
-from rayal.models.companions.base import Companion, Companions, CompanionSpec
+from rayal.models.companions.base import Companion, Companions, CompanionSpec, Spec
 from rayal.models.companions.teacher import Teacher
 from rayal.models.device import sent
 from rayal.parts import build as build_part
 from rayal.signals.batch import Networks, Reference, Signals, forward
 from rayal.strategies.base import Strategy
+from rayal.testing.fits import fitted
+from rayal.training.fits.base import FitSpec
 
 UNITS, CLASSES = 24, 5
 IMAGE = ImageSpec(channels=3, height=16, width=16, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -26,8 +28,13 @@ IMAGE = ImageSpec(channels=3, height=16, width=16, mean=(0.5,) * 3, std=(0.25,) 
 class Bench:
     """Scores chosen rows of one fixed batch, as a pass would: no files, milliseconds."""
 
-    def __init__(self, specs: Sequence[CompanionSpec] = (), device: str = "cpu") -> None:
-        """`specs`: of what lives beside the first network."""
+    def __init__(
+        self,
+        specs: Sequence[CompanionSpec] = (),
+        device: str = "cpu",
+        fits: Sequence[FitSpec] = (),
+    ) -> None:
+        """`specs`: of what lives beside the first network; `fits`: of what is made after it."""
         self.device = torch.device(device)
         model = build_part("models", {"name": "small_cnn", "width": 8, "dropout": 0.5})
         self.networks = [build(model, CLASSES, IMAGE, seed).eval() for seed in (1, 2, 3)]
@@ -36,9 +43,18 @@ class Bench:
         self.images = sent(images, self.device)
         """N C H W, normalised."""
         self.ids = [f"unit-{i}" for i in range(UNITS)]
-        self.companions = beside(self.networks, specs, CLASSES, IMAGE)
+        there = beside(self.networks, specs, CLASSES, IMAGE)
+        self.companions: list[tuple[Spec, Companion]] = [
+            *there,
+            *fitted(fits, self.networks[0], there, CLASSES, IMAGE),
+        ]
         for module in (*self.networks, *(companion for _, companion in self.companions)):
             module.to(self.device)
+
+    @classmethod
+    def of(cls, strategy: Strategy, device: str = "cpu") -> "Bench":
+        """With all that this strategy asks for."""
+        return cls(strategy.companions(), device, strategy.fits())
 
     def signals(self, rows: Sequence[int], *, cycle: int, seed: int = 0) -> Signals:
         """All signals of these rows as one batch."""
@@ -93,7 +109,7 @@ def beside(
     return built
 
 
-def teachers(built: Iterable[tuple[CompanionSpec, Companion]]) -> dict[Reference, nn.Module]:
+def teachers(built: Iterable[tuple[Spec, Companion]]) -> dict[Reference, nn.Module]:
     """The networks that strategies compare with, by the type of the spec that made them."""
     return {
         type(spec): companion.network  # type: ignore[misc]

@@ -31,6 +31,7 @@ from rayal.models.weights import save_weights
 from rayal.storage.folder import FileLocation, Folder
 from rayal.strategies.base import Strategy
 from rayal.testing.bench import beside
+from rayal.testing.fits import fitted
 from rayal.testing.scenes import CLASSES, SHAPE, Drawn
 
 UNITS, BATCH = 12, 4
@@ -79,12 +80,14 @@ def pass_of(
     cycle's gets the second. `folder` holds weights and scores, and must live as long."""
     networks = trained(model)
     specs = {spec.name: spec for each in strategies.values() for spec in each.companions()}
+    fits = {spec.name: spec for each in strategies.values() for spec in each.fits()}
 
     def written(name: str, module: nn.Module) -> FileLocation:
         return FileLocation(folder.url, folder.write(name, save_weights(module)))
 
     first, second, third = (written(f"{n}.safetensors", each) for n, each in enumerate(networks))
-    companions = beside(networks, list(specs.values()), CLASSES, IMAGE)
+    trained_beside = beside(networks, list(specs.values()), CLASSES, IMAGE)
+    made = fitted(list(fits.values()), networks[0], trained_beside, CLASSES, IMAGE)
     return ScoreJob(
         strategies=strategies,
         card=ModelCard(
@@ -103,7 +106,9 @@ def pass_of(
         batch=BATCH,
         previous=second,
         members=(second, third),
-        companions={spec.name: written(f"{spec.name}.companion", c) for spec, c in companions},
+        companions={
+            spec.name: written(f"{spec.name}.companion", c) for spec, c in (*trained_beside, *made)
+        },
     )
 
 

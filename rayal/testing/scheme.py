@@ -8,7 +8,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from rayal.cycle.train import TrainJob, Worker, train
+from rayal.cycle.rounds import Worker
+from rayal.cycle.train import TrainJob, train
 from rayal.errors import DataError
 from rayal.models.trained_model import WEIGHTS
 from rayal.parts import find

@@ -67,7 +67,7 @@ class StrategyContract(SelectingContract):
 
     def test_a_certain_model_has_finite_scores(self) -> None:
         """A probability that underflows to 0 must not stop the run of a model that is sure."""
-        bench = Bench(self.part.companions())
+        bench = Bench.of(self.part)
         for network in bench.networks:
             network.get_submodule("classifier").get_parameter("weight").data *= 1e5
         for cycle in CYCLES:
@@ -98,7 +98,7 @@ class StrategyContract(SelectingContract):
 
     def test_leaves_the_models_alone(self) -> None:
         """Otherwise scoring would change what the next cycle trains, or another strategy sees."""
-        bench = Bench(self.part.companions())  # of its own, for it may be left changed
+        bench = Bench.of(self.part)  # of its own, for it may be left changed
         modules = dict(zip(("model", "previous", "random"), bench.networks, strict=True))
         beside = {spec.name: companion for spec, companion in bench.companions}
         before = {name: copy.deepcopy(m.state_dict()) for name, m in (modules | beside).items()}
@@ -184,7 +184,7 @@ class StrategyContract(SelectingContract):
 
     @property
     def _bench(self) -> Bench:
-        return self.once("bench", lambda: Bench(self.part.companions()))
+        return self.once("bench", lambda: Bench.of(self.part))
 
     @property
     def _ids(self) -> list[str]:

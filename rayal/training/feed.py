@@ -18,6 +18,7 @@ from rayal.randomness import Key, torch_generator
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Batch, TrainingScheme, Unlabeled
 from rayal.training.images import Items
+from rayal.training.turns import Turns
 
 LEAST = 2  # images that every worker has in every batch: batch norm cannot train on one
 
@@ -75,11 +76,7 @@ class Feed:
 
 
 class UnlabeledFeed:
-    """The unlabeled batches of one training on one worker.
-
-    Step s sees places [s B, (s + 1) B) of an endless row of permutations of the pool, one after
-    the other: every image once before any a second time.
-    """
+    """The unlabeled batches of one training on one worker: one of `Turns` in every step."""
 
     def __init__(
         self,
@@ -100,11 +97,12 @@ class UnlabeledFeed:
         self.augment, self.spec = augment, spec
         self.key, self.rank, self.workers = key, rank, workers
         self.beside = beside or Beside()
-        self._turns: dict[int, Tensor] = {}
+        self.turns = Turns(count, wanted.batch_size, *key, "unlabeled")
 
     def batches(self, steps: range) -> Iterator[Tensor]:
         """This worker's part of each step's batch: Bu channels H W, augmented, normalised."""
-        parts = [self._places(step).tensor_split(self.workers)[self.rank] for step in steps]
+        places = (self.turns.places(0 if self.wanted.fixed else step) for step in steps)
+        parts = [each.tensor_split(self.workers)[self.rank] for each in places]
         size = self.wanted.batch_size
         found = self.images.batches(parts)
         for step in steps:
@@ -113,25 +111,6 @@ class UnlabeledFeed:
             with self.beside.work():
                 ready = normalise(self.augment(next(found), draws[own]), self.spec)
             yield self.beside.joined(ready)
-
-    def _places(self, step: int) -> Tensor:
-        size = self.wanted.batch_size
-        start = 0 if self.wanted.fixed else step * size
-        return torch.cat(
-            [
-                self._permutation(turn)[
-                    max(start - turn * self.count, 0) : start + size - turn * self.count
-                ]
-                for turn in range(start // self.count, (start + size - 1) // self.count + 1)
-            ]
-        )
-
-    def _permutation(self, turn: int) -> Tensor:
-        if turn not in self._turns:
-            generator = torch_generator(*self.key, "unlabeled", turn)
-            self._turns[turn] = torch.randperm(self.count, generator=generator)
-            self._turns.pop(turn - 2, None)
-        return self._turns[turn]
 
 
 def batch_ends(images: int, batch_size: int, workers: int) -> list[int]:

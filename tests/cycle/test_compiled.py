@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from rayal.cycle import shared_training
-from rayal.cycle.train import Worker, train
+from rayal.cycle.rounds import Worker
+from rayal.cycle.train import train
 from rayal.storage.folder import Folder
 from rayal.testing.trainings import experiment, training
 from rayal.training.schemes.tod import Tod

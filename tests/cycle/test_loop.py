@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from rayal.cycle.loop import Steps, _check_answers, candidates, first_units, run
+from rayal.cycle.candidates import candidates
+from rayal.cycle.loop import Steps, _check_answers, first_units, run
 from rayal.cycle.offer import Offer
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, UsageError
@@ -180,13 +181,8 @@ def test_candidates_are_new_in_every_cycle(tiny):
     store = x.dataset.open()
     labeled = {unit: 0 for unit in first_units(x, store)}
 
-    class Pool:
-        labels, refused = labeled, ("test",)
-
-        def __init__(self, cycle):
-            self.cycle = cycle
-
-    first, again, second = (candidates(x, store, Pool(cycle)) for cycle in (0, 0, 1))
+    known = {*labeled, "test"}
+    first, again, second = (candidates(x, store, known, cycle) for cycle in (0, 0, 1))
 
     assert first == again and len(set(first)) == len(set(second)) == 100
     assert not labeled.keys() & set(first) and set(first) != set(second)

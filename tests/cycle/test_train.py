@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from rayal.cycle.train import TrainJob, Worker, train
+from rayal.cycle.rounds import Worker
+from rayal.cycle.train import TrainJob, train
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
 from rayal.data.store import Store
@@ -505,7 +506,7 @@ def test_epochs_can_be_followed_live(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long training would show nothing until its end."""
-    monkeypatch.setattr("rayal.cycle.train.LOG_SECONDS", 0)
+    monkeypatch.setattr("rayal.cycle.rounds.LOG_SECONDS", 0)
     seen = []
     step = Average.after_step
     monkeypatch.setattr(

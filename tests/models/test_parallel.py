@@ -13,7 +13,7 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 
 import rayal
-from rayal.cycle.train import TrainingLog, Worker
+from rayal.cycle.rounds import RoundLog, Worker
 from rayal.errors import ClusterError
 from rayal.models import parallel
 from rayal.storage.folder import Folder
@@ -103,7 +103,7 @@ def check_same(rank: int) -> Any:
 def resumed(rank: int) -> Any:
     """The rows from which a worker goes on; each has a folder of its own, as disks may be late."""
     with TemporaryDirectory() as place:
-        log = TrainingLog(Folder(place), 0.0)
+        log = RoundLog(Folder(place), "epochs.jsonl", 0.0)
         for epoch in range(1, 4 if rank == 0 else 2):
             state = {"learner": {"at": torch.tensor(epoch)}, "rows": [{}] * epoch}
             log.checkpoints.save(epoch, state)

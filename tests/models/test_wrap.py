@@ -209,7 +209,7 @@ STRATEGIES = [
 def test_every_strategy_says_the_same(name: str) -> None:
     """A user's own module would be ranked otherwise than the same network of rayal."""
     strategy = part("strategies", name)
-    bench, other = (Bench(strategy.companions()) for _ in range(2))
+    bench, other = (Bench.of(strategy) for _ in range(2))
     other.networks = [
         rayal.wrap(Plain(network), images=other.images).eval() for network in other.networks
     ]

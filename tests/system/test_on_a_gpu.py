@@ -11,7 +11,8 @@ import torch
 
 from rayal.cycle.columns import Columns
 from rayal.cycle.evaluate import EvaluateJob, Evaluation
-from rayal.cycle.train import Worker, _feed, _learner, _noted, train
+from rayal.cycle.rounds import Worker
+from rayal.cycle.train import _feed, _learner, _noted, train
 from rayal.data.store import Store
 from rayal.data.tasks.classification import Classification
 from rayal.models.network import placed
@@ -69,7 +70,7 @@ def test_scores_are_those_of_the_cpu(name: str) -> None:
     strategy: Strategy = build("strategies", name)
     found = {}
     for device in ("cpu", "cuda"):
-        bench = Bench(strategy.companions(), device)
+        bench = Bench.of(strategy, device)
         columns = Columns({name: strategy}, Classification(), 1, UNITS)
         found[device] = columns.computed(
             bench.ids, lambda rows, fill, bench=bench: bench.signals(range(UNITS), cycle=1)

@@ -14,8 +14,9 @@ import torch
 
 from rayal.cycle.columns import Columns
 from rayal.cycle.evaluate import EvaluateJob, Evaluation
+from rayal.cycle.rounds import Worker
 from rayal.cycle.scorer import Scorer
-from rayal.cycle.train import TrainJob, Worker, _epoch, _feed, _learner
+from rayal.cycle.train import TrainJob, _epoch, _feed, _learner
 from rayal.data.card import ImageSpec
 from rayal.data.store import Store
 from rayal.data.tasks.classification import Classification
@@ -116,7 +117,7 @@ def test_a_strategy_scores_images(gpu: FakeGpu, name: str, cycle: int) -> None:
     """A pass on a GPU would stop, or wait at every batch and not once a column."""
     strategy: Strategy = build("strategies", name)
     with gpu.starting():
-        bench = Bench(strategy.companions(), "cuda")
+        bench = Bench.of(strategy, "cuda")
     columns = Columns({name: strategy}, Classification(), cycle, UNITS).computed(
         bench.ids, lambda rows, fill: bench.signals(range(UNITS), cycle=cycle)
     )

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rayal.cycle import train
-from rayal.cycle.train import TrainJob, Worker
+from rayal.cycle.rounds import Worker
+from rayal.cycle.train import TrainJob
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
 from rayal.data.store import Store

@@ -1,13 +1,14 @@
-"""The contract of a companion: a module that lives beside the model through its training.
+"""The contract of a companion: a module that lives beside the model.
 
 A teacher that follows the model, class statistics of its features, a head that predicts its loss:
 a scheme or a strategy asks for them by a `CompanionSpec`. Where both ask for the same one it is
 there once. A companion is saved with the weights, continued by a warm start, and read by scoring.
+Others are made after the training, of labeled units and candidates: see `training/fits`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -58,12 +59,22 @@ class LearningCompanion(Companion, ABC):
         return self.loss(outputs, per_unit_loss, progress)
 
 
-class CompanionSpec(Settings, ABC):
+class Spec(Settings):
     """What a companion is made of: two specs that are equal ask for the same one."""
 
     name: ClassVar[str]
     """What it is called in the run folder and in messages; rayal finds it by the type of its spec.
     """
+
+    def accepts(self, height: int, width: int) -> str | None:
+        """None, or why it can do nothing with images of this size in pixels (checked before a run):
+        the windows that a training sees and, where a strategy asks for it, whole images."""
+        return None
+
+
+class CompanionSpec(Spec, ABC):
+    """Of a companion that is there from the beginning of a training to its end."""
+
     changes_training: ClassVar[bool] = False
     """Whether the model learns otherwise with it than without: then no observer may ask for it."""
 
@@ -71,11 +82,6 @@ class CompanionSpec(Settings, ABC):
     def filled_by_scheme(self) -> bool:
         """Whether it is of no use unless the scheme itself trains with it."""
         return False
-
-    def accepts(self, height: int, width: int) -> str | None:
-        """None, or why it can do nothing with images of this size in pixels (checked before a run):
-        the windows that a training sees and, where a strategy asks for it, whole images."""
-        return None
 
     @abstractmethod
     def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> Companion:
@@ -88,15 +94,15 @@ C_co = TypeVar("C_co", bound=Companion, covariant=True)
 
 
 class Makes(Protocol[C_co]):
-    """A `CompanionSpec` of companions of this class."""
+    """A `Spec` of companions of this class."""
 
-    def build(self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]) -> C_co: ...
+    def build(self, *args: Any, **kwargs: Any) -> C_co: ...
 
 
 class Companions:
     """What lives beside one model, in order; each is found by the type of its spec."""
 
-    def __init__(self, built: Iterable[tuple[CompanionSpec, Companion]] = ()) -> None:
+    def __init__(self, built: Iterable[tuple[Spec, Companion]] = ()) -> None:
         self._built = {type(spec): (spec.name, companion) for spec, companion in built}
 
     def __iter__(self) -> Iterator[Companion]:
@@ -114,7 +120,7 @@ class Companions:
 
     def get(self, spec: type[Makes[C]]) -> C | None:
         """As `of`; None where there is none."""
-        _, companion = self._built.get(cast(type[CompanionSpec], spec), ("", None))
+        _, companion = self._built.get(cast(type[Spec], spec), ("", None))
         return cast(C | None, companion)
 
     def named(self) -> dict[str, Companion]:

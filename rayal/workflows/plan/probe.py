@@ -9,9 +9,10 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from rayal.cycle.rounds import Worker
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.scorer import Scorer
-from rayal.cycle.train import TrainJob, Worker, train
+from rayal.cycle.train import TrainJob, train
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.runs.results import Trained

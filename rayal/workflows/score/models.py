@@ -18,12 +18,12 @@ from rayal.errors import StorageError, UsageError, counted, some
 from rayal.models import weights
 from rayal.models.build import count_classes
 from rayal.models.card import ModelCard
-from rayal.models.companions.base import CompanionSpec, file_name, name_of
+from rayal.models.companions.base import Spec, file_name, name_of
 from rayal.models.trained_model import WEIGHTS, TrainedModel
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.record import Record
-from rayal.runs.results import recorded_file
+from rayal.runs.results import Fitted, recorded_file
 from rayal.storage.folder import (
     FileLocation,
     FileRecord,
@@ -321,9 +321,9 @@ def _different(used: ModelCard, trained: ModelCard) -> Iterator[tuple[str, objec
 
 def _companions(settings: PoolScoring) -> list[str]:
     """The names of what has to be beside the model; of one name there is one."""
-    found: dict[str, CompanionSpec] = {}
+    found: dict[str, Spec] = {}
     for strategy in settings.columns().values():
-        for spec in strategy.companions():
+        for spec in (*strategy.companions(), *strategy.fits()):
             if (other := found.setdefault(spec.name, spec)) != spec:
                 raise UsageError(
                     f"strategies ask two kinds of {spec.name}, {other!r} and {spec!r}, and beside"
@@ -333,13 +333,15 @@ def _companions(settings: PoolScoring) -> list[str]:
 
 
 def _companion(folder: Folder, name: str) -> bytes:
-    file = file_name(name)
-    if not folder.exists(file):
-        raise UsageError(
-            f"a strategy asks the {name} that was trained beside the model, but there is no"
-            f" {folder.url}/{file}; use the training folder of a rayal run with such a strategy"
-        )
-    return _read(folder, file)
+    file, fit = file_name(name), Folder(folder.url.rpartition("/")[0]) / Fitted.stage / name
+    for place in (folder, fit):
+        if place.exists(file):
+            return _read(place, file)
+    raise UsageError(
+        f"a strategy asks the {name} that is made beside the model, but there is no"
+        f" {folder.url}/{file}; use the folder of a cycle of a rayal run with such a strategy, one"
+        " that has scored"
+    )
 
 
 def check_strategies(

@@ -131,9 +131,9 @@ def check_beside(strategies: Mapping[str, Strategy], previous: nn.Module | None)
     """Raises UsageError for a strategy that asks more than modules: what is trained beside a model,
     or a model before that is not there."""
     for name, strategy in strategies.items():
-        for spec in strategy.companions():
+        for spec in (*strategy.companions(), *strategy.fits()):
             raise UsageError(
-                f"strategy {name!r} asks the {spec.name} that is trained beside a model, and a"
+                f"strategy {name!r} asks the {spec.name} that is made beside a model, and a"
                 " module has none; give the run that trained it, or its folder, in place of the"
                 " module"
             )

@@ -13,7 +13,8 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 from torch.nn.functional import cross_entropy
 
-from rayal.cycle.train import TrainJob, Worker, train
+from rayal.cycle.rounds import Worker
+from rayal.cycle.train import TrainJob, train
 from rayal.data.card import ImageSpec
 from rayal.data.tasks.classification import Classification
 from rayal.experiment.experiment import Experiment

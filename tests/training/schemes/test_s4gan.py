@@ -26,7 +26,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from rayal.cycle.train import TrainJob, Worker, train
+from rayal.cycle.rounds import Worker
+from rayal.cycle.train import TrainJob, train
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.camvid import Camvid
 from rayal.data.masks import IGNORE

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from rayal.cycle.loop import run
-from rayal.cycle.train import TrainJob, Worker, train
+from rayal.cycle.rounds import Worker
+from rayal.cycle.train import TrainJob, train
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
 from rayal.data.masks import IGNORE

@@ -711,7 +711,7 @@ def test_previous_and_members(weights: Path, pool: Path, tmp_path: Path) -> None
         ),
         (
             {"strategies": ["epmcm"]},
-            "class_statistics that was trained beside the model.*use the training folder",
+            "class_statistics that is made beside the model.*use the folder of a cycle",
             {},
         ),
         ({"model": "resnet18"}, "says itself that it is .*; leave --model out", {"model": None}),

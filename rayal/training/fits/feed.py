@@ -1,0 +1,73 @@
+"""What a fit sees: batches of labeled units and candidates, the same wherever their images lie."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rayal.data.card import ImageSpec
+from rayal.randomness import Key, torch_generator
+from rayal.training.augment import Augment, normalise
+from rayal.training.fits.base import FitBatch
+from rayal.training.images import Items
+from rayal.training.turns import Turns
+
+BATCH = 256
+"""Images that are shown at a time where a fit looks at all of them."""
+
+
+class AllImages:
+    """One worker's part of the images of some units, see `fits.base.Images`."""
+
+    def __init__(self, items: Items, count: int, spec: ImageSpec, rank: int, workers: int) -> None:
+        self.items, self.count, self.spec = items, count, spec
+        self.rank, self.workers = rank, workers
+
+    def __len__(self) -> int:
+        return self.count
+
+    def share(self) -> Iterator[Tensor]:
+        own = torch.arange(self.count).tensor_split(self.workers)[self.rank]
+        parts = own.split(BATCH) if len(own) else ()  # type: ignore[no-untyped-call]
+        for images in self.items.batches(parts):
+            yield normalise(images, self.spec)
+
+
+class FitFeed:
+    """The batches of one fit on one worker: in each step the next of the labeled units and the next
+    of the candidates, both in `Turns`."""
+
+    def __init__(
+        self,
+        labeled: AllImages,
+        labels: Items,
+        candidates: AllImages,
+        batch_size: int,
+        augment: Augment,
+        *key: Key,
+    ) -> None:
+        """`batch_size`: of each of both, on all workers together; `key` is what all random numbers
+        are drawn from."""
+        self.labeled, self.labels, self.candidates = labeled, labels, candidates
+        self.size, self.augment, self.key = batch_size, augment, key
+
+    def batches(self, steps: range) -> Iterator[FitBatch]:
+        """This worker's part of the batch of each step."""
+        parts = self._own(Turns(len(self.labeled), self.size, *self.key, "labeled"), steps)
+        others = self._own(Turns(len(self.candidates), self.size, *self.key, "candidates"), steps)
+        images = self._images(self.labeled, parts, steps, "labeled augment")
+        unlabeled = self._images(self.candidates, others, steps, "candidates augment")
+        labels = self.labels.batches(parts)
+        return (FitBatch(*each) for each in zip(images, labels, unlabeled, strict=True))
+
+    def _own(self, turns: Turns, steps: range) -> list[Tensor]:
+        rank, workers = self.labeled.rank, self.labeled.workers
+        return [turns.places(step).tensor_split(workers)[rank] for step in steps]
+
+    def _images(
+        self, all_images: AllImages, parts: list[Tensor], steps: range, name: str
+    ) -> Iterator[Tensor]:
+        own = torch.arange(self.size).tensor_split(all_images.workers)[all_images.rank]
+        for step, images in zip(steps, all_images.items.batches(parts), strict=True):
+            draws = self.augment.draw(self.size, torch_generator(*self.key, name, step))
+            yield normalise(self.augment(images, draws[own]), all_images.spec)
