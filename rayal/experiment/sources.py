@@ -11,7 +11,7 @@ def plugin_sources(x: Experiment, plugins: Plugins = NO_PLUGINS) -> dict[str, st
     """Package -> sha256 of its source: of those that parts of the experiment come from, and of
     those that are allowed; and `__main__.Mine` -> that of a notebook's or script's class. Without
     code of which there is no source."""
-    kinds = {type(part) for part in (*parts_in(x), *x.companions())}
+    kinds = {type(part) for part in (*parts_in(x), *x.companions(), *x.fits())}
     own = {kind for kind in kinds if kind.__module__ == MAIN}
     used = {kind.__module__.partition(".")[0] for kind in kinds - own} - {"rayal"}
     digests = {package: source_digest(package) for package in sorted(used | plugins)}

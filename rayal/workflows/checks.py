@@ -14,7 +14,7 @@ from rayal.errors import DataError, StorageError, UsageError, counted
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.labeling.budget import REQUIRED
 from rayal.models.build import build
-from rayal.models.companions.base import CompanionSpec
+from rayal.models.companions.base import Spec
 from rayal.signals.dropout import dropout_layers
 from rayal.strategies.base import Strategy
 from rayal.training.feed import batch_ends
@@ -157,29 +157,38 @@ def _misfits(x: Experiment, card: Card, network: nn.Module) -> Iterator[str]:
     for spec in scored if window else beside:
         if reason := spec.accepts(image.height, image.width):
             yield f"dataset: {x.dataset.part_name()!r}, but {reason}; use larger images"
-    for spec in beside:
-        if reason := _unbuildable(x, card, network, spec):
-            askers = ", ".join(_askers(x, spec))
-            yield f"model: {x.model.part_name()!r}, but {askers}: {reason}"
+    for fit in x.fits():
+        if reason := fit.accepts(image.height, image.width):
+            yield f"dataset: {x.dataset.part_name()!r}, but {reason}; use images of such a size"
+            return
+    for asked, make in _builds(x, card, network):
+        with torch.random.fork_rng(devices=[]):
+            if reason := next(_refusal(make), None):
+                askers = ", ".join(_askers(x, asked))
+                yield f"model: {x.model.part_name()!r}, but {askers}: {reason}"
 
 
 def _small_window(window: tuple[int, int], reason: str) -> str:
     return f"scheme.augment.window: {list(window)}, but {reason}; choose another"
 
 
-def _unbuildable(x: Experiment, card: Card, network: nn.Module, spec: CompanionSpec) -> str | None:
-    """None, or why a companion cannot be made for this network."""
-    fresh = x.card_for(card).untrained
-    with torch.random.fork_rng(devices=[]):
-        return next(_refusal(partial(spec.build, network, len(card.classes), fresh)), None)
+def _builds(
+    x: Experiment, card: Card, network: nn.Module
+) -> Iterator[tuple[Spec, Callable[[], nn.Module]]]:
+    """What makes each companion, those of fits too."""
+    classes, fresh = len(card.classes), x.card_for(card).untrained
+    for spec in x.companions():
+        yield spec, partial(spec.build, network, classes, fresh)
+    for fit in x.fits():
+        yield fit, partial(fit.build, network, classes, card.image)
 
 
-def _askers(x: Experiment, spec: CompanionSpec) -> Iterator[str]:
+def _askers(x: Experiment, spec: Spec) -> Iterator[str]:
     """The parts of the experiment that want this companion."""
     if spec in x.scheme.companions():
         yield x.scheme.part_name()
     for column, strategy in x.scored().items():
-        if spec in strategy.companions():
+        if spec in (*strategy.companions(), *strategy.fits()):
             yield column
 
 

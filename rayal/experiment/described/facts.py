@@ -67,6 +67,8 @@ def _of_strategy(x: Strategy) -> Iterator[Fact]:
         yield Fact("labeled", "the units with labels go through the pass too")
     yield Fact("selects", _selection(x))
     yield from _companions(x.companions())
+    for spec in x.fits():
+        yield Fact("fit", f"{spec.name}, of labeled units and candidates, in every cycle")
 
 
 def _passes(x: Strategy) -> Iterator[str]:

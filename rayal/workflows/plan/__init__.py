@@ -1,42 +1,28 @@
 """What a run will do and what it will cost, before anything starts."""
 
-import copy
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
-from rayal.cycle.keep import SHARDS, WEIGHTS, Kind, may_go
 from rayal.cycle.offer import Offer
-from rayal.cycle.score import score_batch
 from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.keep import Keep
-from rayal.models.build import build
-from rayal.models.network import last_layer
-from rayal.models.trained_model import TrainedModel
-from rayal.models.weights import save_weights
 from rayal.report.amounts import duration, size
 from rayal.report.shown import as_html, text
-from rayal.signals.signal import SIGNALS, Width
 from rayal.storage.folder import Json
 from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
 from rayal.workflows.plan.probe import Probe, measure
+from rayal.workflows.plan.sizes import disk, files, memory, network_of, scans_labeled
 from rayal.workflows.plan.tariff import FREE, Tariff
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-ID_BYTES, SCORE_BYTES, KEPT_BYTES = 24, 8, 2  # id and status, float64, float16 in a row of scores
-RUN_FILES, STAGE_FILES = 9, 2  # of every run and every stage, such as done.json
-CHECKPOINTS = 3  # two are kept while a third is written
-MOMENTS = {"sgd": 1, "adam": 2}  # numbers that an optimizer keeps of each weight
 PRICED = 32  # images whose cost is asked for, where units differ in cost
 CONNECT_SECONDS, TRAIN_SECONDS, SCORE_SECONDS = 6.0, 10.0, 4.0
 """Start-up on Ray: of Ray itself, of a training's workers, of a pass's actors (2 cores, 2.60)."""
@@ -139,17 +125,21 @@ def make(
     card = store.card
     check(x, card)
     check_strategies(x, store)
-    cycles, network = tuple(plan_cycles(x, card, prices(x, store))), _network(x, card)
+    cycles, network = tuple(plan_cycles(x, card, prices(x, store))), network_of(x, card)
     timed = timed or (measure(x, store) if probe else None)
     return Plan(
         cycles=cycles,
         seconds=tuple(_seconds(x, cycle, timed) for cycle in cycles) if timed else None,
         probe=timed,
-        disk=_disk(x, card, cycles, network),
-        memory=_memory(x, card, cycles, network),
-        warnings=(*warnings(x, card), *shortages(x.compute, Resources.here())),
+        disk=disk(x, card, cycles, network),
+        memory=memory(x, card, cycles, network),
+        warnings=(
+            *warnings(x, card),
+            *shortages(x.compute, Resources.here()),
+            *_told_fits(x, cycles, timed),
+        ),
         training=_training(x),
-        files=_files(x, store, cycles),
+        files=files(x, store, cycles),
         budget=x.budget.amounts.total,
         unit=x.budget.unit,
         tariff=tariff,
@@ -185,126 +175,33 @@ def prices(x: Experiment, store: Store) -> Prices:
 def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
     """How long a cycle takes on this machine."""
     train = x.ensemble * cycle.steps * probe.step(min(cycle.labels, x.scheme.batch_size))
-    seen = cycle.scored + (cycle.labels if cycle.scored and _scans_labeled(x) else 0)
+    seen = cycle.scored + (cycle.labels if cycle.scored and scans_labeled(x) else 0)
     score = seen * probe.score[min(cycle.cycle, 1)]
     work = train + cycle.evaluated * probe.evaluate + score
+    work += sum(seconds for _, _, seconds in _fits(x, cycle, probe))
     if x.compute.engine == "local":
         return work
     work += TRAIN_SECONDS + (SCORE_SECONDS if cycle.scored else 0)
     return work + (CONNECT_SECONDS if cycle.cycle == 0 else 0)
 
 
-def _disk(
-    x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
-) -> dict[str, int]:
-    weights = len(TrainedModel.of(x.card_for(card), network).data())
-    trained, passed = (left(x, kind, cycles) for kind in (WEIGHTS, SHARDS))
-    kept = {signal for strategy in x.scored().values() for signal in strategy.kept()}
-    numbers = sum(_width(SIGNALS[signal].width, card, network) for signal in kept)
-    numbers += len(card.classes) if x.keeps_probs(0) else 0
-    row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
-    beside = sum(_companions(x, card, network).values())
-    scans = _scans_labeled(x)
-    rows = sum(cycle.scored + (cycle.labels if scans else 0) for cycle in passed)
-    return {
-        "weights": (weights + beside) * len(trained) * x.ensemble,
-        "scores": row * rows,
-        "checkpoints while training": CHECKPOINTS * (1 + MOMENTS[x.scheme.optimizer]) * weights,
-    }
+def _fits(x: Experiment, cycle: Cycle, probe: Probe) -> Iterator[tuple[str, int, float]]:
+    """Name, steps and seconds of what is fitted beside a cycle's model."""
+    for spec in x.fits() if cycle.scored else ():
+        steps = spec.steps(cycle.labels, cycle.scored)
+        yield spec.name, steps, steps * probe.fits.get(spec.name, 0.0)
 
 
-def _files(x: Experiment, store: Store, cycles: tuple[Cycle, ...]) -> int:
-    """Of the folder, of the first units, and of every stage."""
-    own = 1 + len(x.companions())
-    told = x.ensemble if x.ensemble > 1 else 0  # of an ensemble, that each member is trained
-    files = RUN_FILES + STAGE_FILES + 1
-    for cycle in cycles:
-        files += STAGE_FILES + x.ensemble  # epochs
-        files += STAGE_FILES  # evaluate
-        if cycle.bought:
-            files += 2 * (STAGE_FILES + 1)  # select, label
-        if cycle.scored:
-            files += STAGE_FILES
-    files += len(left(x, WEIGHTS, cycles)) * (x.ensemble * own + told)
-    return files + len(left(x, SHARDS, cycles)) * len(store.pool.shards(x.compute.shard_rows))
-
-
-def left(x: Experiment, kind: Kind, cycles: tuple[Cycle, ...]) -> list[Cycle]:
-    """The cycles whose files of this kind are there when the run is complete."""
-    of = {each.cycle: _stages(each) for each in cycles}
-    done = {(cycle, stage) for cycle, stages in of.items() for stage in stages}
-    return [
-        each
-        for each in cycles
-        if kind.stage in of[each.cycle] and not may_go(x, kind, each.cycle, done, complete=True)
-    ]
-
-
-def _stages(cycle: Cycle) -> tuple[str, ...]:
-    """Those that a cycle goes through."""
-    bought = ("label",) if cycle.bought else ()
-    return ("train", "evaluate", *(("score", "select", *bought) if cycle.scored else ()))
-
-
-def _width(width: Width, card: Card, network: nn.Module) -> int:
-    """How many numbers a pass keeps of a unit."""
-    if width == "features":
-        return feature_width(network)
-    if width == "grid":
-        return 2 + math.prod(_grid(network, card))
-    return 1 if width == "one" else len(card.classes)
-
-
-def _grid(network: nn.Module, card: Card) -> tuple[int, ...]:
-    """Height and width of the grid of predictions, found without computing them."""
-    with torch.no_grad():
-        images = torch.empty(1, *card.image.shape, device="meta")
-        logits = copy.deepcopy(network).to("meta").eval()(images).logits
-    return tuple(logits.shape[2:])
-
-
-def feature_width(network: nn.Module) -> int:
-    """D: what the last layer reads, or of dense networks the channels of what it reads."""
-    last = last_layer(network)
-    width: int = cast(Any, network).layer_channels[-1] if last is None else last.weight.shape[1]
-    return width
-
-
-def _scans_labeled(x: Experiment) -> bool:
-    """Whether labeled units go through the pass as well."""
-    return any(strategy.scans_labeled for strategy in x.scored().values())
-
-
-def _memory(
-    x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
-) -> dict[str, int]:
-    def resident(images: int, size: int) -> int:  # in uint8
-        return images * size if images * size <= x.compute.resident_bytes else 0  # else streamed
-
-    image, pixels = math.prod(card.image.shape), card.image.height * card.image.width
-    most = cycles[-1].labels
-    sizes = {
-        "labeled images": resident(most, image),
-        "weights, gradients and optimizer": (2 + MOMENTS[x.scheme.optimizer])
-        * len(save_weights(network)),
-    }
-    if x.task.dense:
-        sizes["masks"] = resident(most, pixels)
-        maps = 4 * len(card.classes) * pixels  # float32
-        sizes["a class map of each image of a scored batch"] = score_batch(x.compute, card) * maps
-    if x.scheme.unlabeled(1):
-        sizes["unlabeled images"] = resident(card.pool - cycles[0].labels, image)
-    return sizes | _companions(x, card, network)
-
-
-def _companions(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
-    """Bytes of what lives beside the model, by name."""
-    classes = card.classes
-    return {
-        spec.name: len(save_weights(spec.build(network, len(classes), x.card_for(card).untrained)))
-        for spec in x.companions()
-    }
-
-
-def _network(x: Experiment, card: Card) -> nn.Module:
-    return build(x.model, len(card.classes), card.image, seed=0)
+def _told_fits(x: Experiment, cycles: tuple[Cycle, ...], probe: Probe | None) -> Iterator[str]:
+    """What fits cost, which is often more than all else together."""
+    for spec in x.fits():
+        steps = [spec.steps(cycle.labels, cycle.scored) for cycle in cycles if cycle.scored]
+        if not steps:
+            continue
+        each = sorted({steps[0], steps[-1]})
+        told = (
+            f"{spec.name} is fitted in every cycle, in {' to '.join(f'{n:,}' for n in each)} steps"
+        )
+        if probe is not None and spec.name in probe.fits:
+            told += f": {duration(sum(steps) * probe.fits[spec.name])} of the run on this machine"
+        yield told

@@ -1,7 +1,7 @@
 """How fast this machine is: a few batches of an experiment's own training and scoring, timed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -9,13 +9,14 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from rayal.cycle.fit import FitJob
 from rayal.cycle.rounds import Worker
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.scorer import Scorer
 from rayal.cycle.train import TrainJob, train
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
-from rayal.runs.results import Trained
+from rayal.runs.results import Fit, Trained
 from rayal.signals.batch import forward
 from rayal.storage.folder import FileLocation, Folder
 from rayal.training.augment import normalise
@@ -23,6 +24,10 @@ from rayal.training.augment import normalise
 CPU_BATCH = 64  # images in a timed pass: on a CPU the time per image hardly depends on it
 SECONDS = 1.0  # of timed training per size of batch, unless one step takes longer
 STEPS = 50  # timed at most
+FEW = 512  # labeled units, and candidates, of a timed fit
+
+Model = tuple[FileLocation, Mapping[str, FileLocation]]
+"""Weights, and what lived beside them in training."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Probe:
     """One image through the model."""
     score: tuple[float, float]
     """One image through the scoring pass: in cycle 0, and in later cycles."""
+    fits: dict[str, float] = field(default_factory=dict)
+    """By name, one step of what is fitted beside the model."""
 
     def step(self, images: int) -> float:
         """One training step of a batch of this many images."""
@@ -56,12 +63,20 @@ def measure(x: Experiment, store: Store) -> Probe:
     with TemporaryDirectory(prefix="rayal-plan-") as folder:
         steps = {size: _trained(x, store, size, folder, device) for size in sizes}
         trained = steps[sizes[-1]]
-        evaluate, *score = _score_seconds(x, store, trained, Folder(folder), device)
+        beside = {n: FileLocation(folder, file) for n, file in trained.companions.items()}
+        weights = FileLocation(folder, trained.weights)
+        fits = {
+            spec.name: _fitted(x, store, spec.name, (weights, beside), folder, device)
+            for spec in x.fits()
+        }
+        made = {n: FileLocation(f"{folder}/{n}", fit.companion) for n, fit in fits.items()}
+        evaluate, *score = _score_seconds(x, store, weights, beside | made, device)
         return Probe(
             device=device,
             steps={size: each.seconds / each.steps for size, each in steps.items()},
             evaluate=evaluate,
             score=(score[0], score[1]),
+            fits={name: fit.seconds / fit.steps for name, fit in fits.items()},
         )
 
 
@@ -90,11 +105,42 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> T
     return result(min(STEPS, int(SECONDS / first.seconds))) if first.seconds < SECONDS else first
 
 
+def _fitted(x: Experiment, store: Store, name: str, model: Model, folder: str, device: str) -> Fit:
+    """The result of a fit of as many steps as there is time for; to few units: what a step takes
+    hardly depends on how many there are."""
+    good = [unit for unit in store.pool.ids() if unit not in store.card.bad]
+    labeled, weights = good[: min(FEW, len(good) // 2)], model[0]
+
+    def result(steps: int) -> Fit:
+        job = FitJob(
+            experiment=x.model_copy(update={"candidates": FEW}),
+            cycle=1,
+            store=store.url,
+            labels=store.labels("pool", labeled),
+            known=frozenset(labeled),
+            weights=weights,
+            companions=model[1],
+            out=f"{folder}/{name}",
+            name=name,
+            steps=steps,
+        )
+        fit = job.run(Worker(device=device))
+        assert fit is not None, "the only worker is worker 0"
+        return fit
+
+    first = result(1)  # warms up
+    return result(min(STEPS, int(SECONDS / first.seconds))) if first.seconds < SECONDS else first
+
+
 def _score_seconds(
-    x: Experiment, store: Store, trained: Trained, folder: Folder, device: str
+    x: Experiment,
+    store: Store,
+    weights: FileLocation,
+    companions: Mapping[str, FileLocation],
+    device: str,
 ) -> tuple[float, float, float]:
     """One image through the model, through the scoring pass of cycle 0, and through later ones."""
-    weights = FileLocation(folder.url, trained.weights)
+    folder = Folder(weights.folder)
     shard = store.pool.shards(1)[0]
     ids = store.pool.read(shard)["id"].to_pylist()[: x.compute.score_batch]
     task = ShardTask(shard, ids)
@@ -104,7 +150,7 @@ def _score_seconds(
         store,
         weights=weights,
         members=(weights,) * (x.ensemble - 1),
-        companions={n: FileLocation(folder.url, file) for n, file in trained.companions.items()},
+        companions=companions,
     )
     out = (folder / "first").url
     first = score_job(cycle=0, out=out)

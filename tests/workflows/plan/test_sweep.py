@@ -10,9 +10,10 @@ import rich.console
 
 from rayal.errors import UsageError
 from rayal.experiment.sweep.settings import SweptExperiment
-from rayal.workflows.plan import RUN_FILES, make
+from rayal.workflows.plan import make
 from rayal.workflows.plan import sweep as plans
 from rayal.workflows.plan.probe import Probe
+from rayal.workflows.plan.sizes import RUN_FILES
 from rayal.workflows.plan.sweep import make_sweep
 from rayal.workflows.plan.tariff import FREE, Tariff
 
