@@ -48,6 +48,6 @@ def fitted(
             scene = Scene(model, Companions(beside), Drawn(labeled), Drawn(candidates), STEPS)
             fitting = spec.start(spec.build(model, classes, image), scene)
             for step in range(STEPS):
-                fitting.step(None if spec.batch_size is None else batch, step)
+                fitting.step(None if spec.batches() is None else batch, step)
             made.append((spec, fitting.finished().eval()))
     return made

@@ -12,7 +12,7 @@ from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen, Fitted
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy
-from rayal.training.fits.base import FitSpec, Fitting
+from rayal.training.fits.base import Batches, FitSpec, Fitting
 from tests.support.doubles import Silent
 
 
@@ -52,9 +52,8 @@ class SideSpec(FitSpec):
     length: int = 25
     size: int = 8
 
-    @property
-    def batch_size(self):
-        return self.size
+    def batches(self):
+        return Batches(self.size)
 
     def steps(self, labeled, candidates):
         return self.length
