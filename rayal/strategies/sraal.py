@@ -16,9 +16,8 @@ Differences from the paper:
 
 Differences from the code:
 - There no gradient of the discriminator reaches the encoder, so that nobody plays against it.
-- Errors and divergence are sums there (`divergence: sum` has the latter), U is of the model in
-  train mode, and the least variance that of any image in the batch; each of them is as in the paper
-  here.
+- Errors and divergence are sums there (`divergence: sum` has the latter), and U is of the model in
+  train mode; here both are means, and the model is in eval mode.
 - It scores in train mode (`score_mode: train`), with flips and crops, which are left out here.
 - The discriminator learns from means before the autoencoder's step, here from those after it, as in
   VAAL's code.

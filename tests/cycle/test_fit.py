@@ -1,97 +1,298 @@
 """Fits: what is made of labeled units and candidates between a training and its pass."""
 
-import torch
-from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+import json
+import shutil
+import signal
+from pathlib import Path
 
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import distributed as dist
+from torch import multiprocessing as mp
+
+from rayal.cycle.candidates import candidates
+from rayal.cycle.fit import FitJob, fit
 from rayal.cycle.loop import run
+from rayal.cycle.offer import of_images
+from rayal.cycle.rounds import Worker
 from rayal.engine.local import LocalEngine
-from rayal.models import parallel
-from rayal.models.companions.base import Companion
+from rayal.errors import DataError
+from rayal.models.weights import load_weights
+from rayal.randomness import derive
 from rayal.runs.ledger import Ledger
-from rayal.runs.results import Chosen, Fitted
-from rayal.storage.folder import Folder
-from rayal.strategies.base import Strategy
-from rayal.training.fits.base import Batches, FitSpec, Fitting
+from rayal.runs.results import Fitted, Trained, read_fit
+from rayal.runs.results import write_fit as fits_written
+from rayal.storage.folder import FileLocation, Folder
+from rayal.testing.fits import Outside, Side, SideSpec
+from rayal.training.augment import normalise
+from rayal.training.turns import Turns
 from tests.support.doubles import Silent
 
-
-class Side(Companion):
-    """On which side of a plane the pixels of an image are, labeled units on the one."""
-
-    def __init__(self, pixels: int) -> None:
-        super().__init__()
-        self.plane = nn.Linear(pixels, 1)
-
-    def forward(self, images):
-        return self.plane(images.flatten(1))[:, 0]
+NAME = "faulty.looks_outside"
+PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
 
 
-class SideFitting(Fitting):
-    def __init__(self, companion, scene, lr):
-        self.companion, self.scene = companion, scene
-        self.network = parallel.averaging(companion)
-        self.optimizer = torch.optim.Adam(companion.parameters(), lr=lr)
+class Heard(Silent):
+    """The stages, in order."""
 
-    @property
-    def parts(self):
-        return {"companion": self.companion, "optimizer": self.optimizer}
+    def __init__(self):
+        self.stages = []
 
-    def step(self, batch, step):
-        logits = self.network(torch.cat([batch.labeled, batch.candidates]))
-        truth = torch.cat([torch.ones(len(batch.labeled)), torch.zeros(len(batch.candidates))])
-        loss = binary_cross_entropy_with_logits(logits + torch.rand(()) / 10, truth)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return {"loss": loss.detach()}
+    def stage(self, cycle, stage):
+        self.stages.append((cycle, stage))
 
 
-class SideSpec(FitSpec):
-    name = "side"
-    length: int = 25
-    size: int = 8
-
-    def batches(self):
-        return Batches(self.size)
-
-    def steps(self, labeled, candidates):
-        return self.length
-
-    def build(self, model, classes, image):
-        return Side(image.channels * image.height * image.width)
-
-    def start(self, companion, scene):
-        return SideFitting(companion, scene, self.lr)
-
-
-class Outside(Strategy):
-    """What is least like the labeled units."""
-
-    needs = frozenset({"images", "companion"})
-    side: SideSpec = SideSpec()
-
-    def fits(self):
-        return (self.side,)
-
-    def score(self, s):
-        return softplus(-s.companion(SideSpec)(s.images))
-
-
-def go(x, folder, engine=None):
-    """Runs to the end; the picks of each cycle and the fitted companions."""
+def go(x, folder):
+    """Runs to the end: the picks of each cycle, the fitted companions, and the stages."""
+    heard = Heard()
     with Ledger(Folder(folder), x.identity()) as ledger:
-        pool = run(x, x.dataset.open(), ledger, engine or LocalEngine(x.compute), Silent())
-        cycles = range(pool.cycle)
-        return (
-            [ledger.result(cycle, Chosen).ids for cycle in cycles],
-            [ledger.result(cycle, Fitted).fits["side"].companion.sha256 for cycle in cycles],
-        )
+        pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), heard)
+    return *outcome(folder, pool.cycle), heard.stages
 
 
-def test_a_fit_stands_between_training_and_scoring(tiny, tmp_path):
+def outcome(folder, cycles):
+    picks, made = [], []
+    for cycle in range(cycles):
+        done = json.loads((folder / f"cycle-{cycle:03d}/select/done.json").read_text())
+        picks.append(done["result"]["ids"])
+        done = json.loads((folder / f"cycle-{cycle:03d}/fit/done.json").read_text())
+        made.append(done["result"]["fits"]["side"]["companion"]["sha256"])
+    return picks, made
+
+
+def companion(folder, cycle=0):
+    made = Side(64)
+    file = folder / f"cycle-{cycle:03d}/fit/side/companion-side.safetensors"
+    load_weights(made, file.read_bytes())
+    return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugins():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PLUGINS)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory):
+    """A run with fits, that of nobody's interference: experiment, folder, picks, fits."""
+    x, folder = tiny(strategy=NAME), tmp_path_factory.mktemp("whole")
+    return x, folder, *go(x, folder)
+
+
+def test_a_fit_stands_between_training_and_scoring(whole):
     """The pass would ask an untrained companion, or that of another cycle."""
-    picks, fits = go(tiny(strategy=Outside(), observers=(Outside(),)), tmp_path)
+    _, folder, picks, made, stages = whole
 
-    assert len(set(fits)) == len(fits) == len(picks)
-    assert not (tmp_path / f"cycle-{len(picks):03d}" / "fit").exists()  # nothing is scored there
+    assert [s for c, s in stages if c == 1] == [
+        *("train", "evaluate", "fit", "score", "select", "label")
+    ]
+    assert len({*made}) == len(picks) == 2
+    assert (2, "fit") not in stages  # nothing is scored in the last cycle
+
+
+def test_learns_from_labeled_units_and_candidates(whole):
+    """A fit would learn from the wrong images, in the wrong order, or not at all."""
+    x, folder, _, _, _ = whole
+    store, key = x.dataset.open(), (x.seed, 1, "fit", "side")
+    with Ledger(Folder(folder), x.identity()) as ledger:
+        known = of_images(ledger.state(1).labels, store)
+    ids = [list(known), candidates(x, store, known, 1)]
+    shown = [
+        normalise(
+            torch.from_numpy(store.pool.decode(store.pool.take(each)).images), store.card.image
+        )
+        for each in ids
+    ]
+    turns = [
+        Turns(len(each), 8, *key, name)
+        for each, name in zip(ids, ("labeled", "candidates"), strict=True)
+    ]
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(derive(*key, "begin")))
+        side = SideSpec().build(None, 10, store.card.image)
+    optimizer = torch.optim.Adam(side.parameters(), lr=5e-4)
+    for step in range(25):
+        images = torch.cat([e[t.places(step)] for e, t in zip(shown, turns, strict=True)])
+        truth = torch.cat([torch.ones(8), torch.zeros(8)])
+        optimizer.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(side(images), truth).backward()
+        optimizer.step()
+
+    made = companion(folder, cycle=1)
+    assert torch.allclose(side.plane.weight, made.plane.weight, rtol=1e-5, atol=1e-7)
+
+
+def test_the_choice_is_what_the_companion_says(whole):
+    """A pass would be scored by the companion of another cycle."""
+    x, folder, picks, _, _ = whole
+    store, side = x.dataset.open(), companion(folder, cycle=1)
+    images = torch.from_numpy(store.pool.decode(store.pool.take(picks[1])).images)
+    scores = -side(normalise(images, store.card.image))
+
+    assert torch.all(scores.diff() <= 1e-5)  # the best first
+
+
+def test_observers_share_a_fit(whole, tiny, tmp_path):
+    """It would be paid twice, or watching another strategy would change the run."""
+    _, _, picks, made, _ = whole
+    seen = go(tiny(strategy=NAME, observers=[NAME, "entropy"]), tmp_path)
+
+    assert (picks, made) == (seen[0], seen[1])
+    assert ["side"] == sorted(f.name for f in (tmp_path / "cycle-000/fit").iterdir() if f.is_dir())
+
+
+def test_two_kinds_of_one_fit_are_refused(tiny):
+    """One would be scored by what the other wanted."""
+    other = {"name": NAME, "side": {"length": 3}}
+    with pytest.raises(ValidationError, match="wants a side with .*length=3.*give both the same"):
+        tiny(strategy=NAME, observers=[other])
+
+
+def test_a_batch_that_workers_cannot_share_is_refused(tiny):
+    """Some would weigh more than others."""
+    compute = {"engine": "ray", "train_workers": 3}
+    with pytest.raises(ValidationError, match="3 cannot share the side's batches of 8.*use 2"):
+        tiny(strategy=NAME, compute=compute)
+
+
+def test_nothing_is_fitted_without_candidates(tiny, tmp_path):
+    """A run that buys its whole pool would end with a division by zero."""
+    x = tiny(
+        strategy=NAME,
+        dataset={"name": "digits", "limit_pool": 40, "limit_test": 10},
+        budget={"initial": 20, "per_cycle": 20, "total": 100},
+    )
+    _, _, stages = go_whatever(x, tmp_path)
+
+    with Ledger(Folder(tmp_path), x.identity()) as ledger:
+        assert {} == ledger.result(1, Fitted).fits
+    assert (1, "fit") in stages
+
+
+def go_whatever(x, folder):
+    heard = Heard()
+    with Ledger(Folder(folder), x.identity()) as ledger:
+        pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), heard)
+    return pool, None, heard.stages
+
+
+POINTS = [
+    "cycle-001/fit/side/checkpoint-000001.pt",
+    "cycle-001/fit/side/checkpoint-000002.json",
+    "cycle-001/fit/side/companion-side.safetensors",
+    "cycle-001/fit/side/fit.json",
+]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_inside_a_fit(whole, tiny, process, tmp_path, point):
+    """Whoever is killed there would choose otherwise, or fit again what was done."""
+    _, _, picks, made, _ = whole
+    x = tiny(
+        strategy=NAME,
+        compute={
+            "engine": "local",
+            "shard_rows": 256,
+            "cpus_per_worker": 1,
+            "checkpoint_seconds": 0,
+        },
+    )
+    assert -signal.SIGKILL == process(x, tmp_path, point).returncode
+    ended = process(x, tmp_path)
+
+    assert (0, (picks, made)) == (ended.returncode, outcome(tmp_path, 2))
+
+
+def test_a_finished_fit_is_not_done_again(whole, tmp_path, monkeypatch):
+    """A stage of several fits would begin with the first again."""
+    x, folder, picks, made, _ = whole
+    shutil.copytree(folder, tmp_path / "run")
+    for stage in ("score", "select", "label"):
+        shutil.rmtree(tmp_path / f"run/cycle-001/{stage}")
+    (tmp_path / "run/cycle-001/fit/done.json").unlink()
+    shutil.rmtree(tmp_path / "run/cycle-002")
+    monkeypatch.setattr(LocalEngine, "fit", lambda self, jobs: iter(()) if not jobs else 1 / 0)
+
+    assert (picks, made) == go(x, tmp_path / "run")[:2]
+
+
+def test_a_fit_that_is_gone_is_made_again(whole, tmp_path):
+    """A deleted folder would end the run, or be noticed by nobody."""
+    x, folder, picks, made, _ = whole
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/cycle-001/fit")
+
+    assert (picks, made) == go(x, tmp_path / "run")[:2]
+
+
+def test_a_fit_that_diverges_says_so(whole, tmp_path):
+    """Its scores would be told as if they meant something."""
+    job = one(whole, tmp_path, SideSpec(lr=1e30, length=2000))
+    with pytest.raises(DataError, match=r"loss of side became .* lower its lr"):
+        fit(job, Worker())
+
+
+def test_rounds_are_written_down(whole):
+    """Nobody could see whether a fit has converged."""
+    _, folder, _, _, _ = whole
+    text = (folder / "cycle-000/fit/side/fit.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+
+    assert [10, 20, 25] == [row["step"] for row in rows]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_randomness_of_the_process_is_left_alone(whole, tmp_path):
+    """A fit would change what the rest of the process draws."""
+    torch.manual_seed(3)
+    expected = torch.rand(5)
+    torch.manual_seed(3)
+    fit(one(whole, tmp_path), Worker())
+
+    assert torch.equal(expected, torch.rand(5))
+
+
+def test_two_workers_fit_as_one(whole, tmp_path):
+    """Workers would weigh parts of a batch wrongly, or make different companions."""
+    alone = fit(one(whole, tmp_path / "alone"), Worker())
+    mp.spawn(_worker, (one(whole, tmp_path / "pair"), str(tmp_path)), nprocs=2)
+    pair = read_fit(Folder(tmp_path / "result"))
+
+    made = [Side(64), Side(64)]
+    for side, name in zip(made, ("alone", "pair"), strict=True):
+        load_weights(side, (tmp_path / name / "companion-side.safetensors").read_bytes())
+    assert torch.allclose(made[0].plane.weight, made[1].plane.weight, rtol=1e-4, atol=1e-6)
+    assert pair.loss == pytest.approx(alone.loss, rel=1e-4) and pair.steps == alone.steps
+
+
+def _worker(rank: int, job: FitJob, folder: str) -> None:
+    torch.set_num_threads(1)
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+    made = fit(job, Worker(rank=rank, size=2))
+    if made is not None:
+        fits_written(Folder(f"{folder}/result"), made)
+    dist.destroy_process_group()
+
+
+def one(whole, out, side=None):
+    """The fit of the first cycle, alone."""
+    x, folder, *_ = whole
+    with Ledger(Folder(folder), x.identity()) as ledger:
+        labels, trained = ledger.state(0).labels, ledger.result(0, Trained)
+    if side is not None:
+        x = x.model_copy(update={"strategy": Outside(side=side)})
+    return FitJob(
+        experiment=x,
+        cycle=0,
+        store=x.dataset.open().url,
+        labels=labels,
+        known=frozenset(labels),
+        weights=FileLocation(str(folder / "cycle-000/train"), trained.weights),
+        companions={},
+        out=str(out),
+        name="side",
+    )

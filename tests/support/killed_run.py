@@ -23,12 +23,14 @@ from typing import Any, NamedTuple, NoReturn
 
 from rayal.engine import local  # noqa: F401
 from rayal.experiment.experiment import Experiment
+from rayal.plugins import Plugins
 from rayal.report import views
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_engine, start_run
 
 ROOT = Path(__file__).parents[2]
 """Where rayal and the tests are imported from."""
+PLUGINS = ROOT / "tests" / "support" / "plugins"
 REMOVED = "removed "
 
 
@@ -45,7 +47,7 @@ class Runs:
     def __init__(self, log: Path, program: str = __file__) -> None:
         """`program`: this one, or another that serves as it does."""
         self.log = log
-        pipe, paths = subprocess.PIPE, [str(ROOT), os.environ.get("PYTHONPATH", "")]
+        pipe, paths = subprocess.PIPE, [str(ROOT), str(PLUGINS), os.environ.get("PYTHONPATH", "")]
         self.server = subprocess.Popen(
             [sys.executable, program],
             stdin=pipe,
@@ -84,7 +86,7 @@ def kill_after(point: str, root: str) -> None:
 def main(out: str, fields: str, point: str) -> None:
     kill_after(point, out)
     views.draw_run = lambda record: b"no picture in tests"
-    x = Experiment.model_validate(json.loads(fields))
+    x = Experiment.model_validate(json.loads(fields), context=Plugins(["faulty"]))
     with start_run(x, out) as opened:
         opened.run(lambda: start_engine(x.compute))
 

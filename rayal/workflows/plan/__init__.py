@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rayal.cycle.offer import Offer
-from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.keep import Keep

@@ -1,0 +1,7 @@
+"""A strategy with a fit, by a name that other processes find."""
+
+from rayal.testing.fits import Outside
+
+
+class LooksOutside(Outside):
+    """What is least like the labeled units."""
