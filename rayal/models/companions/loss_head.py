@@ -116,8 +116,7 @@ class LossHeadSpec(CompanionSpec):
     margin: PositiveFloat = 1.0
     """From which distance on `hinge` asks no more of two predictions."""
     weight: PositiveFloat = 1.0
-    """Factor of this loss beside the scheme's. Without gradients to the model, and for `adam`,
-    hardly more than a learning rate of the head."""
+    """Factor of this loss beside the scheme's."""
     width: PositiveInt = 128
     """Outputs of the linear layer of each block."""
     detach_after: float = Field(default=0.6, ge=0, le=1)
