@@ -26,7 +26,7 @@ from rayal.testing.trainings import experiment, training
 from rayal.training.augment import Augment
 from rayal.training.policy import OPERATIONS
 from rayal.training.schemes.tod import Tod
-from tests.support.doubles import strategies_for
+from tests.support.doubles import small_strategy, strategies_for
 from tests.system.test_without_a_gpu import cases, scheme_of
 
 pytestmark = pytest.mark.gpu
@@ -82,7 +82,7 @@ def test_a_step_that_ranks_losses_does_not_wait(tmp_path: Path, task: str, objec
 @pytest.mark.parametrize("name", strategies_for("classification"))
 def test_scores_are_those_of_the_cpu(name: str) -> None:
     """A form that is for GPUs alone would rank other units first."""
-    strategy: Strategy = build("strategies", name)
+    strategy = small_strategy(name)
     found = {}
     for device in ("cpu", "cuda"):
         bench = Bench.of(strategy, device)
