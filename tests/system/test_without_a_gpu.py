@@ -280,12 +280,12 @@ def test_fits_of_a_strategy_learn(gpu: FakeGpu, name: str) -> None:
         companions, drawn = Companions(bench.companions), Drawn(images)
         scene = Scene(bench.networks[0], companions, drawn, drawn, steps=2)
         fits = [
-            (spec, spec.start(spec.build(scene.model, CLASSES, IMAGE).to("cuda"), scene))
-            for spec in strategy.fits()
+            (fit, fit.start(fit.build(scene.model, CLASSES, IMAGE).to("cuda"), scene))
+            for fit in strategy.fits()
         ]
     before = gpu.reads
-    for spec, fitting in fits:
-        batch = FitBatch(images, labels, images) if spec.batches() else None
+    for fit, fitting in fits:
+        batch = FitBatch(images, labels, images) if fit.batches() else None
         for step in range(2):
             assert all(value.is_cuda for value in fitting.step(batch, step).values())
 
