@@ -134,12 +134,12 @@ class _Work:
         return companion.to(self.device), scene
 
     def _feed(self) -> FitFeed | None:
-        x, job, size = self.job.experiment, self.job, self.spec.batch_size
-        if size is None:
+        x, job, shown = self.job.experiment, self.job, self.spec.batches()
+        if shown is None:
             return None
         most = x.compute.resident_bytes
         labels = open_labels(x.task, job.labels, self.store.card, self.device, most)
-        return FitFeed(self.labeled, labels, self.candidates, size, self.spec.augment, *job.key)
+        return FitFeed(self.labeled, labels, self.candidates, shown, *job.key)
 
     def round(self, number: int) -> dict[str, float]:
         """The steps of one round, counted from 0; returns its row, the same on all workers."""

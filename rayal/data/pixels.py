@@ -39,6 +39,16 @@ def on_grid(masks: Tensor, size: tuple[int, ...]) -> Tensor:
     return torch.where(found.any(dim=(1, 2), keepdim=True), found, touched)
 
 
+def pooled(maps: Tensor, valid: Tensor | None, corner: int | None = None) -> Tensor:
+    """The mean of each channel, N C, over a map N C h w, of which only what is `valid` counts (N H
+    W, at pixels); and only the first rows and columns where a `corner` is given."""
+    seen = maps[:, :, :corner, :corner]
+    if valid is None:
+        return seen.mean(dim=(2, 3))
+    inside = on_grid(valid, maps.shape[2:])[:, None, :corner, :corner]
+    return (seen * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3))
+
+
 def valid_pixels(sizes: Tensor, height: int, width: int) -> Tensor:
     """N H W: which pixels belong to the images, whose own heights and widths are `sizes`, N 2."""
     rows = torch.arange(height, device=sizes.device)

@@ -91,6 +91,18 @@ def rows(*parts: Tensor) -> tuple[Tensor, ...]:
     return tuple(whole)
 
 
+def rows_with_gradient(part: Tensor) -> Tensor:
+    """`rows` of one tensor, with the gradient of this worker's own, all rows over its own times as
+    large: the mean over workers, each by its share of the rows, is that of a mean over all rows."""
+    if workers() == 1:
+        return part
+    rank = dist.get_rank()
+    whole, ranks = rows(part, torch.full((len(part),), rank, device=part.device))
+    own = part.detach() + (part - part.detach()) * (len(whole) / len(part))
+    place = int((ranks < rank).sum())
+    return torch.cat([whole[:place], own, whole[place + len(part) :]])
+
+
 def _stacked(tensor: Tensor) -> Tensor:
     """A tensor of the same shape on all workers, stacked by rank."""
     parts = [torch.empty_like(tensor) for _ in range(workers())]

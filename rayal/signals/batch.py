@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rayal.data.pixels import on_grid, upsampled
+from rayal.data.pixels import on_grid, pooled, upsampled
 from rayal.errors import UsageError
 from rayal.models.base import Outputs, Precision
 from rayal.models.companions.base import Companion, Companions, Makes
@@ -209,9 +209,7 @@ class Signals:
         outputs = self._outputs()
         if self.valid is None:
             return outputs.features.float()
-        maps = outputs.layers[-1].float()
-        inside = on_grid(self.valid, maps.shape[2:])[:, None]
-        return (maps * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3))
+        return pooled(outputs.layers[-1].float(), self.valid)
 
     def _grid_logits(self) -> Tensor:
         return self._once("grid_logits", lambda: self._outputs().logits.float())

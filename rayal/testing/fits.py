@@ -57,7 +57,7 @@ class ShortFit:
         with torch.random.fork_rng(devices=[]):
             for step in steps:
                 torch.default_generator.manual_seed(step)
-                batch = None if self.spec.batch_size is None else self.batch
+                batch = None if self.spec.batches() is None else self.batch
                 noted.append(self.fitting.step(batch, step))
         return noted
 

@@ -13,7 +13,7 @@ from rayal.models import parallel
 from rayal.models.companions.base import Companion
 from rayal.signals.batch import Signals
 from rayal.strategies.base import Strategy
-from rayal.training.fits.base import FitBatch, FitSpec, Fitting, Scene
+from rayal.training.fits.base import Batches, FitBatch, FitSpec, Fitting, Scene
 
 
 class Side(Companion):
@@ -39,9 +39,8 @@ class SideSpec(FitSpec):
     size: int = 8
     """Images of each kind in a step."""
 
-    @property
-    def batch_size(self) -> int:
-        return self.size
+    def batches(self) -> Batches:
+        return Batches(self.size)
 
     def steps(self, labeled: int, candidates: int) -> int:
         return self.length

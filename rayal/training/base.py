@@ -198,21 +198,27 @@ class Learner:
         self.beside = Beside()
         """Where a GPU may do what the step's own forward passes need not wait for."""
         self._noted: dict[str, Tensor] = {}
-        learning = [c.train() for c in companions if isinstance(c, LearningCompanion)]
-        self._companion_losses = [parallel.averaging(companion) for companion in learning]
+        self._companion_losses = {
+            name: parallel.averaging(companion.train())
+            for name, companion in companions.named().items()
+            if isinstance(companion, LearningCompanion)
+        }
         self.optimizer = self._optimizer()
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Of all that is trained; a group's `scale` multiplies the scheme's learning rate."""
-        x, parts = self.scheme, [(self.model, 1.0), *((c, 1.0) for c in self.companions)]
+        """Of all that is trained; a group's `scale` multiplies the scheme's learning rate, which
+        falls for those that are not `constant`."""
+        x, parts = self.scheme, [(self.model, 1.0, False)]
+        parts += [(c, 1.0, not c.follows_schedule) for c in self.companions]
         if x.last_layer_lr != 1:
-            parts.insert(0, (self.model.classifier, x.last_layer_lr))  # type: ignore[arg-type]
+            last: Any = self.model.classifier
+            parts.insert(0, (last, x.last_layer_lr, False))
         groups, seen = list[dict[str, Any]](), set[Tensor]()
-        for part, scale in parts:
+        for part, scale, constant in parts:
             fresh = [p for p in part.parameters() if p.requires_grad and p not in seen]
             seen.update(fresh)
             if fresh:
-                groups.append({"params": fresh, "scale": scale})
+                groups.append({"params": fresh, "scale": scale, "constant": constant})
         fused = fused_on(self.model)
         if x.optimizer == "adam":
             betas = (x.momentum, 0.999)
@@ -249,7 +255,7 @@ class Learner:
         return self.supervised_loss(self.network(batch.images), batch)
 
     def supervised_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Mean loss of the labeled images, plus the companions'; notes the accuracy.
+        """Mean loss of the labeled images, plus the companions'; notes these, and the accuracy.
 
         All workers have to call it in every step.
         """
@@ -261,8 +267,10 @@ class Learner:
             raise self._broken("per_unit_loss", per_unit, f"{len(batch.labels)} losses, (B,)")
         self.note(accuracy=self.task.accuracy(outputs.logits, batch.labels))
         loss = self._mean(per_unit, batch)
-        for companion_loss in self._companion_losses:
-            loss = loss + companion_loss(outputs, per_unit.detach(), batch.progress)
+        for name, companion_loss in self._companion_losses.items():
+            beside = companion_loss(outputs, per_unit.detach(), batch.progress)
+            self.note(**{f"{name}_loss": beside})
+            loss = loss + beside
         return loss
 
     def _broken(self, method: str, value: object, wanted: str) -> UsageError:
@@ -301,7 +309,8 @@ class Learner:
     def set_lr(self, batch: Batch) -> None:
         """Sets the learning rate of this step in every group."""
         for group in self.optimizer.param_groups:
-            group["lr"] = group["scale"] * self.scheme.lr_at(batch.step, batch.steps)
+            step = 0 if group.get("constant") else batch.step  # no key: an older checkpoint's group
+            group["lr"] = group["scale"] * self.scheme.lr_at(step, batch.steps)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a training needs to continue as if it had never stopped."""

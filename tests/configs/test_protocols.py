@@ -155,6 +155,9 @@ PROTOCOLS: dict[str, Protocol] = {
     **{f"gradnorm/{name}": protocol for name, protocol in GRADNORM.items()},
     "gradnorm/imagenet": VAAL_IMAGENET,
     **{f"dast_al/{name}": protocol for name, protocol in DAST_AL.items()},
+    "ll4al/cifar10": Protocol(
+        "cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING
+    ),
     "parting/cifar10": parting(*WRN_10, LARGE, {}),
     "parting/cifar10_augmented": parting(*WRN_10, LARGE, STRONG),
     "parting/cifar10_low": parting(*WRN_10, LOW_10, {}),
@@ -336,6 +339,44 @@ def test_methods_of_dast_al(name: str, strength: float) -> None:
         **shared,
     }.items() <= scheme.items()
     assert {"name": "epmcm", "update_while_scoring": False, **shared}.items() <= strategy.items()
+
+
+@pytest.mark.parametrize(
+    ("row", "head", "epochs_at_first_rate"),
+    [
+        (0, {"detach_after": 0.6, "follows_schedule": True, "objective": "hinge"}, 160),
+        (-1, {"detach_after": 0.605, "follows_schedule": True, "objective": "hinge"}, 159),
+    ],
+    ids=["paper", "code"],
+)
+def test_learning_loss(row: int, head: dict[str, Any], epochs_at_first_rate: int) -> None:
+    """Paper and code differ by an epoch here and there; the number of weights is published."""
+    x = load("ll4al/cifar10", list(commands("ll4al/cifar10"))[row][1])
+    (spec,) = x.companions()
+    data = CARDS["cifar10"]
+    network = build(x.model, len(data.classes), data.image, seed=0)
+    made = spec.build(network, len(data.classes), lambda: network)
+    rates = [x.scheme.lr_at(epoch, 200) for epoch in range(200)]
+
+    assert {"margin": 1.0, "weight": 1.0, "width": 128, "corner": None, **head} == spec.model_dump()
+    assert 123_905 == sum(parameter.numel() for parameter in made.parameters())
+    assert epochs_at_first_rate == rates.count(0.1)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "epochs", "corner"),
+    [("cifar10", 121, None), ("cifar100", 121, None), ("svhn", 121, None), ("caltech101", 31, 32)],
+)
+def test_learning_loss_of_tod(dataset: str, epochs: int, corner: int | None) -> None:
+    """The code lets the model be after 120 < epoch, of Caltech-101 30 < epoch, counted from 0, and
+    never lowers the head's rate."""
+    rows = [each for _, each in commands(f"tod/{dataset}") if "ll4al" in " ".join(each)]
+    assert len(rows) == 1
+    x = load(f"tod/{dataset}", [each for each in rows[0] if not each.startswith("model.")])
+    head: Any = x.strategy.companions()[0]
+
+    assert epochs == sum(e / x.scheme.length < head.detach_after for e in range(x.scheme.length))
+    assert (False, corner) == (head.follows_schedule, head.corner)
 
 
 @pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.startswith("parting/")])

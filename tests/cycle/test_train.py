@@ -30,14 +30,16 @@ from rayal.errors import DataError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.labeling.budget import Budget
 from rayal.models.architectures.small_cnn import SmallCnn
-from rayal.models.base import Model, Outputs
+from rayal.models.base import Model
 from rayal.models.build import build
-from rayal.models.companions.base import Companion, CompanionSpec, LearningCompanion
+from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.companions.loss_head import LossHeadSpec
 from rayal.models.network import Network
 from rayal.models.weights import load_weights
 from rayal.randomness import derive, torch_generator
 from rayal.storage.folder import FileLocation, Folder, Json
 from rayal.strategies.base import Strategy
+from rayal.strategies.ll4al import Ll4al
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Batch, Learner, TrainingScheme
 from rayal.training.schemes.supervised import Supervised
@@ -45,32 +47,8 @@ from rayal.training.schemes.supervised import Supervised
 IMAGES = 65  # one more than four batches
 
 
-class Guess(LearningCompanion):
-    """Predicts every image's loss from the channels of the last block."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(channels, 1)
-
-    def loss(self, outputs: Outputs, per_unit_loss: Tensor, progress: float) -> Tensor:
-        guess = self.linear(outputs.layers[-1].mean(dim=(2, 3)))[:, 0]
-        return ((guess - per_unit_loss) ** 2).mean()
-
-
-class GuessSpec(CompanionSpec):
-    """Its head on the last block."""
-
-    name = "guess"
-
-    def build(self, model: Any, classes: int, fresh: Callable[[], nn.Module]) -> Guess:
-        return Guess(model.layer_channels[-1])
-
-
-class Guessing(Strategy):
-    """A strategy that trains a companion."""
-
-    def companions(self) -> tuple[CompanionSpec, ...]:
-        return (GuessSpec(),)
+HEAD = Ll4al(loss_head=LossHeadSpec(width=8, detach_after=0.5))
+"""A strategy that trains a companion with the model, up to the middle of the training."""
 
 
 class Plain(Strategy):
@@ -185,14 +163,14 @@ def taught(store: Store, out: Path | str, seconds: float = 0.0, **fields: Any) -
         augment=Augment(flip=True, crop=1),
         seconds=seconds,
     )
-    model, strategy = SmallCnn(width=4, dropout=0.3), Guessing()
+    model, strategy = SmallCnn(width=4, dropout=0.3), HEAD
     fields = {"scheme": scheme, "model": model, "strategy": strategy, **fields}
     return job(store, out, checkpoint_seconds=0, **fields)
 
 
 def shared(store: Store, out: Path | str, seconds: float = 0.0, **fields: Any) -> TrainJob:
     """A training that two workers do as one does."""
-    return taught(store, out, seconds, **{"model": Mlp(), "strategy": Guessing(), **fields})
+    return taught(store, out, seconds, **{"model": Mlp(), "strategy": HEAD, **fields})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -236,7 +214,7 @@ def assert_same_end(expected: Path, actual: Path) -> None:
             continue
         assert (expected / name).read_bytes() == (actual / name).read_bytes()
     for one, other in zip(rows(expected), rows(actual), strict=True):
-        for key in ("epoch", "loss", "lr", "accuracy", "pull"):
+        for key in ("epoch", "loss", "lr", "accuracy", "pull", "loss_head_loss"):
             assert one[key] == other[key]
 
 
@@ -444,7 +422,7 @@ def test_first_weights_depend_on_the_seed_alone(store: Store, tmp_path: Path) ->
     """Strategies of one seed would start from different models and could not be compared."""
     fields = {"scheme": Supervised(epochs=1, lr=1e-30, weight_decay=0), "model": Mlp(), "cycle": 0}
     train(job(store, tmp_path / "a", **fields), Worker())
-    train(job(store, tmp_path / "b", 40, strategy=Guessing(), **fields), Worker())
+    train(job(store, tmp_path / "b", 40, strategy=HEAD, **fields), Worker())
     train(job(store, tmp_path / "c", seed=1, **fields), Worker())
 
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
@@ -462,14 +440,26 @@ def test_weights_of_another_model_are_refused(store: Store, tmp_path: Path) -> N
 def test_companion_is_trained_and_continues(store: Store, tmp_path: Path) -> None:
     """Strategies that learn beside the model would score with random companions."""
     frozen = Supervised(epochs=1, lr=1e-30, weight_decay=0)
-    one = train(job(store, tmp_path / "1", strategy=Guessing()), Worker())
-    location = FileLocation(str(tmp_path / "1"), one.companions["guess"])
-    fields = {"strategy": Guessing(), "scheme": frozen}
-    two = train(job(store, tmp_path / "2", companions_from={"guess": location}, **fields), Worker())
+    one = train(job(store, tmp_path / "1", strategy=HEAD), Worker())
+    location = FileLocation(str(tmp_path / "1"), one.companions["loss_head"])
+    fields = {"strategy": HEAD, "scheme": frozen}
+    two = train(
+        job(store, tmp_path / "2", companions_from={"loss_head": location}, **fields), Worker()
+    )
     fresh = train(job(store, tmp_path / "3", **fields), Worker())
 
     assert one.companions == two.companions
     assert one.companions != fresh.companions
+
+
+def test_a_head_that_only_reads_changes_no_weight(store: Store, tmp_path: Path) -> None:
+    """An observer would change the model whose picks it is compared with."""
+    reading, teaching = (Ll4al(loss_head=LossHeadSpec(detach_after=t)) for t in (0, 0.5))
+    for name, strategy in (("plain", Plain()), ("reading", reading), ("teaching", teaching)):
+        train(job(store, tmp_path / name, strategy=strategy), Worker())
+
+    assert weights(tmp_path / "plain") == weights(tmp_path / "reading")
+    assert weights(tmp_path / "plain") != weights(tmp_path / "teaching")
 
 
 def test_global_randomness_is_left_alone(store: Store, tmp_path: Path) -> None:
@@ -591,7 +581,8 @@ def test_two_workers_train_as_one(
     for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
     for mine, its in zip(rows(tmp_path / "one"), rows(two), strict=True):
-        assert mine["loss"] == pytest.approx(its["loss"], rel=1e-4)
+        for key in ("loss", "loss_head_loss"):
+            assert mine[key] == pytest.approx(its[key], rel=1e-4)
         assert mine["accuracy"] == pytest.approx(its["accuracy"])
 
 

@@ -151,7 +151,9 @@ class Picky(Supervised):
 class TeachingSpec(GuessSpec):
     """Whose head teaches the trunk too."""
 
-    changes_training = True
+    @property
+    def changes_training(self) -> bool:
+        return True
 
 
 class Teaching(Entropy):

@@ -69,6 +69,15 @@ def rows(rank: int) -> Any:
     ]
 
 
+def rows_with_gradient(rank: int) -> Any:
+    """The mean of the squares of w, of worker 0, and 2 w, 3 w, 4 w, of worker 1, at w = 1."""
+    weight = torch.ones(1, requires_grad=True)
+    own = weight * (torch.ones(1) if rank == 0 else torch.tensor([2.0, 3.0, 4.0]))
+    found = parallel.rows_with_gradient(own)
+    (found.square().mean() * len(own) * parallel.workers() / len(found)).backward()
+    return found.detach(), parallel.total(weight.grad) / parallel.workers()
+
+
 def averaging(rank: int) -> Any:
     module = Normed()
     wrapped = parallel.averaging(module)
@@ -122,7 +131,18 @@ class Remembers:
 
 
 CASES: list[Callable[[int], Any]] = [
-    *(total, mean, first, first_bytes, check_same, resumed, rows, averaging, share_buffers)
+    *(
+        total,
+        mean,
+        first,
+        first_bytes,
+        check_same,
+        resumed,
+        rows,
+        rows_with_gradient,
+        averaging,
+        share_buffers,
+    )
 ]
 
 
@@ -204,6 +224,17 @@ def test_rows_of_unequal_workers_come_in_order(pair: list[dict[str, Any]]) -> No
             assert numbers == labels.tolist() and labels.dtype == torch.uint8
     (whole, _), _ = rows(1)
     assert [[1, -1], [2, -2], [3, -3]] == whole.tolist()
+
+
+def test_rows_have_the_gradient_of_the_mean_over_all(pair: list[dict[str, Any]]) -> None:
+    """A loss of pairs would weigh those of one worker more than those of another: the gradient of
+    w^2 (1 + 4 + 9 + 16) / 4 at w = 1 is 15."""
+    for found, gradient in said(pair, "rows_with_gradient"):
+        assert [1.0, 2.0, 3.0, 4.0] == found.tolist()
+        assert [15.0] == pytest.approx(gradient.tolist())
+    found, gradient = rows_with_gradient(1)
+    assert [2.0, 3.0, 4.0] == found.tolist()
+    assert [58 / 3] == pytest.approx(gradient.tolist())
 
 
 def test_gradients_are_averaged(pair: list[dict[str, Any]]) -> None:

@@ -16,11 +16,12 @@ from rayal.errors import UsageError
 from rayal.models.base import Model, Outputs
 from rayal.models.build import build
 from rayal.models.wrapped import Wrapped
-from rayal.parts import build as part
-from rayal.parts import find, names
+from rayal.parts import find
 from rayal.testing import ModelContract
 from rayal.testing import bench as bench_of
 from rayal.testing.bench import Bench, beside
+from rayal.testing.fits import fitted
+from tests.support.doubles import small_strategy, strategies_for
 
 IMAGE = ImageSpec(channels=3, height=8, width=8, mean=(0.5,) * 3, std=(0.25,) * 3)
 CLASSES = 4
@@ -201,20 +202,23 @@ def test_what_the_forward_raised_is_told() -> None:
 
 
 STRATEGIES = [
-    name for name in names("strategies") if "classification" in find("strategies", name).tasks
+    name
+    for name in strategies_for("classification")
+    if "layers" not in find("strategies", name).needs  # which a module does not show
 ]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_says_the_same(name: str) -> None:
     """A user's own module would be ranked otherwise than the same network of rayal."""
-    strategy = part("strategies", name)
+    strategy = small_strategy(name)
     bench, other = (Bench.of(strategy) for _ in range(2))
     other.networks = [
         rayal.wrap(Plain(network), images=other.images).eval() for network in other.networks
     ]
-    specs = strategy.companions()
-    other.companions = beside(other.networks, specs, bench_of.CLASSES, bench_of.IMAGE)
+    data = bench_of.CLASSES, bench_of.IMAGE
+    there = beside(other.networks, strategy.companions(), *data)
+    other.companions = [*there, *fitted(strategy.fits(), other.networks[0], there, *data)]
 
     def seen(each: Bench) -> list[Tensor]:
         view = each.signals(range(9), cycle=1).declared_by(

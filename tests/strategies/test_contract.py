@@ -4,12 +4,12 @@ import pytest
 
 from rayal.parts import build, find, names
 from rayal.testing import StrategyContract
-from tests.support.doubles import strategies_for
+from tests.support.doubles import small_strategy, strategies_for
 
 
 @pytest.fixture(scope="module", params=strategies_for("classification"))
 def strategy(request):
-    return build("strategies", request.param)
+    return small_strategy(request.param)
 
 
 class TestStrategies(StrategyContract):

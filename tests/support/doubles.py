@@ -12,12 +12,13 @@ from rayal.data.images import Decoding
 from rayal.models.base import Model, Outputs
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec, LearningCompanion
-from rayal.parts import find, names
+from rayal.parts import build, find, names
 from rayal.runs.events import Event
 from rayal.runs.ledger import Ledger, write_labels
 from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Scored, Trained
 from rayal.selection.candidates import Price
 from rayal.storage.folder import FileRecord, recorded
+from rayal.strategies.base import Strategy
 
 
 class Silent:
@@ -105,6 +106,21 @@ def card_of(model: Model, classes: int, image: ImageSpec) -> ModelCard:
 def strategies_for(task: str) -> list[str]:
     """The names of the strategies that are defined for a task."""
     return [name for name in names("strategies") if task in find("strategies", name).tasks]
+
+
+SMALL_FIT = {"width": 4, "discriminator_width": 16, "batch_size": 32, "epochs": 1}
+SMALL: dict[str, dict[str, Any]] = {
+    "vaal": {"vaal": SMALL_FIT},
+    "ta_vaal": {"ta_vaal": SMALL_FIT},
+    "sraal": {"sraal": SMALL_FIT},
+}
+"""Options of strategies that make networks of their own, small enough for tests."""
+
+
+def small_strategy(name: str) -> Strategy:
+    """The strategy of this name, with `SMALL` networks of its own where it has any."""
+    made: Strategy = build("strategies", {"name": name, **SMALL.get(name, {})})
+    return made
 
 
 def priced(ids: Sequence[str], costs: Sequence[float] | NDArray[np.floating]) -> Price:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from rayal.cycle.columns import Columns
 from rayal.cycle.evaluate import EvaluateJob, Evaluation
 from rayal.cycle.rounds import Worker
-from rayal.cycle.train import _feed, _learner, _noted, train
+from rayal.cycle.train import TrainJob, _feed, _learner, _noted, train
 from rayal.data.store import Store
 from rayal.data.tasks.classification import Classification
 from rayal.models.network import placed
@@ -25,7 +26,7 @@ from rayal.testing.trainings import experiment, training
 from rayal.training.augment import Augment
 from rayal.training.policy import OPERATIONS
 from rayal.training.schemes.tod import Tod
-from tests.support.doubles import strategies_for
+from tests.support.doubles import small_strategy, strategies_for
 from tests.system.test_without_a_gpu import cases, scheme_of
 
 pytestmark = pytest.mark.gpu
@@ -51,23 +52,37 @@ def waiting_is_an_error() -> Iterator[None]:
 def test_a_step_does_not_wait(tmp_path: Path, task: str, fields: dict[str, Any]) -> None:
     """Backward passes and optimizers may wait where the forward passes do not."""
     job = training(experiment(task, scheme_of(fields)), str(tmp_path), cycle=1)
+
+    assert steps_without_waiting(job, "loss").isfinite().all()
+
+
+def steps_without_waiting(job: TrainJob, name: str) -> Tensor:
+    """What the steps of a second epoch note, none of which may wait."""
     store = Store(job.store)
     feed, learner = _feed(job, GPU, store), _learner(job, GPU, store)
     for batch in feed.epoch(0):  # what is made once may wait
         _noted(learner, batch)
     torch.cuda.synchronize()
-    losses = []
     with waiting_is_an_error():
-        for batch in feed.epoch(1):
-            losses.append(_noted(learner, batch)["loss"])
+        return torch.stack([_noted(learner, batch)[name] for batch in feed.epoch(1)])
 
-    assert torch.stack(losses).isfinite().all()
+
+@pytest.mark.parametrize("objective", ["hinge", "logistic"])
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_a_step_that_ranks_losses_does_not_wait(tmp_path: Path, task: str, objective: str) -> None:
+    """What a strategy trains beside the model would leave the GPU idle at each step."""
+    head = {"objective": objective, "detach_after": 0.75}
+    strategy: Strategy = build("strategies", {"name": "ll4al", "loss_head": head})
+    x = experiment(task, scheme_of({"name": "supervised"}), strategy=strategy)
+    losses = steps_without_waiting(training(x, str(tmp_path), cycle=1), "loss_head_loss")
+
+    assert losses.isfinite().all() and (losses > 0).any()
 
 
 @pytest.mark.parametrize("name", strategies_for("classification"))
 def test_scores_are_those_of_the_cpu(name: str) -> None:
     """A form that is for GPUs alone would rank other units first."""
-    strategy: Strategy = build("strategies", name)
+    strategy = small_strategy(name)
     found = {}
     for device in ("cpu", "cuda"):
         bench = Bench.of(strategy, device)

@@ -21,23 +21,24 @@ from rayal.data.card import ImageSpec
 from rayal.data.store import Store
 from rayal.data.tasks.classification import Classification
 from rayal.models.base import Model
-from rayal.models.companions.base import CompanionSpec
+from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.network import computing
 from rayal.models.trained_model import TrainedModel
 from rayal.parts import build, find, names
 from rayal.signals.batch import Networks, Signals
 from rayal.signals.signal import SIGNALS, SignalName
 from rayal.storage.folder import FileLocation, Folder
-from rayal.strategies.base import Strategy
 from rayal.testing import passes
-from rayal.testing.bench import UNITS, Bench
+from rayal.testing.bench import CLASSES, IMAGE, UNITS, Bench
+from rayal.testing.fits import Drawn
 from rayal.testing.model import SIZES, spec
 from rayal.testing.trainings import experiment, training
 from rayal.training.augment import Augment
 from rayal.training.base import TrainingScheme
+from rayal.training.fits.base import FitBatch, Scene
 from rayal.training.policy import OPERATIONS
 from tests.models.architectures.test_contract import NARROW
-from tests.support.doubles import strategies_for
+from tests.support.doubles import small_strategy, strategies_for
 from tests.support.fake_gpu import FakeGpu, Waited, fake_gpu
 
 GPU = Worker(device="cuda")
@@ -60,6 +61,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "window": {"window": (8, 8), "scale": (0.75, 1.5), "flip": True, "cutout": 3},
 }
 DENSE = {"flip": True, "window": (16, 20), "scale": (0.75, 1.5), "cutout": 5}
+
+
+def makes(name: str) -> bool:
+    """Whether a strategy has something made after a training."""
+    return bool(small_strategy(name).fits())
 
 
 @pytest.fixture
@@ -115,7 +121,7 @@ def test_what_need_not_wait_passes(gpu: FakeGpu) -> None:
 @pytest.mark.parametrize("name", strategies_for("classification"))
 def test_a_strategy_scores_images(gpu: FakeGpu, name: str, cycle: int) -> None:
     """A pass on a GPU would stop, or wait at every batch and not once a column."""
-    strategy: Strategy = build("strategies", name)
+    strategy = small_strategy(name)
     with gpu.starting():
         bench = Bench.of(strategy, "cuda")
     columns = Columns({name: strategy}, Classification(), cycle, UNITS).computed(
@@ -251,7 +257,7 @@ def test_an_epoch_of_images_on_disk_waits_once(gpu: FakeGpu, tmp_path: Path, tas
 )
 def test_companions_of_a_strategy_learn(gpu: FakeGpu, tmp_path: Path, name: str) -> None:
     """What a strategy puts beside the model would wait in every step of its trainings."""
-    strategy: Strategy = build("strategies", name)
+    strategy = small_strategy(name)
     scheme = "s4gan" if name == "d_score" else "supervised"  # who fills what it asks
     for task in sorted(strategy.tasks & find("schemes", scheme).tasks):
         augment = DENSE if task == "segmentation" else AUGMENTED
@@ -261,6 +267,29 @@ def test_companions_of_a_strategy_learn(gpu: FakeGpu, tmp_path: Path, name: str)
         trained(gpu, training(x, str(tmp_path / task), cycle=1))
 
         assert 1 == gpu.reads - before
+
+
+@pytest.mark.parametrize("name", [name for name in names("strategies") if makes(name)])
+def test_fits_of_a_strategy_learn(gpu: FakeGpu, name: str) -> None:
+    """What a strategy has made after a training would wait in every step."""
+    strategy = small_strategy(name)
+    with gpu.starting():
+        bench = Bench(strategy.companions(), "cuda")
+        images = bench.images[:10]
+        labels = torch.arange(10, device="cuda") % CLASSES
+        companions, drawn = Companions(bench.companions), Drawn(images)
+        scene = Scene(bench.networks[0], companions, drawn, drawn, steps=2)
+        fits = [
+            (fit, fit.start(fit.build(scene.model, CLASSES, IMAGE).to("cuda"), scene))
+            for fit in strategy.fits()
+        ]
+    before = gpu.reads
+    for fit, fitting in fits:
+        batch = FitBatch(images, labels, images) if fit.batches() else None
+        for step in range(2):
+            assert all(value.is_cuda for value in fitting.step(batch, step).values())
+
+    assert gpu.reads == before
 
 
 def test_every_companion_is_tried() -> None:

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from rayal.data.card import Card, ImageSpec
 from rayal.errors import UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
+from rayal.models.base import Model
 from rayal.parts import find
 from rayal.workflows.checks import Resources, check, warnings
 
@@ -120,6 +122,22 @@ def test_companions_that_the_model_has_no_place_for(card: Card) -> None:
     assert line.endswith("use a model whose last layer is a 1x1 convolution")
     (line,) = dense(card, "base", "model=deeplab_v2", "strategy=epmcm")
     assert line.startswith("model: 'deeplab_v2', but epmcm: ")
+
+
+class Flat(Model):
+    """A network of a user that has no blocks."""
+
+    def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
+        inputs = image.channels * image.height * image.width
+        return nn.Sequential(nn.Flatten(), nn.Linear(inputs, num_classes))
+
+
+def test_a_network_without_maps_has_no_place_for_a_loss_head(card: Card) -> None:
+    """The first labels would be bought, and the first training of learning loss stop."""
+    (line,) = problems(experiment(model=Flat(), strategy="ll4al"), card)
+    assert line.startswith(f"model: '{Flat.part_name()}', but ll4al: its network shows no maps")
+    assert line.endswith("use one that does, such as resnet18")
+    assert [] == problems(experiment(strategy="ll4al"), card)
 
 
 SEES = "the discriminator sees 12x40 pixels, it needs 16x16"

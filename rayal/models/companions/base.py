@@ -35,6 +35,9 @@ class Companion(nn.Module):
     """A module beside the model. Its trainable parameters are updated with the model's, as a group
     of their own, which for SGD is the same as an optimizer of their own."""
 
+    follows_schedule: bool = True
+    """Whether their learning rate falls with the model's, or stays where the schedule begins."""
+
     def begin(self, model: nn.Module) -> None:
         """A training begins with `model`. Where it continues from a checkpoint, what this sets in
         the state is overwritten by the checkpoint afterwards."""
@@ -75,8 +78,10 @@ class Spec(Settings):
 class CompanionSpec(Spec, ABC):
     """Of a companion that is there from the beginning of a training to its end."""
 
-    changes_training: ClassVar[bool] = False
-    """Whether the model learns otherwise with it than without: then no observer may ask for it."""
+    @property
+    def changes_training(self) -> bool:
+        """Whether the model learns otherwise with it than without: observers may not ask then."""
+        return False
 
     @property
     def filled_by_scheme(self) -> bool:

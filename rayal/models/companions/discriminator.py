@@ -15,8 +15,7 @@ Differences from the code:
 - Images may have other than three channels.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from rayal.errors import UsageError
 from rayal.models.companions.base import Companion, CompanionSpec
+from rayal.models.companions.opponent import Opponent
 
 LEAST = 16
 """Pixels of a side, which four convolutions halve."""
@@ -42,12 +42,11 @@ class Judged(NamedTuple):
         return self.logits.sigmoid()
 
 
-class Discriminator(Companion):
+class Discriminator(Opponent, Companion):
     """Four convolutions of stride 2 on mask and image together, their mean, one linear layer.
 
-    Its weights ask for gradients inside `learning` alone. So the model's optimizer does not hold
-    them, and the model's own step leaves nothing in them: a scheme that plays against it has to
-    train it.
+    The model's own step leaves nothing in its weights: a scheme that plays against it has to train
+    it, see `Opponent`.
     """
 
     def __init__(self, inputs: int, width: int, dropout: float) -> None:
@@ -70,15 +69,6 @@ class Discriminator(Companion):
         maps = self.blocks(torch.cat([masks, unit_range(images)], dim=1))
         features = maps.mean(dim=(2, 3))
         return Judged(self.classifier(features)[:, 0].float(), features.float())
-
-    @contextmanager
-    def learning(self) -> Iterator[None]:
-        """Inside, a backward pass reaches its weights."""
-        self.requires_grad_(True)
-        try:
-            yield
-        finally:
-            self.requires_grad_(False)
 
 
 class DiscriminatorSpec(CompanionSpec):

@@ -42,6 +42,15 @@ class FitBatch(NamedTuple):
     candidates: Tensor  # B M H W
 
 
+class Batches(NamedTuple):
+    """What a fit asks to see."""
+
+    size: int
+    """Labeled images of a step, and as many candidates, on all workers together."""
+    augment: Augment = Augment()
+    """What happens to all of them."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """What a fit has before it: all of it stays as it is."""
@@ -111,16 +120,9 @@ class FitSpec(Spec, ABC):
     lr: float = Field(default=5e-4, gt=0)
     """Learning rate of the fit's Adam."""
 
-    @property
-    def batch_size(self) -> int | None:
-        """Labeled images of a step, and as many candidates, on all workers together; None where a
-        step reads no images."""
+    def batches(self) -> Batches | None:
+        """What its steps see; None where a step reads no images."""
         return None
-
-    @property
-    def augment(self) -> Augment:
-        """What happens to the images of its batches."""
-        return Augment()
 
     @abstractmethod
     def steps(self, labeled: int, candidates: int) -> int:
@@ -137,8 +139,8 @@ class FitSpec(Spec, ABC):
 
     def contradictions(self, workers: int) -> Iterator[Contradiction]:
         """What cannot work with so many training workers."""
-        size = self.batch_size
-        if size is not None and (size % workers or size < 2 * workers):
+        size = batches.size if (batches := self.batches()) else 0
+        if size % workers or 0 < size < 2 * workers:
             fitting = [n for n in range(1, workers) if size % n == 0 and size >= 2 * n]
             yield Contradiction(
                 ("compute", "train_workers"),

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from rayal.data.card import ImageSpec
 from rayal.randomness import Key, torch_generator
-from rayal.training.augment import Augment, normalise
-from rayal.training.fits.base import FitBatch
+from rayal.training.augment import normalise
+from rayal.training.fits.base import Batches, FitBatch
 from rayal.training.images import Items
 from rayal.training.turns import Turns
 
@@ -42,14 +42,12 @@ class FitFeed:
         labeled: AllImages,
         labels: Items,
         candidates: AllImages,
-        batch_size: int,
-        augment: Augment,
+        shown: Batches,
         *key: Key,
     ) -> None:
-        """`batch_size`: of each of both, on all workers together; `key` is what all random numbers
-        are drawn from."""
+        """`key` is what all random numbers are drawn from."""
         self.labeled, self.labels, self.candidates = labeled, labels, candidates
-        self.size, self.augment, self.key = batch_size, augment, key
+        (self.size, self.augment), self.key = shown, key
 
     def batches(self, steps: range) -> Iterator[FitBatch]:
         """This worker's part of the batch of each step."""

@@ -111,7 +111,10 @@ class ConsistencyHeadSpec(CompanionSpec):
     """Of the same kind and size as the model's own last layer, with other random weights."""
 
     name: ClassVar[str] = "consistency_head"
-    changes_training: ClassVar[bool] = True
+
+    @property
+    def changes_training(self) -> bool:
+        return True
 
     def build(
         self, model: nn.Module, classes: int, fresh: Callable[[], nn.Module]
