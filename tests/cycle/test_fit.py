@@ -1,6 +1,5 @@
 """Fits: what is made of labeled units and candidates between a training and its pass."""
 
-
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,12 +18,13 @@ from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.keep import Keep
 from rayal.models.build import build
-from rayal.models.network import last_layer
+from rayal.models.companions.base import EmbeddingSpec
+from rayal.models.network import feature_width
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import save_weights
 from rayal.report.amounts import duration, size
 from rayal.report.shown import as_html, text
-from rayal.signals.signal import SIGNALS, Width
+from rayal.signals.signal import SIGNALS, Width, signal_of
 from rayal.storage.folder import Json
 from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
@@ -199,8 +200,10 @@ def _disk(
 ) -> dict[str, int]:
     weights = len(TrainedModel.of(x.card_for(card), network).data())
     trained, passed = (left(x, kind, cycles) for kind in (WEIGHTS, SHARDS))
-    kept = {signal for strategy in x.scored().values() for signal in strategy.kept()}
-    numbers = sum(_width(SIGNALS[signal].width, card, network) for signal in kept)
+    kept = {name: each.embeds() for each in x.scored().values() for name in each.kept_names()}
+    numbers = sum(
+        _width(SIGNALS[signal_of(name)].width, card, network, spec) for name, spec in kept.items()
+    )
     numbers += len(card.classes) if x.keeps_probs(0) else 0
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
     beside = sum(_companions(x, card, network).values())
@@ -246,8 +249,11 @@ def _stages(cycle: Cycle) -> tuple[str, ...]:
     return ("train", "evaluate", *(("score", "select", *bought) if cycle.scored else ()))
 
 
-def _width(width: Width, card: Card, network: nn.Module) -> int:
+def _width(width: Width, card: Card, network: nn.Module, embeds: EmbeddingSpec | None) -> int:
     """How many numbers a pass keeps of a unit."""
+    if width == "embedding":
+        assert embeds is not None, "who reads an embedding says whose"
+        return embeds.width
     if width == "features":
         return feature_width(network)
     if width == "grid":
@@ -261,13 +267,6 @@ def _grid(network: nn.Module, card: Card) -> tuple[int, ...]:
         images = torch.empty(1, *card.image.shape, device="meta")
         logits = copy.deepcopy(network).to("meta").eval()(images).logits
     return tuple(logits.shape[2:])
-
-
-def feature_width(network: nn.Module) -> int:
-    """D: what the last layer reads, or of dense networks the channels of what it reads."""
-    last = last_layer(network)
-    width: int = cast(Any, network).layer_channels[-1] if last is None else last.weight.shape[1]
-    return width
 
 
 def _scans_labeled(x: Experiment) -> bool:

@@ -47,7 +47,7 @@ def own_select(
 ) -> Selection:
     """In this process; what the pass kept lies in files in `beside` meanwhile."""
     column = done.column(r.strategy) if r.strategy.ranks() else r.name
-    kept, place = r.strategy.kept(), scratch_folder(beside)
+    kept, place = r.strategy.kept_names(), scratch_folder(beside)
     pools = shard_file.load(done.folder, done.result, kept, labeled, [column], place)
     return _picked(r, pools[column], labeled, costs, rng)
 
