@@ -137,7 +137,7 @@ class Signals:
     @property
     def features(self) -> Tensor:
         """N D, float32: the input of the last linear layer, pooled over the image."""
-        return self._declared("features", self._features)
+        return self._declared("features", lambda: self._once("features", self._features))
 
     @property
     def embedding(self) -> Tensor:
@@ -224,13 +224,19 @@ class Signals:
         return forward(network, self._images, self._networks.precision)
 
     def _features(self) -> Tensor:
-        return self._once("features", lambda: pooled(self._outputs(), self.valid))
+        outputs = self._outputs()
+        if self.valid is None:
+            return outputs.features.float()
+        maps = outputs.layers[-1].float()
+        inside = on_grid(self.valid, maps.shape[2:])[:, None]
+        return (maps * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3))
 
     def _embedding(self, spec: EmbeddingSpec) -> Tensor:
-        companion: EmbeddingCompanion = self._networks.companions.of(type(spec))
-        return self._once(
-            f"embedding by the {spec.name}", lambda: companion.embed(self._features())
-        )
+        def compute() -> Tensor:
+            companion: EmbeddingCompanion = self._networks.companions.of(type(spec))
+            return companion.embed(self._once("features", self._features))
+
+        return self._once(f"embedding of the {spec.name}", compute)
 
     def _grid_logits(self) -> Tensor:
         return self._once("grid_logits", lambda: self._outputs().logits.float())
@@ -329,16 +335,6 @@ def forward(model: nn.Module, images: Tensor, precision: Precision = "fp32") -> 
     with torch.no_grad(), computing(images.device, precision):
         outputs: Outputs = model(images)
     return outputs
-
-
-def pooled(outputs: Outputs, valid: Tensor | None) -> Tensor:
-    """N D, float32: the features; where the pixels `valid` N H W are of an image alone, the mean of
-    the last maps over these."""
-    if valid is None:
-        return outputs.features.float()
-    maps = outputs.layers[-1].float()
-    inside = on_grid(valid, maps.shape[2:])[:, None]
-    return (maps * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3))
 
 
 def _finite(value: object) -> bool:

@@ -155,6 +155,13 @@ PROTOCOLS: dict[str, Protocol] = {
     **{f"gradnorm/{name}": protocol for name, protocol in GRADNORM.items()},
     "gradnorm/imagenet": VAAL_IMAGENET,
     **{f"dast_al/{name}": protocol for name, protocol in DAST_AL.items()},
+    "gcn/cifar10": Protocol(
+        "cifar10",
+        11_173_962,
+        range(1000, 5001, 1000),
+        [10_000] * 4,
+        **TOD_TRAINING | dict(start="cold"),
+    ),
     "parting/cifar10": parting(*WRN_10, LARGE, {}),
     "parting/cifar10_augmented": parting(*WRN_10, LARGE, STRONG),
     "parting/cifar10_low": parting(*WRN_10, LOW_10, {}),
@@ -336,6 +343,19 @@ def test_methods_of_dast_al(name: str, strength: float) -> None:
         **shared,
     }.items() <= scheme.items()
     assert {"name": "epmcm", "update_while_scoring": False, **shared}.items() <= strategy.items()
+
+
+def test_methods_of_gcn() -> None:
+    """Both ask the graph of the code; rows of a header may be run beside one another."""
+    uncertain, core = (load("gcn/cifar10", each).strategy for each in ([], ["strategy=core_gcn"]))
+    (spec,) = uncertain.fits()
+    network = build(load("gcn/cifar10").model, 10, CARDS["cifar10"].image, seed=0)
+    made = spec.build(network, 10, CARDS["cifar10"].image)
+    published = {"width": 128, "dropout": 0.3, "unlabeled_weight": 1.2, "updates": 200}
+
+    assert (spec,) == core.fits() and 0.1 == uncertain.model_dump()["margin"]
+    assert {**published, "lr": 1e-3, "weight_decay": 5e-4} == spec.model_dump()
+    assert 65_793 == sum(parameter.numel() for parameter in made.parameters())
 
 
 @pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.startswith("parting/")])

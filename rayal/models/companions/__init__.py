@@ -1,1 +1,1 @@
-"""Modules beside the model: a teacher, a discriminator, class statistics."""
+"""Modules beside the model: a teacher, a discriminator, class statistics, a graph network."""

@@ -69,8 +69,10 @@ class Sums(nn.Module):
         is subtracted leaves enough."""
         wide = x.double()
         own = wide.square().sum(dim=1)
-        sums = wide @ self.total - own
-        lengths = ((wide @ self.products * wide).sum(dim=1) - own.square()).clamp(min=0).sqrt()
+        sums = wide @ self.total.double() - own
+        lengths = (
+            ((wide @ self.products.double() * wide).sum(dim=1) - own.square()).clamp(min=0).sqrt()
+        )
         largest = torch.maximum(sums, lengths)
         inverse = largest.clamp(min=ALONE).reciprocal()
         return torch.where(largest < ALONE, 0.0, inverse)[:, None].to(x.dtype)

@@ -32,8 +32,8 @@ def check_divides(r: Request) -> None:
     if not r.strategy.asks_holders():
         raise UsageError(
             f"{r.name} selects in one process, as it is configured; leave out address, or select by"
-            " core_set, badge, prob_cover without a file of features, or typiclust with clustering:"
-            " exact"
+            " core_set, core_gcn, badge, prob_cover without a file of features, or typiclust with"
+            " clustering: exact"
         )
 
 
