@@ -158,6 +158,13 @@ PROTOCOLS: dict[str, Protocol] = {
     "ll4al/cifar10": Protocol(
         "cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING
     ),
+    "gcn/cifar10": Protocol(
+        "cifar10",
+        11_173_962,
+        range(1000, 5001, 1000),
+        [10_000] * 4,
+        **TOD_TRAINING | dict(start="cold"),
+    ),
     "parting/cifar10": parting(*WRN_10, LARGE, {}),
     "parting/cifar10_augmented": parting(*WRN_10, LARGE, STRONG),
     "parting/cifar10_low": parting(*WRN_10, LOW_10, {}),
@@ -377,6 +384,19 @@ def test_learning_loss_of_tod(dataset: str, epochs: int, corner: int | None) -> 
 
     assert epochs == sum(e / x.scheme.length < head.detach_after for e in range(x.scheme.length))
     assert (False, corner) == (head.follows_schedule, head.corner)
+
+
+def test_methods_of_gcn() -> None:
+    """Both ask the graph of the code; rows of a header may be run beside one another."""
+    uncertain, core = (load("gcn/cifar10", each).strategy for each in ([], ["strategy=core_gcn"]))
+    (spec,) = uncertain.fits()
+    network = build(load("gcn/cifar10").model, 10, CARDS["cifar10"].image, seed=0)
+    made = spec.build(network, 10, CARDS["cifar10"].image)
+    published = {"width": 128, "dropout": 0.3, "unlabeled_weight": 1.2, "updates": 200}
+
+    assert (spec,) == core.fits() and 0.1 == uncertain.model_dump()["margin"]
+    assert {**published, "lr": 1e-3, "weight_decay": 5e-4} == spec.model_dump()
+    assert 65_793 == sum(parameter.numel() for parameter in made.parameters())
 
 
 @pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.startswith("parting/")])
