@@ -14,7 +14,7 @@ COMPUTE = ("device", "train_workers", "score_batch", "shard_rows")
 LATER = {"compile": False}
 """So does this. Fields added later are left out where they have these values: what was recorded
 before them has none."""
-LATER_OF_PARTS = {("scheme", "augment", "padding"): "black"}
+LATER_OF_PARTS = {("scheme", "augment", "padding"): "black", ("model", "enlarge"): 1}
 """Likewise fields of parts, by the way to them."""
 FREE = ("tracking", "max_bad", "keep")
 """Who watches, how many bad images are put up with, and what stays on the disk."""
