@@ -20,7 +20,7 @@ from rayal.data.store import Store
 from rayal.errors import OUT, DataError, UsageError, counted, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.oracles.base import Label
-from rayal.randomness import unit_keys
+from rayal.randomness import shuffled
 from rayal.runs.events import Event, Observer
 from rayal.runs.ledger import Ledger, PoolState, S, write_labels
 from rayal.runs.results import (
@@ -239,7 +239,7 @@ def first_units(x: Experiment, store: Store, budget: float | None = None) -> lis
     know them, or where the budget does not buy a single unit.
     """
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
-    units = _random_order(ids, x.seed, "initial")
+    units = shuffled(ids, x.seed, "initial")
     if x.budget.balanced:
         classes = x.oracle.known_classes(store)
         if unknown := next((unit for unit in units if unit not in classes), None):
@@ -276,7 +276,7 @@ def candidates(x: Experiment, store: Store, pool: PoolState) -> list[str]:
     ids = [unit for unit in store.pool.ids() if unit not in known]
     if x.candidates is None:
         return ids
-    return _random_order(ids, x.seed, pool.cycle, "candidates")[: x.candidates]
+    return shuffled(ids, x.seed, pool.cycle, "candidates")[: x.candidates]
 
 
 def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
@@ -304,7 +304,3 @@ def _check_answers(answers: Mapping[str, Label], ids: Sequence[str]) -> None:
                 f"the oracle asks {quoted(cost)} for {quoted(unit)}; a cost is a finite number, at"
                 " least 0"
             )
-
-
-def _random_order(ids: list[str], *key: int | str) -> list[str]:
-    return [ids[i] for i in np.argsort(unit_keys(ids, *key), kind="stable")]

@@ -7,6 +7,7 @@ with the same bits as if it had never stopped.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from rayal.models.device import Beside, sent
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
-from rayal.randomness import Key, derive
+from rayal.randomness import Key, derive, shuffled
 from rayal.runs.results import Trained
 from rayal.storage.folder import FileLocation, FileRecord, Folder
 from rayal.training.base import Batch, Learner
@@ -58,6 +59,9 @@ class TrainJob:
     """By name, the companions to continue from."""
     member: int = 0
     """Which model of an ensemble; 0 is the one a run without an ensemble trains."""
+    most_unlabeled: int | None = None
+    """Unlabeled images that it may see: a few, where it is only timed. None: all that its scheme
+    wants."""
 
     @property
     def key(self) -> tuple[Key, ...]:
@@ -159,6 +163,10 @@ def _unlabeled(job: TrainJob, worker: Worker, store: Store) -> UnlabeledFeed | N
     ids = [unit for unit in store.pool.ids() if unit not in known]
     if not ids:
         return None
+    seen = min(wanted.seen(len(ids)), job.most_unlabeled or len(ids))
+    if seen < len(ids):
+        drawn = {*shuffled(ids, x.seed, job.cycle, "candidates")[:seen]}
+        ids = [unit for unit in ids if unit in drawn]
     device = torch.device(worker.device)
     return UnlabeledFeed(
         open_images(store.pool, ids, spec, device, x.compute.resident_bytes),
@@ -215,15 +223,18 @@ def _epoch(
     job: TrainJob, worker: Worker, feed: Feed, learner: Learner, epoch: int
 ) -> dict[str, float]:
     """One epoch, counted from 0; returns its row of `epochs.jsonl`, the same on all workers."""
-    started, images = monotonic(), 0
+    started, seen = monotonic(), Counter[str]()
     sums: dict[str, Tensor] = {}  # on the device: asking for a number would wait for it
     noise = (*job.key, "noise", epoch, worker.rank)  # for dropout
     with _seeded(torch.device(worker.device), *noise):
         for batch in feed.epoch(epoch):
-            images += len(batch.labels)
+            of_phase = batch.phase is not None and batch.unlabeled is not None
+            size = len(batch.unlabeled if of_phase else batch.labels)
             for name, mean in _noted(learner, batch).items():
-                sums[name] = sums.get(name, 0) + mean.double() * len(batch.labels)
-    images, means = _over_all_workers(images, sums)
+                name = f"{batch.phase}_{name}" if of_phase else name
+                seen[name] += size
+                sums[name] = sums.get(name, 0) + mean.double() * size
+    images, means = _over_all_workers(seen, sums)
     if not math.isfinite(means["loss"]):
         raise DataError(
             f"loss became {means['loss']} in cycle {job.cycle}, epoch {epoch + 1};"
@@ -248,12 +259,17 @@ def _noted(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     return noted
 
 
-def _over_all_workers(images: int, sums: dict[str, Tensor]) -> tuple[int, dict[str, float]]:
-    """Images of the epoch on all workers, and the means over them of what was summed."""
+def _over_all_workers(
+    seen: Mapping[str, int], sums: Mapping[str, Tensor]
+) -> tuple[int, dict[str, float]]:
+    """Images of the labeled pass on all workers, and the means of what was summed, each over the
+    images of the batches that had it."""
     totals = torch.stack(list(sums.values()))
-    totals = torch.cat([totals, sent(torch.tensor([images]), totals.device)])
-    *values, images = parallel.total(totals).cpu().tolist()
-    return int(images), {name: value / images for name, value in zip(sums, values, strict=True)}
+    counts = torch.tensor([seen[name] for name in sums], dtype=totals.dtype)
+    totals = torch.stack([totals, sent(counts, totals.device)])
+    values, images = parallel.total(totals).cpu().tolist()
+    means = {name: v / n for name, v, n in zip(sums, values, images, strict=True)}
+    return int(images[list(sums).index("loss")]), means
 
 
 @contextmanager
@@ -281,7 +297,7 @@ def _finish(log: TrainingLog, feed: Feed, learner: Learner, card: ModelCard) -> 
         companions=companions,
         log=rows,
         epochs=len(log.rows),
-        steps=feed.steps,
+        steps=feed.updates,
         loss=log.rows[-1]["loss"],
         seconds=sum(row["seconds"] for row in log.rows),
     )

@@ -6,7 +6,7 @@ many workers share it, nor on restarts. n labeled images, B of one batch on this
 """
 
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import chain, count, repeat
 
 import torch
 from torch import Tensor
@@ -49,36 +49,62 @@ class Feed:
         """Steps of the whole training."""
         self.epochs = -(-self.steps // len(self.ends))
         """Passes over the labeled set, the last one perhaps not whole."""
+        self.updates = self.steps
+        """Updates of the whole training: its steps, and those of its phases."""
+        if unlabeled is not None:
+            self.updates += unlabeled.wanted.extra_updates(unlabeled.count, self.epochs)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """This worker's part of every batch of an epoch (counted from 0)."""
+        """This worker's part of every batch of an epoch (counted from 0), phases first."""
+        if self.unlabeled is not None and self.unlabeled.wanted.phases:
+            yield from self._phases(self.unlabeled, epoch)
+            yield from self._labeled(epoch)
+            return
         first = epoch * len(self.ends)
-        order = torch.randperm(self.count, generator=torch_generator(*self.key, "train", epoch))
+        steps = range(first, min(first + len(self.ends), self.steps))
+        others = repeat(None) if self.unlabeled is None else self.unlabeled.batches(steps)
+        for batch, unlabeled in zip(self._labeled(epoch), others, strict=False):
+            yield batch._replace(unlabeled=unlabeled)
+
+    def _labeled(self, epoch: int, *turn: Key) -> Iterator[Batch]:
+        """The labeled pass of an epoch; others of its length, by their `turn` in the phases."""
+        first = epoch * len(self.ends)
+        generator = torch_generator(*self.key, "train", epoch, *turn)
+        order = torch.randperm(self.count, generator=generator)
         batches = order.tensor_split(self.ends[:-1])[: self.steps - first]
         parts = [batch.tensor_split(self.workers)[self.rank] for batch in batches]
         augment = self.scheme.augment
-        draws = augment.draw(self.count, torch_generator(*self.key, "augment", epoch))
-        steps = range(first, first + len(parts))
-        others = repeat(None) if self.unlabeled is None else self.unlabeled.batches(steps)
-        items = zip(self.images.batches(parts), self.labels.batches(parts), others, strict=False)
-        for step, (images, labels, unlabeled) in enumerate(items):
-            part = parts[step]
+        draws = augment.draw(self.count, torch_generator(*self.key, "augment", epoch, *turn))
+        items = zip(self.images.batches(parts), self.labels.batches(parts), strict=False)
+        for place, (images, labels) in enumerate(items):
+            part = parts[place]
             dense = labels.ndim > 1
             yield Batch(
                 images=normalise(augment(images, draws[part]), self.spec),
                 labels=augment.of_masks(labels, draws[part]) if dense else labels,
-                step=first + step,
+                step=first + place,
                 steps=self.steps,
-                unlabeled=unlabeled,
-                weight=len(part) * self.workers / len(batches[step]),
+                weight=len(part) * self.workers / len(batches[place]),
             )
+
+    def _phases(self, unlabeled: "UnlabeledFeed", epoch: int) -> Iterator[Batch]:
+        """The phases before an epoch: none before the first."""
+        phases, each = unlabeled.wanted.phases, unlabeled.wanted.phase_batches(unlabeled.count)
+        for number, phase in enumerate(phases if epoch else ()):
+            start = ((epoch - 1) * len(phases) + number) * each
+            images = unlabeled.batches(range(start, start + each))
+            labeled = chain.from_iterable(self._labeled(epoch, phase, turn) for turn in count())
+            step = epoch * len(self.ends)
+            for others, batch in zip(images, labeled, strict=False):
+                yield batch._replace(unlabeled=others, step=step, phase=phase)
 
 
 class UnlabeledFeed:
     """The unlabeled batches of one training on one worker.
 
     Step s sees places [s B, (s + 1) B) of an endless row of permutations of the pool, one after
-    the other: every image once before any a second time.
+    the other: every image once before any a second time. In phases steps are counted on from one to
+    the next, and every one begins where a permutation does.
     """
 
     def __init__(
@@ -117,6 +143,9 @@ class UnlabeledFeed:
     def _places(self, step: int) -> Tensor:
         size = self.wanted.batch_size
         start = 0 if self.wanted.fixed else step * size
+        if self.wanted.phases:  # each pass begins with a permutation of its own
+            turn, batch = divmod(step, self.wanted.phase_batches(self.count))
+            start = turn * self.count + batch * size
         return torch.cat(
             [
                 self._permutation(turn)[

@@ -43,9 +43,12 @@ GPU = Worker(device="cuda")
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "tod": [{"heads": 2, "use_labeled": True, "teacher": {"start": "random", "batch_norm": "own"}}],
     "isda": [{"covariance": "full"}],
+    "ads": [{"heads": {"prototypes": 3}, "entropy": "bits", "optimizer_of_phases": "fresh"}],
     "supervised": [{"optimizer": "adam", "last_layer_lr": 10.0}],
 }
 """Other ways of a scheme than its defaults, which are tried for all of them."""
+FILLS = {"d_score": "s4gan", "ads": "ads"}
+"""Of strategies whose companion learns from one scheme alone, that scheme."""
 AUGMENTED = {
     "flip": True,
     "crop": 2,
@@ -215,12 +218,12 @@ def scheme_of(fields: dict[str, Any]) -> TrainingScheme:
 
 
 def trained(gpu: FakeGpu, job: TrainJob) -> dict[str, float]:
-    """The row of one epoch of a training."""
+    """The row of the second epoch of a training, before which there may be phases."""
     with gpu.starting():
         store = Store(job.store)
         feed, learner = _feed(job, GPU, store), _learner(job, GPU, store)
     assert learner.optimizer.param_groups[0]["fused"]
-    return _epoch(job, GPU, feed, learner, 0)
+    return _epoch(job, GPU, feed, learner, 1)
 
 
 @pytest.mark.parametrize(("task", "fields"), cases())
@@ -251,7 +254,7 @@ def test_an_epoch_of_images_on_disk_waits_once(gpu: FakeGpu, tmp_path: Path, tas
 def test_companions_of_a_strategy_learn(gpu: FakeGpu, tmp_path: Path, name: str) -> None:
     """What a strategy puts beside the model would wait in every step of its trainings."""
     strategy: Strategy = build("strategies", name)
-    scheme = "s4gan" if name == "d_score" else "supervised"  # who fills what it asks
+    scheme = FILLS.get(name, "supervised")
     for task in sorted(strategy.tasks & find("schemes", scheme).tasks):
         augment = DENSE if task == "segmentation" else AUGMENTED
         fields = {"name": scheme, "augment": augment}

@@ -292,8 +292,8 @@ def _memory(
         sizes["masks"] = resident(most, pixels)
         maps = 4 * len(card.classes) * pixels  # float32
         sizes["a class map of each image of a scored batch"] = score_batch(x.compute, card) * maps
-    if x.scheme.unlabeled(1):
-        sizes["unlabeled images"] = resident(card.pool - cycles[0].labels, image)
+    if unlabeled := x.scheme.unlabeled(1):
+        sizes["unlabeled images"] = resident(unlabeled.seen(card.pool - cycles[0].labels), image)
     return sizes | _companions(x, card, network)
 
 
