@@ -1,4 +1,4 @@
-"""Phases between epochs: all their images in each, beside labeled ones, and nothing else changed."""
+"""Phases between epochs: all their images in each, beside labeled ones; nothing else changes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
