@@ -20,7 +20,7 @@ from rayal.models.build import build
 from rayal.models.weights import save_weights
 from rayal.runs.ledger import Ledger
 from rayal.storage.folder import FileLocation, Folder
-from tests.support.doubles import Silent, strategies_for
+from tests.support.doubles import TAUGHT_BY, Silent, strategies_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -142,7 +142,8 @@ def test_a_member_that_fails_leaves_nothing_behind(small, tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_any_number_of_actors_writes_the_same_files(small, tmp_path):
     """Scores, members or noise would depend on the worker that a unit comes to (G11)."""
-    observers = [name for name in strategies_for("classification") if name != "qbc"]
+    untaught = {"qbc", *TAUGHT_BY}
+    observers = [name for name in strategies_for("classification") if name not in untaught]
     x = small(dataset={"name": "digits", "limit_pool": 600}, observers=observers)
     store = x.dataset.open()
     shape = len(store.card.classes), store.card.image

@@ -36,7 +36,7 @@ from rayal.training.augment import Augment
 from rayal.training.base import TrainingScheme
 from rayal.training.policy import OPERATIONS
 from tests.models.architectures.test_contract import NARROW
-from tests.support.doubles import strategies_for
+from tests.support.doubles import scheme_for, strategies_for
 from tests.support.fake_gpu import FakeGpu, Waited, fake_gpu
 
 GPU = Worker(device="cuda")
@@ -47,8 +47,6 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "supervised": [{"optimizer": "adam", "last_layer_lr": 10.0}],
 }
 """Other ways of a scheme than its defaults, which are tried for all of them."""
-FILLS = {"d_score": "s4gan", "ads": "ads"}
-"""Of strategies whose companion learns from one scheme alone, that scheme."""
 AUGMENTED = {
     "flip": True,
     "crop": 2,
@@ -254,7 +252,7 @@ def test_an_epoch_of_images_on_disk_waits_once(gpu: FakeGpu, tmp_path: Path, tas
 def test_companions_of_a_strategy_learn(gpu: FakeGpu, tmp_path: Path, name: str) -> None:
     """What a strategy puts beside the model would wait in every step of its trainings."""
     strategy: Strategy = build("strategies", name)
-    scheme = FILLS.get(name, "supervised")
+    scheme = scheme_for(name)
     for task in sorted(strategy.tasks & find("schemes", scheme).tasks):
         augment = DENSE if task == "segmentation" else AUGMENTED
         fields = {"name": scheme, "augment": augment}
