@@ -30,6 +30,8 @@ Differences, from paper and code (`utils/train_ADS.py`):
 - E is in nats; the code's logarithm has base 2 (`entropy`). tau is the paper's for both.
 - The last of the phase's batches is full, with the first images of the next pass; the code's is
   what is left. There the order is that of the subset in every pass.
+- The code's second phase sees one pass of labeled batches again and again, augmented once; here
+  they go on turning, each pass in an order and with an augmentation of its own.
 - In the code nobody learns from the unlabeled images of the second phase's first batch, as a
   consequence of where it turns gradients off.
 - The code trains on the images that are scored afterwards; so does this where
