@@ -228,10 +228,12 @@ def _epoch(
     noise = (*job.key, "noise", epoch, worker.rank)  # for dropout
     with _seeded(torch.device(worker.device), *noise):
         for batch in feed.epoch(epoch):
-            of_phase = batch.phase is not None and batch.unlabeled is not None
-            size = len(batch.unlabeled if of_phase else batch.labels)
-            for name, mean in _noted(learner, batch).items():
-                name = f"{batch.phase}_{name}" if of_phase else name
+            seen_by_step = batch.labels
+            if batch.phase is not None and batch.unlabeled is not None:
+                seen_by_step = batch.unlabeled
+            size, before = len(seen_by_step), f"{batch.phase}_" if batch.phase else ""
+            for noted, mean in _noted(learner, batch).items():
+                name = before + noted
                 seen[name] += size
                 sums[name] = sums.get(name, 0) + mean.double() * size
     images, means = _over_all_workers(seen, sums)

@@ -68,7 +68,7 @@ class Unlabeled(NamedTuple):
     (): no passes; each step sees unlabeled images beside the labeled ones."""
 
     def seen(self, images: int) -> int:
-        """Of so many unlabeled images."""
+        """How many it sees where so many are unlabeled."""
         return images if self.limit is None else min(images, self.limit)
 
     def phase_batches(self, images: int) -> int:
