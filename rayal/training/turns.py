@@ -17,7 +17,11 @@ class Turns:
 
     def places(self, batch: int) -> Tensor:
         """B places in [0, n)."""
-        size, start = self.batch_size, batch * self.batch_size
+        return self.at(batch * self.batch_size)
+
+    def at(self, start: int) -> Tensor:
+        """The B places from any one of the row."""
+        size = self.batch_size
         return torch.cat(
             [
                 self._permutation(turn)[

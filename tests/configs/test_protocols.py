@@ -124,6 +124,7 @@ VAAL_IMAGENET = Protocol(
     start="warm",
     augment={"flip": True, "crop": 16},
 )
+ADS = Protocol("cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING)
 DAST_AL = {
     "imagenet": VAAL_IMAGENET,
     "cifar10": Protocol("cifar10", 11_436_106, range(2500, 25_001, 2500), TENTH, **TOD_TRAINING),
@@ -171,6 +172,8 @@ PROTOCOLS: dict[str, Protocol] = {
     **{f"tod/{name}_tod_official": protocol for name, protocol in TOD.items()},
     **{f"gradnorm/{name}": protocol for name, protocol in GRADNORM.items()},
     "gradnorm/imagenet": VAAL_IMAGENET,
+    "ads/cifar10": ADS,
+    "ads/cifar10_official": ADS,
     **{f"dast_al/{name}": protocol for name, protocol in DAST_AL.items()},
     "ll4al/cifar10": Protocol(
         "cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING
@@ -375,6 +378,28 @@ def test_methods_of_dast_al(name: str, strength: float) -> None:
         **shared,
     }.items() <= scheme.items()
     assert {"name": "epmcm", "update_while_scoring": False, **shared}.items() <= strategy.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cifar10", (0, 1.0, "nats", "shared")),
+        ("cifar10_official", (3, 1 / 128, "bits", "fresh")),
+    ],
+)
+def test_methods_of_ads(name: str, expected: tuple[Any, ...]) -> None:
+    """Phases of the paper under the name of the code, or scores of other heads."""
+    x = load(f"ads/{name}")
+    scheme: Any = x.scheme
+    heads = scheme.heads.prototypes
+
+    assert expected == (heads, scheme.weight, scheme.entropy, scheme.optimizer_of_phases)
+    assert {"name": "ads", "heads": {"prototypes": heads}} == x.strategy.model_dump()
+    assert (0.1, 128, x.candidates) == (
+        scheme.threshold,
+        scheme.unlabeled_batch_size,
+        scheme.unlabeled_subset,
+    )
 
 
 @pytest.mark.parametrize(

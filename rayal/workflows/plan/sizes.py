@@ -131,7 +131,7 @@ def memory(
         sizes["a class map of each image of a scored batch"] = score_batch(x.compute, card) * maps
     if unlabeled := x.scheme.unlabeled(1):
         left_out = 0 if unlabeled.labeled_too else cycles[0].labels
-        sizes["unlabeled images"] = resident(card.pool - left_out, image)
+        sizes["unlabeled images"] = resident(unlabeled.seen(card.pool - left_out), image)
     return sizes | _companions(x, card, network) | _fitted(x, card, network)
 
 
