@@ -263,7 +263,7 @@ def test_all_forms_of_a_convolution_agree(name: str, monkeypatch: pytest.MonkeyP
     ]
     expected = torch.stack(slopes).flatten(1).square().sum(1)
     layer = Convolution(images, weight.detach(), *options)
-    planes = Planes(layer, *gradient.shape[2:])
+    planes = Planes(layer, tuple(gradient.shape[2:]))
 
     torch.testing.assert_close(layer.grouped_norms(layer.x, gradient), expected)
     for gram in (False, True):
