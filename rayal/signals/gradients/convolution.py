@@ -121,10 +121,10 @@ class Planes:
     def norms(self, x: Tensor, gradient: Tensor) -> Tensor:
         """N, from N C * of the input and of the output's gradient."""
         padded, strides = self._padded(x), self.layer.stride
-        planes = [
-            self._by_group(padded[..., *map(slice, place, padded.shape[2:], strides)])
-            for place in self.shifts
-        ]
+        planes = []
+        for place in self.shifts:
+            every = tuple(slice(at, None, s) for at, s in zip(place, strides, strict=True))
+            planes.append(self._by_group(padded[(..., *every)]))
         gaps = [has - size for has, size in zip(self.sides[1:], gradient.shape[3:], strict=True)]
         if any(gaps):
             gradient = F.pad(gradient, [end for gap in reversed(gaps) for end in (0, gap)])

@@ -278,10 +278,10 @@ def _scans_labeled(x: Experiment) -> bool:
 def _memory(
     x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
 ) -> dict[str, int]:
-    def resident(images: int, size: int) -> int:  # in uint8
+    def resident(images: int, size: int) -> int:  # as stored
         return images * size if images * size <= x.compute.resident_bytes else 0  # else streamed
 
-    image, pixels = math.prod(card.image.shape), card.image.height * card.image.width
+    image, pixels = card.image.byte_count, card.image.height * card.image.width
     most = cycles[-1].labels
     sizes = {
         "labeled images": resident(most, image),
