@@ -40,7 +40,7 @@ def turned(images: Tensor, draws: Tensor, *, mirror: bool, rotate: bool) -> Tens
 def _swaps(draws: Tensor, sides: int) -> dict[tuple[int, int], Tensor]:
     """Pairs of axes, and which images swap them, N, one pair after the other: every order of the
     axes is as likely (a shuffle by Fisher and Yates)."""
-    found = {}
+    found = dict[tuple[int, int], Tensor]()
     for first in range(sides - 1):
         other = first + (draws[:, first] * (sides - first)).long()
         found |= {(first, second): other == second for second in range(first + 1, sides)}

@@ -123,8 +123,9 @@ class Planes:
         padded, strides = self._padded(x), self.layer.stride
         planes = []
         for place in self.shifts:
-            every = tuple(slice(at, None, s) for at, s in zip(place, strides, strict=True))
-            planes.append(self._by_group(padded[(..., *every)]))
+            every = [slice(at, None, stride) for at, stride in zip(place, strides, strict=True)]
+            index: tuple[Any, ...] = ..., *every
+            planes.append(self._by_group(padded[index]))
         gaps = [has - size for has, size in zip(self.sides[1:], gradient.shape[3:], strict=True)]
         if any(gaps):
             gradient = F.pad(gradient, [end for gap in reversed(gaps) for end in (0, gap)])
