@@ -57,7 +57,7 @@ class SimulatedSubtomograms(Dataset):
             classes=self.names,
             pool=self._units("train", self.pool),
             test=self._units("test", self.test),
-            origin="simulated, see rayal/data/datasets/simulated_subtomograms.py",
+            origin="simulated by rayal",
             licence="free",
         )
 
