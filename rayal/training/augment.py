@@ -32,6 +32,10 @@ FLAT = "window", "crop", "policy", "cutout"
 """What is of pictures, H W, alone."""
 
 
+def _is_off(value: object) -> bool:
+    return value is False
+
+
 class Augment(Settings):
     """Window, padded crop, flip, turns, a policy, then cutout: each only where it is asked for.
 
@@ -41,10 +45,11 @@ class Augment(Settings):
     flip: bool = False
     """Mirror every other image, by chance, left to right."""
 
-    mirror: bool = False
+    # Left out where they are off, so that what was identified before they were still is.
+    mirror: bool = Field(default=False, exclude_if=_is_off)
     """Mirror every side by chance: left to right, top to bottom, and front to back in a volume."""
 
-    rotate: bool = False
+    rotate: bool = Field(default=False, exclude_if=_is_off)
     """Turn by right angles, each of a square's 4 turns, or of a cube's 24, as likely."""
 
     window: tuple[PositiveInt, PositiveInt] | None = None

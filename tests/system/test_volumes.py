@@ -102,8 +102,8 @@ def test_a_learner_hands_out_volumes(volumes: Tiny, tmp_path: Path) -> None:
     with rayal.ActiveLearner(x, out=str(tmp_path / "learner")) as learner:
         (first, *_) = learner.ask(6)
         (image,) = learner.images([first])
-        made = SimulatedSubtomograms.model_validate(x.dataset.model_dump())
-        expected = made.volume(first, int(first.removeprefix("train-")) % 3)
+        assert isinstance(x.dataset, SimulatedSubtomograms)
+        expected = x.dataset.volume(first, int(first.removeprefix("train-")) % 3)
 
     assert np.array_equal(expected[0], image[..., 0])
 
@@ -140,7 +140,7 @@ def test_weights_score_a_dataset_by_a_pass_and_in_memory(volumes: Tiny, tmp_path
 def test_what_cannot_work_is_planned_by_nobody(
     volumes: Tiny, fields: dict[str, Any], told: str
 ) -> None:
-    """The first batch would end in torch's error, after the data were prepared and labels bought."""
+    """The first batch would end in an error of torch, with the data prepared and labels bought."""
     if "scheme" in fields:
         fields = {"scheme": {"epochs": 1, "batch_size": 6, **fields["scheme"]}}
     x = volumes(strategy="entropy", **fields)

@@ -110,6 +110,12 @@ def test_turning_one_on_leaves_the_others() -> None:
     assert fewer.shape[1] + TURN_DRAWS == draws.shape[1] and ORDER < TURN_DRAWS
 
 
+def test_what_was_identified_before_still_is() -> None:
+    """Runs that were begun before these fields were there could not go on."""
+    assert {"mirror", "rotate"}.isdisjoint(Augment(flip=True).model_dump())
+    assert Augment(rotate=True) == Augment.model_validate(Augment(rotate=True).model_dump())
+
+
 def spec(*shape: int) -> ImageSpec:
     mean, std = (1.0,) * shape[0], (2.0,) * shape[0]
     return ImageSpec.of(shape, mean, std, "uint8" if len(shape) == 3 else "float32")
