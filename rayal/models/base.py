@@ -42,8 +42,8 @@ class Model(ForTasks):
 
     kind: ClassVar[str] = "models"
 
-    sides: ClassVar[int] = 2
-    """Of what its networks see: 2 for pictures H W, 3 for volumes D H W."""
+    dimensions: ClassVar[int] = 2
+    """Of the images that its networks see: 2 of pictures H W, 3 of volumes D H W."""
 
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {}
     """What weights are called in torchvision's file, or the authors' -> here, by prefix; empty if
@@ -77,11 +77,11 @@ class Model(ForTasks):
     def takes(self, image: ImageSpec) -> str | None:
         """None, or why its networks cannot take such images: by their sides, or `accepts`."""
         sides = len(image.sides)
-        if sides == self.sides:
+        if sides == self.dimensions:
             return self.accepts(image)
-        others = (name for name in names("models") if find("models", name).sides == sides)
+        others = (name for name in names("models") if find("models", name).dimensions == sides)
         fitting = [name for name in others if find("models", name).tasks & self.tasks]
         return (
-            f"it takes {SEEN[self.sides]}, and these are {SEEN[sides]}; choose one of:"
+            f"it takes {SEEN[self.dimensions]}, and these are {SEEN[sides]}; choose one of:"
             f" {', '.join(fitting)}"
         )

@@ -188,7 +188,7 @@ class ModelContract(PartContract):
         """What it is tried with; a suite may set another, and then no other is tried."""
         if (image := image_for(self.part)) is not None:
             return image
-        sizes = SIZES if self.part.sides == 2 else VOLUMES
+        sizes = SIZES if self.part.dimensions == 2 else VOLUMES
         reason = self.part.takes(spec(*sizes[-1]))
         self.broken("to accept images of some size", f"none of {sizes}: {reason}; set `image`")
 
@@ -243,8 +243,8 @@ class ModelContract(PartContract):
             shapes = [tuple(layer.shape) for layer in layers]
             self.broken(f"layers of {own} channels (layer_channels)", f"they are {shapes}")
         for layer in layers:
-            if layer.ndim != 2 + self.part.sides or len(layer) != n:
-                sides = " ".join(f"{side}_l" for side in "DHW"[-self.part.sides :])
+            if layer.ndim != 2 + self.part.dimensions or len(layer) != n:
+                sides = " ".join(f"{side}_l" for side in "DHW"[-self.part.dimensions :])
                 self.broken(f"layers of shape N C_l {sides}", f"one is {tuple(layer.shape)}")
 
 

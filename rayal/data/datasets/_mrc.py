@@ -6,6 +6,8 @@ numbers and stacks are refused. What the header says of axes, origin and voxel s
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +53,16 @@ def write_volume(path: Path, volume: Volume) -> None:
         file.set_data(np.ascontiguousarray(planes.transpose(2, 1, 0)))
 
 
-class _refused:
+@contextmanager
+def _refused() -> Iterator[None]:
     """What is raised inside, by whatever bytes, is a BadImage, and warnings are none."""
-
-    def __enter__(self) -> None:
-        self._quiet = warnings.catch_warnings()
-        self._quiet.__enter__()
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of bytes after the last number, which nobody reads
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._quiet.__exit__(None, None, None)
-        if isinstance(error, Exception) and not isinstance(error, BadImage | UsageError):
+        try:
+            yield
+        except (BadImage, UsageError):
+            raise
+        except Exception as error:  # a reader may raise anything on hostile bytes
             reason = str(error) or type(error).__name__
             raise BadImage(f"not a whole MRC file: {quoted(reason)}") from error
 

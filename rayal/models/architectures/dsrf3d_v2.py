@@ -29,7 +29,7 @@ class Dsrf3dV2(Model):
     *Differences* from the code: `dropout`, off unless asked for.
     """
 
-    sides: ClassVar[int] = 3
+    dimensions: ClassVar[int] = 3
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability of dropping a pooled feature before the last linear layer (for MC-dropout)."""

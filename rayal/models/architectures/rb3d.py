@@ -32,7 +32,7 @@ class Rb3d(Model):
     from its name: ways are joined as channels, nothing is added to the input.
     """
 
-    sides: ClassVar[int] = 3
+    dimensions: ClassVar[int] = 3
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability of dropping a pooled feature before the last linear layer (for MC-dropout)."""

@@ -221,7 +221,7 @@ def test_the_models_of_rayal(
         "torchvision": {"arch": "mobilenet_v3_small"},
     }
     part = cast(Model, find("models", name).model_validate(narrow.get(name, {})))
-    image = spec(*[32, 32] if part.sides == 2 else [16, 16, 16])
+    image = spec(*[32, 32] if part.dimensions == 2 else [16, 16, 16])
     model = made(lambda: build(part, 5, image, seed=0), dtype)
     images = batch(2, dtype, image.shape)
     cool(model, images)
