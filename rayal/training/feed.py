@@ -19,7 +19,7 @@ from rayal.randomness import Key, torch_generator
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Batch, TrainingScheme, Unlabeled
 from rayal.training.images import Items
-from rayal.training.turns import Turns
+from rayal.training.round_robin import RoundRobin
 
 LEAST = 2  # images that every worker has in every batch: batch norm cannot train on one
 
@@ -110,8 +110,8 @@ class Views(NamedTuple):
 
 
 class UnlabeledFeed:
-    """The unlabeled batches of one training on one worker: one of `Turns` in every step. In phases
-    steps are counted on from one to the next, and each begins where a permutation does."""
+    """The unlabeled batches of one training on one worker, of a `RoundRobin` over all images. In
+    phases steps are counted on from one to the next, and each begins where a permutation does."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class UnlabeledFeed:
         self.augment, self.spec = augment, spec
         self.key, self.rank, self.workers = key, rank, workers
         self.beside = beside or Beside()
-        self.turns = Turns(count, wanted.batch_size, *key, "unlabeled")
+        self.turns = RoundRobin(count, wanted.batch_size, *key, "unlabeled")
 
     def views(self, steps: range) -> Iterator[Views]:
         """This worker's part of each step's batch, in the one view or both."""

@@ -58,6 +58,9 @@ CARDS = {
     "svhn": card("svhn", 73_257, 26_032, classes=10, size=32),
     "caltech101": card("caltech101", 7_766, 911, classes=101, size=224),
     "imagenet": card("imagenet", 1_281_167, 50_000, classes=1000, size=224),
+    "mrc_folder": card("mrc_folder", 3500, 500, classes=10, size=32).model_copy(
+        update={"image": ImageSpec.of((1, 32, 32, 32), (0.0,), (1.0,), "float32")}
+    ),
 }
 
 
@@ -79,6 +82,7 @@ class Protocol(NamedTuple):
     """When the learning rate becomes a tenth, in epochs; or another schedule."""
     start: str
     augment: dict[str, Any]
+    weight_decay: float = 5e-4
 
 
 FLIP_CROP = {"flip": True, "crop": 4}
@@ -125,6 +129,19 @@ VAAL_IMAGENET = Protocol(
     augment={"flip": True, "crop": 16},
 )
 ADS = Protocol("cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING)
+CRYO = Protocol(
+    "mrc_folder",
+    118_474,
+    labels=range(400, 3201, 400),
+    scored=(3100, 2700, 2300, 1900, 1500, 1100, 700),
+    epochs=600,
+    batch=32,
+    lr=0.003,
+    drops=(300, 400, 500),
+    start="warm",
+    augment={},
+    weight_decay=1e-4,
+)
 DAST_AL = {
     "imagenet": VAAL_IMAGENET,
     "cifar10": Protocol("cifar10", 11_436_106, range(2500, 25_001, 2500), TENTH, **TOD_TRAINING),
@@ -174,6 +191,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "gradnorm/imagenet": VAAL_IMAGENET,
     "ads/cifar10": ADS,
     "ads/cifar10_official": ADS,
+    "gradnorm/cryo": CRYO,
     **{f"dast_al/{name}": protocol for name, protocol in DAST_AL.items()},
     "ll4al/cifar10": Protocol(
         "cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING
@@ -242,7 +260,11 @@ def test_the_training_is_the_published_one(name: str) -> None:
         scheme.batch_size,
         start,
     )
-    assert (0.9, 5e-4, False) == (scheme.momentum, scheme.weight_decay, scheme.nesterov)
+    assert (0.9, protocol.weight_decay, False) == (
+        scheme.momentum,
+        scheme.weight_decay,
+        scheme.nesterov,
+    )
     assert (protocol.start, "fp32") == (x.start, scheme.precision)
     assert protocol.augment == scheme.augment.model_dump(exclude_defaults=True) | (
         {"learned_on": scheme.augment.learned_on} if scheme.augment.policy else {}
@@ -260,6 +282,7 @@ MEANS = {
     "svhn": (0.4310, 0.4302, 0.4463),
     "caltech101": (0.5020, 0.5020, 0.5020),
     "imagenet": (0.485, 0.456, 0.406),
+    "mrc_folder": (0.05964008,),
     "dast_al/vgg16_cifar100": (0.5071, 0.4867, 0.4408),
 }
 STDS = {
@@ -268,6 +291,7 @@ STDS = {
     "svhn": (0.1965, 0.1984, 0.1992),
     "caltech101": (1.0, 1.0, 1.0),
     "imagenet": (0.229, 0.224, 0.225),
+    "mrc_folder": (13.57436941,),
     "dast_al/vgg16_cifar100": (0.2675, 0.2565, 0.2761),
 }
 

@@ -31,7 +31,7 @@ from rayal.storage.folder import FileLocation, Folder
 from rayal.testing import passes
 from rayal.testing.bench import CLASSES, IMAGE, UNITS, Bench
 from rayal.testing.fits import Drawn
-from rayal.testing.model import SIZES, spec
+from rayal.testing.model import image_for
 from rayal.testing.trainings import experiment, training
 from rayal.training.augment import Augment
 from rayal.training.base import TrainingScheme
@@ -65,6 +65,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "randaugment": {"policy": "randaugment", "operations": 14, "magnitude": 12},
     "uda": {"policy": "uda", "crop": 2, "padding": "reflect"},
     "window": {"window": (8, 8), "scale": (0.75, 1.5), "flip": True, "cutout": 3},
+    "turns": {"window": (8, 8), "mirror": True, "rotate": True},
 }
 DENSE = {"flip": True, "window": (16, 20), "scale": (0.75, 1.5), "cutout": 5}
 
@@ -190,7 +191,8 @@ def build_on_gpu(gpu: FakeGpu, model: Model, image: ImageSpec) -> torch.nn.Modul
 def test_a_model_runs(gpu: FakeGpu, name: str) -> None:
     """A network that makes a tensor on the CPU, or asks for a number, would stop a training."""
     model: Model = find("models", name).model_validate(NARROW.get(name, {}))
-    image = next(each for each in map(lambda size: spec(*size), SIZES) if not model.accepts(each))
+    image = image_for(model)
+    assert image is not None
     network = build_on_gpu(gpu, model, image)
     images = torch.empty(4, *image.shape, device="cuda")
     for training_now in (True, False):

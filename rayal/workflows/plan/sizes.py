@@ -115,10 +115,10 @@ def memory(
 ) -> dict[str, int]:
     """What a training worker holds -> bytes."""
 
-    def resident(images: int, size: int) -> int:  # in uint8
+    def resident(images: int, size: int) -> int:  # as stored
         return images * size if images * size <= x.compute.resident_bytes else 0  # else streamed
 
-    image, pixels = math.prod(card.image.shape), card.image.height * card.image.width
+    image, pixels = card.image.byte_count, card.image.height * card.image.width
     most = cycles[-1].labels
     sizes = {
         "labeled images": resident(most, image),
