@@ -111,12 +111,12 @@ def test_the_count_of_what_will_run(tmp_path: Path) -> None:
     text = listed(sweeps("tod", "svhn"), Folder(tmp_path)) + "\n"
     text += listed(sweeps("tod", "cifar10", SHORT), Folder(tmp_path))
 
-    assert "svhn  tod_svhn: random, core_set, cod; 9 trials, 0 complete; each 7 cycles" in text
+    assert "svhn  tod_svhn: random, core_set, vaal, sraal, cod; 15 trials, 0 complete; each 7 cycles" in text
     assert "from 7,324 to 29,296 labels x 200 epochs, 25,634,000 images seen" in text
     assert "x 3 epochs, 262,500 images seen" in text
     steps = ("scheme.steps=10", "scheme.epochs=null", "scheme.milestones=[]")
     assert "x 10 steps, 8,960 images seen" in listed(sweeps("tod", "svhn", steps), Folder(tmp_path))
-    assert text.endswith("24 trials to run in 4 sweeps")
+    assert text.endswith("33 trials to run in 5 sweeps")
 
 
 @pytest.fixture
