@@ -23,12 +23,12 @@ from rayal.errors import StorageError, counted
 from rayal.report.amounts import duration
 from rayal.runs.events import Event
 from rayal.runs.record import Record
-from rayal.runs.results import Evaluated
+from rayal.runs.results import Evaluated, Trained
 
 LINE_SECONDS = 30.0  # between lines of a long stage, without a terminal
 CLOSE_SECONDS = 10.0  # for the last look at a run folder
 POLL_SECONDS = 1.0
-UNITS = {"train": "epochs"}
+UNITS = {"train": "epochs", "fit": "steps"}
 """What stages are counted in of which no event tells how far they are."""
 
 
@@ -198,21 +198,28 @@ class RunConsole(Console):
         """`epochs` is the length of a training where it is counted in epochs."""
         super().__init__()
         self.record, self.headline, self.epochs = record, headline, epochs
-        self.training: int | None = None
-        """The cycle whose training is in progress."""
+        self.followed: tuple[str, int] | None = None
+        """The stage in progress that writes down how far it is, and its cycle."""
 
     def on(self, event: Event) -> None:
         super().on(event)
-        self.training = event.cycle if (event.what, event.stage) == ("begun", "train") else None
+        begun = event.what == "begun" and event.stage in UNITS and event.cycle is not None
+        self.followed = (event.stage, event.cycle or 0) if begun else None
         self._refresh()
         if isinstance(result := event.result, Evaluated):
             value, labels = result.metrics[self.headline], counted(result.labels, "label")
             self.line(f"cycle {event.cycle}: {labels}, {self.headline} {value:.4f}")
 
     def _refresh(self) -> None:
-        if (cycle := self.training) is not None:
-            with suppress(StorageError):  # a number to look at is not worth a failure
+        if self.followed is None:
+            return
+        stage, cycle = self.followed
+        with suppress(StorageError):  # a number to look at is not worth a failure
+            if stage == Trained.stage:
                 self.count(len(self.record.epochs(cycle)), self.epochs)
+            else:
+                done, of = self.record.fit_steps(cycle)
+                self.count(done, of or None)
 
 
 def _status(now: _Progress) -> str:

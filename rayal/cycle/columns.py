@@ -16,6 +16,7 @@ from rayal.blame import located
 from rayal.data.tasks.base import Task
 from rayal.errors import DataError, RayalError, UsageError, quoted
 from rayal.signals.batch import Signals
+from rayal.signals.signal import signal_of
 from rayal.strategies.base import Strategy
 
 TRY = "try it without a run, with rayal.testing.check"
@@ -72,12 +73,13 @@ class Columns:
         signals = batches(rows, self.batch - count)
         columns: dict[str, Tensor] = {}
         for name, strategy in self.strategies.items():
-            view = signals.declared_by(name, strategy.signals(), strategy.reference(self.cycle))
+            view = strategy.view(signals, name)
             score = _score(name, strategy, view, self.task)
             if score is not None:
                 columns[f"score.{name}"] = score[:count].double() + 0.0  # people read -0
-            for signal in sorted(strategy.kept()):  # sets have another order in every process
-                columns[f"keep.{signal}"] = getattr(view, signal)[:count].to(kept)
+            # sets have another order in every process
+            for signal in sorted(strategy.kept_names()):
+                columns[f"keep.{signal}"] = getattr(view, signal_of(signal))[:count].to(kept)
         if self.keeps_probs:
             columns["probs"] = signals.probs[:count].half()
         if self.keeps_predicted:
@@ -111,8 +113,7 @@ class Columns:
         start = row - row % self.batch
         rows = slice(start, start + self.batch)
         signals = batches(rows, self.batch - len(ids[rows]))
-        view = signals.declared_by(name, strategy.signals(), strategy.reference(self.cycle))
-        _score(name, strategy, view, self.task)
+        _score(name, strategy, strategy.view(signals, name), self.task)
         if signals.all_finite():
             raise DataError(
                 f"strategy {name!r} gave {quoted(ids[row])} the score {value}, and all that it read"
@@ -127,7 +128,7 @@ class Columns:
         whole = self._batch(ids, rows, batches, kept=torch.float32)[name][row - start]
         if whole.isfinite().all():
             signal = name.removeprefix("keep.")
-            those = [n for n, each in self.strategies.items() if signal in each.kept()]
+            those = [n for n, each in self.strategies.items() if signal in each.kept_names()]
             raise DataError(
                 f"{signal} of {quoted(ids[row])} are up to {whole.abs().max():g}, and rayal"
                 f" keeps them as float16, which ends at {torch.finfo(KEPT).max:g}; use a network"

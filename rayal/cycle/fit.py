@@ -23,7 +23,7 @@ from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive
-from rayal.runs.results import Fit
+from rayal.runs.results import FIT_ROWS, Fit
 from rayal.storage.folder import FileLocation, Folder
 from rayal.training.fits.base import FitBatch, FitSpec, Fitting, Scene
 from rayal.training.fits.feed import AllImages, FitFeed
@@ -31,7 +31,6 @@ from rayal.training.images import open_images, open_labels
 
 ROUND = 10
 """Steps between two looks at the loss and the clock."""
-ROWS = "fit.jsonl"
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def fit(job: FitJob, worker: Worker) -> Fit | None:
     if worker.threads is not None:
         torch.set_num_threads(worker.threads)
     work = _Work(job, worker)
-    log = RoundLog(Folder(job.out), ROWS, job.experiment.compute.checkpoint_seconds)
+    log = RoundLog(Folder(job.out), FIT_ROWS, job.experiment.compute.checkpoint_seconds)
     log.resume(work.fitting, worker)
     for number in range(len(log.rows), -(-work.steps // ROUND)):
         parallel.check_same(number, "round", work.device)
@@ -157,7 +156,7 @@ class _Work:
                 f"the loss of {self.job.name} became {means['loss']} in cycle {self.job.cycle},"
                 f" after {steps.stop} steps; lower its lr ({self.spec.lr}), and use another {OUT}"
             )
-        return {"step": steps.stop, **means, "seconds": monotonic() - started}
+        return {"step": steps.stop, "of": self.steps, **means, "seconds": monotonic() - started}
 
     def _noted(self, batch: FitBatch | None, step: int) -> dict[str, torch.Tensor]:
         noted = self.fitting.step(batch, step)

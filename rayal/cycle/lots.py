@@ -19,7 +19,7 @@ from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Numbers
 from rayal.selection.holders import Spread
 from rayal.selection.progress import Progress
-from rayal.signals.signal import SignalName
+from rayal.signals.signal import signal_of
 from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.ids import Ids, Places
 from rayal.strategies.base import Strategy
@@ -34,8 +34,8 @@ class Lot(NamedTuple):
     folder: str
     """URL of the pass."""
     shards: tuple[FileRecord, ...]
-    widths: Mapping[SignalName, int]
-    """Of the rows that are wanted, by signal."""
+    widths: Mapping[str, int]
+    """Of the rows that are wanted, by `kept_names`."""
     score: str
     """The column of the scores, which there may be."""
 
@@ -61,17 +61,18 @@ class Whole(NamedTuple):
         folder: Folder,
         result: Pass,
         strategy: Strategy,
-        name: str,
+        of: str,
         labeled: Collection[str],
     ) -> "Whole":
-        """`name`: the strategy's column. Reads shards until one has a good unit."""
-        columns = [f"keep.{signal}" for signal in sorted(strategy.kept())]
+        """`of`: the strategy's column. Reads shards until one has a good unit."""
+        kept = sorted(strategy.kept_names())
+        columns = [f"keep.{name}" for name in kept]
         first = next(shard_file.shards(folder, result, columns), pa.table({}))
         widths = {
-            signal: first[f"keep.{signal}"].type.list_size if first.num_rows else 0
-            for signal in sorted(strategy.kept())
+            name: first[column].type.list_size if first.num_rows else 0
+            for name, column in zip(kept, columns, strict=True)
         }
-        lot = Lot(folder.url, tuple(result.shards), widths, f"score.{name}")
+        lot = Lot(folder.url, tuple(result.shards), widths, f"score.{of}")
         seen = len(labeled) if strategy.scans_labeled else 0
         return cls(lot, result.units, seen, BYTES * sum(widths.values()))
 
@@ -110,11 +111,11 @@ def read(lot: Lot) -> Read:
 
     Raises LostError for a shard that is damaged, or is not there.
     """
-    columns = {signal: f"keep.{signal}" for signal in lot.widths}
+    columns = {signal_of(name): f"keep.{name}" for name in lot.widths}
     result = Pass(units=0, columns=(), shards=lot.shards)
     listed = [pa.table({"id": pa.array([], pa.string())})]
     kept: dict[str, Numbers] = {
-        signal: np.empty((0, width), np.float16) for signal, width in lot.widths.items()
+        signal_of(name): np.empty((0, width), np.float16) for name, width in lot.widths.items()
     }
     for rows in shard_file.shards(Folder(lot.folder), result, ["id", lot.score, *columns.values()]):
         listed.append(rows.select([c for c in ("id", lot.score) if c in rows.schema.names]))

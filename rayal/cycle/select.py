@@ -1,7 +1,7 @@
 """The select stage: what the strategy chooses, and what its observers would have chosen."""
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from hashlib import sha256
 from itertools import count, repeat
@@ -66,8 +66,11 @@ def choose(
     large = _too_large(scored, result, others, labeled, engine)
 
     def loaded(strategies: Mapping[str, Strategy]) -> dict[str, Candidates]:
-        kept = {signal for each in strategies.values() for signal in each.kept()}
-        return scores.load(scored, result, kept, labeled, strategies, scratch_folder(out))
+        found: dict[str, Candidates] = {}
+        for together in _alike(strategies):
+            kept = {kept for each in together.values() for kept in each.kept_names()}
+            found |= scores.load(scored, result, kept, labeled, together, scratch_folder(out))
+        return found
 
     small = {name: each for name, each in others.items() if name not in large}
     pools = loaded(small) if small else {}
@@ -107,6 +110,13 @@ def choose(
             {name for name, strategy in strategies.items() if strategy.divides_images},
         ),
     )
+
+
+def _alike(strategies: Mapping[str, Strategy]) -> Iterator[dict[str, Strategy]]:
+    """In groups that each read the rows of one embedding at most: a pool has one of each signal."""
+    kinds = {name: type(each.embeds()) for name, each in strategies.items()}
+    for kind in dict.fromkeys(kinds.values()):
+        yield {name: each for name, each in strategies.items() if kinds[name] is kind}
 
 
 def forget_under_way(out: Folder) -> None:

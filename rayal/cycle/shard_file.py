@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rayal.errors import DataError, LostError
 from rayal.runs.results import Pass
 from rayal.selection.candidates import Candidates
-from rayal.signals.signal import SignalName
+from rayal.signals.signal import signal_of
 from rayal.storage.folder import FileRecord, Folder, of_stage, recorded, storage_errors
 from rayal.storage.ids import Ids, Places
 
@@ -148,7 +148,7 @@ def shards(folder: Folder, result: Pass, columns: Sequence[str]) -> Iterator[pa.
 def load(
     folder: Folder,
     result: Pass,
-    keeps: Collection[SignalName] = (),
+    keeps: Collection[str] = (),
     labeled: Collection[str] = (),
     names: Collection[str] | None = None,
     scratch: Path | None = None,
@@ -156,8 +156,9 @@ def load(
     """The scores of these strategies in a finished pass, or of all, sorted by id, undecodable units
     left out; what the pass kept of `labeled` units is apart.
 
-    What was kept goes to the disk of the folder `scratch`, where there is one: it may not fit the
-    memory. Raises DataError for shards that differ in their columns.
+    `keeps`: `kept_names` of strategies, of each signal at most one. What was kept goes to the disk
+    of the folder `scratch`, where there is one: it may not fit the memory. Raises DataError for
+    shards that differ in their columns.
     """
     names = result.columns if names is None else names
     columns = {name: f"score.{name}" for name in names}
@@ -186,7 +187,7 @@ def load(
 def _kept(
     folder: Folder,
     result: Pass,
-    keeps: Collection[SignalName],
+    keeps: Collection[str],
     orders: Sequence[NDArray[np.intp]],
     scratch: Path | None,
 ) -> dict[str, list[NDArray[np.floating]]]:
@@ -195,17 +196,17 @@ def _kept(
     Without any row there is no column either, and nobody knows its width.
     """
     found: dict[str, list[NDArray[np.floating]]] = {
-        signal: [np.empty((0, 0), np.float16) for _ in orders] for signal in keeps
+        signal_of(name): [np.empty((0, 0), np.float16) for _ in orders] for name in keeps
     }
     if not keeps:
         return found
     places = [_inverse(order, sum(map(len, orders))) for order in orders]
     start = 0
-    for rows in shards(folder, result, [f"keep.{signal}" for signal in keeps]):
-        for signal in keeps:
-            if f"keep.{signal}" not in rows.schema.names:
+    for rows in shards(folder, result, [f"keep.{name}" for name in keeps]):
+        for name in keeps:
+            if f"keep.{name}" not in rows.schema.names:
                 continue
-            values = matrix(rows[f"keep.{signal}"])
+            signal, values = signal_of(name), matrix(rows[f"keep.{name}"])
             if not start:
                 found[signal] = [_room(len(o), values, scratch) for o in orders]
             for array, place in zip(found[signal], places, strict=True):

@@ -5,7 +5,7 @@ whoever needs logits at pixels interpolates.
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -137,6 +137,13 @@ def last_layer(network: nn.Module) -> nn.Linear | nn.Conv2d | None:
     if isinstance(last, nn.Conv2d) and last.weight.shape[1:] == (last.in_channels, 1, 1):
         return last
     return None
+
+
+def feature_width(network: nn.Module) -> int:
+    """D: what the last layer reads, or of dense networks the channels of what it reads."""
+    last = last_layer(network)
+    width: int = cast(Any, network).layer_channels[-1] if last is None else last.weight.shape[1]
+    return width
 
 
 def global_pool() -> nn.Module:

@@ -16,7 +16,16 @@ from rayal.labeling.request import Request
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.ledger import INITIAL, ORDER, STAGES, S, cycle_numbers, read_labels, stage_folder
-from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Trained, checked_result
+from rayal.runs.results import (
+    FIT_ROWS,
+    Chosen,
+    Evaluated,
+    Fitted,
+    Initial,
+    Labeled,
+    Trained,
+    checked_result,
+)
 from rayal.settings import wanted
 from rayal.storage import yaml_file
 from rayal.storage.folder import PRUNED, Folder, Json, suggesting
@@ -223,6 +232,15 @@ class Record:
             return [json.loads(line) for line in data.splitlines()]
         except (ValueError, RecursionError) as error:
             raise StorageError(f"{out.url}/epochs.jsonl is damaged: {error}; delete it") from error
+
+    def fit_steps(self, cycle: int) -> tuple[int, int]:
+        """How many steps a cycle's fits have taken so far, and of how many: of those begun."""
+        out, done, of = stage_folder(self.folder, cycle, Fitted.stage), 0, 0
+        for name in out.folders():
+            if (out / name).exists(FIT_ROWS):
+                *_, last = (out / name).read(FIT_ROWS).splitlines()
+                done, of = done + json.loads(last)["step"], of + json.loads(last)["of"]
+        return done, of
 
     def stage_now(self) -> tuple[int, str] | None:
         """Cycle and name of the stage at work, or where the run stopped; None between stages."""

@@ -27,6 +27,8 @@ TRAINED = "trained.json"
 """The result of one training among several of a stage, or kept for several runs."""
 FIT = "fit.json"
 """The result of one fit of a stage."""
+FIT_ROWS = "fit.jsonl"
+"""How a fit went, a row for each of its rounds."""
 TRAIN_AGAIN = "delete it to train that model again"
 """What helps where that file is damaged."""
 

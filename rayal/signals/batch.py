@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from rayal.data.pixels import on_grid, pooled, upsampled
 from rayal.errors import UsageError
 from rayal.models.base import Outputs, Precision
-from rayal.models.companions.base import Companion, Companions, Makes
+from rayal.models.companions.base import (
+    Companion,
+    Companions,
+    EmbeddingCompanion,
+    EmbeddingSpec,
+    Makes,
+)
 from rayal.models.companions.teacher import Teacher
 from rayal.models.device import sent
 from rayal.models.network import DenseNetwork, Network, Staged, computing
@@ -77,13 +83,19 @@ class Signals:
         self._values: dict[str, Any] = {}
         self._owner, self._needs = "", SIGNAL_NAMES
         self._reference: Reference | None = None
+        self._embeds: EmbeddingSpec | None = None
 
     def declared_by(
-        self, owner: str, needs: frozenset[SignalName], reference: Reference | None
+        self,
+        owner: str,
+        needs: frozenset[SignalName],
+        reference: Reference | None,
+        embeds: EmbeddingSpec | None = None,
     ) -> "Signals":
         """The same batch, and the same computed values, limited to what `owner` declares."""
         view = copy.copy(self)
         view._owner, view._needs, view._reference = owner, needs, reference
+        view._embeds = embeds
         return view
 
     @property
@@ -126,6 +138,12 @@ class Signals:
     def features(self) -> Tensor:
         """N D, float32: the input of the last linear layer, pooled over the image."""
         return self._declared("features", lambda: self._once("features", self._features))
+
+    @property
+    def embedding(self) -> Tensor:
+        """N E, float32: what a companion makes of the features, see `Strategy.embeds`."""
+        assert self._embeds is not None, f"{self._owner} does not say whose embedding it reads"
+        return self._declared("embedding", partial(self._embedding, self._embeds))
 
     @property
     def layers(self) -> tuple[Tensor, ...]:
@@ -210,6 +228,13 @@ class Signals:
         if self.valid is None:
             return outputs.features.float()
         return pooled(outputs.layers[-1].float(), self.valid)
+
+    def _embedding(self, spec: EmbeddingSpec) -> Tensor:
+        def compute() -> Tensor:
+            companion: EmbeddingCompanion = self._networks.companions.of(type(spec))
+            return companion.embed(self._once("features", self._features))
+
+        return self._once(f"embedding of the {spec.name}", compute)
 
     def _grid_logits(self) -> Tensor:
         return self._once("grid_logits", lambda: self._outputs().logits.float())

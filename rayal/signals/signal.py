@@ -4,7 +4,7 @@ N images of a batch, C classes, D features; h w is the grid on which dense netwo
 """
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from rayal.errors import UsageError
 from rayal.parts import suggest
@@ -18,6 +18,7 @@ SignalName = Literal[
     "log_probs",
     "probs",
     "features",
+    "embedding",
     "layers",
     "previous_probs",
     "gradient_norms",
@@ -34,8 +35,8 @@ the strategy's other model. `ensemble`: so do the other members, of which there 
 the model has layers that drop something. `dense`: the model predicts on a grid. `companion`: one
 was trained beside the model."""
 
-Width = Literal["one", "classes", "features", "grid"]
-"""How many numbers a unit has: 1, C, D, or 2 + h w."""
+Width = Literal["one", "classes", "features", "grid", "embedding"]
+"""How many numbers a unit has: 1, C, D, 2 + h w, or as the companion's spec says."""
 
 
 class Signal(NamedTuple):
@@ -62,6 +63,7 @@ SIGNALS: dict[SignalName, Signal] = {
         _signal("log_probs", "pixels", "forward"),
         _signal("probs", "pixels", "forward"),
         _signal("features", "pixels", "forward", width="features"),
+        _signal("embedding", "pixels", "forward", "companion", width="embedding"),
         _signal("layers", "pixels", "forward"),
         _signal("previous_probs", "pixels", "reference"),
         _signal("gradient_norms", "pixels", "forward"),
@@ -79,3 +81,14 @@ def required(names: Iterable[SignalName]) -> frozenset[Requirement]:
     if unknown := sorted(names - SIGNAL_NAMES):
         raise UsageError(f"there is no signal {unknown[0]!r}; {suggest(unknown[0], SIGNALS)}")
     return frozenset().union(*(SIGNALS[name].requires for name in names))
+
+
+def kept_name(signal: SignalName, companion: str | None) -> str:
+    """What a pass calls the rows that it keeps of a signal: as the signal, and of an embedding with
+    the name of the companion that makes it, so that it may keep several."""
+    return f"{signal}.{companion}" if SIGNALS[signal].width == "embedding" else signal
+
+
+def signal_of(kept: str) -> SignalName:
+    """The signal of a `kept_name`."""
+    return cast(SignalName, kept.partition(".")[0])

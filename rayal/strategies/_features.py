@@ -29,11 +29,14 @@ from rayal.strategies.base import Strategy
 
 
 class FeatureHolder(Holder):
-    """Units of a feature space; `points` are their rows, scaled to length 1 if it is asked for."""
+    """Units of a space; `points` are their rows, scaled to length 1 if it is asked for."""
 
-    def __init__(self, places: Places, kept: Mapping[str, Rows], normalise: bool) -> None:
+    def __init__(
+        self, places: Places, kept: Mapping[str, Rows], normalise: bool, signal: str = "features"
+    ) -> None:
+        """`signal`: whose rows say where units lie."""
         super().__init__(places, kept)
-        self.points = Made(kept["features"], unit_length if normalise else unchanged)
+        self.points = Made(kept[signal], unit_length if normalise else unchanged)
 
     def reach(self) -> float:
         """The largest magnitude of all points."""
@@ -59,25 +62,26 @@ def space_of(
     kind: type[FeatureHolder],
     normalise: bool,
     location: str | None = None,
+    signal: SignalName = "features",
 ) -> Space:
-    """The features that the pass kept, or those of a file, by place in this order.
+    """The rows of a signal that the pass kept, or the features of a file, by place in this order.
 
-    Raises DataError for features that are not finite, and without `normalise` for a unit so far out
+    Raises DataError for rows that are not finite, and without `normalise` for a unit so far out
     that distances between the others would not be exact.
     """
     labeled: Rows | None
     if location is None:
-        spread, labeled = pool.lies, pool.labeled.get("features")
+        spread, labeled = pool.lies, pool.labeled.get(signal)
     else:
         rows, labeled = feature_file.features_of(pool, location)
         spread = Dealt({"features": rows})
-    holders = spread.holders(order, kind, normalise)
-    width = max(holders.ask("width", "features"))
+    holders = spread.holders(order, kind, normalise, signal)
+    width = max(holders.ask("width", signal))
     if labeled is None:
         labeled = np.empty((0, width), np.float16)
-    of_pool, of_labeled = sizes_of(holders, order, "features"), magnitudes(labeled)
-    check_magnitudes(pool.ids, of_pool, "features")
-    check_magnitudes(pool.labeled_ids, of_labeled, "features")
+    of_pool, of_labeled = sizes_of(holders, order, signal), magnitudes(labeled)
+    check_magnitudes(pool.ids, of_pool, signal)
+    check_magnitudes(pool.labeled_ids, of_labeled, signal)
     if normalise:
         labeled = Made(labeled, unit_length)
         reach = max(largest(labeled), *holders.ask("reach"))

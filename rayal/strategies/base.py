@@ -17,12 +17,19 @@ from rayal.data.tasks.base import ForTasks, Task, TaskName
 from rayal.errors import UsageError, quoted
 from rayal.labeling.oracles.base import Oracle
 from rayal.labeling.regions import parse_region, region_id
-from rayal.models.companions.base import CompanionSpec
+from rayal.models.companions.base import CompanionSpec, EmbeddingSpec
 from rayal.parts import suggest
 from rayal.selection.candidates import Candidates, Regions, take_highest
 from rayal.selection.greedy import tie_order
 from rayal.signals.batch import Reference, Signals
-from rayal.signals.signal import SIGNAL_NAMES, SIGNALS, Requirement, SignalName, required
+from rayal.signals.signal import (
+    SIGNAL_NAMES,
+    SIGNALS,
+    Requirement,
+    SignalName,
+    kept_name,
+    required,
+)
 from rayal.storage.folder import FileLocation
 from rayal.training.fits.base import FitSpec
 
@@ -54,6 +61,12 @@ class Strategy(ForTasks):
         """`keeps`, less what this configuration does without."""
         return self.keeps
 
+    def kept_names(self) -> frozenset[str]:
+        """What the pass calls the rows of `kept`."""
+        embeds = self.embeds()
+        companion = None if embeds is None else embeds.name
+        return frozenset(kept_name(signal, companion) for signal in self.kept())
+
     def signals(self) -> frozenset[SignalName]:
         """All that it reads: `needs`, and what it keeps."""
         return self.needs | self.kept()
@@ -73,6 +86,11 @@ class Strategy(ForTasks):
         if unknown := sorted(self.signals() - SIGNAL_NAMES):
             yield f"reads the signal {unknown[0]!r}, which is none; {suggest(unknown[0], SIGNALS)}"
             return
+        if "embedding" in self.signals() and self.embeds() not in (
+            *self.companions(),
+            *self.fits(),
+        ):
+            yield "reads an embedding of no companion; have `embeds` return one that it asks for"
         if "dense" in self.requires() and not task.dense:
             yield "reads a signal of dense networks, which classify every pixel; use segmentation"
         if "ensemble" in self.requires() and ensemble < 2:
@@ -96,6 +114,15 @@ class Strategy(ForTasks):
         """What has to be made of labeled units and candidates after the training; `score` finds it
         by `Signals.companion`."""
         return ()
+
+    def embeds(self) -> EmbeddingSpec | None:
+        """Whose embedding the signal `embedding` is, one of its `companions` or `fits`; None where
+        it reads none."""
+        return None
+
+    def view(self, s: Signals, owner: str) -> Signals:
+        """This batch as the strategy may read it; `owner` is what messages call it."""
+        return s.declared_by(owner, self.signals(), self.reference(s.cycle), self.embeds())
 
     def score(self, s: Signals) -> Tensor | None:
         """N or N H W, higher = label sooner; None where `select` does all the work."""

@@ -45,10 +45,22 @@ class CoreSet(Strategy):
         return True
 
     def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
-        order = tie_order(pool, rng)
-        space = space_of(pool, order, Bounds, self.normalise)
-        picks = (int(order[place]) for place in farthest_first(space))
-        return pool.ids[buy(pool, picks, budget)]
+        return select_farthest(pool, budget, rng, self.normalise)
+
+
+def select_farthest(
+    pool: Candidates,
+    budget: float,
+    rng: np.random.Generator,
+    normalise: bool,
+    signal: SignalName = "features",
+) -> Sequence[str]:
+    """The units that the budget buys, each the farthest from labeled ones and those before it, by
+    the rows that the pass kept of `signal`."""
+    order = tie_order(pool, rng)
+    space = space_of(pool, order, Bounds, normalise, signal=signal)
+    picks = (int(order[place]) for place in farthest_first(space))
+    return pool.ids[buy(pool, picks, budget)]
 
 
 def farthest_first(space: Space, block: int = BLOCK) -> Iterator[int]:
@@ -117,7 +129,7 @@ class Bounds(FeatureHolder):
 
     def sums(self, grid: Grid) -> NDArray[np.int64]:
         """D, in steps, of all units."""
-        total = torch.zeros(self.width("features"), dtype=torch.int64)
+        total = torch.zeros(self.points.shape[1], dtype=torch.int64)
         for start in range(0, len(self), BLOCK):
             total += grid.place(self.points[start : start + BLOCK]).sum(dim=0).long()
         return total.numpy()

@@ -67,8 +67,10 @@ class Balls(FeatureHolder):
 
     unit_bytes: ClassVar[int] = 17  # place, count, whether it is covered; the pairs come to that
 
-    def __init__(self, places: Places, kept: Mapping[str, Rows], normalise: bool) -> None:
-        super().__init__(places, kept, normalise)
+    def __init__(
+        self, places: Places, kept: Mapping[str, Rows], normalise: bool, signal: str = "features"
+    ) -> None:
+        super().__init__(places, kept, normalise, signal)
         self.pairs = self.pairs_met = 0
 
     def begin(self, grid: Grid, radius: float, size: int) -> int:

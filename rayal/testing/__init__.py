@@ -9,6 +9,7 @@ from rayal.testing.contract import Broken, Contract
 from rayal.testing.dataset import DatasetContract
 from rayal.testing.dense_strategy import DenseStrategyContract
 from rayal.testing.engine import EngineContract
+from rayal.testing.fit import FitContract
 from rayal.testing.model import ModelContract
 from rayal.testing.oracle import OracleContract
 from rayal.testing.scheme import SchemeContract
@@ -20,6 +21,7 @@ __all__ = [
     "DatasetContract",
     "DenseStrategyContract",
     "EngineContract",
+    "FitContract",
     "ModelContract",
     "OracleContract",
     "SchemeContract",

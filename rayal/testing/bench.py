@@ -81,7 +81,7 @@ class Bench:
     ) -> Tensor | None:
         """What the strategy says of these rows, limited to the signals it declares."""
         view = self.signals(rows, cycle=cycle).declared_by(
-            strategy.part_name(), strategy.needs, strategy.reference(cycle)
+            strategy.part_name(), strategy.needs, strategy.reference(cycle), strategy.embeds()
         )
         return strategy.score(view)
 

@@ -12,6 +12,7 @@ from rayal.testing.contract import Broken, Contract
 from rayal.testing.dataset import DatasetContract
 from rayal.testing.dense_strategy import DenseStrategyContract
 from rayal.testing.engine import EngineContract
+from rayal.testing.fit import FitContract
 from rayal.testing.model import ModelContract
 from rayal.testing.oracle import OracleContract
 from rayal.testing.scheme import SchemeContract
@@ -25,7 +26,7 @@ CONTRACTS: dict[type[Component], type[Contract]] = {
     Strategy: StrategyContract,
     TrainingScheme: SchemeContract,
 }
-ENGINE = "train", "evaluate", "score", "fastest_batch", "close"
+ENGINE = "train", "fit", "evaluate", "score", "fastest_batch", "close"
 
 
 def check(part: Any) -> None:
@@ -46,7 +47,8 @@ def contracts(part: Any) -> list[type[Contract]]:
     if isinstance(part, Strategy):
         dense = [DenseStrategyContract] if "segmentation" in part.tasks else []
         only_dense = dense and "classification" not in part.tasks
-        return [*([] if only_dense else [StrategyContract]), *dense]
+        fits = [FitContract] if part.fits() else []
+        return [*([] if only_dense else [StrategyContract]), *dense, *fits]
     found = [contract for kind, contract in CONTRACTS.items() if isinstance(part, kind)]
     if not found and isinstance(part, type) and all(hasattr(part, name) for name in ENGINE):
         found = [EngineContract]

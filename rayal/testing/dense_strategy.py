@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from rayal.engine.local import LocalEngine
 from rayal.errors import RayalError
 from rayal.experiment.experiment import Compute
 from rayal.selection.candidates import Candidates
+from rayal.signals.signal import signal_of
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from rayal.strategies.base import Strategy
@@ -118,7 +119,8 @@ class DenseStrategyContract(SelectingContract):
     def test_selects_nothing_from_an_empty_pool(self) -> None:
         """Otherwise a pool whose last images are all undecodable would crash."""
         columns = self._passes(1).whole
-        kept = {n.removeprefix("keep."): v[:0] for n, v in columns.items() if n[:5] == "keep."}
+        rows = {n.removeprefix("keep."): v[:0] for n, v in columns.items() if n[:5] == "keep."}
+        kept: dict[str, NDArray[Any]] = {signal_of(name): none for name, none in rows.items()}
         scores = None if self._scores(columns) is None else np.empty(0)
         if ids := self.select(Candidates(Ids([]), scores, kept=kept, labeled=kept), BUDGET):
             self.broken("nothing of an empty pool", f"it selects {ids}")
@@ -158,7 +160,7 @@ class DenseStrategyContract(SelectingContract):
             scored = self._asked(lambda: list(LOCAL.score(job, tasks)))
             result = summary(job, tasks, scored)
             labeled = POOL.ids[:LABELED]
-            pool = shard_file.load(Folder(job.out), result, strategy.kept(), labeled)[name]
+            pool = shard_file.load(Folder(job.out), result, strategy.kept_names(), labeled)[name]
         if strategy.divides_images:
             return self.select(replace(pool, regions=regions, price=clicks), CLICKS)
         return self.select(pool, BUDGET)

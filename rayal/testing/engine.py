@@ -11,19 +11,21 @@ from torch import Tensor
 
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.fit import FitJob
 from rayal.cycle.score import ScoreJob, ShardTask, divide
 from rayal.cycle.train import TrainJob
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.models.build import build
 from rayal.models.trained_model import TrainedModel
-from rayal.runs.results import ScoredShard, Trained
+from rayal.runs.results import Fit, ScoredShard, Trained
 from rayal.signals.batch import Signals
 from rayal.storage.folder import FileLocation, FileRecord, Folder
 from rayal.strategies.base import Strategy
 from rayal.strategies.entropy import Entropy
 from rayal.testing.contract import Contract, scratch
-from rayal.testing.trainings import ROWS, SHORT, experiment, prepared, training
+from rayal.testing.side import Outside, SideSpec
+from rayal.testing.trainings import IMAGES, ROWS, SHORT, experiment, prepared, training
 
 GIB = 2**30
 
@@ -110,6 +112,18 @@ class EngineContract(Contract):
             "training",
             lambda engine: list(engine.train([self._training(self._experiment(diverging))])),
         )
+
+    def test_fits(self) -> None:
+        """Otherwise what a strategy had made beside the model would be another elsewhere."""
+        ends = []
+        for engine in (self._local, self.engine):
+            jobs = [self._fit(SideSpec(length=length)) for length in (12, 25)]
+            found = dict(engine.fit(jobs))
+            for index, made in found.items():
+                Folder(jobs[index].out).read(made.companion.name, made.companion)
+            ends.append({index: _timeless(made) for index, made in found.items()})
+        if ends[0] != ends[1]:
+            self.broken(f"fits that end as {ends[0]}", f"they end as {ends[1]}")
 
     def test_evaluates(self) -> None:
         """Otherwise the same model would have other metrics elsewhere."""
@@ -229,6 +243,21 @@ class EngineContract(Contract):
     def _training(self, x: Experiment) -> TrainJob:
         return training(x, scratch())
 
+    def _fit(self, side: SideSpec) -> FitJob:
+        x, store = self._experiment(), prepared(False)
+        ids = store.pool.ids()[:IMAGES]
+        return FitJob(
+            experiment=x.model_copy(update={"strategy": Outside(side=side)}),
+            cycle=0,
+            store=store.url,
+            labels=store.labels("pool", ids),
+            known=frozenset(ids),
+            weights=self._weights,
+            companions={},
+            out=scratch(),
+            name=side.name,
+        )
+
     def _evaluation(self, rows: int) -> EvaluateJob:
         compute = self.compute.model_copy(update={"shard_rows": rows})
         x = experiment("classification", compute=compute)
@@ -254,7 +283,7 @@ class EngineContract(Contract):
         return FileLocation(folder.url, TrainedModel.of(x.card_for(card), network).write(folder))
 
 
-def _timeless(result: Trained | ScoredShard) -> dict[str, Any]:
+def _timeless(result: Trained | Fit | ScoredShard) -> dict[str, Any]:
     """All that a result says but for how long it took, which the log of epochs tells too."""
     timed = {"seconds", "log"}
     return {name: value for name, value in result.to_json().items() if name not in timed}

@@ -1,23 +1,16 @@
-"""Short fits on drawn images, and the simplest thing that can be fitted.
+"""Short fits on drawn images, for tests of what reads a fitted companion.
 
 N images, M channels, H W pixels.
 """
 
-import math
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.optim import Adam, Optimizer
 
 from rayal.data.card import ImageSpec
-from rayal.models import parallel
 from rayal.models.companions.base import Companion, Companions, Spec
-from rayal.signals.batch import Signals
-from rayal.strategies.base import Strategy
-from rayal.training.fits.base import Batches, FitBatch, FitSpec, Fitting, Scene
+from rayal.training.fits.base import FitBatch, FitSpec, Fitting, Scene
 
 STEPS = 2
 
@@ -35,6 +28,45 @@ class Drawn:
         yield from self.images.split(4)  # type: ignore[no-untyped-call]
 
 
+class ShortFit:
+    """A fit of a spec to drawn images, step by step."""
+
+    def __init__(
+        self,
+        spec: FitSpec,
+        model: nn.Module,
+        beside: Sequence[tuple[Spec, Companion]],
+        classes: int,
+        image: ImageSpec,
+        steps: int = STEPS,
+    ) -> None:
+        """`beside` lives beside the model."""
+        self.spec, self.steps = spec, steps
+        generator = torch.Generator().manual_seed(2)
+        labeled, candidates = torch.randn(2, 2 * classes, *image.shape, generator=generator)
+        self.batch = FitBatch(labeled, torch.arange(2 * classes) % classes, candidates)
+        self.scene = Scene(model, Companions(beside), Drawn(labeled), Drawn(candidates), steps)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            built = spec.build(model, classes, image)
+            self.fitting: Fitting = spec.start(built, self.scene)
+
+    def go(self, steps: range) -> list[dict[str, Tensor]]:
+        """Takes these steps; what each noted."""
+        noted = []
+        with torch.random.fork_rng(devices=[]):
+            for step in steps:
+                torch.default_generator.manual_seed(step)
+                batch = None if self.spec.batches() is None else self.batch
+                noted.append(self.fitting.step(batch, step))
+        return noted
+
+    def finished(self) -> Companion:
+        """The companion in eval mode, after the last step."""
+        self.go(range(self.steps))
+        return self.fitting.finished().eval()
+
+
 def fitted(
     specs: Sequence[FitSpec],
     model: nn.Module,
@@ -43,86 +75,4 @@ def fitted(
     image: ImageSpec,
 ) -> list[tuple[Spec, Companion]]:
     """Companions of these specs in eval mode, after two steps; `beside` lives beside the model."""
-    if not specs:
-        return []
-    generator = torch.Generator().manual_seed(2)
-    labeled, candidates = torch.randn(2, 2 * classes, *image.shape, generator=generator)
-    batch = FitBatch(labeled, torch.arange(2 * classes) % classes, candidates)
-    made: list[tuple[Spec, Companion]] = []
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        for spec in specs:
-            scene = Scene(model, Companions(beside), Drawn(labeled), Drawn(candidates), STEPS)
-            fitting = spec.start(spec.build(model, classes, image), scene)
-            for step in range(STEPS):
-                fitting.step(None if spec.batches() is None else batch, step)
-            made.append((spec, fitting.finished().eval()))
-    return made
-
-
-class Side(Companion):
-    """On which side of a plane the pixels of an image lie: labeled units on the one."""
-
-    def __init__(self, pixels: int) -> None:
-        super().__init__()
-        self.plane = nn.Linear(pixels, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """N logits: the higher, the more it takes an image for a labeled one."""
-        return self.plane(images.flatten(1))[:, 0]
-
-
-class SideSpec(FitSpec):
-    """The simplest thing that can be fitted: logistic regression on pixels."""
-
-    name: ClassVar[str] = "side"
-
-    length: int = 25
-    """Steps."""
-    size: int = 8
-    """Images of each kind in a step."""
-
-    def batches(self) -> Batches:
-        return Batches(self.size)
-
-    def steps(self, labeled: int, candidates: int) -> int:
-        return self.length
-
-    def build(self, model: nn.Module, classes: int, image: ImageSpec) -> Side:
-        return Side(math.prod(image.shape))
-
-    def start(self, companion: Side, scene: Scene) -> Fitting:
-        return _SideFitting(companion, self.lr)
-
-
-class _SideFitting(Fitting):
-    def __init__(self, companion: Side, lr: float) -> None:
-        self.companion, self.network = companion, parallel.averaging(companion)
-        self.optimizer = Adam(companion.parameters(), lr=lr)
-
-    @property
-    def parts(self) -> dict[str, nn.Module | Optimizer]:
-        return {"companion": self.companion, "optimizer": self.optimizer}
-
-    def step(self, batch: FitBatch | None, step: int) -> dict[str, Tensor]:
-        assert batch is not None
-        logits = self.network(torch.cat([batch.labeled, batch.candidates]))
-        truth = (torch.arange(len(logits)) < len(batch.labeled)).float()
-        loss = binary_cross_entropy_with_logits(logits, truth)
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self.optimizer.step()
-        return {"loss": loss.detach()}
-
-
-class Outside(Strategy):
-    """What is least like the labeled units."""
-
-    needs = frozenset({"images", "companion"})
-    side: SideSpec = SideSpec()
-
-    def fits(self) -> tuple[FitSpec, ...]:
-        return (self.side,)
-
-    def score(self, s: Signals) -> Tensor:
-        return -s.companion(SideSpec)(s.images)
+    return [(s, ShortFit(s, model, beside, classes, image).finished()) for s in specs]

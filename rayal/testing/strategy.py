@@ -37,6 +37,11 @@ class SelectingContract(PartContract):
         part = self.part
         if unknown := sorted({*part.needs, *part.keeps, *part.kept()} - SIGNAL_NAMES):
             self.broken("to read signals that there are", f"there is no signal {unknown[0]!r}")
+        if "embedding" in part.signals() and part.embeds() not in (
+            *part.companions(),
+            *part.fits(),
+        ):
+            self.broken("to say whose embedding it reads", f"`embeds` gives {part.embeds()!r}")
         if not part.tasks or part.tasks - TASKS:
             self.broken(f"tasks among {sorted(TASKS)}", f"its tasks are {sorted(part.tasks)}")
 
@@ -236,6 +241,7 @@ def _kept(scores: NDArray[np.float64]) -> dict[str, NDArray[np.float16]]:
     logits = features @ np.random.default_rng(4).normal(size=(4, CLASSES))
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     kept = {"features": features, "logits": logits, "probs": probs, "log_probs": np.log(probs)}
+    kept["embedding"] = features
     return {name: rows.astype(np.float16) for name, rows in kept.items()}
 
 

@@ -184,6 +184,13 @@ PROTOCOLS: dict[str, Protocol] = {
         scored=(45_000, 40_000, 35_000),
         **TOD_TRAINING | dict(length=19_500, drops=(9750, 13_650)),
     ),
+    "gcn/cifar10": Protocol(
+        "cifar10",
+        11_173_962,
+        range(1000, 5001, 1000),
+        [10_000] * 4,
+        **TOD_TRAINING | dict(start="cold"),
+    ),
     "parting/cifar10": parting(*WRN_10, LARGE, {}),
     "parting/cifar10_augmented": parting(*WRN_10, LARGE, STRONG),
     "parting/cifar10_low": parting(*WRN_10, LOW_10, {}),
@@ -453,6 +460,19 @@ def test_the_codes_of_vaal_and_ta_vaal(name: str) -> None:
     code = {"divergence": "sum"} if name.startswith("vaal") else {"first_ranks": "random"}
 
     assert "train" == x.strategy.score_mode and code.items() <= fit.model_dump().items()
+
+
+def test_methods_of_gcn() -> None:
+    """Both ask the graph of the code; rows of a header may be run beside one another."""
+    uncertain, core = (load("gcn/cifar10", each).strategy for each in ([], ["strategy=core_gcn"]))
+    (spec,) = uncertain.fits()
+    network = build(load("gcn/cifar10").model, 10, CARDS["cifar10"].image, seed=0)
+    made = spec.build(network, 10, CARDS["cifar10"].image)
+    published = {"width": 128, "dropout": 0.3, "unlabeled_weight": 1.2, "updates": 200}
+
+    assert (spec,) == core.fits() and 0.1 == uncertain.model_dump()["margin"]
+    assert {**published, "lr": 1e-3, "weight_decay": 5e-4} == spec.model_dump()
+    assert 65_793 == sum(parameter.numel() for parameter in made.parameters())
 
 
 @pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.startswith("parting/")])

@@ -17,16 +17,17 @@ from rayal.cycle.loop import run
 from rayal.cycle.offer import of_images
 from rayal.cycle.rounds import Worker
 from rayal.engine.local import LocalEngine
-from rayal.errors import DataError
+from rayal.errors import DataError, StorageError, UsageError
 from rayal.models.weights import load_weights
 from rayal.randomness import derive
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Fitted, Trained, read_fit
 from rayal.runs.results import write_fit as fits_written
 from rayal.storage.folder import FileLocation, Folder
-from rayal.testing.fits import Outside, Side, SideSpec
+from rayal.testing.side import Outside, Side, SideSpec
 from rayal.training.augment import normalise
 from rayal.training.turns import Turns
+from rayal.workflows.checks import check
 from tests.support.doubles import Silent
 
 NAME = "faulty.looks_outside"
@@ -228,11 +229,52 @@ def test_a_fit_that_is_gone_is_made_again(whole, tmp_path):
     assert (picks, made) == go(x, tmp_path / "run")[:2]
 
 
-def test_a_fit_that_diverges_says_so(whole, tmp_path):
+def test_a_fit_that_diverges_says_so(whole, tmp_path, monkeypatch):
     """Its scores would be told as if they meant something."""
-    job = one(whole, tmp_path, SideSpec(lr=1e30, length=2000))
+    job = one(whole, tmp_path)
+    monkeypatch.setattr(
+        "rayal.testing.side.binary_cross_entropy_with_logits",
+        lambda logits, truth: logits.sum() * torch.nan,
+    )
     with pytest.raises(DataError, match=r"loss of side became .* lower its lr"):
         fit(job, Worker())
+
+
+def test_a_step_that_breaks_its_contract_is_named(whole, tmp_path, monkeypatch):
+    """Whoever writes a fit would get a traceback of rayal's own lines."""
+    monkeypatch.setattr("rayal.testing.side._SideFitting.step", lambda *_: {"lost": 1})
+    with pytest.raises(UsageError, match=r"side: step\(\) returned .*; return a dictionary"):
+        fit(one(whole, tmp_path), Worker())
+
+
+def test_a_fit_whose_record_is_damaged_is_made_again(whole, tmp_path):
+    """The message would name a way out that does not lead out."""
+    x, folder, picks, made, _ = whole
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    for stage in ("score", "select", "label"):
+        shutil.rmtree(run / f"cycle-001/{stage}")
+    shutil.rmtree(run / "cycle-002")
+    (run / "cycle-001/fit/done.json").unlink()
+    record = run / "cycle-001/fit/side/fit.json"
+    record.write_text(record.read_text().replace("25", "26"))
+    with pytest.raises(StorageError, match="fit.json.*delete it to fit that companion again"):
+        go(x, run)
+    record.unlink()
+
+    assert (picks, made) == go(x, run)[:2]
+
+
+def test_images_of_a_size_that_a_fit_cannot_take_are_refused(tiny):
+    """A worker would find out, after the first training."""
+
+    class Choosy(SideSpec):
+        def accepts(self, height, width):
+            return "the side wants 32x32 pixels" if (height, width) != (32, 32) else None
+
+    x = tiny(strategy=Outside(side=Choosy()))
+    with pytest.raises(UsageError, match="wants 32x32 pixels; use images of such a size"):
+        check(x, x.dataset.open().card)
 
 
 def test_rounds_are_written_down(whole):
@@ -278,13 +320,11 @@ def _worker(rank: int, job: FitJob, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def one(whole, out, side=None):
+def one(whole, out):
     """The fit of the first cycle, alone."""
     x, folder, *_ = whole
     with Ledger(Folder(folder), x.identity()) as ledger:
         labels, trained = ledger.state(0).labels, ledger.result(0, Trained)
-    if side is not None:
-        x = x.model_copy(update={"strategy": Outside(side=side)})
     return FitJob(
         experiment=x,
         cycle=0,

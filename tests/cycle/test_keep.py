@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rayal
-from rayal.cycle.keep import KINDS, SHARDS, WEIGHTS, inputs, may_go, readers
+from rayal.cycle.keep import FITTED, KINDS, SHARDS, WEIGHTS, inputs, may_go, readers
 from rayal.engine.local import LocalEngine
 from rayal.errors import PrunedError
 from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import ORDER
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
+from rayal.testing.side import Outside
 from rayal.workflows.run import start_run
 from tests.support.doubles import Silent
 from tests.support.whole_runs import At, chosen, files_of, go, outcome, stopped_at
@@ -60,6 +61,15 @@ def test_who_reads_what_by_hand() -> None:
     assert {(3, "select")} == readers(built(candidates=50), SHARDS, 3)
 
 
+def test_who_reads_what_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit asks the model; what it made is asked by pass and choice, and by nobody later."""
+    x = built(start="cold").model_copy(update={"strategy": Outside()})
+
+    assert {(3, "evaluate"), (3, "fit"), (3, "score"), (3, "select")} == readers(x, WEIGHTS, 3)
+    assert {(3, "score"), (3, "select")} == readers(x, FITTED, 3)
+    assert set() == readers(built(), FITTED, 3)
+
+
 class Reads(Silent):
     """What each stage of a run reads of weights and shards, by kind and cycle."""
 
@@ -93,6 +103,7 @@ class Reads(Silent):
         {"strategy": "entropy", "ensemble": 2},
         {"strategy": "core_set", "start": "cold", "observers": ["emaod"]},
         {"candidates": 200},
+        {"strategy": "faulty.looks_outside", "start": "cold"},
     ],
     ids=str,
 )

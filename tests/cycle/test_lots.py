@@ -12,6 +12,7 @@ from rayal.selection.candidates import Candidates
 from rayal.selection.progress import Progress
 from rayal.strategies.badge import Badge
 from rayal.strategies.base import Strategy
+from rayal.strategies.core_gcn import CoreGcn
 from rayal.strategies.core_set import CoreSet
 from rayal.workflows.select.finished_pass import FinishedPass
 from tests.support.kept_pass import kept_pass
@@ -22,13 +23,15 @@ def picks(strategy: Strategy, pool: Candidates) -> list[str]:
     return list(strategy.select(pool, 40, np.random.default_rng(1)))
 
 
-@pytest.mark.parametrize("strategy", [CoreSet(), Badge()], ids=["core_set", "badge"])
+@pytest.mark.parametrize(
+    "strategy", [CoreSet(), Badge(), CoreGcn()], ids=["core_set", "badge", "core_gcn"]
+)
 @pytest.mark.parametrize("count", [1, 2, 4, 99])
 def test_the_pool_is_the_one_that_is_loaded(tmp_path: Path, strategy: Strategy, count: int) -> None:
     """Rows would be given to other units, labeled ones be picked, bad images have features."""
     done, name = FinishedPass(kept_pass(tmp_path, 120)), strategy.part_name()
     labeled = [f"unit-{n:06d}" for n in range(0, 120, 9)]
-    keeps = strategy.kept()
+    keeps = strategy.kept_names()
     here = shard_file.load(done.folder, done.result, keeps, labeled, [name])[name]
     whole = Whole.of(done.folder, done.result, strategy, name, labeled)
 
@@ -38,7 +41,8 @@ def test_the_pool_is_the_one_that_is_loaded(tmp_path: Path, strategy: Strategy, 
             there.labeled_ids
         )
         if strategy.scans_labeled:
-            np.testing.assert_array_equal(here.labeled["features"], there.labeled["features"])
+            (signal,) = strategy.kept()
+            np.testing.assert_array_equal(here.labeled[signal], there.labeled[signal])
         assert picks(strategy, here) == picks(strategy, there)
 
 

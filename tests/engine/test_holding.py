@@ -34,6 +34,7 @@ from rayal.storage.folder import FileRecord
 from rayal.strategies import badge, core_set
 from rayal.strategies.badge import Badge
 from rayal.strategies.base import Strategy
+from rayal.strategies.core_gcn import CoreGcn
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.prob_cover import ProbCover
 from rayal.strategies.typiclust import Typiclust
@@ -94,6 +95,7 @@ class Killing(Progress):
     "strategy",
     [
         CoreSet(),
+        CoreGcn(),
         Badge(),
         ProbCover(radius=1.0, normalise=False),
         Typiclust(clustering="exact", normalise=False),

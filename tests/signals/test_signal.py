@@ -10,7 +10,7 @@ from rayal.models.network import DenseNetwork, Staged
 from rayal.signals.batch import Networks, Signals
 from rayal.signals.signal import SIGNAL_NAMES, SIGNALS, required
 
-COMPUTED = sorted(SIGNAL_NAMES - {"images", "model", "companion", "noise"})
+COMPUTED = sorted(SIGNAL_NAMES - {"images", "model", "companion", "embedding", "noise"})
 
 
 class Counting(DenseNetwork):

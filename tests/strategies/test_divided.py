@@ -15,6 +15,7 @@ from rayal.storage.ids import Ids
 from rayal.strategies import _k_means, badge, core_set, prob_cover
 from rayal.strategies.badge import Badge
 from rayal.strategies.base import Strategy
+from rayal.strategies.core_gcn import CoreGcn
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.prob_cover import ProbCover
 from rayal.strategies.typiclust import Typiclust
@@ -23,6 +24,7 @@ from tests.support.lossy import Killed, Lossy, Stopping
 ALL: dict[str, Strategy] = {
     "core_set": CoreSet(),
     "core_set, normalised": CoreSet(normalise=True),
+    "core_gcn": CoreGcn(),
     "badge": Badge(),
     "typiclust": Typiclust(clustering="exact", max_clusters=6, normalise=False),
     "prob_cover": ProbCover(radius=1.5, normalise=False),
@@ -48,10 +50,9 @@ def pool_of(seed: int, size: int, labeled: int, levels: int) -> Candidates:
     probs[::3] = probs[:1]
     ids = Ids([f"unit-{i}" for i in range(size)])
     known = Ids([f"labeled-{i}" for i in range(labeled)])
-    kept = {"features": features[:size], "probs": probs}
-    return Candidates(
-        ids, None, kept=kept, labeled_ids=known, labeled={"features": features[size:]}
-    )
+    kept = {"features": features[:size], "embedding": features[:size], "probs": probs}
+    labeled = {"features": features[size:], "embedding": features[size:]}
+    return Candidates(ids, None, kept=kept, labeled_ids=known, labeled=labeled)
 
 
 def picks(strategy: Strategy, pool: Candidates, budget: float) -> list[str]:

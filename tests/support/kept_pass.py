@@ -1,4 +1,4 @@
-"""A finished pass that kept features and probabilities, as `rayal score` leaves it."""
+"""A finished pass that kept features, an embedding and probabilities, as `rayal score` does."""
 
 from pathlib import Path
 
@@ -16,9 +16,10 @@ def kept_pass(
     rng, files, folder = np.random.default_rng(units), [], Folder(out / "scores")
     ids = np.array([f"unit-{n:06d}" for n in rng.permutation(units)])
     features = rng.integers(0, levels, (units, width)).astype(np.float16)
-    probs = rng.dirichlet(np.ones(4), units).astype(np.float16)
+    kept = {"features": features, "embedding.graph": features[:, ::-1]}
+    kept["probs"] = rng.dirichlet(np.ones(4), units).astype(np.float16)
     for number, rows in enumerate([*np.array_split(np.arange(units), shards), np.arange(0)]):
-        columns = {"keep.features": features[rows], "keep.probs": probs[rows]} if len(rows) else {}
+        columns = {f"keep.{name}": of[rows] for name, of in kept.items()} if len(rows) else {}
         bad = {f"bad-{number}": "empty file"}
         data = shard_file.encode(ids[rows].tolist(), columns, bad)
         files.append(folder.write(f"shard-{number:05d}.parquet", data)._asdict())

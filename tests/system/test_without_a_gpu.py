@@ -152,7 +152,7 @@ def test_a_strategy_scores_maps(
     assert len(columns) == gpu.reads
 
 
-@pytest.mark.parametrize("name", sorted(SIGNALS.keys() - {"model", "companion"}))
+@pytest.mark.parametrize("name", sorted(SIGNALS.keys() - {"model", "companion", "embedding"}))
 def test_a_signal_lies_on_the_gpu(gpu: FakeGpu, name: SignalName) -> None:
     """A strategy of somebody's own would find it beside signals of another device."""
     with gpu.starting():

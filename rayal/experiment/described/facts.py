@@ -36,6 +36,7 @@ WIDTHS = {
     "classes": "one number for each class",
     "features": "one number for each feature",
     "grid": "one number for each place of the logit grid",
+    "embedding": "one number for each dimension of its companion's space",
 }
 
 

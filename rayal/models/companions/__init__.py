@@ -1,1 +1,1 @@
-"""Modules beside the model: a teacher, a discriminator, class statistics, a loss head."""
+"""Modules beside the model: teachers, discriminators, class statistics, a loss head, a graph."""

@@ -62,6 +62,14 @@ class LearningCompanion(Companion, ABC):
         return self.loss(outputs, per_unit_loss, progress)
 
 
+class EmbeddingCompanion(Companion, ABC):
+    """One that puts units into a space of its own."""
+
+    @abstractmethod
+    def embed(self, features: Tensor) -> Tensor:
+        """N D, the model's features -> N E, float32."""
+
+
 class Spec(Settings):
     """What a companion is made of: two specs that are equal ask for the same one."""
 
@@ -73,6 +81,17 @@ class Spec(Settings):
         """None, or why it can do nothing with images of this size in pixels (checked before a run):
         the windows that a training sees and, where a strategy asks for it, whole images."""
         return None
+
+
+class EmbeddingSpec(Spec, ABC):
+    """Of an `EmbeddingCompanion`."""
+
+    width: int
+    """E: how many numbers its embedding of a unit has."""
+
+    @abstractmethod
+    def build(self, *args: Any, **kwargs: Any) -> EmbeddingCompanion:
+        """As of the spec that this is besides: of a `CompanionSpec`, or of a fit."""
 
 
 class CompanionSpec(Spec, ABC):

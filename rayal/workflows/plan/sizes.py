@@ -2,7 +2,6 @@
 
 import copy
 import math
-from typing import Any, cast
 
 import torch
 from torch import nn
@@ -13,10 +12,11 @@ from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
-from rayal.models.network import last_layer
+from rayal.models.companions.base import EmbeddingSpec
+from rayal.models.network import feature_width
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import save_weights
-from rayal.signals.signal import SIGNALS, Width
+from rayal.signals.signal import SIGNALS, Width, signal_of
 from rayal.workflows.plan.cycles import Cycle
 
 ID_BYTES, SCORE_BYTES, KEPT_BYTES = 24, 8, 2  # id and status, float64, float16 in a row of scores
@@ -32,8 +32,10 @@ def disk(
     weights = len(TrainedModel.of(x.card_for(card), network).data())
     trained, passed = (left(x, kind, cycles) for kind in (WEIGHTS, SHARDS))
     fitted = sum(_fitted(x, card, network).values()) * len(left(x, FITTED, cycles))
-    kept = {signal for strategy in x.scored().values() for signal in strategy.kept()}
-    numbers = sum(_width(SIGNALS[signal].width, card, network) for signal in kept)
+    kept = {name: each.embeds() for each in x.scored().values() for name in each.kept_names()}
+    numbers = sum(
+        _width(SIGNALS[signal_of(name)].width, card, network, spec) for name, spec in kept.items()
+    )
     numbers += len(card.classes) if x.keeps_probs(0) else 0
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
     beside = sum(_companions(x, card, network).values())
@@ -83,8 +85,11 @@ def _stages(cycle: Cycle) -> tuple[str, ...]:
     return ("train", "evaluate", *(("fit", "score", "select", *bought) if cycle.scored else ()))
 
 
-def _width(width: Width, card: Card, network: nn.Module) -> int:
+def _width(width: Width, card: Card, network: nn.Module, embeds: EmbeddingSpec | None) -> int:
     """How many numbers a pass keeps of a unit."""
+    if width == "embedding":
+        assert embeds is not None, "who reads an embedding says whose"
+        return embeds.width
     if width == "features":
         return feature_width(network)
     if width == "grid":
@@ -98,13 +103,6 @@ def _grid(network: nn.Module, card: Card) -> tuple[int, ...]:
         images = torch.empty(1, *card.image.shape, device="meta")
         logits = copy.deepcopy(network).to("meta").eval()(images).logits
     return tuple(logits.shape[2:])
-
-
-def feature_width(network: nn.Module) -> int:
-    """D: what the last layer reads, or of dense networks the channels of what it reads."""
-    last = last_layer(network)
-    width: int = cast(Any, network).layer_channels[-1] if last is None else last.weight.shape[1]
-    return width
 
 
 def scans_labeled(x: Experiment) -> bool:

@@ -136,7 +136,7 @@ def _beside(out: str) -> tuple[Folder, str]:
 
 def _check_columns(done: FinishedPass, r: Request, column: str) -> None:
     there = done.columns()
-    kept = [f"keep.{signal}" for signal in sorted(r.strategy.kept())]
+    kept = [f"keep.{name}" for name in sorted(r.strategy.kept_names())]
     needed = [f"score.{column}"] if r.strategy.ranks() else kept
     needed += [] if r.min_distance is None else [FEATURES]
     needed += [] if r.per_class is None else [PREDICTED]
@@ -149,7 +149,7 @@ def _check_columns(done: FinishedPass, r: Request, column: str) -> None:
 
 
 def _way_out(r: Request, column: str) -> str:
-    own = column.startswith("score.") or column.removeprefix("keep.") in r.strategy.kept()
+    own = column.startswith("score.") or column.removeprefix("keep.") in r.strategy.kept_names()
     if own:
         return f"select by one of these, or {score_again(r.strategy)}"
     if column == FEATURES:

@@ -32,8 +32,8 @@ def check_divides(r: Request) -> None:
     if not r.strategy.asks_holders():
         raise UsageError(
             f"{r.name} selects in one process, as it is configured; leave out address, or select by"
-            " core_set, badge, prob_cover without a file of features, or typiclust with clustering:"
-            " exact"
+            " core_set, core_gcn, badge, prob_cover without a file of features, or typiclust with"
+            " clustering: exact"
         )
 
 
@@ -47,7 +47,7 @@ def own_select(
 ) -> Selection:
     """In this process; what the pass kept lies in files in `beside` meanwhile."""
     column = done.column(r.strategy) if r.strategy.ranks() else r.name
-    kept, place = r.strategy.kept(), scratch_folder(beside)
+    kept, place = r.strategy.kept_names(), scratch_folder(beside)
     pools = shard_file.load(done.folder, done.result, kept, labeled, [column], place)
     return _picked(r, pools[column], labeled, costs, rng)
 

@@ -111,7 +111,10 @@ def test_the_count_of_what_will_run(tmp_path: Path) -> None:
     text = listed(sweeps("tod", "svhn"), Folder(tmp_path)) + "\n"
     text += listed(sweeps("tod", "cifar10", SHORT), Folder(tmp_path))
 
-    assert "svhn  tod_svhn: random, core_set, vaal, sraal, cod; 15 trials, 0 complete; each 7 cycles" in text
+    assert (
+        "svhn  tod_svhn: random, core_set, vaal, sraal, cod; 15 trials, 0 complete; each 7 cycles"
+        in text
+    )
     assert "from 7,324 to 29,296 labels x 200 epochs, 25,634,000 images seen" in text
     assert "x 3 epochs, 262,500 images seen" in text
     steps = ("scheme.steps=10", "scheme.epochs=null", "scheme.milestones=[]")

@@ -1,6 +1,6 @@
 """A strategy with a fit, by a name that other processes find."""
 
-from rayal.testing.fits import Outside
+from rayal.testing.side import Outside
 
 
 class LooksOutside(Outside):
