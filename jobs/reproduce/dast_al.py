@@ -13,10 +13,10 @@ the printed 93.32; what follows up to 50 % is known roughly only. "Maxp" asks fo
 the most confident units, as the code does. Fig. 2 prints no numbers; the logs of its VGG-16 panels
 have one trial on CIFAR-10 and two on CIFAR-100, so a standard deviation there is of two.
 
-Left out: Cityscapes (Fig. 2d), with segmentation; VAAL, SRAAL and ADS, which rayal does not have;
-learning loss, of which the paper does not tell how it was trained; core-set on ImageNet; the log's
-random selection, whose training is not known; the full data, 93.5 % on CIFAR-10. The gap of the
-bound (Table 2) is jobs/analyse/dast_al.py, seconds (Table 4) jobs/analyse/timing.py.
+Left out: Cityscapes (Fig. 2d), with segmentation; ADS, which rayal does not have; VAAL, SRAAL and
+learning loss, of which the paper does not tell how they were trained; core-set on ImageNet; the
+log's random selection, whose training is not known; the full data, 93.5 % on CIFAR-10. The gap of
+the bound (Table 2) is jobs/analyse/dast_al.py, seconds (Table 4) jobs/analyse/timing.py.
 """
 
 from reproduction import Comparison, Method, Published, launch

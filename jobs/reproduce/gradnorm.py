@@ -15,10 +15,10 @@ points make 100.04 % on the training set. The two gradient norms are one functio
 that curves of one seed should differ by rounding alone. The protocol on CIFAR and the baselines
 there are those of tod.py: with the same --out they run once for both.
 
-Left out: Cityscapes (Fig. 2), with segmentation; VAAL and SRAAL, which rayal does not have;
-learning loss and MC-dropout, of which the paper does not tell how they were trained; core-set on
-ImageNet. Overlaps (Tables 1 and 2) and influence (Fig. 3) are jobs/analyse/gradnorm.py and
-jobs/analyse/influence.py; the gap between training and test (Table 3) is measured nowhere yet.
+Left out: Cityscapes (Fig. 2), with segmentation; VAAL, SRAAL, learning loss and MC-dropout, of
+which the paper does not tell how they were trained; core-set on ImageNet. Overlaps (Tables 1 and
+2) and influence (Fig. 3) are jobs/analyse/gradnorm.py and jobs/analyse/influence.py; the gap
+between training and test (Table 3) is measured nowhere yet.
 """
 
 from reproduction import Comparison, Method, Published, launch
