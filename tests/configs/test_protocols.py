@@ -137,7 +137,7 @@ CRYO = Protocol(
     118_474,
     labels=range(400, 3201, 400),
     scored=(3100, 2700, 2300, 1900, 1500, 1100, 700),
-    epochs=600,
+    length=600,
     batch=32,
     lr=0.003,
     drops=(300, 400, 500),
