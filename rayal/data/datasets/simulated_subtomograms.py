@@ -36,7 +36,7 @@ class SimulatedSubtomograms(Dataset):
     """Voxels along each side."""
     kinds: int = Field(default=len(SHAPES), ge=2, le=len(SHAPES))
     """Classes: the first so many shapes."""
-    snr: float | None = Field(default=0.05, gt=0)
+    snr: float | None = Field(default=0.05, gt=0, le=1e6)
     """Signal-to-noise ratio; null: no noise."""
     tilt: float = Field(default=60.0, gt=0, le=90)
     """Degrees to which the specimen is tilted, to both sides; 90: nothing is missing."""
