@@ -61,6 +61,9 @@ CARDS = {
     "svhn": card("svhn", 73_257, 26_032, classes=10, size=32),
     "caltech101": card("caltech101", 7_766, 911, classes=101, size=224),
     "imagenet": card("imagenet", 1_281_167, 50_000, classes=1000, size=224),
+    "mrc_folder": card("mrc_folder", 3500, 500, classes=10, size=32).model_copy(
+        update={"image": ImageSpec.of((1, 32, 32, 32), (0.0,), (1.0,), "float32")}
+    ),
 }
 
 
@@ -75,13 +78,14 @@ class Protocol(NamedTuple):
     scored: Sequence[int]
     """In each cycle but the last."""
     length: int
-    """In epochs, or in steps where the scheme counts these."""
+    """Of a training in epochs, or in steps where the scheme counts these."""
     batch: int
     lr: float
     drops: tuple[int, ...] | str
-    """Epochs or steps at which the learning rate becomes a tenth, or another schedule."""
+    """When the learning rate becomes a tenth, in epochs or steps; or another schedule."""
     start: str
     augment: dict[str, Any]
+    weight_decay: float = 5e-4
 
 
 FLIP_CROP = {"flip": True, "crop": 4}
@@ -127,6 +131,20 @@ VAAL_IMAGENET = Protocol(
     start="warm",
     augment={"flip": True, "crop": 16},
 )
+ADS = Protocol("cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING)
+CRYO = Protocol(
+    "mrc_folder",
+    118_474,
+    labels=range(400, 3201, 400),
+    scored=(3100, 2700, 2300, 1900, 1500, 1100, 700),
+    length=600,
+    batch=32,
+    lr=0.003,
+    drops=(300, 400, 500),
+    start="warm",
+    augment={},
+    weight_decay=1e-4,
+)
 DAST_AL = {
     "imagenet": VAAL_IMAGENET,
     "cifar10": Protocol("cifar10", 11_436_106, range(2500, 25_001, 2500), TENTH, **TOD_TRAINING),
@@ -143,10 +161,22 @@ DAST_AL = {
 }
 
 
-def parting(dataset: str, parameters: int, labels: range, augment: dict[str, Any]) -> Protocol:
+def parting(
+    dataset: str,
+    parameters: int,
+    labels: range,
+    augment: dict[str, Any],
+    length: int = 150,
+    lr: float = 0.03,
+) -> Protocol:
     scored = [50_000 - spent for spent in labels[:-1]]
-    training: dict[str, Any] = dict(length=150, batch=64, lr=0.03, drops="cosine", start="cold")
+    training: dict[str, Any] = dict(length=length, batch=64, lr=lr, drops="cosine", start="cold")
     return Protocol(dataset, parameters, labels, scored, augment=augment, **training)
+
+
+def full(protocol: Protocol) -> Protocol:
+    """Trained once, on the whole pool."""
+    return protocol._replace(labels=[CARDS[protocol.dataset].pool], scored=())
 
 
 VAAL: dict[str, Any] = dict(
@@ -162,6 +192,10 @@ VAAL: dict[str, Any] = dict(
 TA_VAAL: dict[str, Any] = dict(scored=TENTH, **TOD_TRAINING | dict(start="cold"))
 LARGE, LOW_10, LOW_100 = range(5000, 20_001, 2500), range(250, 2001, 250), range(500, 4001, 500)
 WRN_10, WRN_100 = ("cifar10", 1_467_610), ("cifar100", 1_479_220)
+REFLECTED = {**FLIP_CROP, "padding": "reflect"}
+TUNED: dict[str, Any] = dict(augment=FLIP_CROP, length=50, lr=0.01)
+RESNET_10 = ("cifar10", 11_181_642)
+"""ImageNet's stem has 7 x 7 and not 3 x 3: 7,680 weights more than TOD's."""
 
 PROTOCOLS: dict[str, Protocol] = {
     **{f"tod/{name}": protocol for name, protocol in TOD.items()},
@@ -169,6 +203,9 @@ PROTOCOLS: dict[str, Protocol] = {
     **{f"tod/{name}_tod_official": protocol for name, protocol in TOD.items()},
     **{f"gradnorm/{name}": protocol for name, protocol in GRADNORM.items()},
     "gradnorm/imagenet": VAAL_IMAGENET,
+    "ads/cifar10": ADS,
+    "ads/cifar10_official": ADS,
+    "gradnorm/cryo": CRYO,
     **{f"dast_al/{name}": protocol for name, protocol in DAST_AL.items()},
     "ll4al/cifar10": Protocol(
         "cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING
@@ -199,6 +236,15 @@ PROTOCOLS: dict[str, Protocol] = {
     "parting/cifar100_augmented": parting(*WRN_100, LARGE, STRONG),
     "parting/cifar100_low": parting(*WRN_100, LOW_100, {}),
     "parting/cifar100_low_augmented": parting(*WRN_100, LOW_100, STRONG),
+    "parting/cifar10_uda": parting(*WRN_10, LARGE, REFLECTED, 50_000),
+    "parting/cifar10_low_uda": parting(*WRN_10, LOW_10, REFLECTED, 50_000),
+    "parting/cifar100_uda": parting(*WRN_100, LARGE, REFLECTED, 50_000),
+    "parting/cifar100_low_uda": parting(*WRN_100, LOW_100, REFLECTED, 50_000),
+    "parting/cifar10_transfer": parting(*RESNET_10, range(5000, 12_501, 2500), **TUNED),
+    "parting/cifar10_low_transfer": parting(*RESNET_10, range(250, 1001, 250), **TUNED),
+    **{f"tod/{name}_full": full(TOD[name]) for name in ("cifar10", "cifar100", "svhn")},
+    "gradnorm/cifar10_full": full(GRADNORM["cifar10"]),
+    "dast_al/cifar10_full": full(DAST_AL["cifar10"]),
 }
 
 
@@ -239,7 +285,11 @@ def test_the_training_is_the_published_one(name: str) -> None:
         scheme.batch_size,
         start,
     )
-    assert (0.9, 5e-4, False) == (scheme.momentum, scheme.weight_decay, scheme.nesterov)
+    assert (0.9, protocol.weight_decay, False) == (
+        scheme.momentum,
+        scheme.weight_decay,
+        scheme.nesterov,
+    )
     assert (protocol.start, "fp32") == (x.start, scheme.precision)
     assert protocol.augment == scheme.augment.model_dump(exclude_defaults=True) | (
         {"learned_on": scheme.augment.learned_on} if scheme.augment.policy else {}
@@ -257,6 +307,7 @@ MEANS = {
     "svhn": (0.4310, 0.4302, 0.4463),
     "caltech101": (0.5020, 0.5020, 0.5020),
     "imagenet": (0.485, 0.456, 0.406),
+    "mrc_folder": (0.05964008,),
     "dast_al/vgg16_cifar100": (0.5071, 0.4867, 0.4408),
     "vaal/cifar10": (0.5, 0.5, 0.5),
     "vaal/cifar100": (0.5, 0.5, 0.5),
@@ -267,6 +318,7 @@ STDS = {
     "svhn": (0.1965, 0.1984, 0.1992),
     "caltech101": (1.0, 1.0, 1.0),
     "imagenet": (0.229, 0.224, 0.225),
+    "mrc_folder": (13.57436941,),
     "dast_al/vgg16_cifar100": (0.2675, 0.2565, 0.2761),
     "vaal/cifar10": (0.5, 0.5, 0.5),
     "vaal/cifar100": (0.5, 0.5, 0.5),
@@ -278,7 +330,10 @@ def test_pixels_are_normalised_as_in_the_code(name: str) -> None:
     """TOD has CIFAR-10's numbers on CIFAR-100; Parting has no code: those of the pool."""
     data = load(name).dataset
     key = name if name in MEANS else PROTOCOLS[name].dataset
-    expected = (None, None) if name.startswith("parting/") else (MEANS[key], STDS[key])
+    if name.endswith("_transfer"):
+        key = "imagenet"  # what its weights have seen
+    no_code = name.startswith("parting/") and key != "imagenet"
+    expected = (None, None) if no_code else (MEANS[key], STDS[key])
 
     assert expected == (data.mean, data.std)
 
@@ -376,6 +431,28 @@ def test_methods_of_dast_al(name: str, strength: float) -> None:
         **shared,
     }.items() <= scheme.items()
     assert {"name": "epmcm", "update_while_scoring": False, **shared}.items() <= strategy.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cifar10", (0, 1.0, "nats", "shared")),
+        ("cifar10_official", (3, 1 / 128, "bits", "fresh")),
+    ],
+)
+def test_methods_of_ads(name: str, expected: tuple[Any, ...]) -> None:
+    """Phases of the paper under the name of the code, or scores of other heads."""
+    x = load(f"ads/{name}")
+    scheme: Any = x.scheme
+    heads = scheme.heads.prototypes
+
+    assert expected == (heads, scheme.weight, scheme.entropy, scheme.optimizer_of_phases)
+    assert {"name": "ads", "heads": {"prototypes": heads}} == x.strategy.model_dump()
+    assert (0.1, 128, x.candidates) == (
+        scheme.threshold,
+        scheme.unlabeled_batch_size,
+        scheme.unlabeled_subset,
+    )
 
 
 @pytest.mark.parametrize(
@@ -479,9 +556,51 @@ def test_methods_of_gcn() -> None:
 def test_methods_of_parting(name: str) -> None:
     """Its start is class-balanced, and everything else plain random selection."""
     x = load(name)
+    scheme = "uda" if name.endswith("_uda") else "supervised"
 
     assert x.budget.balanced and x.ensemble == 1
-    assert ("random", "supervised") == (x.strategy.part_name(), x.scheme.part_name())
+    assert ("random", scheme) == (x.strategy.part_name(), x.scheme.part_name())
+    assert (scheme == "uda") == (x.scheme.epochs is None)
+
+
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.endswith("_uda")])
+def test_uda_of_parting(name: str) -> None:
+    """Sec. 4.2: 64 and 320 images, those with .6, sharpened by .5; the strong view is that of
+    training with strong augmentation."""
+    scheme: Any = load(name).scheme
+    strong = scheme.strong.model_dump(exclude_defaults=True)
+
+    assert (320, 0.6, 0.5, 1.0) == (
+        scheme.unlabeled_batch_size,
+        scheme.threshold,
+        scheme.temperature,
+        scheme.weight,
+    )
+    assert {**STRONG, "padding": "reflect"} == {**strong, "learned_on": scheme.strong.learned_on}
+    assert (None, None, "plain") == (scheme.average, scheme.annealing, scheme.mask)
+
+
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.endswith("_full")])
+def test_full_data_references(name: str) -> None:
+    """A reference of equal compute would see more images than all cycles together, or fewer: with
+    TOD's protocol 17.5 million on CIFAR-10, and 10 million with as many epochs as a cycle."""
+    of_cycles = PROTOCOLS[name.removesuffix("_full")]
+    pool = CARDS[of_cycles.dataset].pool
+    found = [load(name, overrides) for _, overrides in commands(name)]
+    if name.startswith("gradnorm/"):  # its header sends to TOD's
+        assert 1 == len(found)
+        found = [load("tod/cifar10_full", each) for _, each in commands("tod/cifar10_full")]
+    equal_epochs, equal_compute = found
+
+    assert {("random", of_cycles.batch, of_cycles.lr)} == {
+        (x.strategy.part_name(), x.scheme.batch_size, x.scheme.lr) for x in found
+    }
+    assert of_cycles.length == equal_epochs.scheme.length
+    visits = of_cycles.length * sum(of_cycles.labels)
+    assert visits == pytest.approx(equal_compute.scheme.length * pool, rel=0.001)
+    assert (4 * equal_compute.scheme.length // 5,) == equal_compute.scheme.milestones
+    if of_cycles.dataset == "cifar10" and not name.startswith("dast_al/"):
+        assert (10e6, 17.5e6) == tuple(x.scheme.length * pool for x in found)
 
 
 def commands(name: str) -> Iterator[tuple[str, list[str]]]:
