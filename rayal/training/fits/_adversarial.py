@@ -18,6 +18,7 @@ from torch.nn.functional import mse_loss
 from torch.optim import Adam, Optimizer
 
 from rayal.data.card import ImageSpec
+from rayal.errors import UsageError
 from rayal.models import parallel
 from rayal.models.companions.variational import Decoded, LatentDiscriminator, LatentJudge, Vae
 from rayal.models.network import computing
@@ -72,6 +73,11 @@ class AdversarialSpec(FitSpec):
         return rounds * self.vae_steps
 
     def build(self, model: nn.Module, classes: int, image: ImageSpec) -> LatentJudge:
+        if image.depth is not None:
+            raise UsageError(
+                f"the autoencoder of {self.name} is for pictures, and these images are volumes of"
+                f" {image.sides}; use another strategy"
+            )
         beside, classes = self.extras(classes)
         return LatentJudge(
             Vae(image, self.width, self.latent, beside, classes),

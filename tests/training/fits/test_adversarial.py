@@ -16,6 +16,7 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 
 from rayal.data.card import ImageSpec
+from rayal.errors import UsageError
 from rayal.models.companions.base import Companions
 from rayal.models.companions.loss_head import LossHeadSpec
 from rayal.models.companions.variational import LatentJudge
@@ -241,6 +242,15 @@ def test_pieces_of_images_are_refused() -> None:
         VaalSpec.model_validate({"augment": {"window": (8, 8)}})
 
     VaalSpec.model_validate({"augment": {"window": None, "flip": True}})
+
+
+def test_volumes_are_refused() -> None:
+    """A run would stop after its first training, in the middle of a convolution."""
+    volumes = IMAGE.model_copy(update={"depth": 8})
+    with pytest.raises(UsageError, match=r"vaal is for pictures.*\(8, 16, 16\); use another"):
+        VaalSpec(**SMALL).build(nn.Identity(), CLASSES, volumes)
+
+    VaalSpec(**SMALL).build(nn.Identity(), CLASSES, IMAGE)
 
 
 def test_workers_that_cannot_share_a_batch() -> None:
