@@ -43,7 +43,7 @@ class AdversarialSpec(FitSpec):
     null, for the discriminator is asked about whole images."""
     width: PositiveInt = 128
     """Channels of the autoencoder's first convolution; the next have 2, 4 and 8 times as many. For
-    images of 32 px it has 22.8 million weights at 128, 370,000 at 16; larger ones have more."""
+    images of 32 px it has 22.8 million weights at 128, 446,000 at 16; larger ones have more."""
     latent: PositiveInt = 32
     """Latent numbers of an image."""
     discriminator_width: PositiveInt = 512
