@@ -18,7 +18,7 @@ from rayal.data.store import Store
 from rayal.data.tasks.classification import Classification
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
-from rayal.parts import build
+from rayal.parts import build, names
 from rayal.storage.folder import FileLocation, Folder
 from rayal.strategies.base import Strategy
 from rayal.testing.bench import UNITS, Bench
@@ -28,7 +28,7 @@ from rayal.training.policy import OPERATIONS
 from rayal.training.schemes.tod import Tod
 from rayal.training.schemes.uda import Uda
 from tests.support.doubles import small_strategy, strategies_for
-from tests.system.test_without_a_gpu import cases, scheme_of
+from tests.system.test_without_a_gpu import begun, cases, makes, scheme_of
 
 pytestmark = pytest.mark.gpu
 GPU = Worker(device="cuda")
@@ -78,6 +78,17 @@ def test_a_step_that_ranks_losses_does_not_wait(tmp_path: Path, task: str, objec
     losses = steps_without_waiting(training(x, str(tmp_path), cycle=1), "loss_head_loss")
 
     assert losses.isfinite().all() and (losses > 0).any()
+
+
+@pytest.mark.parametrize("name", [name for name in names("strategies") if makes(name)])
+def test_a_step_of_a_fit_does_not_wait(name: str) -> None:
+    """A fit takes thousands of steps, and a GPU would be idle in each."""
+    for fitting, shown in begun(small_strategy(name)):
+        fitting.step(shown, 0)  # what is made once may wait
+        torch.cuda.synchronize()
+        with waiting_is_an_error():
+            values = [fitting.step(shown, step)["loss"] for step in (1, 2)]
+        assert torch.stack(values).isfinite().all()
 
 
 @pytest.mark.parametrize("name", strategies_for("classification"))

@@ -28,6 +28,7 @@ from rayal.parts import build, find, names
 from rayal.signals.batch import Networks, Signals
 from rayal.signals.signal import SIGNALS, SignalName
 from rayal.storage.folder import FileLocation, Folder
+from rayal.strategies.base import Strategy
 from rayal.testing import passes
 from rayal.testing.bench import CLASSES, IMAGE, UNITS, Bench
 from rayal.testing.fits import Drawn
@@ -35,7 +36,7 @@ from rayal.testing.model import image_for
 from rayal.testing.trainings import experiment, training
 from rayal.training.augment import Augment
 from rayal.training.base import TrainingScheme
-from rayal.training.fits.base import FitBatch, Scene
+from rayal.training.fits.base import FitBatch, Fitting, Scene
 from rayal.training.policy import OPERATIONS
 from tests.models.architectures.test_contract import NARROW
 from tests.support.doubles import scheme_for, small_strategy, strategies_for
@@ -277,25 +278,32 @@ def test_companions_of_a_strategy_learn(gpu: FakeGpu, tmp_path: Path, name: str)
         assert 1 == gpu.reads - before
 
 
+def begun(strategy: Strategy) -> list[tuple[Fitting, FitBatch | None]]:
+    """What it has made after a training, before the first step, on a GPU; and what a step sees."""
+    bench = Bench(strategy.companions(), "cuda")
+    images = bench.images[:10]
+    labels = torch.arange(10, device="cuda") % CLASSES
+    companions, drawn = Companions(bench.companions), Drawn(images)
+    scene = Scene(bench.networks[0], companions, drawn, drawn, steps=3)
+    shown = FitBatch(images, labels, images)
+    return [
+        (
+            fit.start(fit.build(scene.model, CLASSES, IMAGE).to("cuda"), scene),
+            shown if fit.batches() else None,
+        )
+        for fit in strategy.fits()
+    ]
+
+
 @pytest.mark.parametrize("name", [name for name in names("strategies") if makes(name)])
 def test_fits_of_a_strategy_learn(gpu: FakeGpu, name: str) -> None:
     """What a strategy has made after a training would wait in every step."""
-    strategy = small_strategy(name)
     with gpu.starting():
-        bench = Bench(strategy.companions(), "cuda")
-        images = bench.images[:10]
-        labels = torch.arange(10, device="cuda") % CLASSES
-        companions, drawn = Companions(bench.companions), Drawn(images)
-        scene = Scene(bench.networks[0], companions, drawn, drawn, steps=2)
-        fits = [
-            (fit, fit.start(fit.build(scene.model, CLASSES, IMAGE).to("cuda"), scene))
-            for fit in strategy.fits()
-        ]
+        fittings = begun(small_strategy(name))
     before = gpu.reads
-    for fit, fitting in fits:
-        batch = FitBatch(images, labels, images) if fit.batches() else None
+    for fitting, shown in fittings:
         for step in range(2):
-            assert all(value.is_cuda for value in fitting.step(batch, step).values())
+            assert all(value.is_cuda for value in fitting.step(shown, step).values())
 
     assert gpu.reads == before
 

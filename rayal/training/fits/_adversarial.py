@@ -18,6 +18,7 @@ from torch.nn.functional import mse_loss
 from torch.optim import Adam, Optimizer
 
 from rayal.data.card import ImageSpec
+from rayal.errors import UsageError
 from rayal.models import parallel
 from rayal.models.companions.variational import Decoded, LatentDiscriminator, LatentJudge, Vae
 from rayal.models.network import computing
@@ -42,7 +43,7 @@ class AdversarialSpec(FitSpec):
     null, for the discriminator is asked about whole images."""
     width: PositiveInt = 128
     """Channels of the autoencoder's first convolution; the next have 2, 4 and 8 times as many. For
-    images of 32 px it has 22.8 million weights at 128, 370,000 at 16; larger ones have more."""
+    images of 32 px it has 22.8 million weights at 128, 446,000 at 16; larger ones have more."""
     latent: PositiveInt = 32
     """Latent numbers of an image."""
     discriminator_width: PositiveInt = 512
@@ -72,6 +73,11 @@ class AdversarialSpec(FitSpec):
         return rounds * self.vae_steps
 
     def build(self, model: nn.Module, classes: int, image: ImageSpec) -> LatentJudge:
+        if image.depth is not None:
+            raise UsageError(
+                f"the autoencoder of {self.name} is for pictures, and these images are volumes of"
+                f" {image.sides}; use another strategy"
+            )
         beside, classes = self.extras(classes)
         return LatentJudge(
             Vae(image, self.width, self.latent, beside, classes),

@@ -4,6 +4,7 @@ B images, L latent numbers.
 """
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch import multiprocessing as mp
 
 from rayal.data.card import ImageSpec
+from rayal.errors import UsageError
 from rayal.models.companions.base import Companions
 from rayal.models.companions.loss_head import LossHeadSpec
 from rayal.models.companions.variational import LatentJudge
@@ -240,9 +244,82 @@ def test_pieces_of_images_are_refused() -> None:
     VaalSpec.model_validate({"augment": {"window": None, "flip": True}})
 
 
+def test_volumes_are_refused() -> None:
+    """A run would stop after its first training, in the middle of a convolution."""
+    volumes = IMAGE.model_copy(update={"depth": 8})
+    with pytest.raises(UsageError, match=r"vaal is for pictures.*\(8, 16, 16\); use another"):
+        VaalSpec(**SMALL).build(nn.Identity(), CLASSES, volumes)
+
+    VaalSpec(**SMALL).build(nn.Identity(), CLASSES, IMAGE)
+
+
 def test_workers_that_cannot_share_a_batch() -> None:
     """Some images would weigh more than others."""
     (said,) = VaalSpec(batch_size=6).contradictions(4)
 
     assert "4 cannot share the vaal's batches of 6 equally" in said.problem
     assert [] == list(VaalSpec(batch_size=8).contradictions(4))
+
+
+def _worker(rank: int, spec: AdversarialSpec, folder: str) -> None:
+    """One of two: three steps on its half of each batch."""
+    torch.set_num_threads(1)
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+    made = fitting(spec)
+    for step in range(3):
+        torch.manual_seed(step)
+        made.step(FitBatch(*(part.chunk(2)[rank] for part in batch(8, seed=step))), step)
+    torch.save(weights(made.companion), f"{folder}/{rank}")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "spec",
+    [SPECS[0].model_copy(update={"divergence": "sum"}), *SPECS[1:]],
+    ids=lambda spec: spec.name,
+)
+def test_two_workers_have_one_companion(spec: AdversarialSpec, tmp_path: Path) -> None:
+    """Their networks would part, or a step of one player wait for gradients of the other. Each
+    normalises its own half, as torch's workers do: what they compute is the mean over halves."""
+    mp.spawn(_worker, (spec, str(tmp_path)), nprocs=2)
+    one, other = (torch.load(tmp_path / str(rank)) for rank in range(2))
+    made = fitting(spec)
+    for step in range(3):
+        halves = [
+            FitBatch(*(part.chunk(2)[rank] for part in batch(8, seed=step))) for rank in (0, 1)
+        ]
+        _step_on(made, halves, step)
+
+    for name, expected in weights(made.companion).items():
+        assert torch.equal(one[name], other[name]), name
+        assert torch.allclose(expected, one[name], atol=2e-4), name
+
+
+def _step_on(made: AdversarialFitting, halves: list[FitBatch], step: int) -> None:
+    """What two workers do in a step, in one process: gradients of both halves, then the updates."""
+    judge, workers = made.companion, len(halves)
+    made.vae_optimizer.zero_grad()
+    for half in halves:
+        torch.manual_seed(step)
+        sides = made.sides(half, step)
+        decoded = [judge.vae(side.images, side.to_decoder) for side in sides]
+        judged = [
+            judge.discriminator(each.code.mean, side.to_discriminator)
+            for each, side in zip(decoded, sides, strict=True)
+        ]
+        terms = made.terms(sides, decoded, judged, half)
+        if made.spec.divergence == "sum":
+            terms["divergence"] = workers * terms["divergence"]  # the sum over all images
+        torch.autograd.backward(torch.stack(list(terms.values())).sum() / workers)
+    made.vae_optimizer.step()
+    made.discriminator_optimizer.zero_grad()
+    with judge.discriminator.learning():
+        for half in halves:
+            for side in made.sides(half, step):
+                means = judge.vae.encode(side.images).mean.detach()
+                logits = judge.discriminator(means, side.to_discriminator)
+                loss = F.binary_cross_entropy_with_logits(logits, side.truth)
+                torch.autograd.backward(loss / workers)
+        made.discriminator_optimizer.step()
