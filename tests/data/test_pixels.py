@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from rayal.data.pixels import on_grid, per_image, upsampled, valid_pixels
+from rayal.data.pixels import on_grid, per_image, pooled, upsampled, valid_pixels
 from rayal.signals.batch import entropy
 
 
@@ -86,6 +86,17 @@ def test_classes_are_never_widened():
     masks[0, :3, :3] = 1
 
     assert not on_grid(masks, (2, 3)).any()
+
+
+def test_the_mean_of_a_map_by_hand():
+    """Features of an image would hold its filling, or a corner be another one."""
+    maps = torch.arange(12.0).view(1, 1, 3, 4)
+    valid = valid_pixels(torch.tensor([[4, 6]]), 6, 8)  # two pixels for each position
+
+    assert 5.5 == pooled(maps, None)
+    assert (0 + 1 + 2 + 4 + 5 + 6) / 6 == pooled(maps, valid)
+    assert (0 + 1 + 4 + 5) / 4 == pooled(maps, None, corner=2) == pooled(maps, valid, corner=2)
+    assert 5.5 == pooled(maps, None, corner=9)
 
 
 def test_valid_pixels_are_those_at_the_top_left():

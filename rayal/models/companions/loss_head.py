@@ -3,16 +3,17 @@
 Source: Yoo & Kweon, "Learning Loss for Active Learning" (CVPR 2019), Sec. 3, Eq. 2 and 3; as the
 ranker of TA-VAAL, Kim et al., "Task-Aware Variational Adversarial Active Learning" (CVPR 2021).
 Reference: the authors released no code; what others start from is the re-implementation
-Mephisto405/Learning-Loss-for-Active-Learning, 3c11ff7 ("the code"). siyuhuang/TOD, 883494b, and
-cubeyoung/TA-VAAL, 1161071, are forks of it.
+Mephisto405/Learning-Loss-for-Active-Learning, 3c11ff7 ("the code"); siyuhuang/TOD, 883494b, and
+cubeyoung/TA-VAAL, 1161071, have taken it over.
 
 B images of all workers' batches together, N of any set, C_l channels of block l.
 
-Differences, each between paper, code and forks:
+Differences, each between paper and codes:
 - The paper detaches the maps after 120 of 200 epochs, the code when `epoch > 120`, counted from 0:
   after 121 (`detach_after`).
 - The code pools windows of 32, 16, 8 and 4 positions, which are the whole maps of a ResNet on
-  32 px images. On larger ones it sees their top left corner (`corner`); here it sees all of them.
+  32 px images; of larger maps it sees the top left corner (`corner`), and at twice their size it
+  fails. Here all positions are seen.
 - The code has an optimizer for the head, with the numbers of the model's; here the head is a group
   of the model's, which for SGD and Adam is the same. In TOD its learning rate never falls, for the
   step of its scheduler is commented out (`follows_schedule`).
@@ -21,8 +22,8 @@ Differences, each between paper, code and forks:
 - The code trains in one process. Here the pairs are those of the whole batch too, on however many
   workers, which tell each other losses and predictions in every step.
 
-Of networks with other blocks than four (three of WRN-28-2, five of VGG-16) all are read; neither
-says what to do there.
+Of networks that have not four blocks (WRN-28-2 has three, VGG-16 five) all are read; neither paper
+nor code says what to do there.
 """
 
 from collections.abc import Callable, Sequence

@@ -369,6 +369,18 @@ def test_learns_as_with_an_optimizer_of_its_own(follows: bool) -> None:
             torch.testing.assert_close(one, same, rtol=1e-4, atol=1e-6)
 
 
+def test_goes_on_from_a_checkpoint_that_knows_no_constant_rates() -> None:
+    """A training that an earlier rayal began would stop after an upgrade."""
+    there, state = (learner_of(SmallCnn(width=4), Classification()) for _ in range(2))
+    old = state.state_dict()
+    for group in old["optimizer"]["param_groups"]:
+        del group["constant"]
+    there.load_state_dict(old)
+    there.set_lr(Batch(noise(6, 3, 16, 16), torch.arange(6), 9, 10))
+
+    assert [0.01, 0.01] == pytest.approx([g["lr"] for g in there.optimizer.param_groups])
+
+
 def test_its_loss_is_noted() -> None:
     """Nobody would see whether the head learns."""
     there = learner_of(SmallCnn(width=4), Classification())

@@ -169,7 +169,7 @@ def test_no_image_passes(probability: float, step: int, fields: dict[str, Any]) 
     loss.backward()
 
     assert supervised(given) == pytest.approx(loss.item())
-    plain = Supervised.model_validate(PLAIN).start(Pointwise(), Segmentation(), {}, 0)
+    plain = Supervised.model_validate(PLAIN).start(Pointwise(), Segmentation(), Companions(), 0)
     plain.loss(given).backward()
     for mine, its in zip(made.model.parameters(), plain.model.parameters(), strict=True):
         assert mine.grad is not None and torch.equal(its.grad, mine.grad)
@@ -319,7 +319,7 @@ def test_learns_what_can_be_told_apart() -> None:
 def test_without_unlabeled_images_it_is_supervised() -> None:
     """The last cycle of a run that labels its whole pool would crash, or train otherwise."""
     made = learner()
-    plain = Supervised.model_validate(PLAIN).start(Pointwise(), Segmentation(), {}, 0)
+    plain = Supervised.model_validate(PLAIN).start(Pointwise(), Segmentation(), Companions(), 0)
     before = snapshot(made.discriminator)
     given = batch()._replace(unlabeled=None)
     mine, its = made.step(given), plain.step(given)
@@ -334,7 +334,7 @@ def test_a_weight_makes_up_for_labels_alone() -> None:
     are equal, and the worker with more labels would count for more of them."""
     made = learner(threshold=0.0, feature_matching=0.0)
     made.task = Segmentation(average="image")
-    plain = Supervised.model_validate(PLAIN).start(Pointwise(), made.task, {}, 0)
+    plain = Supervised.model_validate(PLAIN).start(Pointwise(), made.task, Companions(), 0)
     of_labels = plain.loss(batch()).item()
     training = made.loss(batch()).item() - of_labels
     for weight in (0.5, 1.5):

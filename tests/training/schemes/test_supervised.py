@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from rayal.data.tasks.classification import Classification
 from rayal.models.base import Outputs
+from rayal.models.companions.base import Companions
 from rayal.parts import build
 from rayal.training.base import Batch, Learner
 
@@ -23,7 +24,7 @@ class Bias(nn.Module):
 def test_minimises_the_task_loss() -> None:
     """`scheme: supervised` would not train."""
     scheme = build("schemes", {"name": "supervised", "steps": 300, "weight_decay": 0.0})
-    learner = scheme.start(Bias(), Classification(), {}, 0)
+    learner = scheme.start(Bias(), Classification(), Companions(), 0)
     labels = torch.tensor([0, 0, 0, 1])
     for step in range(300):
         learner.step(Batch(torch.zeros(4, 1), labels, step, 300))
