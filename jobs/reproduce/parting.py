@@ -73,14 +73,10 @@ def methods(dataset: str) -> dict[str, Method]:
 def with_clicks(name: str) -> dict[str, Method]:
     """Whole images and polygons on VOC."""
     file, named = f"papers/parting/{name}.yaml", (f"name=parting_{name}",)
-    polygon = "strategy={name: random_image_entropy_polygon, threshold: 0.6}"
     by_polygon = {
         "random_polygon": Method(file, "random_polygon", "Random-Polygon", named),
         "random_image_entropy_polygon": Method(
-            file,
-            "random_image_entropy_polygon",
-            "Random-Image-Entropy-Polygon",
-            (f"name=parting_{name}_polygons", polygon),
+            file, "random_image_entropy_polygon", "Random-Image-Entropy-Polygon", named
         ),
     }
     if name == "voc_s4gan":
