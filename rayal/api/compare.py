@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rayal.api.frame import frame
 from rayal.api.places import Place, urls
-from rayal.errors import Apart, RayalError, counted
+from rayal.errors import Apart, RayalError, UsageError, counted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report import curves, per_class, rows, tables
 from rayal.report.runs import Run
@@ -73,6 +73,11 @@ class Comparison:
         (first less second), p of the two-sided paired t-test, p_holm with Holm's correction over
         all pairs, and a verdict in words."""
         return frame(rows.pairs(self.summary.groups), rows.PAIRS)
+
+    def references(self) -> "DataFrame":
+        """A row per reference and arm of its dataset: the reference's labels, n, mean, sd and
+        half_interval; reached_at, the first label count at which the arm's mean is as high."""
+        return frame(rows.references(self.summary.groups), rows.REFERENCES)
 
     def plot(self) -> "Figure":
         """The learning curves with their bands, a panel per experiment and dataset."""
@@ -143,11 +148,18 @@ class Comparison:
         return as_html(str(self))
 
 
-def compare(places: Place | Iterable[Place], *, plugins: Iterable[str] = NO_PLUGINS) -> Comparison:
+def compare(
+    places: Place | Iterable[Place],
+    *,
+    reference: Place | Iterable[Place] | None = None,
+    plugins: Iterable[str] = NO_PLUGINS,
+) -> Comparison:
     """The runs at or below these places side by side, also those that are still going.
 
     A place is a folder, of a run or above some, or what `rayal.run` and `rayal.sweep` return.
-    `plugins` are packages of yours that parts of the runs come from.
+    `plugins` are packages of yours that parts of the runs come from. Of `reference` all runs are
+    heights beside the others and no arms: finished ones of one cycle, such as a training on all
+    labels, of the same dataset and metric.
 
     >>> found = rayal.compare("runs/mine")
     >>> found.table()[["strategy", "n", "complete", "labels"]]
@@ -160,13 +172,19 @@ def compare(places: Place | Iterable[Place], *, plugins: Iterable[str] = NO_PLUG
 
     One bad folder does not hide the others: what could not be read is left out and in `errors`,
     which `check()` raises. Raises it here, a UsageError or StorageError, where nothing else is
-    there; and UsageError for two runs of one arm and seed.
+    there; and UsageError for two runs of one arm and seed, and for what cannot be a reference.
     """
     apart = Apart()
-    records = _readable(find_records(urls(places), Plugins(plugins), apart), apart)
+    heights = [] if reference is None else find_records(urls(reference), Plugins(plugins))
+    beside = {record.run_id for record in heights}
+    found = find_records(urls(places), Plugins(plugins), apart)
+    records = _readable([record for record in found if record.run_id not in beside], apart)
     if not records:
         apart.end()
-    return Comparison(tables.summarise(records), tuple(records), tuple(apart.errors))
+        if found:
+            raise UsageError("all runs are references; give runs to compare with them too")
+    summary = tables.summarise(records, heights)
+    return Comparison(summary, tuple(records), tuple(apart.errors))
 
 
 def _readable(records: list[Record], apart: Apart) -> list[Record]:

@@ -136,11 +136,19 @@ def report(
         ),
     ] = False,
     images: Annotated[int, typer.Option(min=1, help="Images of a cycle, for --pictures.")] = 4,
+    reference: Annotated[
+        list[str],
+        typer.Option(
+            help="A finished run of one cycle, such as one of all labels: a height beside the"
+            " curves. May be repeated.",
+            callback=placed,
+        ),
+    ] = [],  # noqa: B006
     plugins: Packages = [],  # noqa: B006
     json: AsJson = False,
 ) -> None:
     """Learning curves with bands over seeds, results per class, tables, areas and paired tests."""
-    found = rayal.compare(runs, plugins=allowed(plugins))
+    found = rayal.compare(runs, reference=reference or None, plugins=allowed(plugins))
     match "json" if json else format:
         case "table":
             print_table(found.to_rich())

@@ -107,8 +107,8 @@ def _unlabeled(job: TrainJob, worker: Worker, store: Store) -> UnlabeledFeed | N
     wanted = x.scheme.unlabeled(job.cycle)
     if wanted is None:
         return None
-    known = {*job.ids, *store.card.bad}
-    ids = [unit for unit in store.pool.ids() if unit not in known]
+    left_out = {*store.card.bad, *(() if wanted.labeled_too else job.ids)}
+    ids = [unit for unit in store.pool.ids() if unit not in left_out]
     if not ids:
         return None
     device = torch.device(worker.device)
@@ -198,8 +198,10 @@ def _noted(learner: Learner, batch: Batch) -> dict[str, Tensor]:
 
 
 def _finish(log: RoundLog, feed: Feed, learner: Learner, card: ModelCard) -> Trained:
-    """Writes the weights of the last epoch; the checkpoints have then done their work."""
+    """Writes what the training has come to; the checkpoints have then done their work."""
     rows, out = log.write_rows(), log.out
+    for companion in learner.companions:
+        companion.end(learner.model)
     weights = TrainedModel.of(card, learner.model).write(out)
     companions = {
         name: out.write(file_name(name), save_weights(companion))

@@ -5,14 +5,18 @@ metric can be there and the curves keep a third of the height. Where some seeds
 lack a point the line has a gap, and the values that are there are rings. Strategies are named
 at the end of their lines, in their own colour. A group of more than TOGETHER arms would be a
 tangle: each of its arms has a small panel of its own, with the baseline behind it.
+
+A reference is a dashed height across its panel, named at its right end; in small panels in the
+line below all of them.
 """
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -31,6 +35,8 @@ from rayal.runs.record import Record
 # (unreadable as text) and its black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":")
+DASHES = (0, (7, 4))
+"""Of a reference: longer than those of LINES."""
 GREY = "#7A7A7A"
 INK = "#333333"
 TOGETHER = 8
@@ -101,6 +107,8 @@ def figure(summary: Summary) -> Figure:
         )
     if small:
         legend.append(f"grey: {BASELINE}, with the same scheme and settings where there is one")
+    if small and (names := dict.fromkeys(r.name for group in groups for r in group.references)):
+        legend.append(f"dashed: {', '.join(names)}")
     if legend:
         told = wrapped("; ".join(legend), 8, curves.get_figwidth() - MARGIN)
         curves.supxlabel(told, x=0.01, ha="left", fontsize=8, color=GREY)
@@ -128,11 +136,13 @@ def _heights(group: Group) -> Heights | None:
     drawn = [(arm, at, arm.at(at)) for arm in group.arms for at in arm.labels]
     points = [(scale * point.mean, scale * (point.half or 0)) for _, _, point in drawn if point]
     lonely = [scale * y for arm, at, point in drawn if point is None for y in arm.values(at)]
-    values = [*lonely, *(mean for mean, _ in points)]
+    references = [scale * each.point.mean for each in group.references]
+    values = [*lonely, *references, *(mean for mean, _ in points)]
     if not values or (room := max(values) - min(values)) == 0:
         return None
-    bottom = min([*lonely, *(mean - half for mean, half in points)])
-    top = max([*lonely, *(mean + half for mean, half in points)])
+    heights = [*lonely, *references]
+    bottom = min([*heights, *(mean - half for mean, half in points)])
+    top = max([*heights, *(mean + half for mean, half in points)])
     bottom = max(bottom, min(values) - room, limits.low)
     top = min(top, max(values) + room, limits.high)
     edge = EDGE * (top - bottom)  # less at a limit, where no tick should stand beyond it
@@ -152,6 +162,9 @@ def _together(heights: Sequence[Heights | None]) -> Heights | None:
 def _panel(ax: Axes, group: Group, only: Arm | None, heights: tuple[float, float] | None) -> None:
     """All arms of a group, named at their ends; or `only` one and its baseline, named above."""
     ends = {arm.label: _curve(ax, group, arm) for arm in group.arms}
+    for reference in group.references:
+        height = metric.scale(group.metric) * reference.point.mean
+        ax.axhline(height, ls=DASHES, color=INK, lw=1.1, zorder=2)
     title, size = wrapped(in_figure(group.question), 11, PANEL[0] - 1), 11
     if only is not None:
         title, size = wrapped(in_figure(f"{only.label} ({only.size})"), 8, SMALL_PANEL[0] - 1), 8
@@ -212,29 +225,50 @@ def dress(ax: Axes, title: str, x: str, y: str, size: int = 11) -> None:
     ax.tick_params(color="#BBBBBB", labelcolor=INK, labelsize=9)
 
 
+class Name(NamedTuple):
+    """What is written beside a panel."""
+
+    text: str
+    height: float
+    """Of what it names, in the panel's own numbers."""
+    colour: str
+    line: str | tuple[int, tuple[int, ...]]
+    end: tuple[float, float] | None
+    """Where the line ends that it is joined to; None: it is joined to none."""
+
+
 def _name_lines(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) -> None:
-    """Write each arm's name in a column right of the axes, at the height of its line's end."""
+    """Write each arm's name in a column right of the axes, at the height of its line's end; among
+    them those of references, at theirs."""
     bottom, top = ax.get_ylim()
-    arms = sorted(
-        (arm for arm in group.arms if arm.label in ends), key=lambda arm: ends[arm.label][1]
-    )
-    wanted = [(ends[arm.label][1] - bottom) / (top - bottom) for arm in arms]
-    for arm, height in zip(arms, _spaced(wanted), strict=True):
-        colour, line, _ = _style(group, arm)
-        leader = {"arrowstyle": "-", "relpos": (0, 0.5), "linestyle": line, "lw": 0.9}
-        # From a point further left, or the only one there is, it would look like a curve.
-        right = len(group.labels) > 1 and ends[arm.label][0] == group.labels[-1]
+    names = sorted(_names(ax, group, ends), key=lambda name: name.height)
+    wanted = [(name.height - bottom) / (top - bottom) for name in names]
+    for name, height in zip(names, _spaced(wanted), strict=True):
+        leader = {"arrowstyle": "-", "relpos": (0, 0.5), "linestyle": name.line, "lw": 0.9}
         ax.annotate(
-            fill(in_figure(f"{arm.label} ({arm.size})"), NAME_SIGNS),
-            xy=ends[arm.label],
+            fill(in_figure(name.text), NAME_SIGNS),
+            xy=name.end or (1, name.height),
+            xycoords="data" if name.end else ax.get_yaxis_transform(),
             xytext=(1.04, height),
             textcoords="axes fraction",
             va="center",
             fontsize=9,
-            color=colour,
-            arrowprops={**leader, "color": colour, "alpha": 0.6} if right else None,
+            color=name.colour,
+            arrowprops={**leader, "color": name.colour, "alpha": 0.6} if name.end else None,
             parse_math=False,
         )
+
+
+def _names(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) -> Iterator[Name]:
+    for arm in group.arms:
+        if end := ends.get(arm.label):
+            colour, line, _ = _style(group, arm)
+            # From a point further left, or the only one there is, it would look like a curve.
+            right = len(group.labels) > 1 and end[0] == group.labels[-1]
+            yield Name(f"{arm.label} ({arm.size})", end[1], colour, line, end if right else None)
+    for each in group.references:
+        text = f"{each.name} ({each.labels:,} {group.counted}, {each.arm.size})"
+        yield Name(text, metric.scale(group.metric) * each.point.mean, INK, DASHES, None)
 
 
 def _spaced(heights: list[float], gap: float = 0.065) -> list[float]:

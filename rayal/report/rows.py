@@ -37,6 +37,10 @@ PAIRS = [
     "p_holm",
     "verdict",
 ]
+REFERENCES = [
+    *("name", "dataset", "metric", "reference", "labels", "n"),
+    *("mean", "sd", "half_interval", "arm", "reached_at"),
+]
 """The keys of each kind of row, in their order."""
 
 
@@ -80,6 +84,27 @@ def pairs(groups: Iterable[Group]) -> list[Json]:
         }
         for group in groups
         for pair in group.pairs
+    ]
+
+
+def references(groups: Iterable[Group]) -> list[Json]:
+    """A row per reference and arm of its group: the reference's own labels and metric, and the
+    first label count at which the arm's mean is as high, None where it is at none."""
+    return [
+        {
+            "name": group.name,
+            "dataset": group.dataset,
+            "metric": group.metric,
+            "reference": each.name,
+            "labels": each.labels,
+            "n": len(each.arm.runs),
+            **_spread(each.arm.values(each.labels), len(each.arm.runs)),
+            "arm": arm.label,
+            "reached_at": each.reached_by(arm),
+        }
+        for group in groups
+        for each in group.references
+        for arm in group.arms
     ]
 
 

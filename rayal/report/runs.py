@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from itertools import combinations
 from operator import itemgetter
 from statistics import mean
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from rayal.errors import UsageError
 from rayal.experiment import identity
@@ -24,6 +24,9 @@ from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.storage.folder import Json
 from rayal.storage.yaml_file import leaves
+
+if TYPE_CHECKING:
+    from rayal.report.references import Reference
 
 BASELINE = "random"
 ALL_PAIRS = 6
@@ -214,6 +217,8 @@ class Group:
     arms: tuple[Arm, ...]
     counted: str = "labels"
     """What is spent: `labels` or `clicks`."""
+    references: "tuple[Reference, ...]" = ()
+    """Heights beside its curves, see `references.py`."""
 
     @property
     def question(self) -> str:

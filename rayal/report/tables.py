@@ -15,6 +15,7 @@ import numpy as np
 from rayal.errors import counted, some
 from rayal.report import metric, rows
 from rayal.report.places import in_markdown, printable
+from rayal.report.references import other_data, referred
 from rayal.report.runs import BASELINE, Arm, Group, Run, group
 from rayal.report.statistics import Interval, interval
 from rayal.runs.record import Record
@@ -92,9 +93,11 @@ class Summary:
         return json.dumps({"warnings": self.warnings, "groups": groups}, indent=2) + "\n"
 
 
-def summarise(records: Iterable[Record]) -> Summary:
-    """Read and group the runs. Raises UsageError for two runs of the same arm and seed."""
-    return Summary(group(Run.read(record) for record in records))
+def summarise(records: Iterable[Record], references: Iterable[Record] = ()) -> Summary:
+    """Read and group the runs, with heights beside them. Raises UsageError for two runs of the same
+    arm and seed, and for what is no reference of any group (`references.referred`)."""
+    groups = group(Run.read(record) for record in records)
+    return Summary(referred(groups, [Run.read(record) for record in references]))
 
 
 def _grid(table: Table) -> Any:
@@ -162,6 +165,11 @@ def _warnings(g: Group) -> Iterable[str]:
             f"{where}: {partial} of {counted(len(runs), 'run')} not complete; areas and tests"
             " leave them out"
         )
+    for reference in other_data(g):
+        yield (
+            f"{where}: reference {reference.name} is of other data under the same name; its test"
+            " split may be another"
+        )
     for first, second, seeds in g.unpaired:
         yield (
             f"{where}: {first} and {second} began with different units for seed"
@@ -193,8 +201,25 @@ def _curve_table(g: Group, columns: int = COLUMNS) -> Table:
 
 
 def _other_tables(g: Group) -> Iterable[Table]:
+    yield _reference_table(g)
     yield _pair_table(g)
     yield from _agreement_tables(g)
+
+
+def _reference_table(g: Group) -> Table:
+    rows = []
+    for each in g.references:
+        reached = {arm.label: each.reached_by(arm) for arm in g.arms}
+        told = [f"{label} with {at:,}" for label, at in reached.items() if at is not None]
+        size = each.arm.size.removeprefix("n = ")
+        rows.append(
+            [each.name, size, f"{each.labels:,}", _text(each.point, g.metric)]
+            + [", ".join(told) or "–"]
+        )
+    what = f"{g.metric}{metric.unit(g.metric)}"
+    header = ["reference", "n", g.counted, what, "reached by"]
+    note = f"reached: the first count of {g.counted} at which an arm's mean is as high"
+    return Table(f"{g.question}: references", header, rows, note)
 
 
 def _pair_table(g: Group) -> Table:
@@ -274,6 +299,10 @@ def _group_json(g: Group) -> dict[str, Any]:
         "aulc_labels": g.shared,
         "arms": arms,
         "pairs": pairs,
+        "references": [
+            {"name": each.name, "labels": each.labels, **_fields(each.point)}
+            for each in g.references
+        ],
     }
 
 

@@ -46,7 +46,10 @@ class Augment(Settings):
     out; null: none."""
 
     crop: int = Field(default=0, ge=0)
-    """Pad every side with this many black pixels, then crop back to size at any place; 0: none."""
+    """Pad every side with this many pixels, then crop back to size at any place; 0: none."""
+
+    padding: Literal["black", "reflect"] = "black"
+    """What `crop` pads with: black, or the image mirrored in its outermost pixels (UDA)."""
 
     cutout: int = Field(default=0, ge=0)
     """Side in pixels of a square painted over in the image's own mean colour; 0: none.
@@ -55,8 +58,9 @@ class Augment(Settings):
     fill with the mean of the training set.
     """
 
-    policy: Literal["autoaugment", "randaugment"] | None = None
-    """A random pair (`autoaugment`) or row (`randaugment`) of colour and geometric operations;
+    policy: Literal["autoaugment", "randaugment", "uda"] | None = None
+    """Colour and geometric operations: a random pair of 25 (`autoaugment`), a random row of one
+    strength (`randaugment`), or two of random strengths, each with a chance of one half (`uda`);
     null: none. 1 or 3 channels only."""
 
     learned_on: Literal["cifar10", "imagenet", "svhn"] = "cifar10"
@@ -126,11 +130,19 @@ class Augment(Settings):
     def _crop(self, images: Tensor, draws: Tensor) -> Tensor:
         """Each image's own window, out of a view of all windows of the padded images."""
         height, width = images.shape[2:]
-        padded = pad(images, [self.crop] * 4)
+        padded = self._padded(images)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # N C top left H W
         places = torch.stack([_pick(draws[:, i], 2 * self.crop + 1) for i in (TOP, LEFT)])
         top, left = sent(places, images.device)
         return windows[torch.arange(len(images), device=images.device), :, top, left]
+
+    def _padded(self, images: Tensor) -> Tensor:
+        if self.padding == "black":
+            return pad(images, [self.crop] * 4)
+        rows, columns = (
+            sent(_reflected(size, self.crop), images.device) for size in images.shape[2:]
+        )
+        return images[:, :, rows][:, :, :, columns]
 
     def _flip(self, images: Tensor, draws: Tensor) -> Tensor:
         flipped = sent(draws[:, FLIP] < 0.5, images.device)
@@ -169,6 +181,8 @@ class Augment(Settings):
 
         if self.policy == "autoaugment":
             return policy.autoaugment(self.learned_on)
+        if self.policy == "uda":
+            return (policy.uda(),) * 2
         return (policy.randaugment(self.magnitude),) * self.operations
 
 
@@ -176,6 +190,14 @@ def normalise(images: Tensor, image: ImageSpec) -> Tensor:
     """What networks see: uint8 in [0, 255] -> float32, (x / 255 - mean) / std, contiguous."""
     mean, std = sent(torch.tensor([image.mean, image.std]), images.device)[..., None, None]
     return images.contiguous().float().div_(255).sub_(mean).div_(std)
+
+
+def _reflected(size: int, padding: int) -> Tensor:
+    """Which of `size` pixels is seen at each of -`padding` .. `size` + `padding` - 1, where the
+    image goes on as its mirror image; as often as it takes for a padding larger than the image."""
+    period = max(2 * (size - 1), 1)
+    place = torch.arange(-padding, size + padding) % period
+    return torch.minimum(place, period - place)
 
 
 def _pick(draws: Tensor, n: int) -> Tensor:

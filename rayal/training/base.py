@@ -41,6 +41,9 @@ class Batch(NamedTuple):
     weight: float = 1.0
     """B times workers, over the size of the global batch: turns the mean over workers of their
     mean gradients into the mean over the global batch, also where they hold unequal parts."""
+    strong: Tensor | None = None
+    """The same images as `unlabeled`, in its order, seen otherwise: where the scheme asks for a
+    `strong` view."""
 
     @property
     def progress(self) -> float:
@@ -55,6 +58,11 @@ class Unlabeled(NamedTuple):
     """Images of one step, on all workers together; a multiple of the workers."""
     fixed: bool = False
     """Every step sees the same images, each time augmented anew."""
+    strong: Augment | None = None
+    """How a second view of each image is made, with random numbers of its own; None: no second
+    view. The first one is made as labeled images are, by the scheme's `augment`."""
+    labeled_too: bool = False
+    """Whether labeled images are among them, without their labels."""
 
 
 class TrainingScheme(ForTasks):
@@ -266,7 +274,7 @@ class Learner:
         if not isinstance(per_unit, Tensor) or per_unit.shape != (len(batch.labels),):
             raise self._broken("per_unit_loss", per_unit, f"{len(batch.labels)} losses, (B,)")
         self.note(accuracy=self.task.accuracy(outputs.logits, batch.labels))
-        loss = self._mean(per_unit, batch)
+        loss = self._mean(per_unit, self.unit_weights(outputs, batch), batch)
         for name, companion_loss in self._companion_losses.items():
             beside = companion_loss(outputs, per_unit.detach(), batch.progress)
             self.note(**{f"{name}_loss": beside})
@@ -283,12 +291,16 @@ class Learner:
         """One loss per labeled image, (B,): the task's."""
         return self.task.loss(outputs.logits, batch.labels)
 
-    def _mean(self, per_unit: Tensor, batch: Batch) -> Tensor:
-        """Mean of (B,), each image counted as the task weighs it, a scalar.
+    def unit_weights(self, outputs: Outputs, batch: Batch) -> Tensor | None:
+        """How much each labeled image counts in the mean, (B,), without gradient: the task's
+        weights. None: all alike."""
+        return self.task.weights(batch.labels)
+
+    def _mean(self, per_unit: Tensor, weights: Tensor | None, batch: Batch) -> Tensor:
+        """Mean of (B,), each image counted by its weight, a scalar; 0 where no image counts.
 
         Times `Batch.weight`, and then averaged over workers, it is that of the global batch.
         """
-        weights = self.task.weights(batch.labels)
         if weights is None:
             return per_unit.mean()
         # parts of equal size may hold unequal numbers of labels

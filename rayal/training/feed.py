@@ -7,6 +7,7 @@ many workers share it, nor on restarts. n labeled images, B of one batch on this
 
 from collections.abc import Iterator
 from itertools import repeat
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,9 +61,9 @@ class Feed:
         augment = self.scheme.augment
         draws = augment.draw(self.count, torch_generator(*self.key, "augment", epoch))
         steps = range(first, first + len(parts))
-        others = repeat(None) if self.unlabeled is None else self.unlabeled.batches(steps)
+        others = repeat(Views()) if self.unlabeled is None else self.unlabeled.views(steps)
         items = zip(self.images.batches(parts), self.labels.batches(parts), others, strict=False)
-        for step, (images, labels, unlabeled) in enumerate(items):
+        for step, (images, labels, views) in enumerate(items):
             part = parts[step]
             dense = labels.ndim > 1
             yield Batch(
@@ -70,9 +71,17 @@ class Feed:
                 labels=augment.of_masks(labels, draws[part]) if dense else labels,
                 step=first + step,
                 steps=self.steps,
-                unlabeled=unlabeled,
+                unlabeled=views.plain,
                 weight=len(part) * self.workers / len(batches[step]),
+                strong=views.strong,
             )
+
+
+class Views(NamedTuple):
+    """The unlabeled images of one step on one worker, as `Batch` holds them."""
+
+    plain: Tensor | None = None  # Bu channels H W
+    strong: Tensor | None = None  # the same images, in the same order
 
 
 class UnlabeledFeed:
@@ -99,18 +108,26 @@ class UnlabeledFeed:
         self.beside = beside or Beside()
         self.turns = Turns(count, wanted.batch_size, *key, "unlabeled")
 
-    def batches(self, steps: range) -> Iterator[Tensor]:
-        """This worker's part of each step's batch: Bu channels H W, augmented, normalised."""
+    def views(self, steps: range) -> Iterator[Views]:
+        """This worker's part of each step's batch, in the one view or both."""
         places = (self.turns.places(0 if self.wanted.fixed else step) for step in steps)
         parts = [each.tensor_split(self.workers)[self.rank] for each in places]
-        size = self.wanted.batch_size
-        found = self.images.batches(parts)
+        found, strong = self.images.batches(parts), self.wanted.strong
         for step in steps:
-            draws = self.augment.draw(size, torch_generator(*self.key, "unlabeled augment", step))
-            own = torch.arange(size).tensor_split(self.workers)[self.rank]
             with self.beside.work():
-                ready = normalise(self.augment(next(found), draws[own]), self.spec)
-            yield self.beside.joined(ready)
+                images = next(found)
+                plain = self._view(images, self.augment, "unlabeled augment", step)
+                other = None
+                if strong is not None:
+                    other = self._view(images, strong, "strong augment", step)
+            joined = self.beside.joined
+            yield Views(joined(plain), None if other is None else joined(other))
+
+    def _view(self, images: Tensor, augment: Augment, name: str, step: int) -> Tensor:
+        """This worker's images of a step under one of its augmentations, normalised."""
+        draws = augment.draw(self.wanted.batch_size, torch_generator(*self.key, name, step))
+        own = draws.tensor_split(self.workers)[self.rank]
+        return normalise(augment(images, own), self.spec)
 
 
 def batch_ends(images: int, batch_size: int, workers: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""AutoAugment and RandAugment on batches: images that get the same operation share one call.
+"""AutoAugment, RandAugment and UDA's policy on batches: images of one operation share one call.
 
 Apart from augment.py because torchvision's operations take a second to import, which a training
 without a policy need not wait for. N images, C channels, 3 numbers per image and step.
@@ -42,7 +42,11 @@ def apply(images: Tensor, draws: Tensor, steps: tuple[Step, ...], *, together: b
         picks = draws[:, PICK] if together else own[:, PICK]
         for (operation, level), index in _groups(step, picks, own).items():
             chosen = sent(torch.tensor(index), images.device)
-            images[chosen] = OPERATIONS[operation](images[chosen], level)
+            if operation in PLACED:
+                changed = PLACED[operation](images[chosen], level, own[index, SIGN])
+            else:
+                changed = OPERATIONS[operation](images[chosen], level)
+            images[chosen] = changed
     return images
 
 
@@ -59,6 +63,27 @@ def autoaugment(learned_on: str) -> tuple[Step, ...]:
 def randaugment(magnitude: int) -> Step:
     """Source: Cubuk et al. 2020, with the 14 operations of torchvision."""
     return tuple(Choice(name, magnitude / 30, 1.0) for name in OPERATIONS if name != "Invert")
+
+
+STRENGTHS = range(1, 10)
+"""Of UDA's operations, in tenths of the strongest."""
+
+
+@lru_cache
+def uda() -> Step:
+    """Either of the two operations of UDA's sub-policies: 15 at 9 strengths, each applied by half.
+
+    Source: Xie et al. 2020, official code google-research/uda, image/randaugment/, 6aabffa, where
+    one of the 18,225 pairs is drawn. Strengths are those of that code on 32 px, which has ranges of
+    its own; of shifts and holes they grow with the image. Differences: where a moved image ends it
+    is black, and holes have the image's own mean colour; in the code both are in the training
+    set's. Colours are rounded as in torchvision.
+    """
+    return tuple(
+        Choice(name, level(strength), 0.5)
+        for name, level in UDA_LEVELS.items()
+        for strength in STRENGTHS
+    )
 
 
 def _groups(step: Step, picks: Tensor, draws: Tensor) -> dict[tuple[str, float], list[int]]:
@@ -113,6 +138,25 @@ def _sharpened(images: Tensor, factor: float) -> Tensor:
     return sharp.clamp_(0, 255).to(images.dtype)
 
 
+def _with_hole(images: Tensor, level: float, draws: Tensor) -> Tensor:
+    """A square in each image's mean colour, at level 1 with 5/8 of its shorter side; centred on the
+    pixel that each of the draws (N in [0, 1), CPU) stands for, so that it may stick out."""
+    height, width = images.shape[2:]
+    half = int(5 / 8 * min(height, width) * level) // 2
+    places = (draws.double() * (height * width)).long()
+    rows = _near(places // width, height, half)
+    columns = _near(places % width, width, half)
+    hole = sent(rows[:, None, :, None] & columns[:, None, None, :], images.device)  # N 1 H W
+    mean = images.sum(dim=(2, 3), keepdim=True) // (height * width)  # N C 1 1
+    return torch.where(hole, mean.to(images.dtype), images)
+
+
+def _near(centers: Tensor, size: int, half: int) -> Tensor:
+    """Which of `size` positions are in [center - half, center + half): N -> N size."""
+    distance = torch.arange(size) - centers[:, None]
+    return (distance >= -half) & (distance < half)
+
+
 def _degrees(level: float) -> float:
     """The angle of a shear; at level 1 a pixel moves by 0.3 of its distance from the edge."""
     return math.degrees(math.atan(0.3 * level))
@@ -147,3 +191,35 @@ SIGNED = frozenset(
     + ["Brightness", "Color", "Contrast", "Sharpness"]
 )
 """Operations that go either way: the level of every other image is negative, by chance."""
+
+PLACED: dict[str, Callable[[Tensor, float, Tensor], Tensor]] = {"Cutout": _with_hole}
+"""Operations that need a place in each image too, one number in [0, 1) for each."""
+
+
+def _tenth(strength: int) -> float:
+    return strength / 10
+
+
+def _of_enhancement(strength: int) -> float:
+    """The factor is 0.1 + 0.18 strength, without a sign: as likely as 1 +- 0.9 of this level."""
+    return abs(2 * strength - 10) / 10
+
+
+UDA_LEVELS: dict[str, Callable[[int], float]] = {
+    "Invert": _tenth,
+    "Cutout": _tenth,
+    "Sharpness": _of_enhancement,
+    "AutoContrast": _tenth,
+    "Posterize": lambda strength: 1 + (4 * strength // 10) / 4,  # bits: 4 less a share of 4
+    "ShearX": _tenth,
+    "TranslateX": lambda strength: (strength + 0.5) / (150 / 331 * 32),  # pixels, of 32
+    "TranslateY": lambda strength: (strength + 0.5) / (150 / 331 * 32),
+    "ShearY": _tenth,
+    "Rotate": _tenth,
+    "Equalize": _tenth,
+    "Contrast": _of_enhancement,
+    "Color": _of_enhancement,
+    "Solarize": lambda strength: (256 * strength // 10 - 1) / 255,
+    "Brightness": _of_enhancement,
+}
+"""The level, as OPERATIONS know it, of each operation of UDA's policy at each strength."""

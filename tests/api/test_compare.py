@@ -3,13 +3,14 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
 from matplotlib.figure import Figure
 
 import rayal
-from rayal.errors import StorageError
+from rayal.errors import StorageError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +86,27 @@ def test_a_bad_folder_hides_no_other(one_damaged: Path) -> None:
         found.check()
     with pytest.raises(StorageError, match="entropy-1"):
         rayal.compare(one_damaged / "entropy-1")
+
+
+def test_a_reference_is_beside_the_runs_and_none_of_them(
+    runs: Path, tiny: Any, tmp_path: Path
+) -> None:
+    """Full data would be an arm of one point, or be drawn where nobody finds it."""
+    x = tiny(
+        name="full",
+        strategy="random",
+        scheme={"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05},
+        budget={"initial": 60, "per_cycle": 20, "total": 60},
+    )
+    full = rayal.run(x, tmp_path / "full")
+    found = rayal.compare([runs, tmp_path], reference=full)
+
+    assert "<Comparison of 4 runs, 2 arms>" == repr(found)
+    table = found.references()
+    assert {"full"} == {*table["reference"]} and {60} == {*table["labels"]}
+    assert [full.curve()["accuracy"].iloc[-1]] * 2 == [*table["mean"]]
+    assert "references" in str(found) and "is of other data" not in str(found.warnings)
+    assert 0 == len(rayal.compare(runs).references())
+    with pytest.raises(UsageError, match="all runs are references; give runs to compare"):
+        rayal.compare(tmp_path, reference=tmp_path)
+    rayal.compare([tmp_path, runs], reference=tmp_path)

@@ -56,3 +56,8 @@ def test_what_was_recorded_before_a_field_came_still_continues(fields: dict[str,
     assert identifying({**fields, "compute": before}) == identifying(fields)
     compiled = {**fields, "compute": {**before, "compile": True}}
     assert identifying(compiled) == {**identifying(fields), "compute.compile": True}
+    old_augment = {k: v for k, v in fields["scheme"]["augment"].items() if k != "padding"}
+    old = {**fields, "scheme": {**fields["scheme"], "augment": old_augment}}
+    assert identifying(old) == identifying(fields)
+    reflected = changed(fields, "scheme.augment.padding")
+    assert "another" == identifying(reflected)["scheme"]["augment"]["padding"]

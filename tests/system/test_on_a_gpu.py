@@ -26,6 +26,7 @@ from rayal.testing.trainings import experiment, training
 from rayal.training.augment import Augment
 from rayal.training.policy import OPERATIONS
 from rayal.training.schemes.tod import Tod
+from rayal.training.schemes.uda import Uda
 from tests.support.doubles import small_strategy, strategies_for
 from tests.system.test_without_a_gpu import cases, scheme_of
 
@@ -131,24 +132,42 @@ def test_an_evaluation_counts_what_the_cpu_counts(tmp_path: Path, task: str) -> 
     assert there[-1] == pytest.approx(here[-1], rel=1e-2)
 
 
-def last_loss(out: Path, **compute: Any) -> float:
-    """Of a short training with a teacher."""
-    scheme = Tod(epochs=8, batch_size=4, unlabeled_batch_size=4, lr=0.01)
-    fields = {"engine": "local", **compute}
-    x = experiment("classification", scheme, compute=fields)
-    done = train(training(x, str(out), images=32, cycle=1), GPU)
+SHORT: dict[str, Any] = {"epochs": 8, "batch_size": 4, "unlabeled_batch_size": 4, "lr": 0.01}
+TWO_VIEWS: dict[str, Any] = {
+    "augment": {"crop": 1, "padding": "reflect"},
+    "strong": {"crop": 1, "policy": "uda", "cutout": 3},
+    "threshold": 0.2,
+    "average": {"alpha": 0.9},
+}
+WITH_UNLABELED = {"tod": Tod(**SHORT), "uda": Uda.model_validate(SHORT | TWO_VIEWS)}
+
+
+def last_loss(scheme: str, out: Path, worker: Worker = GPU, **compute: Any) -> float:
+    """Of a short training with unlabeled images, without dropout, which a GPU draws otherwise."""
+    fields = {"compute": {"engine": "local", **compute}, "model": {"name": "small_cnn", "width": 4}}
+    x = experiment("classification", WITH_UNLABELED[scheme], **fields)
+    done = train(training(x, str(out), images=32, cycle=1), worker)
     assert done is not None
     return done.loss
 
 
+@pytest.mark.parametrize("scheme", WITH_UNLABELED)
 @pytest.mark.parametrize("field", ["overlap", "compile"])
-def test_faster_ways_learn_the_same(tmp_path: Path, field: str) -> None:
+def test_faster_ways_learn_the_same(tmp_path: Path, field: str, scheme: str) -> None:
     """A second stream that does not wait where it must learns from half-made images; a compiled
     network may be another."""
-    plain = last_loss(tmp_path / "plain")
-    faster = last_loss(tmp_path / field, **{field: True})
+    plain = last_loss(scheme, tmp_path / "plain")
+    faster = last_loss(scheme, tmp_path / field, **{field: True})
 
     assert faster == pytest.approx(plain, rel=0.1, abs=0.05)
+
+
+@pytest.mark.parametrize("scheme", WITH_UNLABELED)
+def test_unlabeled_images_teach_what_they_teach_on_the_cpu(tmp_path: Path, scheme: str) -> None:
+    """Views would be made from other numbers on a GPU, or an average follow another network."""
+    here = last_loss(scheme, tmp_path / "cpu", Worker(device="cpu"))
+
+    assert last_loss(scheme, tmp_path / "cuda") == pytest.approx(here, rel=0.1, abs=0.05)
 
 
 def test_bfloat16_lies_as_tensor_cores_want_it() -> None:

@@ -45,6 +45,10 @@ GPU = Worker(device="cuda")
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "tod": [{"heads": 2, "use_labeled": True, "teacher": {"start": "random", "batch_norm": "own"}}],
     "isda": [{"covariance": "full"}],
+    "uda": [
+        {"average": {}, "annealing": "log", "mask": "tempered", "batch_norm": "separate"},
+        {"strong": {"crop": 2, "padding": "reflect", "policy": "autoaugment"}},
+    ],
     "supervised": [{"optimizer": "adam", "last_layer_lr": 10.0}],
 }
 """Other ways of a scheme than its defaults, which are tried for all of them."""
@@ -58,6 +62,7 @@ AUGMENTED = {
 CHANGES: dict[str, dict[str, Any]] = {
     "all": AUGMENTED,
     "randaugment": {"policy": "randaugment", "operations": 14, "magnitude": 12},
+    "uda": {"policy": "uda", "crop": 2, "padding": "reflect"},
     "window": {"window": (8, 8), "scale": (0.75, 1.5), "flip": True, "cutout": 3},
 }
 DENSE = {"flip": True, "window": (16, 20), "scale": (0.75, 1.5), "cutout": 5}

@@ -1,9 +1,12 @@
 """Augmentation by hand, whatever the batch, and against a loop over torchvision's operations."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageEnhance, ImageOps
 from pydantic import ValidationError
 from torch import Tensor
 from torchvision.transforms import autoaugment as reference
@@ -12,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.training.augment import Augment, normalise
-from rayal.training.policy import OPERATIONS, SIGNED
+from rayal.training.policy import OPERATIONS, PLACED, SIGNED, UDA_LEVELS, uda
 
 FLIP, TOP, LEFT, CUT_ROW, CUT_COLUMN = range(5)
 ALMOST_ONE = 1 - 2**-24
@@ -24,6 +27,7 @@ EVERYTHING = [
     Augment(policy="autoaugment", learned_on="imagenet"),
     Augment(policy="autoaugment", learned_on="svhn", flip=True, crop=2, cutout=5),
     Augment(policy="randaugment", operations=3, magnitude=20),
+    Augment(policy="uda", flip=True, crop=4, padding="reflect", cutout=16),
 ]
 
 
@@ -68,6 +72,21 @@ def test_flip_by_hand(draw: float, expected: list[list[int]]) -> None:
 def test_crop_by_hand(top: float, left: float, expected: list[list[int]]) -> None:
     """Images would be shifted the wrong way, or never to the far side."""
     cropped = Augment(crop=1)(THREE_BY_THREE, row(top=top, left=left))
+
+    assert expected == cropped[0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("crop", "top", "left", "expected"),
+    [
+        (1, 0.0, 0.0, [[5, 4, 5], [2, 1, 2], [5, 4, 5]]),
+        (1, ALMOST_ONE, 0.5, [[4, 5, 6], [7, 8, 9], [4, 5, 6]]),
+        (3, 0.0, 0.5, [[4, 5, 6], [7, 8, 9], [4, 5, 6]]),  # wider than the image: 2 1 0 1 2 1 0
+    ],
+)
+def test_reflection_by_hand(crop: int, top: float, left: float, expected: list[list[int]]) -> None:
+    """The outermost pixels would be seen twice, or a narrow image end the training."""
+    cropped = Augment(crop=crop, padding="reflect")(THREE_BY_THREE, row(top=top, left=left))
 
     assert expected == cropped[0, 0].tolist()
 
@@ -148,23 +167,25 @@ def test_each_place_of_a_crop_is_equally_likely() -> None:
     assert torch.allclose(torch.full((1, 5, 5), 1 / 25).double(), seen, atol=0.005)
 
 
-def naive_crop_and_flip(image: Tensor, draws: list[float], padding: int) -> Tensor:
+def naive_crop_and_flip(image: Tensor, draws: list[float], padding: int, mode: str) -> Tensor:
     """What torchvision does to one image."""
-    padded = F.pad(image, [padding] * 4)
+    padded = F.pad(image, [padding] * 4, padding_mode=mode)
     top, left = (int(draws[column] * (2 * padding + 1)) for column in (TOP, LEFT))
     cropped: Tensor = F.crop(padded, top, left, *image.shape[1:])
     return cropped.flip(2) if draws[FLIP] < 0.5 else cropped
 
 
-def test_crop_and_flip_agree_with_torchvision() -> None:
+@pytest.mark.parametrize(("padding", "mode"), [("black", "constant"), ("reflect", "reflect")])
+def test_crop_and_flip_agree_with_torchvision(padding: Any, mode: str) -> None:
     """The fast way would show other images than the plain one."""
-    images, augment = pixels(50, 3, 12, 15), Augment(flip=True, crop=3)
+    images, augment = pixels(50, 3, 12, 15), Augment(flip=True, crop=3, padding=padding)
     draws = augment.draw(50, generator())
-    expected = [naive_crop_and_flip(images[i], draws[i].tolist(), 3) for i in range(50)]
+    expected = [naive_crop_and_flip(images[i], draws[i].tolist(), 3, mode) for i in range(50)]
 
     assert torch.equal(torch.stack(expected), augment(images, draws))
 
 
+MOVED = {"ShearX", "ShearY", "Rotate"}
 COLOURS = {"Brightness", "Color", "Contrast", "Sharpness", "AutoContrast"}
 """Operations that round; torchvision's own two versions of them differ by one grey level."""
 
@@ -226,6 +247,86 @@ def test_randaugment_agrees_with_a_plain_loop(magnitude: int) -> None:
     for image, numbers in zip(images, draws[:, 5:].tolist(), strict=True):
         for pick, _, sign in (numbers[:3], numbers[3:6], numbers[6:]):
             image = naive_step(image, names[int(pick * 14)], magnitude / 30, sign)
+        expected.append(image)
+
+    assert torch.equal(torch.stack(expected), augment(images, draws))
+
+
+def of_uda(name: str, strength: int, sign: int) -> Callable[[Any], Any]:
+    """What the official code does to an image of PIL, told anew by PIL's own functions; there a
+    positive shift is one to the left or up."""
+    amount = strength / 10
+    affine = {
+        "ShearX": (1, sign * 0.3 * amount, 0, 0, 1, 0),
+        "ShearY": (1, 0, 0, sign * 0.3 * amount, 1, 0),
+        "TranslateX": (1, 0, -sign * strength, 0, 1, 0),
+        "TranslateY": (1, 0, 0, 0, 1, -sign * strength),
+    }
+    if name in affine:
+        return lambda image: image.transform((32, 32), Image.Transform.AFFINE, affine[name])
+    if name in ("Sharpness", "Contrast", "Color", "Brightness"):
+        enhancer = getattr(ImageEnhance, name)
+        return lambda image: enhancer(image).enhance(1 + sign * abs(1.8 * amount + 0.1 - 1))
+    return {
+        "Invert": ImageOps.invert,
+        "AutoContrast": ImageOps.autocontrast,
+        "Equalize": ImageOps.equalize,
+        "Posterize": lambda image: ImageOps.posterize(image, 4 - int(4 * amount)),
+        "Solarize": lambda image: ImageOps.solarize(image, 256 - int(256 * amount)),
+        "Rotate": lambda image: image.rotate(sign * int(30 * amount)),
+    }[name]
+
+
+@pytest.mark.parametrize("name", sorted({*UDA_LEVELS} - {"Cutout"}))
+def test_operations_of_uda_are_its_codes(name: str) -> None:
+    """UDA's results would come from other strengths than the published ones. A sheared or turned
+    image may take the neighbour of a pixel, where both are as near; colours are rounded."""
+    images = pixels(4, 3, 32, 32)
+    pil = [Image.fromarray(each.permute(1, 2, 0).numpy()) for each in images]
+    for strength, level in enumerate((c.level for c in uda() if c.operation == name), start=1):
+        for sign in (1, -1) if name in SIGNED else (1,):
+            actual = OPERATIONS[name](images, sign * level).permute(0, 2, 3, 1).numpy()
+            changed = map(of_uda(name, strength, sign), pil)
+            expected = np.stack([np.asarray(each) for each in changed])
+            apart = np.abs(expected.astype(int) - actual.astype(int)).max(axis=3)
+
+            assert (apart > (1 if name in COLOURS else 0)).mean() <= (0.1 if name in MOVED else 0)
+
+
+def test_uda_has_15_operations_at_9_strengths() -> None:
+    """By hand: enhancements by 0.28 to 1.72 are 1 +- 0 to 0.72, each twice but for the middle; of a
+    posterized colour 4 bits to 1 are left; holes are 2 to 18 px wide, less an odd one."""
+    choices = uda()
+    enhanced = [round(0.9 * level, 2) for name, level, _ in choices if name == "Color"]
+    bits = [8 - round(4 * level) for name, level, _ in choices if name == "Posterize"]
+    white = torch.full((1, 1, 32, 32), 200, dtype=torch.uint8)
+    white[0, 0, 16, 16] = 0
+    middle = torch.tensor([(16 * 32 + 16.5) / 1024])
+    holes = [
+        (PLACED["Cutout"](white, level, middle) == 199).sum().item() ** 0.5
+        for name, level, _ in choices
+        if name == "Cutout"
+    ]
+
+    assert 135 == len(choices) and {0.5} == {choice.probability for choice in choices}
+    assert 18_225 == len(choices) ** 2
+    assert [0.72, 0.54, 0.36, 0.18, 0, 0.18, 0.36, 0.54, 0.72] == enhanced
+    assert [4, 4, 3, 3, 2, 2, 2, 1, 1] == bits
+    assert [2, 4, 6, 8, 10, 12, 14, 16, 18] == holes
+
+
+def test_uda_agrees_with_a_plain_loop() -> None:
+    """Images would get the other half's operation, or one with the chance of another."""
+    augment, choices = Augment(policy="uda"), uda()
+    images, draws = pixels(400, 3, 8, 8), augment.draw(400, generator())
+    expected = []
+    for image, numbers in zip(images, draws[:, 5:].tolist(), strict=True):
+        for pick, applied, sign in (numbers[:3], numbers[3:]):
+            name, level, _ = choices[int(pick * 135)]
+            if applied < 0.5 and name in PLACED:
+                image = PLACED[name](image[None], level, torch.tensor([sign]))[0]
+            elif applied < 0.5:
+                image = naive_step(image, name, level, sign)
         expected.append(image)
 
     assert torch.equal(torch.stack(expected), augment(images, draws))

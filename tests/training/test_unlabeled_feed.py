@@ -19,7 +19,7 @@ from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Unlabeled
-from rayal.training.feed import UnlabeledFeed
+from rayal.training.feed import UnlabeledFeed, Views
 from rayal.training.images import Resident, Streaming, open_images
 
 SPEC = ImageSpec(channels=1, height=1, width=1, mean=(0.0,), std=(1 / 255,))
@@ -50,7 +50,13 @@ def feed(
 
 
 def places(one: UnlabeledFeed, steps: range) -> list[list[int]]:
-    return [batch.flatten().round().int().tolist() for batch in one.batches(steps)]
+    return [batch.flatten().round().int().tolist() for batch in plain(one, steps)]
+
+
+def plain(one: UnlabeledFeed, steps: range) -> list[Tensor]:
+    """The first view of each step."""
+    found = [views.plain for views in one.views(steps)]
+    return [batch for batch in found if batch is not None]
 
 
 @given(count=st.integers(1, 40), size=st.integers(1, 100), passes=st.integers(1, 4))
@@ -95,23 +101,33 @@ def test_fixed_is_the_first_batch_for_ever(count: int, size: int) -> None:
     assert [places(feed(count, size), range(1))[0]] * 10 == steps
 
 
-def augmented(store: Store, memory: int, rank: int = 0, workers: int = 1) -> list[Tensor]:
-    """Seven batches of 16 of 50 digits, under all the augmentation that digits can take."""
+PLAIN = Augment(flip=True, crop=2, cutout=3)
+STRONG = Augment(crop=2, padding="reflect", policy="uda", cutout=3)
+
+
+def augmented(
+    store: Store,
+    memory: int,
+    rank: int = 0,
+    workers: int = 1,
+    strong: Augment | None = STRONG,
+    steps: range = range(7),
+) -> list[Views]:
+    """Batches of 16 of 50 digits, under all the augmentation that digits can take."""
     ids, spec = store.pool.ids()[:50], store.card.image
     images = open_images(store.pool, ids, spec, torch.device("cpu"), memory)
     assert type(images) is (Resident if memory else Streaming)
-    return list(
-        UnlabeledFeed(
-            images,
-            len(ids),
-            Unlabeled(16),
-            Augment(flip=True, crop=2, cutout=3),
-            spec,
-            key=(0, 1),
-            rank=rank,
-            workers=workers,
-        ).batches(range(7))
+    shown = UnlabeledFeed(
+        images,
+        len(ids),
+        Unlabeled(16, strong=strong),
+        PLAIN,
+        spec,
+        key=(0, 1),
+        rank=rank,
+        workers=workers,
     )
+    return list(shown.views(steps))
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +141,47 @@ def test_workers_and_memory_change_nothing(store: Store, workers: int, memory: i
     """The same seed would give other weights on another machine."""
     shared = [augmented(store, memory, rank, workers) for rank in range(workers)]
 
-    assert {16 // workers} == {len(part) for parts in shared for part in parts}
     for alone, parts in zip(augmented(store, 2**20), zip(*shared, strict=True), strict=True):
-        assert torch.equal(alone, torch.cat(parts))
+        for whole, *shares in zip(alone, *parts, strict=True):
+            assert {16 // workers} == {len(share) for share in shares}
+            assert torch.equal(whole, torch.cat(shares))
+
+
+def test_a_strong_view_is_of_the_same_images_with_draws_of_its_own(store: Store) -> None:
+    """A model would be told to say of one image what it says of another; or both views would be
+    cropped alike."""
+    ids, spec = store.pool.ids()[:50], store.card.image
+    own = torch.from_numpy(store.pool.decode(store.pool.take(ids)).images)
+    untouched = normalise(own, spec).flatten(1).tolist()
+    for name, strong in (("none", Augment()), ("as the other", PLAIN)):
+        for views in augmented(store, 2**20, strong=strong):
+            assert views.plain is not None and views.strong is not None
+            assert not torch.equal(views.plain, views.strong), name
+    seen = UnlabeledFeed(
+        open_images(store.pool, ids, spec, torch.device("cpu"), 2**20),
+        *(50, Unlabeled(50, strong=Augment(flip=True)), Augment(), spec),
+        key=(0, 1),
+    )
+    for plain_view, strong_view in seen.views(range(2)):
+        assert plain_view is not None and strong_view is not None
+        assert sorted(untouched) == sorted(plain_view.flatten(1).tolist())
+        flipped = (plain_view != strong_view).flatten(1).any(dim=1)
+        mirrored = torch.where(flipped[:, None, None, None], plain_view.flip(3), plain_view)
+        assert torch.equal(mirrored, strong_view)
+        assert 10 < flipped.sum() < 40
+
+
+def test_a_strong_view_depends_on_its_step_and_changes_no_other(store: Store) -> None:
+    """A training that goes on from a checkpoint would see other views; or asking for a second one
+    would change the first."""
+    straight, again = augmented(store, 2**20), augmented(store, 0, steps=range(4, 7))
+    for whole, part in zip(straight[4:], again, strict=True):
+        assert whole.strong is not None and part.strong is not None
+        assert torch.equal(whole.strong, part.strong)
+    for views, alone in zip(straight, augmented(store, 2**20, strong=None), strict=True):
+        assert views.plain is not None and alone.plain is not None
+        assert torch.equal(views.plain, alone.plain)
+        assert alone.strong is None
 
 
 def test_images_are_normalised_and_augmented_anew(store: Store) -> None:
@@ -139,7 +193,7 @@ def test_images_are_normalised_and_augmented_anew(store: Store) -> None:
 
     def batches(augment: Augment, *, fixed: bool) -> list[Tensor]:
         wanted = Unlabeled(16, fixed)
-        return list(UnlabeledFeed(images, 16, wanted, augment, spec, key=(0,)).batches(range(3)))
+        return plain(UnlabeledFeed(images, 16, wanted, augment, spec, key=(0,)), range(3))
 
     for batch in batches(Augment(), fixed=False):
         expected = normalise(own, spec).flatten(1).tolist()
@@ -148,10 +202,12 @@ def test_images_are_normalised_and_augmented_anew(store: Store) -> None:
     assert not torch.equal(first, second)
 
 
+@pytest.mark.parametrize("labeled_too", [False, True])
 def test_a_training_sees_neither_labeled_nor_undecodable_images(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labeled_too: bool
 ) -> None:
-    """Labeled images would be pulled as unlabeled ones; a broken image would end the run."""
+    """Labeled images would be pulled as unlabeled ones, unless asked for; a broken image would end
+    the run."""
     ids = store.pool.ids()
     labeled, bad = ids[3:43], ids[50:53]
     opened: list[list[str]] = []
@@ -167,7 +223,8 @@ def test_a_training_sees_neither_labeled_nor_undecodable_images(
             "name": "test",
             "dataset": "digits",
             "model": {"name": "small_cnn", "width": 4},
-            "scheme": {"name": "tod", "steps": 1},
+            "scheme": {"name": "uda", "steps": 1, "batch_size": 8, "unlabeled_batch_size": 8}
+            | {"labeled_too": labeled_too},
             "strategy": "random",
             "budget": {"initial": 40, "per_cycle": 1, "total": 40},
             "tracking": "none",
@@ -177,4 +234,5 @@ def test_a_training_sees_neither_labeled_nor_undecodable_images(
     values = np.array([answers[unit] for unit in labeled], np.int64)
     train.train(TrainJob(x, 0, store.url, tuple(labeled), values, None, str(tmp_path)), Worker())
 
-    assert [labeled, [unit for unit in ids if unit not in {*labeled, *bad}]] == opened
+    left_out = {*bad, *(() if labeled_too else labeled)}
+    assert [labeled, [unit for unit in ids if unit not in left_out]] == opened

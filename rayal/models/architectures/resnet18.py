@@ -1,5 +1,6 @@
 """ResNet-18 (He et al. 2016), for CIFAR-sized images and for larger ones."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -37,15 +38,22 @@ class Resnet18(Model):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability of dropping a pooled feature before the last linear layer (for MC-dropout)."""
 
+    enlarge: int = Field(default=1, ge=1, le=32)
+    """How many times as large images are made, bilinear, before the first layer: 7 gives ImageNet's
+    weights 224 px to see of CIFAR's 32; `stem: auto` goes by the enlarged size."""
+
     projection: bool = False
     """One more 1x1 convolution, as many channels out as in, between the last stage and the pooling,
     without bias, batch norm or ReLU; torchvision's files have none."""
 
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
         channels = [self.width, 2 * self.width, 4 * self.width, 8 * self.width]
-        cifar = self.stem == "cifar" or (self.stem == "auto" and is_small(image))
+        sides = {"height": image.height * self.enlarge, "width": image.width * self.enlarge}
+        small = is_small(image.model_copy(update=sides))
+        cifar = self.stem == "cifar" or (self.stem == "auto" and small)
+        stem = (_cifar_stem if cifar else _imagenet_stem)(image.channels, self.width)
         return Network(
-            stem=(_cifar_stem if cifar else _imagenet_stem)(image.channels, self.width),
+            stem=stem if self.enlarge == 1 else _enlarged(stem, self.enlarge),
             blocks=[
                 _stage(self.width, channels[0], stride=1),
                 *(_stage(channels[i - 1], channels[i], stride=2) for i in (1, 2, 3)),
@@ -57,7 +65,7 @@ class Resnet18(Model):
         )
 
 
-def _cifar_stem(inputs: int, outputs: int) -> nn.Module:
+def _cifar_stem(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -65,13 +73,19 @@ def _cifar_stem(inputs: int, outputs: int) -> nn.Module:
     )
 
 
-def _imagenet_stem(inputs: int, outputs: int) -> nn.Module:
+def _imagenet_stem(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel_size=7, stride=2, padding=3, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
         nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
     )
+
+
+def _enlarged(stem: nn.Sequential, factor: int) -> nn.Module:
+    """The stem with its layers' own names, behind one that has no weights."""
+    larger = nn.Upsample(scale_factor=factor, mode="bilinear")
+    return nn.Sequential(OrderedDict([("larger", larger), *stem.named_children()]))
 
 
 def _projected(channels: int) -> nn.Module:

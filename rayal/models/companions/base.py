@@ -48,6 +48,10 @@ class Companion(nn.Module):
     def after_step(self, model: nn.Module) -> None:
         """The weights of `model` have been updated."""
 
+    def end(self, model: nn.Module) -> None:
+        """The training is over: what `model` holds after this is evaluated, scored with, and what
+        a warm start begins with. Called before the companions are saved."""
+
 
 class LearningCompanion(Companion, ABC):
     """One that learns from a loss of its own, which every scheme adds to its own."""

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rayal.models.companions.average import follow, share
 from rayal.models.companions.base import Companion, CompanionSpec
 
 
@@ -55,19 +56,12 @@ class EmaTeacher(Teacher):
 
     def alpha(self) -> float:
         """The share of itself that the teacher keeps at the update numbered `updates`, from 1."""
-        ramp = 1 - 1 / (self.updates + 1) if self.spec.ramp else 1.0
-        return min(ramp, self.spec.alpha)
+        return share(self.updates, self.spec.alpha, ramp=self.spec.ramp)
 
-    @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:
         self.updates += 1
-        # not a w~ + (1 - a) w: in float32 the two factors do not add up to 1, and the teacher of a
-        # model that stands still would drift away from it, at a = 0.999 by up to 1e-5 of a weight
-        torch._foreach_lerp_(self._averaged(self.network), self._averaged(model), 1 - self.alpha())
-
-    def _averaged(self, network: nn.Module) -> list[Tensor]:
-        buffers = network.buffers() if self.spec.batch_norm == "averaged" else ()
-        return [*network.parameters(), *(b for b in buffers if b.is_floating_point())]
+        statistics = self.spec.batch_norm == "averaged"
+        follow(self.network, model, self.alpha(), statistics=statistics)
 
     def get_extra_state(self) -> Tensor:
         """`updates`, which the weights' file and the checkpoints keep; a tensor, as they want."""

@@ -129,8 +129,9 @@ def memory(
         sizes["masks"] = resident(most, pixels)
         maps = 4 * len(card.classes) * pixels  # float32
         sizes["a class map of each image of a scored batch"] = score_batch(x.compute, card) * maps
-    if x.scheme.unlabeled(1):
-        sizes["unlabeled images"] = resident(card.pool - cycles[0].labels, image)
+    if unlabeled := x.scheme.unlabeled(1):
+        left_out = 0 if unlabeled.labeled_too else cycles[0].labels
+        sizes["unlabeled images"] = resident(card.pool - left_out, image)
     return sizes | _companions(x, card, network) | _fitted(x, card, network)
 
 

@@ -76,6 +76,32 @@ def test_torchvision_weights_give_torchvision_logits(tmp_path: Path) -> None:
     assert torch.equal(theirs(images), ours(images).logits)
 
 
+@pytest.mark.parametrize("factor", [2, 7])
+def test_enlarged_images_are_those_of_a_larger_set(tmp_path: Path, factor: int) -> None:
+    """ImageNet's weights would see 32 px by a stem made for 224, or not fit at all; by hand: what
+    the plain network says of images that were enlarged beforehand."""
+    path = tmp_path / "resnet18.pth"
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18(num_classes=10).state_dict(), path)
+    small = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    large = torch.nn.functional.interpolate(small, scale_factor=factor, mode="bilinear")
+    model = Resnet18(enlarge=factor, pretrained=str(path), stem="imagenet")
+    enlarged = build(model, 10, spec(16), seed=0).eval()
+    plain = build(Resnet18(pretrained=str(path), stem="imagenet"), 10, spec(16), seed=0).eval()
+    plain.classifier.load_state_dict(enlarged.classifier.state_dict())  # type: ignore[operator, union-attr]
+
+    assert plain.state_dict().keys() == enlarged.state_dict().keys()
+    torch.testing.assert_close(enlarged(small).logits, plain(large).logits)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1, 32), (2, 64), (7, 56)])
+def test_the_stem_goes_by_the_enlarged_size(factor: int, expected: int) -> None:
+    """Enlarged to 224 px, all stages would be computed at full resolution."""
+    network = build(Resnet18(enlarge=factor, width=4), 2, spec(32), seed=0)
+
+    assert expected == network(torch.zeros(1, 3, 32, 32)).layers[0].shape[-1]
+
+
 def test_torchvision_weights_do_not_fit_the_cifar_stem(tmp_path: Path) -> None:
     """A 32 px model would silently keep a random stem."""
     path = tmp_path / "resnet18.pth"
