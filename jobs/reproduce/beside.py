@@ -1,7 +1,7 @@
 """Published numbers beside measured ones: as rows, Markdown, CSV and a figure.
 
-Everything is in percent: accuracy, or the mean IoU of masks. Nothing is interpolated: a number of ours stands at a label
-count where runs were evaluated, one of the paper's where it prints or logs one.
+Everything is in percent: accuracy, or the mean IoU of masks. Nothing is interpolated: a number of
+ours stands at a label count where runs were evaluated, one of the paper's where it prints one.
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ HEADER = [
 ]
 NOTE = (
     "in percent; paper: mean, ± standard deviation where its trials are known, ≈ where it is known"
-    " roughly only; ours: mean ± half of the 95 % t-interval over n seeds; difference: ours - paper;"
-    " – where there is nothing"
+    " roughly only; ours: mean ± half of the 95 % t-interval over n seeds; difference: ours - paper"
+    "; – where there is nothing"
 )
 
 

@@ -7,8 +7,8 @@
 One cycle of each method under the table's protocol, on the local engine, one after the other, after
 one that does not count. Every column is measured apart, by the stages of the run: training of the
 task network with what learns beside it in the same steps; `fit`, what is trained after it; the
-scoring pass; the choice. The start of each stage and the reading of images are inside. `extra M` are
-the millions of parameters beside the task network, `extra MiB` the bytes that the run keeps of
+scoring pass; the choice. The start of each stage and the reading of images are inside. `extra M`
+are the millions of parameters beside the task network, `extra MiB` the bytes that the run keeps of
 them, statistics included.
 
 The papers' seconds are those of their machines; what can be compared is the order. Their columns
@@ -32,7 +32,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import typer
 from beside import MISSING
-from planned import CONFIGS
+from planned import CONFIGS, differences
 from published import DAST_TABLE_4, TOD_TABLE_3, Cost
 from rivals import LEARNED
 
@@ -97,7 +97,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "ads": ("strategy=ads",),
     "dast_al": ("strategy={name: epmcm, reset: false}",),
 }
-SCHEMES: dict[str, dict[str, Any]] = {"ads": {"name": "ads"}, "dast_al": {"name": "isda", "reset": False}}
+SCHEMES: dict[str, dict[str, Any]] = {
+    "ads": {"name": "ads"},
+    "dast_al": {"name": "isda", "strength": 1.0, "reset": False},
+}
 """Of the methods that train otherwise; the numbers of the table's own training stay."""
 QUICK = {
     **{
@@ -129,7 +132,9 @@ class Measured(NamedTuple):
         return (self.train + self.fit + self.score + self.select) / 60
 
 
-def experiment(table: Table, method: str, given: Sequence[str] = (), small: bool = False) -> Experiment:
+def experiment(
+    table: Table, method: str, given: Sequence[str] = (), small: bool = False
+) -> Experiment:
     """One cycle of a method, and what a second one begins with."""
     own = (*METHODS[method], *(QUICK.get(method, ()) if small else ()), f"name=costs_{method}")
     alike = [*LOCAL, *table.overrides, *given]
@@ -151,9 +156,22 @@ def parameters(x: Experiment) -> int:
     return sum(parameter.numel() for module in made for parameter in module.parameters())
 
 
+def complete(x: Experiment, folder: Folder) -> bool:
+    """Whether it was run; UsageError where another experiment was."""
+    if not folder.exists("identity.json"):
+        return False
+    record = Record(folder)
+    if differing := differences(record.experiment(), x):
+        raise UsageError(
+            f"{folder.url} was run with other settings than this command's: {', '.join(differing)};"
+            " repeat its --set, or use another --out"
+        )
+    return record.complete
+
+
 def measure(x: Experiment, folder: Folder) -> Measured:
     """Runs what is left of it, and reads what its first cycle took."""
-    if not (folder.exists("identity.json") and Record(folder).complete):
+    if not complete(x, folder):
         with start_run(x, folder.url) as opened:
             opened.run(partial(start_engine, x.compute))
     record = Record(folder)
@@ -238,15 +256,15 @@ def costs(
         warm = experiment(table, "random", [*given, "scheme.epochs=1", "scheme.milestones=[]"])
         measure(warm, Folder(scratch) / "warm")
     found: dict[str, Measured] = {}
-    text = ""
-    for method in methods:
-        x = experiment(table, method, given, small)
-        found[method] = measure(x, out / "costs" / called / method)
-        rows = [row(each, table.published.get(each), found.get(each)) for each in METHODS]
-        read = circumstances(table, x, found[method].candidates)
-        text = f"### costs: {called}\n\n{markdown(rows)}\n\n{read}\n"
-        out.write(f"costs_{called}.md", text.encode())
-        out.write(f"costs_{called}.csv", csv_file.dump(HEADER, rows).encode())
+    for method in METHODS:  # those of earlier commands are in the table
+        x, folder = experiment(table, method, given, small), out / "costs" / called / method
+        if method in methods or complete(x, folder):
+            found[method] = measure(x, folder)
+            rows = [row(each, table.published.get(each), found.get(each)) for each in METHODS]
+            read = circumstances(table, x, found[method].candidates)
+            text = f"### costs: {called}\n\n{markdown(rows)}\n\n{read}\n"
+            out.write(f"costs_{called}.md", text.encode())
+            out.write(f"costs_{called}.csv", csv_file.dump(HEADER, rows).encode())
     return text
 
 

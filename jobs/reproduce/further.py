@@ -6,7 +6,6 @@ the paper's row, and ours below it; "not run" where there is nothing yet, with w
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import mean
 from typing import NamedTuple
 
 from beside import MISSING, NOT_RUN
@@ -39,9 +38,7 @@ def whole(title: str, columns: Sequence[str], paper: Found, ours: Found, digits:
 def _cells(
     found: Mapping[str, Sequence[float]], columns: Iterable[str], digits: int, missing: str
 ) -> list[str]:
-    return [
-        _spread(values, digits) if (values := found.get(name)) else missing for name in columns
-    ]
+    return [_spread(values, digits) if (values := found.get(name)) else missing for name in columns]
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
@@ -56,12 +53,8 @@ def by_class(
     """A metric that has a value for each class, in percent, with so many labels."""
 
     def table(_: Folder, runs: Mapping[str, Sequence[Record]]) -> str:
-        columns = [*classes, "mean"]
         printed = {
-            method: {
-                **{name: [float(x)] for name, x in zip(classes, values, strict=True)},
-                "mean": [mean(values)],
-            }
+            method: {name: [x] for name, x in zip(classes, values, strict=True)}
             for method, values in paper.items()
         }
         ours: dict[str, dict[str, list[float]]] = {}
@@ -70,7 +63,7 @@ def by_class(
             for record in runs.get(method, ()):
                 for name, value in _of_classes(record, metric, labels, classes).items():
                     ours[method][name].append(value)
-        return whole(title, columns, printed, ours, digits=0)
+        return whole(title, classes, printed, ours, digits=0)
 
     return table
 
@@ -78,16 +71,14 @@ def by_class(
 def _of_classes(
     record: Record, metric: str, labels: int, classes: Sequence[str]
 ) -> dict[str, float]:
-    """In percent, and their mean; nothing where the run was not evaluated there."""
+    """In percent; nothing where the run was not evaluated there."""
     for row in record.cycles():
         evaluated = record.result(row["cycle"], Evaluated)
         if row["labels"] == labels and evaluated is not None:
             each = evaluated.metrics[metric]
             assert isinstance(each, Sequence), f"{metric} has a value for each class"
-            known = {
-                name: 100 * x for name, x in zip(classes, each, strict=True) if x is not None
-            }
-            return {**known, "mean": mean(known.values())}
+            named = zip(classes, each, strict=True)
+            return {name: 100 * x for name, x in named if x is not None}
     return {}
 
 
@@ -125,9 +116,7 @@ def analysed(
                 ours |= _read(place.read(how.file), how, method)
             elif complete := [each for each in runs.get(method, ()) if each.complete]:
                 folders = " ".join(each.folder.url for each in complete)
-                lacking.append(
-                    f"    python jobs/analyse/{how.program} {folders} --out {place.url}"
-                )
+                lacking.append(f"    python jobs/analyse/{how.program} {folders} --out {place.url}")
         todo = "Complete runs that were not analysed:\n\n" + "\n".join(lacking) if lacking else ""
         made = whole(title, columns, printed, ours, digits)
         return "\n\n".join(filter(None, [made, note, todo]))

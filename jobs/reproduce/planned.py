@@ -12,7 +12,7 @@ from typing import NamedTuple
 from further import Further
 from published import Numbers
 
-from rayal.errors import UsageError
+from rayal.errors import UsageError, counted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep import trials
@@ -126,7 +126,7 @@ def _cost(x: Experiment) -> str:
     epochs over what clicks buy nobody knows the images beforehand."""
     (initial, per_cycle, total), scheme, unit = x.budget.amounts, x.scheme, x.budget.unit
     spent = [*range(int(initial), int(total), int(per_cycle)), int(total)]
-    counted, seen = ("labels" if unit == "samples" else unit), None
+    what, seen = ("labels" if unit == "samples" else unit), None
     if scheme.steps is not None:
         length, seen = f"{scheme.steps:,} steps", scheme.steps * scheme.batch_size * len(spent)
     else:
@@ -134,7 +134,8 @@ def _cost(x: Experiment) -> str:
         if unit == "samples":
             seen = scheme.length * sum(spent)
     models = f" x {x.ensemble} models" if x.ensemble > 1 else ""
-    said = f"{len(spent)} cycles from {spent[0]:,} to {spent[-1]:,} {counted} x {length}{models}"
+    reached = f" from {spent[0]:,} to" if len(spent) > 1 else " with"
+    said = f"{counted(len(spent), 'cycle')}{reached} {spent[-1]:,} {what} x {length}{models}"
     return said if seen is None else f"{said}, {seen * x.ensemble:,} images seen"
 
 

@@ -84,7 +84,10 @@ def report(job: str, name: str, comparison: Comparison, out: Folder) -> str:
         f"> **Warning:** not the protocol: {what} ({', '.join(sorted(who))})"
         for what, who in changed.items()
     ]
-    blocks += [table.markdown(rows), f"What need not agree, or cannot:\n\n{reasons}" * bool(reasons)]
+    blocks += [
+        table.markdown(rows),
+        f"What need not agree, or cannot:\n\n{reasons}" * bool(reasons),
+    ]
     blocks += [further(out, records) for further in comparison.further]
     blocks.append(f"Not run yet: {', '.join(without)}." if without else "")
     text = "\n\n".join(filter(None, blocks)) + "\n"

@@ -98,9 +98,12 @@ WHY = {
     "mc_dropout": DROPOUT,
     "cod": "on cycle 0 as the code does it, smallest distance to an untrained network first; the"
     " text has the largest: strategy.first_cycle",
-    "emaod, cyclic_od": "of both there is a name and a curve, but no code",
 }
-CIFAR_WHY = {**WHY, "full": WARM.format("17.5 million", "10 million")}
+CIFAR_WHY = {
+    **WHY,
+    "emaod, cyclic_od": "of both there is a name and a curve, but no code",
+    "full": WARM.format("17.5 million", "10 million"),
+}
 PER_CLASS = by_class(
     "Table 2: IoU of each class with 40 % of the frames", "per_class_iou", LABELS, CLASSES,
     TOD_TABLE_2,

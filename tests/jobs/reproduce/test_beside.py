@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from published import Result, figure, markdown, rows, to_csv
-from reproduction import Published
+from beside import Result, figure, markdown, rows, to_csv
+from published import Published
 
 from rayal.report.curves import encoded
 from rayal.report.runs import Run
@@ -24,20 +24,23 @@ def test_the_table_by_hand() -> None:
     )
     curves = ({100: 0.68, 200: 0.66}, {100: 0.70, 200: math.nan}, {100: 0.72, 300: 0.9})
     ours = [a_run(seed, points) for seed, points in enumerate(curves)]
-    found = rows([Result("cod", "Ours", published, ours), Result("tod", "Semi", published[:1], [])])
-    lines = markdown(found).splitlines()[2:8]
+    nothing = [Result("tod", "Semi", published[:1], []), Result("vaal", "VAAL", (), [])]
+    found = rows([Result("cod", "Ours", published, ours), *nothing])
+    lines = markdown(found).splitlines()[2:9]
 
     assert [line.strip("| ").split(" | ") for line in lines] == [
         ["cod", "Ours", "100", "75.10", "Table 1", "70.00 ± 4.97", "3", "-5.10", "no"],
         ["cod", "Ours", "200", "66.00", "Table 1", "66.00", "1", "+0.00", "–"],
         ["cod", "Ours", "200", "≈ 65.10 ± 0.14", "log", "66.00", "1", "+0.90", "–"],
         ["cod", "Ours", "300", "–", "–", "90.00", "1", "–", "–"],
-        ["tod", "Semi", "100", "75.10", "Table 1", "–", "0", "–", "–"],
-        ["tod", "Semi", "200", "66.00", "Table 1", "–", "0", "–", "–"],
+        ["tod", "Semi", "100", "75.10", "Table 1", "not run", "0", "–", "–"],
+        ["tod", "Semi", "200", "66.00", "Table 1", "not run", "0", "–", "–"],
+        ["vaal", "VAAL", "–", "–", "–", "not run", "0", "–", "–"],
     ]
     written = to_csv(found).splitlines()
     assert "cod,Ours,300,,,False,,90.0,,1,," == written[4]
     assert "tod,Semi,100,75.1,,False,Table 1,,,0,," == written[5]
+    assert "vaal,VAAL,,,,False,,,,0,," == written[7]
 
 
 @pytest.mark.parametrize(("paper", "inside"), [(74.96, True), (74.98, False), (65.04, True)])
