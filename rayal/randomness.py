@@ -5,7 +5,7 @@ a stage that runs again after a crash draws the same numbers.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -42,6 +42,11 @@ def unit_keys(ids: Iterable[str], *key: Key) -> NDArray[np.uint64]:
         hashlib.blake2b(unit.encode(), digest_size=8, key=secret).digest() for unit in ids
     )
     return np.frombuffer(digests, dtype="<u8")
+
+
+def shuffled(ids: Sequence[str], *key: Key) -> list[str]:
+    """The units in a random order: without some of them, the others are in the same one."""
+    return [ids[i] for i in np.argsort(unit_keys(ids, *key), kind="stable")]
 
 
 def unit_uniforms(ids: Iterable[str], *key: Key) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rayal.randomness import (
     derive,
     numpy_generator,
+    shuffled,
     torch_generator,
     unit_keys,
     unit_uniforms,
@@ -120,3 +121,14 @@ def test_uniforms_are_uniform_and_independent() -> None:
     assert distance < 1.63 / len(ids) ** 0.5  # the critical value at p = 0.01; the draw is fixed
     assert abs(np.corrcoef(x, y)[0, 1]) < 0.01
     assert abs(np.corrcoef(x[1:], x[:-1])[0, 1]) < 0.01
+
+
+@given(IDS, KEYS, st.data())
+def test_an_order_of_some_is_that_of_all(ids: list[str], key: tuple, data: st.DataObject) -> None:
+    """A subset that is drawn where some units are left out would be another one."""
+    some = [unit for unit in ids if data.draw(st.booleans())]
+    order = shuffled(ids, *key)
+
+    assert sorted(ids) == sorted(order)
+    assert shuffled(some, *key) == [unit for unit in order if unit in some]
+    assert ["a", "c", "b"] == shuffled(["a", "b", "c"], 0, "order")

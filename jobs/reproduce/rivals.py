@@ -37,6 +37,12 @@ def learning_loss_of_tod(file: str, name: str, dataset: str) -> Method:
     return Method(file, "ll4al", CALLED["ll4al"], overrides)
 
 
+def task_aware(file: str, name: str) -> Method:
+    """TA-VAAL, by a name of its own: its ranker changes what the model learns at the first labels
+    already."""
+    return Method(file, "ta_vaal", CALLED["ta_vaal"], (f"name={name}",))
+
+
 def mc_dropout(file: str, name: str) -> Method:
     """Its networks have no dropout in the papers' protocols: here before the last layer, 0.5."""
     overrides = (f"name={name}", "model.dropout=0.5")

@@ -35,6 +35,7 @@ from rivals import (
     learning_loss_of_tod,
     mc_dropout,
     rivals,
+    task_aware,
 )
 
 LABELS = 1190
@@ -53,6 +54,7 @@ def figure_7(dataset: str) -> dict[str, Method]:
         "random": Method(plain, "random", "Base"),
         **rivals(plain, ("core_set", *LEARNED)),
         "ll4al": learning_loss_of_tod(plain, f"tod_ll4al_{dataset}", dataset),
+        "ta_vaal": task_aware(plain, f"tod_ta_vaal_{dataset}"),
         "mc_dropout": mc_dropout(plain, f"tod_dropout_{dataset}"),
         "cod": Method(plain, "cod", "Base + Active (Ours-Task)"),
         "tod": Method(f"papers/tod/{dataset}_tod_official.yaml", "cod", "both (Ours-Semi)"),

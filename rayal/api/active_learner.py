@@ -20,7 +20,7 @@ from rayal.cycle import asking
 from rayal.cycle.engine import Engine
 from rayal.cycle.loop import Steps
 from rayal.cycle.telling import Telling
-from rayal.data.images import Decoding
+from rayal.data.images import Decoding, Stored
 from rayal.data.masks import LabelValue, decode
 from rayal.errors import DataError, LabelsPending, UsageError, quoted
 from rayal.experiment.experiment import Experiment
@@ -177,8 +177,8 @@ class ActiveLearner:
         """The units of which was told that they cannot be labeled."""
         return [unit for unit, value in self._telling.known.items() if value is None]
 
-    def images(self, units: Iterable[str]) -> list[NDArray[np.uint8]]:
-        """These units as networks see them, each H W C, in the order given.
+    def images(self, units: Iterable[str]) -> list[Stored]:
+        """These units as networks see them, each H W C or, of volumes, D H W C, in the order given.
 
         Raises DataError for a unit that is not in the pool or cannot be decoded.
         """
@@ -189,8 +189,8 @@ class ActiveLearner:
             raise DataError(f"{quoted(unit)} cannot be decoded: {reason}; leave it out")
         sizes = [decoded.images.shape[2:]] * len(wanted) if decoded.sizes is None else decoded.sizes
         return [
-            image.transpose(1, 2, 0)[:height, :width]
-            for image, (height, width) in zip(decoded.images, sizes, strict=True)
+            np.moveaxis(image, 0, -1)[tuple(map(slice, sides))]
+            for image, sides in zip(decoded.images, sizes, strict=True)
         ]
 
     def learn(self) -> dict[str, float]:

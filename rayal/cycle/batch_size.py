@@ -53,8 +53,9 @@ def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
 
 def _measured(scorer: Scorer, size: int) -> tuple[float, int]:
     """Images per second, and bytes beside the models, of batches of grey noise."""
-    shape = (size, *scorer.job.card.image.shape)
-    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    image = scorer.job.card.image
+    noise = np.random.default_rng(0).random((size, *image.shape), np.float32)
+    images = (noise * image.scale).astype(image.numbers)
     decoded = Decoded([str(number) for number in range(size)], images, {})
     before = _peak(scorer.device, reset=True)
     scorer.computed(decoded)

@@ -2,11 +2,9 @@
 
 from collections.abc import Collection
 
-import numpy as np
-
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
-from rayal.randomness import unit_keys
+from rayal.randomness import shuffled
 from rayal.runs.ledger import PoolState
 
 
@@ -23,9 +21,4 @@ def candidates(x: Experiment, store: Store, known: Collection[str], cycle: int) 
     ids = [unit for unit in store.pool.ids() if unit not in known]
     if x.candidates is None:
         return ids
-    return random_order(ids, x.seed, cycle, "candidates")[: x.candidates]
-
-
-def random_order(ids: list[str], *key: int | str) -> list[str]:
-    """The ids by a number that each draws from the key and itself alone."""
-    return [ids[i] for i in np.argsort(unit_keys(ids, *key), kind="stable")]
+    return shuffled(ids, x.seed, cycle, "candidates")[: x.candidates]

@@ -8,7 +8,7 @@ from itertools import count
 
 import numpy as np
 
-from rayal.cycle.candidates import candidates, known_images, random_order
+from rayal.cycle.candidates import candidates, known_images
 from rayal.cycle.chain import Chain
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
@@ -22,6 +22,7 @@ from rayal.data.store import Store
 from rayal.errors import OUT, DataError, UsageError, counted, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.oracles.base import Label
+from rayal.randomness import shuffled
 from rayal.runs.events import Event, Observer
 from rayal.runs.ledger import Ledger, PoolState, S, write_labels
 from rayal.runs.results import (
@@ -284,7 +285,7 @@ def first_units(x: Experiment, store: Store, budget: float | None = None) -> lis
     know them, or where the budget does not buy a single unit.
     """
     ids = [unit for unit in store.pool.ids() if unit not in store.card.bad]
-    units = random_order(ids, x.seed, "initial")
+    units = shuffled(ids, x.seed, "initial")
     if x.budget.balanced:
         classes = x.oracle.known_classes(store)
         if unknown := next((unit for unit in units if unit not in classes), None):

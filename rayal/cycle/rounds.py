@@ -5,6 +5,7 @@ last round that a checkpoint holds.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,26 +104,26 @@ class RoundLog:
 
 
 class Means:
-    """Means over all that was noted in a round, by name, summed where they are computed: asking a
-    device for a number would wait for it."""
+    """Means of what was noted in a round, by name, each over the units of the batches that had it.
+    They are summed where they are computed: asking a device for a number would wait for it."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self._sums: dict[str, Tensor] = {}
+        self._counts, self._sums = Counter[str](), dict[str, Tensor]()
 
     def add(self, noted: Mapping[str, Tensor], count: int) -> None:
         """Scalars, each the mean over `count` units of this worker."""
-        self.count += count
         for name, mean in noted.items():
+            self._counts[name] += count
             self._sums[name] = self._sums.get(name, 0) + mean.double() * count
 
     def of_all_workers(self) -> tuple[int, dict[str, float]]:
-        """How many units there were on all workers, and the means over them."""
-        totals = torch.stack(list(self._sums.values()))
-        totals = torch.cat([totals, sent(torch.tensor([self.count]), totals.device)])
-        *values, count = parallel.total(totals).cpu().tolist()
-        means = {name: value / count for name, value in zip(self._sums, values, strict=True)}
-        return int(count), means
+        """How many units had a loss on all workers, and the means."""
+        names, totals = list(self._sums), torch.stack(list(self._sums.values()))
+        counts = torch.tensor([self._counts[name] for name in names], dtype=totals.dtype)
+        totals = torch.stack([totals, sent(counts, totals.device)])
+        values, units = parallel.total(totals).cpu().tolist()
+        means = {name: v / n for name, v, n in zip(names, values, units, strict=True)}
+        return int(units[names.index("loss")]), means
 
 
 @contextmanager

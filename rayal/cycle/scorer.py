@@ -2,7 +2,7 @@
 
 from functools import cached_property, partial
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from torch import nn
 from rayal.cycle import shard_file
 from rayal.cycle.columns import Columns
 from rayal.cycle.score import ScoreJob, ShardTask
+from rayal.data.images import Stored
 from rayal.data.pixels import valid_pixels
 from rayal.data.pool import Decoded, Images
 from rayal.errors import StorageError, UsageError
@@ -30,7 +31,7 @@ from rayal.storage.journal import is_done
 from rayal.training.augment import normalise
 from rayal.training.fits.base import FitSpec
 
-Number = TypeVar("Number", bound=np.generic)
+Rows = TypeVar("Rows", bound=NDArray[Any])
 
 
 class Scorer:
@@ -116,7 +117,7 @@ class Scorer:
     def _signals(
         self,
         ids: list[str],
-        images: NDArray[np.uint8],
+        images: Stored,
         cached: NDArray[np.floating] | None,
         sizes: NDArray[np.int32] | None,
     ) -> Signals:
@@ -154,7 +155,7 @@ class Scorer:
         shards = read_result(Scored, folder).shards if is_done(folder) else ()
         return {record.name: record for record in shards}
 
-    def _previous_probs(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
+    def _previous_probs(self, images: Stored) -> NDArray[np.float16]:
         """What the last cycle's model says, N C, as a pass keeps it."""
         job, model, parts = self.job, self._previous_model, []
         for start in range(0, len(images), job.batch):
@@ -248,5 +249,5 @@ def _check_rows(task: ShardTask, decoded: Decoded) -> None:
         )
 
 
-def _filled(rows: NDArray[Number], fill: int) -> NDArray[Number]:
-    return np.concatenate([rows, rows[-1:].repeat(fill, 0)])
+def _filled(rows: Rows, fill: int) -> Rows:
+    return cast(Rows, np.concatenate([rows, rows[-1:].repeat(fill, 0)]))

@@ -28,7 +28,7 @@ from rayal.models.device import Beside
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
-from rayal.randomness import Key, derive
+from rayal.randomness import Key, derive, shuffled
 from rayal.runs.results import Trained
 from rayal.storage.folder import FileLocation, Folder
 from rayal.training.base import Batch, Learner
@@ -54,6 +54,9 @@ class TrainJob:
     """By name, the companions to continue from."""
     member: int = 0
     """Which model of an ensemble; 0 is the one a run without an ensemble trains."""
+    most_unlabeled: int | None = None
+    """Unlabeled images that it may see: a few, where it is only timed. None: all that its scheme
+    wants."""
 
     @property
     def key(self) -> tuple[Key, ...]:
@@ -111,6 +114,10 @@ def _unlabeled(job: TrainJob, worker: Worker, store: Store) -> UnlabeledFeed | N
     ids = [unit for unit in store.pool.ids() if unit not in left_out]
     if not ids:
         return None
+    seen = min(wanted.seen(len(ids)), job.most_unlabeled or len(ids))
+    if seen < len(ids):
+        drawn = {*shuffled(ids, x.seed, job.cycle, "candidates")[:seen]}
+        ids = [unit for unit in ids if unit in drawn]
     device = torch.device(worker.device)
     return UnlabeledFeed(
         open_images(store.pool, ids, spec, device, x.compute.resident_bytes),
@@ -171,7 +178,11 @@ def _epoch(
     noise = (*job.key, "noise", epoch, worker.rank)  # for dropout
     with seeded(torch.device(worker.device), *noise):
         for batch in feed.epoch(epoch):
-            sums.add(_noted(learner, batch), len(batch.labels))
+            of_phase = batch.unlabeled if batch.phase else None
+            count = len(batch.labels if of_phase is None else of_phase)
+            before = f"{batch.phase}_" if batch.phase else ""
+            noted = _noted(learner, batch).items()
+            sums.add({before + name: mean for name, mean in noted}, count)
     images, means = sums.of_all_workers()
     if not math.isfinite(means["loss"]):
         raise DataError(
@@ -213,7 +224,7 @@ def _finish(log: RoundLog, feed: Feed, learner: Learner, card: ModelCard) -> Tra
         companions=companions,
         log=rows,
         epochs=len(log.rows),
-        steps=feed.steps,
+        steps=feed.updates,
         loss=log.rows[-1]["loss"],
         seconds=sum(row["seconds"] for row in log.rows),
     )

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rayal.data.images import Decoding
 from rayal.data.masks import MaskDecoding
@@ -13,29 +15,88 @@ from rayal.storage.folder import Folder, Json
 
 SplitName = Literal["pool", "test"]
 Encoding = Literal["raw", "bytes", "uri"]
+Numbers = Literal["uint8", "float32"]
+"""What images are made of: pixels of 8 bits, or numbers of a measurement."""
+Shape = tuple[int, ...]
+"""C H W of pictures, C D H W of volumes."""
 
 CARD = "card.json"
 FORMAT: Literal[1] = 1
 """Layout of a prepared folder; part of every fingerprint, so that a new layout is prepared anew."""
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_uint8(value: object) -> bool:
+    return value == "uint8"
+
+
 class ImageSpec(BaseModel):
-    """Shape and normalisation of the images that networks see."""
+    """Shape and normalisation of the images that networks see: pictures, H W, or volumes, D H W.
+
+    Whoever needs the number of sides takes it from `sides`, and the kind of numbers from `numbers`.
+    """
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     channels: int
+    # Left out for pictures of pixels, so that what was identified before volumes were still is.
+    depth: int | None = Field(default=None, exclude_if=_is_none)
+    """Null for pictures."""
     height: int
     width: int
+    numbers: Numbers = Field(default="uint8", exclude_if=_is_uint8)
     mean: tuple[float, ...]
-    """Per channel, of pixels in [0, 1], from the training pool only."""
+    """Per channel, from the training pool only: of pixels in [0, 1], of float32 as stored."""
     std: tuple[float, ...]
     """Like mean; 1 for a channel that is constant."""
 
+    @classmethod
+    def of(
+        cls,
+        shape: Shape,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        numbers: Numbers = "uint8",
+    ) -> "ImageSpec":
+        """Of images of this shape: C H W, or C D H W."""
+        channels, *depth, height, width = shape
+        return cls(
+            channels=channels,
+            depth=depth[0] if depth else None,
+            height=height,
+            width=width,
+            numbers=numbers,
+            mean=mean,
+            std=std,
+        )
+
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """C, H, W."""
-        return self.channels, self.height, self.width
+    def sides(self) -> tuple[int, ...]:
+        """H W of pictures, D H W of volumes."""
+        return (*(() if self.depth is None else (self.depth,)), self.height, self.width)
+
+    @property
+    def shape(self) -> Shape:
+        """C, then the sides."""
+        return self.channels, *self.sides
+
+    @property
+    def axes(self) -> str:
+        """What the numbers of `shape` are called, for messages: `C, H, W`."""
+        return ", ".join(("C", *"DHW"[-len(self.sides) :]))
+
+    @property
+    def scale(self) -> float:
+        """What a stored number is divided by before `mean` and `std` are of use."""
+        return 255.0 if self.numbers == "uint8" else 1.0
+
+    @property
+    def byte_count(self) -> int:
+        """Of one image as stored."""
+        return math.prod(self.shape) * np.dtype(self.numbers).itemsize
 
 
 class Card(BaseModel):
@@ -50,7 +111,7 @@ class Card(BaseModel):
     classes: tuple[str, ...]
     image: ImageSpec
     encoding: Encoding
-    """`raw` uint8 pixels, encoded `bytes`, or the `uri` of a file that stays where it is."""
+    """`raw` pixels (or numbers), encoded `bytes`, or the `uri` of a file that stays where it is."""
     decoding: Decoding | None
     """How bytes and files become pixels; null for raw."""
     masks: MaskDecoding | None = None
@@ -65,7 +126,8 @@ class Card(BaseModel):
     bad: dict[str, str]
     """Id -> reason of the images of both splits that could not be decoded."""
     sizes: dict[str, int]
-    """`HxW` as stored -> images of both splits, the 20 most frequent; empty when not decoded."""
+    """`HxW` (or `DxHxW`) as stored -> images of both splits, the 20 most frequent; empty when not
+    decoded."""
     duplicates: dict[str, int]
     """Images with the same bytes as an earlier one: of the `pool`; test images `across` to it."""
     class_counts: dict[str, tuple[int, ...]]

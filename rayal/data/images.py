@@ -39,6 +39,9 @@ from rayal.data.in_place import copied, in_place
 from rayal.settings import Settings
 
 Pixels = NDArray[np.uint8]
+Volume = NDArray[np.float32]
+Stored = Pixels | Volume
+"""What stores keep decoded: pictures C H W, or volumes C D H W."""
 Sides = tuple[PositiveInt, PositiveInt]
 """Height and width."""
 
@@ -119,7 +122,7 @@ def decode(data: bytes, decoding: Decoding) -> Pixels:
     return pixels(load(data, decoding), decoding)
 
 
-def load(data: bytes, decoding: Decoding, shape: tuple[int, int, int] | None = None) -> Image.Image:
+def load(data: bytes, decoding: Decoding, shape: tuple[int, ...] | None = None) -> Image.Image:
     """The whole image, upright, in mode L or RGB, in its own size; raises BadImage.
 
     `shape`, C H W, is what the decoding must make of it: an image that will not fit is refused by

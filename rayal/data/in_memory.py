@@ -1,6 +1,7 @@
 """Images in the memory of this process: an array, a tensor, or a map-style dataset of torch.
 
-N images of C channels, H rows, W columns; D numbers where a network takes vectors.
+N images of C channels, H rows, W columns, of volumes also planes before the rows; D numbers where
+a network takes vectors.
 """
 
 from collections import Counter
@@ -28,7 +29,8 @@ class InMemory(Protocol):
         """N."""
 
     def rows(self, rows: slice) -> Tensor:
-        """Images N C H W, or vectors N D: uint8 pixels or floating-point numbers."""
+        """Images N C H W, or vectors N D: uint8 pixels or floating-point numbers; or volumes, N C
+        D H W, of floating-point numbers."""
 
 
 class ArrayImages:
@@ -38,8 +40,11 @@ class ArrayImages:
         """`channels` are those that the network takes, None where it says nothing of them."""
         self.array = array
         shape, kind = tuple(array.shape), type(array).__name__
-        if not 2 <= len(shape) <= 4:
-            raise UsageError(f"images of shape {shape} are none; give N C H W, N H W C or N H W")
+        if not 2 <= len(shape) <= 5:
+            raise UsageError(
+                f"images of shape {shape} are none; give N C H W, N H W C or N H W, or volumes"
+                " N C D H W"
+            )
         usual: Layout | None = "NCHW" if isinstance(array, Tensor) else None
         self._order = _order(shape[1:], layout, channels, usual, f"{kind} of shape {shape}")
         _check_kind(array)
@@ -62,8 +67,11 @@ class DatasetImages:
         first = _image(dataset[0], 0)
         usual: Layout | None = "NCHW" if isinstance(first, Tensor) else None
         self._shape = tuple(first.shape)
-        if not 1 <= len(self._shape) <= 3:
-            raise UsageError(f"images of shape {self._shape} are none; give C H W, H W C or H W")
+        if not 1 <= len(self._shape) <= 4:
+            raise UsageError(
+                f"images of shape {self._shape} are none; give C H W, H W C or H W, or volumes"
+                " C D H W"
+            )
         self._order = _order(self._shape, layout, channels, usual, f"images of {self._shape}")
         _check_kind(first)
 
@@ -88,8 +96,8 @@ def in_memory(images: Any, layout: Layout | None = None, channels: int | None = 
 
     A tensor is N C H W; of an array, and of the items of a dataset that are no tensors, the axis of
     the channels is the one that has as many as the network takes: `channels`, or 1 or 3 where that
-    is None. Without such an axis they are grey, N H W. Raises UsageError for what is none of this,
-    and where two axes may be it.
+    is None. Without such an axis they are grey, N H W. Volumes are always N C D H W. Raises
+    UsageError for what is none of this, and where two axes may be it.
     """
     if layout not in (None, *get_args(Layout)):
         raise UsageError(f"layout {layout!r} is none; choose one of: {', '.join(get_args(Layout))}")
@@ -159,6 +167,10 @@ def _order(
             )
         return None
     if len(shape) == 1:
+        return None
+    if len(shape) == 4:
+        if layout == "NHWC" or channels not in (None, shape[0]):
+            raise UsageError(f"{what} are volumes N C D H W{takes}; give volumes so")
         return None
     there: dict[Layout, bool] = {"NCHW": shape[0] in wanted, "NHWC": shape[2] in wanted}
     likely: Layout = "NHWC" if shape[2] < shape[0] else "NCHW"  # channels are few

@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayal.data.card import Card, Encoding, ImageSpec, SplitName, write_card
+from rayal.data.bad_image import BadImage
+from rayal.data.card import Card, Encoding, ImageSpec, Numbers, Shape, SplitName, write_card
 from rayal.data.masks import IGNORE, same_size
 from rayal.data.source import AnyImage, AnyMask, Source, Units
 from rayal.data.store import LABEL_FILES
 from rayal.data.store_writer import ImageFiles, MaskFile
-from rayal.data.survey import Look, MaskLook, Shape, Statistics, Survey, look, look_at_mask
+from rayal.data.survey import Look, MaskLook, MeanStd, Survey, look, look_at_mask
 from rayal.errors import DataError, UsageError, counted, quoted, some
 from rayal.storage.folder import Folder
 
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(
-    source: Source, out: Path, name: str, fingerprint: str, statistics: Statistics | None
+    source: Source, out: Path, name: str, fingerprint: str, statistics: MeanStd | None
 ) -> Card:
     """Write the store of `source` into the empty folder `out`; statistics replace computed ones.
 
@@ -52,12 +53,14 @@ def prepare(
     is set. Of masks that are not verified it sees only what `_unverified` says.
     """
     source.check()
-    shape = _shape(source)
+    shape, numbers = _first(source)
     encoding = _encoding(source, shape)
-    survey, parts = Survey(shape, source.naming), dict[str, int]()
+    survey, parts = Survey(shape, numbers, source.naming), dict[str, int]()
     for split, units in source.splits.items():
         with ExitStack() as opened:
-            images = opened.enter_context(ImageFiles(out, split, encoding, shape, GROUP_ROWS))
+            images = opened.enter_context(
+                ImageFiles(out, split, encoding, shape, numbers, GROUP_ROWS)
+            )
             masks = source.masks and opened.enter_context(
                 MaskFile(out, split, encoding, GROUP_ROWS)
             )
@@ -73,7 +76,7 @@ def prepare(
         name=name,
         fingerprint=fingerprint,
         classes=tuple(source.classes),
-        image=_spec(shape, statistics or survey.statistics()),
+        image=_spec(shape, numbers, statistics or survey.statistics()),
         encoding=encoding,
         decoding=None if encoding == "raw" else source.decoding,
         masks=source.masks,
@@ -158,16 +161,15 @@ def _alike(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _shape(source: Source) -> Shape:
-    """That of all images: from the options, or of the first good one of the pool."""
+def _first(source: Source) -> tuple[Shape, Numbers]:
+    """What all images are: from the options, or as the first good one of the pool."""
     decoding, reasons = source.decoding, []
     if not source.verify and decoding.frame is not None:
-        return decoding.channels, *decoding.frame
+        return (decoding.channels, *decoding.frame), "uint8"
     for _, image in zip(source.pool.ids, source.pool.images, strict=False):
         seen = look(image, decoding)
         if seen.pixels is not None:
-            channels, height, width = seen.pixels.shape
-            return channels, height, width
+            return seen.pixels.shape, "uint8" if seen.pixels.dtype == np.uint8 else "float32"
         reasons.append(seen.bad)
     raise DataError(
         f"none of {counted(len(reasons), 'image')} can be decoded; the first: {reasons[0]}"
@@ -187,14 +189,14 @@ def _encoding(source: Source, shape: Shape) -> Encoding:
     return "raw" if max(shape[1:]) <= RAW_SIDE else "bytes"
 
 
-def _spec(shape: Shape, statistics: Statistics) -> ImageSpec:
-    (channels, height, width), (mean, std) = shape, statistics
+def _spec(shape: Shape, numbers: Numbers, statistics: MeanStd) -> ImageSpec:
+    channels, (mean, std) = shape[0], statistics
     if not len(mean) == len(std) == channels:
         raise UsageError(
             f"mean {mean} and std {std} need one value for each of {channels} channels; give"
             f" {channels} of each, or neither"
         )
-    return ImageSpec(channels=channels, height=height, width=width, mean=mean, std=std)
+    return ImageSpec.of(shape, mean, std, numbers)
 
 
 def _examined(
@@ -207,7 +209,7 @@ def _examined(
     least = min(GROUP_ROWS, LOOK_BYTES // math.prod(shape)) if source.verify else GROUP_ROWS
     done, told = 0, monotonic()
 
-    def examine(image: AnyImage | None, mask: AnyMask | None, first: bool) -> Look:
+    def examine(image: AnyImage | BadImage | None, mask: AnyMask | None, first: bool) -> Look:
         return _look(image, mask, source, shape, encoding, first)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -228,7 +230,7 @@ def _examined(
 
 
 def _look(
-    image: AnyImage | None,
+    image: AnyImage | BadImage | None,
     mask: AnyMask | None,
     source: Source,
     shape: Shape,
@@ -246,7 +248,7 @@ def _look(
 
 
 def _unverified(
-    image: AnyImage | None, mask: AnyMask | None, source: Source, first: bool
+    image: AnyImage | BadImage | None, mask: AnyMask | None, source: Source, first: bool
 ) -> MaskLook:
     """The mask as it is, with a fault that shows at a glance: of the first, which has the values of
     all the others; else where it has not the size of its image, to which it would be stretched."""

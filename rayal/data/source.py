@@ -11,16 +11,18 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 import pyarrow as pa
 
+from rayal.data.bad_image import BadImage
 from rayal.data.card import SplitName
-from rayal.data.images import Decoding, Pixels
+from rayal.data.images import Decoding, Stored
 from rayal.data.masks import IGNORE, MaskDecoding
 from rayal.errors import DataError, UsageError, counted, quoted
 
 HASHED = 4 * 2**20
 """Bytes hashed at each end of a file; all of it when it is at most twice as large."""
 
-AnyImage = Pixels | bytes | str
-"""Pixels (C, H, W); an encoded image; or the absolute path or URL of one."""
+AnyImage = Stored | bytes | str
+"""Pixels C H W, or the numbers of a volume, C D H W, float32; an encoded image; or the absolute
+path or URL of one."""
 
 AnyMask = bytes | str
 """An original mask file, or its absolute path or URL; what it holds, `Source.masks` says."""
@@ -36,9 +38,9 @@ class Units(NamedTuple):
     labels: Sequence[int] | Iterable[AnyMask | None]
     """Class indices; or masks, in the manner of `images`. Of a pool that people will label it may
     be None for every image."""
-    images: Iterable[AnyImage | None]
-    """None where the original has no data. Iterated twice, so not a generator; may be longer than
-    ids, of which a small experiment takes only the first."""
+    images: Iterable[AnyImage | BadImage | None]
+    """None where the original has no data, or a BadImage that says why it is none. Iterated twice,
+    so not a generator; may be longer than ids, of which a small experiment takes only the first."""
 
     def first(self, count: int | None) -> "Units":
         """Only the first units; None: all of them."""
@@ -98,6 +100,7 @@ class Source:
             for item in (*units.labels, *units.images):
                 shape = item.shape if isinstance(item, np.ndarray) else ()
                 data = b"" if item is None else item
+                data = str(data).encode() if isinstance(data, BadImage) else data
                 data = data if isinstance(data, bytes) else np.asarray(data).tobytes()
                 digest.update(f"{type(item).__name__}{shape}{len(data)}\0".encode() + data)
         return digest.hexdigest()
@@ -179,7 +182,9 @@ def check_source(source: object, dataset: str) -> None:
                 )
 
 
-def numbered(split: str, labels: Sequence[int], images: Iterable[AnyImage | None]) -> Units:
+def numbered(
+    split: str, labels: Sequence[int], images: Iterable[AnyImage | BadImage | None]
+) -> Units:
     """Units without ids of their own, named after their row: train-00012.
 
     Raises DataError for another number of images, where that can be known without reading them.

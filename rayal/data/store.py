@@ -10,7 +10,7 @@ test_labels.parquet
 A label is a class index; or, where the card has `masks`, a mask in rayal's coding, or its address
 where images are addresses too. Bad images may have none.
 
-N images of C channels, H rows, W columns.
+N images C H W, or volumes C D H W.
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -105,7 +105,7 @@ class Split:
         """The pixels of rows that `read` or `take` returned; bad images apart, with the reason."""
         card, shape = self.card, self.card.image.shape
         if self.raw:
-            decoded = decode_raw(rows, shape)
+            decoded = decode_raw(rows, shape, card.image.numbers)
         else:
             assert card.decoding is not None
             of = partial(pixels, decoding=card.decoding, shape=shape)

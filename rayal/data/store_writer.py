@@ -1,19 +1,20 @@
 """The Parquet files of a store while they are written: one column beside the ids, row groups of
 one size."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayal.data import uri
-from rayal.data.card import Encoding, SplitName
+from rayal.data.bad_image import BadImage
+from rayal.data.card import Encoding, Numbers, Shape, SplitName
 from rayal.data.source import AnyImage, AnyMask
 from rayal.data.store import LABEL_FILES
-from rayal.data.survey import Look, Shape
+from rayal.data.survey import Look
 from rayal.errors import UsageError
 
 PART_BYTES, PART_ROWS = 256 * 2**20, 2**16
@@ -89,11 +90,18 @@ class ImageFiles(Files):
     """The images of one split."""
 
     def __init__(
-        self, out: Path, split: SplitName, encoding: Encoding, shape: Shape, group_rows: int
+        self,
+        out: Path,
+        split: SplitName,
+        encoding: Encoding,
+        shape: Shape,
+        numbers: Numbers,
+        group_rows: int,
     ) -> None:
         # Fixed-size binary, not a tensor type: Parquet would keep each pixel as an int32 in nested
         # lists, 1.3 times the bytes and 15 times as slow to read.
-        kinds = {"raw": pa.binary(math.prod(shape)), "bytes": pa.large_binary(), "uri": pa.string()}
+        size = int(np.prod(shape)) * np.dtype(numbers).itemsize
+        kinds = {"raw": pa.binary(size), "bytes": pa.large_binary(), "uri": pa.string()}
         column = pa.field("image", kinds[encoding])
         super().__init__(out, f"{split}/part-{{:05d}}.parquet", column, group_rows)
         self._encoding = encoding
@@ -127,7 +135,7 @@ class MaskFile(Files):
         self.write(ids, [_address(each) for each in labels] if self._refers else labels)
 
 
-def _address(given: AnyImage | AnyMask | None) -> str:
+def _address(given: AnyImage | AnyMask | BadImage | None) -> str:
     if not isinstance(given, str):
         raise UsageError(
             f"encoding: uri keeps addresses, and an image is {type(given).__name__}; set encoding"

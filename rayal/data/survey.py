@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from rayal.data import uri
 from rayal.data.bad_image import WrongSize
-from rayal.data.card import SplitName
-from rayal.data.images import BadImage, Decoding, Pixels, load, pixels
+from rayal.data.card import Numbers, Shape, SplitName
+from rayal.data.images import BadImage, Decoding, Stored, load, pixels
 from rayal.data.masks import (
     IGNORE,
     BadMask,
@@ -22,14 +22,16 @@ from rayal.data.masks import (
     read_mask,
 )
 from rayal.data.source import AnyImage, AnyMask
+from rayal.data.statistics import Counts, Moments, Statistics
 from rayal.errors import DataError, UsageError, quoted
 
-Shape = tuple[int, int, int]
-"""C, H, W."""
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation per channel, of pixels in [0, 1]."""
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation per channel, of pixels in [0, 1] or of the numbers as stored."""
+STATISTICS: dict[Numbers, type[Counts | Moments]] = {"uint8": Counts, "float32": Moments}
 SPLITS: tuple[SplitName, ...] = ("pool", "test")
 SHOWN = 3  # faults in a message
+KINDS = {3: "uint8", 4: "float32"}
+"""What arrays hold that are pictures, C H W, and volumes, C D H W."""
 
 
 class MaskLook(NamedTuple):
@@ -45,12 +47,12 @@ class MaskLook(NamedTuple):
 class Look(NamedTuple):
     """One image, looked at: its pixels, or why there are none."""
 
-    image: AnyImage | None
+    image: AnyImage | BadImage | None
     """As the source gives it."""
     data: bytes | None = None
-    pixels: Pixels | None = None
+    pixels: Stored | None = None
     size: str = ""
-    """HxW before any resize."""
+    """HxW before any resize, or DxHxW."""
     bad: str | None = None
     mask: MaskLook | None = None
     """None where labels are classes of images, or where nobody looked."""
@@ -60,12 +62,15 @@ class Look(NamedTuple):
     """Whether there are no pixels because its size is not that of all images."""
 
 
-def look(image: AnyImage | None, decoding: Decoding, shape: Shape | None = None) -> Look:
+def look(image: AnyImage | BadImage | None, decoding: Decoding, shape: Shape | None = None) -> Look:
     """Read and decode one image of a source; with `shape` only one that will have it."""
     data = None
     try:
+        if isinstance(image, BadImage):
+            raise image
         if isinstance(image, np.ndarray):
             _check_raw(image)
+            _check_finite(image)
             return Look(image, image.tobytes(), image, _size(image.shape))
         if image is None:
             raise BadImage("no data (null)")
@@ -91,14 +96,19 @@ def _check_raw(image: object) -> None:
         )
     shape = tuple(image.shape)
     last = image.ndim == 3 and shape[0] not in (1, 3) and shape[2] in (1, 3)
-    if image.dtype == np.uint8 and image.ndim == 3 and not last:
+    if image.ndim in KINDS and image.dtype == KINDS[image.ndim] and not last:
         return
-    way_out = "give uint8 arrays C H W"
+    way_out = "give uint8 arrays C H W, or float32 arrays C D H W"
     if image.ndim == 2:
         way_out += f": image[None] makes {(1, *shape)} of it"
     elif last:
         way_out += ": image.transpose(2, 0, 1) turns it"
     raise DataError(f"an image is an array of shape {shape} and {image.dtype}; {way_out}")
+
+
+def _check_finite(image: Stored) -> None:
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise BadImage("holds numbers that are not finite")
 
 
 def look_at_mask(
@@ -122,14 +132,14 @@ def look_at_mask(
 
 
 def _size(shape: Sequence[int]) -> str:
-    """HxW of C H W."""
-    return f"{shape[1]}x{shape[2]}"
+    """HxW of C H W, DxHxW of C D H W."""
+    return "x".join(map(str, shape[1:]))
 
 
 class Survey:
     """Counts that grow while the images pass by."""
 
-    def __init__(self, shape: Shape, naming: str = "") -> None:
+    def __init__(self, shape: Shape, numbers: Numbers = "uint8", naming: str = "") -> None:
         """`shape` is that of all images; `add` raises UsageError for another. `naming`: see
         `Source`."""
         self.bad: dict[str, str] = {}
@@ -137,7 +147,7 @@ class Survey:
         self.duplicates = {"pool": 0, "across": 0}
         self.class_pixels = {split: np.zeros(IGNORE, np.int64) for split in SPLITS}
         self.empty_masks = self.ignored = 0
-        self._values = np.zeros((shape[0], 256), np.int64)  # how often each occurs in the pool
+        self._pool_values: Statistics = STATISTICS[numbers](shape[0])
         self._shape = shape
         self._naming = naming
         self._pool: set[bytes] = set()
@@ -160,21 +170,18 @@ class Survey:
             new = len(set(digests) - self._pool)
             self.duplicates["pool"] += len(digests) - new
             self._pool.update(digests)
-            self._count_values([_own_pixels(seen) for seen in good])
+            for seen in good:
+                self._pool_values.add(_own_pixels(seen))
 
-    def statistics(self) -> Statistics:
-        """Mean and population standard deviation of the pool, from exact counts; std 1 where 0."""
-        values = np.arange(256) / 255
-        shares = self._values / self._values.sum(axis=1, keepdims=True)
-        mean = shares @ values
-        std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
+    def statistics(self) -> MeanStd:
+        """Mean and population standard deviation of the pool; std 1 where 0."""
+        mean, std = self._pool_values.moments()
         return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
 
     @property
     def brightest(self) -> int:
         """The highest value of the pool's pixels; 255 where nobody looked."""
-        seen = np.flatnonzero(self._values.any(axis=0))
-        return int(seen[-1]) if len(seen) else 255
+        return self._pool_values.brightest
 
     def _add_masks(self, split: SplitName, ids: Sequence[str], looks: Sequence[Look]) -> None:
         good = {unit: seen.mask for unit, seen in zip(ids, looks, strict=True) if not seen.bad}
@@ -204,11 +211,6 @@ class Survey:
                     f" {_size(self._shape)}; {_one_size(seen)}"
                 )
 
-    def _count_values(self, images: list[Pixels]) -> None:
-        for channel, counts in enumerate(self._values):
-            for image in images:  # one by one: numpy counts in copies eight times as large
-                counts += np.bincount(image[channel].ravel(), minlength=256)
-
 
 def _one_size(seen: Look) -> str:
     """What gives all images one size."""
@@ -217,8 +219,10 @@ def _one_size(seen: Look) -> str:
     return "set dataset.size (and dataset.resize or squash)"
 
 
-def _own_pixels(seen: Look) -> Pixels:
+def _own_pixels(seen: Look) -> Stored:
     """Those of the image, without the canvas beside it."""
     assert seen.pixels is not None
-    height, width = seen.inside or seen.pixels.shape[1:]
+    if seen.inside is None:
+        return seen.pixels
+    height, width = seen.inside
     return seen.pixels[:, :height, :width]

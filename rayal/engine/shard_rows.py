@@ -58,15 +58,16 @@ def _packed(decoded: Decoded) -> pa.StructArray:
             pa.array([decoded.ids], pa.list_(pa.string())),
             pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pixels]),
             pa.array([list(decoded.images.shape)], pa.list_(pa.int64())),
+            pa.array([decoded.images.dtype.name]),
             pa.array([json.dumps(decoded.bad)], pa.string()),
             pa.array([sizes], pa.list_(pa.int32())),
         ],
-        names=["ids", "images", "shape", "bad", "sizes"],
+        names=["ids", "images", "shape", "numbers", "bad", "sizes"],
     )
 
 
 def _unpacked(packed: pa.StructScalar) -> Decoded:
-    pixels = np.frombuffer(packed["images"].as_buffer(), np.uint8)
+    pixels = np.frombuffer(packed["images"].as_buffer(), packed["numbers"].as_py())
     sizes = packed["sizes"].as_py()
     return Decoded(
         packed["ids"].as_py(),

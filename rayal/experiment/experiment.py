@@ -57,7 +57,7 @@ class Compute(Settings):
     shard_rows: PositiveInt = 2048
     """Least images in one shard, the unit of work and of resuming of the scoring pass."""
     resident_bytes: NonNegativeInt = 4 * 2**30
-    """A labeled set up to this size (bytes, as uint8) stays on the training device; so does what a
+    """A labeled set up to this size (bytes, as stored) stays on the training device; so does what a
     scheme sees of the unlabeled pool."""
     select_bytes: NonNegativeInt = 4 * 2**30
     """What a pass kept of a pool up to this size (bytes, as float16) one process selects from, in

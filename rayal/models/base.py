@@ -14,6 +14,10 @@ from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.tasks.base import ForTasks
 from rayal.location import Location
+from rayal.parts import find, names
+
+SEEN = {2: "pictures (C, H, W)", 3: "volumes (C, D, H, W)"}
+"""What images with so many sides are called."""
 
 Precision = Literal["fp32", "bf16"]
 """`bf16` computes a forward pass in bfloat16; weights, updates and softmax stay in float32."""
@@ -24,7 +28,7 @@ class Outputs(NamedTuple):
 
     logits: Tensor  # N C *
     features: Tensor  # N D: the input of the last layer, in a dense network its mean over h w
-    layers: tuple[Tensor, ...]  # per block: N C_l H_l W_l
+    layers: tuple[Tensor, ...]  # per block: N C_l H_l W_l, of volumes N C_l D_l H_l W_l
 
 
 class Model(ForTasks):
@@ -37,6 +41,9 @@ class Model(ForTasks):
     """
 
     kind: ClassVar[str] = "models"
+
+    dimensions: ClassVar[int] = 2
+    """Of the images that its networks see: 2 of pictures H W, 3 of volumes D H W."""
 
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {}
     """What weights are called in torchvision's file, or the authors' -> here, by prefix; empty if
@@ -63,5 +70,18 @@ class Model(ForTasks):
         return Decoding()
 
     def accepts(self, image: ImageSpec) -> str | None:
-        """None, or why this architecture cannot take such images (checked before a run)."""
+        """None, or why this architecture cannot take images of such a size or so many channels
+        (checked before a run)."""
         return None
+
+    def takes(self, image: ImageSpec) -> str | None:
+        """None, or why its networks cannot take such images: by their sides, or `accepts`."""
+        sides = len(image.sides)
+        if sides == self.dimensions:
+            return self.accepts(image)
+        others = (name for name in names("models") if find("models", name).dimensions == sides)
+        fitting = [name for name in others if find("models", name).tasks & self.tasks]
+        return (
+            f"it takes {SEEN[self.dimensions]}, and these are {SEEN[sides]}; choose one of:"
+            f" {', '.join(fitting)}"
+        )

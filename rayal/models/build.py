@@ -29,7 +29,7 @@ def build(model: Model, num_classes: int, image: ImageSpec, seed: int) -> nn.Mod
     architecture does not accept, for pretrained weights that do not fit, and for a user's own
     network that breaks its contract.
     """
-    if reason := model.accepts(image):
+    if reason := model.takes(image):
         raise UsageError(f"model {model.part_name()!r}: {reason}")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too

@@ -36,7 +36,7 @@ def first_weight(module: nn.Module) -> Tensor:
 
 def image_channels(module: nn.Module) -> int | None:
     """The channels that its first convolution takes; None of a module without any."""
-    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
+    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
     return None if first is None else first.in_channels
 
 

@@ -122,7 +122,7 @@ class DenseNetwork(Staged):
 def start_convolutions(network: nn.Module) -> None:
     """Draw the weights of all convolutions in it from He's normal distribution (fan-out)."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
@@ -160,7 +160,10 @@ def placed(network: N, device: torch.device | str, precision: Precision) -> N:
     """The network on its device, in the memory layout that is fast there."""
     network = network.to(device)
     if torch.device(device).type == "cuda" and precision == "bf16":
-        return network.to(memory_format=torch.channels_last)  # what tensor cores want
+        # what tensor cores want, of weights with as many axes as the format has
+        volumes = any(isinstance(module, nn.Conv3d) for module in network.modules())
+        last = torch.channels_last_3d if volumes else torch.channels_last
+        return network.to(memory_format=last)
     return network
 
 

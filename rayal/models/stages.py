@@ -1,10 +1,11 @@
 """Which modules of a classifier are the last at each of its lowest resolutions.
 
-N images, C channels, H rows, W columns.
+N images, C channels, * their sides: H W of pictures, D H W of volumes.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import le
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ LEVELS = 4
 
 
 class _Seen(NamedTuple):
-    """An output N C H W on the way from the images to the pooling."""
+    """An output N C * on the way from the images to the pooling."""
 
     path: str
     output: Tensor
@@ -33,9 +34,9 @@ def stages(net: nn.Module, run: Callable[[], object]) -> dict[str, int]:
     seen, pooled = list[_Seen](), list[str]()
 
     def note(path: str, module: nn.Module, _: Any, output: Any) -> None:
-        if isinstance(module, nn.AdaptiveAvgPool2d):
+        if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveAvgPool3d):
             pooled.append(path)
-        elif not pooled and isinstance(output, Tensor) and output.ndim == 4:
+        elif not pooled and isinstance(output, Tensor) and output.ndim in (4, 5):
             seen.append(_Seen(path, output, output._version))
 
     hooks = [m.register_forward_hook(partial(note, path)) for path, m in _trunk(net)]
@@ -56,9 +57,9 @@ def stages(net: nn.Module, run: Callable[[], object]) -> dict[str, int]:
 
 
 def _falls(sizes: list[torch.Size]) -> bool:
-    """Whether neither H nor W ever rises."""
+    """Whether no side ever rises."""
     return all(
-        after[0] <= before[0] and after[1] <= before[1]
+        len(after) == len(before) and all(map(le, after, before))
         for before, after in zip(sizes, sizes[1:], strict=False)
     )
 
@@ -71,5 +72,5 @@ def _trunk(net: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
     for name, child in net.named_children():
         if type(child) in (nn.Sequential, nn.ModuleList):
             yield from _trunk(child, f"{path}{name}.")
-        elif not isinstance(child, (nn.BatchNorm2d, nn.LayerNorm)):
+        elif not isinstance(child, (nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm)):
             yield f"{path}{name}", child

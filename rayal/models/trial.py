@@ -18,6 +18,8 @@ from rayal.models.stages import stages
 
 SIDES = (64, 32, 28, 8, 16, 48, 224, 96, 128, 256, 299, 384, 512)
 """Sides (pixels) of square images that a network is tried with where nobody says what it takes."""
+VOLUME_SIDES = (32, 16, 28, 40, 64)
+"""The same of cubes."""
 TRIED = 2
 """Images of a trial."""
 
@@ -66,11 +68,16 @@ class Trial(NamedTuple):
 
 
 def _guesses(module: nn.Module) -> Iterator[Tensor]:
-    first = next((m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
+    layers = nn.Conv2d, nn.Conv3d, nn.Linear
+    first = next((m for m in module.modules() if isinstance(m, layers)), None)
     generator = torch.Generator().manual_seed(0)
     noise = partial(torch.randn, generator=generator)
     if isinstance(first, nn.Linear):
         yield noise(TRIED, first.in_features)
+    if isinstance(first, nn.Conv3d):
+        for side in VOLUME_SIDES:
+            yield noise(TRIED, first.in_channels, side, side, side)
+        return
     for side in SIDES:
         for channels in (first.in_channels,) if isinstance(first, nn.Conv2d) else (3, 1):
             yield noise(TRIED, channels, side, side)

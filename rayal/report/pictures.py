@@ -30,6 +30,7 @@ from rayal.report import gallery, per_class
 from rayal.report.gallery import Prediction, Shot
 from rayal.report.overlays import Row, draw, small_png
 from rayal.report.reasons import reasons
+from rayal.report.slices import shown
 from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Labeled, Trained
@@ -166,7 +167,6 @@ def shots(record: Record, x: Experiment, store: Store, cycle: int, count: int) -
     for place, image in enumerate(decoded.ids):
         reason = why[units[image]]
         label = known.get(image)
-        pixels = decoded.images[place].transpose(1, 2, 0)
         found.append(
             Shot(
                 image=image,
@@ -174,7 +174,7 @@ def shots(record: Record, x: Experiment, store: Store, cycle: int, count: int) -
                 reason=reason.text,
                 score=reason.score,
                 note=_note(x, [image], answers),
-                pixels=np.broadcast_to(pixels, (*pixels.shape[:2], 3)),
+                pixels=shown(decoded.images[place]),
                 answer=classes[label] if isinstance(label, int) else None,
                 predicted=said.get(image),
             )

@@ -90,7 +90,7 @@ class Strategy(ForTasks):
             *self.companions(),
             *self.fits(),
         ):
-            yield "reads an embedding of no companion; have `embeds` return one that it asks for"
+            yield "reads an embedding of no companion; return one that it asks for by `embeds`"
         if "dense" in self.requires() and not task.dense:
             yield "reads a signal of dense networks, which classify every pixel; use segmentation"
         if "ensemble" in self.requires() and ensemble < 2:

@@ -15,9 +15,11 @@ Differences:
   always true. Here only what asks for it does.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
+from pydantic import field_validator
 from torch import Tensor
 
 from rayal.models.companions.base import CompanionSpec
@@ -35,10 +37,16 @@ class TaVaal(AdversarialStrategy):
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"images", "layers", "companion"})
     ranker: LossHeadSpec = LossHeadSpec(objective="logistic")
-    """What predicts the loss, and how it learns to: as long as it is not detached it changes what
-    the model learns."""
+    """What predicts the loss, and how it learns to: `logistic` unless its `objective` is given. As
+    long as it is not detached it changes what the model learns."""
     ta_vaal: TaVaalSpec = TaVaalSpec()
     """Autoencoder and discriminator, and how they learn."""
+
+    @field_validator("ranker", mode="before")
+    @classmethod
+    def _logistic(cls, given: Any) -> Any:
+        """Its objective, where other options alone are given."""
+        return {"objective": "logistic", **given} if isinstance(given, Mapping) else given
 
     def companions(self) -> tuple[CompanionSpec, ...]:
         return (self.ranker,)

@@ -11,7 +11,9 @@ Differences, beside those of the network:
 - The official code builds the graph of the labeled units and 10,000 random candidates. That is
   `candidates: 10000` of an experiment; without, all candidates are nodes, for the N x N matrix that
   would forbid it is never built.
-- Images on a canvas (see `Signals.valid`) are nodes as the pass sees them, without the filling.
+- Of images that lie on a canvas (see `Signals.valid`) the fit averages features over the filling
+  too, as a training does, and the pass does not: nodes then lie a little beside where they are
+  asked. Images of one size are the same in both.
 """
 
 from typing import ClassVar

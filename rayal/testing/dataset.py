@@ -1,6 +1,6 @@
 """The contract of a dataset: what its prepared store promises.
 
-N images of C channels, H rows, W columns.
+N images of C channels, H rows, W columns; of volumes also planes, before the rows.
 """
 
 from collections import Counter
@@ -44,12 +44,15 @@ class DatasetContract(PartContract):
 
     def test_images_are_as_the_card_says(self) -> None:
         """Otherwise networks would be built for other images."""
-        shape = self._store.card.image.shape
+        spec = self._store.card.image
+        shape, numbers = spec.shape, spec.numbers
         for name in SPLITS:
             split, decoded = self._split(name), self._decoded(name)
             images = decoded.images
-            if images.shape[1:] != shape or images.dtype != np.uint8:
-                self.broken(f"images {shape} of uint8", f"they are {images.dtype} {images.shape}")
+            if images.shape[1:] != shape or images.dtype != numbers:
+                self.broken(
+                    f"images {shape} of {numbers}", f"they are {images.dtype} {images.shape}"
+                )
             if sorted([*decoded.ids, *decoded.bad]) != sorted(split.ids()):
                 self.broken(f"every image of the {name}, or why it is bad", "some are missing")
             if not len(images):
@@ -156,8 +159,9 @@ class DatasetContract(PartContract):
         decoded = self._decoded("pool")
         if decoded.sizes is not None:
             return None
-        values = decoded.images / 255
-        mean, std = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
+        values = decoded.images / self._store.card.image.scale
+        axes = (0, *range(2, values.ndim))
+        mean, std = values.mean(axis=axes), values.std(axis=axes)
         return np.array([mean, np.where(std > 0, std, 1.0)])
 
     def _counted(self, name: SplitName) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rayal.data.card import ImageSpec
+from rayal.data.card import ImageSpec, Numbers
 from rayal.data.images import Decoding
 from rayal.errors import UsageError
 from rayal.models.base import Model, Outputs
@@ -24,12 +24,22 @@ CLASSES = 5
 SIZES = (32, 32), (40, 48), (96, 96), (224, 224), (299, 299), (518, 518)
 """H W of images that a model is tried with: the first that it accepts; dense ones from the second.
 """
+VOLUMES = (16, 16, 16), (32, 32, 32), (64, 64, 64)
+"""D H W of those that a model of volumes is tried with."""
 
 
-def spec(height: int, width: int, channels: int = 3) -> ImageSpec:
-    """Images of this shape."""
+def spec(*sides: int, channels: int = 3) -> ImageSpec:
+    """Images of these sides, H W or D H W."""
     mean, std = (0.5,) * channels, (0.25,) * channels
-    return ImageSpec(channels=channels, height=height, width=width, mean=mean, std=std)
+    numbers: Numbers = "uint8" if len(sides) == 2 else "float32"
+    return ImageSpec.of((channels, *sides), mean, std, numbers)
+
+
+def image_for(model: Model) -> ImageSpec | None:
+    """The first of SIZES or VOLUMES that a model takes; None where it takes none."""
+    dense = "segmentation" in model.tasks
+    tried = (spec(*sides) for sides in (*SIZES[dense:], *VOLUMES))
+    return next((image for image in tried if model.takes(image) is None), None)
 
 
 class ModelContract(PartContract):
@@ -42,7 +52,7 @@ class ModelContract(PartContract):
         """Otherwise strategies and companions would read what they were not promised."""
         self._check_outputs(self._images())
         odd = self.image.height + 1, self.image.width + 7
-        if self.dense and not self.part.accepts(spec(*odd, self.image.channels)):
+        if self.dense and not self.part.takes(spec(*odd, channels=self.image.channels)):
             self._check_outputs(self._images(size=odd))
 
     def test_the_classifier_maps_features_to_logits(self) -> None:
@@ -149,8 +159,8 @@ class ModelContract(PartContract):
     def test_other_channels_are_taken_or_refused(self) -> None:
         """Otherwise the first batch would end in torch's error about a convolution."""
         for channels in {1, 3, 4} - {self.image.channels}:
-            image = spec(self.image.height, self.image.width, channels)
-            if self.part.accepts(image):
+            image = spec(*self.image.sides, channels=channels)
+            if self.part.takes(image):
                 continue
             try:
                 with torch.device("meta"), torch.no_grad():  # shapes alone are computed
@@ -176,11 +186,11 @@ class ModelContract(PartContract):
     @property
     def image(self) -> ImageSpec:
         """What it is tried with; a suite may set another, and then no other is tried."""
-        for height, width in SIZES[self.dense :]:
-            if not self.part.accepts(spec(height, width)):
-                return spec(height, width)
-        reason = self.part.accepts(spec(*SIZES[-1]))
-        self.broken("to accept images of some size", f"none of {SIZES}: {reason}; set `image`")
+        if (image := image_for(self.part)) is not None:
+            return image
+        sizes = SIZES if self.part.dimensions == 2 else VOLUMES
+        reason = self.part.takes(spec(*sizes[-1]))
+        self.broken("to accept images of some size", f"none of {sizes}: {reason}; set `image`")
 
     def _built(self, seed: int = 0) -> nn.Module:
         try:
@@ -196,7 +206,7 @@ class ModelContract(PartContract):
     def _used(self) -> nn.Module:
         network = self._built()
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
                 module.momentum = 1.0
         with torch.no_grad():
             self._forward(network.train(), self._images(8, seed=1))
@@ -233,8 +243,9 @@ class ModelContract(PartContract):
             shapes = [tuple(layer.shape) for layer in layers]
             self.broken(f"layers of {own} channels (layer_channels)", f"they are {shapes}")
         for layer in layers:
-            if layer.ndim != 4 or len(layer) != n:
-                self.broken("layers of shape N C_l H_l W_l", f"one is {tuple(layer.shape)}")
+            if layer.ndim != 2 + self.part.dimensions or len(layer) != n:
+                sides = " ".join(f"{side}_l" for side in "DHW"[-self.part.dimensions :])
+                self.broken(f"layers of shape N C_l {sides}", f"one is {tuple(layer.shape)}")
 
 
 def _differing(first: nn.Module, second: nn.Module) -> str | None:

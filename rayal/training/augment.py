@@ -1,11 +1,12 @@
 """Random changes of training images, in batch on any device, decided by numbers drawn beforehand.
 
-N images, C channels, K numbers per image. The masks of a dense task, N H W, move with their images.
-What happens to an image depends on the image and its own
-row of draws alone, so batch size and number of workers change nothing. The numbers are drawn on the
+N images, C channels, K numbers per image; of volumes D planes before the rows. The masks of a dense
+task, N H W, move with their images. What happens to an image depends on the image and its own row
+of draws alone, so batch size and number of workers change nothing. The numbers are drawn on the
 CPU, so a GPU makes the same choices; it may round colours differently. Nothing here waits for it.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
@@ -18,6 +19,7 @@ from rayal.data.masks import IGNORE
 from rayal.errors import UsageError
 from rayal.models.device import sent
 from rayal.settings import Settings
+from rayal.training.turns import TURN_DRAWS, turned
 from rayal.training.windows import WINDOW_DRAWS, Window, cut_out, windows
 
 if TYPE_CHECKING:
@@ -25,17 +27,30 @@ if TYPE_CHECKING:
 
 FLIP, TOP, LEFT, CUT_ROW, CUT_COLUMN, POLICY = range(
     6
-)  # columns of the draws; a policy's come last
+)  # columns of the draws; then a policy's, a window's and those of turns, where there are any
+FLAT = "window", "crop", "policy", "cutout"
+"""What is of pictures, H W, alone."""
+
+
+def _is_off(value: object) -> bool:
+    return value is False
 
 
 class Augment(Settings):
-    """Window, padded crop, flip, a policy, then cutout: each only where it is asked for.
+    """Window, padded crop, flip, turns, a policy, then cutout: each only where it is asked for.
 
     Turning one of them on changes nothing about what the others draw.
     """
 
     flip: bool = False
     """Mirror every other image, by chance, left to right."""
+
+    # Left out where they are off, so that what was identified before they were still is.
+    mirror: bool = Field(default=False, exclude_if=_is_off)
+    """Mirror every side by chance: left to right, top to bottom, and front to back in a volume."""
+
+    rotate: bool = Field(default=False, exclude_if=_is_off)
+    """Turn by right angles, each of a square's 4 turns, or of a cube's 24, as likely."""
 
     window: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width (pixels) of a random piece of the image, which is all that a training sees
@@ -89,16 +104,34 @@ class Augment(Settings):
         draws = torch.rand(n, POLICY, generator=generator)
         policy = torch.rand(n, 3 * len(self._steps()), generator=generator)
         windows = torch.rand(n, WINDOW_DRAWS if self.window else 0, generator=generator)
-        return torch.cat([draws, policy, windows], dim=1)
+        turns = torch.rand(n, TURN_DRAWS if self._turns else 0, generator=generator)
+        return torch.cat([draws, policy, windows, turns], dim=1)
+
+    def misfits(self, image: ImageSpec) -> Iterator[str]:
+        """What of it cannot be done with such images (looked at before a run)."""
+        flat = [name for name in FLAT if getattr(self, name)]
+        if flat and len(image.sides) > 2:
+            yield (
+                f"scheme.augment: {', '.join(flat)} cannot change volumes {image.shape}"
+                f" ({image.axes}); use flip, mirror and rotate in place of it"
+            )
+        if self.rotate and len(set(self.window or image.sides)) > 1:
+            yield (
+                f"scheme.augment.rotate needs equal sides, these are {self.window or image.sides};"
+                " use mirror in place of it"
+            )
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """The images (N C H W, uint8) after what their rows of `draws` (N K, CPU) decide."""
+        """The images (N C H W, or volumes N C D H W) after what their rows of `draws` (N K, CPU)
+        decide."""
         if self.window:
             images = cut_out(images, self._windows(images, draws), self.window)
         if self.crop:
             images = self._crop(images, draws)
         if self.flip:
             images = self._flip(images, draws)
+        if self._turns:
+            images = self._turn(images, draws)
         if self.policy:
             images = self._apply_policy(images, draws[:, POLICY : POLICY + 3 * len(self._steps())])
         if self.cutout:
@@ -120,12 +153,23 @@ class Augment(Settings):
             masks = cut_out(masks, self._windows(masks, draws), self.window, fill=IGNORE)
         if self.flip:
             masks = self._flip(masks, draws)
+        if self._turns:
+            masks = self._turn(masks, draws)
         return masks[:, 0]
 
     def _windows(self, images: Tensor, draws: Tensor) -> list[Window]:
         assert self.window is not None
         height, width = images.shape[2:]
-        return windows((height, width), self.window, self.scale, draws[:, -WINDOW_DRAWS:])
+        start = POLICY + 3 * len(self._steps())
+        own = draws[:, start : start + WINDOW_DRAWS]
+        return windows((height, width), self.window, self.scale, own)
+
+    @property
+    def _turns(self) -> bool:
+        return self.mirror or self.rotate
+
+    def _turn(self, images: Tensor, draws: Tensor) -> Tensor:
+        return turned(images, draws[:, -TURN_DRAWS:], mirror=self.mirror, rotate=self.rotate)
 
     def _crop(self, images: Tensor, draws: Tensor) -> Tensor:
         """Each image's own window, out of a view of all windows of the padded images."""
@@ -146,7 +190,8 @@ class Augment(Settings):
 
     def _flip(self, images: Tensor, draws: Tensor) -> Tensor:
         flipped = sent(draws[:, FLIP] < 0.5, images.device)
-        return torch.where(flipped[:, None, None, None], images.flip(3), images)
+        flipped = flipped.view(-1, *[1] * (images.ndim - 1))
+        return torch.where(flipped, images.flip(-1), images)
 
     def _apply_policy(self, images: Tensor, draws: Tensor) -> Tensor:
         """One call for all images that get the same operation at the same level, step by step."""
@@ -187,9 +232,13 @@ class Augment(Settings):
 
 
 def normalise(images: Tensor, image: ImageSpec) -> Tensor:
-    """What networks see: uint8 in [0, 255] -> float32, (x / 255 - mean) / std, contiguous."""
-    mean, std = sent(torch.tensor([image.mean, image.std]), images.device)[..., None, None]
-    return images.contiguous().float().div_(255).sub_(mean).div_(std)
+    """What networks see, N C *, contiguous, float32: (x / scale - mean) / std, where the scale of
+    pixels in [0, 255] is 255 and that of other numbers 1."""
+    ones = [1] * (images.ndim - 2)
+    mean, std = sent(torch.tensor([image.mean, image.std]), images.device).view(2, -1, *ones)
+    # a copy in any case: numbers that are float32 already belong to whoever has stored them
+    copy = images.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return copy.div_(image.scale).sub_(mean).div_(std)
 
 
 def _reflected(size: int, padding: int) -> Tensor:

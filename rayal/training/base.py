@@ -2,7 +2,9 @@
 
 B images of a batch on this worker, C classes, H W pixels (of a dense task those of the crops that
 training sees); * is nothing for classification, H W for segmentation. A *step* is one update of the
-weights; an *epoch* is one pass over the labeled set, however many steps that takes.
+weights; an *epoch* is one pass over the labeled set, however many steps that takes. A scheme may
+want *phases* between the epochs: passes over unlabeled images, whose updates are no steps, so that
+length and schedule of a training are those of its labeled passes.
 """
 
 import math
@@ -44,6 +46,8 @@ class Batch(NamedTuple):
     strong: Tensor | None = None
     """The same images as `unlabeled`, in its order, seen otherwise: where the scheme asks for a
     `strong` view."""
+    phase: str | None = None
+    """Which of `Unlabeled.phases` it belongs to; None: the labeled pass."""
 
     @property
     def progress(self) -> float:
@@ -63,6 +67,26 @@ class Unlabeled(NamedTuple):
     view. The first one is made as labeled images are, by the scheme's `augment`."""
     labeled_too: bool = False
     """Whether labeled images are among them, without their labels."""
+    limit: int | None = None
+    """How many images of the pool, drawn by seed and cycle: a run whose `candidates` are as many
+    scores these afterwards. None: all."""
+    phases: tuple[str, ...] = ()
+    """Passes over these images, by name, in their order before every epoch but the first. Their
+    batches have labeled images too, which go on turning, and the `step` of the batch that follows.
+    (): no passes; each step sees unlabeled images beside the labeled ones."""
+
+    def seen(self, images: int) -> int:
+        """How many it sees where so many are unlabeled."""
+        return images if self.limit is None else min(images, self.limit)
+
+    def phase_batches(self, images: int) -> int:
+        """Batches of each phase, of so many unlabeled images. All are full: the last one goes on
+        with the first images of the pass that follows."""
+        return -(-self.seen(images) // self.batch_size)
+
+    def extra_updates(self, images: int, epochs: int) -> int:
+        """Updates in the phases of a whole training."""
+        return len(self.phases) * self.phase_batches(images) * (epochs - 1)
 
 
 class TrainingScheme(ForTasks):

@@ -6,7 +6,7 @@ many workers share it, nor on restarts. n labeled images, B of one batch on this
 """
 
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import chain, count, repeat
 from typing import NamedTuple
 
 import torch
@@ -19,7 +19,7 @@ from rayal.randomness import Key, torch_generator
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Batch, TrainingScheme, Unlabeled
 from rayal.training.images import Items
-from rayal.training.turns import Turns
+from rayal.training.round_robin import RoundRobin
 
 LEAST = 2  # images that every worker has in every batch: batch norm cannot train on one
 
@@ -51,30 +51,55 @@ class Feed:
         """Steps of the whole training."""
         self.epochs = -(-self.steps // len(self.ends))
         """Passes over the labeled set, the last one perhaps not whole."""
+        self.updates = self.steps
+        """Updates of the whole training: its steps, and those of its phases."""
+        if unlabeled is not None:
+            self.updates += unlabeled.wanted.extra_updates(unlabeled.count, self.epochs)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """This worker's part of every batch of an epoch (counted from 0)."""
+        """This worker's part of every batch of an epoch (counted from 0), phases first."""
+        if self.unlabeled is not None and self.unlabeled.wanted.phases:
+            yield from self._phases(self.unlabeled, epoch)
+            yield from self._labeled(epoch)
+            return
         first = epoch * len(self.ends)
-        order = torch.randperm(self.count, generator=torch_generator(*self.key, "train", epoch))
+        steps = range(first, min(first + len(self.ends), self.steps))
+        others = repeat(Views()) if self.unlabeled is None else self.unlabeled.views(steps)
+        for batch, views in zip(self._labeled(epoch), others, strict=False):
+            yield batch._replace(unlabeled=views.plain, strong=views.strong)
+
+    def _labeled(self, epoch: int, *turn: Key) -> Iterator[Batch]:
+        """The labeled pass of an epoch; others of its length, by their `turn` in the phases."""
+        first = epoch * len(self.ends)
+        generator = torch_generator(*self.key, "train", epoch, *turn)
+        order = torch.randperm(self.count, generator=generator)
         batches = order.tensor_split(self.ends[:-1])[: self.steps - first]
         parts = [batch.tensor_split(self.workers)[self.rank] for batch in batches]
         augment = self.scheme.augment
-        draws = augment.draw(self.count, torch_generator(*self.key, "augment", epoch))
-        steps = range(first, first + len(parts))
-        others = repeat(Views()) if self.unlabeled is None else self.unlabeled.views(steps)
-        items = zip(self.images.batches(parts), self.labels.batches(parts), others, strict=False)
-        for step, (images, labels, views) in enumerate(items):
-            part = parts[step]
+        draws = augment.draw(self.count, torch_generator(*self.key, "augment", epoch, *turn))
+        items = zip(self.images.batches(parts), self.labels.batches(parts), strict=False)
+        for place, (images, labels) in enumerate(items):
+            part = parts[place]
             dense = labels.ndim > 1
             yield Batch(
                 images=normalise(augment(images, draws[part]), self.spec),
                 labels=augment.of_masks(labels, draws[part]) if dense else labels,
-                step=first + step,
+                step=first + place,
                 steps=self.steps,
-                unlabeled=views.plain,
-                weight=len(part) * self.workers / len(batches[step]),
-                strong=views.strong,
+                weight=len(part) * self.workers / len(batches[place]),
             )
+
+    def _phases(self, unlabeled: "UnlabeledFeed", epoch: int) -> Iterator[Batch]:
+        """The phases before an epoch: none before the first."""
+        phases, each = unlabeled.wanted.phases, unlabeled.wanted.phase_batches(unlabeled.count)
+        for number, phase in enumerate(phases if epoch else ()):
+            start = ((epoch - 1) * len(phases) + number) * each
+            images = unlabeled.views(range(start, start + each))
+            labeled = chain.from_iterable(self._labeled(epoch, phase, turn) for turn in count())
+            step = epoch * len(self.ends)
+            for views, batch in zip(images, labeled, strict=False):
+                seen = batch._replace(unlabeled=views.plain, strong=views.strong)
+                yield seen._replace(step=step, phase=phase)
 
 
 class Views(NamedTuple):
@@ -85,7 +110,8 @@ class Views(NamedTuple):
 
 
 class UnlabeledFeed:
-    """The unlabeled batches of one training on one worker: one of `Turns` in every step."""
+    """The unlabeled batches of one training on one worker, of a `RoundRobin` over all images. In
+    phases steps are counted on from one to the next, and each begins where a permutation does."""
 
     def __init__(
         self,
@@ -106,12 +132,11 @@ class UnlabeledFeed:
         self.augment, self.spec = augment, spec
         self.key, self.rank, self.workers = key, rank, workers
         self.beside = beside or Beside()
-        self.turns = Turns(count, wanted.batch_size, *key, "unlabeled")
+        self.turns = RoundRobin(count, wanted.batch_size, *key, "unlabeled")
 
     def views(self, steps: range) -> Iterator[Views]:
         """This worker's part of each step's batch, in the one view or both."""
-        places = (self.turns.places(0 if self.wanted.fixed else step) for step in steps)
-        parts = [each.tensor_split(self.workers)[self.rank] for each in places]
+        parts = [self._places(step).tensor_split(self.workers)[self.rank] for step in steps]
         found, strong = self.images.batches(parts), self.wanted.strong
         for step in steps:
             with self.beside.work():
@@ -128,6 +153,12 @@ class UnlabeledFeed:
         draws = augment.draw(self.wanted.batch_size, torch_generator(*self.key, name, step))
         own = draws.tensor_split(self.workers)[self.rank]
         return normalise(augment(images, own), self.spec)
+
+    def _places(self, step: int) -> Tensor:
+        if self.wanted.phases:  # each pass begins with a permutation of its own
+            turn, batch = divmod(step, self.wanted.phase_batches(self.count))
+            return self.turns.at(turn * self.count + batch * self.wanted.batch_size)
+        return self.turns.places(0 if self.wanted.fixed else step)
 
 
 def batch_ends(images: int, batch_size: int, workers: int) -> list[int]:

@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rayal.data.card import Card, ImageSpec
+from rayal.data.images import Stored
 from rayal.data.masks import LabelValue
 from rayal.data.store import Split
 from rayal.data.tasks.base import Task
@@ -32,17 +32,17 @@ class Items(Protocol):
     """The images of a list of ids, or their labels, by their places in the list."""
 
     def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        """For each list of places its items, on the training device: images (uint8, B C H W), or
-        what the task compares with (B *)."""
+        """For each list of places its items, on the training device: images as stored (B and
+        their shape), or what the task compares with (B *)."""
 
 
 def open_images(
     split: Split, ids: Sequence[str], spec: ImageSpec, device: torch.device, resident_bytes: int
 ) -> Items:
     """The images on the device if they take at most `resident_bytes` there, else streamed."""
-    if len(ids) * spec.channels * spec.height * spec.width > resident_bytes:
+    if len(ids) * spec.byte_count > resident_bytes:
         return Streaming(partial(_images_at, split, _on_disk(split, ids)), device)
-    images = np.empty((len(ids), spec.channels, spec.height, spec.width), np.uint8)
+    images = np.empty((len(ids), *spec.shape), spec.numbers)
     start = 0
     for rows in split.chunks(ids, CHUNK):
         images[start : start + len(rows)] = _decoded(split, rows)
@@ -124,7 +124,7 @@ def _labels_at(
     return task.targets({unit: labels[unit] for unit in units}, card)
 
 
-def _decoded(split: Split, rows: pa.Table) -> NDArray[np.uint8]:
+def _decoded(split: Split, rows: pa.Table) -> Stored:
     decoded = split.decode(rows)
     if decoded.bad:
         unit, reason = next(iter(decoded.bad.items()))

@@ -147,9 +147,10 @@ def _misfits(x: Experiment, card: Card, network: nn.Module) -> Iterator[str]:
     with the whole images that strategies score, and with the network."""
     image, window, beside = card.image, x.scheme.augment.window, x.companions()
     scored = [spec for strategy in x.scored().values() for spec in strategy.companions()]
+    yield from x.scheme.augment.misfits(image)
     if window:
         height, width = window
-        if reason := x.model.accepts(image.model_copy(update={"height": height, "width": width})):
+        if reason := x.model.takes(image.model_copy(update={"height": height, "width": width})):
             yield _small_window(window, f"model {x.model.part_name()!r}: {reason}")
         for spec in beside:
             if reason := spec.accepts(height, width):

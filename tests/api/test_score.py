@@ -333,7 +333,7 @@ class Ends:
         (noise(0), "no images to score; give some"),
         ([], "no images to score; give some"),
         (noise()[0, 0, 0], r"shape \(8,\) are none; give N C H W"),
-        ([torch.zeros(1, 3, 8, 8)], r"shape \(1, 3, 8, 8\) are none; give C H W"),
+        ([torch.zeros(1, 1, 3, 8, 8)], r"shape \(1, 1, 3, 8, 8\) are none; give C H W"),
         (noise().long(), "images are int64; give uint8 pixels, or floating-point"),
         (iter([1]), "images are list_iterator; give a tensor, an array, a dataset"),
         (["a.png"], "image 0 is 'a.png'; give datasets whose items are .* as their folder"),

@@ -15,6 +15,9 @@ from rayal.data.card import Card, ImageSpec
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
+from rayal.training.fits.sraal import SraalSpec
+from rayal.training.fits.ta_vaal import TaVaalSpec
+from rayal.training.fits.vaal import VaalSpec
 from rayal.workflows import checks
 from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.run import default_folder
@@ -58,6 +61,9 @@ CARDS = {
     "svhn": card("svhn", 73_257, 26_032, classes=10, size=32),
     "caltech101": card("caltech101", 7_766, 911, classes=101, size=224),
     "imagenet": card("imagenet", 1_281_167, 50_000, classes=1000, size=224),
+    "mrc_folder": card("mrc_folder", 3500, 500, classes=10, size=32).model_copy(
+        update={"image": ImageSpec.of((1, 32, 32, 32), (0.0,), (1.0,), "float32")}
+    ),
 }
 
 
@@ -72,13 +78,14 @@ class Protocol(NamedTuple):
     scored: Sequence[int]
     """In each cycle but the last."""
     length: int
-    """Of a cycle's training in epochs; in steps where it has unlabeled images too (Parting)."""
+    """Of a training in epochs, or in steps where the scheme counts these."""
     batch: int
     lr: float
     drops: tuple[int, ...] | str
-    """When the learning rate becomes a tenth, in epochs; or another schedule."""
+    """When the learning rate becomes a tenth, in epochs or steps; or another schedule."""
     start: str
     augment: dict[str, Any]
+    weight_decay: float = 5e-4
 
 
 FLIP_CROP = {"flip": True, "crop": 4}
@@ -124,6 +131,20 @@ VAAL_IMAGENET = Protocol(
     start="warm",
     augment={"flip": True, "crop": 16},
 )
+ADS = Protocol("cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING)
+CRYO = Protocol(
+    "mrc_folder",
+    118_474,
+    labels=range(400, 3201, 400),
+    scored=(3100, 2700, 2300, 1900, 1500, 1100, 700),
+    length=600,
+    batch=32,
+    lr=0.003,
+    drops=(300, 400, 500),
+    start="warm",
+    augment={},
+    weight_decay=1e-4,
+)
 DAST_AL = {
     "imagenet": VAAL_IMAGENET,
     "cifar10": Protocol("cifar10", 11_436_106, range(2500, 25_001, 2500), TENTH, **TOD_TRAINING),
@@ -158,6 +179,17 @@ def full(protocol: Protocol) -> Protocol:
     return protocol._replace(labels=[CARDS[protocol.dataset].pool], scored=())
 
 
+VAAL: dict[str, Any] = dict(
+    labels=range(5000, 20_001, 2500),
+    scored=range(45_000, 30_001, -2500),
+    length=39_062,
+    batch=128,
+    lr=0.01,
+    drops=(9765, 19_530, 29_295, 39_060),
+    start="cold",
+    augment={"flip": True},
+)
+TA_VAAL: dict[str, Any] = dict(scored=TENTH, **TOD_TRAINING | dict(start="cold"))
 LARGE, LOW_10, LOW_100 = range(5000, 20_001, 2500), range(250, 2001, 250), range(500, 4001, 500)
 WRN_10, WRN_100 = ("cifar10", 1_467_610), ("cifar100", 1_479_220)
 REFLECTED = {**FLIP_CROP, "padding": "reflect"}
@@ -171,9 +203,23 @@ PROTOCOLS: dict[str, Protocol] = {
     **{f"tod/{name}_tod_official": protocol for name, protocol in TOD.items()},
     **{f"gradnorm/{name}": protocol for name, protocol in GRADNORM.items()},
     "gradnorm/imagenet": VAAL_IMAGENET,
+    "ads/cifar10": ADS,
+    "ads/cifar10_official": ADS,
+    "gradnorm/cryo": CRYO,
     **{f"dast_al/{name}": protocol for name, protocol in DAST_AL.items()},
     "ll4al/cifar10": Protocol(
         "cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING
+    ),
+    "vaal/cifar10": Protocol("cifar10", 134_309_962, **VAAL),
+    "vaal/cifar100": Protocol("cifar100", 134_678_692, **VAAL),
+    "ta_vaal/cifar10": Protocol("cifar10", 11_173_962, range(1000, 10_001, 1000), **TA_VAAL),
+    "ta_vaal/cifar100": Protocol("cifar100", 11_220_132, range(2000, 20_001, 2000), **TA_VAAL),
+    "sraal/cifar10": Protocol(
+        "cifar10",
+        11_173_962,
+        labels=range(5000, 20_001, 5000),
+        scored=(45_000, 40_000, 35_000),
+        **TOD_TRAINING | dict(length=19_500, drops=(9750, 13_650)),
     ),
     "gcn/cifar10": Protocol(
         "cifar10",
@@ -239,7 +285,11 @@ def test_the_training_is_the_published_one(name: str) -> None:
         scheme.batch_size,
         start,
     )
-    assert (0.9, 5e-4, False) == (scheme.momentum, scheme.weight_decay, scheme.nesterov)
+    assert (0.9, protocol.weight_decay, False) == (
+        scheme.momentum,
+        scheme.weight_decay,
+        scheme.nesterov,
+    )
     assert (protocol.start, "fp32") == (x.start, scheme.precision)
     assert protocol.augment == scheme.augment.model_dump(exclude_defaults=True) | (
         {"learned_on": scheme.augment.learned_on} if scheme.augment.policy else {}
@@ -257,7 +307,10 @@ MEANS = {
     "svhn": (0.4310, 0.4302, 0.4463),
     "caltech101": (0.5020, 0.5020, 0.5020),
     "imagenet": (0.485, 0.456, 0.406),
+    "mrc_folder": (0.05964008,),
     "dast_al/vgg16_cifar100": (0.5071, 0.4867, 0.4408),
+    "vaal/cifar10": (0.5, 0.5, 0.5),
+    "vaal/cifar100": (0.5, 0.5, 0.5),
 }
 STDS = {
     "cifar10": (0.2023, 0.1994, 0.2010),
@@ -265,7 +318,10 @@ STDS = {
     "svhn": (0.1965, 0.1984, 0.1992),
     "caltech101": (1.0, 1.0, 1.0),
     "imagenet": (0.229, 0.224, 0.225),
+    "mrc_folder": (13.57436941,),
     "dast_al/vgg16_cifar100": (0.2675, 0.2565, 0.2761),
+    "vaal/cifar10": (0.5, 0.5, 0.5),
+    "vaal/cifar100": (0.5, 0.5, 0.5),
 }
 
 
@@ -378,6 +434,28 @@ def test_methods_of_dast_al(name: str, strength: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cifar10", (0, 1.0, "nats", "shared")),
+        ("cifar10_official", (3, 1 / 128, "bits", "fresh")),
+    ],
+)
+def test_methods_of_ads(name: str, expected: tuple[Any, ...]) -> None:
+    """Phases of the paper under the name of the code, or scores of other heads."""
+    x = load(f"ads/{name}")
+    scheme: Any = x.scheme
+    heads = scheme.heads.prototypes
+
+    assert expected == (heads, scheme.weight, scheme.entropy, scheme.optimizer_of_phases)
+    assert {"name": "ads", "heads": {"prototypes": heads}} == x.strategy.model_dump()
+    assert (0.1, 128, x.candidates) == (
+        scheme.threshold,
+        scheme.unlabeled_batch_size,
+        scheme.unlabeled_subset,
+    )
+
+
+@pytest.mark.parametrize(
     ("row", "head", "epochs_at_first_rate"),
     [
         (0, {"detach_after": 0.6, "follows_schedule": True, "objective": "hinge"}, 160),
@@ -413,6 +491,52 @@ def test_learning_loss_of_tod(dataset: str, epochs: int, corner: int | None) -> 
 
     assert epochs == sum(e / x.scheme.length < head.detach_after for e in range(x.scheme.length))
     assert (False, corner) == (head.follows_schedule, head.corner)
+
+
+ADVERSARIAL = {
+    "vaal/cifar10": (VaalSpec, "mean", 2 * 39_062, 2 * 39_062, {"flip": True}),
+    "vaal/cifar100": (VaalSpec, "mean", 2 * 39_062, 2 * 39_062, {"flip": True}),
+    "ta_vaal/cifar10": (TaVaalSpec, "mean", 8593, 14_843, {}),
+    "ta_vaal/cifar100": (TaVaalSpec, "mean", 9375, 21_875, {}),
+    "sraal/cifar10": (SraalSpec, "mean", 19_531, 19_531, FLIP_CROP),
+}
+"""Spec, divergence, steps of the first and the last fit, augmentation."""
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_adversarial_fits(name: str) -> None:
+    """A fit would be shorter than the published one, or of other images."""
+    kind, divergence, *steps, augment = ADVERSARIAL[name]
+    x, protocol = load(name), PROTOCOLS[name]
+    (fit,) = x.fits()
+    assert isinstance(fit, kind)
+    counts = list(zip(protocol.labels, protocol.scored, strict=False))
+
+    assert steps == [fit.steps(*counts[0]), fit.steps(*counts[-1])]
+    assert (128, 5e-4, 128, 32) == (fit.batch_size, fit.lr, fit.width, fit.latent)
+    assert (divergence, 1.0, 1.0) == (fit.divergence, fit.beta, fit.adversary)
+    assert augment == fit.augment.model_dump(exclude_defaults=True)
+
+
+@pytest.mark.parametrize("name", ["ta_vaal/cifar10", "ta_vaal/cifar100"])
+def test_the_ranker_of_ta_vaal(name: str) -> None:
+    """It would learn by the other objective, or let the model be at another time than the code."""
+    x = load(name)
+    (head,) = x.companions()
+    epochs = [epoch for epoch in range(200) if epoch / 200 < head.detach_after]
+
+    assert ("logistic", 1.0, 121) == (head.objective, head.weight, len(epochs))
+
+
+@pytest.mark.parametrize("name", ["vaal/cifar10", "ta_vaal/cifar10"])
+def test_the_codes_of_vaal_and_ta_vaal(name: str) -> None:
+    """What papers and codes differ in would be run as the other."""
+    ((_, options),) = [each for each in commands(name) if "score_mode" in " ".join(each[1])]
+    x = load(name, options)
+    (fit,) = x.fits()
+    code = {"divergence": "sum"} if name.startswith("vaal") else {"first_ranks": "random"}
+
+    assert "train" == x.strategy.score_mode and code.items() <= fit.model_dump().items()
 
 
 def test_methods_of_gcn() -> None:

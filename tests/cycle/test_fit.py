@@ -26,7 +26,7 @@ from rayal.runs.results import write_fit as fits_written
 from rayal.storage.folder import FileLocation, Folder
 from rayal.testing.side import Outside, Side, SideSpec
 from rayal.training.augment import normalise
-from rayal.training.turns import Turns
+from rayal.training.round_robin import RoundRobin
 from rayal.workflows.checks import check
 from tests.support.doubles import Silent
 
@@ -108,7 +108,7 @@ def test_learns_from_labeled_units_and_candidates(whole):
         for each in ids
     ]
     turns = [
-        Turns(len(each), 8, *key, name)
+        RoundRobin(len(each), 8, *key, name)
         for each, name in zip(ids, ("labeled", "candidates"), strict=True)
     ]
     with torch.random.fork_rng():

@@ -51,6 +51,10 @@ def mean(rank: int) -> Any:
     return found.detach(), weight.grad
 
 
+def averaged(rank: int) -> Any:
+    return parallel.averaged([own(rank), torch.full((2, 3), float(rank)), torch.tensor(rank + 1.0)])
+
+
 def first(rank: int) -> Any:
     value = torch.tensor([rank + 3])
     return parallel.first(value), value
@@ -134,6 +138,7 @@ CASES: list[Callable[[int], Any]] = [
     *(
         total,
         mean,
+        averaged,
         first,
         first_bytes,
         check_same,
@@ -188,6 +193,14 @@ def test_mean_keeps_the_gradient_of_its_worker(pair: list[dict[str, Any]]) -> No
         assert torch.equal(own(rank), gradient)
     found, gradient = mean(0)
     assert torch.equal(own(0), found) and torch.equal(own(0), gradient)
+
+
+def test_gradients_are_averaged_in_their_shapes(pair: list[dict[str, Any]]) -> None:
+    """Workers would each go their own way in a step that does not go through `averaging`."""
+    for found in said(pair, "averaged"):
+        assert [[1.5, 3.0], [[0.5] * 3] * 2, 1.5] == [each.tolist() for each in found]
+    assert all(map(torch.equal, averaged(1), [own(1), torch.ones(2, 3), torch.tensor(2.0)]))
+    assert [] == parallel.averaged([])
 
 
 def test_only_the_first_worker_decides(pair: list[dict[str, Any]]) -> None:

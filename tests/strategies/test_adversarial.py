@@ -20,6 +20,7 @@ from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
 from rayal.models.companions.loss_head import LossHeadSpec
 from rayal.models.companions.variational import LatentJudge
+from rayal.parts import build
 from rayal.runs.ledger import Ledger
 from rayal.selection.candidates import Candidates
 from rayal.storage.folder import Folder
@@ -73,6 +74,17 @@ def test_the_rank_counts() -> None:
 
     assert not torch.isclose(before, after).any()
     assert before.argsort().tolist() != after.argsort().tolist()
+
+
+def test_the_ranker_is_logistic_unless_told() -> None:
+    """Who sets another of its options would get the hinge of LL4AL in silence."""
+
+    def objective(**ranker: Any) -> str:
+        strategy = build("strategies", {"name": "ta_vaal", "ranker": ranker})
+        return str(strategy.companions()[0].objective)
+
+    assert ["logistic", "logistic"] == [objective(), objective(detach_after=0.2)]
+    assert "hinge" == objective(objective="hinge")
 
 
 @pytest.mark.parametrize("name", ["vaal", "sraal"])

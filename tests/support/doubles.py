@@ -123,6 +123,15 @@ def small_strategy(name: str) -> Strategy:
     return made
 
 
+TAUGHT_BY = {"d_score": "s4gan", "ads": "ads"}
+"""Strategies that ask what one scheme alone trains, and that scheme."""
+
+
+def scheme_for(strategy: str) -> str:
+    """The name of a scheme under which this strategy can choose."""
+    return TAUGHT_BY.get(strategy, "supervised")
+
+
 def priced(ids: Sequence[str], costs: Sequence[float] | NDArray[np.floating]) -> Price:
     """What each of these units costs."""
     of = dict(zip(ids, costs, strict=True))

@@ -17,6 +17,7 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from rayal.data.datasets.base import Dataset
+from rayal.data.datasets.simulated_subtomograms import SimulatedSubtomograms
 from rayal.parts import build
 from tests.support import scenes
 
@@ -153,6 +154,14 @@ def cityscapes(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {}
 
 
+def simulated_subtomograms(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    return {"size": 8, "pool": 12, "test": 4, "kinds": 3}
+
+
+def mrc_folder(root: Path, patch: pytest.MonkeyPatch) -> None:
+    SimulatedSubtomograms(size=8, pool=12, test=4, kinds=3).write_mrc(root)
+
+
 def voc(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     base, names = root / "VOCdevkit/VOC2012", [f"2007_{number:06d}" for number in range(6)]
     plant(base, [f"JPEGImages/{name}.jpg" for name in names])
@@ -184,5 +193,7 @@ MAKE: dict[str, Any] = {
         cityscapes,
         mask_folder,
         voc,
+        simulated_subtomograms,
+        mrc_folder,
     )
 }

@@ -11,7 +11,7 @@ from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_engine, start_run
-from tests.support.doubles import small_strategy, strategies_for
+from tests.support.doubles import scheme_for, small_strategy, strategies_for
 
 
 def chosen(x: Experiment, out: Path) -> list[list[str]]:
@@ -33,7 +33,7 @@ def test_batches_and_shards_do_not_choose(
         x = tiny(
             dataset={"name": "digits", "limit_pool": 300, "limit_test": 50},
             model={"name": "small_cnn", "width": 8, "dropout": 0.3},
-            scheme={"name": "supervised", "epochs": 2, "batch_size": 16, "lr": 0.05},
+            scheme={"name": scheme_for(strategy), "epochs": 2, "batch_size": 16, "lr": 0.05},
             strategy=small_strategy(strategy),
             ensemble=2,
             compute={"engine": "local", "cpus_per_worker": 1, **compute},

@@ -31,14 +31,14 @@ from rayal.storage.folder import FileLocation, Folder
 from rayal.testing import passes
 from rayal.testing.bench import CLASSES, IMAGE, UNITS, Bench
 from rayal.testing.fits import Drawn
-from rayal.testing.model import SIZES, spec
+from rayal.testing.model import image_for
 from rayal.testing.trainings import experiment, training
 from rayal.training.augment import Augment
 from rayal.training.base import TrainingScheme
 from rayal.training.fits.base import FitBatch, Scene
 from rayal.training.policy import OPERATIONS
 from tests.models.architectures.test_contract import NARROW
-from tests.support.doubles import small_strategy, strategies_for
+from tests.support.doubles import scheme_for, small_strategy, strategies_for
 from tests.support.fake_gpu import FakeGpu, Waited, fake_gpu
 
 GPU = Worker(device="cuda")
@@ -49,6 +49,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"average": {}, "annealing": "log", "mask": "tempered", "batch_norm": "separate"},
         {"strong": {"crop": 2, "padding": "reflect", "policy": "autoaugment"}},
     ],
+    "ads": [{"heads": {"prototypes": 3}, "entropy": "bits", "optimizer_of_phases": "fresh"}],
     "supervised": [{"optimizer": "adam", "last_layer_lr": 10.0}],
 }
 """Other ways of a scheme than its defaults, which are tried for all of them."""
@@ -64,6 +65,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "randaugment": {"policy": "randaugment", "operations": 14, "magnitude": 12},
     "uda": {"policy": "uda", "crop": 2, "padding": "reflect"},
     "window": {"window": (8, 8), "scale": (0.75, 1.5), "flip": True, "cutout": 3},
+    "turns": {"window": (8, 8), "mirror": True, "rotate": True},
 }
 DENSE = {"flip": True, "window": (16, 20), "scale": (0.75, 1.5), "cutout": 5}
 
@@ -189,7 +191,8 @@ def build_on_gpu(gpu: FakeGpu, model: Model, image: ImageSpec) -> torch.nn.Modul
 def test_a_model_runs(gpu: FakeGpu, name: str) -> None:
     """A network that makes a tensor on the CPU, or asks for a number, would stop a training."""
     model: Model = find("models", name).model_validate(NARROW.get(name, {}))
-    image = next(each for each in map(lambda size: spec(*size), SIZES) if not model.accepts(each))
+    image = image_for(model)
+    assert image is not None
     network = build_on_gpu(gpu, model, image)
     images = torch.empty(4, *image.shape, device="cuda")
     for training_now in (True, False):
@@ -227,12 +230,12 @@ def scheme_of(fields: dict[str, Any]) -> TrainingScheme:
 
 
 def trained(gpu: FakeGpu, job: TrainJob) -> dict[str, float]:
-    """The row of one epoch of a training."""
+    """The row of the second epoch of a training, before which there may be phases."""
     with gpu.starting():
         store = Store(job.store)
         feed, learner = _feed(job, GPU, store), _learner(job, GPU, store)
     assert learner.optimizer.param_groups[0]["fused"]
-    return _epoch(job, GPU, feed, learner, 0)
+    return _epoch(job, GPU, feed, learner, 1)
 
 
 @pytest.mark.parametrize(("task", "fields"), cases())
@@ -263,7 +266,7 @@ def test_an_epoch_of_images_on_disk_waits_once(gpu: FakeGpu, tmp_path: Path, tas
 def test_companions_of_a_strategy_learn(gpu: FakeGpu, tmp_path: Path, name: str) -> None:
     """What a strategy puts beside the model would wait in every step of its trainings."""
     strategy = small_strategy(name)
-    scheme = "s4gan" if name == "d_score" else "supervised"  # who fills what it asks
+    scheme = scheme_for(name)
     for task in sorted(strategy.tasks & find("schemes", scheme).tasks):
         augment = DENSE if task == "segmentation" else AUGMENTED
         fields = {"name": scheme, "augment": augment}

@@ -33,6 +33,7 @@ from tests.data.datasets.test_parquet import png, write
 from tests.data.pool.test_source import spec
 from tests.experiment.test_experiment import experiment, problems
 from tests.storage.test_folder import ordinary_user
+from tests.support.doubles import scheme_for
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,9 @@ def test_a_part_of_the_task() -> None:
     (said,) = problems(strategy="random_polygon").values()
     offered = said.partition("; choose one of: ")[2].split(", ")[:3]
 
-    assert offered == [experiment(strategy=name).strategy.part_name() for name in offered]
+    taken = [experiment(strategy=name, scheme=scheme_for(name)).strategy for name in offered]
+
+    assert offered == [each.part_name() for each in taken]
 
 
 def test_a_network_that_diverged() -> None:

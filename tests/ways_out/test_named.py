@@ -106,6 +106,8 @@ def test_packages_are_those_of_the_extras() -> None:
     is on no index."""
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    needed = {need.split(">")[0] for extra in ("cluster", "sweep", "s3") for need in extras[extra]}
+    needed = {
+        need.split(">")[0] for extra in ("cluster", "sweep", "s3", "cryo") for need in extras[extra]
+    }
 
     assert {*named(PACKAGE)} == needed

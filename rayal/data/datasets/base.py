@@ -62,11 +62,11 @@ class Dataset(ForTasks):
     limit_test: PositiveInt | None = None
     """Use only so many test images, the first; null: all."""
     mean: tuple[float, ...] | None = None
-    """Mean per channel, of pixels in [0, 1], that images are normalised by; null: computed from the
-    pool."""
+    """Mean per channel, of pixels in [0, 1], that images are normalised by (of volumes: of their
+    numbers); null: computed from the pool."""
     std: tuple[float, ...] | None = None
-    """Standard deviation per channel, of pixels in [0, 1], given together with mean; null: computed
-    from the pool."""
+    """Standard deviation per channel, like mean and given together with it; null: computed from the
+    pool."""
 
     @field_validator("root")
     @classmethod

@@ -1,6 +1,6 @@
 """What a scoring pass reads: images in Parquet files, cut into shards.
 
-N images of C channels, H rows, W columns.
+N images of C channels, H rows, W columns; of volumes also D planes, before the rows.
 """
 
 import math
@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayal.data import uri
-from rayal.data.images import BadImage, Decoding, Pixels, load
+from rayal.data.card import Numbers, Shape
+from rayal.data.images import BadImage, Decoding, Pixels, Stored, load
 from rayal.data.images import pixels as pixels_of_image
 from rayal.storage.columns import content, tensor_pixels
 
@@ -36,7 +37,7 @@ class Decoded(NamedTuple):
     """The good images of some rows, and why the others are not."""
 
     ids: list[str]
-    images: Pixels  # N C H W, aligned with ids
+    images: Stored  # N C H W or N C D H W, aligned with ids
     bad: dict[str, str]  # id -> reason
     sizes: NDArray[np.int32] | None = None  # N 2
     """Height and width of the images inside their canvas; None where each fills all of it."""
@@ -99,9 +100,7 @@ def _pieces(
         yield file, first, len(groups) - first, 0, gathered
 
 
-def decode_each(
-    rows: pa.Table, placed: Callable[[Any], CanvasImage], shape: tuple[int, int, int]
-) -> Decoded:
+def decode_each(rows: pa.Table, placed: Callable[[Any], CanvasImage], shape: Shape) -> Decoded:
     """The images of rows one by one; bad where `placed` raises BadImage for what is stored."""
     ids, found, bad = list[str](), list[CanvasImage](), dict[str, str]()
     for unit, stored in zip(rows["id"].to_pylist(), rows["image"], strict=True):
@@ -123,19 +122,17 @@ def decode_each(
     )
 
 
-def decode_raw(rows: pa.Table, shape: tuple[int, int, int]) -> Decoded:
-    """The images of rows that hold pixels, as bytes of one length or tensors; null is bad."""
+def decode_raw(rows: pa.Table, shape: Shape, numbers: Numbers = "uint8") -> Decoded:
+    """The images of rows that hold numbers, as bytes of one length or tensors; null is bad."""
     good, bad = rows, dict[str, str]()
     if rows["image"].null_count:
         valid = rows["image"].is_valid()
         good = rows.filter(valid)
         bad = dict.fromkeys(rows.filter(pc.invert(valid))["id"].to_pylist(), NO_DATA)
-    return Decoded(good["id"].to_pylist(), _as_array(good["image"], shape), bad)
+    return Decoded(good["id"].to_pylist(), _as_array(good["image"], shape, numbers), bad)
 
 
-def pixels(
-    stored: bytes | str | None, decoding: Decoding, shape: tuple[int, int, int]
-) -> CanvasImage:
+def pixels(stored: bytes | str | None, decoding: Decoding, shape: Shape) -> CanvasImage:
     """The pixels of encoded bytes, or of the file at an address; raises BadImage."""
     if stored is None:
         raise BadImage(NO_DATA)
@@ -146,21 +143,22 @@ def pixels(
     return CanvasImage(found, (image.height, image.width) if decoding.canvas else None)
 
 
-def _as_array(column: pa.ChunkedArray, shape: tuple[int, int, int]) -> Pixels:
-    """(N, C, H, W), writable: one copy out of Arrow's memory, nothing in between."""
-    images = np.empty((len(column), *shape), np.uint8)
+def _as_array(column: pa.ChunkedArray, shape: Shape, numbers: Numbers) -> Stored:
+    """N and the shape, writable: one copy out of Arrow's memory, nothing in between."""
+    images: Stored = np.empty((len(column), *shape), numbers)
     start = 0
     for chunk in column.chunks:
-        images[start : start + len(chunk)] = _pixels(chunk, shape)
+        images[start : start + len(chunk)] = _pixels(chunk, shape, numbers)
         start += len(chunk)
     return images
 
 
-def _pixels(chunk: pa.Array, shape: tuple[int, int, int]) -> Pixels:
+def _pixels(chunk: pa.Array, shape: Shape, numbers: Numbers) -> Stored:
     if isinstance(chunk, pa.ExtensionArray):
         return tensor_pixels(chunk)
-    size = math.prod(shape)
     if not len(chunk):  # which may have no memory at all
-        return np.empty((0, *shape), np.uint8)
-    flat = np.frombuffer(chunk.buffers()[1], np.uint8, len(chunk) * size, chunk.offset * size)
+        return np.empty((0, *shape), numbers)
+    size, kind = math.prod(shape), np.dtype(numbers)
+    start = chunk.offset * size * kind.itemsize
+    flat = np.frombuffer(chunk.buffers()[1], kind, len(chunk) * size, start)
     return flat.reshape(-1, *shape)

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayal.data import uri
+from rayal.data.card import Shape
 from rayal.data.images import BadImage, Decoding
 from rayal.data.pool import CanvasImage, Decoded, Shard, decode_each, decode_raw, pixels
 from rayal.errors import DataError, quoted
@@ -51,7 +52,7 @@ class ParquetImages:
     """Whether it holds pixels."""
     decoding: Decoding
     """How encoded images become pixels."""
-    shape: tuple[int, int, int]
+    shape: Shape
     """C H W of every image."""
     key: str = field(default_factory=lambda: uuid4().hex, repr=False, compare=False)
     """Of what was opened at one time: a file that is read in parts stays open under it."""

@@ -90,6 +90,11 @@ def open_pool(
     """
     if (store := prepared_store(where)) is not None:
         return _of_store(store, spec)
+    if len(spec.sides) > 2:
+        raise UsageError(
+            f"the model sees volumes {spec.shape} ({spec.axes}), and no files of a pool hold such;"
+            " give the name of a dataset of volumes, or the folder of its prepared store"
+        )
     place = _placed(where)
     if place.kind == "folder" and listing.exists(LISTING):
         return _of_listing(place.url, listing, follow_links, decoding, spec)
@@ -272,7 +277,7 @@ def _of_store(store: Store, spec: ImageSpec) -> Pool:
     card = store.card
     if card.image.shape != spec.shape:
         raise UsageError(
-            f"the images of {card.name} are {card.image.shape} (C, H, W), the model sees"
+            f"the images of {card.name} are {card.image.shape} ({card.image.axes}), the model sees"
             f" {spec.shape}; prepare the dataset in that size, or give its original files"
         )
     files = store.pool.groups()

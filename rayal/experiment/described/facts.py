@@ -119,7 +119,10 @@ def _of_scheme(x: TrainingScheme) -> Iterator[Fact]:
     unlabeled = x.unlabeled(LATER)
     yield Fact("labels", f"{x.batch_size} labeled images in a step")
     if unlabeled is not None:
-        yield Fact("unlabeled", f"{unlabeled.batch_size} unlabeled images in a step, of the pool")
+        pool = "the pool" if unlabeled.limit is None else f"{unlabeled.limit:,} of the pool"
+        size, passes = unlabeled.batch_size, " and ".join(unlabeled.phases)
+        where = f"in batches between epochs: {passes}" if passes else "in a step"
+        yield Fact("unlabeled", f"{size} unlabeled images {where}, of {pool}")
     if x.requires_warm:
         yield Fact("needs", "`start: warm`: each cycle continues from the last one's weights")
     yield from _companions(x.companions())

@@ -16,7 +16,9 @@ from rayal.signals.gradients.convolution import Convolution
 from rayal.signals.gradients.layers import BatchNorm, GroupNorm, Layer, LayerNorm, Linear, widened
 
 LAYERS: Mapping[Callable[..., Any], Callable[..., Layer]] = {
+    F.conv1d: Convolution,
     F.conv2d: Convolution,
+    F.conv3d: Convolution,
     F.linear: Linear,
     F.batch_norm: BatchNorm,
     F.group_norm: GroupNorm,

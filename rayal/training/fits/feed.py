@@ -10,7 +10,7 @@ from rayal.randomness import Key, torch_generator
 from rayal.training.augment import normalise
 from rayal.training.fits.base import Batches, FitBatch
 from rayal.training.images import Items
-from rayal.training.turns import Turns
+from rayal.training.round_robin import RoundRobin
 
 BATCH = 256
 """Images that are shown at a time where a fit looks at all of them."""
@@ -35,7 +35,7 @@ class AllImages:
 
 class FitFeed:
     """The batches of one fit on one worker: in each step the next of the labeled units and the next
-    of the candidates, both in `Turns`."""
+    of the candidates, both of a `RoundRobin`."""
 
     def __init__(
         self,
@@ -51,14 +51,17 @@ class FitFeed:
 
     def batches(self, steps: range) -> Iterator[FitBatch]:
         """This worker's part of the batch of each step."""
-        parts = self._own(Turns(len(self.labeled), self.size, *self.key, "labeled"), steps)
-        others = self._own(Turns(len(self.candidates), self.size, *self.key, "candidates"), steps)
+        turns = RoundRobin(len(self.labeled), self.size, *self.key, "labeled")
+        parts = self._own(turns, steps)
+        others = self._own(
+            RoundRobin(len(self.candidates), self.size, *self.key, "candidates"), steps
+        )
         images = self._images(self.labeled, parts, steps, "labeled augment")
         unlabeled = self._images(self.candidates, others, steps, "candidates augment")
         labels = self.labels.batches(parts)
         return (FitBatch(*each) for each in zip(images, labels, unlabeled, strict=True))
 
-    def _own(self, turns: Turns, steps: range) -> list[Tensor]:
+    def _own(self, turns: RoundRobin, steps: range) -> list[Tensor]:
         rank, workers = self.labeled.rank, self.labeled.workers
         return [turns.places(step).tensor_split(workers)[rank] for step in steps]
 

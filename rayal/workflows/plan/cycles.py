@@ -19,7 +19,7 @@ class Cycle(NamedTuple):
     labels: int
     """Images trained on."""
     steps: int
-    """Updates of the weights, of each member of an ensemble."""
+    """Updates of the weights, those in phases too, of each member of an ensemble."""
     evaluated: int
     """Test images."""
     scored: int
@@ -67,10 +67,13 @@ def plan_cycles(x: Experiment, card: Card, prices: Prices = ONE_EACH) -> Iterato
         scored = 0 if done else min(x.candidates or unlabeled, unlabeled)
         left = _bought(x, min(x.budget.due(cycle), worth) - spent, prices.unit)
         bought = 0 if done else left if prices.parts and scored else min(left, scored)
+        steps, seen = scheme.steps or scheme.length * len(ends), scheme.unlabeled(cycle)
+        if seen is not None and unlabeled:
+            steps += seen.extra_updates(unlabeled, -(-steps // len(ends)))
         yield Cycle(
             cycle=cycle,
             labels=labels,
-            steps=scheme.steps or scheme.length * len(ends),
+            steps=steps,
             evaluated=card.test,
             scored=scored,
             passes=_passes(x, cycle) if scored else 0,

@@ -86,6 +86,9 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> T
     ids = tuple(unit for unit, _ in zip(good, range(size), strict=False))
     labels = store.labels("pool", ids)
 
+    unlabeled = x.scheme.unlabeled(1)
+    few = unlabeled.batch_size if unlabeled is not None and unlabeled.phases else None
+
     def result(steps: int) -> Trained:
         length = {"steps": steps, "epochs": None, "schedule": "constant"}
         job = TrainJob(
@@ -96,6 +99,7 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> T
             labels=tuple(labels[unit] for unit in ids),
             start_from=None,
             out=out,
+            most_unlabeled=few,  # of a phase one batch
         )
         trained = train(job, Worker(device=device))
         assert trained is not None, "the only worker is worker 0"

@@ -115,10 +115,10 @@ def memory(
 ) -> dict[str, int]:
     """What a training worker holds -> bytes."""
 
-    def resident(images: int, size: int) -> int:  # in uint8
+    def resident(images: int, size: int) -> int:  # as stored
         return images * size if images * size <= x.compute.resident_bytes else 0  # else streamed
 
-    image, pixels = math.prod(card.image.shape), card.image.height * card.image.width
+    image, pixels = card.image.byte_count, card.image.height * card.image.width
     most = cycles[-1].labels
     sizes = {
         "labeled images": resident(most, image),
@@ -131,7 +131,7 @@ def memory(
         sizes["a class map of each image of a scored batch"] = score_batch(x.compute, card) * maps
     if unlabeled := x.scheme.unlabeled(1):
         left_out = 0 if unlabeled.labeled_too else cycles[0].labels
-        sizes["unlabeled images"] = resident(card.pool - left_out, image)
+        sizes["unlabeled images"] = resident(unlabeled.seen(card.pool - left_out), image)
     return sizes | _companions(x, card, network) | _fitted(x, card, network)
 
 

@@ -1,6 +1,7 @@
 """Images in the memory of this process as networks take them.
 
-N images of C channels, H rows, W columns; D numbers where a network takes vectors.
+N images of C channels, H rows, W columns, of volumes also planes before the rows; D numbers where
+a network takes vectors.
 """
 
 import math
@@ -65,14 +66,15 @@ class Prepared:
         self, first: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None
     ) -> ImageSpec | None:
         pixels = first.dtype == torch.uint8
-        if not pixels or first.ndim == 2:
+        if not pixels or first.ndim != 4:
             if mean is not None:
                 raise UsageError(
                     "mean and std are of uint8 pixels, N C H W; normalise these images yourself, or"
                     " leave mean and std out"
                 )
             if pixels:
-                raise UsageError("vectors N D are uint8; give floating-point numbers")
+                kind = "vectors N D" if first.ndim == 2 else "volumes N C D H W"
+                raise UsageError(f"{kind} are uint8; give floating-point numbers")
             return None
         channels, height, width = first.shape[1:]
         if mean is None or std is None:

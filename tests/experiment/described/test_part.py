@@ -77,6 +77,8 @@ def test_what_a_strategy_costs_is_what_it_declares() -> None:
 def test_what_other_parts_declare() -> None:
     """What decides whether a part can be used would have to be looked up in its code."""
     assert "128 unlabeled" in facts(describe("schemes", "tod"))["unlabeled"]
+    phases = facts(describe("schemes", "ads"))["unlabeled"]
+    assert "between epochs: agreement and discrepancy, of 10,000 of the pool" in phases
     assert "start: warm" in facts(describe("schemes", "cyclic_od"))["needs"]
     assert "download: true" in facts(describe("datasets", "cifar10"))["download"]
     assert "download" not in facts(describe("datasets", "image_folder"))

@@ -111,14 +111,14 @@ def test_the_count_of_what_will_run(tmp_path: Path) -> None:
     text = listed(sweeps("tod", "svhn"), Folder(tmp_path)) + "\n"
     text += listed(sweeps("tod", "cifar10", SHORT), Folder(tmp_path))
 
-    plain = "random, core_set, vaal, ta_vaal, sraal, uncertain_gcn, core_gcn, cod"
-    assert f"svhn  tod_svhn: {plain}; 24 trials, 0 complete; each 7 cycles" in text
+    plain = "random, core_set, vaal, sraal, uncertain_gcn, core_gcn, cod"
+    assert f"svhn  tod_svhn: {plain}; 21 trials, 0 complete; each 7 cycles" in text
     assert "from 7,324 to 29,296 labels x 200 epochs, 25,634,000 images seen" in text
     assert "x 3 epochs, 262,500 images seen" in text
     steps = ("scheme.steps=10", "scheme.epochs=null", "scheme.milestones=[]")
     assert "x 10 steps, 8,960 images seen" in listed(sweeps("tod", "svhn", steps), Folder(tmp_path))
     assert "full; 3 trials, 0 complete; each 1 cycle with 50,000 labels x 3 epochs, 150,000" in text
-    assert text.endswith("45 trials to run in 6 sweeps")
+    assert text.endswith("45 trials to run in 7 sweeps")
     clicks = listed(sweeps("parting", "voc"), Folder(tmp_path))
     assert "each 6 cycles from 5,000 to 30,000 clicks x 150 epochs x 5 models\n" in clicks
 

@@ -51,8 +51,8 @@ class TestModels(ModelContract):
     @pytest.mark.parametrize("channels", [1, 4])
     def test_channels_that_are_refused_are_named(self, channels: int) -> None:
         """The first batch would end in torch's error about a convolution."""
-        image = spec(self.image.height, self.image.width, channels)
-        if not self.part.accepts(image):
+        image = spec(*self.image.sides, channels=channels)
+        if not self.part.takes(image):
             with torch.device("meta"):
                 assert build(self.part, 5, image, seed=0).training
             return

@@ -12,7 +12,6 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
-from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.models.base import Model, Outputs
 from rayal.models.build import build
@@ -27,6 +26,7 @@ from rayal.signals.gradients.norms import (
     last_layer_norms,
 )
 from rayal.signals.gradients.outer_products import OuterProducts
+from rayal.testing.model import spec
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -221,8 +221,9 @@ def test_the_models_of_rayal(
         "torchvision": {"arch": "mobilenet_v3_small"},
     }
     part = cast(Model, find("models", name).model_validate(narrow.get(name, {})))
-    spec = ImageSpec(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.25,) * 3)
-    model, images = made(lambda: build(part, 5, spec, seed=0), dtype), batch(2, dtype, (3, 32, 32))
+    image = spec(*[32, 32] if part.dimensions == 2 else [16, 16, 16])
+    model = made(lambda: build(part, 5, image, seed=0), dtype)
+    images = batch(2, dtype, image.shape)
     cool(model, images)
     with torch.no_grad():
         actual = entropy_gradient_norms(model, images)
@@ -263,7 +264,7 @@ def test_all_forms_of_a_convolution_agree(name: str, monkeypatch: pytest.MonkeyP
     ]
     expected = torch.stack(slopes).flatten(1).square().sum(1)
     layer = Convolution(images, weight.detach(), *options)
-    planes = Planes(layer, *gradient.shape[2:])
+    planes = Planes(layer, tuple(gradient.shape[2:]))
 
     torch.testing.assert_close(layer.grouped_norms(layer.x, gradient), expected)
     for gram in (False, True):

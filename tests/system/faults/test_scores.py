@@ -27,7 +27,7 @@ from rayal.signals.batch import Signals
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy
 from tests.support import scenes
-from tests.support.doubles import small_strategy, strategies_for
+from tests.support.doubles import scheme_for, small_strategy, strategies_for
 from tests.support.whole_runs import ONE_THREAD, chosen, go, passed, result, sixty, stopped_at
 
 
@@ -107,6 +107,7 @@ def test_no_strategy_chooses_by_what_is_no_number(
     x = tiny(
         dataset=sick_pool(1),
         model=model,
+        scheme={"name": scheme_for(strategy), "epochs": 4, "batch_size": 16, "lr": 0.05},
         strategy=small_strategy(strategy),
         budget=budget,
         compute=compute,

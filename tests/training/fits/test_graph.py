@@ -53,13 +53,19 @@ def images() -> tuple[Tensor, Tensor]:
     return labeled, torch.randn(CANDIDATES, *IMAGE.shape) + torch.tensor([0, 0, 1.0])
 
 
-def fitting(spec: GraphSpec, labeled: Tensor, others: Tensor, rank: int = 0, size: int = 1):
+def fitting(
+    spec: GraphSpec,
+    labeled: Tensor,
+    others: Tensor,
+    rank: int = 0,
+    size: int = 1,
+    device: str = "cpu",
+):
     torch.manual_seed(4)
     model = Features().eval()
-    scene = Scene(
-        model, Companions(), Shown(labeled, rank, size), Shown(others, rank, size), spec.updates
-    )
-    return spec.start(spec.build(model, 2, IMAGE), scene)
+    companion = spec.build(model, 2, IMAGE).to(device)
+    shown = [Shown(each.to(device), rank, size) for each in (labeled, others)]
+    return spec.start(companion, Scene(model.to(device), Companions(), *shown, spec.updates))
 
 
 def fit(spec: GraphSpec, *given, **where) -> tuple[GraphFitting, list[float]]:
@@ -137,6 +143,20 @@ def _worker(rank: int, folder: str) -> None:
     made, _ = fit(GraphSpec(updates=12), labeled[:1], others, rank=rank, size=2)
     Path(folder, f"{rank}").write_bytes(save_weights(made.finished()))
     dist.destroy_process_group()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_fits_what_the_cpu_fits():
+    """The graph of a GPU would be another, or half of it lie elsewhere."""
+    spec, found = GraphSpec(updates=20, dropout=0.0, lr=0.01), {}
+    for device in ("cpu", "cuda"):
+        made, losses = fit(spec, *images(), device=device)
+        companion = made.finished().eval()
+        probabilities = companion(images()[0].flatten(1).relu().to(device))
+        found[device] = [*losses, *probabilities.tolist()]
+
+    assert found["cpu"] == pytest.approx(found["cuda"], rel=1e-2)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import rich.console
 import torch
+from torch import Tensor
 
 import rayal.signals.batch
 from rayal.cycle.loop import run
@@ -19,6 +21,8 @@ from rayal.experiment.experiment import Experiment
 from rayal.parts import find
 from rayal.runs.ledger import Ledger
 from rayal.storage.folder import Folder
+from rayal.training.base import Batch
+from rayal.training.schemes.ads import AdsLearner
 from rayal.workflows.plan import Plan, make
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
 from rayal.workflows.plan.probe import Probe
@@ -232,6 +236,39 @@ def test_probe(store: Store) -> None:
     assert len(plan.cycles) == len(plan.seconds)
     assert all(seconds > 0 for seconds in plan.seconds)
     assert min(plan.probe.evaluate, *plan.probe.score, *plan.probe.steps.values()) > 0
+
+
+ADS = {"name": "ads", "epochs": 3, "batch_size": 16, "lr": 0.01, "unlabeled_subset": 300}
+
+
+def test_updates_in_phases_are_planned(store: Store, tmp_path: Path) -> None:
+    """Most of the work of a scheme with phases would be in no plan: 300 images are 3 batches, in
+    two phases, before the second and the third epoch."""
+    x = experiment(scheme=ADS, strategy="random", tracking="none")
+    seen = Collected()
+    with Ledger(Folder(tmp_path), x.identity()) as ledger:
+        run(x, store, ledger, LocalEngine(x.compute), seen)
+    actual = [seen.results[cycle, "train"].steps for cycle in range(3)]
+
+    assert [3 * n + 2 * 2 * 3 for n in (2, 3, 4)] == actual
+    assert actual == [cycle.steps for cycle in plan_cycles(x, store.card)]
+
+
+def test_a_probe_times_a_batch_of_each_phase(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan would take as long as the whole pool twice, for every step that it times."""
+    phases: list[str | None] = []
+    original = AdsLearner.step
+
+    def step(made: AdsLearner, batch: Batch) -> dict[str, Tensor]:
+        phases.append(batch.phase)
+        return original(made, batch)
+
+    monkeypatch.setattr(AdsLearner, "step", step)
+    plan = make(experiment(scheme=ADS, strategy="random"), store)
+    found = Counter(phases)
+
+    assert plan.probe is not None and plan.probe.steps[16] > 0
+    assert 1 < found[None] and found["agreement"] == found["discrepancy"] < found[None]
 
 
 def test_step_time_between_the_timed_batches() -> None:
