@@ -15,6 +15,7 @@ from reproduction import Comparison, Method, Published
 from rayal.data.card import ImageSpec
 from rayal.errors import DataError, UsageError
 from rayal.experiment import config
+from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.storage.folder import Folder
 from rayal.workflows import checks
@@ -23,6 +24,7 @@ from rayal.workflows.run import start_engine
 from rayal.workflows.sweep import trial as sweep
 from tests.configs.test_dense_protocols import VOC_CARD
 from tests.configs.test_protocols import CARDS as CLASSES
+from tests.configs.test_protocols import commands, load
 
 JOBS = Path(reproduction.__file__).parent
 PAPERS = {
@@ -67,6 +69,25 @@ def test_every_list_can_run(job: str, name: str) -> None:
             assert x == alone.model_copy(update={"keep": x.keep})  # which is a sweep's
             said = checks.warnings(x, CARDS[x.dataset.part_name()])
             assert [] == [each for each in said if each != LESS]
+
+
+@pytest.mark.parametrize(
+    ("job", "name"), [each for each in EVERY if each[1] not in ("cityscapes", "voc", "voc_s4gan")]
+)
+def test_every_method_is_a_row_of_its_file(job: str, name: str) -> None:
+    """Somebody who runs one method alone, by the head of its file, would get another experiment."""
+    rows: dict[str, list[Experiment]] = {}
+    for each in sweeps(job, name):
+        for method, how in each.methods.items():
+            if how.config not in rows:
+                file = how.config.removeprefix("papers/").removesuffix(".yaml")
+                rows[how.config] = [load(file, overrides) for _, overrides in commands(file)]
+            x = each.experiment(method)
+            fields = [row.model_dump(mode="json") for row in rows[how.config]]
+            for row in fields:
+                row["model"]["pretrained"] = None  # which a job's user names
+
+            assert [] in [differences(row, x) for row in fields], method
 
 
 @pytest.mark.parametrize(("job", "name"), EVERY)
