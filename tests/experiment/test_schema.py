@@ -53,7 +53,10 @@ def validator(sweep: bool = False) -> Draft202012Validator:
 
 @cache
 def of_model(model: type[BaseModel]) -> Draft202012Validator:
-    alone = {"$ref": f"#/$defs/{model.__name__}", "$defs": made(True)["$defs"]}
+    there = made(True)["$defs"]
+    whole = f"{model.__module__}.{model.__qualname__}".replace(".", "__")  # where two have one name
+    name = model.__name__ if model.__name__ in there else whole
+    alone = {"$ref": f"#/$defs/{name}", "$defs": there}
     return Draft202012Validator(alone)
 
 

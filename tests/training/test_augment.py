@@ -188,6 +188,9 @@ def test_crop_and_flip_agree_with_torchvision(padding: Any, mode: str) -> None:
 MOVED = {"ShearX", "ShearY", "Rotate"}
 COLOURS = {"Brightness", "Color", "Contrast", "Sharpness", "AutoContrast"}
 """Operations that round; torchvision's own two versions of them differ by one grey level."""
+MOVES = {"ShearX", "ShearY", "Rotate"}
+"""Operations that take pixels from between others: one that is halfway goes to either, as the
+processor rounds."""
 
 
 @pytest.mark.parametrize("name", sorted({*OPERATIONS} - {"Identity"}))
@@ -209,9 +212,11 @@ def test_operations_agree_with_torchvision(name: str, channels: int, bins: int) 
                 ]
             )
             actual = OPERATIONS[name](images, sign * level / (bins - 1))
-            difference = (expected.int() - actual.int()).abs().max()
+            difference = (expected.int() - actual.int()).abs()
 
-            assert difference <= (1 if name in COLOURS else 0)
+            differing = (difference > 0).any(dim=1).sum(dim=(1, 2)).max()
+
+            assert difference.max() <= 1 if name in COLOURS else differing <= (name in MOVES)
 
 
 def naive_step(image: Tensor, name: str, level: float, sign: float) -> Tensor:

@@ -83,7 +83,7 @@ class Ads(TrainingScheme):
     weight: NonNegativeFloat = 1.0
     """Weight of what heads say of unlabeled images in either phase; official: 1/128."""
     threshold: float = Field(default=0.1, ge=0)
-    """tau, the entropy that both phases weigh the same."""
+    """Entropy at which both phases weigh an image the same, tau."""
     entropy: Literal["nats", "bits"] = "nats"
     """The unit of E, from which tau is taken; official: bits."""
     optimizer_of_phases: Literal["shared", "fresh"] = "shared"
