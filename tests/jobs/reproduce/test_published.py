@@ -2,6 +2,7 @@
 
 from statistics import mean
 
+import numpy as np
 import published
 import pytest
 from published import BUDGETS, Published
@@ -125,3 +126,32 @@ def test_mebibytes_are_called_millions() -> None:
     assert published.DAST_TABLE_4["vaal"].extra == pytest.approx(
         4 * (22_835_139 + 280_065) / 2**20, abs=0.005
     )
+
+
+def test_shares_of_caltech_are_of_training_and_test() -> None:
+    """868 of 8,677 images are 10 %, but 911 of them are the test."""
+    training = 8677 - 911
+
+    assert [10.0, 40.0] == [round(100 * labels / 8677, 1) for labels in (868, 3472)]
+    assert [11.2, 44.7] == [round(100 * labels / training, 1) for labels in (868, 3472)]
+
+
+def test_draws_with_replacement_lose_images() -> None:
+    """Of 10,000 positions, drawn 10,000 times: a position is missed with (1 - 1/10,000)^10,000."""
+    draws = np.random.default_rng(0).integers(10_000, size=(200, 10_000))
+    distinct = mean(len(np.unique(each[:1000])) for each in draws)
+    never = mean(10_000 - len(np.unique(each)) for each in draws)
+
+    assert distinct == pytest.approx(10_000 * (1 - (1 - 1e-4) ** 1000), abs=2)
+    assert never == pytest.approx(10_000 * (1 - 1e-4) ** 10_000, abs=15)
+    assert (952, 3679) == (round(10_000 * (1 - 0.9999**1000)), round(10_000 * 0.9999**10_000))
+
+
+def test_the_bias_changes_by_twice_the_score() -> None:
+    """Its gradient is p - e_y: 1 - p_y of the predicted class, the same of all others together."""
+    p = np.random.default_rng(0).dirichlet(np.ones(10), size=100)
+    gradient = p - np.eye(10)[p.argmax(1)]
+    score = 1 - p.max(1)
+
+    np.testing.assert_allclose(np.abs(gradient).sum(1), 2 * score)
+    assert (np.linalg.norm(gradient, axis=1) > score).all()
