@@ -20,26 +20,24 @@ nothing. OUT/costs/<table>/<method>/ are the runs; one that is there is not run 
 costs_<table>.md and .csv are the tables.
 """
 
-import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import torch
 import typer
 from beside import MISSING
-from planned import CONFIGS, differences
-from published import DAST_TABLE_4, TOD_TABLE_3, Cost
-from rivals import LEARNED
+from costed import METHODS, SMALL, TABLES, Table, experiment
+from planned import differences
+from published import Cost
 
 from rayal.cli import main
 from rayal.cli.options import Overrides, app
 from rayal.errors import UsageError
-from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.parts import suggest
 from rayal.randomness import derive
@@ -48,68 +46,6 @@ from rayal.runs.results import Fitted, Scored, Trained
 from rayal.storage import csv_file
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_engine, start_run
-
-LOCAL = ("compute.engine=local", "tracking=none")
-
-
-class Table(NamedTuple):
-    """A protocol of which one cycle is run."""
-
-    source: str
-    """Of the published numbers."""
-    config: str
-    """A file in configs/."""
-    overrides: tuple[str, ...]
-    published: Mapping[str, Cost]
-
-
-TOD_TOTALS = {"cifar10": 7500, "svhn": 10_986, "caltech101": 1302}
-TABLES = {
-    "dast_al": Table(
-        "DAST-AL, Table 4, TITAN Xp",
-        "papers/ll4al/cifar10.yaml",
-        ("budget.total=2000",),
-        DAST_TABLE_4,
-    ),
-    **{
-        f"tod_{dataset}": Table(
-            "TOD, Table 3, GTX 1080 Ti",
-            f"papers/tod/{dataset}.yaml",
-            (f"budget.total={total}",),
-            TOD_TABLE_3[dataset],
-        )
-        for dataset, total in TOD_TOTALS.items()
-    },
-}
-SMALL = Table(
-    "nothing: too small",
-    "digits/base.yaml",
-    (
-        *("scheme.epochs=2", "scheme.milestones=[]", "candidates=300", "model.width=8"),
-        *("budget.initial=50", "budget.per_cycle=50", "budget.total=100"),
-    ),
-    {},
-)
-
-METHODS: dict[str, tuple[str, ...]] = {
-    **{name: (f"strategy={name}",) for name in ("random", "entropy", "cod", "epmcm", "core_set")},
-    **{name: (f"strategy={name}",) for name in LEARNED},
-    "ads": ("strategy=ads",),
-    "dast_al": ("strategy={name: epmcm, reset: false}",),
-}
-SCHEMES: dict[str, dict[str, Any]] = {
-    "ads": {"name": "ads"},
-    "dast_al": {"name": "isda", "strength": 1.0, "reset": False},
-}
-"""Of the methods that train otherwise; the numbers of the table's own training stay."""
-QUICK = {
-    **{
-        name: (f"strategy.{name}.epochs=1", f"strategy.{name}.width=8")
-        for name in ("vaal", "ta_vaal", "sraal")
-    },
-    **{name: ("strategy.graph.updates=20",) for name in ("uncertain_gcn", "core_gcn")},
-}
-"""What `--small` makes shorter of a method."""
 
 
 class Measured(NamedTuple):
@@ -130,19 +66,6 @@ class Measured(NamedTuple):
     def minutes(self) -> float:
         """All together."""
         return (self.train + self.fit + self.score + self.select) / 60
-
-
-def experiment(
-    table: Table, method: str, given: Sequence[str] = (), small: bool = False
-) -> Experiment:
-    """One cycle of a method, and what a second one begins with."""
-    own = (*METHODS[method], *(QUICK.get(method, ()) if small else ()), f"name=costs_{method}")
-    alike = [*LOCAL, *table.overrides, *given]
-    if method in SCHEMES:
-        plain = config.load(CONFIGS / table.config, [*alike, "strategy=random"]).scheme
-        kept = plain.model_dump(mode="json", exclude_defaults=True)
-        own = (*own, f"scheme={json.dumps({**kept, **SCHEMES[method]})}")
-    return config.load(CONFIGS / table.config, [*alike, *own])
 
 
 def parameters(x: Experiment) -> int:
@@ -249,7 +172,12 @@ def circumstances(table: Table, x: Experiment, candidates: int) -> str:
 def costs(
     name: str, methods: Sequence[str], given: Sequence[str], out: Folder, small: bool = False
 ) -> str:
-    """Runs them, writes the table after every one; returns its Markdown."""
+    """Runs them, writes the table after every one; returns its Markdown. Raises UsageError for a
+    table or a method that there is not."""
+    for known, asked in ((TABLES, [name]), (METHODS, methods)):
+        for each in asked:
+            if each not in known:
+                raise UsageError(f"there is no {each!r} here; {suggest(each, known)}")
     table = SMALL if small else TABLES[name]
     called = "small" if small else name
     with tempfile.TemporaryDirectory() as scratch:  # starts what starts once in a process
@@ -276,10 +204,6 @@ def _command(
     set: Overrides = [],  # noqa: B006 (typer reads the default, nobody changes it)
 ) -> None:
     chosen = [each.strip() for each in methods.split(",") if each.strip()] or list(METHODS)
-    for known, asked in ((TABLES, [table]), (METHODS, chosen)):
-        for each in asked:
-            if each not in known:
-                raise UsageError(f"there is no {each!r} here; {suggest(each, known)}")
     print(costs(table, chosen, set, Folder(out), small))
 
 

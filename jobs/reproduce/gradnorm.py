@@ -101,8 +101,8 @@ TABLES = (
     ),
 )
 WHY = {
-    "ll4al, vaal, sraal": WITHOUT_CODE + "; learning loss has those of TOD's code, of which this"
-    " paper's is a fork",
+    "ll4al, vaal, sraal": WITHOUT_CODE
+    + "; learning loss as in TOD's code, of which this paper's is a fork",
     "mc_dropout": DROPOUT,
     "entropy_gradnorm, expected_gradnorm": "one function of the weights, so that curves of one seed"
     " differ by rounding alone; what sets them apart in the paper is chance",

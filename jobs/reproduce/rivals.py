@@ -55,8 +55,8 @@ def committee(file: str, name: str) -> Method:
 
 
 WITHOUT_CODE = (
-    "neither its options nor how it was trained are in the paper; here they are the defaults of"
-    " its own paper and code, under this protocol"
+    "neither options nor training are in the paper; here the defaults, those of the papers and"
+    " codes where these methods come from, under this protocol"
 )
 DROPOUT = (
     "the protocol's network has no dropout, and the paper does not say where it put it; here 0.5"
