@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
+import rayal
 from rayal.cycle.candidates import candidates
 from rayal.cycle.fit import FitJob, fit
 from rayal.cycle.loop import run
@@ -275,6 +276,20 @@ def test_images_of_a_size_that_a_fit_cannot_take_are_refused(tiny):
     x = tiny(strategy=Outside(side=Choosy()))
     with pytest.raises(UsageError, match="wants 32x32 pixels; use images of such a size"):
         check(x, x.dataset.open().card)
+
+
+def test_a_cycle_scores_another_pool_with_what_it_fitted(whole, tmp_path):
+    """`rayal score` would ask an untrained companion, or say that there is none."""
+    x, folder, picks, _, _ = whole
+    store = x.dataset.open()
+    images = torch.from_numpy(store.pool.decode(store.pool.take(picks[1])).images)
+    ask = {"strategies": [NAME], "plugins": ["faulty"]}
+    scores = rayal.score(str(folder / "cycle-001"), images, **ask).table()[f"score.{NAME}"]
+    expected = -companion(folder, cycle=1)(normalise(images, store.card.image))
+
+    assert expected.tolist() == pytest.approx(scores.tolist(), rel=1e-5)
+    with pytest.raises(UsageError, match="side that is made beside .*; use the folder of a cycle"):
+        rayal.score(str(folder), images, **ask)  # the last cycle has scored nothing
 
 
 def test_rounds_are_written_down(whole):

@@ -200,17 +200,18 @@ def test_an_actor_that_stands_still_scores_its_shard_once(tiny, tmp_path):
     assert expected == actual and 600 == result.units
 
 
-@pytest.mark.slow  # a scoring actor is killed by default; a training, in one process
-def test_a_killed_training_worker_continues(tiny, workers, tmp_path):
-    """A training that lost a worker would start over, or end with other weights."""
+@pytest.mark.slow  # a scoring actor is killed by default; a training and a fit, in one process
+@pytest.mark.parametrize("strategy", ["dies_training", "dies_fitting"])
+def test_a_killed_training_worker_continues(tiny, workers, tmp_path, strategy):
+    """A training or a fit that lost a worker would start over, or end with other weights."""
     weights = []
     for engine, name in ((workers, "killed"), (LocalEngine(workers.compute), "alone")):
         marker = tmp_path / name
         if name == "alone":
             marker.touch()
         x = tiny(
-            strategy={"name": "faulty.dies_training", "marker": str(marker)},
-            budget={"initial": 40, "per_cycle": 20, "total": 40},
+            strategy={"name": f"faulty.{strategy}", "marker": str(marker)},
+            budget={"initial": 40, "per_cycle": 20, "total": 60 if "fit" in strategy else 40},
             compute=COMPUTE,
         )
         _, last = finish(x, engine, tmp_path / f"{name}-run")
