@@ -16,15 +16,15 @@ differ in what they count: TOD's sampling leaves out the training of VAAL's auto
 training holds it; its 88.18 and 90.22 million parameters of VAAL and SRAAL are MiB.
 
 `--small` is of digits and a small network, a minute on two cores, to try it: its numbers mean
-nothing. OUT/costs/<table>/<method>/ are the runs; one that is there is not run again. OUT/
-costs_<table>.md and .csv are the tables.
+nothing. OUT/costs/<table>/<method>/ are the runs; one that is there is not run again, and is shown
+with the day and the machine that it ran on. OUT/costs_<table>.md and .csv are the tables.
 """
 
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
@@ -47,6 +47,9 @@ from rayal.storage import csv_file
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_engine, start_run
 
+WHERE = "measured.json"
+"""In a run's folder, written last: the run was not interrupted."""
+
 
 class Measured(NamedTuple):
     """The first cycle of a run."""
@@ -61,6 +64,8 @@ class Measured(NamedTuple):
     score: float
     select: float
     candidates: int
+    where: str
+    """Day and machine."""
 
     @property
     def minutes(self) -> float:
@@ -71,32 +76,34 @@ class Measured(NamedTuple):
 def parameters(x: Experiment) -> int:
     """Of all that is trained or kept beside the task network."""
     card = x.dataset.open().card
-    network = x.card_for(card).untrained(derive(x.seed, "costs"))
     fresh = partial(x.card_for(card).untrained, derive(x.seed, "costs"))
-    classes = len(card.classes)
+    network, classes = fresh(), len(card.classes)
     made = [spec.build(network, classes, fresh) for spec in x.companions()]
     made += [spec.build(network, classes, card.image) for spec in x.fits()]
     return sum(parameter.numel() for module in made for parameter in module.parameters())
 
 
-def complete(x: Experiment, folder: Folder) -> bool:
-    """Whether it was run; UsageError where another experiment was."""
+def there(x: Experiment, folder: Folder) -> bool:
+    """Whether it was run. UsageError where another experiment was, or where one was cut short: its
+    seconds would be those of its last attempt."""
     if not folder.exists("identity.json"):
         return False
-    record = Record(folder)
-    if differing := differences(record.experiment(), x):
+    if differing := differences(Record(folder).experiment(), x):
         raise UsageError(
             f"{folder.url} was run with other settings than this command's: {', '.join(differing)};"
             " repeat its --set, or use another --out"
         )
-    return record.complete
+    if not folder.exists(WHERE):
+        raise UsageError(f"{folder.url} was cut short, and so are its times; remove this folder")
+    return True
 
 
 def measure(x: Experiment, folder: Folder) -> Measured:
-    """Runs what is left of it, and reads what its first cycle took."""
-    if not complete(x, folder):
+    """Runs it if it was not, and reads what its first cycle took."""
+    if not there(x, folder):
         with start_run(x, folder.url) as opened:
             opened.run(partial(start_engine, x.compute))
+        folder.write_json(WHERE, {"where": here()})
     record = Record(folder)
     first = next(iter(record.cycles()))
     trained, fitted = record.result(0, Trained), record.result(0, Fitted)
@@ -111,12 +118,20 @@ def measure(x: Experiment, folder: Folder) -> Measured:
         first["score_seconds"],
         first["select_seconds"],
         scored.units,
+        folder.read_json(WHERE)["where"],
     )
+
+
+def here() -> str:
+    """This day and machine."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    return f"{day}, {gpu}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
 HEADER = (
     *("method", "extra M, paper", "extra M", "extra MiB", "train s, paper", "train s", "fit s"),
-    *("sampling s, paper", "score s", "select s", "min"),
+    *("sampling s, paper", "score s", "select s", "min, paper", "min"),
 )
 
 
@@ -132,7 +147,7 @@ def row(method: str, paper: Cost | None, ours: Measured | None) -> list[Any]:
     millions, mib, train, fit, score, select, minutes = found
     return [
         *(method, paper.extra, millions, mib, paper.train, train, fit),
-        *(paper.sample, score, select, minutes),
+        *(paper.sample, score, select, paper.minutes, minutes),
     ]
 
 
@@ -157,15 +172,20 @@ def _cell(value: Any, missing: str) -> str:
     return value if isinstance(value, str) else f"{value:,.4g}" if value < 1e4 else f"{value:,.0f}"
 
 
-def circumstances(table: Table, x: Experiment, candidates: int) -> str:
+def circumstances(table: Table, x: Experiment, found: Mapping[str, Measured]) -> str:
     """What numbers have to be read with."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return (
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {gpu}, {os.cpu_count()} cores, torch"
-        f" {torch.__version__}; device {x.compute.device}; {x.dataset.part_name()},"
-        f" {x.model.part_name()}, {x.budget.amounts[0]:,} labels, {candidates:,} candidates,"
-        f" {x.scheme.length} epochs, batches of {x.scheme.batch_size} in training and of"
-        f" {x.compute.score_batch} in the pass. Paper: {table.source}"
+    machines: dict[str, list[str]] = {}
+    for method, measured in found.items():
+        machines.setdefault(measured.where, []).append(method)
+    candidates = next(iter(found.values())).candidates
+    return "\n".join(
+        [
+            f"{x.dataset.part_name()}, {x.model.part_name()}, {x.budget.amounts[0]:,} labels,"
+            f" {candidates:,} candidates, {x.scheme.length} epochs, batches of"
+            f" {x.scheme.batch_size} in training and of {x.compute.score_batch} in the pass;"
+            f" device {x.compute.device}. Paper: {table.source}.",
+            *(f"Ours: {where} ({', '.join(methods)})." for where, methods in machines.items()),
+        ]
     )
 
 
@@ -186,10 +206,10 @@ def costs(
     found: dict[str, Measured] = {}
     for method in METHODS:  # those of earlier commands are in the table
         x, folder = experiment(table, method, given, small), out / "costs" / called / method
-        if method in methods or complete(x, folder):
+        if method in methods or there(x, folder):
             found[method] = measure(x, folder)
             rows = [row(each, table.published.get(each), found.get(each)) for each in METHODS]
-            read = circumstances(table, x, found[method].candidates)
+            read = circumstances(table, x, found)
             text = f"### costs: {called}\n\n{markdown(rows)}\n\n{read}\n"
             out.write(f"costs_{called}.md", text.encode())
             out.write(f"costs_{called}.csv", csv_file.dump(HEADER, rows).encode())

@@ -16,7 +16,7 @@ from rayal.storage.folder import Folder
 from rayal.workflows.plan.cycles import plan_cycles
 from tests.configs.test_protocols import CARDS
 
-OURS = Measured(2_000_000, 3 * 2**20, 30.0, 60.0, 20.0, 10.0, 300)
+OURS = Measured(2_000_000, 3 * 2**20, 30.0, 60.0, 20.0, 10.0, 300, "a day, a machine")
 
 
 def cells(table: str, method: str) -> list[str]:
@@ -26,16 +26,14 @@ def cells(table: str, method: str) -> list[str]:
 
 def test_a_row_by_hand() -> None:
     """30 + 60 + 20 + 10 s are two minutes; what nobody measured or printed is no zero."""
-    whole = row("vaal", Cost(88.18, 62_855, 36.12), OURS)
+    whole = row("vaal", Cost(88.18, 62_855, 36.12, 1048), OURS)
     table = markdown([whole, row("cod", None, OURS), row("ads", Cost(sample=4.83), None)])
 
-    assert ["88.18", "2", "3", "62,855", "30", "60", "36.12", "20", "10", "2"] == cells(
-        table, "vaal"
-    )
+    numbers = ["88.18", "2", "3", "62,855", "30", "60", "36.12", "20", "10", "1,048", "2"]
+    assert numbers == cells(table, "vaal")
     assert "–" == cells(table, "cod")[0] == cells(table, "cod")[3]
-    assert ["–", *["not run"] * 2, "–", *["not run"] * 2, "4.83", *["not run"] * 3] == cells(
-        table, "ads"
-    )
+    two = ["not run"] * 2
+    assert ["–", *two, "–", *two, "4.83", *two, "–", "not run"] == cells(table, "ads")
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -95,6 +93,7 @@ def test_end_to_end(given: list[str], tmp_path: Path) -> None:
         sum(graph[f"{part} s"] for part in ("train", "fit", "score", "select")) / 60
     )
     assert "300 candidates" in text and "2 epochs" in text
+    assert "cores" in text and "(random, uncertain_gcn)." in text
     assert text == (tmp_path / "costs_small.md").read_text()
     with pytest.raises(UsageError, match="scheme.lr=0.02 instead of 0.01; repeat its --set"):
         costs.costs("dast_al", ["random"], [*given, "scheme.lr=0.01"], out, small=True)
@@ -108,7 +107,24 @@ def test_parameters_are_those_of_the_papers(monkeypatch: pytest.MonkeyPatch) -> 
     assert 22_835_139 + 280_065 == costs.parameters(x)
     assert 123_905 == costs.parameters(experiment(TABLES["dast_al"], "ll4al"))
     assert 0 == costs.parameters(experiment(TABLES["dast_al"], "core_set"))
-    assert "10,000 candidates" in circumstances(TABLES["dast_al"], x, 10_000)
+
+
+def test_every_number_has_its_machine() -> None:
+    """Times of another day and another GPU would pass for this one's."""
+    x, other = experiment(TABLES["dast_al"], "vaal"), OURS._replace(where="another")
+    text = circumstances(TABLES["dast_al"], x, {"cod": OURS, "vaal": other, "random": OURS})
+
+    assert "1,000 labels, 300 candidates, 200 epochs, batches of 128 in training" in text
+    assert "Ours: a day, a machine (cod, random).\nOurs: another (vaal)." in text
+
+
+def test_a_run_that_was_cut_short_does_not_count(given: list[str], tmp_path: Path) -> None:
+    """Its last attempt found part of the work done."""
+    costs.costs("dast_al", ["random"], given, Folder(tmp_path), small=True)
+    (tmp_path / "costs" / "small" / "random" / costs.WHERE).unlink()
+
+    with pytest.raises(UsageError, match="small/random was cut short"):
+        costs.costs("dast_al", ["random"], given, Folder(tmp_path), small=True)
 
 
 @pytest.mark.parametrize(
