@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from published import Published
+from further import Further
+from published import Numbers
 
-from rayal.errors import UsageError
+from rayal.errors import UsageError, counted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep import trials
@@ -42,10 +43,13 @@ class Comparison(NamedTuple):
     """Methods that a paper compares on one dataset."""
 
     methods: Mapping[str, Method]
-    published: Mapping[str, Sequence[Published]] = {}
-    """Of a method's name."""
+    published: Numbers = {}
     note: str = ""
     """What the paper says in words, or how to read its numbers."""
+    why: Mapping[str, str] = {}
+    """By method, or by several with commas between: why ours cannot agree, or need not."""
+    further: Sequence[Further] = ()
+    """Tables besides, that are no curves."""
 
 
 class Planned(NamedTuple):
@@ -118,18 +122,21 @@ def listed(sweeps: Sequence[Planned], out: Folder) -> str:
 
 
 def _cost(x: Experiment) -> str:
-    """Of one trial: `7 cycles from 5,000 to 20,000 labels x 200 epochs, 17,500,000 images seen`."""
-    (initial, per_cycle, total), scheme = x.budget.amounts, x.scheme
-    labels = [*range(initial, total, per_cycle), total]
-    if scheme.steps is None:
-        length, seen = f"{scheme.epochs} epochs", scheme.length * sum(labels)
+    """Of one trial: `7 cycles from 5,000 to 20,000 labels x 200 epochs, 17,500,000 images seen`; of
+    epochs over what clicks buy nobody knows the images beforehand."""
+    (initial, per_cycle, total), scheme, unit = x.budget.amounts, x.scheme, x.budget.unit
+    spent = [*range(int(initial), int(total), int(per_cycle)), int(total)]
+    what, seen = ("labels" if unit == "samples" else unit), None
+    if scheme.steps is not None:
+        length, seen = f"{scheme.steps:,} steps", scheme.steps * scheme.batch_size * len(spent)
     else:
-        length, seen = f"{scheme.steps:,} steps", scheme.steps * scheme.batch_size * len(labels)
+        length = f"{scheme.epochs} epochs"
+        if unit == "samples":
+            seen = scheme.length * sum(spent)
     models = f" x {x.ensemble} models" if x.ensemble > 1 else ""
-    return (
-        f"{len(labels)} cycles from {labels[0]:,} to {labels[-1]:,} labels x {length}{models},"
-        f" {seen * x.ensemble:,} images seen"
-    )
+    reached = f" from {spent[0]:,} to" if len(spent) > 1 else " with"
+    said = f"{counted(len(spent), 'cycle')}{reached} {spent[-1]:,} {what} x {length}{models}"
+    return said if seen is None else f"{said}, {seen * x.ensemble:,} images seen"
 
 
 def differences(recorded: Json, meant: Experiment) -> list[str]:

@@ -9,6 +9,7 @@ so that they share their first cycle. Sweeps run one after the other; a job that
 where it was by the same command. Two jobs may write to one folder: what both papers run, runs once.
 
 OUT/<experiment>/                        the sweeps, as `rayal sweep` writes them
+OUT/analysis/<method>/                   what analyses found, where a table asks for it
 OUT/<job>_<comparison>.md .csv .png .svg ours beside the paper's, written again after every sweep
 """
 
@@ -18,13 +19,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
-import published as table
+import beside as table
 import typer
+from beside import Result
 from planned import Comparison as Comparison
 from planned import Method as Method
 from planned import Planned, differences, listed, planned
 from published import Published as Published
-from published import Result
 
 from rayal.cli import main
 from rayal.cli.console import SweepConsole
@@ -34,6 +35,7 @@ from rayal.errors import RayalError, UsageError
 from rayal.parts import suggest
 from rayal.report.curves import encoded
 from rayal.report.runs import Run
+from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_cluster
 from rayal.workflows.sweep import Sweeping, start_sweep
@@ -63,10 +65,12 @@ def run(each: Planned, out: Folder, address: str | None, break_lock: bool) -> No
 def report(job: str, name: str, comparison: Comparison, out: Folder) -> str:
     """Writes the files of a comparison from what is there; returns its Markdown."""
     runs: dict[str, list[Run]] = defaultdict(list)
+    records: dict[str, list[Record]] = defaultdict(list)
     changed: dict[str, list[str]] = defaultdict(list)
     for each in planned(name, comparison.methods, seeds=(0,)):
         for method, record in each.records(out):
             runs[method].append(read := Run.read(record))
+            records[method].append(record)
             if differing := differences(record.experiment(), each.experiment(method)):
                 changed[", ".join(differing)].append(f"{method} seed {read.seed}")
     results = [
@@ -74,12 +78,17 @@ def report(job: str, name: str, comparison: Comparison, out: Folder) -> str:
         for key, method in comparison.methods.items()
     ]
     rows, without = table.rows(results), [key for key in comparison.methods if not runs[key]]
+    reasons = "\n".join(f"- `{names}`: {reason}" for names, reason in comparison.why.items())
     blocks = [f"### {job}: {name}", comparison.note]
     blocks += [
         f"> **Warning:** not the protocol: {what} ({', '.join(sorted(who))})"
         for what, who in changed.items()
     ]
-    blocks.append(table.markdown(rows) if rows else "")
+    blocks += [
+        table.markdown(rows),
+        f"What need not agree, or cannot:\n\n{reasons}" * bool(reasons),
+    ]
+    blocks += [further(out, records) for further in comparison.further]
     blocks.append(f"Not run yet: {', '.join(without)}." if without else "")
     text = "\n\n".join(filter(None, blocks)) + "\n"
     files = {"md": text.encode(), "csv": table.to_csv(rows).encode()}

@@ -603,6 +603,32 @@ def test_full_data_references(name: str) -> None:
         assert (10e6, 17.5e6) == tuple(x.scheme.length * pool for x in found)
 
 
+RIVALS = {"random", "core_set", "vaal", "sraal", "ll4al"}
+OF_TOD = {"cod", "ta_vaal", "uncertain_gcn", "core_gcn", "mc_dropout_entropy"}
+OF_GRADNORM = {"entropy_gradnorm", "expected_gradnorm", "mc_dropout_entropy"}
+
+
+@pytest.mark.parametrize(
+    ("name", "strategies"),
+    [
+        *((f"tod/{dataset}", RIVALS | OF_TOD) for dataset in TOD),
+        *((f"gradnorm/{dataset}", RIVALS | OF_GRADNORM) for dataset in TOD),
+        *((f"dast_al/{name}", {*RIVALS, "epmcm", "ads"}) for name in DAST_AL if "vgg16" in name),
+    ],
+)
+def test_all_rivals_of_a_figure_are_rows(name: str, strategies: set[str]) -> None:
+    """Fig. 7 of TOD, Fig. 1 of gradnorm, Fig. 2 of DAST-AL: under one training but for what a
+    method itself changes."""
+    found = [load(name, overrides) for _, overrides in commands(name)]
+    plain = next(x for x in found if x.strategy.part_name() == "vaal")
+
+    assert strategies <= {x.strategy.part_name() for x in found}
+    for x in found:
+        assert plain.budget == x.budget and plain.candidates == x.candidates
+        assert plain.scheme.length == x.scheme.length and plain.scheme.lr == x.scheme.lr
+        assert plain.scheme.milestones == x.scheme.milestones and plain.start == x.start
+
+
 def commands(name: str) -> Iterator[tuple[str, list[str]]]:
     """The `--set` values of the command in a header, and of each row that changes it."""
     text = (PAPERS / f"{name}.yaml").read_text().replace("\\\n#", "")
