@@ -54,15 +54,27 @@ def options(
 
 def _of_field(model: type[BaseModel], name: str, usual: BaseModel | None) -> Iterator[Option]:
     field = model.model_fields[name]
-    inner = field.annotation
-    if isinstance(inner, type) and issubclass(inner, BaseModel):
-        for key in inner.model_fields:
-            for option in _of_field(inner, key, getattr(usual, name, None)):
-                yield option._replace(name=f"{name}.{option.name}")
-        return
+    inner = _block(field.annotation)
     meaning = " ".join((field.description or "").split())
     default = _default(name, field, usual)
-    yield Option(name, worded(field), default, field.is_required(), meaning, shared=False)
+    if inner is None:
+        yield Option(name, worded(field), default, field.is_required(), meaning, shared=False)
+        return
+    there = getattr(usual, name, None)
+    if NoneType in get_args(field.annotation):
+        yield Option(name, "a mapping, or null", default, False, meaning, shared=False)
+        there = there or inner.model_construct()
+    for key in inner.model_fields:
+        for option in _of_field(inner, key, there):
+            yield option._replace(name=f"{name}.{option.name}")
+
+
+def _block(annotation: Any) -> type[BaseModel] | None:
+    """The settings that a field holds, if it holds settings; it may also hold null."""
+    for each in (annotation, *get_args(annotation)):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            return each
+    return None
 
 
 def worded(field: FieldInfo) -> str:
