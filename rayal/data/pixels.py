@@ -40,11 +40,12 @@ def on_grid(masks: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def pooled(maps: Tensor, valid: Tensor | None, corner: int | None = None) -> Tensor:
-    """The mean of each channel, N C, over a map N C h w, of which only what is `valid` counts (N H
-    W, at pixels); and only the first rows and columns where a `corner` is given."""
-    seen = maps[:, :, :corner, :corner]
+    """The mean of each channel, N C, over a map N C h w, or N C d h w of volumes, of which only
+    what is `valid` counts (N H W, at pixels); and only the first rows and columns where a `corner`
+    is given."""
+    seen = maps[(..., *[slice(corner)] * (maps.ndim - 2))]
     if valid is None:
-        return seen.mean(dim=(2, 3))
+        return seen.flatten(2).mean(dim=2)
     inside = on_grid(valid, maps.shape[2:])[:, None, :corner, :corner]
     return (seen * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3))
 

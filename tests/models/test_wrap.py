@@ -221,9 +221,7 @@ def test_every_strategy_says_the_same(name: str) -> None:
     other.companions = [*there, *fitted(strategy.fits(), other.networks[0], there, *data)]
 
     def seen(each: Bench) -> list[Tensor]:
-        view = each.signals(range(9), cycle=1).declared_by(
-            name, strategy.signals(), strategy.reference(1)
-        )
+        view = strategy.view(each.signals(range(9), cycle=1), name)
         score = strategy.score(view)
         kept = [getattr(view, signal) for signal in sorted(strategy.kept())]
         return kept if score is None else [score, *kept]

@@ -20,7 +20,8 @@ from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.testing.model import image_for
 from rayal.workflows import plan
-from tests.support.doubles import strategies_for
+from rayal.workflows.checks import check
+from tests.support.doubles import SMALL, scheme_for, strategies_for
 from tests.support.whole_runs import chosen, go, outcome, stopped_at
 
 Tiny = Callable[..., Experiment]
@@ -51,15 +52,26 @@ def volumes(tiny: Tiny, stores: str) -> Tiny:
     return made
 
 
-@pytest.mark.parametrize("strategy", strategies_for("classification"))
+@pytest.mark.parametrize(
+    "strategy", [n for n in strategies_for("classification") if n not in SMALL]
+)
 def test_every_strategy_chooses_volumes(volumes: Tiny, tmp_path: Path, strategy: str) -> None:
     """A strategy that counts on H W would end a run on volumes, or choose by other numbers."""
-    x = volumes(strategy=strategy, ensemble=2)
+    scheme = {"name": scheme_for(strategy), "epochs": 1, "batch_size": 6, "lr": 0.01}
+    x = volumes(strategy=strategy, ensemble=2, scheme=scheme)
     go(x, tmp_path / "run")
     picks = chosen(tmp_path / "run")
 
     assert [4, 4] == [len(ids) for ids in picks]
     assert 8 == len({unit for ids in picks for unit in ids} & set(x.dataset.open().pool.ids()))
+
+
+@pytest.mark.parametrize("strategy", sorted(SMALL))
+def test_autoencoders_of_images_refuse_volumes(volumes: Tiny, strategy: str) -> None:
+    """A worker would find out, after the first training."""
+    x = volumes(strategy=strategy)
+    with pytest.raises(UsageError, match="volumes"):
+        check(x, x.dataset.open().card)
 
 
 @pytest.mark.parametrize("scheme", ["tod", "cyclic_od", "isda"])

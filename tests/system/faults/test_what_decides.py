@@ -57,7 +57,8 @@ def reachable(root: object) -> list[Any]:
 class Spy(Strategy):
     """Keeps everything that it can reach while scoring."""
 
-    needs = SIGNAL_NAMES - {"grid_entropy"}  # a map, which a classifier does not have
+    # a map, which a classifier does not have, and what nobody made here
+    needs = SIGNAL_NAMES - {"grid_entropy", "embedding"}
 
     def reference(self, cycle: int) -> Any:
         return "previous" if cycle else "random"

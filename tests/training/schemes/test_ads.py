@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from rayal.cycle.loop import candidates
+from rayal.cycle.candidates import candidates
 from rayal.cycle.train import TrainJob, Worker, train
 from rayal.data.card import ImageSpec
 from rayal.data.datasets.digits import Digits
@@ -34,7 +34,6 @@ from rayal.models.base import Model
 from rayal.models.companions.base import Companions
 from rayal.models.companions.head_pair import HeadPair, LinearPair
 from rayal.models.network import Network
-from rayal.runs.ledger import PoolState
 from rayal.training.base import Batch, Unlabeled
 from rayal.training.schemes import ads
 from rayal.training.schemes.ads import AGREEMENT, DISCREPANCY, PHASES, Ads, AdsLearner, shares
@@ -433,7 +432,7 @@ def test_phases_see_the_candidates_twice_before_each_later_epoch(
     given = job(store, tmp_path, augment={})
     result = train(given, Worker())
     labels = dict(zip(given.ids, given.labels, strict=True))
-    scored = candidates(given.experiment, store, PoolState(0, labels, {}, (), 0.0))
+    scored = candidates(given.experiment, store, labels, 0)
     decoded = store.pool.decode(store.pool.take(scored))
     expected = [(None, step) for step in range(4)]
     for epoch in (1, 2, 3):
