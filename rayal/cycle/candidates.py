@@ -16,9 +16,11 @@ def known_images(pool: PoolState) -> frozenset[str]:
 def candidates(x: Experiment, store: Store, known: Collection[str], cycle: int) -> list[str]:
     """The unlabeled images that this cycle scores: all, or a random subset of the seed and cycle.
 
-    An image is one of them as long as only regions of it are `known`.
+    An image is one of them as long as only regions of it are `known`, and unless it is known that
+    it cannot be decoded.
     """
-    ids = [unit for unit in store.pool.ids() if unit not in known]
+    bad = store.card.bad
+    ids = [unit for unit in store.pool.ids() if unit not in known and unit not in bad]
     if x.candidates is None:
         return ids
     return shuffled(ids, x.seed, cycle, "candidates")[: x.candidates]

@@ -43,7 +43,7 @@ class FitJob:
     labels: Mapping[str, LabelValue]
     """Of the labeled images, by id."""
     known: frozenset[str]
-    """Images that are no candidates: labeled, refused, or labeled in part."""
+    """Units that are bought already, or were refused: they decide which images are candidates."""
     weights: FileLocation
     """Of the model."""
     companions: Mapping[str, FileLocation]
@@ -95,8 +95,10 @@ class _Work:
         self.job, self.worker, self.device = job, worker, torch.device(worker.device)
         self.spec, self.store = job.spec, Store(job.store)
         x = job.experiment
-        bad = self.store.card.bad
-        ids = [unit for unit in candidates(x, self.store, job.known, job.cycle) if unit not in bad]
+        units = candidates(x, self.store, job.known, job.cycle)
+        # of some, regions are labeled and others may be bought: here they are labeled, where any
+        # is left that is not
+        ids = [unit for unit in units if unit not in job.labels] or units
         self.steps = job.steps or self.spec.steps(len(job.labels), len(ids))
         self.labeled, self.candidates = self._images(list(job.labels)), self._images(ids)
         companion, scene = self._opened()
@@ -151,11 +153,12 @@ class _Work:
             for step, batch in zip(steps, batches, strict=True):
                 sums.add(self._noted(batch, step), 1)
         _, means = sums.of_all_workers()
-        if not all(map(math.isfinite, means.values())):
-            raise DataError(
-                f"the loss of {self.job.name} became {means['loss']} in cycle {self.job.cycle},"
-                f" after {steps.stop} steps; lower its lr ({self.spec.lr}), and use another {OUT}"
-            )
+        for what, mean in means.items():
+            if not math.isfinite(mean):
+                raise DataError(
+                    f"the {what} of {self.job.name} became {mean} in cycle {self.job.cycle}, after"
+                    f" {steps.stop} steps; lower its lr ({self.spec.lr}), and use another {OUT}"
+                )
         return {"step": steps.stop, "of": self.steps, **means, "seconds": monotonic() - started}
 
     def _noted(self, batch: FitBatch | None, step: int) -> dict[str, torch.Tensor]:

@@ -207,11 +207,11 @@ class Steps:
             previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
         )
         units = candidates(self.x, self.store, known_images(pool), cycle)
-        if any(strategy.scans_labeled for strategy in self.x.scored().values()):
+        if units and any(each.scans_labeled for each in self.x.scored().values()):
             units += of_images(pool.labels, self.store).keys() - set(units)
         tasks = divide(self.store.pool, units, self.x.compute.shard_rows)
         todo, results = pending(job, tasks)
-        tolerance = Tolerance(self.x.max_bad)
+        tolerance = Tolerance(self.x.max_bad, known=len(self.store.card.bad))
         tolerance.add(*results)
         self._count(cycle, len(results), len(tasks))
         for result in self.engine.score(job, todo):

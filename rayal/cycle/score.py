@@ -225,10 +225,11 @@ def bad_images(out: Folder, results: Iterable[ScoredShard]) -> Iterator[tuple[st
 
 
 class Tolerance:
-    """How many images of a pass were bad so far, and the first of them."""
+    """How many images were bad so far, and the first that a pass has found."""
 
-    def __init__(self, max_bad: int) -> None:
-        self.max_bad, self.bad = max_bad, 0
+    def __init__(self, max_bad: int, known: int = 0) -> None:
+        """`known`: how many were bad before the pass, which has left them out."""
+        self.max_bad, self.bad = max_bad, known
         self._first: tuple[str, str] | None = None
 
     def add(self, *results: ScoredShard) -> None:

@@ -68,15 +68,18 @@ class RayEngine:
         self.storage = SharedStorage()
 
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
-        for place, trained in self._in_groups(jobs):
+        for place, trained in self._in_groups(jobs, evaluated=True):
             yield place, Trained.from_json(trained)
 
     def fit(self, jobs: Sequence[FitJob]) -> Iterator[tuple[int, Fit]]:
         for place, fit in self._in_groups(jobs):
             yield place, Fit.from_json(fit)
 
-    def _in_groups(self, jobs: Sequence[Job[Result]]) -> Iterator[tuple[int, Json]]:
-        """Results of jobs that training workers do."""
+    def _in_groups(
+        self, jobs: Sequence[Job[Result]], *, evaluated: bool = False
+    ) -> Iterator[tuple[int, Json]]:
+        """Results of jobs that training workers do; `evaluated`: they are evaluated next, by
+        processes that begin meanwhile."""
         if not jobs:
             return
         self.storage.check(jobs[0].out, [jobs[0].store])
@@ -86,7 +89,7 @@ class RayEngine:
             self.scorers.close()
         while len(self.groups) < wanted:
             self.groups.append(TrainWorkers(self.compute))
-        if _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
+        if evaluated and _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
             self.scorers.begin(self._evaluating(test_shards(jobs[0].experiment, jobs[0].store)))
         try:
             yield from do_on(self.groups, payloads)

@@ -58,7 +58,7 @@ class Compute(Settings):
     """Least images in one shard, the unit of work and of resuming of the scoring pass."""
     resident_bytes: NonNegativeInt = 4 * 2**30
     """A labeled set up to this size (bytes, as stored) stays on the training device; so does what a
-    scheme sees of the unlabeled pool."""
+    scheme, or a fit, sees of the unlabeled pool."""
     select_bytes: NonNegativeInt = 4 * 2**30
     """What a pass kept of a pool up to this size (bytes, as float16) one process selects from, in
     files on its disk; beyond it, on Ray, all machines that have memory for it. The same picks."""

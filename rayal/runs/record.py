@@ -23,6 +23,7 @@ from rayal.runs.results import (
     Fitted,
     Initial,
     Labeled,
+    Scored,
     Trained,
     checked_result,
 )
@@ -238,8 +239,12 @@ class Record:
         out, done, of = stage_folder(self.folder, cycle, Fitted.stage), 0, 0
         for name in out.folders():
             if (out / name).exists(FIT_ROWS):
-                *_, last = (out / name).read(FIT_ROWS).splitlines()
-                done, of = done + json.loads(last)["step"], of + json.loads(last)["of"]
+                try:
+                    row = json.loads((out / name).read(FIT_ROWS).splitlines()[-1])
+                    done, of = done + row["step"], of + row["of"]
+                except (ValueError, LookupError, TypeError, RecursionError) as error:
+                    place = f"{out.url}/{name}/{FIT_ROWS}"
+                    raise StorageError(f"{place} is damaged: {error}; delete it") from error
         return done, of
 
     def stage_now(self) -> tuple[int, str] | None:
@@ -307,7 +312,15 @@ class Record:
 
     def _gap(self) -> tuple[int, str] | None:
         """The first stage that is missing although a later one is finished."""
-        stages = [(0, INITIAL), *((c, stage) for c in range(self.begun()) for stage in ORDER)]
+        cycles = range(self.begun())
+        fits = any(self._read(cycle, Fitted.stage) is not None for cycle in cycles)
+        wanted = [
+            (cycle, stage)
+            for cycle in cycles
+            for stage in STAGES
+            if stage in ORDER or fits and self._read(cycle, Scored.stage) is not None
+        ]
+        stages = [(0, INITIAL), *wanted]
         # The last first: of a run that goes on, a stage may be done as soon as it was looked at.
         there = [self._read(*each) is not None for each in reversed(stages)][::-1]
         first = there.index(False) if False in there else len(there)

@@ -107,17 +107,18 @@ class Augment(Settings):
         turns = torch.rand(n, TURN_DRAWS if self._turns else 0, generator=generator)
         return torch.cat([draws, policy, windows, turns], dim=1)
 
-    def misfits(self, image: ImageSpec) -> Iterator[str]:
-        """What of it cannot be done with such images (looked at before a run)."""
+    def misfits(self, image: ImageSpec, key: str = "scheme.augment") -> Iterator[str]:
+        """What of it cannot be done with such images (looked at before a run); `key` is the field
+        that it is of."""
         flat = [name for name in FLAT if getattr(self, name)]
         if flat and len(image.sides) > 2:
             yield (
-                f"scheme.augment: {', '.join(flat)} cannot change volumes {image.shape}"
+                f"{key}: {', '.join(flat)} cannot change volumes {image.shape}"
                 f" ({image.axes}); use flip, mirror and rotate in place of it"
             )
         if self.rotate and len(set(self.window or image.sides)) > 1:
             yield (
-                f"scheme.augment.rotate needs equal sides, these are {self.window or image.sides};"
+                f"{key}.rotate needs equal sides, these are {self.window or image.sides};"
                 " use mirror in place of it"
             )
 

@@ -148,6 +148,11 @@ def _misfits(x: Experiment, card: Card, network: nn.Module) -> Iterator[str]:
     image, window, beside = card.image, x.scheme.augment.window, x.companions()
     scored = [spec for strategy in x.scored().values() for spec in strategy.companions()]
     yield from x.scheme.augment.misfits(image)
+    if (unlabeled := x.scheme.unlabeled(1)) is not None and unlabeled.strong is not None:
+        yield from unlabeled.strong.misfits(image, "scheme.strong")
+    for fit in x.fits():
+        if (batches := fit.batches()) is not None:
+            yield from batches.augment.misfits(image, f"strategy.{fit.name}.augment")
     if window:
         height, width = window
         if reason := x.model.takes(image.model_copy(update={"height": height, "width": width})):

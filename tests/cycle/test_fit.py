@@ -5,8 +5,10 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from torch import distributed as dist
 from torch import multiprocessing as mp
@@ -179,6 +181,47 @@ def go_whatever(x, folder):
     with Ledger(Folder(folder), x.identity()) as ledger:
         pool = run(x, x.dataset.open(), ledger, LocalEngine(x.compute), heard)
     return pool, None, heard.stages
+
+
+@pytest.mark.parametrize("strategy", [NAME, "core_gcn"])
+def test_a_pool_may_be_used_up(tiny, tmp_path, strategy):
+    """Nothing is fitted then, and whoever scans labeled units would ask for it all the same."""
+    x = tiny(
+        strategy=strategy,
+        dataset={"name": "digits", "limit_pool": 40, "limit_test": 10},
+        budget={"initial": 20, "per_cycle": 20, "total": 40},
+    )
+    store = x.dataset.open()
+    truth = store.labels("pool")
+    with rayal.ActiveLearner(x, tmp_path / "run") as learner:
+        asked = []
+        while ids := learner.ask(20):
+            asked += ids
+            learner.tell({unit: truth[unit] for unit in ids})
+
+    assert sorted(asked) == sorted(truth)
+
+
+@pytest.mark.parametrize("strategy", [NAME, "uncertain_gcn", "random"])
+def test_what_is_left_may_be_damaged(tiny, tmp_path, strategy):
+    """A fit to no candidate would divide by zero, and who looks at no image would choose it."""
+    for unit in range(14):
+        folder = tmp_path / "images" / ("test" if unit % 7 == 0 else "train") / "ab"[unit % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(unit).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{unit}.png")
+    for number in range(2):
+        (tmp_path / f"images/train/a/bad{number}.png").write_bytes(b"no image")
+    folder = {"name": "image_folder", "root": str(tmp_path / "images"), "size": 8}
+    x = tiny(
+        strategy=strategy,
+        dataset={**folder, "store": str(tmp_path / "store")},
+        scheme={"name": "supervised", "epochs": 1, "batch_size": 4},
+        budget={"initial": 6, "per_cycle": 6, "total": 14},
+    )
+    pool, _, _ = go_whatever(x, tmp_path / "run")
+
+    assert 12 == len(pool.labels)
 
 
 POINTS = [

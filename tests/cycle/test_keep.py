@@ -114,6 +114,7 @@ def test_no_stage_reads_what_is_not_said(
     fields: dict[str, Any],
 ) -> None:
     """A file would go that a stage still reads: seen from what a run does open."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "support" / "plugins")
     x = tiny(**fields)
     reads = Reads(tmp_path, monkeypatch)
     go(x, tmp_path, reads)

@@ -66,6 +66,13 @@ def test_every_strategy_chooses_volumes(volumes: Tiny, tmp_path: Path, strategy:
     assert 8 == len({unit for ids in picks for unit in ids} & set(x.dataset.open().pool.ids()))
 
 
+def test_views_and_fits_are_asked_whether_they_fit(volumes: Tiny) -> None:
+    """The first step would end with a shape that does not fit, after a whole training."""
+    x = volumes(scheme={"name": "uda", "epochs": 1, "batch_size": 6})
+    with pytest.raises(UsageError, match=r"scheme.strong: crop, policy, cutout cannot change"):
+        check(x, x.dataset.open().card)
+
+
 @pytest.mark.parametrize("strategy", sorted(SMALL))
 def test_autoencoders_of_images_refuse_volumes(volumes: Tiny, strategy: str) -> None:
     """A worker would find out, after the first training."""

@@ -57,11 +57,12 @@ class SraalFitting(AdversarialFitting):
 
 
 def uncertainty(probs: Tensor) -> Tensor:
-    """U of N C, in [0, 1 - 1 / C]: U = 1 - max p * minVar / Var.
+    """U of N C, in [0, 1): U = 1 - max p * minVar / Var.
 
     Var is the variance over the C classes (divided by C), minVar that of the prediction of the same
     maximum whose other classes are equal: (max p - 1 / C)^2 / (C - 1). So it is 1 - max p of such
-    predictions, and more where few classes compete. An even one, where both are 0, has 1 - 1 / C.
+    predictions, and more where few classes compete. An even one, where both are 0, has 1 - 1 / C by
+    convention, less than those that are nearly even.
     """
     classes, highest = probs.shape[1], probs.amax(dim=1)
     variance = ((probs - 1 / classes) ** 2).mean(dim=1)

@@ -44,7 +44,11 @@ def disk(
     return {
         "weights": (weights + beside) * len(trained) * x.ensemble + fitted,
         "scores": row * rows,
-        "checkpoints while training": CHECKPOINTS * (1 + MOMENTS[x.scheme.optimizer]) * weights,
+        "checkpoints while training": CHECKPOINTS
+        * max(
+            (1 + MOMENTS[x.scheme.optimizer]) * weights,
+            (1 + MOMENTS["adam"]) * max(_fitted(x, card, network).values(), default=0),
+        ),
     }
 
 
@@ -132,7 +136,12 @@ def memory(
     if unlabeled := x.scheme.unlabeled(1):
         left_out = 0 if unlabeled.labeled_too else cycles[0].labels
         sizes["unlabeled images"] = resident(unlabeled.seen(card.pool - left_out), image)
-    return sizes | _companions(x, card, network) | _fitted(x, card, network)
+    if any(spec.batches() is not None for spec in x.fits()):
+        sizes["candidates of a fit"] = resident(max(each.scored for each in cycles), image)
+    if fits := _fitted(x, card, network):
+        most_of_one = (2 + MOMENTS["adam"]) * max(fits.values())
+        sizes["weights, gradients and optimizer of a fit"] = most_of_one
+    return sizes | _companions(x, card, network)
 
 
 def _companions(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:
