@@ -35,8 +35,10 @@ from rayal.training.fits.sraal import SraalSpec
 
 
 class Sraal(AdversarialStrategy):
-    """-logit D(mu(x)): any number, of which only the order means anything; D in [0, 1] is what the
-    discriminator says, 1 for labeled, and mu the latent mean."""
+    """-logit D(mu(x)), D in [0, 1] the discriminator, 1 for labeled, and mu the latent mean.
+
+    Any number, of which only the order means anything.
+    """
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"images", "companion"})
     sraal: SraalSpec = SraalSpec()

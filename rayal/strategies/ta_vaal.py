@@ -32,8 +32,10 @@ from rayal.training.fits.ta_vaal import TaVaalSpec
 
 
 class TaVaal(AdversarialStrategy):
-    """-logit D(mu(x), r(x)): any number, of which only the order means anything; r is the predicted
-    loss, mu the latent mean."""
+    """-logit D(mu(x), r(x)), D the discriminator, mu the latent mean and r the predicted loss.
+
+    Any number, of which only the order means anything.
+    """
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"images", "layers", "companion"})
     ranker: LossHeadSpec = LossHeadSpec(objective="logistic")

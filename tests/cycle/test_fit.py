@@ -24,6 +24,7 @@ from rayal.errors import DataError, StorageError, UsageError
 from rayal.models.weights import load_weights
 from rayal.randomness import derive
 from rayal.runs.ledger import Ledger
+from rayal.runs.record import Record
 from rayal.runs.results import Fitted, Trained, read_fit
 from rayal.runs.results import write_fit as fits_written
 from rayal.storage.folder import FileLocation, Folder
@@ -343,6 +344,21 @@ def test_rounds_are_written_down(whole):
 
     assert [10, 20, 25] == [row["step"] for row in rows]
     assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_damaged_rows_of_a_fit_are_named(whole, tmp_path):
+    """A display of progress would end the run that it shows."""
+    shutil.copytree(whole[1], tmp_path / "run")
+    rows = tmp_path / "run/cycle-000/fit/side/fit.jsonl"
+    record = Record(Folder(tmp_path / "run"))
+    assert (25, 25) == record.fit_steps(0)
+    for damage in ("", "[]", "{"):
+        rows.write_text(damage)
+        with pytest.raises(StorageError, match="side/fit.jsonl is damaged: .*; delete it"):
+            record.fit_steps(0)
+    rows.unlink()
+
+    assert (0, 0) == record.fit_steps(0)
 
 
 def test_randomness_of_the_process_is_left_alone(whole, tmp_path):

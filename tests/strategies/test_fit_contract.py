@@ -2,20 +2,21 @@
 
 import pytest
 
-from rayal.parts import build, names
+from rayal.parts import names
 from rayal.testing import Broken, FitContract, check
 from rayal.testing.side import Outside, SideSpec, _SideFitting
+from tests.support.doubles import small_strategy
 
 
 def fitting():
     """The names of those that fit something."""
-    made = {name: build("strategies", name) for name in names("strategies")}
+    made = {name: small_strategy(name) for name in names("strategies")}
     return [name for name, strategy in made.items() if strategy.fits()]
 
 
 @pytest.fixture(scope="module", params=[None, *fitting()])
 def strategy(request):
-    return Outside() if request.param is None else build("strategies", request.param)
+    return Outside() if request.param is None else small_strategy(request.param)
 
 
 class TestFits(FitContract):

@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 
 class MrcFolder(Dataset):
-    """`root/<split>/subtomogram_mrc/tomotarget<n>.mrc` with its class in
-    `root/<split>/json_label/target<n>.json`, `{"name": "1bxn"}`: cryo-ET subtomograms.
+    """Volumes of cryo-ET, `root/<split>/subtomogram_mrc/tomotarget<n>.mrc`.
+
+    The class of each is in `root/<split>/json_label/target<n>.json`, `{"name": "1bxn"}`.
 
     The path of a volume below `root` is its id. All have the sides that most have. Of others the
     first are named and the dataset is refused, unless `leave_out` allows as many. A file that is

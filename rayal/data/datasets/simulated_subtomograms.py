@@ -18,8 +18,10 @@ from rayal.randomness import numpy_generator
 
 
 class SimulatedSubtomograms(Dataset):
-    """Ten solid shapes, each volume with one of them turned at random, in noise, with the wedge
-    missing that no microscope can tilt to. Needs no files; every volume follows from its id.
+    """Made-up volumes of cryo-ET: one of ten solid shapes turned at random, in noise.
+
+    The wedge is missing that no microscope can tilt to. Needs no files; every volume follows from
+    its id.
 
     The density is scaled to mean 0 and variance 1, so that the noise, of variance 1 / `snr`, says
     nothing about the class; then both lose the wedge: signal-to-noise ratio is variance of the

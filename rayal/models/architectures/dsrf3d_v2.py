@@ -15,8 +15,9 @@ CHANNELS = 32, 64, 128
 
 
 class Dsrf3dV2(Model):
-    """Three stages of two 3x3x3 convolutions with ReLU, halved between them; 859,690 parameters
-    with 1 channel and 10 classes.
+    """Three stages of two 3x3x3 convolutions with ReLU, halved between them, for volumes.
+
+    859,690 parameters with 1 channel and 10 classes.
 
     `layers` are the outputs of the stages, the pool in front of the last two among them, and
     `features` the 128 means of the last one.

@@ -17,8 +17,10 @@ POOLED = 2
 
 
 class Rb3d(Model):
-    """A 3x3x3 convolution, a max-pool, four blocks of two ways, means of the eight octants, a
-    linear layer: 118,474 parameters with 1 channel and 10 classes.
+    """A 3x3x3 convolution, a max-pool, four blocks of two ways, a linear layer, for volumes.
+
+    The linear layer reads the means of the eight octants; 118,474 parameters with 1 channel and 10
+    classes.
 
     `layers` are the outputs of the blocks, all of half the volume's sides; `features` are the
     32 x 2 x 2 x 2 = 256 means. There is no norm in it.

@@ -70,8 +70,9 @@ NATS = {"nats": 1.0, "bits": math.log(2)}
 
 
 class Ads(TrainingScheme):
-    """Two heads' cross-entropy; in phases of their own features pull the heads together where they
-    are sure of unlabeled images, and heads part where they are not.
+    """Two heads' cross-entropy, and phases in which unlabeled images part them or bring them near.
+
+    Features pull the heads together where these are sure; where they are not, the heads part.
 
     Supervised training of two heads where the pool is all labeled.
     """
