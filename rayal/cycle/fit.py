@@ -17,7 +17,6 @@ from rayal.data.masks import LabelValue
 from rayal.data.store import Store
 from rayal.errors import OUT, DataError, UsageError
 from rayal.experiment.experiment import Experiment
-from rayal.models import parallel
 from rayal.models.companions.base import Companion, Companions, Spec, file_name
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
@@ -78,12 +77,7 @@ def fit(job: FitJob, worker: Worker) -> Fit | None:
         torch.set_num_threads(worker.threads)
     work = _Work(job, worker)
     log = RoundLog(Folder(job.out), FIT_ROWS, job.experiment.compute.checkpoint_seconds)
-    log.resume(work.fitting, worker)
-    for number in range(len(log.rows), -(-work.steps // ROUND)):
-        parallel.check_same(number, "round", work.device)
-        log.rows.append(work.round(number))
-        if worker.rank == 0:
-            log.write(work.fitting)
+    log.complete(work.fitting, worker, -(-work.steps // ROUND), work.round)
     companion = work.fitting.finished()
     return _finish(job, log, companion, work.steps) if worker.rank == 0 else None
 

@@ -6,7 +6,7 @@ last round that a checkpoint holds.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -74,6 +74,18 @@ class RoundLog:
         self.checkpoint_seconds = checkpoint_seconds
         self.rows: list[dict[str, float]] = []
         self.logged = self.saved = monotonic()
+
+    def complete(
+        self, learner: Learns, worker: Worker, rounds: int, work: Callable[[int], dict[str, float]]
+    ) -> None:
+        """All rounds from where the newest checkpoint is: `work` does one of them, counted from 0,
+        and returns its row, the same on all workers."""
+        self.resume(learner, worker)
+        for number in range(len(self.rows), rounds):
+            parallel.check_same(number, "round", torch.device(worker.device))
+            self.rows.append(work(number))
+            if worker.rank == 0:
+                self.write(learner)
 
     def resume(self, learner: Learns, worker: Worker) -> None:
         """Puts the learner where the newest whole checkpoint left it; else changes nothing.

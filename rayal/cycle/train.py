@@ -19,7 +19,6 @@ from rayal.data.masks import LabelValue
 from rayal.data.store import Store
 from rayal.errors import OUT, DataError, UsageError
 from rayal.experiment.experiment import Experiment
-from rayal.models import parallel
 from rayal.models.build import build
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import Companions, file_name
@@ -79,12 +78,7 @@ def train(job: TrainJob, worker: Worker) -> Trained | None:
     store = Store(job.store)
     feed, learner = _feed(job, worker, store), _learner(job, worker, store)
     log = RoundLog(Folder(job.out), "epochs.jsonl", job.experiment.compute.checkpoint_seconds)
-    log.resume(learner, worker)
-    for epoch in range(len(log.rows), feed.epochs):
-        parallel.check_same(epoch, "epoch", torch.device(worker.device))
-        log.rows.append(_epoch(job, worker, feed, learner, epoch))
-        if worker.rank == 0:
-            log.write(learner)
+    log.complete(learner, worker, feed.epochs, partial(_epoch, job, worker, feed, learner))
     card = job.experiment.card_for(store.card)
     return _finish(log, feed, learner, card) if worker.rank == 0 else None
 

@@ -9,7 +9,6 @@ import math
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from rayal.models.network import Network
 from rayal.training.base import Batch, Unlabeled
 from rayal.training.schemes import ads
 from rayal.training.schemes.ads import AGREEMENT, DISCREPANCY, PHASES, Ads, AdsLearner, shares
+from tests.support.ended import rows
 
 CLASSES, WIDTH = 3, 4
 PLAIN = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "steps": 10}
@@ -354,21 +354,6 @@ def job(store: Store, out: Path | str, labeled: int = 65, **fields: Any) -> Trai
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Digits(store=str(tmp_path_factory.mktemp("stores")), limit_pool=300).open()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The bits of a sum depend on the number of threads that share it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def rows(out: Path) -> list[dict[str, float]]:
-    lines = (out / "epochs.jsonl").read_text().splitlines()
-    measured = ("seconds", "images_per_second")
-    return [{k: v for k, v in json.loads(line).items() if k not in measured} for line in lines]
 
 
 class Interrupted(Exception):

@@ -5,11 +5,9 @@ Run as a program, this file is one of two workers of a training.
 """
 
 import io
-import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +42,7 @@ from rayal.training.base import Batch, Unlabeled
 from rayal.training.schemes import s4gan
 from rayal.training.schemes.s4gan import S4gan, S4ganLearner, cross_entropy_to, feature_distance
 from rayal.training.schemes.supervised import Supervised
+from tests.support.ended import rows
 
 CLASSES = 2
 PLAIN = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "steps": 10}
@@ -445,15 +444,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Camvid(root=str(root), store=str(root / "store")).open()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The bits of a sum depend on the number of threads that share it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class NoNorm(Model):
     """Two convolutions: no batch norm, so that workers sharing a batch change nothing."""
 
@@ -490,12 +480,6 @@ def job(store: Store, out: Path | str, labeled: int = 9, **fields: Any) -> Train
     labels = store.labels("pool")
     ids = tuple(store.pool.ids()[:labeled])
     return TrainJob(x, 0, store.url, ids, tuple(labels[i] for i in ids), None, str(out))
-
-
-def rows(out: Path) -> list[dict[str, float]]:
-    lines = (out / "epochs.jsonl").read_text().splitlines()
-    measured = ("seconds", "images_per_second")
-    return [{k: v for k, v in json.loads(line).items() if k not in measured} for line in lines]
 
 
 class Interrupted(Exception):

@@ -6,7 +6,6 @@ Run as a program, this file is one of two workers of a training.
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +47,7 @@ from rayal.training.schemes._consistency import (
 )
 from rayal.training.schemes.tod import Tod
 from tests.support.doubles import Silent
+from tests.support.ended import assert_same_end, rows
 
 OFFICIAL = {
     "heads": 2,
@@ -381,29 +381,6 @@ def job(store: Store, out: Path | str, **fields: Any) -> TrainJob:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Digits(store=str(tmp_path_factory.mktemp("stores"))).open()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The bits of a sum depend on the number of threads that share it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def rows(out: Path) -> list[dict[str, float]]:
-    lines = (out / "epochs.jsonl").read_text().splitlines()
-    measured = ("seconds", "images_per_second")
-    return [{k: v for k, v in json.loads(line).items() if k not in measured} for line in lines]
-
-
-def assert_same_end(expected: Path, actual: Path) -> None:
-    names = sorted(path.name for path in expected.glob("*.safetensors"))
-    assert names == sorted(path.name for path in actual.glob("*.safetensors"))
-    for name in names:
-        assert (expected / name).read_bytes() == (actual / name).read_bytes(), name
-    assert rows(expected) == rows(actual)
 
 
 class Interrupted(Exception):

@@ -7,7 +7,6 @@ import copy
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ from rayal.training.base import Batch, Learner, Unlabeled
 from rayal.training.schemes import uda
 from rayal.training.schemes.uda import Uda, UdaLearner, most_known
 from tests.support.doubles import Silent
+from tests.support.ended import assert_same_end, rows
 
 SPEC = ImageSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
 LABELED = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -426,29 +426,6 @@ def job(store: Store, out: Path | str, **fields: Any) -> TrainJob:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Digits(store=str(tmp_path_factory.mktemp("stores"))).open()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The bits of a sum depend on the number of threads that share it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def rows(out: Path) -> list[dict[str, float]]:
-    lines = (out / "epochs.jsonl").read_text().splitlines()
-    measured = ("seconds", "images_per_second")
-    return [{k: v for k, v in json.loads(line).items() if k not in measured} for line in lines]
-
-
-def assert_same_end(expected: Path, actual: Path) -> None:
-    names = sorted(path.name for path in expected.glob("*.safetensors"))
-    assert names == sorted(path.name for path in actual.glob("*.safetensors"))
-    for name in names:
-        assert (expected / name).read_bytes() == (actual / name).read_bytes(), name
-    assert rows(expected) == rows(actual)
 
 
 class Interrupted(Exception):
