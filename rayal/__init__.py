@@ -21,9 +21,24 @@ if TYPE_CHECKING:
     from rayal.api.experiments import DEMO as DEMO
     from rayal.api.experiments import load as load
     from rayal.api.experiments import load_sweep as load_sweep
+    from rayal.api.features import FeaturePass as FeaturePass
+    from rayal.api.features import Made as Made
+    from rayal.api.features import features as features
+    from rayal.api.forecast import Forecast as Forecast
+    from rayal.api.forecast import forecast as forecast
     from rayal.api.jobs import Job as Job
     from rayal.api.jobs import Jobs as Jobs
     from rayal.api.jobs import jobs as jobs
+    from rayal.api.labels import Added as Added
+    from rayal.api.labels import Exported as Exported
+    from rayal.api.labels import LabelStatus as LabelStatus
+    from rayal.api.labels import Pulled as Pulled
+    from rayal.api.labels import Pushed as Pushed
+    from rayal.api.labels import add_labels as add_labels
+    from rayal.api.labels import export_labels as export_labels
+    from rayal.api.labels import label_status as label_status
+    from rayal.api.labels import pull_labels as pull_labels
+    from rayal.api.labels import push_labels as push_labels
     from rayal.api.parts import describe as describe
     from rayal.api.parts import list_parts as list_parts
     from rayal.api.picks import Picks as Picks
@@ -62,10 +77,13 @@ if TYPE_CHECKING:
     from rayal.experiment.described.part import Described as Described
     from rayal.experiment.experiment import Compute as Compute
     from rayal.experiment.experiment import Experiment as Experiment
+    from rayal.experiment.guards import Guards as Guards
     from rayal.experiment.keep import Keep as Keep
     from rayal.experiment.origins import Setting as Setting
+    from rayal.experiment.stop import Stop as Stop
     from rayal.experiment.sweep.settings import SweptExperiment as SweptExperiment
     from rayal.labeling.budget import Budget as Budget
+    from rayal.labeling.exchange.base import Format as Format
     from rayal.labeling.oracles.base import Label as Label
     from rayal.labeling.oracles.base import Oracle as Oracle
     from rayal.models.base import Model as Model
@@ -91,12 +109,14 @@ if TYPE_CHECKING:
     from rayal.training.base import TrainingScheme as TrainingScheme
     from rayal.training.base import Unlabeled as Unlabeled
     from rayal.workflows.plan import Plan as Plan
+    from rayal.workflows.plan.features import FeaturesPlan as FeaturesPlan
     from rayal.workflows.plan.sweep import SweepPlan as SweepPlan
     from rayal.workflows.prune import Pruned as Pruned
     from rayal.workflows.score.settings import PoolScoring as PoolScoring
 
 _HOMES = {
     "ActiveLearner": "rayal.api.active_learner",
+    "Added": "rayal.api.labels",
     "Batch": "rayal.training.base",
     "Budget": "rayal.labeling.budget",
     "Candidates": "rayal.selection.candidates",
@@ -115,17 +135,25 @@ _HOMES = {
     "EncodedDataset": "rayal.data.datasets.base",
     "Event": "rayal.runs.events",
     "Experiment": "rayal.experiment.experiment",
+    "Exported": "rayal.api.labels",
+    "FeaturePass": "rayal.api.features",
+    "FeaturesPlan": "rayal.workflows.plan.features",
+    "Forecast": "rayal.api.forecast",
     "Folder": "rayal.storage.folder",
+    "Format": "rayal.labeling.exchange.base",
     "ImageSpec": "rayal.data.card",
     "Job": "rayal.api.jobs",
     "Jobs": "rayal.api.jobs",
+    "Guards": "rayal.experiment.guards",
     "Keep": "rayal.experiment.keep",
     "Label": "rayal.labeling.oracles.base",
+    "LabelStatus": "rayal.api.labels",
     "LabelsPending": "rayal.errors",
     "Learner": "rayal.training.base",
     "LearningCompanion": "rayal.models.companions.base",
     "Listener": "rayal.runs.events",
     "LockedError": "rayal.errors",
+    "Made": "rayal.api.features",
     "Model": "rayal.models.base",
     "Network": "rayal.models.network",
     "Observer": "rayal.runs.events",
@@ -139,6 +167,8 @@ _HOMES = {
     "Pruned": "rayal.workflows.prune",
     "PrunedError": "rayal.errors",
     "Pruning": "rayal.api.prune",
+    "Pulled": "rayal.api.labels",
+    "Pushed": "rayal.api.labels",
     "RayalError": "rayal.errors",
     "RegionStrategy": "rayal.strategies.base",
     "Run": "rayal.api.run",
@@ -147,6 +177,7 @@ _HOMES = {
     "Signals": "rayal.signals.batch",
     "Source": "rayal.data.source",
     "Status": "rayal.api.status",
+    "Stop": "rayal.experiment.stop",
     "StorageError": "rayal.errors",
     "Store": "rayal.data.store",
     "Strategy": "rayal.strategies.base",
@@ -159,11 +190,16 @@ _HOMES = {
     "Units": "rayal.data.source",
     "Unlabeled": "rayal.training.base",
     "UsageError": "rayal.errors",
+    "add_labels": "rayal.api.labels",
     "compare": "rayal.api.compare",
     "describe": "rayal.api.parts",
     "draft": "rayal.api.draft",
+    "export_labels": "rayal.api.labels",
+    "features": "rayal.api.features",
+    "forecast": "rayal.api.forecast",
     "jobs": "rayal.api.jobs",
     "list_parts": "rayal.api.parts",
+    "label_status": "rayal.api.labels",
     "load": "rayal.api.experiments",
     "load_sweep": "rayal.api.experiments",
     "open_run": "rayal.api.run",
@@ -171,6 +207,8 @@ _HOMES = {
     "origins": "rayal.api.configs",
     "plan": "rayal.api.plan",
     "prune": "rayal.api.prune",
+    "pull_labels": "rayal.api.labels",
+    "push_labels": "rayal.api.labels",
     "run": "rayal.api.run",
     "schema": "rayal.api.configs",
     "score": "rayal.api.score",

@@ -2,8 +2,10 @@
 
 import os
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
@@ -65,3 +67,12 @@ def _absolute(value: Any) -> Any:
 Location = Annotated[str, Field(min_length=1), BeforeValidator(_absolute)]
 """A path or URL. A relative path in a file starts from that file's folder; on the command line and
 in Python, from the current one. The experiment holds it absolute. A URL holds no secret."""
+
+
+def is_local(url: str) -> bool:
+    """Whether requests stay on this machine, as far as the address tells."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -7,9 +7,10 @@ the run folder records and what does the work are one object.
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from types import ModuleType
 from typing import (
     Any,
@@ -33,6 +34,7 @@ from rayal.settings import Settings
 
 PACKAGES = {
     "datasets": "rayal.data.datasets",
+    "formats": "rayal.labeling.exchange",
     "models": "rayal.models.architectures",
     "oracles": "rayal.labeling.oracles",
     "schemes": "rayal.training.schemes",
@@ -133,6 +135,17 @@ class Part:
         }
 
 
+def with_usual_names(model: type[BaseModel], given: Any) -> Any:
+    """Fields of a model, where `scheme={"epochs": 5}` is of the scheme that goes without saying."""
+    if not isinstance(given, Mapping):
+        return given
+    named = {key: f.default for key, f in model.model_fields.items() if isinstance(f.default, str)}
+    return {
+        key: {"name": named[key], **item} if key in named and isinstance(item, dict) else item
+        for key, item in given.items()
+    }
+
+
 def written_out(value: Any) -> Any:
     """A value of a configuration as a file can say it, with every field, also those that a dump
     leaves out where they have their defaults."""
@@ -160,9 +173,15 @@ def needed(model: type[BaseModel]) -> list[str]:
 
 def names(kind: str) -> list[str]:
     """The parts of `kind` that rayal has, sorted; `base.py` holds the contract of its folder."""
+    return [*_files(kind)]
+
+
+@cache
+def _files(kind: str) -> tuple[str, ...]:
+    """Read once: an experiment looks up a dozen parts, and a sweep has hundreds of experiments."""
     package = importlib.import_module(PACKAGES[kind])
     found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name for name in found if name != "base" and name[0] != "_")
+    return tuple(sorted(name for name in found if name != "base" and name[0] != "_"))
 
 
 def names_of_kind(kind: str) -> list[str]:
@@ -196,7 +215,8 @@ def find(kind: str, name: str, plugins: Plugins = NO_PLUGINS) -> type[Any]:
 def suggest(word: str, known: Iterable[str]) -> str:
     """The way out after a word that is not among the known ones."""
     known = list(known)
-    if near := get_close_matches(word, known, n=1):
+    same = [each for each in known if each.strip().casefold() == word.strip().casefold()]
+    if near := same or get_close_matches(word, known, n=1):
         return f"did you mean {near[0]!r}?"
     return f"choose one of: {', '.join(known)}" if known else "it takes none"
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,10 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 FAST_DISK = Path("/dev/shm")
 TOGETHER = ("tests/engine/", "tests/jobs/")
 """Folders whose tests share what is dear to make: a Ray cluster, finished runs."""
-FIRST = ("tests/test_readme.py", *TOGETHER, "tests/system/")
+FIRST = (
+    *("tests/test_readme.py", *TOGETHER, "tests/system/", "tests/cli/", "tests/docs/"),
+    *("tests/configs/", "tests/workflows/score/", "tests/runs/"),
+)
 """What takes longest."""
 
 
@@ -81,20 +83,27 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def undrawn() -> Iterator[None]:
-    """Runs in this process do not draw their curve: that takes longer than a tiny training."""
+    """Runs in this process do not draw their curve, nor do they write their page: that takes longer
+    than a tiny training."""
     from rayal.report import views
+    from rayal.workflows import sweep
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(views, "draw_run", lambda record: b"no picture in tests")
+        for module in (views, sweep):
+            patch.setattr(module, "page_of", lambda *runs: b"no page in tests")
         yield
 
 
 @pytest.fixture
 def drawn(undrawn: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs draw their curve, as they do for users."""
-    from rayal.report import curves, views
+    """Runs draw their curve and write their page, as they do for users."""
+    from rayal.report import at_end, curves, views
+    from rayal.workflows import sweep
 
     monkeypatch.setattr(views, "draw_run", curves.draw_run)
+    for module in (views, sweep):
+        monkeypatch.setattr(module, "page_of", at_end.page_of)
 
 
 @pytest.fixture(scope="session")
@@ -123,9 +132,8 @@ def tiny(cache: Path, undrawn: None) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def process(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def process(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """`process(x, out, point)`: a run in a process of its own, see killed_run.py."""
     from tests.support.killed_run import Runs
 
-    with closing(Runs(tmp_path_factory.mktemp("processes") / "stderr")) as runs:
-        yield runs
+    return Runs(tmp_path_factory.mktemp("processes") / "stderr")

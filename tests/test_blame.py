@@ -10,7 +10,7 @@ import torch
 
 from rayal import blame, cli
 from rayal.blame import memory_fault, plugin_fault, plugin_faults, told
-from rayal.engine.failures import described
+from rayal.engine.described import described
 from rayal.errors import DataError, UsageError
 from rayal.parts import find
 from rayal.plugins import Plugins
@@ -85,9 +85,8 @@ def test_the_command_ends_with_exit_2(network, monkeypatch, capsys) -> None:
     monkeypatch.setattr(cli, "catch_signals", lambda _: None)
     monkeypatch.setattr(cli, "_direct_output", lambda verbose: None)
     monkeypatch.setattr(sys, "argv", ["rayal", "plan", "x.yaml"])
-    monkeypatch.setattr(cli, "app", lambda *_, **__: network(7, None))
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.main(lambda *_, **__: network(7, None))
     lines = capsys.readouterr().err.splitlines()
 
     assert 2 == ended.value.code
@@ -99,7 +98,6 @@ def test_a_lack_of_memory_is_not_the_plugins_mistake(network, monkeypatch, capsy
     monkeypatch.setattr(cli, "catch_signals", lambda _: None)
     monkeypatch.setattr(cli, "_direct_output", lambda verbose: None)
     monkeypatch.setattr(sys, "argv", ["rayal", "plan", "x.yaml"])
-    monkeypatch.setattr(cli, "app", lambda *_, **__: network(Full(), None))
     for full, said in (
         (torch.OutOfMemoryError("64 GiB"), "the GPU is out of memory; lower compute.score_batch"),
         (MemoryError("8 EiB"), "there is not enough memory (MemoryError: 8 EiB); lower what"),
@@ -111,7 +109,7 @@ def test_a_lack_of_memory_is_not_the_plugins_mistake(network, monkeypatch, capsy
         assert described(raised.value)["error"] == "UsageError"
         assert described(raised.value)["message"].startswith(said)
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            cli.main(lambda *_, **__: network(Full(), None))
         assert 2 == ended.value.code
         assert capsys.readouterr().err.startswith(f"rayal: {said}")
     assert memory_fault(DataError("can't allocate memory")) is None

@@ -13,8 +13,8 @@ ROOT = Path(rayal.__file__).parent
 
 ORDER = (
     "rayal errors secrets blame plugins settings location parts randomness storage data models"
-    " labeling selection training signals strategies runs experiment cycle engine testing report"
-    " workflows api cli __main__"
+    " labeling selection training signals strategies runs forecasting experiment cycle engine"
+    " testing report workflows api cli __main__"
 ).split()
 """Each imports only what stands before it."""
 

@@ -16,6 +16,7 @@ from rayal.storage import yaml_file
 
 ONE = {
     "datasets": "dataset",
+    "formats": "format",
     "models": "model",
     "oracles": "oracle",
     "schemes": "scheme",

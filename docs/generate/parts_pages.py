@@ -13,8 +13,11 @@ from rayal.experiment.described.part import Described
 
 METHODS = ("strategies", "schemes")
 """Kinds with a page for each part."""
-KINDS = ("models", "datasets", "oracles", "tasks", "trackers")
+KINDS = ("models", "datasets", "oracles", "formats", "tasks", "trackers")
 """Kinds with a page for all parts together."""
+
+FIELDS = {"trackers": "tracking", "formats": "oracle.format"}
+"""Where an experiment names a part, if not by what it is."""
 
 QUOTED = re.compile(r'"([^"]{20,})",? \(?([^();]*?\d{4})\b')
 NAMED = re.compile(r"^([A-Z][\w-]+) \(([A-Z][A-Za-z]+ \d{4})\)")
@@ -134,7 +137,7 @@ def _kind(kind: str) -> str:
     rows = [(f"[{part.name}](#{part.name})", markdown(part.summary)) for part in described]
     blocks = [
         f"# {kind.title()}",
-        f"What `{'tracking' if kind == 'trackers' else ONE[kind]}:` of an experiment may name.",
+        f"What `{FIELDS.get(kind, ONE[kind])}:` of an experiment may name.",
         table((ONE[kind], "what it is"), rows),
     ]
     for part in described:

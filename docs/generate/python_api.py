@@ -22,8 +22,19 @@ FIRST = (
 
 WORK = (
     *("load", "run", "open_run", "plan", "status"),
-    *("ActiveLearner", "draft", "wrap", "score", "select"),
-    *("load_sweep", "sweep", "open_sweep", "compare", "submit", "jobs", "sync", "prune"),
+    *("ActiveLearner", "draft", "wrap", "score", "select", "features"),
+    *("add_labels", "push_labels", "pull_labels", "label_status", "export_labels"),
+    *(
+        "load_sweep",
+        "sweep",
+        "open_sweep",
+        "compare",
+        "forecast",
+        "submit",
+        "jobs",
+        "sync",
+        "prune",
+    ),
     *("list_parts", "describe", "origins", "schema"),
 )
 """What a reader calls, in the order of the page; what these return and take comes after them."""

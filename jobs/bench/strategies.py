@@ -19,11 +19,12 @@ from peer_rows import peers
 from racing import use_threads
 from scoring_rows import cod, epmcm, gradnorm, six
 from selection_rows import badge, core_set, topk
+from vector_rows import vectors
 
 from rayal.engine.machine import cores
 
 ROWS: Rows = {
-    row.__name__: row for row in (gradnorm, epmcm, cod, six, core_set, badge, topk, peers)
+    row.__name__: row for row in (gradnorm, epmcm, cod, six, vectors, core_set, badge, topk, peers)
 }
 
 PASS = {"images": 32, "width": 4, "batch": 16}
@@ -33,6 +34,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "epmcm": PASS,
     "cod": PASS,
     "six": PASS,
+    "vectors": {"units": 300, "width": 8, "classes": 5},
     "core_set": {"units": 400, "labeled": 40, "picks": 20},
     "badge": {"units": 300, "classes": 10, "width": 32, "picks": 200, "dense": 250},
     "topk": {"units": 20_000, "picks": 50},

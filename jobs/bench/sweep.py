@@ -4,8 +4,8 @@
 
 The runs on the other side are made in one process that has imported everything, each with the
 threads that a trial has; what they take together, over the cores, is what the sweep could take if
-nothing but trials took time. Its own time has everything in it: the cluster, the trials'
-processes, the tables and curves at the end. No first training is shared, and nothing is tracked.
+nothing but trials took time. Its own time has everything in it: the trials' processes, the tables
+and curves at the end. No first training is shared, and nothing is tracked.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
     ideal = [each / cores for each in seconds["alone"]]
     swept, alone = min(seconds["sweep"]), min(seconds["alone"])
     detail = (
-        f"{swept:.1f} s, the cluster included, against {alone:.1f} s on one core; {cores} cores;"
+        f"{swept:.1f} s, everything included, against {alone:.1f} s on one core; {cores} cores;"
         " best of each"
     )
     trials = len(STRATEGIES) * len(SEEDS)

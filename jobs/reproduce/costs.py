@@ -21,7 +21,6 @@ with the day and the machine that it ran on. OUT/costs_<table>.md and .csv are t
 """
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -34,9 +33,9 @@ from beside import MISSING
 from costed import METHODS, SMALL, TABLES, Table, experiment
 from planned import differences
 from published import Cost
+from reproduction import start
 
-from rayal.cli import main
-from rayal.cli.options import Overrides, app
+from rayal.cli.options import Overrides
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.parts import suggest
@@ -228,6 +227,4 @@ def _command(
 
 
 if __name__ == "__main__":
-    app.command("reproduce-costs", help=(__doc__ or "").partition("\n")[0])(_command)
-    sys.argv.insert(1, "reproduce-costs")
-    main()
+    start(_command, "reproduce-costs", __doc__)

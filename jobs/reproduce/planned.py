@@ -97,6 +97,7 @@ def planned(
         arms = [{"name": method.strategy} for method in members.values()]
         space = {"strategy": {"grid_search": arms}}
         ours = [f"sweep.seeds={list(seeds)}", f"sweep.space={json.dumps(space)}"]
+        ours += ["sweep.control=null"]  # the methods name their own
         x = config.load_as(SweptExperiment, CONFIGS / file, [*overrides, *given, *ours])
         folder = config.load(CONFIGS / file, overrides).name
         found.append(Planned(name, folder, members, x))

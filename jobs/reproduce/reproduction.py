@@ -13,11 +13,10 @@ OUT/analysis/<method>/                   what analyses found, where a table asks
 OUT/<job>_<comparison>.md .csv .png .svg ours beside the paper's, written again after every sweep
 """
 
-import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import beside as table
 import typer
@@ -29,7 +28,7 @@ from published import Published as Published
 
 from rayal.cli import main
 from rayal.cli.console import SweepConsole
-from rayal.cli.options import Address, BreakLock, Overrides, app
+from rayal.cli.options import Address, BreakLock, Overrides
 from rayal.cli.output import note, visible
 from rayal.errors import RayalError, UsageError
 from rayal.parts import suggest
@@ -161,9 +160,17 @@ def launch(job: str, about: str | None, comparisons: Mapping[str, Comparison]) -
         reproduce(job, comparisons, dataset, methods, seeds, out, set, address, break_lock,
                   only_list, only_report)  # fmt: skip
 
-    app.command(f"reproduce-{job}", help=(about or "").partition("\n")[0])(command)
-    sys.argv.insert(1, f"reproduce-{job}")
-    main()
+    start(command, f"reproduce-{job}", about)
+
+
+def start(command: Callable[..., None], name: str, about: str | None) -> NoReturn:
+    """Runs a program's one command as `rayal` runs its own: errors, signals and exit codes."""
+    app = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )  # fmt: skip
+    app.command(help=(about or "").partition("\n")[0])(command)
+    main(app, name)
 
 
 def _run_all(

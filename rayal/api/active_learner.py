@@ -18,7 +18,8 @@ from rayal.api.given import check_experiment
 from rayal.api.run import Run
 from rayal.cycle import asking
 from rayal.cycle.engine import Engine
-from rayal.cycle.loop import Steps
+from rayal.cycle.first_labels import first_labels
+from rayal.cycle.steps import Steps
 from rayal.cycle.telling import Telling
 from rayal.data.images import Decoding, Stored
 from rayal.data.masks import LabelValue, decode
@@ -26,6 +27,7 @@ from rayal.errors import DataError, LabelsPending, UsageError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Amounts
 from rayal.labeling.oracles.told import Told
+from rayal.labeling.votes import IMPORTED, Vote
 from rayal.plugins import NO_PLUGINS
 from rayal.report.views import Views
 from rayal.runs.events import Event, Listener, Observers, observer
@@ -111,6 +113,7 @@ class ActiveLearner:
             self._observers = Observers(observers)
             self._engine: Engine | None = None
             self._look()
+            self._take_first()
             watching.on(Event("opened", "run", url=folder.url))
             self._stack = stack.pop_all()
         self._open, _open[folder.url] = True, self
@@ -144,14 +147,15 @@ class ActiveLearner:
 
         For segmentation, masks: class indices, H W as `images` gives the image, 255 where there is
         no class. They are on the disk when it returns, some of those asked for or all of them.
-        Units told before the first `ask` are the first labeled set, in place of a random one.
+        Units told before the first `ask` are the first labeled set, in place of a random one, with
+        those of the experiment's `labeled`.
 
         Raises UsageError with all that is wrong, and then takes none of them.
         """
         self._check_open()
-        if answers := self._telling.answers(_by_unit(labels)):
+        if votes := self._telling.votes(_by_unit(labels)):
             try:
-                self._request.tell(answers)
+                self._request.tell(votes)
             except BaseException:  # they may be on the disk
                 self._look()
                 raise
@@ -271,6 +275,13 @@ class ActiveLearner:
         """Whether enough of the first units have a label; they do once those were bought."""
         bought = self._ledger.finished(0, INITIAL)
         return bought or asking.is_enough(self.experiment, self._request.labeled)
+
+    def _take_first(self) -> None:
+        """Labels that exist already are told before anybody asks."""
+        if self.experiment.labeled and not self._telling.begun and not self._request.told:
+            known = first_labels(self.experiment, self._store)
+            votes = [Vote(unit, each.value, source=IMPORTED) for unit, each in known.items()]
+            self._request.tell(votes)
 
     def _look(self) -> None:
         """What the ledger holds, after something was done."""

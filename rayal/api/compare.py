@@ -10,7 +10,8 @@ from rayal.api.frame import frame
 from rayal.api.places import Place, urls
 from rayal.errors import Apart, RayalError, UsageError, counted
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.report import curves, per_class, rows, tables
+from rayal.report import annotators, curves, paper, per_class, rows, tables
+from rayal.report.page.command import PAGE
 from rayal.report.runs import Run
 from rayal.report.shown import as_html, text
 from rayal.report.tables import Summary
@@ -28,6 +29,10 @@ class Drawn(NamedTuple):
     curves: list[Path]
     classes: list[Path]
     """Results per class, where the runs have some."""
+    tables: list[Path] = []
+    """Verdicts, penalties and ranks as CSV, where there are some."""
+    paper: list[Path] = []
+    """Vector figures at the widths of a paper, where these were asked for."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class Comparison:
     def table(self) -> "DataFrame":
         """A row per arm: name, dataset, metric, arm (as figures call it), strategy, scheme,
         settings; n seeds, how many of them are complete, the last label count, mean, sd and
-        half_interval of the metric there, aulc, aulc_sd and aulc_half_interval."""
+        half_interval of the metric there, aulc, aulc_sd and aulc_half_interval; of networks that
+        were fine-tuned at the end fine_tuned, fine_tuned_sd and fine_tuned_half_interval."""
         return frame(rows.arms(self.summary.groups), rows.ARMS)
 
     def curves(self) -> "DataFrame":
@@ -74,10 +80,35 @@ class Comparison:
         all pairs, and a verdict in words."""
         return frame(rows.pairs(self.summary.groups), rows.PAIRS)
 
+    def verdicts(self) -> "DataFrame":
+        """A row per arm against its random baseline: `kind` (better, worse, not separated, tie,
+        unknown) and the `verdict` in words; the difference in AULC with half_interval and p_holm,
+        and smallest_difference, what these seeds could have shown with probability 0.8; height, the
+        metric that labels are counted up to, reached_by so many `of` the seeds, the mean labels
+        where all reach it, labels_of_mean_curve, and the share saved against the baseline."""
+        return frame(rows.verdicts(self.summary.groups), rows.VERDICTS)
+
+    def penalties(self) -> "DataFrame":
+        """A row per two arms, winner first: the share of label counts at which a paired t-test at
+        5 % says that it beats the loser (Ash et al., 2020); over all groups too, where several have
+        arms in common, and `settings` says how many."""
+        return frame(rows.penalties(self.summary.standings), rows.PENALTIES)
+
+    def ranks(self) -> "DataFrame":
+        """A row per arm and label count, and one without labels for AULC: the mean rank over so
+        many blocks, which are seeds, or datasets over all groups."""
+        return frame(rows.ranks(self.summary.standings), rows.RANKS)
+
     def references(self) -> "DataFrame":
         """A row per reference and arm of its dataset: the reference's labels, n, mean, sd and
         half_interval; reached_at, the first label count at which the arm's mean is as high."""
         return frame(rows.references(self.summary.groups), rows.REFERENCES)
+
+    def annotators(self) -> "DataFrame":
+        """A row per request of runs that people labeled: run, cycle (-1 before the first training),
+        votes, annotators, seconds of all votes (none where one has no time), and alpha, how far
+        they agree (Krippendorff; none where no unit has two votes)."""
+        return frame([row._asdict() for row in self.summary.annotators], annotators.Agreed._fields)
 
     def plot(self) -> "Figure":
         """The learning curves with their bands, a panel per experiment and dataset."""
@@ -91,6 +122,10 @@ class Comparison:
         """Warnings first, then the tables."""
         return self.summary.to_markdown()
 
+    def to_latex(self) -> str:
+        """The tables for a paper, with the rules of the package booktabs."""
+        return self.summary.to_latex()
+
     def to_json(self) -> str:
         """Everything, unrounded, the area of every run included."""
         return self.summary.to_json()
@@ -99,17 +134,42 @@ class Comparison:
         """Warnings and tables for a terminal."""
         return self.summary.to_rich()
 
-    def draw(self, folder: str | PathLike[str] = "report") -> Drawn:
-        """Writes `curves.png` and `.svg` into a folder of this machine, and `per_class_*.png` and
-        `.csv` where runs have results per class. Raises StorageError."""
+    def to_html(self) -> str:
+        """The page: all of this, and galleries, classes, costs, maps of the pool, as one HTML file
+        that needs nothing else. It asks the models of each cycle what they say of what was chosen,
+        and opens the datasets, for the pictures."""
+        from rayal.report.page.document import html  # takes long to import
+        from rayal.report.page.seen import Seen
+
+        return html(Seen(self.summary, self.records))
+
+    def write_html(self, file: str | PathLike[str] = PAGE) -> Path:
+        """`to_html` into a file of this machine, by default `report.html`. Raises StorageError."""
+        path = Path(file)
+        text = self.to_html()
+        with storage_errors(str(path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return path
+
+    def draw(self, folder: str | PathLike[str] = "report", *, for_paper: bool = False) -> Drawn:
+        """Writes `curves.png` and `.svg` into a folder of this machine, `verdicts.csv` and what
+        else is known of the arms, and `per_class_*.png` and `.csv` where runs have results per
+        class. With `for_paper` also `curves`, `penalties`, `ranks` and `critical_difference` as PDF
+        and SVG, 3.25 inches wide (`-column`) and 6.75 (`-page`). Raises StorageError."""
         out = Path(folder)
         classes = per_class.files(self.records)
-        drawn = Drawn([out / "curves.png", out / "curves.svg"], [out / name for name in classes])
+        found = rows.files(self.summary)
+        printed = dict(paper.files(self.summary.groups)) if for_paper else {}
+        drawn = Drawn(
+            [out / "curves.png", out / "curves.svg"],
+            *([out / name for name in each] for each in (classes, found, printed)),
+        )
         with storage_errors(str(out)):
             out.mkdir(parents=True, exist_ok=True)
             curves.draw(self.summary, *drawn.curves)
-            for path, data in zip(drawn.classes, classes.values(), strict=True):
-                path.write_bytes(data)
+            for name, data in {**classes, **found, **printed}.items():
+                (out / name).write_bytes(data)
         return drawn
 
     def draw_pictures(
@@ -152,6 +212,7 @@ def compare(
     places: Place | Iterable[Place],
     *,
     reference: Place | Iterable[Place] | None = None,
+    target: float | None = None,
     plugins: Iterable[str] = NO_PLUGINS,
 ) -> Comparison:
     """The runs at or below these places side by side, also those that are still going.
@@ -159,7 +220,8 @@ def compare(
     A place is a folder, of a run or above some, or what `rayal.run` and `rayal.sweep` return.
     `plugins` are packages of yours that parts of the runs come from. Of `reference` all runs are
     heights beside the others and no arms: finished ones of one cycle, such as a training on all
-    labels, of the same dataset and metric.
+    labels, of the same dataset and metric. Labels are counted up to `target`, such as 0.95, or to
+    the mean with which the random baseline ends.
 
     >>> found = rayal.compare("runs/mine")
     >>> found.table()[["strategy", "n", "complete", "labels"]]
@@ -172,7 +234,8 @@ def compare(
 
     One bad folder does not hide the others: what could not be read is left out and in `errors`,
     which `check()` raises. Raises it here, a UsageError or StorageError, where nothing else is
-    there; and UsageError for two runs of one arm and seed, and for what cannot be a reference.
+    there; and UsageError for two runs of one arm and seed, and for what cannot be a reference or a
+    target.
     """
     apart = Apart()
     heights = [] if reference is None else find_records(urls(reference), Plugins(plugins))
@@ -183,7 +246,7 @@ def compare(
         apart.end()
         if found:
             raise UsageError("all runs are references; give runs to compare with them too")
-    summary = tables.summarise(records, heights)
+    summary = tables.summarise(records, heights, target)
     return Comparison(summary, tuple(records), tuple(apart.errors))
 
 

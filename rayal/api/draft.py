@@ -20,15 +20,25 @@ class Draft(NamedTuple):
 
 
 def draft(
-    data: Literal["image_folder", "parquet", "masks"],
+    data: Literal[
+        "image_folder",
+        "listed_folder",
+        "coco_images",
+        "parquet",
+        "masks",
+        "photos",
+        "unlabeled_parquet",
+    ],
     name: str = "mine",
     root: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] = ".",
 ) -> Draft:
     """Writes `folder/NAME.yaml`, an experiment on images of your own, as `rayal init` does.
 
-    `data` says how they are kept: a folder for each class, Parquet files, or images with masks;
-    `root` is where. What is in it is looked at and filled in; without it that line waits for you.
+    `data` says how they are kept: a folder for each class, a folder with metadata.csv, COCO files,
+    Parquet files, or images with masks; or, where people are to label them, photos in a folder, or
+    Parquet files of them. `root` is where. What is in it is looked at and filled in; without it
+    that line waits for you.
 
     >>> rayal.draft("image_folder", "cats").file.name
     'cats.yaml'

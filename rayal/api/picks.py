@@ -2,16 +2,20 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rayal.errors import counted
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.shown import as_html
 from rayal.workflows import select as selecting
 from rayal.workflows.select.selection import Selection
+from rayal.workflows.select.to_label import asking
 
 if TYPE_CHECKING:  # takes long to import
     import pandas as pd
+
+    from rayal.labeling.exchange.base import Format
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +36,9 @@ class Picks:
     ['rank', 'id', 'score', 'predicted', 'reason']
     """
 
-    def __init__(self, selection: Selection, named_classes: bool = True) -> None:
-        self._selection, self._named = selection, named_classes
+    def __init__(self, selection: Selection, named_classes: bool, scores: str) -> None:
+        """`scores` is the folder of the pass."""
+        self._selection, self._named, self._scores = selection, named_classes, scores
 
     @property
     def ids(self) -> list[str]:
@@ -89,6 +94,29 @@ class Picks:
         if kept is not None:
             logger.warning("%s held another selection; it is now %s.csv", os.fspath(out), kept)
         return kept
+
+    def write_request(
+        self,
+        out: str | os.PathLike[str],
+        request: "str | Mapping[str, Any] | Format" = "csv",
+        *,
+        classes: Sequence[str] | None = None,
+        plugins: Iterable[str] = NO_PLUGINS,
+    ) -> str:
+        """Hands the picks to people: the folder `out`.request, which is returned, with the images,
+        what the labeling tool imports, the predicted classes as suggestions, and HOW.md.
+
+        `request` is a format: its name, or a mapping of name and options. `classes` are the names
+        of the classes, in the order of their indices, where the pass knows none, or others. Answers
+        are taken back by `rayal.add_labels`, into labels.csv there. The same request once more
+        changes nothing.
+
+        Raises UsageError where another request is in this place, where the scores are of masks or
+        of images in memory, and for classes without names; DataError where images are gone or have
+        changed, or cannot be shown.
+        """
+        people = asking(self._scores, request, classes, Plugins(plugins))
+        return people.write(self._selection, os.fspath(out)).url
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,10 +1,9 @@
 """Runs: begun, continued and read."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from html import escape
-from math import nan
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -16,14 +15,15 @@ from rayal.api.given import path as checked
 from rayal.errors import UsageError, counted, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
+from rayal.labeling.votes import Vote
 from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.status import cycle_table
 from rayal.runs.events import Event, Listener, observer
-from rayal.runs.ledger import INITIAL, ORDER, S, read_labels, stage_folder
+from rayal.runs.ledger import INITIAL, ORDER, S, read_labels, read_votes, stage_folder
 from rayal.runs.record import Record
-from rayal.runs.results import Chosen, Initial, Labeled, Scored, Trained
+from rayal.runs.results import TUNED, Chosen, FineTuned, Initial, Labeled, Scored, Trained
 from rayal.storage import csv_file
 from rayal.storage.folder import FileLocation, Folder
 from rayal.workflows.run import start_engine, start_run
@@ -31,6 +31,8 @@ from rayal.workflows.run import start_engine, start_run
 if TYPE_CHECKING:  # they take long to import
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+    from rayal.api.forecast import Forecast
 
 COMPLETE = "complete already"
 """The note of the first event of a run that has nothing left to do."""
@@ -123,8 +125,15 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether its budget is spent, or nothing is left to buy, and every stage is there."""
+        """Whether its budget is spent, nothing is left to buy or a rule has ended it, and every
+        stage is there."""
         return self.record.complete
+
+    @property
+    def stopped(self) -> str | None:
+        """Which rule of `stop` ended it before its budget was spent, and why; None where none
+        did."""
+        return self.record.stopped
 
     @property
     def experiment(self) -> Experiment:
@@ -133,13 +142,26 @@ class Run:
 
     def curve(self) -> "DataFrame":
         """A row for each evaluated cycle: cycle, labels, cost, the metrics of the test split, and
-        the seconds that its stages took; none of a stage that the run does without."""
+        the seconds that its stages took; none of a stage that the run does without.
+
+        Without a test split the metrics are `new_accuracy`: that of the labels bought last, by the
+        model before them, which the strategy chose and which therefore do not measure the pool; and
+        `fit_accuracy`: that of all labels that the model was trained on. So of `miou`.
+        """
         first = ["cycle", "labels", "cost"]
         rows = self.record.cycles()
         done = {column for row in rows for column, value in row.items() if value is not None}
         always = {f"{stage}_seconds" for stage in ORDER}
         rest = [c for c in (rows[0] if rows else {}) if c not in first and c in done | always]
         return frame(rows, [*first, *rest])
+
+    @property
+    def fine_tuned(self) -> FineTuned | None:
+        """What a whole network reached, trained once on all labels bought, where the experiment has
+        `fine_tune`: its metrics of the test images by name, labels, cost, the model and the
+        fingerprint of the images. None before that; of a run that went on, the last one."""
+        found = self.record.fine_tuned()
+        return found[max(found)] if found else None
 
     def chosen(self, cycle: int) -> list[str]:
         """The units that a cycle chose, the best first; `choices` has more of each.
@@ -164,30 +186,55 @@ class Run:
 
     def labels(self) -> "DataFrame":
         """A row for each answer in the order of purchase: id, cycle (-1 before the first training),
-        label (the class, or the mask as the oracle gave it; none where it refused) and cost."""
-        stages = [(0, INITIAL, Initial), *((c, Labeled.stage, Labeled) for c in self._cycles())]
-        rows = []
-        for cycle, stage, kind in stages:
-            if self.record.result(cycle, kind) is not None:
-                at = -1 if stage == INITIAL else cycle
-                answers = read_labels(stage_folder(self.record.folder, cycle, stage))
-                rows += [(unit, at, label, cost) for unit, label, cost in answers]
+        label (the class, or the mask as the oracle gave it; none where it refused) and cost. A unit
+        that was asked for again has several, of which the last one counts."""
+        rows = [
+            (unit, cycle, label, cost)
+            for cycle, folder in self._purchases()
+            for unit, label, cost in read_labels(folder)
+        ]
         return frame(rows, ["id", "cycle", "label", "cost"])
 
-    def model(self, cycle: int | None = None) -> nn.Module:
-        """The network at the end of a cycle's training, the last one's by default; on the CPU, in
-        evaluation mode. It takes images (N C H W), normalised as in training, and returns
-        `Outputs`. Of pixels `rayal.score` has to be told how (`mean`, `std`), for a module does not
-        say it; given the run itself, it knows.
+    def votes(self) -> "DataFrame":
+        """A row for each answer of each annotator: cycle (of the request, -1 before the first
+        training), id, label (the class, or the mask; none where it was skipped), annotator (empty
+        where nobody was named), seconds (NaN where nobody measured), at (when it was given), and
+        source (the sha256 of the file that it came in).
+
+        Of people in the order of telling, also of a request that is still open; answers that a
+        later request has taken over are there with both. Of other oracles those that labels were
+        bought with; of one that keeps none each answer is one."""
+        columns = ["cycle", "id", "label", "annotator", "seconds", "at", "source"]
+        return frame([(cycle, *vote) for cycle, vote in self._votes()], columns)
+
+    def _votes(self) -> Iterator[tuple[int, Vote]]:
+        if requests := list(self.record.requests()):
+            for cycle, request in requests:
+                yield from ((cycle, vote) for votes in request.votes.values() for vote in votes)
+            return
+        for cycle, folder in self._purchases():
+            yield from ((cycle, vote) for vote in read_votes(folder))
+
+    def model(self, cycle: int | None = None, *, fine_tuned: bool = False) -> nn.Module:
+        """The network at the end of a cycle's training, the last one's by default; `fine_tuned`:
+        the whole one that was trained after it. On the CPU, in evaluation mode.
+
+        It takes images (N C H W), normalised as in training, and returns `Outputs`. Of pixels
+        `rayal.score` has to be told how (`mean`, `std`), for a module does not say it; given the
+        run itself, it knows.
 
         Raises UsageError where that cycle has not been trained yet, PrunedError where its weights
         were pruned.
         """
+        kind: type[Trained] | type[FineTuned] = FineTuned if fine_tuned else Trained
         if cycle is None:
-            trained = [c for c in self._cycles() if self.record.result(c, Trained) is not None]
-            cycle = trained[-1] if trained else 0
-        weights = self._result(cycle, Trained).weights
-        folder = stage_folder(self.record.folder, cycle, Trained.stage)
+            done = [c for c in self._cycles() if self.record.result(c, kind) is not None]
+            cycle = done[-1] if done else 0
+        if fine_tuned:
+            weights = self._result(cycle, FineTuned).trained.weights
+        else:
+            weights = self._result(cycle, Trained).weights
+        folder = stage_folder(self.record.folder, cycle, kind.stage)
         data, source = FileLocation(folder.url, weights).read(), f"{folder.url}/{weights.name}"
         card = ModelCard.parse(data, source, self.record.plugins)
         return TrainedModel.parse(data, source, card).network().eval()
@@ -217,9 +264,26 @@ class Run:
 
         return figure(summarise([self.record]))
 
+    def forecast(
+        self,
+        *,
+        target: float | None = None,
+        labels: int | None = None,
+        price: float | None = None,
+    ) -> "Forecast":
+        """What more labels will bring, as `rayal.forecast` tells it.
+
+        >>> rayal.open_run("runs/mine").forecast().outlooks[0].why
+        '2 points are too few to say anything; 4 are needed'
+        """
+        from rayal.api.forecast import forecast  # imports scipy and all that reports do
+
+        plugins = self.record.plugins
+        return forecast(self.url, target=target, labels=labels, price=price, plugins=plugins)
+
     def to_rich(self) -> Any:
         """The cycles for a terminal: labels, the task's metric, seconds of the stages."""
-        return cycle_table(self.record, self.record.headline)
+        return cycle_table(self.record)
 
     def pictures(self, cycle: int, images: int = 12) -> "Figure":
         """The first images that a cycle has chosen, with what its model predicts, the strategy's
@@ -248,11 +312,23 @@ class Run:
         words.append("complete" if self.complete else "not complete")
         if rows := self.record.cycles():
             metric = self.record.headline
-            words += [
-                counted(rows[-1]["labels"], "label"),
-                f"{metric} {rows[-1].get(metric, nan):.4f}",
-            ]
+            value = rows[-1].get(metric)
+            words.append(counted(rows[-1]["labels"], "label"))
+            if not self.record.tested:
+                words.append("no test set")
+            if value is not None:
+                words.append(f"{metric} {value:.4f}")
+            if (last := rows[-1].get(f"{TUNED}{metric}")) is not None:
+                words.append(f"fine-tuned {last:.4f}")
         return ", ".join(words)
+
+    def _purchases(self) -> Iterator[tuple[int, Folder]]:
+        """Cycle, -1 before the first training, and folder of everything bought so far."""
+        stages = [(0, INITIAL, Initial), *((c, Labeled.stage, Labeled) for c in self._cycles())]
+        for cycle, stage, kind in stages:
+            if self.record.result(cycle, kind) is not None:
+                at = -1 if stage == INITIAL else cycle
+                yield at, stage_folder(self.record.folder, cycle, stage)
 
     def _cycles(self) -> range:
         return range(self.record.begun())

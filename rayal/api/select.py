@@ -1,7 +1,7 @@
 """Units to label next, chosen from the scores of a pool."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from rayal.api.run import Run
 from rayal.api.scores import Scores
 from rayal.errors import DataError, UsageError, counted, quoted
 from rayal.experiment import config
+from rayal.labeling.exchange.base import Format
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.ledger import stage_folder
 from rayal.runs.results import Scored
@@ -20,6 +21,7 @@ from rayal.workflows import select as selecting
 from rayal.workflows.select.finished_pass import FinishedPass
 from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
 from rayal.workflows.select.request import Request as Request
+from rayal.workflows.select.to_label import asking
 
 Path = str | os.PathLike[str]
 
@@ -38,6 +40,8 @@ def select(
     costs: Mapping[str, float] | Path | None = None,
     min_distance: float | None = None,
     out: Path | None = None,
+    request: str | Mapping[str, Any] | Format | None = None,
+    classes: Sequence[str] | None = None,
     address: str | None = None,
     plugins: Iterable[str] = NO_PLUGINS,
 ) -> Picks:
@@ -51,10 +55,13 @@ def select(
     `labeled` are ids that are not chosen, and from which strategies such as core_set keep away;
     `costs` are by id, one for every unit, as are `groups`, of each of which at most `per_group` are
     chosen, and at most `per_class` of a predicted class. `min_distance` is the least Euclidean
-    distance between the features of two units. Each of the three may be a file as well: of ids
-    (.txt, .csv, .parquet), or with columns id and cost, id and group. `seed` breaks ties, and draws
-    where a strategy draws. With `out` the picks are written as `Picks.write` does, and large files
-    may lie beside it meanwhile.
+    distance between the features of two units; 0 excludes none, and the distances are told. Each of
+    the three may be a file as well: of ids (.txt, .csv, .parquet), or with columns id and cost, id
+    and group. `seed` breaks ties, and draws where a strategy draws. With `out` the picks are
+    written as `Picks.write` does, and large files may lie beside it meanwhile. With `request`, the
+    name of a labeling tool's format such as "csv", or a mapping of name and options, they are also
+    handed to people, as `Picks.write_request` does; `classes` are the names of the classes where
+    the pass knows none, or others.
 
     With the `address` of a Ray cluster, host:port, its machines hold what the pass kept, each a
     part of the pool; core_set, badge, prob_cover and typiclust (clustering: exact) pick the same
@@ -91,12 +98,20 @@ def select(
         "min_distance": min_distance,
     }
     given = {key: value for key, value in fields.items() if value is not None}
-    request = config.from_keywords(given, [], Request, named)
+    asked = config.from_keywords(given, [], Request, named)
+    if request is not None and out is None:
+        raise UsageError("request is written beside out; give out, the path of the selection")
+    people = None if request is None else asking(url, request, classes, named)
     known = selecting.Known(labeled=_labeled(labeled), costs=_costs(costs), groups=_groups(groups))
     place = None if out is None else os.fspath(out)
-    picks = Picks(selecting.select(url, request, place, known, address), bool(done.classes))
-    if out is not None:
-        picks.write(out)
+    found = selecting.select(url, asked, place, known, address)
+    picks = Picks(found, bool(done.classes), url)
+    if people is not None and place is not None:
+        people.check(found, place)
+    if place is not None:
+        picks.write(place)
+    if people is not None and place is not None:
+        people.write(found, place)
     return picks
 
 

@@ -23,6 +23,7 @@ COLUMNS = [
     "labels",
     "metric",
     "value",
+    "fine_tuned",
     "images",
     "of",
     "silent_seconds",
@@ -41,8 +42,9 @@ class Status:
 
     def table(self) -> "DataFrame":
         """A row per run or scoring: run (its folder), state, cycle, stage, labels, metric (its
-        name), value; of a scoring images and how many there are of them; silent_seconds of a
-        crashed one, and a message that says why it is neither complete nor running.
+        name), value, and that of the network that was fine_tuned at the end; of a scoring images
+        and how many there are of them; silent_seconds of a crashed one, and a message that says why
+        it is neither complete nor running, or which rule of `stop` has ended it.
 
         A state is `waiting` (for people), `running`, `crashed`, `interrupted`, `stopped` (early, by
         its sweep), `complete` or `damaged`.
@@ -60,7 +62,8 @@ class Status:
 
     @property
     def notes(self) -> list[str]:
-        """Of those that have neither ended nor go on: `run: state, why`."""
+        """Of those that have neither ended nor go on, or that a rule has ended: `run: state,
+        why`."""
         return status_notes(self.rows)
 
     def to_rich(self) -> Any:

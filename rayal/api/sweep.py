@@ -51,7 +51,8 @@ def sweep(
     value is itself a sequence takes a tuple, `(8, 8)`. Every arm runs with all `seeds`: 0 to 4, or
     those of the file. `settings` are the other fields of the block `sweep:` of a file, such as
     `samples=4`, `search="optuna"`, `cpus=2`. An experiment of `rayal.load_sweep` has all of these
-    already, and what is given here stands on it.
+    already, and what is given here stands on it. Where strategies are varied and random selection
+    is not among them, it is run too (`control=None`: it is not).
 
     `out` is the folder or URL, `sweeps/<name>` by default; its `trials` are ordinary runs. Seeds,
     samples and space may grow from one call to the next. `on_event` is told of the folder, of the
@@ -74,9 +75,9 @@ def sweep(
     swept = _swept(x, space, seeds, settings, named)
     listening, where = observer(on_event), None if out is None else os.fspath(out)
     with start_sweep(swept, where, break_lock=break_lock, plugins=named) as opened:
-        note = "" if opened.left else COMPLETE
+        note = opened.control_note if opened.left else COMPLETE
         listening.on(Event("opened", "sweep", url=opened.folder.url, note=note))
-        opened.run(partial(start_cluster, address), listening)
+        opened.run(partial(start_cluster, address), listening, address=address)
     return Sweep(opened.x, opened.folder, named)
 
 

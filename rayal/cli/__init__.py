@@ -20,7 +20,10 @@ import rayal
 from rayal.blame import users_fault
 from rayal.cli import (  # noqa: F401 (their commands belong to the application)
     configs,
+    features,
+    forecasting,
     jobs,
+    labels,
     output,
     parts,
     runs,
@@ -78,8 +81,11 @@ def command() -> NoReturn:
         os._exit(end.code)
 
 
-def main() -> NoReturn:
-    """What the `rayal` command does: one line for an error of the user's, with its exit code."""
+def main(application: typer.Typer = app, program: str = "rayal") -> NoReturn:
+    """What the `rayal` command does: one line for an error of the user's, with its exit code.
+
+    Another program's `application` gets the same, under the name `program`.
+    """
     global _debug
     words = sys.argv[1:]
     if words == ["--version"]:
@@ -91,7 +97,7 @@ def main() -> NoReturn:
     catch_signals(arguments[0] if arguments else "")
     _direct_output(verbose="verbose" in given)
     try:
-        if app(arguments, prog_name="rayal", standalone_mode=False) == INTERRUPTED:
+        if application(arguments, prog_name=program, standalone_mode=False) == INTERRUPTED:
             raise KeyboardInterrupt  # typer has made a return value of it
         print(end="", flush=True)
     except LabelsPending as pending:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console as Terminal
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,16 +20,17 @@ from rich.progress import (
 
 from rayal.cli import output
 from rayal.cli.output import note, visible
+from rayal.data.tasks.base import FIT, NEW, is_tested
 from rayal.errors import StorageError, counted
 from rayal.report.amounts import duration
 from rayal.runs.events import Event
 from rayal.runs.record import Record
-from rayal.runs.results import Evaluated, Trained
+from rayal.runs.results import Evaluated, FineTuned, Trained
 
 LINE_SECONDS = 30.0  # between lines of a long stage, without a terminal
 CLOSE_SECONDS = 10.0  # for the last look at a run folder
 POLL_SECONDS = 1.0
-UNITS = {"train": "epochs", "fit": "steps"}
+UNITS = {"train": "epochs", "fit": "steps", "fine_tune": "epochs"}
 """What stages are counted in of which no event tells how far they are."""
 
 
@@ -155,7 +157,14 @@ class Console:
             self._refresh()
             self.progress.update(now.bar, left=now.left(time.monotonic()))
             if not self.live and time.monotonic() - self.spoken > LINE_SECONDS:
-                self.line(_status(now))
+                self.line(self._status(now))
+
+    def _status(self, now: _Progress) -> str:
+        """`cycle 1  score, 18 of 25 shards, 31 s, about 12 s left`"""
+        at = time.monotonic()
+        far = "" if now.total is None else f"{now.done} of {now.total} {now.unit}"
+        parts = [now.what, far, duration(at - now.started), now.left(at)]
+        return ", ".join(filter(None, parts))
 
 
 @contextmanager
@@ -176,28 +185,52 @@ def telling(words: str, console: Callable[[str], Console]) -> Iterator[Callable[
 
 
 class SweepConsole(Console):
-    """Counts the cycles of all trials of a sweep, and has a line for each trial that ends."""
+    """Counts the cycles of all trials of a sweep and, below, of each that runs; has a line for each
+    trial that ends."""
 
     def __init__(self) -> None:
         super().__init__()
         self.begin("sweep", "cycles")
+        self.trials: dict[str, tuple[TaskID, int, int]] = {}
+        """Those that run: bar, cycles evaluated, and of how many."""
 
     def on(self, event: Event) -> None:
         if event.what == "further":
             self.count(event.done or 0, event.total, event.unit, event.share)
+            if event.cycles is not None:
+                self._count_trial(event.trial, *event.cycles)
         elif event.what == "ended":
+            if (ended := self.trials.get(event.trial)) is not None:
+                self.trials = {n: each for n, each in self.trials.items() if n != event.trial}
+                self.progress.remove_task(ended[0])
             left = self.now.left(time.monotonic()) if self.now is not None else ""
             told = ", ".join(filter(None, [f"{event.done} of {event.total} {event.unit}", left]))
             self.line(visible(f"{told}  {event.note}"))
+
+    def _count_trial(self, name: str, done: int, total: int) -> None:
+        if name in self.trials:
+            bar = self.trials[name][0]
+        else:
+            bar = self.progress.add_task(escape(visible(name)), total=total, unit="cycles", left="")
+        self.trials = {**self.trials, name: (bar, done, total)}  # another thread reads it
+        self.progress.update(bar, completed=done, total=total)
+
+    def _status(self, now: _Progress) -> str:
+        running = [f"{name} {done} of {total}" for name, (_, done, total) in self.trials.items()]
+        return "; ".join([super()._status(now), *map(visible, running)])
 
 
 class RunConsole(Console):
     """Shows the stage of a run that is in progress, and a line per cycle."""
 
-    def __init__(self, record: Record, headline: str, epochs: int | None) -> None:
-        """`epochs` is the length of a training where it is counted in epochs."""
+    def __init__(
+        self, record: Record, headline: str, epochs: int | None, last_epochs: int | None = None
+    ) -> None:
+        """`epochs` is the length of a training where it is counted in epochs; `last_epochs` that of
+        the one after the last cycle."""
         super().__init__()
         self.record, self.headline, self.epochs = record, headline, epochs
+        self.last_epochs = last_epochs
         self.followed: tuple[str, int] | None = None
         """The stage in progress that writes down how far it is, and its cycle."""
 
@@ -207,8 +240,17 @@ class RunConsole(Console):
         self.followed = (event.stage, event.cycle or 0) if begun else None
         self._refresh()
         if isinstance(result := event.result, Evaluated):
-            value, labels = result.metrics[self.headline], counted(result.labels, "label")
-            self.line(f"cycle {event.cycle}: {labels}, {self.headline} {value:.4f}")
+            shown = [self.headline]
+            if not is_tested(self.headline):
+                shown.append(f"{FIT}{self.headline.removeprefix(NEW)}")
+            known = [(each, result.metrics[each]) for each in shown]
+            told = [f"{each} {value:.4f}" for each, value in known if value is not None]
+            labels = counted(result.labels, "label")
+            self.line(f"cycle {event.cycle}: {', '.join([labels, *told])}")
+        if isinstance(tuned := event.result, FineTuned):
+            value = tuned.metrics.get(self.headline)
+            reached = "" if value is None else f", {self.headline} {value:.4f}"
+            self.line(f"fine-tuned: {counted(tuned.labels, 'label')}{reached}")
 
     def _refresh(self) -> None:
         if self.followed is None:
@@ -217,14 +259,8 @@ class RunConsole(Console):
         with suppress(StorageError):  # a number to look at is not worth a failure
             if stage == Trained.stage:
                 self.count(len(self.record.epochs(cycle)), self.epochs)
+            elif stage == FineTuned.stage:
+                self.count(len(self.record.fine_tuned_epochs(cycle)), self.last_epochs)
             else:
                 done, of = self.record.fit_steps(cycle)
                 self.count(done, of or None)
-
-
-def _status(now: _Progress) -> str:
-    """`cycle 1  score, 18 of 25 shards, 31 s, about 12 s left`"""
-    at = time.monotonic()
-    far = "" if now.total is None else f"{now.done} of {now.total} {now.unit}"
-    parts = [now.what, far, duration(at - now.started), now.left(at)]
-    return ", ".join(filter(None, parts))

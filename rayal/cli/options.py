@@ -24,6 +24,7 @@ Examples:
   rayal sweep configs/sweeps/digits_tod_lambda_alpha.yaml
   rayal status runs sweeps
   rayal report runs --json
+  rayal forecast runs/mine --target 0.95 --price 0.08
   rayal prune sweeps --shards none --dry-run
   rayal score --checkpoint runs/mine --pool photos --strategies entropy,margin --out scores
   rayal select scores --strategy entropy --budget 100
@@ -128,6 +129,10 @@ Out = Annotated[
 ]
 Runs = Annotated[
     list[str], typer.Argument(help="Run folders, or folders of run folders.", callback=placed)
+]
+Units = Annotated[
+    float | None,
+    typer.Option(help="Plan for a pool of so many units, such as 1e8, as those that are there."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 RetryBad = Annotated[

@@ -34,5 +34,14 @@ def _list(kind: str, json: bool) -> None:
         print(f"{name:{width}}  {what}")
 
 
-for _kind in ("strategies", "schemes", "models", "datasets", "oracles", "tasks", "trackers"):
+for _kind in (
+    "strategies",
+    "schemes",
+    "models",
+    "datasets",
+    "oracles",
+    "formats",
+    "tasks",
+    "trackers",
+):
     _verb(_kind)

@@ -17,13 +17,14 @@ from rayal.cli.options import (
     Overrides,
     Packages,
     Runs,
+    Units,
     app,
     on_disk,
     placed,
 )
 from rayal.cli.output import note, print_json, print_table, show_tracker, visible
 from rayal.cli.work import allowed
-from rayal.errors import Apart, UsageError
+from rayal.errors import Apart, UsageError, counted
 
 if TYPE_CHECKING:
     from rayal.api.sync import Synced
@@ -47,13 +48,18 @@ def run(
     x = rayal.load(config, set, plugins=named)
 
     def console(url: str) -> RunConsole:
-        return RunConsole(Record(Folder(url), named), x.task.headline, x.scheme.epochs)
+        last = None if x.fine_tune is None else x.fine_tune.scheme.epochs
+        return RunConsole(Record(Folder(url), named), x.headline, x.scheme.epochs, last)
 
     with telling("run folder", console) as told:
         done = rayal.run(
             x, out, address=address, on_event=told, break_lock=break_lock, plugins=named
         )
     print_table(done.to_rich())
+    if done.stopped is not None:
+        print(visible(f"ended by {done.stopped}"))
+    if done.record.folder.exists("report.html"):
+        print(visible(f"page    {done.url}/report.html"))
     print(visible(f"curve   {done.url}/curve.png"))
     show_tracker(x.tracking, done.record)
 
@@ -63,12 +69,18 @@ def plan(
     config: Config,
     set: Overrides = [],  # noqa: B006
     plugins: Packages = [],  # noqa: B006
+    units: Units = None,
     probe: Annotated[bool, typer.Option(help="Estimate the time from a few batches.")] = True,
     device_hour_price: Annotated[
         float | None, typer.Option(min=0, help="Of one GPU (or machine without) for an hour.")
     ] = None,
     label_price: Annotated[
-        float | None, typer.Option(min=0, help="Of one label, or click where clicks are counted.")
+        float | None,
+        typer.Option(
+            min=0,
+            help="Of one label, or click where clicks are counted, or hour of annotation where"
+            " seconds are.",
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:
@@ -79,6 +91,7 @@ def plan(
     load = rayal.load_sweep if configs.is_sweep(config, set) else rayal.load
     made = rayal.plan(
         load(config, set, plugins=named),
+        units=units,
         probe=probe,
         device_hour_price=device_hour_price,
         label_price=label_price,
@@ -124,11 +137,23 @@ def status(
 def report(
     runs: Runs,
     format: Annotated[
-        Literal["table", "csv", "markdown", "json"], typer.Option(help="What is printed.")
+        Literal["table", "csv", "markdown", "latex", "json"],
+        typer.Option(help="What is printed."),
     ] = "table",
-    out: Annotated[Path, typer.Option(help="Where the figures go.", callback=on_disk)] = Path(
-        "report"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the figures go; by default report/, with --html nowhere.",
+            callback=on_disk,
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the page, one file that needs nothing else: report.html, say.",
+            callback=on_disk,
+        ),
+    ] = None,
     pictures: Annotated[
         bool,
         typer.Option(
@@ -144,11 +169,25 @@ def report(
             callback=placed,
         ),
     ] = [],  # noqa: B006
+    target: Annotated[
+        float | None,
+        typer.Option(
+            help="The metric that labels are counted up to, such as 0.95; by default where random"
+            " ends."
+        ),
+    ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Figures as PDF and SVG too, 3.25 and 6.75 inches wide."),
+    ] = False,
     plugins: Packages = [],  # noqa: B006
     json: AsJson = False,
 ) -> None:
-    """Learning curves with bands over seeds, results per class, tables, areas and paired tests."""
-    found = rayal.compare(runs, reference=reference or None, plugins=allowed(plugins))
+    """Verdicts against random, learning curves with bands over seeds, results per class, areas,
+    labels to reach a height, paired tests, ranks."""
+    found = rayal.compare(
+        runs, reference=reference or None, target=target, plugins=allowed(plugins)
+    )
     match "json" if json else format:
         case "table":
             print_table(found.to_rich())
@@ -156,12 +195,19 @@ def report(
             print(found.to_csv().replace("\r\n", "\n"), end="")  # the terminal's line ends
         case "markdown":
             print(found.to_markdown(), end="")
+        case "latex":
+            print(found.to_latex(), end="")
         case "json":
             print(found.to_json(), end="")
-    drawn = found.draw(out)
-    note("curves  " + "  ".join(map(str, drawn.curves)))
-    if drawn.classes:
-        note("classes  " + "  ".join(map(str, drawn.classes)))
+    if html is not None:
+        note(f"page  {found.write_html(html)}")
+    if html is None or out is not None or paper:
+        drawn = found.draw(out or Path("report"), for_paper=paper)
+        for what in ("curves", "classes", "tables"):
+            if paths := getattr(drawn, what):
+                note(f"{what}  " + "  ".join(map(str, paths)))
+        if drawn.paper:
+            note(f"paper  {counted(len(drawn.paper), 'file')} such as {drawn.paper[0]}")
     apart = Apart(found.errors)
     if pictures:
         with apart.kept():

@@ -115,12 +115,23 @@ def select(
         ),
     ] = None,
     min_distance: Annotated[
-        float | None, typer.Option(help="Least distance between the features of two units.")
+        float | None,
+        typer.Option(help="Least distance between the features of two units; 0 only tells them."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Breaks ties, and draws where a strategy draws.")] = 0,
     out: Annotated[
         str, typer.Option(help="Path of the result without its suffix.", callback=kept)
     ] = "selection",
+    request: Annotated[
+        str | None,
+        typer.Option(
+            help="Format of a labeling tool, such as csv: people are asked, by OUT.request/."
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Names of the classes, by commas or as a YAML list, for --request."),
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(help="Ray cluster, host:port, whose machines hold what one cannot."),
@@ -129,9 +140,11 @@ def select(
 ) -> None:
     """Choose units from scores, exactly, into OUT.csv and OUT.parquet.
 
-    Columns: rank, id, score, predicted class, reason. Another selection that is there is kept as
+    Columns: rank, id, score, predicted class, reason, and with --min-distance how far the nearest
+    labeled and the nearest selected unit are. Another selection that is there is kept as
     OUT-1.csv, OUT-2.csv and so on. With --address the same command goes on where
-    it was killed.
+    it was killed. With --request the units also go to people: OUT.request/HOW.md says how to label
+    them, and `rayal labels add OUT.request FILE` takes the answers back, into labels.csv there.
     """
     from rayal.api.select import Request
     from rayal.experiment import config
@@ -148,10 +161,15 @@ def select(
         "min_distance": min_distance,
     }
     named = allowed(plugins)
-    request = config.from_options(_given(options), [], Request, named)
-    asked = {key: getattr(request, key) for key in options}
-    picks = rayal.select(scores, **asked, out=out, address=address, plugins=named)
-    for line in (*picks.lines, f"selection    {out}.csv  {out}.parquet"):
+    checked = config.from_options(_given(options), [], Request, named)
+    asked = {key: getattr(checked, key) for key in options}
+    people: dict[str, Any] = {
+        "request": None if request is None else written(request, "--request").plain(),
+        "classes": None if classes is None else names(classes, "--classes"),
+    }
+    picks = rayal.select(scores, **asked, **people, out=out, address=address, plugins=named)
+    place = [f"request      {out}.request/HOW.md"] if request is not None else []
+    for line in (*picks.lines, f"selection    {out}.csv  {out}.parquet", *place):
         print(visible(line))
 
 
@@ -171,6 +189,12 @@ def listed(strategies: str) -> Any:
     if strategies.lstrip()[:1] == "[":
         return written(strategies, "--strategies")
     return [name.strip() for name in strategies.split(",")]
+
+
+def names(text: str, option: str) -> list[str]:
+    """Names between commas, or a YAML list of them, where they hold commas themselves."""
+    found = written(text, option).plain() if text.lstrip()[:1] == "[" else text.split(",")
+    return [str(name).strip() for name in found]
 
 
 def written(text: str, option: str) -> Any:

@@ -29,8 +29,20 @@ def demo(
 @app.command(rich_help_panel=EXPERIMENTS)
 def init(
     data: Annotated[
-        Literal["image_folder", "parquet", "masks"],
-        typer.Option(help="A folder for each class, Parquet files, or images with masks."),
+        Literal[
+            "image_folder",
+            "listed_folder",
+            "coco_images",
+            "parquet",
+            "masks",
+            "photos",
+            "unlabeled_parquet",
+        ],
+        typer.Option(
+            help="A folder for each class, a folder with metadata.csv, COCO files, Parquet files,"
+            " or images with masks; for people to label: photos in a folder, or unlabeled Parquet"
+            " files."
+        ),
     ],
     name: Annotated[str, typer.Argument(help="Of the experiment, and of its file.")] = "mine",
     root: Annotated[

@@ -11,7 +11,7 @@ INTERRUPTED = 130
 AGAIN_SECONDS = 0.5
 """Signals this close together are one: `timeout` and some launchers send each of them twice."""
 
-CONTINUING = frozenset({"demo", "run", "score", "sweep"})
+CONTINUING = frozenset({"demo", "features", "run", "score", "sweep"})
 """Commands that go on, given again, where they were ended."""
 
 _interrupted: float | None = None  # when the first signal came

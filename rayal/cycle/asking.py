@@ -2,7 +2,8 @@
 
 from itertools import count
 
-from rayal.cycle.loop import Steps, first_units
+from rayal.cycle.first_units import first_units
+from rayal.cycle.steps import Steps
 from rayal.data.store import Store
 from rayal.errors import DataError, UsageError, counted
 from rayal.experiment.experiment import Experiment

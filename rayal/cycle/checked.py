@@ -24,6 +24,7 @@ def seen_by(strategy: Strategy, pool: Candidates) -> Candidates:
         kept={signal: rows for signal, rows in pool.kept.items() if signal in asked},
         labeled_ids=pool.labeled_ids if scans else pool.labeled_ids[:0],
         labeled={s: rows for s, rows in pool.labeled.items() if scans and s in asked},
+        votes=pool.votes if strategy.relabels else {},
     )
 
 

@@ -45,6 +45,7 @@ class Columns:
     batch: int
     keeps_probs: bool = False
     keeps_predicted: bool = False
+    keeps_features: bool = False
 
     def of(self, ids: Sequence[str], batches: Batches) -> dict[str, NDArray[Any]]:
         """Scores and kept signals of these units. Raises DataError for a number that is not finite.
@@ -80,6 +81,8 @@ class Columns:
             # sets have another order in every process
             for signal in sorted(strategy.kept_names()):
                 columns[f"keep.{signal}"] = getattr(view, signal_of(signal))[:count].to(kept)
+        if self.keeps_features:
+            columns["keep.features"] = signals.features[:count].to(kept)
         if self.keeps_probs:
             columns["probs"] = signals.probs[:count].half()
         if self.keeps_predicted:
@@ -129,10 +132,13 @@ class Columns:
         if whole.isfinite().all():
             signal = name.removeprefix("keep.")
             those = [n for n, each in self.strategies.items() if signal in each.kept_names()]
+            who = f"other strategies than {', '.join(those)}"
+            if self.keeps_features and signal == "features":
+                who = "no guards.min_distance"
             raise DataError(
                 f"{signal} of {quoted(ids[row])} are up to {whole.abs().max():g}, and rayal"
                 f" keeps them as float16, which ends at {torch.finfo(KEPT).max:g}; use a network"
-                f" whose last block is normalised, or other strategies than {', '.join(those)}"
+                f" whose last block is normalised, or {who}"
             )
 
 

@@ -12,7 +12,7 @@ from rayal.errors import OUT, PrunedError
 from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import STAGES, Ledger
 from rayal.runs.record import Record
-from rayal.runs.results import FIT, TRAINED, Fitted, Scored, Trained, checked_result
+from rayal.runs.results import FIT, TRAINED, FineTuned, Fitted, Scored, Trained, checked_result
 from rayal.storage.folder import DONE, PRUNED, FileRecord, Folder
 from rayal.storage.journal import read_done
 from rayal.storage.lock import utc_now
@@ -26,7 +26,7 @@ class Kind(NamedTuple):
 
     name: str
     """As `keep` has it."""
-    result: type[Trained] | type[Fitted] | type[Scored]
+    result: type[Trained] | type[Fitted] | type[Scored] | type[FineTuned]
     """Of the stage that writes them."""
 
     @property
@@ -38,7 +38,9 @@ class Kind(NamedTuple):
 WEIGHTS, SHARDS = Kind("weights", Trained), Kind("shards", Scored)
 FITTED = Kind("weights", Fitted)
 """What a strategy had made beside the model: with the model's weights it stays or goes."""
-KINDS = (WEIGHTS, FITTED, SHARDS)
+TUNED = Kind("weights", FineTuned)
+"""The network that was trained after the last cycle: it is the newest of its own."""
+KINDS = (WEIGHTS, FITTED, SHARDS, TUNED)
 
 
 def inputs(x: Experiment, cycle: int, stage: str) -> Iterator[tuple[Kind, int]]:
@@ -47,6 +49,8 @@ def inputs(x: Experiment, cycle: int, stage: str) -> Iterator[tuple[Kind, int]]:
     if stage == "train":
         if x.start == "warm" and cycle > 0:
             yield WEIGHTS, last
+    elif stage == "evaluate" and cycle > 0 and not x.dataset.tested:
+        yield from ((WEIGHTS, last), (WEIGHTS, cycle))
     elif stage in ("evaluate", "score", "select") or (stage == "fit" and x.fits()):
         yield WEIGHTS, cycle
     if stage in ("score", "select") and x.fits():

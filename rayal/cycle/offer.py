@@ -14,8 +14,10 @@ from rayal.data.masks import LabelValue
 from rayal.data.store import Store
 from rayal.errors import DataError, quoted
 from rayal.experiment.experiment import Experiment
-from rayal.labeling.regions import UnitName, parse_unit
+from rayal.labeling.regions import UnitName, parse_unit, region_id
+from rayal.labeling.votes import NO_VOTES, Vote
 from rayal.selection.candidates import Candidates, bought
+from rayal.strategies.base import Strategy
 
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
@@ -28,9 +30,20 @@ ASKED = 256
 class Offer:
     """The oracle's offers to one experiment, less what was bought."""
 
-    def __init__(self, x: Experiment, store: Store, bought: Collection[str]) -> None:
-        """`bought`: units that were answered or refused."""
-        self.oracle, self.store, self.bought = x.oracle, store, bought
+    def __init__(
+        self,
+        x: Experiment,
+        store: Store,
+        bought: Collection[str],
+        mean: float | None = None,
+        votes: Mapping[str, Sequence[Vote]] = NO_VOTES,
+    ) -> None:
+        """`bought`: units that were answered or refused; `mean`: what an answer has cost so far,
+        None where none was paid for; `votes`: what was said of those that are labeled, where a
+        strategy wants to ask for them again."""
+        self.oracle, self.store, self.bought, self.votes = x.oracle, store, bought, votes
+        self.mean = mean if x.oracle.estimates() else None
+        """What stands in place of an oracle's guess."""
         self.overshoot = x.budget.overshoot
         self.one_price = x.budget.unit == "samples"
         """Whether every unit costs 1."""
@@ -39,7 +52,12 @@ class Offer:
         """What each unit costs."""
         if self.one_price:
             return np.ones(len(units))
+        if self.mean is not None:
+            return np.full(len(units), self.mean)
         costs = np.asarray(self.oracle.costs(self.store, units))
+        if again := [place for place, unit in enumerate(units) if unit in self._again]:
+            costs = costs.astype(np.float64)
+            costs[again] = [self._again[units[place]] for place in again]
         if costs.shape != (len(units),) or costs.dtype.kind not in "iuf" or not (costs >= 0).all():
             raise DataError(
                 f"oracle {self.oracle.part_name()!r} gave costs {costs!r:.80} for {len(units)}"
@@ -47,9 +65,23 @@ class Offer:
             )
         return costs.astype(np.float64, copy=False)
 
-    def offered(self, pool: Candidates) -> Candidates:
-        """The candidates with what they, and what is left of them, cost."""
-        return replace(pool, price=self.costs, regions=self.regions, overshoot=self.overshoot)
+    def closed(self, strategy: Strategy) -> Collection[str]:
+        """The units that this strategy cannot choose: what was bought, less what it may ask for
+        again."""
+        return {*self.bought} - self._again.keys() if strategy.relabels else self.bought
+
+    @cached_property
+    def _again(self) -> Mapping[str, float]:
+        """What can be asked for again, and what each costs."""
+        return self.oracle.costs_again(self.store, self.votes)
+
+    def offered(self, strategy: Strategy, pool: Candidates) -> Candidates:
+        """The candidates with what they, and what is left of them, cost; and what was said of
+        labeled units, where the strategy asks for those again."""
+        votes = self.votes if strategy.relabels else NO_VOTES
+        return replace(
+            pool, price=self.costs, regions=self.regions, overshoot=self.overshoot, votes=votes
+        )
 
     def affordable(self, units: Sequence[str], budget: float) -> tuple[int, float]:
         """How many of these units, bought one after the other, the budget is for, and their cost.
@@ -69,7 +101,11 @@ class Offer:
         """By number the regions of an image that are left."""
         found = self.oracle.regions(self.store, [image])[image]
         gone = self._gone.get(image, set())
-        return {number: region for number, region in enumerate(found) if number not in gone}
+        left = {number: region for number, region in enumerate(found) if number not in gone}
+        if not left or self.one_price or not self.oracle.estimates():
+            return left
+        (price,) = self.costs([region_id(image, next(iter(left)))])  # all cost about the same
+        return {n: each._replace(clicks=max(1, round(price))) for n, each in left.items()}
 
     @cached_property
     def _gone(self) -> dict[str, set[int]]:

@@ -76,12 +76,20 @@ class RoundLog:
         self.logged = self.saved = monotonic()
 
     def complete(
-        self, learner: Learns, worker: Worker, rounds: int, work: Callable[[int], dict[str, float]]
+        self,
+        learner: Learns,
+        worker: Worker,
+        rounds: int,
+        work: Callable[[int], dict[str, float]],
+        enough: Callable[[int], bool] = lambda done: False,
     ) -> None:
         """All rounds from where the newest checkpoint is: `work` does one of them, counted from 0,
-        and returns its row, the same on all workers."""
+        and returns its row, the same on all workers; `enough` says, likewise, whether so many done
+        are all."""
         self.resume(learner, worker)
         for number in range(len(self.rows), rounds):
+            if enough(number):
+                return
             parallel.check_same(number, "round", torch.device(worker.device))
             self.rows.append(work(number))
             if worker.rank == 0:

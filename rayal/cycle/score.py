@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import pyarrow.compute as pc
@@ -33,6 +33,7 @@ from rayal.strategies.base import Strategy
 USUAL_BATCH = 256
 """Images of a batch that always fit: the default of `compute.score_batch`."""
 SHARD_BYTES = 64 * 2**20  # of decoded images in one shard
+VECTOR_BYTES = 16 * 2**20  # of vectors in one shard, at least: a file takes longer than few of them
 AHEAD = 8  # files that are read at a time; most of it is waiting for the storage
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,8 @@ class ScoreJob:
     """Whether the next cycle reads this pass's predictions instead of predicting again."""
     keeps_predicted: bool = False
     """Whether the most probable class is a column of its own."""
+    keeps_features: bool = False
+    """Whether features are kept, though no strategy may ask for them."""
     device: str = ""
     """Where all of it is to be computed: scores differ in their last bits; "": anywhere."""
 
@@ -120,15 +123,18 @@ class ScoreJob:
             members=members,
             companions=companions or {},
             keeps_probs=x.keeps_probs(cycle),
+            keeps_predicted=x.keeps_predicted(),
+            keeps_features=x.keeps_features(),
         )
 
     def with_batch(self, batch: int) -> "ScoreJob":
         """The same pass in batches of this many images."""
         return replace(self, batch=batch)
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Of everything that decides a unit's scores: a shard of another job is not reused."""
+        """Of everything that decides a unit's scores: a shard of another job is not reused. Asked
+        for every shard, and as long to make as 2,000 vectors are to score."""
         card = self.card
         companions = (file for _, file in sorted(self.companions.items()))
         weights = (self.weights, self.previous, *self.members, *companions)
@@ -140,12 +146,20 @@ class ScoreJob:
             "key": [self.seed, self.cycle, card.precision, self.batch, self.device],
             "columns": [*self.strategies, self.keeps_probs, self.keeps_predicted],
         }
+        if self.keeps_features:  # left out else, as shards of older rayals have it
+            decisive["features"] = True
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def shard_rows(compute: Compute, card: Card) -> int:
     """Least images of a shard: `compute.shard_rows`, fewer where those would not fit a worker."""
     return max(1, min(compute.shard_rows, SHARD_BYTES // math.prod(card.image.shape)))
+
+
+def pass_rows(compute: Compute, card: Card) -> int:
+    """Least units of a shard of a run's pass: as `compute.shard_rows` says, of vectors more."""
+    vectors = 0 if card.image.sides else VECTOR_BYTES // card.image.byte_count
+    return max(compute.shard_rows, vectors)
 
 
 def score_batch(compute: Compute, card: Card) -> int:

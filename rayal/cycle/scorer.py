@@ -46,7 +46,8 @@ class Scorer:
         """Whether any strategy looks at the images; where all are raw, random reads none."""
         job = self.job
         looks = any("pixels" in s.requires() for s in job.strategies.values())
-        return looks or not job.images.raw or job.keeps_probs or job.keeps_predicted
+        keeps = job.keeps_probs or job.keeps_predicted or job.keeps_features
+        return looks or not job.images.raw or keeps
 
     def read(self, task: ShardTask) -> pa.Table:
         """The task's rows, columns id and image."""
@@ -101,6 +102,7 @@ class Scorer:
             batch=job.batch,
             keeps_probs=job.keeps_probs,
             keeps_predicted=job.keeps_predicted,
+            keeps_features=job.keeps_features,
         )
 
     def _batch(

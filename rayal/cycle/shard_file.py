@@ -51,9 +51,17 @@ def encode(
     sink = io.BytesIO()
     table = pa.table(data)
     table = table.replace_schema_metadata({JOB: job, SCHEMA: _described(table.schema)})
-    # scores hardly repeat: dictionaries of them would take longer than all else, and more space
+    lists = [field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)]
+    # scores hardly repeat: dictionaries of them would take longer than all else, and more space;
+    # high and low bytes of what is kept apart: less space, in half the time
     pq.write_table(
-        table, sink, write_page_checksum=True, compression="zstd", use_dictionary=["status"]
+        table,
+        sink,
+        write_page_checksum=True,
+        compression="zstd",
+        use_dictionary=["status"],
+        use_byte_stream_split=[f"{name}.list.element" for name in lists],
+        write_statistics=[name for name in table.column_names if name not in lists],
     )
     return sink.getvalue()
 

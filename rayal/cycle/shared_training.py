@@ -53,7 +53,7 @@ class SharedTraining:
     def train(self, jobs: Sequence[TrainJob]) -> Iterator[tuple[int, Trained]]:
         rest = []
         for index, job in enumerate(jobs):
-            if job.cycle == 0:
+            if job.cycle == 0 and job.start_from is None and job.statistics is None:
                 yield index, self._train_once(job)
             else:
                 rest.append(index)

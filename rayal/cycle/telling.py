@@ -7,15 +7,15 @@ from rayal.data.masks import LabelValue
 from rayal.data.store import Store
 from rayal.errors import UsageError, quoted
 from rayal.labeling.label_value import label_value
-from rayal.labeling.oracles.base import Label
 from rayal.labeling.request import Request
+from rayal.labeling.votes import Vote
 
 SHOWN = 20
 """Problems of one telling that a message lists."""
 
 
 class Telling:
-    """Makes answers of labels for one request."""
+    """Makes votes of labels for one request."""
 
     def __init__(
         self, store: Store, request: Request, before: Mapping[str, LabelValue | None]
@@ -33,12 +33,12 @@ class Telling:
         """Whether the first labeled set is known; before, labels of any units make it up."""
         return bool(self.before) or self.request.asked is not None
 
-    def answers(self, labels: Mapping[str, object]) -> dict[str, Label]:
-        """Those of these labels that are new, each at a cost of 1.
+    def votes(self, labels: Mapping[str, object]) -> list[Vote]:
+        """Those of these labels that are new.
 
         Raises UsageError with all that is wrong with any of them.
         """
-        known, answers, problems = self.known, dict[str, Label](), list[str]()
+        known, votes, problems = self.known, list[Vote](), list[str]()
         sizes = self._sizes([unit for unit in labels if unit in self._pool])
         for unit, label in labels.items():
             try:
@@ -47,7 +47,7 @@ class Telling:
                 card = self.store.card
                 value = None if label is None else label_value(label, card, sizes.get(unit))
                 if unit not in known:
-                    answers[unit] = Label(value, 1.0)
+                    votes.append(Vote(unit, value))
                 elif known[unit] != value:
                     raise UsageError(
                         f"was told to be {self.named(known[unit])}, not {self.named(value)}, and"
@@ -60,7 +60,7 @@ class Telling:
             more = len(problems) - SHOWN
             told = problems[:SHOWN] + [f"and {more} more"] * (more > 0)
             raise UsageError.of(told, where="tell(), which has taken none of these labels")
-        return answers
+        return votes
 
     def named(self, value: LabelValue | None) -> str:
         """A label for a message."""

@@ -5,19 +5,23 @@ again in the same folder continues from its last checkpoint; on a CPU, with as m
 with the same bits as if it had never stopped.
 """
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from time import monotonic
 
 import torch
 from torch import Tensor, nn
 
+from rayal.cycle.candidates import of_test
+from rayal.cycle.judged import HeldOut, Judged
 from rayal.cycle.rounds import Means, RoundLog, Worker, seeded
+from rayal.data.card import MeanStd
 from rayal.data.masks import LabelValue
 from rayal.data.store import Store
-from rayal.errors import OUT, DataError, UsageError
+from rayal.errors import OUT, DataError, UsageError, counted
 from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
 from rayal.models.card import ModelCard
@@ -31,8 +35,10 @@ from rayal.randomness import Key, derive, shuffled
 from rayal.runs.results import Trained
 from rayal.storage.folder import FileLocation, Folder
 from rayal.training.base import Batch, Learner
-from rayal.training.feed import Feed, UnlabeledFeed
-from rayal.training.images import open_images, open_labels
+from rayal.training.feed import LEAST, Feed, UnlabeledFeed
+from rayal.training.images import Items, open_images, open_labels
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,22 @@ class TrainJob:
     most_unlabeled: int | None = None
     """Unlabeled images that it may see: a few, where it is only timed. None: all that its scheme
     wants."""
+    statistics: MeanStd | None = None
+    """What images are normalised by; None: as the store says."""
+    bought: tuple[int, ...] = ()
+    """In which cycle each unit was, -1 for the first ones; (): all at once."""
+
+    @cached_property
+    def held_out(self) -> tuple[str, ...]:
+        """The labeled units that judge the training in place of being trained on."""
+        x, stopping = self.experiment, self.experiment.scheme.early_stopping
+        if stopping is None:
+            return ()
+        classes = [int(label) for label in self.labels]  # masks are refused
+        bought = self.bought or (0,) * len(self.ids)
+        least = LEAST * x.compute.train_workers
+        held = stopping.held_out(self.ids, classes, bought, x.seed, least)
+        return tuple(unit for unit in self.ids if unit in held)
 
     @property
     def key(self) -> tuple[Key, ...]:
@@ -75,23 +97,59 @@ def train(job: TrainJob, worker: Worker) -> Trained | None:
     """
     if worker.threads is not None:
         torch.set_num_threads(worker.threads)
-    store = Store(job.store)
+    store = Store(job.store, job.statistics)
     feed, learner = _feed(job, worker, store), _learner(job, worker, store)
     log = RoundLog(Folder(job.out), "epochs.jsonl", job.experiment.compute.checkpoint_seconds)
-    log.complete(learner, worker, feed.epochs, partial(_epoch, job, worker, feed, learner))
-    card = job.experiment.card_for(store.card)
-    return _finish(log, feed, learner, card) if worker.rank == 0 else None
+    work = partial(_epoch, job, worker, feed, learner)
+    if (judged := _judged(job, worker, store, learner)) is None:
+        log.complete(learner, worker, feed.epochs, work)
+    else:
+        log.complete(
+            judged, worker, feed.epochs, partial(judged.epoch, worker, work), judged.is_over
+        )
+        judged.end()
+    if worker.rank > 0:
+        return None
+    card, best = job.experiment.card_for(store.card), judged.best if judged else 0
+    return _finish(log, feed, learner, card, best).model_copy(update={"held_out": job.held_out})
+
+
+def _judged(job: TrainJob, worker: Worker, store: Store, learner: Learner) -> Judged | None:
+    """The training with what judges it, where its scheme wants that and labels are left for it."""
+    stopping = job.experiment.scheme.early_stopping
+    if stopping is None:
+        return None
+    if not job.held_out:
+        if worker.rank == 0:
+            logger.warning(
+                "scheme.early_stopping: %s of cycle %d are too few to hold %g of them out; this"
+                " training takes its whole length",
+                *(counted(len(job.ids), "label"), job.cycle, stopping.share),
+            )
+        return None
+    images, labels = _opened(job, job.held_out, worker, store)
+    held = HeldOut(images, labels, len(job.held_out), store.card.image)
+    return Judged(learner, stopping, held)
+
+
+def _opened(job: TrainJob, ids: Sequence[str], worker: Worker, store: Store) -> tuple[Items, Items]:
+    """Images and labels of some of the labeled units."""
+    x, card, device = job.experiment, store.card, torch.device(worker.device)
+    known, most = dict(zip(job.ids, job.labels, strict=True)), x.compute.resident_bytes
+    images = open_images(store.pool, ids, card.image, device, most)
+    return images, open_labels(x.task, {unit: known[unit] for unit in ids}, card, device, most)
 
 
 def _feed(job: TrainJob, worker: Worker, store: Store) -> Feed:
-    x, spec, device = job.experiment, store.card.image, torch.device(worker.device)
-    labels, most = dict(zip(job.ids, job.labels, strict=True)), x.compute.resident_bytes
+    held = {*job.held_out}
+    shown = [unit for unit in job.ids if unit not in held]
+    images, labels = _opened(job, shown, worker, store)
     return Feed(
-        open_images(store.pool, job.ids, spec, device, most),
-        open_labels(x.task, labels, store.card, device, most),
-        len(job.ids),
-        x.scheme,
-        spec,
+        images,
+        labels,
+        len(shown),
+        job.experiment.scheme,
+        store.card.image,
         key=job.key,
         rank=worker.rank,
         workers=worker.size,
@@ -104,7 +162,7 @@ def _unlabeled(job: TrainJob, worker: Worker, store: Store) -> UnlabeledFeed | N
     wanted = x.scheme.unlabeled(job.cycle)
     if wanted is None:
         return None
-    left_out = {*store.card.bad, *(() if wanted.labeled_too else job.ids)}
+    left_out = {*store.card.bad, *of_test(x, store), *(() if wanted.labeled_too else job.ids)}
     ids = [unit for unit in store.pool.ids() if unit not in left_out]
     if not ids:
         return None
@@ -178,14 +236,18 @@ def _epoch(
             noted = _noted(learner, batch).items()
             sums.add({before + name: mean for name, mean in noted}, count)
     images, means = sums.of_all_workers()
-    if not math.isfinite(means["loss"]):
-        raise DataError(
-            f"loss became {means['loss']} in cycle {job.cycle}, epoch {epoch + 1};"
-            f" lower scheme.lr ({job.experiment.scheme.lr}), and use another {OUT}"
-        )
+    _check_finite(job, epoch, means["loss"])
     seconds = monotonic() - started
     rate = {"lr": learner.lr, "images_per_second": images / seconds, "seconds": seconds}
     return {"epoch": epoch + 1, **means, **rate}
+
+
+def _check_finite(job: TrainJob, epoch: int, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise DataError(
+            f"loss became {loss} in cycle {job.cycle}, epoch {epoch + 1};"
+            f" lower scheme.lr ({job.experiment.scheme.lr}), and use another {OUT}"
+        )
 
 
 def _noted(learner: Learner, batch: Batch) -> dict[str, Tensor]:
@@ -202,8 +264,9 @@ def _noted(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     return noted
 
 
-def _finish(log: RoundLog, feed: Feed, learner: Learner, card: ModelCard) -> Trained:
-    """Writes what the training has come to; the checkpoints have then done their work."""
+def _finish(log: RoundLog, feed: Feed, learner: Learner, card: ModelCard, best: int = 0) -> Trained:
+    """Writes what the training has come to, in its last epoch or the `best`, counted from 1; the
+    checkpoints have then done their work."""
     rows, out = log.write_rows(), log.out
     for companion in learner.companions:
         companion.end(learner.model)
@@ -218,7 +281,8 @@ def _finish(log: RoundLog, feed: Feed, learner: Learner, card: ModelCard) -> Tra
         companions=companions,
         log=rows,
         epochs=len(log.rows),
-        steps=feed.updates,
-        loss=log.rows[-1]["loss"],
+        steps=feed.updates(len(log.rows)),
+        loss=log.rows[best - 1]["loss"],
         seconds=sum(row["seconds"] for row in log.rows),
+        best=best,
     )

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import math
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rayal.data.images import Decoding
@@ -15,10 +17,13 @@ from rayal.storage.folder import Folder, Json
 
 SplitName = Literal["pool", "test"]
 Encoding = Literal["raw", "bytes", "uri"]
-Numbers = Literal["uint8", "float32"]
-"""What images are made of: pixels of 8 bits, or numbers of a measurement."""
+Numbers = Literal["uint8", "float32", "float16"]
+"""What images are made of: pixels of 8 bits, numbers of a measurement, or the features in a vector.
+"""
 Shape = tuple[int, ...]
-"""C H W of pictures, C D H W of volumes."""
+"""C H W of pictures, C D H W of volumes, C of vectors."""
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation per channel, of pixels in [0, 1] or of the numbers as stored."""
 
 CARD = "card.json"
 FORMAT: Literal[1] = 1
@@ -34,7 +39,8 @@ def _is_uint8(value: object) -> bool:
 
 
 class ImageSpec(BaseModel):
-    """Shape and normalisation of the images that networks see: pictures, H W, or volumes, D H W.
+    """Shape and normalisation of the images that networks see: pictures, H W, volumes, D H W, or
+    vectors of features, whose numbers alone are float16; their height and width are 1.
 
     Whoever needs the number of sides takes it from `sides`, and the kind of numbers from `numbers`.
     """
@@ -49,7 +55,7 @@ class ImageSpec(BaseModel):
     width: int
     numbers: Numbers = Field(default="uint8", exclude_if=_is_uint8)
     mean: tuple[float, ...]
-    """Per channel, from the training pool only: of pixels in [0, 1], of float32 as stored."""
+    """Per channel, from the training pool only: of pixels in [0, 1], of other numbers as stored."""
     std: tuple[float, ...]
     """Like mean; 1 for a channel that is constant."""
 
@@ -61,8 +67,8 @@ class ImageSpec(BaseModel):
         std: tuple[float, ...],
         numbers: Numbers = "uint8",
     ) -> "ImageSpec":
-        """Of images of this shape: C H W, or C D H W."""
-        channels, *depth, height, width = shape
+        """Of images of this shape: C H W, C D H W, or C."""
+        channels, *depth, height, width = (*shape, 1, 1) if len(shape) == 1 else shape
         return cls(
             channels=channels,
             depth=depth[0] if depth else None,
@@ -75,7 +81,9 @@ class ImageSpec(BaseModel):
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """H W of pictures, D H W of volumes."""
+        """H W of pictures, D H W of volumes, nothing of vectors."""
+        if self.numbers == "float16":
+            return ()
         return (*(() if self.depth is None else (self.depth,)), self.height, self.width)
 
     @property
@@ -86,7 +94,12 @@ class ImageSpec(BaseModel):
     @property
     def axes(self) -> str:
         """What the numbers of `shape` are called, for messages: `C, H, W`."""
-        return ", ".join(("C", *"DHW"[-len(self.sides) :]))
+        return ", ".join(("C", *"DHW"[3 - len(self.sides) :]))
+
+    @cached_property
+    def moments(self) -> NDArray[np.float32]:
+        """`mean` and `std`, 2 C."""
+        return np.array([self.mean, self.std], np.float32)
 
     @property
     def scale(self) -> float:
@@ -129,10 +142,11 @@ class Card(BaseModel):
     """`HxW` (or `DxHxW`) as stored -> images of both splits, the 20 most frequent; empty when not
     decoded."""
     duplicates: dict[str, int]
-    """Images with the same bytes as an earlier one: of the `pool`; test images `across` to it."""
+    """Images with the content of an earlier one, see `copies`: of the `pool`; test images `across`
+    to it."""
     class_counts: dict[str, tuple[int, ...]]
     """Split -> images per class; of masks, pixels per class as networks see them, of the images
-    that could be decoded; empty where nobody looked at the masks."""
+    that could be decoded; empty where nobody looked at the masks, and of a pool without masks."""
     empty_masks: int = 0
     """Masks of both splits without a pixel of any class."""
     files: dict[str, str]
@@ -145,15 +159,27 @@ class Card(BaseModel):
         differs when the store is prepared anew."""
         rest = [self.encoding, self.pool, self.test, sorted(self.bad)]
         return {
+            **({} if self.tested else {"tested": False}),  # left out as in older runs
             "image": self.image.model_dump(mode="json"),
             "classes": list(self.classes),
             "content": hashlib.sha256(json.dumps(rest).encode()).hexdigest(),
         }
 
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Card":
+        """The same images, normalised by these instead."""
+        image = self.image.model_copy(update={"mean": mean, "std": std})
+        return self.model_copy(update={"image": image})
+
     @property
     def labeled(self) -> bool:
         """Whether the pool has labels, which only a simulation may look at."""
-        return self.masks is not None or any(self.class_counts.get("pool", (1,)))
+        counts = self.class_counts.get("pool", (1,))
+        return any(counts) if self.masks is None else len(counts) > 0
+
+    @property
+    def tested(self) -> bool:
+        """Whether there are test images, which alone tell how good a model is."""
+        return self.test > 0
 
     def parts_of(self, split: SplitName) -> dict[str, int]:
         """Rows of each image file of one split, in its order."""

@@ -22,7 +22,7 @@ from Pillow's by one level (a fifth where the sizes lead to ties), two in a mill
 """
 
 import math
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -40,8 +40,9 @@ from rayal.settings import Settings
 
 Pixels = NDArray[np.uint8]
 Volume = NDArray[np.float32]
-Stored = Pixels | Volume
-"""What stores keep decoded: pictures C H W, or volumes C D H W."""
+Vector = NDArray[np.float16]
+Stored = Pixels | Volume | Vector
+"""What stores keep decoded: pictures C H W, volumes C D H W, or vectors of features C."""
 Sides = tuple[PositiveInt, PositiveInt]
 """Height and width."""
 
@@ -173,6 +174,22 @@ def arranged(
     return np.ascontiguousarray(_framed(values, decoding, mode))
 
 
+class Placed(NamedTuple):
+    """Where the images of a decoding that has a frame and no canvas come from."""
+
+    resized: tuple[int, int]
+    """Height and width after the resize."""
+    window: tuple[slice, slice]
+    """Rows and columns of it that are kept."""
+
+
+def placed(size: tuple[int, int], decoding: Decoding) -> Placed:
+    """How an image of this height and width is resized and cut."""
+    assert decoding.frame is not None
+    resized = _target(size, decoding)
+    return Placed(resized, _window(resized, decoding.frame))
+
+
 def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     if image.mode == mode and not image.has_transparency_data:
         return image
@@ -190,13 +207,14 @@ def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
 
 def _framed(values: Pixels, decoding: Decoding, mode: Interpolation) -> Pixels:
     assert decoding.frame is not None
-    return _centre(_resized(values, decoding, mode), decoding.frame)
+    resized = _resized(values, decoding, mode)
+    return resized[:, *_window(resized.shape[1:], decoding.frame)]
 
 
 def _resized(values: Pixels, decoding: Decoding, mode: Interpolation) -> Pixels:
     """To `shape`, or the shorter side to `resize` (the longer rounded down), or both sides to it;
     with antialiasing, or the nearest pixel on the same grid."""
-    height, width = _target(values, decoding)
+    height, width = _target(values.shape[1:], decoding)
     _check_area(width, height, decoding)
     if values.shape[1:] == (height, width):
         return values
@@ -208,24 +226,23 @@ def _resized(values: Pixels, decoding: Decoding, mode: Interpolation) -> Pixels:
     return resized
 
 
-def _target(values: Pixels, decoding: Decoding) -> tuple[int, int]:
-    """Height and width after the resize."""
+def _target(sides: tuple[int, ...], decoding: Decoding) -> tuple[int, int]:
+    """Height and width after the resize, of those before it."""
     if decoding.shape is not None:
         return decoding.shape
     side = decoding.resize or decoding.size
     assert side is not None
     if decoding.squash:
         return side, side
-    _, height, width = values.shape
+    height, width = sides
     shorter = min(height, width)
     return side * height // shorter, side * width // shorter
 
 
-def _centre(values: Pixels, frame: tuple[int, int]) -> Pixels:
-    top, left = (
-        round((has - wants) / 2) for has, wants in zip(values.shape[1:], frame, strict=True)
-    )
-    return values[:, top : top + frame[0], left : left + frame[1]]
+def _window(sides: tuple[int, ...], frame: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of the centre."""
+    top, left = (round((has - wants) / 2) for has, wants in zip(sides, frame, strict=True))
+    return slice(top, top + frame[0]), slice(left, left + frame[1])
 
 
 def _on_canvas(values: Pixels, canvas: tuple[int, int], fill: int | None) -> Pixels:

@@ -89,10 +89,15 @@ def encode(mask: Mask) -> bytes:
     return buffer.getvalue()
 
 
+def decoded(label: bytes) -> Mask:
+    """What `encode` made this of."""
+    return np.array(Image.open(io.BytesIO(label)))
+
+
 def merged(labels: Sequence[bytes]) -> bytes:
     """One mask, in rayal's own coding, of several of the same image and geometry: of each pixel the
     class that the last of them says which says one."""
-    first, *others = (np.array(Image.open(io.BytesIO(label))) for label in labels)
+    first, *others = map(decoded, labels)
     for other in others:
         first = np.where(other == IGNORE, first, other)
     return encode(first)

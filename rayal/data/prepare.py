@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import chain, islice, repeat
 from pathlib import Path
 from time import monotonic
@@ -18,12 +19,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayal.data.bad_image import BadImage
-from rayal.data.card import Card, Encoding, ImageSpec, Numbers, Shape, SplitName, write_card
+from rayal.data.card import (
+    Card,
+    Encoding,
+    ImageSpec,
+    MeanStd,
+    Numbers,
+    Shape,
+    SplitName,
+    write_card,
+)
+from rayal.data.copies import COPIES
+from rayal.data.copies import encode as encode_copies
 from rayal.data.masks import IGNORE, same_size
 from rayal.data.source import AnyImage, AnyMask, Source, Units
 from rayal.data.store import LABEL_FILES
 from rayal.data.store_writer import ImageFiles, MaskFile
-from rayal.data.survey import Look, MaskLook, MeanStd, Survey, look, look_at_mask
+from rayal.data.survey import KINDS, Look, MaskLook, Survey, look, look_at_mask
 from rayal.errors import DataError, UsageError, counted, quoted, some
 from rayal.storage.folder import Folder
 
@@ -55,8 +67,11 @@ def prepare(
     source.check()
     shape, numbers = _first(source)
     encoding = _encoding(source, shape)
-    survey, parts = Survey(shape, numbers, source.naming), dict[str, int]()
+    survey = Survey(shape, numbers, source.naming, pixels=encoding == "raw")
+    parts = dict[str, int]()
     for split, units in source.splits.items():
+        open_ = split == "pool" and source.unlabeled
+        of_split = replace(source, masks=None) if open_ else source
         with ExitStack() as opened:
             images = opened.enter_context(
                 ImageFiles(out, split, encoding, shape, numbers, GROUP_ROWS)
@@ -64,14 +79,18 @@ def prepare(
             masks = source.masks and opened.enter_context(
                 MaskFile(out, split, encoding, GROUP_ROWS)
             )
-            for ids, looks in _examined(split, units, source, shape, encoding):
+            for ids, looks in _examined(split, units, of_split, shape, encoding):
                 survey.add(split, ids, looks)
                 images.add(ids, looks)
-                if masks:
+                if masks and of_split.masks:
                     masks.add(ids, looks)
         parts |= images.rows
     if source.masks is None:
         _write_classes(out, source)
+    beside = [*LABEL_FILES.values()]
+    if source.verify:
+        (out / COPIES).write_bytes(encode_copies(survey.copies))
+        beside.append(COPIES)
     card = Card(
         name=name,
         fingerprint=fingerprint,
@@ -89,7 +108,7 @@ def prepare(
         duplicates=survey.duplicates,
         class_counts=_class_counts(source, survey),
         empty_masks=survey.empty_masks,
-        files={file: _sealed(out / file) for file in (*parts, *LABEL_FILES.values())},
+        files={file: _sealed(out / file) for file in (*parts, *beside)},
         origin=source.origin,
         licence=source.licence,
     )
@@ -133,7 +152,7 @@ def _tell(card: Card) -> None:
         logger.warning(
             "%d of %d masks have no pixel of any class: nothing is learned from them",
             card.empty_masks,
-            card.pool + card.test,
+            card.test + (card.pool if card.labeled else 0),
         )
     what = "image" if card.masks is None else "pixel"
     of_pool = card.class_counts.get("pool", ()) if card.labeled else ()
@@ -169,7 +188,7 @@ def _first(source: Source) -> tuple[Shape, Numbers]:
     for _, image in zip(source.pool.ids, source.pool.images, strict=False):
         seen = look(image, decoding)
         if seen.pixels is not None:
-            return seen.pixels.shape, "uint8" if seen.pixels.dtype == np.uint8 else "float32"
+            return seen.pixels.shape, KINDS[seen.pixels.ndim]
         reasons.append(seen.bad)
     raise DataError(
         f"none of {counted(len(reasons), 'image')} can be decoded; the first: {reasons[0]}"
@@ -186,7 +205,7 @@ def _encoding(source: Source, shape: Shape) -> Encoding:
         return source.encoding
     if canvas:
         return "bytes"
-    return "raw" if max(shape[1:]) <= RAW_SIDE else "bytes"
+    return "raw" if max(shape[1:], default=1) <= RAW_SIDE else "bytes"
 
 
 def _spec(shape: Shape, numbers: Numbers, statistics: MeanStd) -> ImageSpec:
@@ -273,7 +292,8 @@ def _write_classes(out: Path, source: Source) -> None:
 
 
 def _class_counts(source: Source, survey: Survey) -> dict[str, tuple[int, ...]]:
-    """Of each split: images per class, or pixels where somebody looked at masks."""
+    """Of each split: images per class, or pixels where somebody looked at masks; of a pool that has
+    no masks nothing."""
     classes = len(source.classes)
     if source.masks is None:
         counts = {
@@ -282,7 +302,12 @@ def _class_counts(source: Source, survey: Survey) -> dict[str, tuple[int, ...]]:
         }
     else:
         counts = dict(survey.class_pixels) if source.verify else {}
-    return {split: tuple(count[:classes].tolist()) for split, count in counts.items()}
+    found: dict[str, tuple[int, ...]] = {
+        split: tuple(count[:classes].tolist()) for split, count in counts.items()
+    }
+    if source.masks is not None and source.unlabeled:
+        found["pool"] = ()
+    return found
 
 
 def _sealed(path: Path) -> str:

@@ -15,7 +15,7 @@ from rayal.data.bad_image import BadImage
 from rayal.data.card import SplitName
 from rayal.data.images import Decoding, Stored
 from rayal.data.masks import IGNORE, MaskDecoding
-from rayal.errors import DataError, UsageError, counted, quoted
+from rayal.errors import DataError, UsageError, counted, quoted, some
 
 HASHED = 4 * 2**20
 """Bytes hashed at each end of a file; all of it when it is at most twice as large."""
@@ -36,8 +36,8 @@ class Units(NamedTuple):
 
     ids: Sequence[str]
     labels: Sequence[int] | Iterable[AnyMask | None]
-    """Class indices; or masks, in the manner of `images`. Of a pool that people will label it may
-    be None for every image."""
+    """Class indices; or masks, in the manner of `images`. Of a pool that people will label a list
+    of None, one for every image."""
     images: Iterable[AnyImage | BadImage | None]
     """None where the original has no data, or a BadImage that says why it is none. Iterated twice,
     so not a generator; may be longer than ids, of which a small experiment takes only the first."""
@@ -50,6 +50,9 @@ class Units(NamedTuple):
         return Units(self.ids[:count], labels, self.images)
 
 
+NO_UNITS = Units((), (), ())
+
+
 @dataclass(frozen=True)
 class Source:
     """Everything that `prepare` writes into a store."""
@@ -57,6 +60,7 @@ class Source:
     classes: Sequence[str]
     pool: Units
     test: Units
+    """NO_UNITS of a dataset that is not `tested`."""
     origin: str
     licence: str
     encoding: Keep = "raw"
@@ -69,6 +73,8 @@ class Source:
     """What the values of masks mean; None where labels are classes of whole images."""
     naming: str = ""
     """What to set where a mask has another value, for the message."""
+    untested: bool = False
+    """Whether there are no test images, on purpose: `Dataset.tested` says it."""
 
     @property
     def splits(self) -> dict[SplitName, Units]:
@@ -77,10 +83,10 @@ class Source:
 
     @property
     def unlabeled(self) -> bool:
-        """Whether the pool has no label at all; masks are always there."""
-        if self.masks is not None:
-            return False
-        labels = cast(Sequence[object], self.pool.labels)
+        """Whether the pool has no label at all: a list of None."""
+        labels = self.pool.labels
+        if not isinstance(labels, Sized):
+            return False  # masks, each read when it is its turn
         return 0 < len(labels) == len(self.pool.ids) and all(label is None for label in labels)
 
     @property
@@ -109,8 +115,10 @@ class Source:
         """Look at ids and labels, not at images.
 
         Raises DataError unless ids are non-empty Unicode strings, each used once in both splits,
-        and labels, where they are no masks, are class indices; also for a split without images.
+        and labels, where they are no masks, are class indices; also for a split without images,
+        unless it is the test split of an untested source, and for classes that are called alike.
         """
+        self._check_classes()
         if self.masks is not None:
             numbers = [*self.masks.values.values(), *self.masks.names.values()]
             fine = {None, IGNORE, *range(len(self.classes))}
@@ -120,6 +128,10 @@ class Source:
                     f" 0..{len(self.classes) - 1}; add its name to these, or map it to one of them"
                 )
         for split, units in self.splits.items():
+            if split == "test" and self.untested:
+                if len(units.ids):
+                    raise DataError("the dataset says that it has no test images, and gives some")
+                continue
             if not len(units.ids):
                 raise DataError(f"the {split} has no images; check the dataset's files")
             if not _are_ids(units.ids):
@@ -128,6 +140,12 @@ class Source:
             if self.masks is None:
                 self._check_labels(split)
         self._check_unique()
+
+    def _check_classes(self) -> None:
+        if not len(self.classes):
+            raise DataError("there are no classes; set dataset.classes to their names")
+        if twice := [name for name, count in Counter(self.classes).items() if count > 1]:
+            raise DataError(f"classes: {some(twice)} twice; give each class a name of its own")
 
     def _check_labels(self, split: SplitName) -> None:
         if split == "pool" and self.unlabeled:

@@ -4,11 +4,13 @@
 card.json                  written last: its existence means that the store is whole
 pool/part-00000.parquet    id, image; row groups of `card.group_rows`
 test/part-00000.parquet
+copies.parquet             images with the content of another one, where all were looked at
 labels.parquet             id, label of the pool; only the oracle and the evaluator open it
 test_labels.parquet
 ```
 A label is a class index; or, where the card has `masks`, a mask in rayal's coding, or its address
-where images are addresses too. Bad images may have none.
+where images are addresses too. Bad images may have none, and no image of a pool that people label.
+Where nobody gave test images there is no file of them, and `test_labels.parquet` is empty.
 
 N images C H W, or volumes C D H W.
 """
@@ -24,10 +26,23 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
-from rayal.data.card import Card, SplitName, prepared_anew, read_card
+from rayal.data import resident
+from rayal.data.card import Card, MeanStd, SplitName, prepared_anew, read_card
+from rayal.data.copies import COPIES, Copies
+from rayal.data.copies import read as read_copies
 from rayal.data.masks import LabelValue
-from rayal.data.pool import Decoded, Shard, cut, decode_each, decode_raw, pixels
-from rayal.errors import DataError, quoted
+from rayal.data.pool import (
+    Decoded,
+    Shard,
+    cut,
+    decode_each,
+    decode_raw,
+    pixels,
+    stored_files,
+    stored_raw,
+)
+from rayal.errors import DataError, StorageError, quoted
+from rayal.storage.folder import Folder
 
 LABEL_FILES: dict[SplitName, str] = {"pool": "labels.parquet", "test": "test_labels.parquet"}
 
@@ -86,7 +101,8 @@ class Split:
         table = pa.concat_tables(self._read_groups(shard.file, groups))
         if keep is None:
             return table
-        return table.filter(pa.array([unit in keep for unit in table["id"].to_pylist()]))
+        kept = [unit in keep for unit in table["id"].to_pylist()]
+        return table if all(kept) else table.filter(pa.array(kept))  # which copies the images
 
     def take(self, ids: Sequence[str]) -> pa.Table:
         """Columns id and image (undecoded) of these ids, in the order given.
@@ -113,6 +129,10 @@ class Split:
         known = {unit: card.bad.get(unit, reason) for unit, reason in decoded.bad.items()}
         return decoded._replace(bad=known)
 
+    def stored(self, rows: pa.Table) -> Iterator[tuple[str, object]]:
+        """Id and image of rows that `read` or `take` returned, as `Images.stored`."""
+        return stored_raw(self.decode(rows)) if self.raw else stored_files(rows)
+
     def _at(self, positions: NDArray[np.int64]) -> pa.Table:
         """Columns id and image of the rows at these positions in the split, in this order."""
         order = np.argsort(positions, kind="stable")
@@ -130,12 +150,15 @@ class Split:
 
     @cached_property
     def _schema(self) -> pa.Schema:
+        if not self._parts:  # a test split of nothing
+            return pa.schema([("id", pa.string()), ("image", pa.large_binary())])
         with _opened(self.url, next(iter(self._parts))) as parquet:
             return parquet.schema_arrow
 
     @cached_property
     def _ids(self) -> pa.StringArray:
         columns = [_read(self.url, file, ["id"]) for file in self._parts]
+        columns = columns or [pa.table({"id": pa.array([], pa.string())})]
         return pa.concat_tables(columns)["id"].combine_chunks()
 
     def _positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
@@ -165,6 +188,24 @@ class Split:
     def _read_groups(
         self, file: str, groups: Iterable[int], columns: list[str] | None = None
     ) -> Iterator[pa.Table]:
+        if columns is None and self._stays:
+            whole = range(len(self.groups()[file]))
+            there = resident.row_groups(
+                f"{self.url}/{file}", lambda: [*self._read_anew(file, whole)]
+            )
+            yield from (there[group] for group in groups)
+        else:
+            yield from self._read_anew(file, groups, columns)
+
+    @cached_property
+    def _stays(self) -> bool:
+        """Whether all of it stays in a process that has read some."""
+        image = self.card.image
+        return not image.sides and len(self) * image.byte_count <= resident.STAYS
+
+    def _read_anew(
+        self, file: str, groups: Iterable[int], columns: list[str] | None = None
+    ) -> Iterator[pa.Table]:
         with _opened(self.url, file) as parquet:
             for group in groups:
                 try:
@@ -177,16 +218,18 @@ class Split:
 class Store:
     """A prepared dataset at any fsspec location. Pickled as its address."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, statistics: MeanStd | None = None) -> None:
+        """`statistics`: what images are normalised by, in place of what the store says."""
+        self.url, self.statistics = url, statistics
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
-        return Store, (self.url,)
+    def __reduce__(self) -> tuple[type["Store"], tuple[str, MeanStd | None]]:
+        return Store, (self.url, self.statistics)
 
     @cached_property
     def card(self) -> Card:
         """What the store holds; raises DataError when it is not whole."""
-        return read_card(self.url)
+        card = read_card(self.url)
+        return card if self.statistics is None else card.normalised(*self.statistics)
 
     @cached_property
     def pool(self) -> Split:
@@ -197,6 +240,18 @@ class Store:
     def test(self) -> Split:
         """The images that only the evaluation sees."""
         return Split(self.url, "test")
+
+    @cached_property
+    def copies(self) -> Copies | None:
+        """Images of the pool that are there more than once; None where nobody has looked, or an
+        older rayal did not say which they are."""
+        if COPIES not in self.card.files:
+            looked = bool(self.card.sizes) and not any(self.card.duplicates.values())
+            return Copies() if looked else None
+        try:
+            return Copies.of(read_copies(Folder(self.url), self.card.files[COPIES]))
+        except (StorageError, ValueError) as error:
+            raise _damaged(self.url, COPIES, error) from error
 
     def labels(self, split: SplitName, ids: Sequence[str] | None = None) -> dict[str, LabelValue]:
         """Id -> label, of these ids or of all. For the oracle and the evaluator only.

@@ -41,6 +41,8 @@ class Files:
     def __exit__(self, error: object, *more: object) -> None:
         if error is None and self._ids:
             self._write_group()
+        if error is None and self._writer is None and not self._numbered:
+            self._begin()  # who reads it finds no row, and no missing file
         self._close()
 
     def write(self, ids: Sequence[str], values: Sequence[Value]) -> None:
@@ -64,9 +66,12 @@ class Files:
     def _schema(self) -> pa.Schema:
         return pa.schema([pa.field("id", pa.string()), self._column])
 
+    @property
+    def _numbered(self) -> bool:
+        return "{" in self._name
+
     def _is_full(self) -> bool:
-        numbered = "{" in self._name
-        return numbered and (self._bytes >= PART_BYTES or self.rows[self._file] >= PART_ROWS)
+        return self._numbered and (self._bytes >= PART_BYTES or self.rows[self._file] >= PART_ROWS)
 
     def _begin(self) -> None:
         self._close()

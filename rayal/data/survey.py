@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rayal.data import uri
 from rayal.data.bad_image import WrongSize
-from rayal.data.card import Numbers, Shape, SplitName
+from rayal.data.card import MeanStd, Numbers, Shape, SplitName
+from rayal.data.copies import Copy
 from rayal.data.images import BadImage, Decoding, Stored, load, pixels
 from rayal.data.masks import (
     IGNORE,
@@ -25,13 +26,15 @@ from rayal.data.source import AnyImage, AnyMask
 from rayal.data.statistics import Counts, Moments, Statistics
 from rayal.errors import DataError, UsageError, quoted
 
-MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation per channel, of pixels in [0, 1] or of the numbers as stored."""
-STATISTICS: dict[Numbers, type[Counts | Moments]] = {"uint8": Counts, "float32": Moments}
+STATISTICS: dict[Numbers, type[Counts | Moments]] = {
+    "uint8": Counts,
+    "float32": Moments,
+    "float16": Moments,
+}
 SPLITS: tuple[SplitName, ...] = ("pool", "test")
 SHOWN = 3  # faults in a message
-KINDS = {3: "uint8", 4: "float32"}
-"""What arrays hold that are pictures, C H W, and volumes, C D H W."""
+KINDS: dict[int, Numbers] = {1: "float16", 3: "uint8", 4: "float32"}
+"""What arrays hold that are vectors, C, pictures, C H W, and volumes, C D H W."""
 
 
 class MaskLook(NamedTuple):
@@ -98,7 +101,7 @@ def _check_raw(image: object) -> None:
     last = image.ndim == 3 and shape[0] not in (1, 3) and shape[2] in (1, 3)
     if image.ndim in KINDS and image.dtype == KINDS[image.ndim] and not last:
         return
-    way_out = "give uint8 arrays C H W, or float32 arrays C D H W"
+    way_out = "give uint8 arrays C H W, float32 arrays C D H W, or float16 arrays C"
     if image.ndim == 2:
         way_out += f": image[None] makes {(1, *shape)} of it"
     elif last:
@@ -139,18 +142,21 @@ def _size(shape: Sequence[int]) -> str:
 class Survey:
     """Counts that grow while the images pass by."""
 
-    def __init__(self, shape: Shape, numbers: Numbers = "uint8", naming: str = "") -> None:
+    def __init__(
+        self, shape: Shape, numbers: Numbers = "uint8", naming: str = "", pixels: bool = False
+    ) -> None:
         """`shape` is that of all images; `add` raises UsageError for another. `naming`: see
-        `Source`."""
+        `Source`. `pixels`: the content of images is their pixels, not their bytes."""
         self.bad: dict[str, str] = {}
         self.sizes: Counter[str] = Counter()
-        self.duplicates = {"pool": 0, "across": 0}
+        self.copies: list[Copy] = []
         self.class_pixels = {split: np.zeros(IGNORE, np.int64) for split in SPLITS}
         self.empty_masks = self.ignored = 0
         self._pool_values: Statistics = STATISTICS[numbers](shape[0])
         self._shape = shape
         self._naming = naming
-        self._pool: set[bytes] = set()
+        self._pixels = pixels
+        self._pool: dict[bytes, str] = {}
 
     def add(self, split: SplitName, ids: Sequence[str], looks: Sequence[Look]) -> None:
         """Count images of a split; all of the pool comes before the test images.
@@ -161,17 +167,28 @@ class Survey:
         self._check_shapes(ids, looks)
         self._add_masks(split, ids, looks)
         self.bad |= {unit: seen.bad for unit, seen in zip(ids, looks, strict=True) if seen.bad}
-        good = [seen for seen in looks if seen.pixels is not None]
-        self.sizes.update(seen.size for seen in good)
-        digests = [hashlib.sha256(seen.data or b"").digest() for seen in good]
-        if split == "test":
-            self.duplicates["across"] += sum(digest in self._pool for digest in digests)
-        else:
-            new = len(set(digests) - self._pool)
-            self.duplicates["pool"] += len(digests) - new
-            self._pool.update(digests)
-            for seen in good:
+        good = [each for each in zip(ids, looks, strict=True) if each[1].pixels is not None]
+        self.sizes.update(seen.size for _, seen in good)
+        for unit, seen in good:
+            self._look_for_copies(split, unit, seen)
+            if split == "pool":
                 self._pool_values.add(_own_pixels(seen))
+
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """See `Card`."""
+        of = Counter(copy.split for copy in self.copies)
+        return {"pool": of["pool"], "across": of["test"]}
+
+    def _look_for_copies(self, split: SplitName, unit: str, seen: Look) -> None:
+        content = seen.data or b""
+        if self._pixels and seen.pixels is not None:
+            content = seen.pixels.tobytes()
+        digest = hashlib.sha256(content).digest()
+        if (first := self._pool.get(digest)) is not None:
+            self.copies.append(Copy(unit, split, first))
+        elif split == "pool":
+            self._pool[digest] = unit
 
     def statistics(self) -> MeanStd:
         """Mean and population standard deviation of the pool; std 1 where 0."""

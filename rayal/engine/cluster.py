@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import ray
 
-from rayal.cycle.evaluate import EvaluateJob, metrics, test_shards
+from rayal.cycle.evaluate import EvaluateJob, Piece, metrics, test_shards
 from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import Whole
 from rayal.cycle.rounds import Job
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
-from rayal.data.pool import Images, Shard
+from rayal.data.pool import Images
 from rayal.data.store import Split
 from rayal.engine.failures import raised
 from rayal.engine.holding import HeldPool, room
@@ -135,9 +135,9 @@ class RayEngine:
         }
         return metrics(job, [counts[place] for place in range(len(shards))])
 
-    def _evaluating(self, shards: Sequence[Shard]) -> int:
-        """How many evaluate; they decode, too."""
-        return min(self.compute.scorers or 1, len(shards))
+    def _evaluating(self, shards: Sequence[Piece]) -> int:
+        """How many evaluate; they decode, too. Of no test images, labels are what is evaluated."""
+        return min(self.compute.scorers or 1, max(1, len(shards)))
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         if not tasks:

@@ -1,6 +1,5 @@
 """What goes wrong on a worker, as an error of rayal's own: one line with the cause."""
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,22 +14,11 @@ from ray.exceptions import (
 )
 
 from rayal import errors
-from rayal.blame import BATCHES, told, users_fault
+from rayal.blame import BATCHES
 from rayal.errors import OUT, ClusterError, RayalError
 from rayal.storage.folder import Json
 
 GOES_ON = "the same command goes on where it stopped"
-
-
-def described(error: Exception) -> Json:
-    """An error on its way to the driver. As itself it would arrive as another class, wrapped in
-    pages of Ray's own frames, or be tried again as if the worker had died."""
-    error = users_fault(error) or error
-    if isinstance(error, RayalError):
-        return {"error": type(error).__name__, "message": str(error)}
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    message = f"a worker raised {told(error)} ({where.filename}:{where.lineno})"
-    return {"error": "ClusterError", "message": message}
 
 
 def raised(result: Json) -> Json:

@@ -26,7 +26,8 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayal.cycle.lots import Lot, Read, Whole, read
-from rayal.engine.failures import GOES_ON, described, first_done, raised, ray_errors
+from rayal.engine.described import described
+from rayal.engine.failures import GOES_ON, first_done, raised, ray_errors
 from rayal.errors import ClusterError
 from rayal.selection.distances import Made, Numbers
 from rayal.selection.holders import Holder, Holders, Places

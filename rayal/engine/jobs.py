@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -15,6 +14,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from rayal.errors import ClusterError, RayalError, UsageError
+from rayal.location import is_local as is_local
 from rayal.secrets import names_user_or_secret
 
 ADDRESS = "RAY_API_SERVER_ADDRESS"
@@ -56,15 +56,6 @@ def server(address: str | None) -> str:
             " the cluster's dashboard"
         )
     return url.geturl().rstrip("/")
-
-
-def is_local(url: str) -> bool:
-    """Whether requests stay on this machine, as far as the address tells."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def connect(url: str, *, insecure: bool = False) -> Client:

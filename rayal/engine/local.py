@@ -112,7 +112,9 @@ def _next(
     waiting: deque[tuple[ShardTask, list[Future[Decoded]]]],
 ) -> tuple[ShardTask, Decoded]:
     task, parts = waiting.popleft()
-    done = [part.result() for part in parts]
+    first, *others = done = [part.result() for part in parts]
+    if not others:
+        return task, first
     sizes = [each.sizes for each in done if each.sizes is not None]
     return task, Decoded(
         [unit for each in done for unit in each.ids],

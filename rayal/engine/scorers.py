@@ -17,11 +17,11 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 
 from rayal.blame import BATCHES
 from rayal.cycle.batch_size import fastest_batch
-from rayal.cycle.evaluate import Evaluation
+from rayal.cycle.evaluate import Evaluation, Piece
 from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
-from rayal.data.pool import Shard
-from rayal.engine.failures import GOES_ON, described, first_done, ray_errors
+from rayal.engine.described import described
+from rayal.engine.failures import GOES_ON, first_done, ray_errors
 from rayal.engine.shard_rows import decoded_of, task_of
 from rayal.errors import OUT, ClusterError
 from rayal.experiment.experiment import Compute
@@ -156,9 +156,9 @@ class ScoreProcess:
             decoded = scorer.decode(scorer.read(task))
         return scorer.score(task, decoded).to_json()
 
-    def evaluate(self, number: str, job: list[Any], shard: Shard) -> Json:
-        """The `counts` of a shard of the test split; `number` and `job` as those of `score`."""
-        return _told(lambda: {"counts": self._opened(Evaluation, number, job).count(shard)})
+    def evaluate(self, number: str, job: list[Any], piece: Piece) -> Json:
+        """The `counts` of a piece of an evaluation; `number` and `job` as those of `score`."""
+        return _told(lambda: {"counts": self._opened(Evaluation, number, job).count(piece)})
 
     def fastest_batch(self, job: ScoreJob, limit: int) -> Json:
         """A FastestBatch."""

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from rayal.cycle.score import ShardTask
 from rayal.data.pool import Decoded, Shard
-from rayal.engine.failures import described, raised
+from rayal.engine.described import described
+from rayal.engine.failures import raised
 from rayal.storage.folder import Json
 
 

@@ -8,22 +8,23 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from rayal.cycle.engine import Engine
 from rayal.engine.cluster import RayEngine, placement
-from rayal.engine.failures import described, ray_errors
+from rayal.engine.described import described
+from rayal.engine.failures import ray_errors
 from rayal.engine.local import LocalEngine
 from rayal.engine.proposals import OBJECTIVE, TRIAL, Proposals
 from rayal.engine.rungs import RungsPerSeed
+from rayal.engine.watching import Report, StartEngine, Watcher, Work
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.experiment.sweep.settings import EarlyStopping, Sweep
-from rayal.experiment.sweep.space import KeyPath, arms, joined, split, values
+from rayal.experiment.sweep.space import joined, split, values
 from rayal.experiment.sweep.trials import Assignment
 from rayal.randomness import derive
 from rayal.storage.folder import Json
@@ -35,29 +36,6 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
 CYCLE, ERROR = "cycle", "error"
-
-Report = Callable[[int, float], None]
-"""Tells the objective after so many cycles; the trial may end there, by SystemExit."""
-StartEngine = Callable[[], Any]
-"""Opens the engine of a trial on its worker."""
-Work = Callable[[Assignment, StartEngine, Report], None]
-"""Runs a trial to its end, on a worker; raises what a run raises."""
-
-
-class Watcher(Protocol):
-    """Is told of the trials, in the process that started them."""
-
-    def on_cycle(self, assignment: Assignment, cycles: int) -> None:
-        """A trial has evaluated so many cycles."""
-
-    def on_end(self, assignment: Assignment, error: Json | None) -> None:
-        """A trial has ended: with its error as of `failures.described`, or None where it is
-        complete or was stopped early."""
-
-
-def all_arms(sweep: Sweep) -> list[Json]:
-    """Every arm of a sweep that is not searched."""
-    return arms(sweep.space, sweep.samples, partial(_draw, sweep.seed))
 
 
 class Trials:
@@ -212,13 +190,6 @@ class _Tells(tune.Callback):
 
 def _assigned(config: Json) -> Assignment:
     return Assignment(**config[TRIAL])
-
-
-def _draw(seed: int, number: int, name: str, arguments: Sequence[Any], place: KeyPath) -> Any:
-    """A value of Ray Tune's function of this name, from a generator of its own."""
-    rng = np.random.RandomState(derive(seed, "sweep", *place, number) % 2**32)
-    drawn = getattr(tune, name)(*arguments).sample(random_state=rng)
-    return drawn.item() if isinstance(drawn, np.generic) else drawn
 
 
 def optuna_search() -> Any:

@@ -11,8 +11,8 @@ from ray import cloudpickle
 from ray.exceptions import ActorDiedError
 
 from rayal.cycle.rounds import Worker
+from rayal.engine.described import described
 from rayal.engine.desk import Order
-from rayal.engine.failures import described
 from rayal.storage.folder import Json
 
 

@@ -1,7 +1,9 @@
 """An experiment: the parts and numbers that determine a run, as one frozen object."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
@@ -9,16 +11,21 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
-from rayal.data.tasks.base import Task
+from rayal.data.tasks.base import Task, headline_of
+from rayal.data.walk import Disk, LeftOut, walk
 from rayal.experiment.brief import brief
+from rayal.experiment.fine_tune import FineTune
+from rayal.experiment.guards import Guards
 from rayal.experiment.identity import identifying
 from rayal.experiment.keep import Keep
+from rayal.experiment.stop import Stop
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
+from rayal.location import Location
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec, Spec
-from rayal.parts import Component, Contradiction, Part
+from rayal.parts import Component, Contradiction, Part, find, names, with_usual_names
 from rayal.runs.trackers.base import Tracker
 from rayal.secrets import hidden
 from rayal.settings import Settings
@@ -34,7 +41,12 @@ Given: TypeAlias = P | str | Mapping[str, Any]
 
 
 def content(location: str) -> str:
-    """The sha256 of a file, by absolute path or URL."""
+    """The sha256 of a file, by absolute path or URL; of a local folder that of the images below, by
+    their paths: of what `labeled` is read from, and not of what else a system leaves there."""
+    if os.path.isdir(location):
+        found = walk(Disk(Path(location), follow_links=True), "", LeftOut())
+        names = [(file.path, content(f"{location}/{file.path}")) for file in found]
+        return sha256(repr(names).encode()).hexdigest()
     folder, _, name = location.rpartition("/")
     return sha256(Folder(folder or "/").read(name)).hexdigest()
 
@@ -130,6 +142,14 @@ class Experiment(Settings):
     """Strategies scored in the same pass and only recorded: they choose nothing."""
     budget: Budget = Budget()
     """How many labels are bought, and when."""
+    stop: Stop = Stop()
+    """What ends the run before its budget is spent."""
+    guards: Guards = Guards()
+    """Which units are passed over before money is spent on them."""
+    labeled: Location | None = None
+    """Labels that exist already, the first labeled set, free of cost: a .csv or .parquet with
+    columns id and label, a folder with a folder of images for each class, or one of masks; null:
+    budget.initial random units."""
     candidates: PositiveInt | None = None
     """Images of the random subset that is scored in each cycle; null: the whole pool."""
     start: Literal["warm", "cold"] = "warm"
@@ -138,6 +158,9 @@ class Experiment(Settings):
     ensemble: int = Field(default=1, ge=1, le=1000)
     """Models trained in each cycle, each with an initialisation and an order of its own; the first
     is the one that is evaluated, and the only one that strategies without ensembles ask."""
+    fine_tune: FineTune | None = None
+    """The training of a whole network on the labels that were bought, once, after the last cycle;
+    null: none. It may be added to a complete run."""
     max_bad: NonNegativeInt = 10
     """Images that may be undecodable before the run stops."""
     oracle: Annotated[Oracle, Part("oracles")] = Field(default="simulated", validate_default=True)
@@ -163,9 +186,13 @@ class Experiment(Settings):
             strategy: Given[Strategy],
             observers: Sequence[Given[Strategy]] = ...,
             budget: Budget | Mapping[str, Any] = ...,
+            stop: Stop | Mapping[str, Any] = ...,
+            guards: Guards | Mapping[str, Any] = ...,
+            labeled: str | None = ...,
             candidates: int | None = ...,
             start: Literal["warm", "cold"] = ...,
             ensemble: int = ...,
+            fine_tune: FineTune | Mapping[str, Any] | None = ...,
             max_bad: int = ...,
             oracle: Given[Oracle] = ...,
             compute: Compute | Mapping[str, Any] = ...,
@@ -182,17 +209,8 @@ class Experiment(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_default_parts(cls, given: Any) -> Any:
-        """`scheme={"epochs": 5}` is of the scheme that goes without saying."""
-        if not isinstance(given, Mapping):
-            return given
-        named = {
-            key: f.default for key, f in cls.model_fields.items() if isinstance(f.default, str)
-        }
-        return {
-            key: {"name": named[key], **item} if key in named and isinstance(item, dict) else item
-            for key, item in given.items()
-        }
+    def _of_usual_parts(cls, given: Any) -> Any:
+        return with_usual_names(cls, given)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -212,6 +230,7 @@ class Experiment(Settings):
     def _contradictions(self) -> Iterator[Contradiction]:
         """What cannot work whatever the data, as the parts say it of themselves."""
         yield from self.budget.contradictions(self.candidates)
+        yield from self._first_labels()
         yield from self.oracle.contradictions(self.budget)
         yield from self.compute.contradictions()
         workers = self.compute.train_workers
@@ -229,11 +248,69 @@ class Experiment(Settings):
                 continue
             for why in strategy.contradictions(self.task, self.oracle, self.ensemble):
                 yield Contradiction(where, f"{strategy.part_name()!r} {why}")
+        yield from self.guards.contradictions(
+            self.task, self.strategy, self.budget.unit == "samples"
+        )
+        yield from self._memorised()
         yield from self._changing_observers()
         yield from self._different_companions()
         yield from self._idle_companions()
         for spec in self.fits():
             yield from spec.contradictions(workers)
+        if self.fine_tune is not None:
+            yield from self.fine_tune.contradictions(self.task, workers)
+
+    def _first_labels(self) -> Iterator[Contradiction]:
+        """They are random, or exist already."""
+        initial, labeled = self.budget.initial, self.labeled is not None
+        if labeled and initial:
+            yield Contradiction(
+                ("budget", "initial"),
+                f"{initial}, but the first labels are those in labeled; set it to 0",
+            )
+        if not labeled and initial == 0:
+            yield Contradiction(
+                ("budget", "initial"),
+                "0, but a model needs labels to begin with; raise it, or set labeled to a file of"
+                " labels that exist already",
+            )
+        if labeled and self.budget.balanced:
+            yield Contradiction(
+                ("budget", "balanced"),
+                "true, but the first labels are those in labeled; set it to false",
+            )
+
+    def _memorised(self) -> Iterator[Contradiction]:
+        """What a model without weights is not asked for, and schemes that would train it."""
+        model, scheme = self.model, self.scheme
+        if model.memorises != scheme.memorises:
+            schemes = {name: find(scheme.kind, name) for name in names(scheme.kind)}
+            fitting = [
+                name
+                for name, each in schemes.items()
+                if each.memorises == model.memorises and self.task.part_name() in each.tasks
+            ]
+            kind = "memorises labels" if model.memorises else "has weights to train"
+            yield Contradiction(
+                ("scheme",),
+                f"{scheme.part_name()!r} is not for model {model.part_name()!r}, which {kind};"
+                f" choose one of: {', '.join(fitting)}",
+            )
+        if not model.memorises:
+            return
+        if self.ensemble > 1:
+            yield Contradiction(
+                ("ensemble",),
+                f"{self.ensemble}, but model {model.part_name()!r} is decided by the labels alone:"
+                " all of them would be the same; use 1",
+            )
+        for key, strategy in self._strategies():
+            for spec in strategy.companions():
+                yield Contradiction(
+                    key,
+                    f"{strategy.part_name()!r} trains a {spec.name} beside the model, and model"
+                    f" {model.part_name()!r} is not trained; use another strategy, or model",
+                )
 
     def _strategies(self) -> list[tuple[tuple[str | int, ...], Strategy]]:
         observers = [(("observers", i), each) for i, each in enumerate(self.observers)]
@@ -284,6 +361,16 @@ class Experiment(Settings):
                         " use its other settings, or a scheme that trains with it",
                     )
 
+    @property
+    def headline(self) -> str:
+        """The metric that its runs are shown by."""
+        return headline_of(self.task.headline, self.dataset.tested)
+
+    @property
+    def draws_at_random(self) -> bool:
+        """Whether all that it buys is a random sample of the pool."""
+        return self.strategy.draws_at_random and not self.guards.walks
+
     def companions(self) -> tuple[CompanionSpec, ...]:
         """What lives beside the model, each once: the scheme's, then the strategies'."""
         specs = list(self.scheme.companions())
@@ -305,6 +392,23 @@ class Experiment(Settings):
         """Every strategy of the pass by column: the one that selects first, then observers."""
         return columns((self.strategy, *self.observers))
 
+    def buys_again(self) -> bool:
+        """Whether units that have a label are bought again, so that a pool never ends."""
+        return self.strategy.relabels and self.oracle.answers_again()
+
+    def scans_labeled(self) -> bool:
+        """Whether labeled units go through the pass as well."""
+        strategies = self.scored().values()
+        return self.keeps_features() or any(each.scans_labeled for each in strategies)
+
+    def keeps_features(self) -> bool:
+        """Whether the pass stores the features of each unit, whatever strategies keep."""
+        return self.guards.min_distance is not None
+
+    def keeps_predicted(self) -> bool:
+        """Whether the pass stores the most probable class of each unit."""
+        return self.guards.walks and not self.task.dense
+
     def keeps_probs(self, cycle: int) -> bool:
         """Whether this cycle's pass stores its predictions for the next one: some strategy will
         compare with this cycle's model, the whole pool is scored, and there is one prediction for
@@ -313,11 +417,18 @@ class Experiment(Settings):
         return self.candidates is None and looks_back and not self.task.dense
 
     def identity(self, digest: Callable[[str], str] = content) -> dict[str, Any]:
-        """What `identifying` keeps of it: a run continues only with the same. Of pretrained weights
-        and feature files the content counts, as `digest` tells it of a location: the sha256."""
+        """What `identifying` keeps of it: a run continues only with the same. Of pretrained
+        weights, feature files and first labels the content counts, as `digest` tells it of a
+        location: the sha256."""
         fields = identifying(self.model_dump(mode="json"))
         if self.model.pretrained:
-            fields["model"]["pretrained"] = digest(self.model.pretrained)
+            found = [digest(file) for file in self.model.files()]
+            fields["model"]["pretrained"] = found[0] if len(found) == 1 else found
+        if self.labeled:
+            fields["labeled"] = digest(self.labeled)
+        if (tuned := self.fine_tune) is not None and tuned.model is not None:
+            if tuned.model.pretrained:
+                fields["fine_tune"]["model"]["pretrained"] = digest(tuned.model.pretrained)
         for part, strategy in zip(
             (fields["strategy"], *fields["observers"]), self.scored().values(), strict=True
         ):

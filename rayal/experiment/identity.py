@@ -14,16 +14,34 @@ COMPUTE = ("device", "train_workers", "score_batch", "shard_rows")
 LATER = {"compile": False}
 """So does this. Fields added later are left out where they have these values: what was recorded
 before them has none."""
-LATER_OF_PARTS = {("scheme", "augment", "padding"): "black", ("model", "enlarge"): 1}
-"""Likewise fields of parts, by the way to them."""
-FREE = ("tracking", "max_bad", "keep")
-"""Who watches, how many bad images are put up with, and what stays on the disk."""
+LATER_OF_PARTS: dict[tuple[str, ...], object] = {
+    ("scheme", "augment", "padding"): "black",
+    ("scheme", "early_stopping"): None,
+    ("model", "enlarge"): 1,
+    ("guards", "min_distance"): None,
+    ("guards", "per_class"): None,
+    ("guards", "test_images"): "keep",
+    ("guards", "same_images"): "keep",
+    ("guards",): {},
+    ("dataset", "test_label"): None,
+    ("labeled",): None,
+    ("fine_tune",): None,
+}
+"""Likewise fields of the experiment and of its parts, by the way to them; what holds nothing then
+is left out after them."""
+FREE = ("tracking", "max_bad", "keep", "stop")
+"""Who watches, how many bad images are put up with, what stays on the disk, and what ends a run
+before its budget is spent: it decides no label that is bought before."""
 PLACES = ("root", "store", "download")
 """Of `dataset`, where files lie; what they hold is in the fingerprint of the prepared data."""
+ASKING = ("format", "images", "wait")
+"""Of `oracle: people`, how they are asked and how long they are waited for."""
 REPEATED = ("name", "seed")
 """What runs of one arm differ in, or say of the question that they answer."""
-BESIDE = ("observers",)
-"""What is only recorded: it decides files of a run, and nothing that is compared between runs."""
+BESIDE = ("observers", "fine_tune")
+"""What comes beside the curve or after it: it decides files of a run, and nothing of its curve."""
+ADDED = "fine_tune"
+"""What may be added to a run at any time, and changed as long as it has not begun."""
 
 
 def identifying(fields: Mapping[str, Any]) -> Json:
@@ -32,8 +50,11 @@ def identifying(fields: Mapping[str, Any]) -> Json:
     kept = {key: value for key, value in fields.items() if key not in ("compute", *FREE)}
     for way, value in LATER_OF_PARTS.items():
         kept = _without(kept, way, value)
-    if isinstance(dataset := kept.get("dataset"), Mapping):
-        kept["dataset"] = {key: value for key, value in dataset.items() if key not in PLACES}
+    kept = _without_places(kept)
+    if isinstance(tuned := kept.get("fine_tune"), Mapping):
+        kept["fine_tune"] = _without_places(tuned)
+    if isinstance(oracle := kept.get("oracle"), Mapping) and oracle.get("name") == "people":
+        kept["oracle"] = {key: value for key, value in oracle.items() if key not in ASKING}
     compute = fields.get("compute", {})
     decides = [key for key in COMPUTE if key in compute]
     decides += [key for key, value in LATER.items() if compute.get(key, value) != value]
@@ -45,6 +66,12 @@ def of_arm(fields: Mapping[str, Any]) -> Json:
     return {
         key: value for key, value in identifying(fields).items() if key not in (*REPEATED, *BESIDE)
     }
+
+
+def _without_places(fields: Mapping[str, Any]) -> Json:
+    if not isinstance(dataset := fields.get("dataset"), Mapping):
+        return dict(fields)
+    return {**fields, "dataset": {k: v for k, v in dataset.items() if k not in PLACES}}
 
 
 def _without(fields: Mapping[str, Any], way: Sequence[str], value: object) -> Json:

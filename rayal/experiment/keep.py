@@ -16,8 +16,8 @@ class Keep(Settings):
 
     weights: Kept = "all"
     """Weights of trained models, and companions beside them. `last`: those of the newest cycle, and
-    what the run needs to go on, also with a larger `budget.total`; `none`: none of a complete
-    run."""
+    what the run needs to go on, also with a larger `budget.total`, and the network of `fine_tune`;
+    `none`: none of a complete run."""
     shards: Kept = "all"
     """Scores of finished passes. `last`: those of the newest pass, and what the run needs to go on;
     `none`: none once the units are chosen and nothing in the run reads them any more."""

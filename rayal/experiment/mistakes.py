@@ -80,11 +80,14 @@ def _model_at(
 ) -> type[BaseModel]:
     """The model that the mapping under these keys is read with."""
     found: Part | type[BaseModel] | None = None
+    usual: object = None
     for key in keys:
         node = node.at([key])
-        found = held(model.model_fields[key]) if isinstance(key, str) else found
+        if isinstance(key, str):
+            found, usual = held(model.model_fields[key]), model.model_fields[key].default
         if isinstance(found, Part) and isinstance(node.value, dict):
-            model = find(found.kind, str(node.value["name"].value), plugins)
+            named = node.value.get("name")
+            model = find(found.kind, str(named.value if named else usual), plugins)
         elif isinstance(found, type):
             model = found
     return model

@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from rayal.experiment.experiment import Experiment
+from rayal.experiment.fine_tune import FineTune
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.space import ARGUMENTS, OPTIONS
 from rayal.experiment.sweep.trials import FOREIGN
@@ -46,6 +47,8 @@ def schema(*, sweep: bool = False) -> Json:
         for name, each in definitions.items()
     }
     below = {key: _below(field, definitions) for key, field in fields.items()}
+    inner = definitions[FineTune.__name__]
+    inner["properties"] = {k: _below(f, definitions) for k, f in inner["properties"].items()}
     if sweep:
         varied = {key: field for key, field in below.items() if key not in (*FOREIGN, "sweep")}
         definitions["Sweep"]["properties"]["space"] |= _Space(definitions).of(varied)

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -30,14 +30,8 @@ def dump_answers(answers: Mapping[str, Label]) -> bytes:
     Raises DataError for a label that is neither class nor mask, or of another kind than the first,
     and for a cost that is no amount.
     """
-    kinds = {type(label.value): unit for unit, label in answers.items() if label.value is not None}
-    kind = VALUES.get(next(iter(kinds), int))
+    kind = value_type((unit, label.value) for unit, label in answers.items())
     for unit, label in answers.items():
-        if label.value is not None and (kind is None or VALUES.get(type(label.value)) != kind):
-            raise DataError(
-                f"unit {quoted(unit)}: the label {quoted(label.value)} is neither a class index nor"
-                " a mask, or not what the others are; an oracle answers with one kind, or with None"
-            )
         if not (math.isfinite(label.cost) and label.cost >= 0):
             raise DataError(
                 f"unit {quoted(unit)}: the cost {quoted(label.cost)} is not an amount;"
@@ -49,6 +43,22 @@ def dump_answers(answers: Mapping[str, Label]) -> bytes:
     data = io.BytesIO()
     pq.write_table(table, data, write_page_checksum=True)
     return data.getvalue()
+
+
+def value_type(labels: Iterable[tuple[str, object]]) -> pa.DataType:
+    """What a column of these labels, given with their units, holds.
+
+    Raises DataError for a label that is neither class nor mask, or of another kind than the first.
+    """
+    given = [(unit, label) for unit, label in labels if label is not None]
+    kind = VALUES.get(type(given[0][1])) if given else VALUES[int]
+    for unit, label in given:
+        if kind is None or VALUES.get(type(label)) != kind:
+            raise DataError(
+                f"unit {quoted(unit)}: the label {quoted(label)} is neither a class index nor"
+                " a mask, or not what the others are; an oracle answers with one kind, or with None"
+            )
+    return kind
 
 
 def parse_answers(data: bytes) -> Iterator[Answer]:

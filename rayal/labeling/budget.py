@@ -4,16 +4,15 @@ import logging
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, PositiveInt, field_validator, model_validator
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
-from rayal.data.card import Card
 from rayal.errors import OUT, LockedError, UsageError
 from rayal.parts import Contradiction
 from rayal.settings import Settings
 from rayal.storage.folder import Json
 
-CostUnit = Literal["samples", "clicks"]
+CostUnit = Literal["samples", "clicks", "seconds", "votes"]
 
 LACKING = object()
 """In place of an amount that is missing where another is given."""
@@ -24,6 +23,13 @@ REQUIRED = (
 """What is wrong with an open budget where nobody asks."""
 
 logger = logging.getLogger(__name__)
+
+HOUR = 3600
+
+
+def charged(amount: float, unit: CostUnit) -> float:
+    """What is paid by its price of an amount: labels, clicks or votes; of seconds the hours."""
+    return amount / HOUR if unit == "seconds" else amount
 
 
 class Amounts(NamedTuple):
@@ -43,15 +49,17 @@ def _whole(schema: Json) -> None:
 
 
 class Budget(Settings):
-    """Costs, in samples or in the clicks that an annotator makes.
+    """Costs, in samples, in the clicks that an annotator makes, the seconds that one works, or in
+    single votes of annotators.
 
     Without its three amounts it is open: `ActiveLearner` is asked for so many units at a time.
     """
 
     model_config = ConfigDict(json_schema_extra=_whole)
 
-    initial: PositiveInt | None = None
-    """Cost spent on random units before the first training; null in an open budget."""
+    initial: NonNegativeInt | None = None
+    """Cost spent on random units before the first training; 0 where the first labels exist already,
+    see `labeled`; null in an open budget."""
     per_cycle: PositiveInt | None = None
     """Cost spent in each cycle, the last one spends what is left; null in an open budget."""
     total: PositiveInt | None = None
@@ -111,12 +119,16 @@ class Budget(Settings):
                 f"{candidates} cannot fill budget.per_cycle, {per_cycle}; raise it, or lower that",
             )
 
-    def check(self, card: Card) -> None:
-        """Raises UsageError where the pool has less than `total` to buy."""
-        if self.unit == "samples" and self.total is not None and self.total > card.pool:
+    def check(self, images: int, *, again: bool = False, which: str = "") -> None:
+        """Raises UsageError where the pool has less `images` to buy than the budget is for; those
+        that are bought `again` are only the first ones once. `which` of the pool's they are."""
+        if self.unit != "samples":
+            return
+        name, amount = ("initial", self.initial) if again else ("total", self.total)
+        if amount is not None and amount > images:
             raise UsageError(
-                f"budget.total: {self.total} is more than the {card.pool} images of the pool; lower"
-                " it"
+                f"budget.{name}: {amount} is more than the {images} images of the pool{which};"
+                " lower it"
             )
 
     def check_growth(self, before: int) -> None:
@@ -132,7 +144,7 @@ class Budget(Settings):
         if self.unit != "samples":
             fits = before - (before - initial) % per_cycle
             raise LockedError(
-                f"{cut}, so that it cannot go on to {total}: with clicks that works from"
+                f"{cut}, so that it cannot go on to {total}: with {self.unit} that works from"
                 f" totals such as {fits}, at whole cycles of budget.per_cycle; use another {OUT}"
             )
         logger.warning(

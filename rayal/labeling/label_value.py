@@ -1,25 +1,49 @@
 """A label as people give it, made into what is kept of it."""
 
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rayal.data.card import Card
 from rayal.data.images import Decoding
-from rayal.data.masks import IGNORE, LabelValue, arrange, encode
+from rayal.data.masks import IGNORE, LabelValue, MaskDecoding, arrange, encode
 from rayal.errors import UsageError, quoted
 from rayal.parts import suggest
 
 
-def label_value(label: object, card: Card, size: tuple[int, int] | None = None) -> LabelValue:
+class LabelKind(Protocol):
+    """What labels are, as the card of a dataset says it."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, in the order of their indices."""
+
+    @property
+    def masks(self) -> MaskDecoding | None:
+        """None where a label is the class of an image."""
+
+    @property
+    def decoding(self) -> Decoding | None:
+        """How images become what networks see, which masks follow; None: they are that already."""
+
+
+class Classes(NamedTuple):
+    """Labels that are classes of images, where no dataset is at hand."""
+
+    classes: tuple[str, ...]
+    masks: None = None
+    decoding: None = None
+
+
+def label_value(label: object, card: LabelKind, size: tuple[int, int] | None = None) -> LabelValue:
     """The class of a name or index; or, of a dataset with masks, the mask in rayal's own coding.
 
     `size` is H W that a mask has to have. Raises UsageError for what is no label of this dataset.
     """
-    return _class(label, card.classes) if card.masks is None else _mask(label, card, size)
+    return class_index(label, card.classes) if card.masks is None else _mask(label, card, size)
 
 
-def _class(label: object, classes: tuple[str, ...]) -> int:
+def class_index(label: object, classes: tuple[str, ...]) -> int:
+    """The class of a name or index; raises UsageError for what is none."""
     label = _plain(label)
     if isinstance(label, str):
         if label not in classes:
@@ -42,7 +66,7 @@ def _plain(label: Any) -> object:
     return label.item() if getattr(label, "ndim", None) == 0 else label
 
 
-def _mask(label: object, card: Card, size: tuple[int, int] | None) -> bytes:
+def _mask(label: object, card: LabelKind, size: tuple[int, int] | None) -> bytes:
     if not isinstance(label, np.ndarray) or label.dtype.kind not in "iu" or label.shape != size:
         what = (
             f"an array of shape {label.shape} and {label.dtype}"

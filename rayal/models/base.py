@@ -6,7 +6,7 @@ positions h w of a coarser grid, the logit grid, for segmentation.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
@@ -14,9 +14,10 @@ from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.tasks.base import ForTasks
 from rayal.location import Location
+from rayal.models import weights_folder
 from rayal.parts import find, names
 
-SEEN = {2: "pictures (C, H, W)", 3: "volumes (C, D, H, W)"}
+SEEN = {0: "vectors of features (C)", 2: "pictures (C, H, W)", 3: "volumes (C, D, H, W)"}
 """What images with so many sides are called."""
 
 Precision = Literal["fp32", "bf16"]
@@ -31,6 +32,19 @@ class Outputs(NamedTuple):
     layers: tuple[Tensor, ...]  # per block: N C_l H_l W_l, of volumes N C_l D_l H_l W_l
 
 
+class Recipe(NamedTuple):
+    """How images are made for weights, by those who published them."""
+
+    source: str
+    """Who says it, for messages."""
+    mean: tuple[float, ...]
+    """Per channel, of pixels in [0, 1]."""
+    std: tuple[float, ...]
+    """Like mean."""
+    decoding: Decoding | None
+    """How files become what the network sees, the size too; None where nobody says it."""
+
+
 class Model(ForTasks):
     """An architecture and its options; `rayal.models.build` makes a network of it.
 
@@ -43,7 +57,7 @@ class Model(ForTasks):
     kind: ClassVar[str] = "models"
 
     dimensions: ClassVar[int] = 2
-    """Of the images that its networks see: 2 of pictures H W, 3 of volumes D H W."""
+    """Of the images that its networks see: 2 of pictures H W, 3 of volumes D H W, 0 of vectors."""
 
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {}
     """What weights are called in torchvision's file, or the authors' -> here, by prefix; empty if
@@ -55,9 +69,14 @@ class Model(ForTasks):
     heads: ClassVar[tuple[str, ...]] = ()
     """Prefixes, here, of what a file of the trunk alone lacks besides the last layer."""
 
+    memorises: ClassVar[bool] = False
+    """Whether its networks have no weights and answer by the labeled set: their `classifier` is a
+    `Memory`, and a scheme that memorises too shows them what it holds."""
+
     pretrained: Location | None = None
     """Weights to start from: anybody's .safetensors or .pth file with a state dict of this
-    architecture or its trunk, by torchvision's names or rayal's; null: random."""
+    architecture or its trunk, by torchvision's names or rayal's, or a folder that holds
+    `model.safetensors`, one or in shards; null: random."""
 
     @abstractmethod
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
@@ -68,6 +87,27 @@ class Model(ForTasks):
         """How the weights that are published for this architecture want their images, but for the
         size."""
         return Decoding()
+
+    def recipe(self) -> Recipe | None:
+        """What is said of images where `pretrained` lies, or is published with the architecture;
+        None where normalisation and size are not known. Raises UsageError for what cannot be done.
+        """
+        return None
+
+    def files(self) -> list[str]:
+        """The files of weights at `pretrained`, by path or URL; raises UsageError for a folder
+        without any."""
+        return [] if self.pretrained is None else weights_folder.files(self.pretrained)
+
+    def weights(self, network: nn.Module) -> dict[str, Tensor]:
+        """What `pretrained` holds, for a network of this model; the names are those of the file,
+        or the network's."""
+        assert self.pretrained is not None
+        return weights_folder.read(self.pretrained)
+
+    def bare(self) -> Self:
+        """The same architecture without `pretrained`: all that its network is built of."""
+        return self.model_copy(update={"pretrained": None})
 
     def accepts(self, image: ImageSpec) -> str | None:
         """None, or why this architecture cannot take images of such a size or so many channels

@@ -22,8 +22,12 @@ SOME = 2
 logger = logging.getLogger(__name__)
 
 
-def build(model: Model, num_classes: int, image: ImageSpec, seed: int) -> nn.Module:
+def build(
+    model: Model, num_classes: int, image: ImageSpec, seed: int, *, headless: bool = False
+) -> nn.Module:
     """A network on the CPU: random weights decided by `seed` alone, then the pretrained ones.
+
+    Where nobody will ask its last layer (`headless`), that may be random without a warning.
 
     Torch's global generators are left as they were. Raises UsageError for images that the
     architecture does not accept, for pretrained weights that do not fit, and for a user's own
@@ -37,7 +41,7 @@ def build(model: Model, num_classes: int, image: ImageSpec, seed: int) -> nn.Mod
     if model.is_foreign():
         network = checked_network(network, model, num_classes, image)
     if model.pretrained:
-        _load_pretrained(network, model.pretrained, model)
+        _load_pretrained(network, model.pretrained, model, tell=not headless)
     return network
 
 
@@ -59,6 +63,15 @@ def load_whole(
     files.put(network, renamed, source)
 
 
+def load_trunk(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Loads all weights but those of the last layer, which stays as it is; those of the file may be
+    for other classes, and have the network's own names.
+
+    Raises UsageError with the first that do not fit.
+    """
+    files.put(network, {**weights, **_last_weights(network)}, source)
+
+
 def count_classes(
     weights: Mapping[str, Tensor], model: Model, image: ImageSpec, source: str
 ) -> int:
@@ -66,8 +79,7 @@ def count_classes(
 
     Raises UsageError where the file has no such layer as the architecture.
     """
-    fresh = model.model_copy(update={"pretrained": None})
-    network = build(fresh, SOME, image, seed=0)
+    network = build(model.bare(), SOME, image, seed=0)
     last = _last_weights(network)
     renamed = in_own_names(network, weights, model, source, tell=False)
     classes = _num_classes(renamed, last)
@@ -82,27 +94,30 @@ def count_classes(
     return classes
 
 
-def _load_pretrained(network: nn.Module, location: str, model: Model) -> None:
+def _load_pretrained(network: nn.Module, location: str, model: Model, tell: bool) -> None:
     """Start from a file, which may be for other classes, or of the trunk alone.
 
     A last layer that differs in the number of classes alone, or that is absent, keeps its random
-    weights, with a warning; so do absent `heads`. Any other difference raises UsageError.
+    weights, with a warning where `tell`; so do absent `heads`, always with one. Any other
+    difference raises UsageError.
     """
-    weights = in_own_names(network, files.read_weights(location), model, location)
+    weights = in_own_names(network, model.weights(network), model, location)
     last = _last_weights(network)
     classes, own = _num_classes(weights, last), _num_classes(last, last)
     if classes is not None and classes != own:
-        logger.warning(
-            "%s is for %s classes, this network for %s: its last layer stays random",
-            *(location, classes, own),
-        )
+        if tell:
+            logger.warning(
+                "%s is for %s classes, this network for %s: its last layer stays random",
+                *(location, classes, own),
+            )
         weights |= last
     absent = _absent(network, weights, [tuple(last), *model.heads])
     if absent and not files.misfits(network, weights | absent):
-        logger.warning(
-            "%s has no head: %d weights of this network, from %s on, stay random",
-            *(location, len(absent), next(iter(absent))),
-        )
+        if tell or not set(absent) <= set(last):
+            logger.warning(
+                "%s has no head: %d weights of this network, from %s on, stay random",
+                *(location, len(absent), next(iter(absent))),
+            )
         weights |= absent
     files.put(network, weights, location)
 

@@ -9,7 +9,7 @@ from torch import nn
 from rayal.data.card import Card, ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.tasks.base import Task
-from rayal.errors import UsageError
+from rayal.errors import StorageError, UsageError
 from rayal.models.base import Model, Precision
 from rayal.models.build import build
 from rayal.parts import Part
@@ -56,7 +56,7 @@ class ModelCard(BaseModel):
         if decoding is None or made != card.image.shape:
             decoding = Decoding(channels=1 if channels == 1 else 3)
         return cls(
-            model=model.model_copy(update={"pretrained": None}),
+            model=model.bare(),
             classes=card.classes,
             image=card.image,
             decoding=decoding,
@@ -68,12 +68,7 @@ class ModelCard(BaseModel):
     def read(cls, folder: Folder, name: str, plugins: Plugins = NO_PLUGINS) -> "ModelCard | None":
         """As `parse`, of a file whose weights are left where they are; raises StorageError where
         there is no such file."""
-        place = f"{folder.url}/{name}"
-        with storage_errors(place):
-            files, path = located(place)
-            size = int.from_bytes(files.cat_file(path, 0, SIZE), "little")
-            head = files.cat_file(path, 0, SIZE + min(size, MOST))
-        return cls.parse(head, place, plugins)
+        return cls.parse(_head(folder, name), f"{folder.url}/{name}", plugins)
 
     @classmethod
     def parse(cls, data: bytes, source: str, plugins: Plugins = NO_PLUGINS) -> "ModelCard | None":
@@ -81,12 +76,7 @@ class ModelCard(BaseModel):
 
         Raises UsageError, with the `source`, for a card that this rayal does not understand.
         """
-        size = int.from_bytes(data[:SIZE], "little")
-        try:
-            header = json.loads(data[SIZE : SIZE + size])
-            text = header.get("__metadata__", {}).get(METADATA)
-        except (ValueError, AttributeError, RecursionError):  # of others, or damaged
-            return None
+        text = _text(data)
         if text is None:
             return None
         try:
@@ -108,5 +98,53 @@ class ModelCard(BaseModel):
         A `pretrained` file is not read. Raises UsageError for images that the architecture does not
         accept.
         """
-        model = self.model.model_copy(update={"pretrained": None})
-        return build(model, len(self.classes), self.image, seed)
+        return build(self.model.bare(), len(self.classes), self.image, seed)
+
+
+def usual_names(classes: int) -> tuple[str, ...]:
+    """What classes are called that nobody has named."""
+    return tuple(f"class-{number}" for number in range(classes))
+
+
+class Sees(BaseModel):
+    """What a weights file says of images and classes, whatever architecture it is of."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    classes: tuple[str, ...]
+    image: ImageSpec
+    decoding: Decoding
+    task: Annotated[Task, Part("tasks")] = Field(default="classification", validate_default=True)
+
+    @classmethod
+    def read(cls, folder: Folder, name: str) -> "Sees":
+        """Of a file that rayal wrote; raises StorageError for any other."""
+        text = _text(_head(folder, name))
+        try:
+            return cls.model_validate_json(text or "")
+        except ValidationError as error:
+            raise StorageError(
+                f"{folder.url}/{name} is damaged; restore it from a copy, or score again"
+            ) from error
+
+
+def _head(folder: Folder, name: str) -> bytes:
+    """Of a safetensors file what comes before the weights."""
+    place = f"{folder.url}/{name}"
+    with storage_errors(place):
+        files, path = located(place)
+        size = int.from_bytes(files.cat_file(path, 0, SIZE), "little")
+        head: bytes = files.cat_file(path, 0, SIZE + min(size, MOST))
+    return head
+
+
+def _text(data: bytes) -> str | None:
+    """The card in the bytes of a safetensors file; None where there is none."""
+    size = int.from_bytes(data[:SIZE], "little")
+    try:
+        text: str | None = (
+            json.loads(data[SIZE : SIZE + size]).get("__metadata__", {}).get(METADATA)
+        )
+    except (ValueError, AttributeError, RecursionError):  # of others, or damaged
+        return None
+    return text

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
 from rayal.models.base import Outputs, Precision
+from rayal.models.memory import Memory
 
 LAST_LAYER = ("classifier.weight", "classifier.bias")
 """What the last layer of a `Network` is called."""
@@ -68,7 +69,7 @@ class Network(Staged):
         blocks: Sequence[nn.Module],
         layer_channels: Sequence[int],
         head: nn.Module,
-        classifier: nn.Linear,
+        classifier: nn.Linear | Memory,
         stem: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:

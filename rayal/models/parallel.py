@@ -121,12 +121,13 @@ def _stacked(tensor: Tensor) -> Tensor:
 
 
 def averaging(module: nn.Module) -> nn.Module:
-    """The module with its gradients averaged over all workers; itself where there is only one.
+    """The module with its gradients averaged over all workers; itself where there is only one, or
+    where nothing of it is trained.
 
     Batch norm normalises each worker's part by itself. DDP's own copying of buffers is off: it
     would overwrite them between two forward passes of one step; see `share_buffers`.
     """
-    if workers() == 1:
+    if workers() == 1 or not any(weight.requires_grad for weight in module.parameters()):
         return module
     with warnings.catch_warnings():
         # what torch 2.15 asks for instead is not there before
@@ -139,8 +140,10 @@ def share_buffers(module: nn.Module) -> None:
 
     Counters are the same everywhere.
     """
+    if workers() == 1:  # asked first: to look for buffers takes longer than a step of a small head
+        return
     buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-    if workers() == 1 or not buffers:
+    if not buffers:
         return
     flat = first(torch.cat([buffer.flatten() for buffer in buffers]))
     for buffer, values in zip(buffers, _shaped(flat, buffers), strict=True):

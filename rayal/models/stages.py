@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 LEVELS = 4
 
@@ -54,6 +55,19 @@ def stages(net: nn.Module, run: Callable[[], object]) -> dict[str, int]:
     }
     clear = len(last) >= 3 and _falls([each.output.shape[2:] for each in seen])
     return dict(list(last.values())[-LEVELS:]) if clear else {}
+
+
+def stages_without_numbers(net: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
+    """The stages for images of this shape, by a forward in which nothing is computed; raises what
+    that raises."""
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    nothing = torch.empty(1, *shape, device="meta")
+    state = {name: tensor.to("meta") for name, tensor in tensors}
+    training = net.training
+    try:
+        return stages(net.eval(), lambda: functional_call(net, state, (nothing,)))
+    finally:
+        net.train(training)
 
 
 def _falls(sizes: list[torch.Size]) -> bool:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from rayal.errors import UsageError, counted, cut
+from rayal.models.memory import free_rows
 from rayal.storage.folder import Folder
 from rayal.storage.mistaken import mistaken
 
@@ -67,18 +68,21 @@ def put(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
 
 def misfits(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
     """The weights whose shapes in the module and in the file differ."""
-    own = module.state_dict()
+    own, free = module.state_dict(), free_rows(module)
     return [
         f"{name} ({_shape(own.get(name))} in the network, {_shape(weights.get(name))} in the file)"
         for name in [*own, *(name for name in weights if name not in own)]
-        if _shape(own.get(name)) != _shape(weights.get(name))
+        if _shape(own.get(name), name in free) != _shape(weights.get(name), name in free)
         # Files older than torch 0.4.1, some of torchvision's among them, do not count batches.
         and not (name not in weights and name.endswith(".num_batches_tracked"))
     ]
 
 
-def _shape(weight: Tensor | None) -> str:
-    return "absent" if weight is None else "x".join(map(str, weight.shape)) or "a number"
+def _shape(weight: Tensor | None, any_rows: bool = False) -> str:
+    if weight is None:
+        return "absent"
+    sizes = ["any", *weight.shape[1:]] if any_rows else weight.shape
+    return "x".join(map(str, sizes)) or "a number"
 
 
 def read_weights(location: str) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from rayal.errors import UsageError
 from rayal.models.base import Outputs
@@ -30,10 +31,14 @@ class Wrapped(nn.Module):
     on `net`: what is kept is kept during a forward of this module alone.
     """
 
-    def __init__(self, net: nn.Module, last: str, stages: Mapping[str, int]) -> None:
+    def __init__(
+        self, net: nn.Module, last: str, stages: Mapping[str, int], enlarge: int = 1
+    ) -> None:
         """`last` is the path of the linear layer that gives the logits, `stages` path -> C_l of
-        the modules whose outputs are `Outputs.layers`."""
+        the modules whose outputs are `Outputs.layers`; `net` sees pictures `enlarge` times as
+        large, bilinear."""
         super().__init__()
+        self.enlarge = enlarge
         self.net = net
         self.training = net.training
         self._last = last
@@ -53,6 +58,8 @@ class Wrapped(nn.Module):
 
     def forward(self, images: Tensor) -> Outputs:
         blocks, last = self.blocks, self.classifier
+        if self.enlarge > 1:
+            images = interpolate(images, scale_factor=self.enlarge, mode="bilinear")
         with _keeping(blocks, last) as kept:
             logits = self.net(images)
         if not isinstance(logits, Tensor):

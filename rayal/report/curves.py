@@ -6,6 +6,8 @@ lack a point the line has a gap, and the values that are there are rings. Strate
 at the end of their lines, in their own colour. A group of more than TOGETHER arms would be a
 tangle: each of its arms has a small panel of its own, with the baseline behind it.
 
+A diamond right of a curve's end is a whole network, fine-tuned on the labels bought until then.
+
 A reference is a dashed height across its panel, named at its right end; in small panels in the
 line below all of them.
 """
@@ -25,9 +27,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
-from rayal.report import metric
+from rayal.data.tasks.base import is_tested, untested_note
+from rayal.report import fine_tuned, metric
+from rayal.report.arms import Arm
+from rayal.report.groups import BASELINE, Group
 from rayal.report.places import in_figure, wrapped
-from rayal.report.runs import BASELINE, Arm, Group
+from rayal.report.statistics import Interval, interval
 from rayal.report.tables import Summary, summarise
 from rayal.runs.record import Record
 
@@ -53,6 +58,8 @@ EDGE = 0.05
 """Of the height of a panel, beyond what it shows; as matplotlib has it."""
 Heights = tuple[float, float]
 """From where to where the axis of the metric goes."""
+BESIDE = 0.025
+"""Of the range of labels, from a curve's end to the diamond of its network, and between two."""
 DOTS = 200
 """Pixels per inch of the PNG."""
 
@@ -99,12 +106,15 @@ def figure(summary: Summary) -> Figure:
         heights = [_together(heights)] * len(panels)
     for ax, (group, arm), each in zip(axes, panels, heights, strict=False):
         _panel(ax, group, arm, each)
-    legend = []
+    legend = [*dict.fromkeys(untested_note(g.metric) for g in groups if not is_tested(g.metric))]
     if any(len(arm.runs) > 1 for group in groups for arm in group.arms):
         legend.append(
             "line: mean over n seeds, band: its 95 % t-interval as far as there is room, rings: not"
             " all seeds"
         )
+    if ends := [point for group in groups for point in _ends(group)]:
+        spread = ", with its 95 % t-interval" if any(point.half for point in ends) else ""
+        legend.append(f"diamond: a whole network, fine-tuned on the labels of the end{spread}")
     if small:
         legend.append(f"grey: {BASELINE}, with the same scheme and settings where there is one")
     if small and (names := dict.fromkeys(r.name for group in groups for r in group.references)):
@@ -135,6 +145,8 @@ def _heights(group: Group) -> Heights | None:
     scale, limits = metric.scale(group.metric), metric.limits(group.metric)
     drawn = [(arm, at, arm.at(at)) for arm in group.arms for at in arm.labels]
     points = [(scale * point.mean, scale * (point.half or 0)) for _, _, point in drawn if point]
+    tuned = [(scale * p.mean, scale * (p.half or 0)) for p in _ends(group)]
+    points += tuned
     lonely = [scale * y for arm, at, point in drawn if point is None for y in arm.values(at)]
     references = [scale * each.point.mean for each in group.references]
     values = [*lonely, *references, *(mean for mean, _ in points)]
@@ -152,6 +164,11 @@ def _heights(group: Group) -> Heights | None:
     )
 
 
+def _ends(group: Group) -> list[Interval]:
+    """What the networks reached that were fine-tuned at the ends of curves."""
+    return [tuned.point for tuned in fine_tuned.of_group(group).values()]
+
+
 def _together(heights: Sequence[Heights | None]) -> Heights | None:
     """Of panels that share their axis."""
     if not (known := [each for each in heights if each]):
@@ -161,14 +178,15 @@ def _together(heights: Sequence[Heights | None]) -> Heights | None:
 
 def _panel(ax: Axes, group: Group, only: Arm | None, heights: tuple[float, float] | None) -> None:
     """All arms of a group, named at their ends; or `only` one and its baseline, named above."""
-    ends = {arm.label: _curve(ax, group, arm) for arm in group.arms}
+    ends = {arm.label: curve(ax, group, arm) for arm in group.arms}
+    _networks(ax, group)
     for reference in group.references:
         height = metric.scale(group.metric) * reference.point.mean
         ax.axhline(height, ls=DASHES, color=INK, lw=1.1, zorder=2)
     title, size = wrapped(in_figure(group.question), 11, PANEL[0] - 1), 11
     if only is not None:
         title, size = wrapped(in_figure(f"{only.label} ({only.size})"), 8, SMALL_PANEL[0] - 1), 8
-    what = f"Test {group.metric}{metric.unit(group.metric)}"
+    what = wrapped(metric.axis(group.metric), 10, PANEL[1] - 1) if only is None else group.metric
     dress(ax, title, group.counted.capitalize(), what, size)
     if heights is not None:
         ax.set_ylim(*heights)
@@ -179,10 +197,10 @@ def _panel(ax: Axes, group: Group, only: Arm | None, heights: tuple[float, float
         ax.label_outer()
 
 
-def _curve(ax: Axes, group: Group, arm: Arm) -> tuple[float, float] | None:
+def curve(ax: Axes, group: Group, arm: Arm) -> tuple[float, float] | None:
     """Draw one arm; where it ends, which is None where no seed has a value."""
     scale = metric.scale(group.metric)
-    colour, line, front = _style(group, arm)
+    colour, line, front = style(group, arm)
     points = [arm.at(labels) for labels in arm.labels]
     x = np.array(arm.labels, dtype=float)
     mean = np.array([point.mean if point else np.nan for point in points]) * scale
@@ -202,8 +220,25 @@ def _curve(ax: Axes, group: Group, arm: Arm) -> tuple[float, float] | None:
     return (means or lonely or [None])[-1]
 
 
-def _style(group: Group, arm: Arm) -> tuple[str, str, int]:
-    """Colour, line and layer; the baseline is grey and lies behind the others."""
+def _networks(ax: Axes, group: Group) -> None:
+    """A diamond for the networks of each arm that were fine-tuned at its end, right of it and side
+    by side, with their interval and a dotted line from the curve's last point."""
+    scale, limits = metric.scale(group.metric), metric.limits(group.metric)
+    span = max(group.labels[-1] - group.labels[0], 1)
+    for place, (label, tuned) in enumerate(fine_tuned.of_group(group).items(), start=1):
+        arm = next(arm for arm in group.arms if arm.label == label)
+        colour, _, front = style(group, arm)
+        at, point = tuned.labels + BESIDE * place * span, tuned.point
+        y, half = scale * point.mean, scale * (point.half or 0)
+        low, high = np.clip((y - half, y + half), *limits)
+        own = scale * interval(list(tuned.before.values())).mean
+        ax.plot([tuned.labels, at], [own, y], ":", color=colour, lw=1.1, zorder=front)
+        ax.plot([at, at], [low, high], color=colour, lw=1.1, zorder=front)
+        ax.plot([at], [y], "D", color=colour, mec="white", mew=0.6, ms=6.5, zorder=front + 1)
+
+
+def style(group: Group, arm: Arm) -> tuple[str, str, int]:
+    """Of an arm's line: colour, line and layer; the baseline is grey and lies behind the others."""
     rivals = [
         other for other in group.arms if (other.strategy == BASELINE) == (arm.strategy == BASELINE)
     ]
@@ -243,7 +278,7 @@ def _name_lines(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) ->
     bottom, top = ax.get_ylim()
     names = sorted(_names(ax, group, ends), key=lambda name: name.height)
     wanted = [(name.height - bottom) / (top - bottom) for name in names]
-    for name, height in zip(names, _spaced(wanted), strict=True):
+    for name, height in zip(names, spaced(wanted), strict=True):
         leader = {"arrowstyle": "-", "relpos": (0, 0.5), "linestyle": name.line, "lw": 0.9}
         ax.annotate(
             fill(in_figure(name.text), NAME_SIGNS),
@@ -262,7 +297,7 @@ def _name_lines(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) ->
 def _names(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) -> Iterator[Name]:
     for arm in group.arms:
         if end := ends.get(arm.label):
-            colour, line, _ = _style(group, arm)
+            colour, line, _ = style(group, arm)
             # From a point further left, or the only one there is, it would look like a curve.
             right = len(group.labels) > 1 and end[0] == group.labels[-1]
             yield Name(f"{arm.label} ({arm.size})", end[1], colour, line, end if right else None)
@@ -271,7 +306,7 @@ def _names(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) -> Iter
         yield Name(text, metric.scale(group.metric) * each.point.mean, INK, DASHES, None)
 
 
-def _spaced(heights: list[float], gap: float = 0.065) -> list[float]:
+def spaced(heights: list[float], gap: float = 0.065) -> list[float]:
     """The nearest heights (least squares) that are at least `gap` apart; takes them sorted.
 
     With y_i = h_i - i * gap the condition is that y does not fall: isotonic regression.
@@ -284,9 +319,10 @@ def _spaced(heights: list[float], gap: float = 0.065) -> list[float]:
 
 
 def encoded(figure: Figure, kind: str) -> bytes:
-    """The figure as a file, without dates and random ids: equal figures are equal bytes."""
+    """The figure as a file, without dates and random ids: equal figures are equal bytes. Fonts are
+    outlines in an SVG, and embedded as TrueType in a PDF, as journals ask."""
     out = io.BytesIO()
-    metadata = {"svg": {"Date": None}}.get(kind)
-    with matplotlib.rc_context({"svg.hashsalt": "rayal"}):
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with matplotlib.rc_context({"svg.hashsalt": "rayal", "pdf.fonttype": 42}):
         figure.savefig(out, format=kind, metadata=metadata)
     return out.getvalue()

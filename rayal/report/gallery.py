@@ -76,10 +76,10 @@ def draw(shots: Sequence[Shot], title: str) -> Figure:
 
 def _above(shot: Shot) -> str:
     """What the model says, and what it is."""
-    answer = shot.note if shot.answer is None else f"is {_short(shot.answer)}"
+    answer = shot.note if shot.answer is None else f"is {short(shot.answer)}"
     if shot.predicted is None:
         return answer
-    return f"says {_short(shot.predicted.label)}, {shot.predicted.share:.0%}\n{answer}"
+    return f"says {short(shot.predicted.label)}, {shot.predicted.share:.0%}\n{answer}"
 
 
 def _below(shot: Shot) -> str:
@@ -90,10 +90,11 @@ def _below(shot: Shot) -> str:
     lines = [line for part in (first, *rest) for line in textwrap.wrap(part, SIGNS + 14)]
     note = "" if shot.answer is None else shot.note
     return "\n".join(
-        part for part in (*lines, ", ".join(measured), note, _short(shot.image)) if part
+        part for part in (*lines, ", ".join(measured), note, short(shot.image)) if part
     )
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A name as figures have room for it."""
     name = in_figure(name)
     return name if len(name) <= SIGNS else f"…{name[1 - SIGNS :]}"

@@ -3,9 +3,10 @@
 import math
 from typing import NamedTuple
 
+from rayal.data.tasks.base import FIT, NEW, is_tested
 from rayal.report.statistics import Interval
 
-RATES = frozenset({"accuracy", "miou"})
+RATES = frozenset(f"{kind}{rate}" for kind in ("", NEW, FIT) for rate in ("accuracy", "miou"))
 """Metrics in [0, 1] that people read in percent; files keep the fraction."""
 
 
@@ -29,6 +30,14 @@ def unit(metric: str) -> str:
     return " (%)" if metric in RATES else ""
 
 
+def axis(metric: str) -> str:
+    """What stands at the axis of a curve."""
+    if is_tested(metric):
+        return f"Test {metric}{unit(metric)}"
+    known = metric.removeprefix(NEW).capitalize()
+    return f"{known} on labels bought last{unit(metric)}"
+
+
 def limits(metric: str) -> Limits:
     """Of what it can be."""
     return Limits(0, 100) if metric in RATES else UNLIMITED
@@ -45,3 +54,27 @@ def cell(point: Interval, metric: str) -> str:
 def said(point: Interval, metric: str) -> str:
     """As `cell`, with its unit: for a sentence."""
     return cell(point, metric) + (" %" if metric in RATES else "")
+
+
+def points(point: Interval, metric: str) -> str:
+    """A difference for a sentence: `2.4 ± 1.3 points`; with two decimals where one would say 0."""
+    unit, factor = (" points", 100) if metric in RATES else ("", 1)
+    values = [factor * value for value in (point.mean, point.half) if value is not None]
+    if factor == 1:
+        return " ± ".join(f"{value:.3g}" for value in values)
+    digits = 1 if min(map(abs, values)) >= 0.1 else 2
+    return " ± ".join(f"{value:.{digits}f}" for value in values) + unit
+
+
+def height(value: float, metric: str) -> str:
+    """A height for a sentence: `95 % accuracy`, `96.7 % accuracy`, `nll 0.25`."""
+    if metric not in RATES:
+        return f"{metric} {value:.4g}"
+    return f"{100 * value:.1f}".removesuffix(".0") + f" % {metric}"
+
+
+def p_value(p: float | None) -> str:
+    """`0.038`, `< 0.001`, or `–` for none."""
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

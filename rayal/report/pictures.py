@@ -7,6 +7,7 @@ only where the oracle is a simulation; elsewhere the only masks are those that w
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from rayal.errors import DataError, UsageError, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import parse_unit
+from rayal.models.base import SEEN
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
-from rayal.report import gallery, per_class
+from rayal.report import gallery, nearest, per_class
 from rayal.report.gallery import Prediction, Shot
 from rayal.report.overlays import Row, draw, small_png
 from rayal.report.reasons import reasons
@@ -49,20 +51,28 @@ FOLDER = "analysis"
 
 def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
     """The results per class, then `cycle-000.png` and so on: the first `count` images that each
-    cycle has chosen: with masks, or with one class each. Where a cycle's weights were pruned these
-    are without its predictions, and of masks there is no picture, which is said.
+    cycle has chosen: with masks, or with one class each; and where guards.min_distance is set
+    `cycle-000-nearest.png`, the nearest pairs. Where a cycle's weights were pruned these
+    are without its predictions, and of masks there is no picture, which is said, as it is of
+    vectors.
 
     Raises DataError where the dataset is not the run's.
     """
     yield from per_class.files([record]).items()
     x = config.resolved(record.experiment(), record.plugins)
-    store, there = _store(record, x), record.cycles()
+    store, there = store_of(record, x), record.cycles()
+    if (unseen := unseen_of(store)) is not None:
+        logger.warning("%s: no pictures of %s", record.folder.url, unseen)
+        return
     without = [row for row in there if record.pruned(row["cycle"], Trained.stage)]
     if without:
         lack = "no pictures" if x.task.dense else "no predictions in the pictures"
         said = "%s: %s of %d of %d cycles, whose weights were pruned (keep.weights)"
         logger.warning(said, record.folder.url, lack, len(without), len(there))
     for row in there:
+        near = nearest.picture(record, store, row["cycle"], count, f"{_title(x, row)}: nearest")
+        if near is not None:
+            yield f"cycle-{row['cycle']:03d}-nearest.png", small_png(near)
         if x.task.dense and row in without:
             continue
         if figure := _figure(record, x, store, row, count):
@@ -72,12 +82,15 @@ def files(record: Record, count: int) -> Iterator[tuple[str, bytes]]:
 def of_cycle(record: Record, cycle: int, count: int) -> Figure:
     """The picture of the first `count` images that a cycle has chosen, as `files` draws it.
 
-    Raises UsageError where it has chosen none, PrunedError where it shows masks and the weights
-    were pruned, DataError where the dataset is not the run's.
+    Raises UsageError where it has chosen none, or vectors, PrunedError where it shows masks and the
+    weights were pruned, DataError where the dataset is not the run's.
     """
     x = config.resolved(record.experiment(), record.plugins)
     rows = {row["cycle"]: row for row in record.cycles()}
-    figure = _figure(record, x, _store(record, x), rows[cycle], count) if cycle in rows else None
+    store = store_of(record, x)
+    if (unseen := unseen_of(store)) is not None:
+        raise UsageError(f"{record.folder.url} chose {unseen}, of which there are no pictures")
+    figure = _figure(record, x, store, rows[cycle], count) if cycle in rows else None
     if figure is None:
         chose = [c for c in rows if (done := record.result(c, Chosen)) is not None and done.ids]
         known = f"give one of cycles {chose[0]} to {chose[-1]}" if chose else "none has so far"
@@ -85,20 +98,31 @@ def of_cycle(record: Record, cycle: int, count: int) -> Figure:
     return figure
 
 
+def unseen_of(store: Store) -> str | None:
+    """What its images are called where they are nothing to look at."""
+    return None if store.card.image.sides else SEEN[0]
+
+
 def _figure(
     record: Record, x: Experiment, store: Store, row: dict[str, Any], count: int
 ) -> Figure | None:
     """The picture of a cycle; None where it has chosen nothing."""
     cycle, title = row["cycle"], _title(x, row)
+    if not (first := first_images(record, store, cycle, count)):
+        return None
     if not x.task.dense:
-        seen = shots(record, x, store, cycle, count)
-        return gallery.draw(seen, title) if seen else None
-    reference = "True mask" if x.oracle.simulated else "Answer"
-    found = rows(record, x, store, cycle, count)
-    return draw(found, store.card.classes, title, reference) if found else None
+        return gallery.draw(shots(record, x, store, cycle, first), title)
+    found = rows(record, x, store, cycle, first)
+    return draw(found, store.card.classes, title, reference_of(x))
 
 
-def _store(record: Record, x: Experiment) -> Store:
+def reference_of(x: Experiment) -> str:
+    """What the heading of `Row.reference` says."""
+    return "True mask" if x.oracle.simulated else "Answer"
+
+
+def store_of(record: Record, x: Experiment) -> Store:
+    """The images of a run. Raises DataError where the dataset is not the run's."""
     store = x.dataset.open()
     if store.card.fingerprint != record.folder.read_sealed("identity.json")["data"]:
         raise DataError(
@@ -114,11 +138,16 @@ def _title(x: Experiment, row: dict[str, Any]) -> str:
     return f"{x.name}: chosen by {x.strategy.part_name()} in cycle {row['cycle']}, after {paid}"
 
 
-def rows(record: Record, x: Experiment, store: Store, cycle: int, count: int) -> list[Row]:
-    """The first `count` images that a cycle has chosen, or chosen regions of, in order of rank."""
-    chosen = _by_image(record, store, cycle, count)
-    if not chosen:
-        return []
+def rows(
+    record: Record,
+    x: Experiment,
+    store: Store,
+    cycle: int,
+    chosen: Mapping[str, Sequence[str]],
+    asks: bool = True,
+) -> list[Row]:
+    """These images that a cycle has chosen, or chosen regions of, see `chosen_images`. Without
+    `asks` no model is loaded, and no pixel has a predicted class."""
     answers = _answers(record, cycle)
     units = [unit for units in chosen.values() for unit in units]
     labels = {
@@ -126,7 +155,7 @@ def rows(record: Record, x: Experiment, store: Store, cycle: int, count: int) ->
     }
     bought = of_images(labels, store)
     known = store.labels("pool", list(chosen)) if x.oracle.simulated else bought
-    network = _network(record, x, store, cycle)
+    network = network_of(record, x, store, cycle) if asks else None
     decoded = store.pool.decode(store.pool.take(list(chosen)))
     found = []
     for place, image in enumerate(decoded.ids):
@@ -149,16 +178,21 @@ def rows(record: Record, x: Experiment, store: Store, cycle: int, count: int) ->
     return found
 
 
-def shots(record: Record, x: Experiment, store: Store, cycle: int, count: int) -> list[Shot]:
-    """As `rows`, of a task with one class for each image."""
-    chosen = _by_image(record, store, cycle, count)
-    if not chosen:
-        return []
+def shots(
+    record: Record,
+    x: Experiment,
+    store: Store,
+    cycle: int,
+    chosen: Mapping[str, Sequence[str]],
+    asks: bool = True,
+) -> list[Shot]:
+    """As `rows`, of a task with one class for each image; without `asks`, or where the weights were
+    pruned, nothing is predicted."""
     answers, classes = _answers(record, cycle), store.card.classes
     decoded = store.pool.decode(store.pool.take(list(chosen)))
     said: dict[str, Prediction] = {}
-    if not record.pruned(cycle, Trained.stage):
-        said = _said(_network(record, x, store, cycle), x, store, decoded)
+    if asks and not record.pruned(cycle, Trained.stage):
+        said = _said(network_of(record, x, store, cycle), x, store, decoded)
     known: dict[str, LabelValue | None] = {unit: label for unit, (label, _) in answers.items()}
     if x.oracle.simulated:
         known |= store.labels("pool", decoded.ids)
@@ -197,15 +231,19 @@ def _said(
     return found
 
 
-def _by_image(record: Record, store: Store, cycle: int, count: int) -> dict[str, list[str]]:
-    """The first images that were chosen, each with its units, in order of rank."""
+def first_images(record: Record, store: Store, cycle: int, count: int) -> dict[str, list[str]]:
+    """The first so many of `chosen_images`."""
+    return dict(islice(chosen_images(record, store, cycle).items(), count))
+
+
+def chosen_images(record: Record, store: Store, cycle: int) -> dict[str, list[str]]:
+    """The images that a cycle has chosen, each with its units, in order of rank."""
     images, found = set(store.pool.ids()), dict[str, list[str]]()
     chosen = record.result(cycle, Chosen)
     for unit in () if chosen is None else chosen.ids:
         place = parse_unit(unit, images)
         assert place is not None, f"{unit} was chosen from this store"
-        if place.image in found or len(found) < count:
-            found.setdefault(place.image, []).append(unit)
+        found.setdefault(place.image, []).append(unit)
     return found
 
 
@@ -229,7 +267,7 @@ def _note(x: Experiment, units: Sequence[str], answers: Answers) -> str:
     return f"{math.fsum(cost for _, cost in found):.10g} {x.budget.unit}"
 
 
-def _network(record: Record, x: Experiment, store: Store, cycle: int) -> nn.Module:
+def network_of(record: Record, x: Experiment, store: Store, cycle: int) -> nn.Module:
     """What the cycle chose with."""
     trained = record.result(cycle, Trained)
     assert trained is not None, f"cycle {cycle} has chosen without a model"
@@ -241,9 +279,12 @@ def _network(record: Record, x: Experiment, store: Store, cycle: int) -> nn.Modu
 
 
 def _predicted(
-    network: nn.Module, x: Experiment, store: Store, decoded: Decoded, place: int
+    network: nn.Module | None, x: Experiment, store: Store, decoded: Decoded, place: int
 ) -> tuple[Mask, NDArray[np.float32]]:
     """Class and entropy (nats) of every pixel of one image, canvas included."""
+    if network is None:
+        canvas = decoded.images.shape[2:]
+        return np.full(canvas, IGNORE, np.uint8), np.zeros(canvas, np.float32)
     device = next(network.parameters()).device
     images = torch.from_numpy(decoded.images[place : place + 1]).to(device)
     grid = forward(network, normalise(images, store.card.image), x.scheme.precision).logits.float()

@@ -7,6 +7,17 @@ import re
 
 MARKDOWN = re.compile(r"[\\`*\[\]|$]|<(?=[a-zA-Z/!?])|&(?=#?\w+;)|~(?=~)|(?<!\w)_|_(?!\w)")
 """What Markdown, its tables or its mathematics act upon; not `_` inside of a word."""
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: rf"\{sign}" for sign in "&%$#_{}"},
+    **{sign: rf"${sign}$" for sign in "<>|"},
+    "±": r"$\pm$",
+    "–": "--",
+    "[": "{[}",  # behind the end of a row it would be a length
+}
+"""What LaTeX acts upon, or has no letter for, and what stands for it."""
 NO_LETTER = re.compile(r"[^ -~\xa0-\u024f–]")
 """What the font of figures lacks, and what would end a line."""
 
@@ -47,6 +58,11 @@ def inches(text: str, size: float) -> float:
 def in_markdown(text: str) -> str:
     """In a cell, a heading or a paragraph."""
     return MARKDOWN.sub(r"\\\g<0>", printable(text))
+
+
+def in_latex(text: str) -> str:
+    """In a cell or a caption of a LaTeX file in UTF-8."""
+    return "".join(LATEX.get(sign, sign) for sign in printable(text))
 
 
 def in_figure(text: str) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rayal.cycle.shard_file import shards
 from rayal.experiment.experiment import Experiment
+from rayal.report.nearest import of_chosen
 from rayal.runs.ledger import INITIAL, read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Labeled, Scored
@@ -31,9 +32,10 @@ class Reason(NamedTuple):
 def reasons(record: Record, x: Experiment, cycle: int) -> dict[str, Reason]:
     """Unit -> reason, of all that a cycle has chosen, the best first; none before it has.
 
-    A strategy that ranks takes the highest scores. Of one that does not, the place in its own order
-    is told and, where it scores too, how many candidates have a higher score. Where the scores were
-    pruned, the rank and the score alone are known.
+    A strategy that ranks takes the highest scores. Of one that does not, and past guards, the place
+    in its own order is told and, where it scores too, how many candidates have a higher score; and
+    the nearest unit, where distances are known. Where the pass has no scores, or they were pruned,
+    the rank and what the selection wrote down are known.
     """
     chosen, scored = record.result(cycle, Chosen), record.result(cycle, Scored)
     if chosen is None or scored is None:
@@ -42,21 +44,25 @@ def reasons(record: Record, x: Experiment, cycle: int) -> dict[str, Reason]:
         return dict(_without_scores(record, x, chosen, cycle))
     column, strategy = next(iter(x.scored().items()))
     ids, scores = _candidates(record, x, scored, cycle, column)
+    nearest = {unit: f", {near}" for unit, near in of_chosen(record, cycle).items()}
+    if not len(scores):
+        written = _without_scores(record, x, chosen, cycle)
+        return {unit: r._replace(text=r.text + nearest.get(unit, "")) for unit, r in written}
     places = Places(ids).of(Ids(chosen.ids))
-    own = scores[places[places >= 0]] if len(scores) else scores
+    own = scores[places[places >= 0]]
     found = {}
     for rank, (unit, place) in enumerate(zip(chosen.ids, places.tolist(), strict=True), start=1):
-        score = float(scores[place]) if place >= 0 and len(scores) else None
+        score = float(scores[place]) if place >= 0 else None
         if score is None:
             text = f"{column} pick {rank} of {len(chosen.ids):,}"
-        elif strategy.ranks():
+        elif strategy.ranks() and not x.guards.walks:
             text = f"highest score by {column}, rank {rank:,} of {len(ids):,}"
             if np.count_nonzero(scores == score) > np.count_nonzero(own == score):
                 text += "; tie broken by seed"
         else:
             higher = np.count_nonzero(scores > score)
             text = f"{column} pick {rank}, {higher:,} of {len(ids):,} score higher"
-        found[unit] = Reason(rank, score, text)
+        found[unit] = Reason(rank, score, text + nearest.get(unit, ""))
     return found
 
 
@@ -84,7 +90,7 @@ def _candidates(
     if not tables:
         return Ids(), np.empty(0)
     table = pa.concat_tables(tables)
-    if any(each.scans_labeled for each in x.scored().values()):
+    if x.scans_labeled():
         known = Places(Ids(_bought(record, cycle)))
         table = table.filter(pa.array(~known.has(Ids(table["id"]))))
     scores = table[name].to_numpy() if name in table.schema.names else np.empty(0)

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rayal.errors import UsageError, counted
-from rayal.report.runs import DATA, Arm, Group, Run, group
+from rayal.report.arms import Arm
+from rayal.report.groups import Group, group
+from rayal.report.runs import DATA, Run
 from rayal.report.statistics import Interval
 
 
@@ -22,7 +24,7 @@ class Reference:
 
     @property
     def labels(self) -> int:
-        """What its training had, in labels or clicks."""
+        """What its training had, in labels, clicks or seconds."""
         (labels,) = self.arm.labels
         return labels
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rayal.report import labels, metric
-from rayal.report.runs import Arm, Group, Run
+from rayal.report.arms import Arm
+from rayal.report.groups import Group
+from rayal.report.runs import Run
 from rayal.report.statistics import Interval, aulc, holm, interval, paired_test
 from rayal.runs.record import Record
 from rayal.storage import csv_file

@@ -8,16 +8,31 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from rayal.data.tasks.base import untested_note
 from rayal.errors import counted, some
-from rayal.report import metric, rows
+from rayal.report import annotators, fine_tuned, guarded, metric
+from rayal.report import rows as plain
+from rayal.report.annotators import NOTE, Agreed
+from rayal.report.findings import (
+    penalty_table,
+    rank_table,
+    reach_table,
+    standing_table,
+    verdict_table,
+)
+from rayal.report.group_json import group_json
+from rayal.report.groups import BASELINE, Group, Pair, aimed, group
 from rayal.report.places import in_markdown, printable
 from rayal.report.references import other_data, referred
-from rayal.report.runs import BASELINE, Arm, Group, Run, group
-from rayal.report.statistics import Interval, interval
+from rayal.report.runs import Run
+from rayal.report.standings import Standings, of_group, over_groups
+from rayal.report.statistics import Interval
+from rayal.report.table import Table, grid, latex, markdown
 from rayal.runs.record import Record
 from rayal.storage import csv_file
 
@@ -31,92 +46,96 @@ NARROWEST = 4
 """Signs of a column at least, with what keeps it from the next."""
 
 
-class Table(NamedTuple):
-    """A table as text, ready for a terminal or Markdown."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    note: str
-
-
 @dataclass(frozen=True)
 class Summary:
     """What a set of runs says, and what to beware of."""
 
     groups: tuple[Group, ...]
+    annotators: tuple[Agreed, ...] = ()
+    """Of runs that people labeled, a row for each request."""
 
     @property
     def warnings(self) -> list[str]:
         """Why the numbers may not mean what they seem to."""
         return [warning for g in self.groups for warning in _warnings(g)]
 
+    @cached_property
+    def standings(self) -> list[Standings]:
+        """Of every group, and over those that have arms in common."""
+        over = over_groups(self.groups)
+        return [*map(of_group, self.groups), *([] if over is None else [over])]
+
     def tables(self) -> list[Table]:
-        """For every group its curves, its pairs, and how far observers agree, if there are any."""
-        return [
+        """For every group its verdict, its curves, labels to reach, pairs, ranks, and how far
+        observers agree, where there are any; then ranks over all groups, and how far annotators
+        agree."""
+        tables = [
             table
             for g in self.groups
-            for table in (_curve_table(g), *_other_tables(g))
-            if table.rows
+            for table in (verdict_table(g), _curve_table(g), *_other_tables(g), *_matrices(g))
         ]
+        over = over_groups(self.groups)
+        together = () if over is None else (standing_table(over), penalty_table(over))
+        return [table for table in (*tables, *together, self.annotator_table()) if table.rows]
 
     def to_markdown(self) -> str:
         """Warnings first, then the tables."""
         blocks = [f"> **Warning:** {in_markdown(warning)}" for warning in self.warnings]
         for table in self.tables():
-            header, *rows = ([in_markdown(cell) for cell in r] for r in (table.header, *table.rows))
-            lines = [header, ["---"] * len(header), *rows]
-            body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-            blocks += [f"### {in_markdown(table.title)}", body, in_markdown(table.note)]
+            blocks += markdown(table)
         return "\n\n".join(blocks) + "\n"
 
+    def to_latex(self) -> str:
+        """The tables for a paper, with the rules of the package booktabs; warnings are comments."""
+        blocks = [f"% Warning: {printable(warning)}" for warning in self.warnings]
+        return "\n\n".join([*blocks, *map(latex, self.tables())]) + "\n"
+
     def to_rich(self) -> Any:
-        """The same for a terminal: something that `rich.print` shows."""
+        """For a terminal, something that `rich.print` shows: the same but matrices of arms."""
         from rich.console import Group as Stack
         from rich.text import Text
 
         shown: list[Any] = [Text(printable(f"warning: {text}"), "yellow") for text in self.warnings]
         for g in self.groups:
-            others = [_grid(table) for table in _other_tables(g) if table.rows]
+            verdict = verdict_table(g)
+            shown += [grid(verdict)] if verdict.rows else []
+            others = [grid(table) for table in _other_tables(g) if table.rows]
             shown += [_Curves(g), *others] if g.arms else others
-        return Stack(*shown)
+        return Stack(*shown, *([grid(self.annotator_table())] if self.annotators else []))
 
     def to_csv(self) -> str:
         """One row per arm and label count, unrounded; mean is empty where seeds are missing."""
         header = "name dataset metric strategy scheme settings labels n mean half_interval".split()
-        points = rows.points(self.groups)
+        points = plain.points(self.groups)
         return csv_file.dump(header, [[point[key] for key in header] for point in points])
 
     def to_json(self) -> str:
         """Everything, unrounded, the area of every run included."""
-        groups = [_group_json(g) for g in self.groups]
-        return json.dumps({"warnings": self.warnings, "groups": groups}, indent=2) + "\n"
+        told: dict[str, Any] = {
+            "warnings": self.warnings,
+            "groups": [group_json(g) for g in self.groups],
+        }
+        if (over := over_groups(self.groups)) is not None:
+            told["over_groups"] = plain.standing(over)
+        if self.annotators:
+            told["annotators"] = [row._asdict() for row in self.annotators]
+        return json.dumps(told, indent=2) + "\n"
+
+    def annotator_table(self) -> Table:
+        """Every request of people; no rows where nobody was asked."""
+        return Table("Annotators", annotators.HEADER, annotators.cells(self.annotators), NOTE)
 
 
-def summarise(records: Iterable[Record], references: Iterable[Record] = ()) -> Summary:
-    """Read and group the runs, with heights beside them. Raises UsageError for two runs of the same
-    arm and seed, and for what is no reference of any group (`references.referred`)."""
-    groups = group(Run.read(record) for record in records)
-    return Summary(referred(groups, [Run.read(record) for record in references]))
-
-
-def _grid(table: Table) -> Any:
-    """A table for a terminal."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    def plain(text: str) -> Text:
-        return Text(printable(text))
-
-    grid = Grid(title=plain(table.title), caption=plain(table.note), box=SIMPLE_HEAD)
-    grid.title_justify = grid.caption_justify = "left"
-    for index, column in enumerate(table.header):
-        justify: Literal["left", "right"] = "right" if index else "left"
-        grid.add_column(plain(column), justify=justify, no_wrap=not index)
-    for cells in table.rows:
-        grid.add_row(*map(plain, cells))
-    return grid
+def summarise(
+    records: Iterable[Record], references: Iterable[Record] = (), target: float | None = None
+) -> Summary:
+    """Read and group the runs, with heights beside them; labels are counted up to `target`, or to
+    where baselines end. Raises UsageError for two runs of the same arm and seed, for what is no
+    reference of any group (`references.referred`), and for a target that is none."""
+    records = [*records]
+    groups = aimed(group(Run.read(record) for record in records), target)
+    referring = referred(groups, [Run.read(record) for record in references])
+    return Summary(referring, tuple(annotators.agreed(records)))
 
 
 @dataclass(frozen=True)
@@ -129,7 +148,7 @@ class _Curves:
     group: Group
 
     def _least(self) -> Any:
-        return _grid(_curve_table(self.group))
+        return grid(_curve_table(self.group))
 
     def __rich_measure__(self, console: Any, options: Any) -> Any:
         from rich.measure import Measurement
@@ -142,19 +161,21 @@ class _Curves:
         wide = options.update(max_width=sys.maxsize)
         most = min(len(self.group.labels), options.max_width // NARROWEST)
         for columns in range(most, COLUMNS, -1):
-            grid = _grid(_curve_table(self.group, columns))
-            if Measurement.get(console, wide, grid).maximum <= options.max_width:
-                yield grid
+            table = grid(_curve_table(self.group, columns))
+            if Measurement.get(console, wide, table).maximum <= options.max_width:
+                yield table
                 return
         yield self._least()
 
 
 def _warnings(g: Group) -> Iterable[str]:
     where = g.question
+    if not g.tested:
+        yield f"{where}: {untested_note(g.metric)}"
     without = {arm.scheme for arm in g.arms} - {
         arm.scheme for arm in g.arms if arm.strategy == BASELINE
     }
-    for scheme in sorted(without):
+    for scheme in sorted(without) if g.tested else ():
         yield (
             f"{where}: no {BASELINE} baseline with scheme {scheme};"
             " nobody can tell whether a strategy helps"
@@ -164,6 +185,16 @@ def _warnings(g: Group) -> Iterable[str]:
         yield (
             f"{where}: {partial} of {counted(len(runs), 'run')} not complete; areas and tests"
             " leave them out"
+        )
+    if early := sum(bool(run.stopped) for run in runs):
+        yield (
+            f"{where}: {early} of {counted(len(runs), 'run')} ended by a rule of stop; areas and"
+            " tests go by the label counts that all complete runs share"
+        )
+    for label in fine_tuned.unequal(g):
+        yield (
+            f"{where}: not all seeds of {label} were fine-tuned alike with the same labels; it has"
+            " no figure of a whole network"
         )
     for reference in other_data(g):
         yield (
@@ -188,11 +219,13 @@ def _curve_table(g: Group, columns: int = COLUMNS) -> Table:
     rows = [
         [arm.label, arm.size.removeprefix("n = ")]
         + [_text(arm.at(at), g.metric) for at in shown]
-        + [_text(_area(g, arm), g.metric)]
+        + [_text(g.area(arm), g.metric)]
         for arm in g.arms
     ]
     note = "mean ± half of the 95 % t-interval over seeds; – where a seed is missing"
-    if len(g.shared) > 1:
+    if not g.tested:
+        note = f"{note}, or nothing was bought yet"
+    elif len(g.shared) > 1:
         note += f"; AULC over {g.shared[0]} to {g.shared[-1]} {g.counted}, {len(g.shared)} points"
     if left := [at for at in g.labels if at not in shown]:
         note += f"; {len(shown)} of {len(g.labels)} label counts, without {some(left)}"
@@ -201,12 +234,30 @@ def _curve_table(g: Group, columns: int = COLUMNS) -> Table:
 
 
 def _other_tables(g: Group) -> Iterable[Table]:
-    yield _reference_table(g)
-    yield _pair_table(g)
-    yield from _agreement_tables(g)
+    yield reference_table(g)
+    yield reach_table(g)
+    yield pair_table(g)
+    yield standing_table(of_group(g))
+    yield from tuned_tables(g)
+    yield from agreement_tables(g)
+    yield from guard_tables(g)
 
 
-def _reference_table(g: Group) -> Table:
+def guard_tables(g: Group) -> Iterable[Table]:
+    """For every arm what its guards did; no rows where it has none."""
+    for arm in g.arms:
+        rows = guarded.rows([run.guarded for run in arm.runs])
+        yield Table(f"{g.question}: guards of {arm.label}", guarded.HEADER, rows, guarded.NOTE)
+
+
+def _matrices(g: Group) -> Iterable[Table]:
+    standings = of_group(g)
+    yield penalty_table(standings)
+    yield rank_table(standings, _spread(g.shared, COLUMNS))
+
+
+def reference_table(g: Group) -> Table:
+    """Every reference, and which arms reach it."""
     rows = []
     for each in g.references:
         reached = {arm.label: each.reached_by(arm) for arm in g.arms}
@@ -222,18 +273,34 @@ def _reference_table(g: Group) -> Table:
     return Table(f"{g.question}: references", header, rows, note)
 
 
-def _pair_table(g: Group) -> Table:
-    rows = [
+def tuned_tables(g: Group) -> Iterable[Table]:
+    """What the networks that were fine-tuned at the end come to, and every pair of them."""
+    what = f"{g.metric}{metric.unit(g.metric)}"
+    title = f"{g.question}: fine-tuned at the end, {what}"
+    yield Table(title, fine_tuned.header(g), fine_tuned.rows(g), fine_tuned.note(g))
+    header = ["difference when fine-tuned", "seeds", "mean", "p", "p (Holm)", "verdict"]
+    note = "two-sided paired t-test over common seeds; Holm's correction over all pairs shown"
+    rows = _pair_rows(g, fine_tuned.pairs(g))
+    yield Table(f"{g.question}: pairs when fine-tuned", header, rows, note)
+
+
+def _pair_rows(g: Group, pairs: Iterable[Pair]) -> list[list[str]]:
+    return [
         [
             f"{pair.first} - {pair.second}",
             str(pair.test.difference.n),
             _text(pair.test.difference, g.metric),
-            _p_text(pair.test.p),
-            _p_text(pair.holm),
+            metric.p_value(pair.test.p),
+            metric.p_value(pair.holm),
             pair.verdict,
         ]
-        for pair in g.pairs
+        for pair in pairs
     ]
+
+
+def pair_table(g: Group) -> Table:
+    """Every pair of arms that is tested."""
+    rows = _pair_rows(g, g.pairs)
     header = ["difference in AULC", "seeds", "mean", "p", "p (Holm)", "verdict"]
     note = "two-sided paired t-test over common seeds; Holm's correction over all pairs shown"
     if not g.compares_all:
@@ -241,7 +308,7 @@ def _pair_table(g: Group) -> Table:
     return Table(f"{g.question}: pairs", header, rows, note)
 
 
-def _agreement_tables(g: Group) -> Iterable[Table]:
+def agreement_tables(g: Group) -> Iterable[Table]:
     """For every arm that observed others, strategies against strategies."""
     for arm in g.arms:
         shares = arm.agreement()
@@ -265,56 +332,6 @@ def _agreement_tables(g: Group) -> Iterable[Table]:
         )
 
 
-def _group_json(g: Group) -> dict[str, Any]:
-    arms = []
-    for arm in g.arms:
-        area, by_seed = _area(g, arm), g.areas(arm)
-        arms.append(
-            {
-                "strategy": arm.strategy,
-                "scheme": arm.scheme,
-                "settings": arm.settings,
-                "seeds": [run.seed for run in arm.runs],
-                "partial": [run.seed for run in arm.runs if not run.complete],
-                "curve": [{"labels": at, **_fields(arm.at(at))} for at in arm.labels],
-                "aulc": _fields(area) | {"by_seed": by_seed},
-                "agreement": [[*pair, share] for pair, share in arm.agreement().items()],
-            }
-        )
-    pairs = [
-        {
-            "first": pair.first,
-            "second": pair.second,
-            **_fields(pair.test.difference),
-            "p": pair.test.p,
-            "p_holm": pair.holm,
-            "verdict": pair.verdict,
-        }
-        for pair in g.pairs
-    ]
-    return {
-        "name": g.name,
-        "dataset": g.dataset,
-        "metric": g.metric,
-        "aulc_labels": g.shared,
-        "arms": arms,
-        "pairs": pairs,
-        "references": [
-            {"name": each.name, "labels": each.labels, **_fields(each.point)}
-            for each in g.references
-        ],
-    }
-
-
-def _area(g: Group, arm: Arm) -> Interval | None:
-    areas = g.areas(arm)
-    return interval(list(areas.values())) if areas else None
-
-
-def _fields(point: Interval | None) -> dict[str, Any]:
-    return point._asdict() if point else {"mean": None, "half": None, "n": 0}
-
-
 def _spread(labels: list[int], columns: int) -> list[int]:
     """At most so many of them, the first and the last included."""
     if len(labels) <= columns:
@@ -324,9 +341,3 @@ def _spread(labels: list[int], columns: int) -> list[int]:
 
 def _text(point: Interval | None, of: str) -> str:
     return "–" if point is None else metric.cell(point, of)
-
-
-def _p_text(p: float | None) -> str:
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

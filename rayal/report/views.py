@@ -8,6 +8,8 @@ from contextlib import suppress
 from importlib import import_module
 
 from rayal.errors import StorageError
+from rayal.report.at_end import page_of
+from rayal.report.page.command import PAGE
 from rayal.runs.events import Event
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
@@ -20,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 class Views:
     """Keeps `metrics.jsonl`, `curve.csv` and `curve.png` up to date: a row, and a point, for each
-    evaluated cycle.
+    evaluated cycle; and writes `report.html` at the end.
 
     Drawing takes longer than a small cycle: the curve, table and picture, is written at most every
     so many seconds while the run goes on, and by `finish`.
@@ -29,19 +31,32 @@ class Views:
     def __init__(self, record: Record, every: float = 10.0) -> None:
         self.record, self.every, self.drawn = record, every, time.monotonic()
         self.imported: threading.Thread | None = None
+        self.news = False  # whether a stage has ended, which a page written before does not show
 
     def on(self, event: Event) -> None:
         """A cycle that has been evaluated is shown."""
         if self.imported is None:  # with all that draws it takes a second: while a model trains
             self.imported = threading.Thread(target=_import, daemon=True)
             self.imported.start()
+        self.news |= event.result is not None
         if isinstance(event.result, Evaluated):
             self._write(time.monotonic() >= self.drawn + self.every)
 
-    def finish(self) -> None:
-        """Shows all that there is, unless it is shown already."""
+    def finish(self, page: bool = True) -> None:
+        """Shows all that there is, unless it is shown already; with a `page`, but for a trial of a
+        sweep, which has one of its own."""
         if not self._is_current():
             self._write(True)
+        if page and self.record.sweep is None and self.record.begun():
+            self._write_page()
+
+    def _write_page(self) -> None:
+        try:
+            there = self.record.folder.exists(PAGE) and not self.news
+            if not there and (data := page_of([self.record])) is not None:
+                self.record.folder.write(PAGE, data)
+        except StorageError as error:
+            logger.warning("the page of %s is not written: %s", self.record.folder.url, error)
 
     def _write(self, draw: bool) -> None:
         try:

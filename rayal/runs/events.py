@@ -35,6 +35,10 @@ class Event:
     """How it ended, in words; of what is opened, whether it is complete already."""
     url: str = ""
     """The folder of what is opened."""
+    trial: str = ""
+    """Of a sweep, which trial has come further or ended: its arm and seed, in words."""
+    cycles: tuple[int, int] | None = None
+    """How many of its cycles that trial has evaluated, and of how many."""
 
     def __str__(self) -> str:
         """`cycle 1 score: 18 of 25 shards`, `cycle 1 score: ended`, `run: opened  /runs/mine`."""

@@ -1,8 +1,9 @@
 """A run folder as others see it: read only, while the run goes on and after it ended or died."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
@@ -10,16 +11,29 @@ import yaml
 from pydantic import ValidationError
 
 from rayal.blame import told
+from rayal.data.tasks.base import headline_of
 from rayal.errors import OUT, Apart, StorageError, UsageError
 from rayal.labeling.budget import Budget
 from rayal.labeling.request import Request
 from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.runs.ledger import INITIAL, ORDER, STAGES, S, cycle_numbers, read_labels, stage_folder
+from rayal.runs.ledger import (
+    FINAL,
+    INITIAL,
+    ORDER,
+    STAGES,
+    S,
+    cycle_numbers,
+    read_labels,
+    read_stopped,
+    stage_folder,
+)
 from rayal.runs.results import (
     FIT_ROWS,
+    TUNED,
     Chosen,
     Evaluated,
+    FineTuned,
     Fitted,
     Initial,
     Labeled,
@@ -93,6 +107,7 @@ class Record:
             )
         self.folder, self.plugins = folder, plugins
         self._done: dict[tuple[int, str], Json] = {}  # a result never changes, once it is there
+        self._parsed: tuple[str, Json] | None = None  # reading YAML takes longer than a small file
 
     @classmethod
     def below(
@@ -118,7 +133,10 @@ class Record:
 
     def experiment(self) -> Json:
         """The resolved configuration."""
-        return _experiment(self.experiment_file(), f"{self.folder.url}/experiment.yaml")
+        text = self.experiment_file()
+        if self._parsed is None or self._parsed[0] != text:
+            self._parsed = text, _experiment(text, f"{self.folder.url}/experiment.yaml")
+        return deepcopy(self._parsed[1])
 
     def experiment_file(self) -> str:
         """`experiment.yaml` as it was written."""
@@ -156,10 +174,15 @@ class Record:
 
     @cached_property
     def headline(self) -> str:
-        """The metric that its task is judged by."""
+        """The metric that its task is judged by, see `headline_of`."""
         task: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
-        name: str = task.headline
-        return name
+        return headline_of(task.headline, self.tested)
+
+    @cached_property
+    def tested(self) -> bool:
+        """Whether its dataset has test images."""
+        store = self.identity().get("store") or {}
+        return bool(store.get("tested", True))
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the classes; None where an older rayal did not say."""
@@ -195,7 +218,7 @@ class Record:
     def finished(self) -> list[tuple[int, str]]:
         """Cycle and name of every finished stage, in order; of purchases before the first training
         none."""
-        stages = [(cycle, stage) for cycle in range(self.begun()) for stage in STAGES]
+        stages = [(cycle, stage) for cycle in range(self.begun()) for stage in (*STAGES, FINAL)]
         return [each for each in stages if self._read(*each) is not None]
 
     def pruned(self, cycle: int, stage: str) -> bool:
@@ -210,23 +233,40 @@ class Record:
     def cycles(self) -> list[dict[str, Any]]:
         """A row for each evaluated cycle: cycle, labels, cost, metrics, `<stage>_seconds`.
 
-        The seconds are of the attempt that finished the stage, None for stages that have not.
+        A metric is None where it has no value in a cycle. The seconds are of the attempt that
+        finished the stage, None for stages that have not. Where a network was trained at the end,
+        all rows have `fine_tuned_<headline>` and its seconds too, None in other cycles.
         """
-        rows = []
+        rows, tuned = [], self.fine_tuned()
         for cycle in range(self.begun()):
             evaluated = self.result(cycle, Evaluated)
             if evaluated is not None:
                 there = evaluated.to_json()
-                metrics = {k: v for k, v in there.items() if isinstance(v, int | float)}
-                rows.append({"cycle": cycle, **metrics, **self._seconds(cycle)})
+                there.pop("images", None)
+                metrics = {k: v for k, v in there.items() if not isinstance(v, list | tuple)}
+                row = {"cycle": cycle, **metrics, **self._seconds(cycle)}
+                rows.append(row | self._end_of(cycle, tuned) if tuned else row)
         return rows
+
+    def fine_tuned(self) -> dict[int, FineTuned]:
+        """Cycle -> what the network reached that was trained once on all labels bought until then;
+        several where the run went on with a larger budget."""
+        found = ((cycle, self.result(cycle, FineTuned)) for cycle in range(self.begun()))
+        return {cycle: tuned for cycle, tuned in found if tuned is not None}
 
     def epochs(self, cycle: int) -> list[dict[str, Any]]:
         """A row for each epoch of a cycle's training so far, as the training wrote them."""
-        out = stage_folder(self.folder, cycle, "train")
+        return self._epochs(stage_folder(self.folder, cycle, "train"), self.result(cycle, Trained))
+
+    def fine_tuned_epochs(self, cycle: int) -> list[dict[str, Any]]:
+        """As `epochs`, of the training after the last cycle."""
+        tuned = self.result(cycle, FineTuned)
+        out = stage_folder(self.folder, cycle, FINAL)
+        return self._epochs(out, None if tuned is None else tuned.trained)
+
+    def _epochs(self, out: Folder, trained: Trained | None) -> list[dict[str, Any]]:
         if not out.exists("epochs.jsonl"):
             return []
-        trained = self.result(cycle, Trained)
         with suggesting("delete it, which loses nothing but these rows"):
             data = out.read("epochs.jsonl", None if trained is None else trained.log)
         try:
@@ -250,19 +290,26 @@ class Record:
     def stage_now(self) -> tuple[int, str] | None:
         """Cycle and name of the stage at work, or where the run stopped; None between stages."""
         last = max(0, self.begun() - 1)
-        for stage in (INITIAL, *STAGES):
+        for stage in (INITIAL, *STAGES, FINAL):
             out = stage_folder(self.folder, last, stage)
             if out.exists("started.json") and not out.exists("done.json"):
                 return last, stage
         return None
 
     def request(self) -> tuple[int, str, Request] | None:
-        """Cycle, stage and request of whatever somebody is asked for and has not all answered."""
+        """Cycle, stage and request of whatever somebody is asked for now, answered or not; None
+        where nobody is."""
         for cycle, stage in ((0, INITIAL), (max(0, self.begun() - 1), Labeled.stage)):
             if self._read(cycle, stage) is None:
                 request = Request(stage_folder(self.folder, cycle, stage))
-                return (cycle, stage, request) if request.waiting else None
+                return None if request.asked is None else (cycle, stage, request)
         return None
+
+    def requests(self) -> list[tuple[int, Request]]:
+        """All requests so far, each with its cycle, -1 for the first units."""
+        places = [(-1, INITIAL), *((cycle, Labeled.stage) for cycle in range(self.begun()))]
+        found = [(at, Request(stage_folder(self.folder, max(0, at), name))) for at, name in places]
+        return [(at, request) for at, request in found if request.asked is not None]
 
     def check_whole(self) -> None:
         """Raises StorageError where a stage is missing although a later one is finished."""
@@ -276,12 +323,44 @@ class Record:
 
     @property
     def complete(self) -> bool:
-        """Whether the budget is spent and the last model evaluated, or no unit is left to buy; and
-        every stage of every cycle is there."""
-        return self.spends(self.budget())
+        """Whether nothing is left to do: its curve is whole and, where the experiment says so, the
+        network was fine-tuned after that; and every stage of every cycle is there."""
+        x = self.experiment()
+        return self.ends(self.budget(), x.get("stop", {}), x.get("fine_tune") is not None)
+
+    def ends(self, budget: Budget, rules: Json, fine_tunes: bool) -> bool:
+        """As `complete`, by a budget that may be larger than its own, other rules of `stop`, and
+        fine-tuning or not."""
+        last = self.begun() - 1
+        return self.is_whole(budget, rules) and (
+            not fine_tunes or self.result(last, FineTuned) is not None
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether its curve `is_whole` by its own budget and rules."""
+        return self.is_whole(self.budget(), self.experiment().get("stop", {}))
+
+    def is_whole(self, budget: Budget, rules: Json) -> bool:
+        """Whether the curve ends here: it `spends` the budget, or a rule has ended it before."""
+        return self.spends(budget) or self.stopped_by(rules) is not None
+
+    @property
+    def stopped(self) -> str | None:
+        """Why a rule of its own has ended it before its budget was spent; None where none has."""
+        return self.stopped_by(self.experiment().get("stop", {}))
+
+    def stopped_by(self, rules: Json) -> str | None:
+        """Why these rules have ended it, which may be others than its own; None where they have
+        not."""
+        last = self.begun() - 1
+        if last < 0 or self._gap() is not None or self.result(last, Chosen) is not None:
+            return None
+        return read_stopped(self.folder, rules, last)
 
     def spends(self, budget: Budget) -> bool:
-        """Whether it is complete by this budget, which may be larger than its own."""
+        """Whether this budget, which may be larger than its own, is spent and the last model
+        evaluated, or no unit is left to buy; and every stage of every cycle is there."""
         last = self.begun() - 1
         if last < 0 or self._gap() is not None:
             return False
@@ -309,6 +388,13 @@ class Record:
     def _seconds(self, cycle: int) -> dict[str, float | None]:
         done = {stage: self._read(cycle, stage) for stage in STAGES}
         return {f"{stage}_seconds": d["seconds"] if d else None for stage, d in done.items()}
+
+    def _end_of(self, cycle: int, tuned: Mapping[int, FineTuned]) -> Json:
+        """The columns of a fine-tuned network, None in cycles without one."""
+        there = cycle in tuned
+        seconds = read_done(stage_folder(self.folder, cycle, FINAL))["seconds"] if there else None
+        value = tuned[cycle].metrics.get(self.headline) if there else None
+        return {f"{TUNED}{self.headline}": value, f"{FINAL}_seconds": seconds}
 
     def _gap(self) -> tuple[int, str] | None:
         """The first stage that is missing although a later one is finished."""

@@ -2,6 +2,7 @@
 
     initial, label  Labeled     train  Trained     evaluate  Evaluated
     fit             Fitted      score  Scored      select    Chosen
+    fine_tune       FineTuned
 
 A result knows the name of its stage. This is the one place where results become JSON and back; the
 JSON is that of rayal 0.4.
@@ -29,6 +30,8 @@ FIT = "fit.json"
 """The result of one fit of a stage."""
 FIT_ROWS = "fit.jsonl"
 """How a fit went, a row for each of its rounds."""
+TUNED = "fine_tuned_"
+"""Before the name of a metric: of the network that was trained after the last cycle."""
 TRAIN_AGAIN = "delete it to train that model again"
 """What helps where that file is damaged."""
 
@@ -69,7 +72,9 @@ class Result(BaseModel):
 R = TypeVar("R", bound=Result)
 
 
-LATER = ("log", "members", "table")
+LATER = tuple(
+    "again log members table evidence passed_over short predicted distances held_out best".split()
+)
 """Fields that are left out where they hold nothing, as rayal 0.4 has them not."""
 
 
@@ -101,11 +106,15 @@ class Trained(StageResult):
     epochs: int
     steps: int
     loss: float
-    """Mean of the last epoch."""
+    """Mean of the epoch whose weights these are: the last one, or the `best`."""
     seconds: float
     """Of all epochs, those of earlier attempts too."""
     log: File | None = None
     """The rows of its epochs; None where an older rayal did not say."""
+    held_out: tuple[str, ...] = ()
+    """The labeled images that were held out to judge it, in pool order."""
+    best: int = 0
+    """Which epoch, counted from 1, these found best; 0 where none were held out."""
     members: tuple["Trained", ...] = ()
     """The other models of an ensemble; their files lie in folders of their own."""
 
@@ -133,7 +142,7 @@ def member_place(number: int) -> str:
 
 
 class Evaluated(StageResult):
-    """What the test split says of a model."""
+    """What the test split says of a model; where there is none, what the labels of people say."""
 
     stage: ClassVar[str] = "evaluate"
 
@@ -143,14 +152,43 @@ class Evaluated(StageResult):
     """Images, or regions of images, that the model was trained on."""
     cost: float
     """Of all answers bought so far, in the budget's unit."""
+    images: int | None = None
+    """Test images that the metrics are of; None where there are none, or an older rayal did not
+    say."""
 
     def to_json(self) -> Json:
-        return {**self.metrics, "labels": self.labels, "cost": self.cost}
+        known = {} if self.images is None else {"images": self.images}
+        return {**self.metrics, "labels": self.labels, "cost": self.cost, **known}
 
     @classmethod
     def from_json(cls, written: Json) -> Self:
-        metrics = {name: value for name, value in written.items() if name not in ("labels", "cost")}
+        own = cls.model_fields.keys()
+        metrics = {name: value for name, value in written.items() if name not in own}
         return super().from_json({**written, "metrics": metrics})
+
+
+class FineTuned(StageResult):
+    """A whole network, trained once on the labels that were bought; nothing follows from it."""
+
+    stage: ClassVar[str] = "fine_tune"
+
+    trained: Trained
+    metrics: dict[str, Metric]
+    """Of the test split of its images, by name, as those of `Evaluated`."""
+    labels: int
+    """As of `Evaluated`: what it was trained on."""
+    cost: float
+    """Of all answers bought so far, in the budget's unit."""
+    data: str
+    """Fingerprint of the images."""
+    model: dict[str, Any]
+    """The network that was trained, as an experiment says it."""
+    backbone: str | None = None
+    """sha256 of the weights that `rayal features` looked with, where it began with those."""
+
+    def files(self) -> list[FileRecord]:
+        """Weights and what lived beside them."""
+        return self.trained.files()
 
 
 class Fit(Result):
@@ -264,6 +302,16 @@ class Chosen(StageResult):
     """Strategy -> strategy -> share of units that both chose, 0 to 1."""
     table: File | None = None
     """The same for people, `chosen.csv`; None where an older rayal did not say."""
+    passed_over: dict[str, int] = {}
+    """How many candidates rank before the last one chosen and were not taken, by the guard that
+    stood in their way."""
+    short: str = ""
+    """Why that is less than the budget buys, where guards say so."""
+    predicted: dict[str, int] = {}
+    """Predicted class -> units chosen, where the pass keeps it."""
+    distances: dict[str, dict[str, float]] = {}
+    """Quantiles of the distances of what was chosen: `labeled`, to the nearest labeled unit, and
+    `chosen`, to the nearest chosen before it, where guards.min_distance asks."""
 
     def decides(self) -> list[str]:
         return list(self.ids)
@@ -279,9 +327,14 @@ class Labeled(StageResult):
     refused: int
     """How many units the oracle could not label."""
     cost: float
+    evidence: dict[str, File] = {}
+    """What the answers were made from, by name, such as the votes of several annotators."""
+    again: tuple[str, ...] = ()
+    """The units among them that had a label before: their new answer stands in its place."""
 
     def decides(self) -> list[str]:
-        return [self.file.sha256]
+        made_from = (file.sha256 for _, file in sorted(self.evidence.items()))
+        return [self.file.sha256, *made_from]
 
 
 class Initial(Labeled):

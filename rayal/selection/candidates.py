@@ -15,6 +15,7 @@ from rayal.storage.ids import CHUNK, Ids, Places
 
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
+    from rayal.labeling.votes import Vote
 
 Price = Callable[[Ids], NDArray[np.float64]]
 """What each of these units costs, in the budget's unit."""
@@ -46,9 +47,13 @@ class Candidates:
     """By signal name, M x width, float16: what the strategy's `kept` names. They may lie in a file:
     a copy of all of them may not fit the memory."""
     labeled_ids: Ids = field(default_factory=Ids)
-    """L, the labeled units, sorted; empty unless the strategy `scans_labeled`."""
+    """L, the labeled units, sorted, less those that are candidates again; empty unless the strategy
+    `scans_labeled`."""
     labeled: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     """As `kept`, L x width, of the labeled units."""
+    votes: "Mapping[str, Sequence[Vote]]" = field(default_factory=dict)
+    """Of labeled units, candidates or not, what was said of them so far, in order; empty unless the
+    strategy `relabels`."""
     regions: Regions = unknown_regions
     """Of an image those that are not bought, for strategies that choose these."""
     overshoot: bool = False

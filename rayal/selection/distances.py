@@ -163,6 +163,46 @@ def nearer(rows: Numbers, others: Numbers, distance: float) -> NDArray[np.bool_]
     return inside
 
 
+def nearest(
+    rows: Numbers, others: Numbers, before: NDArray[np.intp] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """N distances, as `nearer` measures them, to the nearest of M others, and the places of these,
+    of equals the first; infinite and -1 where there is none.
+
+    `before`, N: for each row only so many of the first others count.
+    """
+    far, at = np.full(len(rows), np.inf), np.full(len(rows), -1, np.intp)
+    first = np.full(len(rows), len(others), np.intp) if before is None else before
+    for top in range(0, len(rows), BLOCK):
+        own = slice(top, top + BLOCK)
+        for left in range(0, int(first[own].max()), BLOCK):
+            part = others[left : left + BLOCK]
+            found, place = _nearest_of(rows[own], part, first[own] - left)
+            better = found < far[own]
+            far[own][better], at[own][better] = found[better], place[better] + left
+    return far, at
+
+
+def _nearest_of(
+    rows: Numbers, others: Numbers, before: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """As `nearest`, of one block: the product says which may be it, the differences which is."""
+    x, y = rows.astype(np.float64), others.astype(np.float64)
+    x_norms, y_norms = (np.square(z).sum(axis=1) for z in (x, y))
+    squares = x_norms[:, None] + y_norms - 2 * (x @ y.T)
+    squares[np.arange(len(y)) >= before[:, None]] = np.inf
+    slack = 16 * (x.shape[1] + 8) * 2.0**-53 * (x_norms.max() + y_norms.max())
+    may_be = squares <= squares.min(axis=1, keepdims=True) + slack
+    row, column = np.nonzero(may_be & np.isfinite(squares))
+    apart = np.full(squares.shape, np.inf)
+    for start in range(0, len(row), BLOCK):
+        r, c = row[start : start + BLOCK], column[start : start + BLOCK]
+        apart[r, c] = np.sqrt(np.square(x[r] - y[c]).sum(axis=1))
+    at = apart.argmin(axis=1)
+    far = apart[np.arange(len(x)), at]
+    return far, np.where(np.isfinite(far), at, -1)
+
+
 def unit_length(rows: Numbers) -> NDArray[np.float32]:
     """The rows divided by their Euclidean norms; a row of zeros stays as it is."""
     scaled = rows.astype(np.float32)

@@ -29,11 +29,20 @@ SignalName = Literal[
 ]
 SIGNAL_NAMES: frozenset[SignalName] = frozenset(get_args(SignalName))
 
-Requirement = Literal["pixels", "forward", "reference", "ensemble", "dropout", "dense", "companion"]
+Requirement = Literal[
+    "pixels",
+    "forward",
+    "reference",
+    "ensemble",
+    "dropout",
+    "dense",
+    "companion",
+    "weights",
+]
 """`pixels`: the images are read and decoded. `forward`: the model sees them. `reference`: so does
 the strategy's other model. `ensemble`: so do the other members, of which there are some. `dropout`:
 the model has layers that drop something. `dense`: the model predicts on a grid. `companion`: one
-was trained beside the model."""
+was trained beside the model. `weights`: it has some, by which gradients are taken."""
 
 Width = Literal["one", "classes", "features", "grid", "embedding"]
 """How many numbers a unit has: 1, C, D, 2 + h w, or as the companion's spec says."""
@@ -66,7 +75,7 @@ SIGNALS: dict[SignalName, Signal] = {
         _signal("embedding", "pixels", "forward", "companion", width="embedding"),
         _signal("layers", "pixels", "forward"),
         _signal("previous_probs", "pixels", "reference"),
-        _signal("gradient_norms", "pixels", "forward"),
+        _signal("gradient_norms", "pixels", "forward", "weights"),
         _signal("mc_log_probs", "pixels", "forward", "dropout"),
         _signal("ensemble_log_probs", "pixels", "forward", "ensemble"),
         _signal("companion", "companion"),

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa  # slow to import, and whoever only writes does not need it
 
-FORMULA = "-+=@'\t\r"
+FORMULA = "-+=@'\t\r\n"
 """What a spreadsheet may take for the start of a formula, and the apostrophe that stops it; the
 minus first, so that it makes no range in a pattern."""
-ARMED = rf"\A([-+=@\t\r]|'([^{FORMULA}]|\z))"
+ARMED = rf"\A([-+=@\t\r\n]|'([^{FORMULA}]|\z))"
 """How a text that `dump` wrote never begins."""
 NUMBER = r"\A[-+]([0-9.]+(e[-+]?[0-9]+)?|inf)\z"
 """A number with a sign, which `dump` leaves as it is."""

@@ -55,15 +55,16 @@ class Journal:
         break_lock: bool = False,
         newer: Sequence[str] = (),
         grows: Mapping[str, Callable[[Any], None]] | None = None,
+        open_keys: Sequence[str] = (),
     ) -> None:
         """`identity`: what a run must have in common to be continued, see Experiment.identity.
 
         `newer`: keys of it that folders of an older rayal lack; `grows`: those of numbers, such as
         `budget.total`, that may be larger than they were, and what looks at the old one then: it
-        may raise LockedError.
+        may raise LockedError. `open_keys` may be anything.
         """
         self.folder = folder
-        self._newer, self._grows = newer, grows or {}
+        self._newer, self._grows, self._open_keys = newer, grows or {}, open_keys
         self.grown = False
         """Whether it asks for more than the folder was made for, until that is recorded."""
         self._withdrawn = False
@@ -192,8 +193,9 @@ class Journal:
         recorded = self.folder.read_sealed("identity.json", default=None)
         changes = [] if recorded is None else list(_changes(recorded, self._identity))
         grown = [c for c in changes if c.at in self._grows and c.grows]
-        new = [c for c in changes if c.at.partition(".")[0] in self._newer and c.old is MISSING]
-        if others := [str(change) for change in changes if change not in grown + new]:
+        free = [c for c in changes if c.top in self._open_keys]
+        free += [c for c in changes if c.top in self._newer and c.old is MISSING]
+        if others := [str(change) for change in changes if change not in grown + free]:
             raise LockedError(
                 f"{self.folder.url} holds another experiment (there -> here): {listed(others)};"
                 f" use another {OUT}, or the values that are there"
@@ -244,6 +246,11 @@ class _Change(NamedTuple):
             alike = len(commonprefix([old, new]))
             old, new = (f"...{each[alike - BEFORE :]}" for each in (old, new))
         return f"{self.at}: {cut(old)} -> {cut(new)}"
+
+    @property
+    def top(self) -> str:
+        """Its key among those of the identity itself."""
+        return self.at.partition(".")[0]
 
     @property
     def grows(self) -> bool:

@@ -40,7 +40,7 @@ from rayal.selection.distances import (
 )
 from rayal.selection.greedy import buy, tie_order
 from rayal.selection.holders import Holder, Holders, Places
-from rayal.signals.signal import SignalName
+from rayal.signals.signal import Requirement, SignalName
 from rayal.strategies._features import sizes_of
 from rayal.strategies.base import Strategy
 
@@ -49,6 +49,9 @@ class Badge(Strategy):
     """k-means++ seeding over (p - e_y) (x) a: unsure, and different from each other."""
 
     keeps: ClassVar[frozenset[SignalName]] = frozenset({"features", "probs"})
+
+    def requires(self) -> frozenset[Requirement]:
+        return super().requires() | {"weights"}  # those of the last layer, whose gradient it is
 
     def asks_holders(self) -> bool:
         return True

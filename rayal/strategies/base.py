@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import model_validator
 from torch import Tensor
 
@@ -54,6 +55,12 @@ class Strategy(ForTasks):
     """Signals that `select` reads: one small row per unit, stored by the pass."""
     scans_labeled: ClassVar[bool] = False
     """Whether `select` reads what the pass keeps of the labeled units too."""
+    relabels: ClassVar[bool] = False
+    """Whether labeled units that the oracle can be asked for again are candidates too, which come
+    with their votes; such a strategy `scans_labeled`."""
+    draws_at_random: ClassVar[bool] = False
+    """Whether what it chooses is a random sample of the pool, so that labels bought after a model
+    was trained measure it."""
     divides_images: ClassVar[bool] = False
     """Whether its units are regions of images: what it chooses is not compared with images."""
 
@@ -148,6 +155,11 @@ class Strategy(ForTasks):
         """Units to label, in order of preference, whose costs fit the budget."""
         return pool.ids[take_highest(pool, budget, rng)]
 
+    def weighed(self, pool: Candidates) -> NDArray[np.float64] | None:
+        """M, higher = label sooner, for people to see: the scores of the pass, or those that
+        `select` makes of what only it knows, such as votes; None where there are none."""
+        return pool.scores
+
     def selector(self, trained: Mapping[str, FileLocation]) -> Select:
         """What selects in a run: `select`, unless the choice takes more than what the pass kept.
 
@@ -203,7 +215,8 @@ class RegionStrategy(Strategy):
     Source: Mittal et al., "Parting with Illusions about Deep Active Learning" (2019), polygon-level
     labeling: images at random, and of each of them one region, whose polygon is bought and paid for
     by its clicks; the rest of the image is ignored. As in the paper, the choice knows where the
-    true regions are, which only a simulation can.
+    true regions are, which only a simulation can (oracle clicks); people are asked for the tiles of
+    a grid, each at the same price (oracle people).
     """
 
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"segmentation"})
@@ -222,7 +235,10 @@ class RegionStrategy(Strategy):
     def contradictions(self, task: Task, oracle: Oracle | None, ensemble: int) -> Iterator[str]:
         yield from super().contradictions(task, oracle, ensemble)
         if oracle is not None and not oracle.has_regions():
-            yield f"chooses regions, and oracle {oracle.part_name()!r} knows none; use clicks"
+            yield (
+                f"chooses regions, and oracle {oracle.part_name()!r} knows none; use clicks, or"
+                " people with tiles"
+            )
 
     def check(self, ids: Collection[str]) -> None:
         known = set(ids)

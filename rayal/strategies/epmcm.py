@@ -50,7 +50,7 @@ from rayal.selection.candidates import Candidates
 from rayal.selection.distances import check_finite
 from rayal.selection.greedy import tie_order
 from rayal.signals.batch import Signals
-from rayal.signals.signal import SignalName
+from rayal.signals.signal import Requirement, SignalName
 from rayal.storage.folder import FileLocation
 from rayal.strategies.base import Select, Strategy
 
@@ -75,6 +75,9 @@ class Epmcm(Strategy):
     the units are selected, in a seeded order, from features in float16."""
     update_batch: PositiveInt = 128
     """Candidates that `update_while_scoring` takes in at once."""
+
+    def requires(self) -> frozenset[Requirement]:
+        return super().requires() | {"weights"}  # those of the last layer
 
     def kept(self) -> frozenset[SignalName]:
         return frozenset({"features"}) if self.update_while_scoring else frozenset()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rayal.signals.batch import Signals
 from rayal.signals.gradients.norms import PerUnitGradients, last_layer_norms
-from rayal.signals.signal import SignalName
+from rayal.signals.signal import Requirement, SignalName
 from rayal.strategies.base import Strategy
 
 
@@ -25,6 +25,9 @@ class ExpectedGradientLength(Strategy):
     needs: ClassVar[frozenset[SignalName]] = frozenset({"probs", "features", "model", "images"})
     parameters: Literal["last_layer", "all"] = "last_layer"
     """Whose gradient: that of the last linear layer, or of all parameters."""
+
+    def requires(self) -> frozenset[Requirement]:
+        return super().requires() | {"weights"}  # by which the gradients are taken
 
     def score(self, s: Signals) -> Tensor:
         probs = s.probs

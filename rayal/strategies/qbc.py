@@ -60,7 +60,7 @@ class Qbc(Strategy):
 
     def select(self, pool: Candidates, budget: float, rng: np.random.Generator) -> Sequence[str]:
         assert pool.scores is not None
-        if (pool.costs == 1).all():
+        if (pool.costs == pool.costs[:1]).all():
             return super().select(pool, budget, rng)
         order = ranking(pool.ids, pool.scores, rng)
         found = most_valuable(pool.scores[order], pool.costs[order], budget)

@@ -18,6 +18,7 @@ class Random(Strategy):
 
     needs: ClassVar[frozenset[SignalName]] = frozenset({"noise"})
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
+    draws_at_random: ClassVar[bool] = True
 
     def score(self, s: Signals) -> Tensor:
         return s.noise

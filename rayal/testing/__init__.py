@@ -10,6 +10,7 @@ from rayal.testing.dataset import DatasetContract
 from rayal.testing.dense_strategy import DenseStrategyContract
 from rayal.testing.engine import EngineContract
 from rayal.testing.fit import FitContract
+from rayal.testing.format import FormatContract
 from rayal.testing.model import ModelContract
 from rayal.testing.oracle import OracleContract
 from rayal.testing.scheme import SchemeContract
@@ -22,6 +23,7 @@ __all__ = [
     "DenseStrategyContract",
     "EngineContract",
     "FitContract",
+    "FormatContract",
     "ModelContract",
     "OracleContract",
     "SchemeContract",

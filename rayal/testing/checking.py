@@ -4,6 +4,7 @@ from typing import Any
 
 from rayal.data.datasets.base import Dataset
 from rayal.errors import UsageError
+from rayal.labeling.exchange.base import Format
 from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import Model
 from rayal.parts import Component
@@ -13,6 +14,7 @@ from rayal.testing.dataset import DatasetContract
 from rayal.testing.dense_strategy import DenseStrategyContract
 from rayal.testing.engine import EngineContract
 from rayal.testing.fit import FitContract
+from rayal.testing.format import FormatContract
 from rayal.testing.model import ModelContract
 from rayal.testing.oracle import OracleContract
 from rayal.testing.scheme import SchemeContract
@@ -21,6 +23,7 @@ from rayal.training.base import TrainingScheme
 
 CONTRACTS: dict[type[Component], type[Contract]] = {
     Dataset: DatasetContract,
+    Format: FormatContract,
     Model: ModelContract,
     Oracle: OracleContract,
     Strategy: StrategyContract,
@@ -57,8 +60,8 @@ def contracts(part: Any) -> list[type[Contract]]:
     if not found:
         kind = part.__name__ if isinstance(part, type) else type(part).__name__
         raise UsageError(
-            f"{kind} has no contract; give a strategy, model, dataset, oracle or training scheme"
-            " as it is in an experiment, such as Mine(), or the class of an engine"
+            f"{kind} has no contract; give a strategy, model, dataset, oracle, format or training"
+            " scheme as it is in an experiment, such as Mine(), or the class of an engine"
         )
     return found
 

@@ -46,7 +46,7 @@ class DatasetContract(PartContract):
         """Otherwise networks would be built for other images."""
         spec = self._store.card.image
         shape, numbers = spec.shape, spec.numbers
-        for name in SPLITS:
+        for name in self._filled:
             split, decoded = self._split(name), self._decoded(name)
             images = decoded.images
             if images.shape[1:] != shape or images.dtype != numbers:
@@ -61,7 +61,7 @@ class DatasetContract(PartContract):
     def test_labels_are_of_its_classes(self) -> None:
         """Otherwise a training would end at the first label that is none."""
         store = self._store
-        for name in SPLITS:
+        for name in self._filled:
             labels, ids = store.labels(name), set(self._split(name).ids())
             if strange := [unit for unit in labels if unit not in ids]:
                 self.broken(f"labels of the {name}", f"{strange[0]!r} is not in it")
@@ -90,7 +90,7 @@ class DatasetContract(PartContract):
             if counted != len(self._split(name).ids()):
                 self.broken(f"the size of the {name}", f"its card says {counted}")
             counts = card.class_counts.get(name)
-            if counts is not None and counts != self._counted(name):
+            if counts and counts != self._counted(name):
                 self.broken(f"how often a class is in the {name}", f"its card says {counts}")
         if (right := self._statistics()) is not None:
             said = np.array([card.image.mean, card.image.std])
@@ -133,6 +133,11 @@ class DatasetContract(PartContract):
                 self.broken("the same pool in any division", f"in shards of {rows} it is another")
 
     @property
+    def _filled(self) -> tuple[SplitName, ...]:
+        """The splits that have to have images."""
+        return SPLITS if self.part.tested else SPLITS[:1]
+
+    @property
     def _store(self) -> Store:
         return self.once("store", self._prepared)
 
@@ -159,7 +164,7 @@ class DatasetContract(PartContract):
         decoded = self._decoded("pool")
         if decoded.sizes is not None:
             return None
-        values = decoded.images / self._store.card.image.scale
+        values = decoded.images.astype(np.float64) / self._store.card.image.scale
         axes = (0, *range(2, values.ndim))
         mean, std = values.mean(axis=axes), values.std(axis=axes)
         return np.array([mean, np.where(std > 0, std, 1.0)])

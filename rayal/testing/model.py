@@ -15,6 +15,7 @@ from rayal.errors import UsageError
 from rayal.models.base import Model, Outputs
 from rayal.models.build import build
 from rayal.models.card import ModelCard
+from rayal.models.memory import Memory
 from rayal.models.network import last_layer
 from rayal.models.trained_model import TrainedModel
 from rayal.parts import find
@@ -26,17 +27,22 @@ SIZES = (32, 32), (40, 48), (96, 96), (224, 224), (299, 299), (518, 518)
 """
 VOLUMES = (16, 16, 16), (32, 32, 32), (64, 64, 64)
 """D H W of those that a model of volumes is tried with."""
+FEATURES = 24
+"""In a vector that a head is tried with."""
+NUMBERS: dict[int, Numbers] = {0: "float16", 2: "uint8", 3: "float32"}
+"""By the number of sides."""
 
 
 def spec(*sides: int, channels: int = 3) -> ImageSpec:
-    """Images of these sides, H W or D H W."""
+    """Images of these sides, H W or D H W; vectors of `channels` features where there are none."""
     mean, std = (0.5,) * channels, (0.25,) * channels
-    numbers: Numbers = "uint8" if len(sides) == 2 else "float32"
-    return ImageSpec.of((channels, *sides), mean, std, numbers)
+    return ImageSpec.of((channels, *sides), mean, std, NUMBERS[len(sides)])
 
 
 def image_for(model: Model) -> ImageSpec | None:
-    """The first of SIZES or VOLUMES that a model takes; None where it takes none."""
+    """The vector, or the first of SIZES or VOLUMES, that a model takes; None where none is."""
+    if model.takes(vector := spec(channels=FEATURES)) is None:
+        return vector
     dense = "segmentation" in model.tasks
     tried = (spec(*sides) for sides in (*SIZES[dense:], *VOLUMES))
     return next((image for image in tried if model.takes(image) is None), None)
@@ -73,9 +79,10 @@ class ModelContract(PartContract):
             self.broken(
                 "features that are the mean of layers[-1] over its positions", "they differ"
             )
-        if not self.dense and not isinstance(network.classifier, nn.Linear):
+        wanted = Memory if self.part.memorises else nn.Linear
+        if not self.dense and not isinstance(network.classifier, wanted):
             kind = type(network.classifier).__name__
-            self.broken("a `classifier` that is an nn.Linear", f"it is a {kind}")
+            self.broken(f"a `classifier` that is an {wanted.__name__}", f"it is a {kind}")
 
     def test_the_last_layer_is_one_matrix_for_every_position(self) -> None:
         """Otherwise strategies that compute with the last weights would be wrong. (Where there is
@@ -115,6 +122,8 @@ class ModelContract(PartContract):
     def test_every_parameter_gets_a_gradient(self) -> None:
         """Distributed training stops at parameters that no loss reaches."""
         network = deepcopy(self._network())
+        if self.part.memorises:
+            return
         network(self._images()).logits.sum().backward()
         for name, parameter in network.named_parameters():
             if parameter.requires_grad and (parameter.grad is None or not parameter.grad.any()):
@@ -143,10 +152,11 @@ class ModelContract(PartContract):
         if different := _differing(first, self._built(seed=1)):
             self.broken("weights that the seed decides", f"of seed 1 twice {different} differs")
         pairs = zip(first.parameters(), self._network().parameters(), strict=True)
-        if all(torch.equal(one, other) for one, other in pairs):
+        same = all(torch.equal(one, other) for one, other in pairs)
+        if same and not self.part.memorises:
             self.broken("other weights of another seed", "of seeds 0 and 1 they are the same")
         card = ModelCard(
-            model=self.part.model_copy(update={"pretrained": None}),
+            model=self.part.bare(),
             classes=tuple(f"class-{number}" for number in range(CLASSES)),
             image=self.image,
             decoding=Decoding(),
@@ -200,7 +210,7 @@ class ModelContract(PartContract):
 
     def _network(self) -> Any:
         """In eval mode, with running statistics of images like those that it is tried with, so that
-        no map dies out."""
+        no map dies out; one that memorises has seen some."""
         return self.once("network", self._used)
 
     def _used(self) -> nn.Module:
@@ -209,7 +219,10 @@ class ModelContract(PartContract):
             if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
                 module.momentum = 1.0
         with torch.no_grad():
-            self._forward(network.train(), self._images(8, seed=1))
+            outputs = self._forward(network.train(), self._images(8, seed=1))
+        for module in network.modules():
+            if isinstance(module, Memory):
+                module.remember(outputs.features, torch.arange(8) % CLASSES)
         return network.eval()
 
     def _images(self, n: int = 2, seed: int = 0, size: tuple[int, ...] = ()) -> Tensor:
@@ -244,7 +257,7 @@ class ModelContract(PartContract):
             self.broken(f"layers of {own} channels (layer_channels)", f"they are {shapes}")
         for layer in layers:
             if layer.ndim != 2 + self.part.dimensions or len(layer) != n:
-                sides = " ".join(f"{side}_l" for side in "DHW"[-self.part.dimensions :])
+                sides = " ".join(f"{side}_l" for side in "DHW"[3 - self.part.dimensions :])
                 self.broken(f"layers of shape N C_l {sides}", f"one is {tuple(layer.shape)}")
 
 

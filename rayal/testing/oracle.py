@@ -11,6 +11,7 @@ from rayal.errors import LabelsPending
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Label, Oracle
 from rayal.labeling.regions import region_id
+from rayal.labeling.votes import Vote
 from rayal.storage.folder import Folder
 from rayal.testing.contract import PartContract
 from rayal.testing.dataset import wrong_label
@@ -31,7 +32,7 @@ class OracleContract(PartContract):
     def store(self) -> Store:
         """What it is asked about: masks where it has regions or counts clicks, else classes. A
         suite may set another."""
-        return prepared(self.part.has_regions() or self.part.unit == "clicks")
+        return prepared(self.part.has_regions() or self.part.counts() == "clicks")
 
     def test_answers_what_it_is_asked(self) -> None:
         """Otherwise a label would be paid for and lost, or one appear that nobody bought."""
@@ -67,7 +68,7 @@ class OracleContract(PartContract):
             self.broken("one cost per unit", f"of {len(units)} it gives {costs.shape}")
         for unit, cost in zip(units, costs.tolist(), strict=True):
             if problem := self._wrong_cost(cost):
-                self.broken(f"costs in {self.part.unit}", f"that of {unit!r} {problem}")
+                self.broken(f"costs in {self.part.counts()}", f"that of {unit!r} {problem}")
         answers = self._answers(store, units) or {}
         for unit, said in zip(units, costs.tolist(), strict=True):
             if unit in answers and answers[unit].cost != said:
@@ -92,6 +93,29 @@ class OracleContract(PartContract):
                 )
         if different := [unit for unit in units if again.get(unit) != first.get(unit)]:
             self.broken("the same answer again, in any order", f"{different[0]!r} has another")
+
+    def test_asks_again_for_what_it_says(self) -> None:
+        """Otherwise a run would choose second answers that nobody gives, or at other prices."""
+        store = self.store
+        ids = store.pool.ids()[:ASKED]
+        if costs := self.part.costs_again(store, {}):
+            self.broken("no second answer without a first", f"it has one for {list(costs)[0]!r}")
+        if (first := self._answers(store, ids)) is None:
+            return
+        given = {unit: label for unit, label in first.items() if label.value is not None}
+        earlier = {
+            unit: [Vote(unit, label.value)] * max(1, int(label.cost))
+            for unit, label in given.items()
+        }
+        costs = self.part.costs_again(store, earlier)
+        if not self.part.answers_again():
+            if costs:
+                self.broken("second answers, or no costs of them", f"costs_again gives {costs}")
+            return
+        with TemporaryDirectory() as folder:
+            again = self.part.answer_again(store, list(costs), earlier, Folder(folder))
+        if wrong := [u for u in costs if u not in again or again[u].cost != costs[u]]:
+            self.broken("to cost what `costs_again` said", f"{wrong[0]!r} is {again.get(wrong[0])}")
 
     def test_regions_can_be_bought(self) -> None:
         """Otherwise a strategy would choose regions that nobody sells, or at other prices."""
@@ -131,7 +155,7 @@ class OracleContract(PartContract):
 
     def test_contradictions_are_told(self) -> None:
         """Otherwise a run would count labels in one unit and spend another."""
-        own = self.part.unit
+        own = self.part.counts()
         other = "clicks" if own == "samples" else "samples"
         for unit, balanced, key in (
             (own, False, None),
@@ -166,6 +190,7 @@ class OracleContract(PartContract):
     def _wrong_cost(self, cost: float) -> str | None:
         if not np.isfinite(cost) or cost < 0:
             return f"is {cost:g}, not a finite number from 0 on"
-        if self.part.unit == "samples" and cost != 1:
+        if self.part.counts() == "samples" and cost != 1:
             return f"is {cost:g}, and a sample is 1"
-        return f"is {cost:g}, no whole number" if cost != int(cost) else None
+        whole = self.part.counts() == "seconds" or cost == int(cost)
+        return None if whole else f"is {cost:g}, no whole number"

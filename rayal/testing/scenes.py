@@ -4,7 +4,7 @@ lies in memory, and as a dataset that needs no files.
 H rows, W columns.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rayal.data.datasets.base import Dataset
 from rayal.data.masks import IGNORE, Mask, MaskDecoding, encode
-from rayal.data.pool import Decoded, Shard, cut
+from rayal.data.pool import Decoded, Shard, cut, stored_raw
 from rayal.data.source import Source, Units, row_id
 from rayal.data.tasks.base import TaskName
 
@@ -69,6 +69,10 @@ class Drawn:
 
     def decode(self, rows: pa.Table) -> Decoded:
         return self.decoded(rows["image"].to_pylist())
+
+    def stored(self, rows: pa.Table) -> Iterator[tuple[str, object]]:
+        """As `Images.stored`."""
+        return stored_raw(self.decode(rows))
 
     def ids_of(self, shard: Shard) -> pa.ChunkedArray:
         return self.read(shard)["id"]

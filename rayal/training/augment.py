@@ -30,6 +30,8 @@ FLIP, TOP, LEFT, CUT_ROW, CUT_COLUMN, POLICY = range(
 )  # columns of the draws; then a policy's, a window's and those of turns, where there are any
 FLAT = "window", "crop", "policy", "cutout"
 """What is of pictures, H W, alone."""
+MOVES = "flip", "mirror", "rotate"
+"""What needs a side to move along."""
 
 
 def _is_off(value: object) -> bool:
@@ -111,6 +113,10 @@ class Augment(Settings):
         """What of it cannot be done with such images (looked at before a run); `key` is the field
         that it is of."""
         flat = [name for name in FLAT if getattr(self, name)]
+        if not image.sides:
+            if moved := [name for name in (*FLAT, *MOVES) if getattr(self, name)]:
+                yield f"{key}: {', '.join(moved)} cannot change vectors of features; set it to off"
+            return
         if flat and len(image.sides) > 2:
             yield (
                 f"{key}: {', '.join(flat)} cannot change volumes {image.shape}"
@@ -236,7 +242,7 @@ def normalise(images: Tensor, image: ImageSpec) -> Tensor:
     """What networks see, N C *, contiguous, float32: (x / scale - mean) / std, where the scale of
     pixels in [0, 255] is 255 and that of other numbers 1."""
     ones = [1] * (images.ndim - 2)
-    mean, std = sent(torch.tensor([image.mean, image.std]), images.device).view(2, -1, *ones)
+    mean, std = sent(torch.from_numpy(image.moments), images.device).view(2, -1, *ones)
     # a copy in any case: numbers that are float32 already belong to whoever has stored them
     copy = images.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     return copy.div_(image.scale).sub_(mean).div_(std)

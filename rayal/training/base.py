@@ -10,6 +10,7 @@ length and schedule of a training are those of its labeled passes.
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -17,7 +18,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from rayal.data.tasks.base import ForTasks, Task, TaskName
-from rayal.errors import UsageError
+from rayal.errors import UsageError, counted
 from rayal.models import parallel
 from rayal.models.base import Outputs
 from rayal.models.companions.base import Companions, CompanionSpec, LearningCompanion
@@ -25,6 +26,7 @@ from rayal.models.device import Beside
 from rayal.models.network import computing
 from rayal.parts import Contradiction
 from rayal.training.augment import Augment
+from rayal.training.stopping_rule import StoppingRule
 
 POLY_POWER = 0.9
 
@@ -89,6 +91,9 @@ class Unlabeled(NamedTuple):
         return len(self.phases) * self.phase_batches(images) * (epochs - 1)
 
 
+ADAMS: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
 class TrainingScheme(ForTasks):
     """The numbers every scheme shares: length, optimizer, schedule and augmentation."""
 
@@ -96,6 +101,8 @@ class TrainingScheme(ForTasks):
     tasks: ClassVar[frozenset[TaskName]] = frozenset({"classification", "segmentation"})
     requires_warm: ClassVar[bool] = False
     """Whether it makes sense only where each cycle continues from the last one's weights."""
+    memorises: ClassVar[bool] = False
+    """Whether it is for models that memorise, and for no other."""
 
     steps: PositiveInt | None = None
     """Length of one training in updates; null: counted in `epochs`."""
@@ -110,13 +117,13 @@ class TrainingScheme(ForTasks):
     """Learning rate at the first step; the schedule multiplies it."""
     last_layer_lr: float = Field(default=1.0, gt=0, le=1e6)
     """The last layer learns this many times as fast (10 for DeepLab on pretrained weights)."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    """What updates the weights: `sgd` with `momentum`, or `adam` with betas `momentum` and 0.999.
-    """
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """What updates the weights: `sgd` with `momentum`; `adam` with betas `momentum` and 0.999; or
+    `adamw`, the same with a weight decay that does not pass through the gradient's moments."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Share of its last update that a weight moves on by; 0: none. With `adam` its first beta."""
     weight_decay: NonNegativeFloat = 5e-4
-    """L2 penalty on all weights, batch norm and biases included."""
+    """L2 penalty on all weights, batch norm and biases included; of `adamw` their decay."""
     nesterov: bool = False
     """Nesterov's momentum instead of the classical one."""
     schedule: Literal["constant", "multistep", "cosine", "cosine_7_16", "poly"] = "multistep"
@@ -135,6 +142,10 @@ class TrainingScheme(ForTasks):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of numbers in training and scoring: `fp32`, or `bf16`, forward and backward passes in
     bfloat16; weights and updates stay in float32."""
+    early_stopping: StoppingRule | None = None
+    """Whether labels that are held out of it may end a training before its length, whose best
+    weights it then has: share, patience and min_delta. The schedule stays that of the whole length.
+    Null: every label trains, and the last weights count."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -159,6 +170,20 @@ class TrainingScheme(ForTasks):
     def length(self) -> int:
         """Epochs, or steps where the training is counted in steps."""
         return self.epochs or self.steps or 0
+
+    def told(self) -> str:
+        """`supervised, 40 epochs, lr 0.02 (multistep), batches of 32`."""
+        unit = "steps" if self.steps else "epochs"
+        told = (
+            f"{self.part_name()}, {self.length} {unit}, lr {self.lr:g} ({self.schedule}), batches"
+            f" of {self.batch_size}"
+        )
+        if (rule := self.early_stopping) is None:
+            return told
+        return (
+            f"{told}; at most: {rule.share:.0%} of the labels are held out, and end a training"
+            f" after {counted(rule.patience, 'epoch')} without a better one"
+        )
 
     def lr_at(self, step: int, steps: int) -> float:
         """The learning rate of step `step` of `steps`; depends on nothing else."""
@@ -193,6 +218,10 @@ class TrainingScheme(ForTasks):
             yield Contradiction(
                 ("start",),
                 f"scheme {self.part_name()!r} continues from the last cycle; use warm",
+            )
+        if task.dense and self.early_stopping:
+            yield Contradiction(
+                ("scheme", "early_stopping"), "is for classes, and these are masks; set it to null"
             )
         size = wanted.batch_size if (wanted := self.unlabeled(1)) else None
         if size is not None and (size % workers or size < 2 * workers):
@@ -235,9 +264,9 @@ class Learner:
             for name, companion in companions.named().items()
             if isinstance(companion, LearningCompanion)
         }
-        self.optimizer = self._optimizer()
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
         """Of all that is trained; a group's `scale` multiplies the scheme's learning rate, which
         falls for those that are not `constant`."""
         x, parts = self.scheme, [(self.model, 1.0, False)]
@@ -252,11 +281,9 @@ class Learner:
             if fresh:
                 groups.append({"params": fresh, "scale": scale, "constant": constant})
         fused = fused_on(self.model)
-        if x.optimizer == "adam":
+        if (adam := ADAMS.get(x.optimizer)) is not None:
             betas = (x.momentum, 0.999)
-            return torch.optim.Adam(
-                groups, lr=x.lr, betas=betas, weight_decay=x.weight_decay, fused=fused
-            )
+            return adam(groups, lr=x.lr, betas=betas, weight_decay=x.weight_decay, fused=fused)
         return torch.optim.SGD(
             groups,
             lr=x.lr,
@@ -275,7 +302,7 @@ class Learner:
         if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
             raise self._broken("loss", loss, "a scalar tensor that depends on the weights")
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss * batch.weight)
+        torch.autograd.backward(loss if batch.weight == 1 else loss * batch.weight)
         self.optimizer.step()
         parallel.share_buffers(self.model)
         for companion in self.companions:
@@ -348,22 +375,25 @@ class Learner:
             step = 0 if group.get("constant") else batch.step  # no key: an older checkpoint's group
             group["lr"] = group["scale"] * self.scheme.lr_at(step, batch.steps)
 
+    def learned(self) -> dict[str, Any]:
+        """What a training is for: the model, and what lives beside it. It goes on changing."""
+        beside = {name: each.state_dict() for name, each in self.companions.named().items()}
+        return {"model": self.model.state_dict(), "companions": beside}
+
+    def load_learned(self, state: dict[str, Any]) -> None:
+        """Puts both where `learned` had them."""
+        self.model.load_state_dict(state["model"])
+        for name, companion in self.companions.named().items():
+            companion.load_state_dict(state["companions"][name])
+
     def state_dict(self) -> dict[str, Any]:
         """All that a training needs to continue as if it had never stopped."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "companions": {
-                name: each.state_dict() for name, each in self.companions.named().items()
-            },
-        }
+        return {**self.learned(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a `state_dict` of the same scheme, model and companions."""
-        self.model.load_state_dict(state["model"])
+        self.load_learned(state)
         self.optimizer.load_state_dict(state["optimizer"])
-        for name, companion in self.companions.named().items():
-            companion.load_state_dict(state["companions"][name])
 
 
 def fused_on(module: nn.Module) -> bool | None:

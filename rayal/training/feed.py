@@ -5,7 +5,7 @@ image's place in the labeled list. So a batch depends neither on where images ar
 many workers share it, nor on restarts. n labeled images, B of one batch on this worker.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, count, repeat
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from rayal.models.device import Beside
 from rayal.randomness import Key, torch_generator
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Batch, TrainingScheme, Unlabeled
-from rayal.training.images import Items
+from rayal.training.images import Items, Resident
 from rayal.training.round_robin import RoundRobin
 
 LEAST = 2  # images that every worker has in every batch: batch norm cannot train on one
@@ -44,6 +44,10 @@ class Feed:
         cycle."""
         self.images, self.labels, self.count = images, labels, count
         self.scheme, self.spec = scheme, spec
+        self.ready = isinstance(images, Resident) and not spec.sides
+        """Whether they are normalised already: vectors, which nothing augments, once for all."""
+        if isinstance(images, Resident) and self.ready:
+            self.images = Resident(normalise(images.items, spec))
         self.key, self.rank, self.workers = key, rank, workers
         self.unlabeled = unlabeled
         self.ends = batch_ends(count, scheme.batch_size, workers)
@@ -51,10 +55,13 @@ class Feed:
         """Steps of the whole training."""
         self.epochs = -(-self.steps // len(self.ends))
         """Passes over the labeled set, the last one perhaps not whole."""
-        self.updates = self.steps
-        """Updates of the whole training: its steps, and those of its phases."""
-        if unlabeled is not None:
-            self.updates += unlabeled.wanted.extra_updates(unlabeled.count, self.epochs)
+
+    def updates(self, epochs: int) -> int:
+        """Updates in so many epochs: their steps, and those of their phases."""
+        steps = min(epochs * len(self.ends), self.steps)
+        if self.unlabeled is None:
+            return steps
+        return steps + self.unlabeled.wanted.extra_updates(self.unlabeled.count, epochs)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """This worker's part of every batch of an epoch (counted from 0), phases first."""
@@ -75,18 +82,28 @@ class Feed:
         order = torch.randperm(self.count, generator=generator)
         batches = order.tensor_split(self.ends[:-1])[: self.steps - first]
         parts = [batch.tensor_split(self.workers)[self.rank] for batch in batches]
-        augment = self.scheme.augment
-        draws = augment.draw(self.count, torch_generator(*self.key, "augment", epoch, *turn))
         items = zip(self.images.batches(parts), self.labels.batches(parts), strict=False)
-        for place, (images, labels) in enumerate(items):
-            part = parts[place]
-            dense = labels.ndim > 1
+        seen = items if self.ready else self._augmented(items, parts, epoch, *turn)
+        for place, (images, labels) in enumerate(seen):
             yield Batch(
-                images=normalise(augment(images, draws[part]), self.spec),
-                labels=augment.of_masks(labels, draws[part]) if dense else labels,
+                images=images,
+                labels=labels,
                 step=first + place,
                 steps=self.steps,
-                weight=len(part) * self.workers / len(batches[place]),
+                weight=len(parts[place]) * self.workers / len(batches[place]),
+            )
+
+    def _augmented(
+        self, items: Iterator[tuple[Tensor, Tensor]], parts: Sequence[Tensor], *key: Key
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels as stored, augmented and normalised."""
+        augment = self.scheme.augment
+        draws = augment.draw(self.count, torch_generator(*self.key, "augment", *key))
+        for part, (images, labels) in zip(parts, items, strict=False):
+            dense = labels.ndim > 1
+            yield (
+                normalise(augment(images, draws[part]), self.spec),
+                augment.of_masks(labels, draws[part]) if dense else labels,
             )
 
     def _phases(self, unlabeled: "UnlabeledFeed", epoch: int) -> Iterator[Batch]:

@@ -78,7 +78,7 @@ class Resident:
 
     def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         for part in parts:
-            yield self.items[sent(part, self.items.device)]
+            yield self.items.index_select(0, sent(part, self.items.device))
 
 
 class Streaming:

@@ -37,8 +37,11 @@ def attempts(folder: Folder) -> list[Json]:
     return [] if before is None else [before]
 
 
-def begin(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) -> None:
-    """Adds this attempt to the history, and says how it differs from the last one.
+def begin(
+    x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins, *, chooses: bool = True
+) -> None:
+    """Adds this attempt to the history, and says how it differs from the last one. `chooses`:
+    whether units are still to be chosen.
 
     Raises LockedError where it would compute what is chosen with other last bits: on another
     device, or, on a CPU, with other threads.
@@ -46,7 +49,7 @@ def begin(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) -> No
     folder = ledger.folder
     before, now = attempts(folder), _made_with(x, ledger, engine, plugins)
     if before:
-        _compare(x, ledger, before[-1], now)
+        _compare(ledger, before[-1], now, chooses and _asks_a_model(x))
     ledger.keep_identity()
     folder.write_sealed(HISTORY, {"attempts": [*before, now]})
 
@@ -79,9 +82,9 @@ def _made_with(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) 
     }
 
 
-def _compare(x: Experiment, ledger: Ledger, before: Json, now: Json) -> None:
+def _compare(ledger: Ledger, before: Json, now: Json, bits_decide: bool) -> None:
     url, place = ledger.folder.url, list(_place(before, now))
-    if place and _asks_a_model(x) and _has_trained(ledger):
+    if place and bits_decide and _has_trained(ledger):
         raise LockedError(
             f"{url} was computed so far with {_shown(before)}, and would go on with {_shown(now)}:"
             f" the last bits differ, and with them what is chosen; {_way_out(before, now)}, or use"
@@ -120,7 +123,7 @@ def _way_out(before: Json, now: Json) -> str:
 
 def _asks_a_model(x: Experiment) -> bool:
     """Whether what is chosen depends on a model at all."""
-    return bool(x.strategy.requires())
+    return bool(x.strategy.requires()) or x.guards.walks
 
 
 def _has_trained(ledger: Ledger) -> bool:

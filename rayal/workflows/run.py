@@ -8,21 +8,23 @@ from importlib import import_module
 from threading import Thread
 
 from rayal.cycle.engine import Engine
+from rayal.cycle.fine_tune import FineTuning
 from rayal.cycle.keep import Keeper, check_goes_on
 from rayal.cycle.loop import run
 from rayal.data.store import Store
-from rayal.errors import LockedError
+from rayal.errors import LabelsPending, LockedError, StorageError, UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import Compute, Experiment, content
+from rayal.experiment.identity import ADDED
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.views import Views
 from rayal.runs.events import Observer, Observers
-from rayal.runs.ledger import Ledger, PoolState
+from rayal.runs.ledger import FINAL, Ledger, PoolState, cycle_numbers, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.trackers.base import Background
 from rayal.storage import yaml_file
 from rayal.storage.folder import Folder, Json
-from rayal.workflows import attempts, checks
+from rayal.workflows import attempts, checks, fine_tune
 from rayal.workflows.tracking import show_beside
 
 EXPERIMENT = "experiment.yaml"
@@ -52,20 +54,33 @@ def start_run(
     can stand in the way.
     """
     store = x.dataset.open()
+    if asked and x.fine_tune is not None:
+        raise UsageError(
+            "fine_tune: an ActiveLearner may be asked for more at any time, so that nothing comes"
+            " after its end; leave it out"
+        )
+    folder = Folder(default_folder(x) if out is None else out)
     local = x.compute.engine == "local"  # a cluster is asked what it has, once it is there
     checks.check(x, store.card, checks.Resources.here() if local else None, asked=asked)
-    checks.check_strategies(x, store)
+    checks.check_units(x, store)
+    checks.check_guards(x, store)
+    whole = _is_whole(x, folder, plugins)
+    tuning = None if whole else fine_tune.opened(x, store, plugins)
     if x.tracking.is_required():  # else beside the run, which does not wait for it
         x.tracking.prepare()
-    folder = Folder(default_folder(x) if out is None else out)
-    grows = {"budget.total": x.budget.check_growth}
-    identity = identity_of(x, store)
-    ledger = Ledger(folder, identity, break_lock=break_lock, newer=["store"], grows=grows)
+    ledger = Ledger(
+        folder,
+        identity_of(x, store),
+        break_lock=break_lock,
+        newer=["store"],
+        grows={"budget.total": x.budget.check_growth},
+        open_keys=open_keys(folder),
+    )
     if accepted is not None:
         ledger.check()
         accepted()
     with ledger:
-        session = Session(x, store, Record(folder, plugins), ledger)
+        session = Session(x, store, Record(folder, plugins), ledger, tuning)
         if not ledger.grown or not folder.exists(EXPERIMENT):
             session.write_experiment()
         yield session
@@ -73,19 +88,53 @@ def start_run(
 
 def identity_of(x: Experiment, store: Store, digest: Callable[[str], str] = content) -> Json:
     """What a run of this experiment on this data must have in common with what is there."""
-    return {**x.identity(digest), "data": store.card.fingerprint, "store": store.card.decides()}
+    found = {**x.identity(digest), "data": store.card.fingerprint, "store": store.card.decides()}
+    if x.fine_tune is not None and x.fine_tune.dataset is not None:  # else it is that of the run
+        found[ADDED]["data"] = x.fine_tune.dataset.fingerprint()
+    return found
+
+
+def open_keys(run: Folder) -> tuple[str, ...]:
+    """What of the identity of the run in this folder may still be another: how it fine-tunes, as
+    long as that has not begun."""
+    places = (stage_folder(run, cycle, FINAL) for cycle in cycle_numbers(run))
+    return () if any(place.exists("started.json") for place in places) else (ADDED,)
+
+
+def _is_whole(x: Experiment, folder: Folder, plugins: Plugins) -> bool:
+    """Whether all is done that is asked, so that images of a network may be gone."""
+    if x.fine_tune is None or not folder.exists("run.json"):
+        return False
+    try:
+        rules = x.stop.model_dump(mode="json")
+        return Record(folder, plugins).ends(x.budget, rules, fine_tunes=True)
+    except StorageError:  # of what is damaged more is said later
+        return False
 
 
 class Session:
     """A run that this process may write."""
 
-    def __init__(self, x: Experiment, store: Store, record: Record, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        x: Experiment,
+        store: Store,
+        record: Record,
+        ledger: Ledger,
+        tuning: FineTuning | None = None,
+    ) -> None:
+        """`tuning`: what comes after the last cycle."""
         self.x, self.store, self.record, self.ledger = x, store, record, ledger
+        self.tuning = tuning
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to do by the budget that is asked for."""
-        return self.record.spends(self.x.budget)
+        """Whether nothing is left to do by what is asked for."""
+        return self.record.ends(self.x.budget, self._rules, self.x.fine_tune is not None)
+
+    @property
+    def _rules(self) -> Json:
+        return self.x.stop.model_dump(mode="json")
 
     def write_experiment(self) -> None:
         """What is asked for, as all readers of the run see it."""
@@ -109,18 +158,21 @@ class Session:
                 views.finish()
                 Keeper(self.x, self.ledger).all_again(self.record)
                 return self.ledger.state()
-            check_goes_on(self.x, self.record)
-            for warning in checks.warnings(self.x, self.store.card):
+            whole = self.record.is_whole(self.x.budget, self._rules)  # all but the last stage
+            if not whole:
+                check_goes_on(self.x, self.record)
+            for warning in checks.warnings(self.x, self.store.card, self.store.url):
                 logger.warning("%s", warning)
             told = Observers([*observers, views, background])
             with start() as engine:
-                attempts.begin(self.x, self.ledger, engine, self.record.plugins)
+                attempts.begin(self.x, self.ledger, engine, self.record.plugins, chooses=not whole)
                 self.write_experiment()  # a larger budget now that the run surely goes on
                 try:
-                    pool = run(self.x, self.store, self.ledger, engine, told)
+                    pool = run(self.x, self.store, self.ledger, engine, told, self.tuning)
                 finally:
-                    if not isinstance(sys.exception(), LockedError):  # another process writes
-                        views.finish()
+                    ended = sys.exception()
+                    if not isinstance(ended, LockedError):  # another process writes
+                        views.finish(page=ended is None or isinstance(ended, LabelsPending))
         if background.reaches:
             show_beside(self.x.tracking, self.record)
         return pool

@@ -1,8 +1,6 @@
 """`rayal.ActiveLearner`: ask and tell, over the ledger and the stages of a run."""
 
 import re
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +53,8 @@ def simulated(x: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def killed(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    log = tmp_path_factory.mktemp("killed") / "stderr"
-    with closing(Runs(log, killed_learner.__file__)) as runs:
-        yield runs
+def killed(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("killed") / "stderr", killed_learner.main)
 
 
 def test_asking_for_the_budget_is_a_run(x: Any, simulated: dict[str, Any], tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def test_figures_are_drawn_where_they_are_asked_for(
     drawn = found.draw(tmp_path / "figures")
 
     assert isinstance(found.plot(), Figure)
-    assert sorted((tmp_path / "figures").iterdir()) == sorted([*drawn.curves, *drawn.classes])
+    written = [*drawn.curves, *drawn.classes, *drawn.tables]
+    assert sorted((tmp_path / "figures").iterdir()) == sorted(written)
     assert all(path.stat().st_size > 1000 for path in drawn.curves)
 
 
@@ -110,3 +111,43 @@ def test_a_reference_is_beside_the_runs_and_none_of_them(
     with pytest.raises(UsageError, match="all runs are references; give runs to compare"):
         rayal.compare(tmp_path, reference=tmp_path)
     rayal.compare([tmp_path, runs], reference=tmp_path)
+
+
+def test_what_it_comes_to(found: rayal.Comparison, runs: Path) -> None:
+    """The verdict of the page, of a table and of the JSON are one."""
+    (group,) = json.loads(found.to_json())["groups"]
+    (row,) = found.verdicts().itertuples()
+
+    assert ("entropy", "random", 2) == (row.arm, row.baseline, row.seeds)
+    assert row.verdict == group["verdicts"][0]["verdict"]
+    assert row.verdict in found.to_markdown()
+    assert {"entropy", "random"} == {*found.penalties()["winner"]}
+    assert found.ranks().empty  # of two arms the test says all
+    assert r"\caption{" in found.to_latex()
+
+
+def test_a_height_that_labels_are_counted_up_to(runs: Path) -> None:
+    """A team has a requirement; 95 for 95 % is said, not reached by none."""
+    (row,) = rayal.compare(runs, target=0.3).verdicts().itertuples()
+
+    assert 0.3 == row.height
+    with pytest.raises(UsageError, match="target 95 is no accuracy of"):
+        rayal.compare(runs, target=95)
+
+
+def test_figures_for_a_paper(found: rayal.Comparison, tmp_path: Path) -> None:
+    """Vectors at the width of a column, where they were asked for."""
+    drawn = found.draw(tmp_path, for_paper=True)
+
+    assert {"curves-column.pdf", "curves-page.svg"} <= {path.name for path in drawn.paper}
+    assert all(path.stat().st_size > 1000 for path in drawn.paper)
+
+
+def test_the_page(found: rayal.Comparison, tmp_path: Path) -> None:
+    """A notebook could do less than the command; and a folder that is not there yet is made."""
+    file = found.write_html(tmp_path / "new" / "page.html")
+
+    assert file.read_text(encoding="utf-8") == found.to_html()
+    assert "<h1>" in found.to_html()
+    with pytest.raises(StorageError, match="page.html"):
+        found.write_html(file / "page.html")

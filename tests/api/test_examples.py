@@ -35,8 +35,8 @@ EXAMPLES = examples()
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Path]:
-    """A working directory like the repository's root, with the complete run `runs/mine` and the
-    sweep `sweeps/mine`."""
+    """A working directory like the repository's root, with the complete runs `runs/mine` and
+    `runs/long`, of six cycles, and the sweep `sweeps/mine`."""
     folder = tmp_path_factory.mktemp("examples")
     (folder / "configs").symlink_to(ROOT / "configs")
     with pytest.MonkeyPatch.context() as patch:
@@ -49,6 +49,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Pat
             tracking="none",
         )
         rayal.run(x, "runs/mine")
+        longer = {"initial": 50, "per_cycle": 10, "total": 100}
+        rayal.run(x.model_copy(update={"budget": rayal.Budget(**longer)}), "runs/long")
         sweep = {"space": {"strategy": {"grid_search": ["random", "entropy"]}}, "seeds": [0]}
         block = {**x.model_dump(mode="json"), "sweep": sweep}
         finish(rayal.SweptExperiment.model_validate(block), Path("sweeps/mine"))

@@ -64,6 +64,7 @@ def test_the_contracts_are_those_that_parts_use() -> None:
 
     contracts = {
         "datasets": rayal.Dataset,
+        "formats": rayal.Format,
         "models": rayal.Model,
         "oracles": rayal.Oracle,
         "schemes": rayal.TrainingScheme,

@@ -1,6 +1,8 @@
 """`rayal.status`: where runs are, in Python."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,3 +49,15 @@ def test_nothing_at_all_is_an_error(tmp_path: Path) -> None:
     """A misspelt folder would be an empty table."""
     with pytest.raises(UsageError, match="absent: no run folder is there or below"):
         rayal.status(tmp_path / "absent")
+
+
+def test_what_a_rule_ended_says_so(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    """A run of one cycle of three would look as if its budget were spent."""
+    x = tiny(stop={"target": 0.01}, scheme={"name": "supervised", "epochs": 1})
+    run = rayal.run(x, tmp_path / "ended")
+    (row,) = rayal.status(tmp_path).rows
+
+    assert run.complete and (row["state"], row["cycle"]) == ("complete", 0)
+    assert row["message"] == f"ended by {run.stopped}" and "stop.target: accuracy" in row["message"]
+    assert rayal.status(tmp_path).notes == [f"ended: complete, {row['message']}"]
+    assert "ended by a rule of stop" in rayal.compare(tmp_path).warnings[-1]

@@ -190,12 +190,23 @@ def test_status_of_a_complete_run(rayal, finished):
         "labels": 60,
         "metric": "accuracy",
         "value": accuracy,
+        "fine_tuned": None,
     }
     assert json.loads(rayal("status", folder.parent, "--json").out) == [row]
     assert f"{accuracy:.4f}" in rayal("status", folder).out.splitlines()[2]
 
 
-@pytest.mark.parametrize("format", ["table", "csv", "markdown", "json"])
+def test_the_page_of_a_report(rayal, finished, tmp_path, monkeypatch):
+    """Whoever asks for one file would find others in the folder where they are."""
+    monkeypatch.chdir(tmp_path)
+    ended = rayal("report", finished[0].parent, "--html", tmp_path / "pages" / "runs.html")
+
+    assert 0 == ended.code and "page  " in ended.err
+    assert "<!DOCTYPE html>" in (tmp_path / "pages" / "runs.html").read_text()
+    assert ["pages"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "markdown", "latex", "json"])
 def test_a_report(rayal, finished, tmp_path, format):
     """Tables for papers could not be made, or would be mixed with file names."""
     ended = rayal("report", finished[0].parent, "--format", format, "--out", tmp_path / "figures")
@@ -212,6 +223,42 @@ def test_a_report(rayal, finished, tmp_path, format):
             assert json.loads(ended.out)["groups"][0]["arms"][0]["strategy"] == "entropy"
         case _:
             assert "no random baseline" in first
+
+
+def test_a_forecast(rayal, finished, tmp_path):
+    """Whoever pays for labels could not ask what more of them bring; three cycles say nothing."""
+    folder, _ = finished
+    short = rayal("forecast", folder, "--target", "0.95", "--price", "0.08")
+    asked = rayal("forecast", folder, "--json", "--out", tmp_path / "figures")
+    percent = rayal("forecast", folder, "--target", "95")
+
+    assert (short.code, short.err) == (0, "")
+    assert "unknown  3 points are too few to say anything; 4 are needed" in short.out
+    assert json.loads(asked.out)["arms"][0]["metric"] == "accuracy"
+    assert asked.err.split()[0] == "forecast" and (tmp_path / "figures/forecast.svg").exists()
+    assert (percent.code, "write 95 % as 0.95" in percent.err) == (2, True)
+
+
+def test_a_run_that_a_rule_ends_says_so(rayal, experiment, tmp_path):
+    """A user would look for the cycles that are missing."""
+    ended = rayal("run", experiment, "--out", tmp_path / "run", "--set", "stop.target=0.01")
+    again = rayal("run", experiment, "--out", tmp_path / "run", "--set", "stop.target=0.01")
+    rule = "ended by stop.target: accuracy"
+
+    assert ended.code == again.code == 0
+    assert ended.out.splitlines()[-3].startswith(rule) and rule in again.out
+    assert rule in rayal("status", tmp_path / "run").out
+
+
+def test_a_report_for_a_paper(rayal, finished, tmp_path):
+    """Figures of a journal's width would have to be made by hand; 95 is no accuracy."""
+    runs, out = finished[0].parent, tmp_path / "figures"
+    ended = rayal("report", runs, "--out", out, "--paper", "--target", "0.5")
+    wrong = rayal("report", runs, "--out", out, "--target", "95")
+
+    assert (ended.code, wrong.code) == (0, 2)
+    assert "paper  4 files such as" in ended.err and "give a fraction such as 0.95" in wrong.err
+    assert (out / "curves-column.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_sync_sends_every_run_below(rayal, finished, monkeypatch):
@@ -497,7 +544,38 @@ def test_waiting_for_labels_is_no_error(rayal, experiment, tmp_path):
 
     assert (waits.code, goes_on.code) == (0, 0)
     assert waits.out.startswith("rayal: waiting for 20 labels in ")
-    assert len(goes_on.out.splitlines()) == 5
+    assert len(goes_on.out.splitlines()) == 6
+
+
+def test_people_answer_by_command(rayal, experiment, tmp_path):
+    """A labeling lead would need Python; a script could not see what is missing."""
+    run, table = tmp_path / "a run", tmp_path / "answers.csv"
+    command = ("run", experiment, "--set", "oracle=people", "--out", run)
+    waits, status = rayal(*command), rayal("status", run)
+    folder = run / "cycle-000/initial-asked/request"
+    table.write_text((folder / "to_label.csv").read_text().replace(",,,,", ",,3,ann,2.5"))
+    looked = rayal("labels", "add", run, table, "--check")
+    added, again = (rayal("labels", "add", run, table) for _ in range(2))
+    shown, told = rayal("labels", "status", run), rayal("labels", "status", run, "--json")
+    wrong = rayal("labels", "add", run, experiment)
+
+    assert (0, 0, 0, 0, 0, 0, 2) == tuple(
+        each.code for each in (waits, status, looked, added, again, shown, wrong)
+    )
+    assert [
+        "rayal: waiting for 20 labels, 0 in",
+        f"  request  {folder}: HOW.md there says how to answer it",
+        f"  answers  rayal labels add '{run}' FILE",
+        f"  state    rayal labels status '{run}'",
+        "  go on    this command again",
+    ] == waits.out.splitlines()
+    assert "a run: waiting for 20 labels, 0 in" in status.out
+    assert "answers.csv: would take 20 answers" == looked.out.splitlines()[0]
+    assert "answers.csv: took 20 answers" == added.out.splitlines()[0]
+    assert "answers.csv: took 0 answers, 20 were there already" == again.out.splitlines()[0]
+    assert "next    enough is in: the run's own command goes on" == shown.out.splitlines()[-1]
+    assert 20 == json.loads(told.out)["requests"][0]["labeled"]
+    assert "has no column rayal_id, label" in wrong.err
 
 
 def test_a_secret_is_nowhere(rayal, finished, tmp_path, monkeypatch):
@@ -649,3 +727,24 @@ def test_interrupted_on_ray_and_continued(rayal, waiting, tmp_path):
     assert {"run", "cycle"} <= kinds <= {"preparing", "run", "cycle"}, err
     assert row["state"] == "interrupted"
     assert rayal(*command, tmp_path / "run").code == 0
+
+
+def test_a_selection_goes_to_people_and_comes_back(rayal, finished, tmp_path):
+    """Whoever trains elsewhere would write glue between the selection and the labeling tool."""
+    scores = finished[0] / "cycle-000" / "score"
+    words = ("--strategy", "entropy", "--budget", "2", "--out", "next", "--request", "csv")
+    chosen = rayal("select", scores, *words)
+    table = tmp_path / "next.request" / "to_label.csv"
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    place = rows[0].index("label")
+    for row in rows[1:]:
+        row[place] = "SKIP"
+    (tmp_path / "answers.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    added = rayal("labels", "add", "next.request", "answers.csv")
+
+    assert (0, 0) == (chosen.code, added.code), chosen.err + added.err
+    assert "request      next.request/HOW.md" == chosen.out.splitlines()[-1]
+    assert "answers.csv: took 2 answers" == added.out.splitlines()[0]
+    assert 2 == (tmp_path / "next.request" / "left.csv").read_text().count("cannot be labeled")
+    renamed = rayal("select", scores, *words, "--classes", "a,b")
+    assert 2 == renamed.code and "2 classes given, the model has 10" in renamed.err

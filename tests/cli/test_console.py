@@ -3,6 +3,7 @@
 import io
 import re
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -122,12 +123,12 @@ def test_an_earlier_attempt_does_not_count_as_pace(watch, monkeypatch):
     watcher, _ = watch(record, 30)
     monkeypatch.setattr(time, "monotonic", lambda: clock.now)
     watcher.on(Event("begun", "train", 0))
-    before = console._status(watcher.now)
+    before = watcher._status(watcher.now)
     clock.now = 130.0
     watcher.count(25, 30)
 
     assert before == "cycle 0  train, 20 of 30 epochs, 0 s"
-    assert console._status(watcher.now).endswith("25 of 30 epochs, 30 s, about 30 s left")
+    assert watcher._status(watcher.now).endswith("25 of 30 epochs, 30 s, about 30 s left")
 
 
 @file
@@ -142,7 +143,7 @@ def test_the_time_left_does_not_grow_while_nothing_is_told(watch, monkeypatch):
     watcher.count(10, 100)
     lines = []
     for clock.now in (100.0, 400.0, 1001.0):
-        lines.append(console._status(watcher.now))
+        lines.append(watcher._status(watcher.now))
 
     assert lines == [
         "sweep, 10 of 100 cycles, 2 min, about 15 min left",
@@ -169,7 +170,26 @@ def test_a_sweep_has_a_line_for_each_trial_that_ends(monkeypatch):
         f"2 of 4 trials, about 3 min left  {note}",
         r"3 of 4 trials, about 3 min left  strategy=\x1b seed=0: failed",
     ]
-    assert console._status(watcher.now).startswith("sweep, 6 of 12 cycles, 60 s, about 3 min")
+    assert watcher._status(watcher.now).startswith("sweep, 6 of 12 cycles, 60 s, about 3 min")
+
+
+def test_each_trial_that_runs_is_seen(monkeypatch):
+    """Nobody would know which of them is slow, or stands still."""
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    watcher = SweepConsole()
+    told = Event("further", "trial", None, 1, 12, "cycles", share=0.1, trial="a", cycles=(1, 6))
+    watcher.on(told)
+    watcher.on(replace(told, trial="[b]", cycles=(2, 6)))
+    watcher.on(replace(told, cycles=(3, 6)))
+    bars = [(bar.description, bar.completed) for bar in watcher.progress.tasks]
+
+    assert [("sweep", 1), ("a", 3), (r"\[b]", 2)] == bars
+    assert watcher._status(watcher.now).endswith("; a 3 of 6; [b] 2 of 6")
+    watcher.on(Event("ended", "trial", None, 1, 2, "trials", note="a: good", trial="a"))
+
+    assert ["sweep", r"\[b]"] == [bar.description for bar in watcher.progress.tasks]
+    assert watcher._status(watcher.now).endswith("; [b] 2 of 6")
+    assert "a 3 of 6" not in watcher._status(watcher.now)
 
 
 @terminal

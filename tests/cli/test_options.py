@@ -20,14 +20,18 @@ LINES = [line.strip() for line in EXAMPLES.splitlines() if line.strip().startswi
     [
         (
             "report --format foo x",
-            "--format: 'foo' is not one of 'table', 'csv', 'markdown', 'json'",
+            "--format: 'foo' is not one of 'table', 'csv', 'markdown', 'latex', 'json'",
         ),
         ("plan x --label-price abc", "--label-price: should be a number, got 'abc'"),
         (
             "plan x --label-price -1",
             "--label-price: should be greater than or equal to 0, got '-1'",
         ),
-        ("init m", "Missing option '--data'. Choose from: image_folder, parquet, masks"),
+        (
+            "init m",
+            "Missing option '--data'. Choose from: image_folder, listed_folder, coco_images,"
+            " parquet, masks, photos, unlabeled_parquet",
+        ),
         ("run", "Missing argument 'config'."),
     ],
 )
@@ -47,9 +51,8 @@ def test_a_wrong_option_is_one_line_in_our_words(
 def test_the_help_has_groups_and_no_boxes() -> None:
     """It began with `logs` and `stop`, and drew boxes into pipes and files."""
     text = CliRunner().invoke(app, ["--help"]).output
-    places = [
-        text.index(f"\n{title}:\n") for title in ("Experiments", "Pools", "Clusters", "Parts")
-    ]
+    titles = "Experiments", "Pools", "Labels", "Clusters", "Parts"
+    places = [text.index(f"\n{title}:\n") for title in titles]
 
     assert sorted(places) == places and "\nCommands:" not in text
     assert not set(text) & set("╭─│╮╰╯")
@@ -158,11 +161,11 @@ def test_what_an_interrupted_command_says(
     def stops(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", stops)
+    application: Any = stops
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(cli, "_direct_output", lambda verbose: None)
     monkeypatch.setattr("sys.argv", ["rayal", "-v", command, "x.yaml"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.main(application)
 
     assert (130, told) == (ended.value.code, capsys.readouterr().err)

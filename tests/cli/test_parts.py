@@ -35,7 +35,8 @@ def rayal(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "kind", ["strategies", "schemes", "models", "datasets", "oracles", "tasks", "trackers"]
+    "kind",
+    ["strategies", "schemes", "models", "datasets", "oracles", "formats", "tasks", "trackers"],
 )
 def test_one_part(rayal, kind):
     """What a part is could be read in its source alone."""

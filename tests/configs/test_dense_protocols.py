@@ -26,7 +26,8 @@ PLAIN = {"flip": True, "window": None, "scale": None, "crop": 0, "cutout": 0, "p
 def training(**own: Any) -> dict[str, Any]:
     """All that a training does."""
     sgd = {"optimizer": "sgd", "momentum": 0.9, "nesterov": False, "last_layer_lr": 1.0}
-    return {"name": "supervised", "steps": None, **sgd, "precision": "fp32", **own}
+    whole = {"steps": None, "early_stopping": None, "precision": "fp32"}
+    return {"name": "supervised", **sgd, **whole, **own}
 
 
 DRN = training(

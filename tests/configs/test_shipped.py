@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rayal.experiment import config
@@ -17,9 +18,15 @@ SMALL = sorted(
 )
 
 
-def data_for(name: str, shared: Path) -> list[str]:
+def data_for(name: str, shared: Path, vectors: Path) -> list[str]:
     """The `--set` values that say where the images are, as the headers of the files have it."""
-    limits = {"camvid": ["dataset.limit_test=1"], "cifar10_small": ["dataset.limit_pool=10000"]}
+    if "frozen" in name and "network" not in name:
+        return [f"dataset={{name: features, root: {vectors}, pool: pool.npz, test: test.npz}}"]
+    limits = {
+        "camvid": ["dataset.limit_test=1"],
+        "cifar10_small": ["dataset.limit_pool=10000"],
+        "network": ["dataset.limit_test=1", "dataset.pool=[cifar10_train.parquet]"],
+    }
     given = next((values for part, values in limits.items() if part in name), None)
     return [] if given is None else [f"dataset.root={shared}", *given]
 
@@ -36,10 +43,21 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("stores")
 
 
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features in place of those of CIFAR-10: enough of them for the budgets, of four numbers."""
+    folder = tmp_path_factory.mktemp("vectors")
+    for name, count in (("pool", 2000), ("test", 100)):
+        ids = np.array([f"{name}-{i}" for i in range(count)])
+        numbers = np.random.default_rng(0).normal(size=(count, 4)).astype(np.float16)
+        np.savez(folder / f"{name}.npz", id=ids, features=numbers, label=np.arange(count) % 10)
+    return folder
+
+
 @pytest.mark.parametrize("name", SMALL)
-def test_it_can_be_planned(name: str, shared_data: Path, stores: Path) -> None:
+def test_it_can_be_planned(name: str, shared_data: Path, stores: Path, vectors: Path) -> None:
     """A reader's first command would be refused."""
-    overrides = [*data_for(name, shared_data), f"dataset.store={stores}"]
+    overrides = [*data_for(name, shared_data, vectors), f"dataset.store={stores}"]
     if config.is_sweep(CONFIGS / name, overrides):
         swept = config.load_as(SweptExperiment, CONFIGS / name, overrides)
         made = make_sweep(swept, probe=False)

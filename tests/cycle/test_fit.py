@@ -10,8 +10,6 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import ValidationError
-from torch import distributed as dist
-from torch import multiprocessing as mp
 
 import rayal
 from rayal.cycle.candidates import candidates
@@ -33,6 +31,7 @@ from rayal.training.augment import normalise
 from rayal.training.round_robin import RoundRobin
 from rayal.workflows.checks import check
 from tests.support.doubles import Silent
+from tests.support.forks import as_two
 
 NAME = "faulty.looks_outside"
 PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
@@ -374,7 +373,7 @@ def test_randomness_of_the_process_is_left_alone(whole, tmp_path):
 def test_two_workers_fit_as_one(whole, tmp_path):
     """Workers would weigh parts of a batch wrongly, or make different companions."""
     alone = fit(one(whole, tmp_path / "alone"), Worker())
-    mp.spawn(_worker, (one(whole, tmp_path / "pair"), str(tmp_path)), nprocs=2)
+    as_two(_work, tmp_path, one(whole, tmp_path / "pair"))
     pair = read_fit(Folder(tmp_path / "result"))
 
     made = [Side(64), Side(64)]
@@ -384,14 +383,10 @@ def test_two_workers_fit_as_one(whole, tmp_path):
     assert pair.loss == pytest.approx(alone.loss, rel=1e-4) and pair.steps == alone.steps
 
 
-def _worker(rank: int, job: FitJob, folder: str) -> None:
-    torch.set_num_threads(1)
-    meeting = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+def _work(rank: int, folder: Path, job: FitJob) -> None:
     made = fit(job, Worker(rank=rank, size=2))
     if made is not None:
-        fits_written(Folder(f"{folder}/result"), made)
-    dist.destroy_process_group()
+        fits_written(Folder(folder / "result"), made)
 
 
 def one(whole, out):

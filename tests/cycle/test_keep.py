@@ -344,7 +344,8 @@ def test_pictures_of_what_is_left(
     drawn = [name for name, _ in files(record, 1)]
     store = x.dataset.open()
     (shot, *_), (before, *_) = (
-        pictures.shots(each, x, store, 0, 1) for each in (record, Record(Folder(tmp_path / "run")))
+        pictures.shots(each, x, store, 0, pictures.first_images(each, store, 0, 1))
+        for each in (record, Record(Folder(tmp_path / "run")))
     )
 
     assert ["cycle-000.png", "cycle-001.png"] == [n for n in drawn if n.startswith("cycle-")]

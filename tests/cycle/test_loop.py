@@ -1,14 +1,19 @@
 """The cycle: what is bought when, and what must not depend on anything but the seed."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from rayal.cycle import shard_file
+from rayal.cycle.answers import check_answers
 from rayal.cycle.candidates import candidates
-from rayal.cycle.loop import Steps, _check_answers, first_units, run
+from rayal.cycle.first_units import first_units
+from rayal.cycle.loop import run
 from rayal.cycle.offer import Offer
+from rayal.cycle.steps import Steps
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError, UsageError
 from rayal.labeling.oracles.base import Label, Oracle
@@ -18,6 +23,7 @@ from rayal.runs.results import Chosen
 from rayal.selection.progress import UNDER_WAY
 from rayal.storage.folder import Folder
 from tests.support.doubles import Silent
+from tests.support.whole_runs import go as whole_run
 
 
 class Told(Silent):
@@ -78,7 +84,7 @@ def test_picks_that_a_stage_kept_go_when_it_is_recorded(tiny, tmp_path, monkeypa
         chosen = steps.choose(pool, 20)
         folder.write(f"core_set{UNDER_WAY}", b"{}")
 
-        def label(ids, out):
+        def label(ids, out, earlier, known):
             asked.append(folder.names())
             raise KeyboardInterrupt
 
@@ -223,6 +229,48 @@ def test_an_exhausted_pool_ends_the_run(tiny, tmp_path):
     assert [len(ids) for ids in picks] == [20, 10]
 
 
+def test_a_run_whose_guards_let_nothing_through_ends_and_stays_ended(tiny, tmp_path, caplog):
+    """It would train again and again on the same labels, or end without a word; given again it must
+    not begin anew."""
+    x, told = tiny(strategy="margin", guards={"min_distance": 1e4}), Told()
+    pool = whole_run(x, tmp_path)
+
+    assert (0, 20) == (pool.cycle, len(pool.labels))
+    assert 1 == caplog.text.count("0 units for 20 samples: all are nearer than 10000.0")
+    assert "looser guards, and another --out" in caplog.text
+    assert pool == whole_run(x, tmp_path, told) and [] == told.stages
+    looser = tiny(strategy="margin", guards={"min_distance": 0})
+    assert 60 == len(whole_run(looser, tmp_path / "other").labels)
+
+
+def test_a_cycle_that_buys_less_is_followed_by_another(tiny, tmp_path, caplog):
+    """One cycle that guards cut short would end a run, or its rest be bought against them: 10
+    classes with one of each in a cycle are 10 of 20."""
+    x = tiny(
+        strategy="margin",
+        guards={"per_class": 1},
+        scheme={"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05},
+        budget={"initial": 20, "per_cycle": 20, "total": 40},
+    )
+    pool, picks, _, _ = go(x, tmp_path)
+
+    assert 40 == len(pool.labels) and all(1 <= len(ids) <= 10 for ids in picks)
+    assert "units for 20 samples: the others are of a class that has its 1" in caplog.text
+
+
+def test_a_run_without_guards_is_as_before_them(tiny, tmp_path):
+    """What later stages follow from, and an older rayal reads, would be other bytes."""
+    go(tiny(observers=["margin"]), tmp_path)
+    select = tmp_path / "cycle-000/select"
+    result = json.loads((select / "done.json").read_text())["result"]
+
+    assert ["ids", "cost", "sold_out", "agreement", "table"] == [*result]
+    assert b"rank,id,score" == (select / "chosen.csv").read_bytes().splitlines()[0]
+    assert ["chosen.csv", "done.json", "started.json"] == sorted(p.name for p in select.iterdir())
+    shard = shard_file.read_shard(Folder(tmp_path / "cycle-000/score"), "shard-00000.parquet")
+    assert ["id", "status", "score.cod", "score.margin", "probs"] == shard.column_names
+
+
 @pytest.fixture
 def crooked(monkeypatch):
     """A strategy whose select returns what the test says."""
@@ -304,8 +352,28 @@ def test_wrong_scores_are_refused(tiny, tmp_path, monkeypatch, score, message):
 def test_an_answer_that_is_none_is_refused(answers, told):
     """A user's own oracle would end in a traceback, or spend what is no number."""
     with pytest.raises(DataError, match=f"the oracle {told}"):
-        _check_answers(answers, ["a", "b"])
-    _check_answers({"a": Label(0, 1), "b": Label(None, 0)}, ["a", "b"])
+        check_answers(answers, ["a", "b"])
+    check_answers({"a": Label(0, 1), "b": Label(None, 0)}, ["a", "b"])
+
+
+def test_an_answer_for_a_unit_that_has_its_label(tiny, tmp_path, monkeypatch):
+    """The stage would be written, and the run be stuck: its ledger cannot be read any more."""
+    known = {"a": Label(0, 1), "old": Label(0, 1)}
+    check_answers(known, None, {"older"})
+    with pytest.raises(DataError, match="answered for 'old', which was bought before and not ask"):
+        check_answers(known, None, {"old"})
+
+    first = tiny().dataset.open().pool.ids()
+    answer = Simulated.answer
+
+    def more(self, store, ids, out):
+        return answer(self, store, first if out.url.endswith("cycle-000/label") else ids, out)
+
+    monkeypatch.setattr(Simulated, "asks_people", True)
+    monkeypatch.setattr(Simulated, "answer", more)
+    with pytest.raises(DataError, match="which was bought before and not asked for again"):
+        go(tiny(strategy="random"), tmp_path)
+    assert not (tmp_path / "cycle-000/label/done.json").exists()
 
 
 def test_costs_and_classes_of_an_own_oracle_are_checked(tiny, monkeypatch):

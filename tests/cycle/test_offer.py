@@ -16,10 +16,12 @@ from rayal.errors import DataError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.clicks import Clicks
+from rayal.labeling.oracles.people import People
 from rayal.labeling.regions import region_id
 from rayal.selection.candidates import Candidates, spend
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
+from rayal.testing.trainings import prepared
 from tests.support import scenes
 
 
@@ -213,3 +215,33 @@ def test_units_of_another_pool_are_named(x, store, unit):
 def test_the_oracle_of_the_experiment_is_asked(x):
     """Regions of other options would be other regions under the same name."""
     assert Clicks(tolerance=2) == x.oracle
+
+
+def test_what_was_paid_takes_the_place_of_a_guess() -> None:
+    """People who take twice as long as was thought would be asked for twice as much, each time."""
+    fields: dict[str, Any] = {
+        "name": "people",
+        "dataset": "digits",
+        "model": "small_cnn",
+        "strategy": "random",
+        "oracle": {"name": "people", "cost": "seconds", "seconds_per_unit": 6},
+        "budget": {"initial": 20, "per_cycle": 10, "total": 60, "unit": "seconds"},
+    }
+    x, store = Experiment.model_validate(fields), prepared(False)
+    first, later = Offer(x, store, ()), Offer(x, store, ["a", "b", "c"], 10.5)
+
+    assert [6.0, 6.0] == first.costs(["x", "y"]).tolist()
+    assert [10.5, 10.5] == later.costs(["x", "y"]).tolist()
+    assert (2, 21.0) == later.affordable(["x", "y", "z"], 31.0)
+
+
+def test_a_tile_costs_the_seconds_that_a_unit_takes(x: Experiment, store: Store) -> None:
+    """Of tiles a cycle would buy as many as its budget has seconds."""
+    people = People(tiles=(1, 3), cost="seconds", seconds_per_unit=6.4)
+    budget = Budget(initial=20, per_cycle=10, total=60, unit="seconds")
+    asked = x.model_copy(update={"oracle": people, "budget": budget})
+    image = store.pool.ids()[0]
+    first, later = Offer(asked, store, ()), Offer(asked, store, [region_id(image, 1)], 9.0)
+
+    assert {0: 6, 1: 6, 2: 6} == {n: each.clicks for n, each in first.regions(image).items()}
+    assert {0: 9, 2: 9} == {n: each.clicks for n, each in later.regions(image).items()}

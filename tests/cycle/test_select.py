@@ -1,7 +1,9 @@
 """The select stage of a run: what is streamed or lies in files is chosen as from memory."""
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +18,7 @@ from rayal.randomness import numpy_generator
 from rayal.runs.results import Scored
 from rayal.selection import progress
 from rayal.selection.candidates import Candidates
+from rayal.storage import csv_file
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from rayal.workflows.select import select
@@ -211,3 +214,94 @@ def test_nothing_is_left_behind_where_a_strategy_fails(
         choose(x, 0, 5, folder, result, offer(x, []), {}, Folder(tmp_path / "out"))
 
     assert [] == list((tmp_path / "out").iterdir())
+
+
+GUARDS = {"min_distance": 0.8, "per_class": 6}
+
+
+@pytest.mark.parametrize("shards", [1, 5])
+def test_select_picks_past_the_guards_of_a_run_what_the_run_picks(
+    tiny: Callable[..., Any], tmp_path: Path, shards: int
+) -> None:
+    """`rayal select` on the pass of a run, with the same words, would contradict the run."""
+    scored = Folder(tmp_path / "score")
+    result, store = written(scored, shards), SimpleNamespace(card=SimpleNamespace(classes="xyz"))
+    (tmp_path / "labeled.txt").write_text("\n".join(LABELED))
+    x = tiny(strategy="entropy", seed=4, guards=GUARDS)
+    offered = Offer(x, cast(Any, store), LABELED)
+    ran = choose(x, 2, 20, scored, result, offered, {}, Folder(tmp_path / "select"))
+    request = Request(
+        strategy=build("strategies", "entropy"),
+        budget=20,
+        seed=4,
+        cycle=2,
+        labeled=str(tmp_path / "labeled.txt"),
+        **GUARDS,
+    )
+    found = select(scored.url, request)
+
+    assert list(ran.ids) == found.ids and 0 < len(ran.ids)
+    over = {cause: n for cause, n in found.passed_over.items() if n and cause != "labeled"}
+    assert over == ran.passed_over and ran.short in found.short
+    table = csv_file.parse((tmp_path / "select/chosen.csv").read_bytes()).to_pydict()
+    selected = found.table().to_pydict()
+    for name in ("nearest_labeled", "nearest_chosen"):
+        assert [each or "" for each in selected[name]] == table[name]
+    assert selected["to_labeled"] == [*map(float, table["to_labeled"])]
+    assert ["xyz"[int(number)] for number in found.predicted or ()] == table["predicted"]
+    assert Counter(table["predicted"]) == ran.predicted and max(ran.predicted.values()) <= 6
+    assert min(map(float, table["to_labeled"])) == ran.distances["labeled"]["0%"] >= 0.8
+    passed = csv_file.parse((tmp_path / "select/passed_over.csv").read_bytes()).to_pydict()
+    assert all(float(distance) < 0.8 for distance in passed["distance"])
+
+
+def test_guards_hold_for_observers_that_rank(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    """Whether two strategies agree would be told of choices of which one is free and one is not;
+    those that select themselves have no guards."""
+    scored = Folder(tmp_path / "score")
+    result, store = written(scored, 2), SimpleNamespace(card=SimpleNamespace(classes="xyz"))
+    picks = {}
+    for main in ("entropy", "margin"):
+        x = tiny(strategy=main, seed=4, guards=GUARDS)
+        out = Folder(tmp_path / main)
+        chosen = choose(x, 2, 20, scored, result, Offer(x, cast(Any, store), LABELED), {}, out)
+        picks[main] = {*chosen.ids}
+    x = tiny(strategy="entropy", observers=["margin", "core_set"], seed=4, guards=GUARDS)
+    offered = Offer(x, cast(Any, store), LABELED)
+    found = choose(x, 2, 20, scored, result, offered, {}, Folder(tmp_path / "all"))
+    free = {*in_memory("core_set", 20, 4, 2)}
+
+    least = min(map(len, picks.values()))
+    assert len(picks["entropy"] & picks["margin"]) / least == found.agreement["entropy"]["margin"]
+    shared = len(picks["entropy"] & free) / min(len(picks["entropy"]), 20)
+    assert shared == found.agreement["entropy"]["core_set"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "budget", "sold_out"),
+    [
+        ({}, 20, True),
+        ({"candidates": 500}, 20, True),  # more than there are: all were looked at
+        ({"candidates": 40}, 20, False),  # another cycle draws others
+    ],
+)
+def test_whether_guards_leave_nothing(
+    tiny: Callable[..., Any],
+    tmp_path: Path,
+    fields: dict[str, Any],
+    budget: float,
+    sold_out: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A run in clicks would train for nothing up to its last cycle, or end while there is more; it
+    would do either without a word."""
+    scored = Folder(tmp_path / "score")
+    result, store = written(scored, 2), SimpleNamespace(card=SimpleNamespace(classes="xyz"))
+    x = tiny(strategy="entropy", guards={"min_distance": 99}, **fields)
+    offered = Offer(x, cast(Any, store), LABELED)
+    found = choose(x, 2, budget, scored, result, offered, {}, Folder(tmp_path / "select"))
+
+    assert ((), sold_out) == (found.ids, found.sold_out)
+    assert {"too near": 80} == found.passed_over
+    assert "0 units for 20 samples: all are nearer than 99.0 to a labeled one" in caplog.text
+    assert "use looser guards" in caplog.text

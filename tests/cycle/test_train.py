@@ -6,8 +6,6 @@ Run as a program, this file is one worker of a training in a process of its own,
 import copy
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +16,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from rayal.cycle.rounds import Worker
 from rayal.cycle.train import TrainJob, train
@@ -43,6 +40,7 @@ from rayal.strategies.ll4al import Ll4al
 from rayal.training.augment import Augment, normalise
 from rayal.training.base import Batch, Learner, TrainingScheme
 from rayal.training.schemes.supervised import Supervised
+from tests.support.forks import SECONDS, member, started
 
 IMAGES = 65  # one more than four batches
 
@@ -513,22 +511,21 @@ class OtherProcess:
     """A training of this file in a process of its own."""
 
     def __init__(self, kind: str, store: Store, out: Path, seconds: float, rank: int) -> None:
-        arguments = [kind, store.url, str(out), str(seconds), str(rank)]
-        self.out = out
-        self.process = subprocess.Popen([sys.executable, "-W", "error", __file__, *arguments])
+        self.out, self.process = out, started(_work, kind, store.url, out, seconds, rank)
 
     def kill_after(self, checkpoint: str) -> None:
         while not (self.out / checkpoint).exists():
-            assert self.process.poll() is None, "ended before it could be killed"
+            assert self.process.exitcode is None, "ended before it could be killed"
             time.sleep(0.01)
         self.kill()
 
     def kill(self) -> None:
         self.process.kill()
-        assert -signal.SIGKILL == self.process.wait()
+        assert -signal.SIGKILL == self.end()
 
     def end(self) -> int:
-        return self.process.wait(250)
+        self.process.join(SECONDS)
+        return self.process.exitcode
 
 
 @pytest.fixture
@@ -542,7 +539,7 @@ def start(store: Store) -> Iterator[Callable[..., OtherProcess]]:
 
     yield start
     for worker in workers:
-        if worker.process.poll() is None:
+        if worker.process.exitcode is None:
             worker.kill()
 
 
@@ -642,16 +639,10 @@ def test_gpu_continues_and_leaves_randomness_alone(
     assert torch.equal(expected, torch.rand(3, device="cuda"))
 
 
-def _work(kind: str, store: str, out: str, seconds: str, rank: str) -> None:
-    make = {"taught": taught, "shared": shared}[kind]
-    torch.set_num_threads(1)
+def _work(kind: str, store: str, out: Path, seconds: float, rank: int) -> None:
     if kind == "taught":
-        train(make(Store(store), out, float(seconds)), Worker())
+        torch.set_num_threads(1)
+        train(taught(Store(store), out, seconds), Worker())
         return
-    dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
-    train(make(Store(store), out, float(seconds)), Worker(rank=int(rank), size=2))
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    _work(*sys.argv[1:])
+    with member(rank, out.with_suffix(".pair")):
+        train(shared(Store(store), out, seconds), Worker(rank=rank, size=2))

@@ -351,7 +351,7 @@ def test_masks_come_back(tmp_path: Path, encoding: str) -> None:
         store.card.empty_masks,
     )
     assert {*store.card.files} == {
-        *("labels.parquet", "test_labels.parquet"),
+        *("labels.parquet", "test_labels.parquet", "copies.parquet"),
         *("pool/part-00000.parquet", "test/part-00000.parquet"),
     }
 

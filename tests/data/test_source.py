@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rayal.data.masks import MaskDecoding
 from rayal.data.source import (
     HASHED,
+    NO_UNITS,
     Source,
     Units,
     check_source,
@@ -117,3 +119,40 @@ def test_ids_and_labels_are_as_many() -> None:
     source = Source(["a"], Units(["x", "y"], [0], []), UNITS, "", "")
     with pytest.raises(DataError, match="the pool has 2 ids and 1 label"):
         source.check()
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        ((), "there are no classes; set dataset.classes to their names"),
+        (("a", "b", "a"), "classes: 'a' twice; give each class a name of its own"),
+    ],
+)
+def test_classes_that_cannot_be(classes: tuple[str, ...], told: str) -> None:
+    """Two classes of one name would be one in every table, and a label could mean both."""
+    images = np.zeros((1, 1, 4, 4), np.uint8)
+    pool, test = Units(["a"], [0], images), Units(["b"], [0], images)
+    with pytest.raises(DataError, match=told):
+        Source(classes, pool, test, "", "").check()
+    Source(("a", "b", "c"), pool, test, "", "").check()
+
+
+def test_a_source_without_test_images_says_so() -> None:
+    """A folder that was lost would be a run that measures nothing."""
+    images = np.zeros((1, 1, 4, 4), np.uint8)
+    pool = Units(["a"], [0], images)
+    with pytest.raises(DataError, match="the test has no images"):
+        Source(("a",), pool, NO_UNITS, "", "").check()
+    with pytest.raises(DataError, match="says that it has no test images, and gives some"):
+        Source(("a",), pool, Units(["b"], [0], images), "", "", untested=True).check()
+    Source(("a",), pool, NO_UNITS, "", "", untested=True).check()
+
+
+def test_masks_that_people_draw_are_none() -> None:
+    """A list of addresses would be read to its end to find out."""
+    decoding = MaskDecoding(values={0: 0})
+    images = np.zeros((2, 1, 4, 4), np.uint8)
+    for labels, expected in (([None, None], True), ([None, b"x"], False), (iter(()), False)):
+        pool = Units(["a", "b"], labels, images)  # type: ignore[arg-type]
+        source = Source(("a",), pool, NO_UNITS, "", "", masks=decoding)
+        assert expected == source.unlabeled

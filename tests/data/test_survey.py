@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rayal.data.copies import Copy
 from rayal.data.images import Decoding
 from rayal.data.survey import Survey, look
 from rayal.errors import DataError
@@ -58,6 +59,28 @@ def test_duplicates_by_content() -> None:
     survey = surveyed(3, (5, 4), pool=[a, b, a, a], test=[c, b, b])
 
     assert {"pool": 2, "across": 2} == survey.duplicates
+    assert [
+        Copy("pool-2", "pool", "pool-0"),
+        Copy("pool-3", "pool", "pool-0"),
+        Copy("test-1", "test", "pool-1"),
+        Copy("test-2", "test", "pool-1"),
+    ] == survey.copies
+
+
+@pytest.mark.parametrize(("pixels", "found"), [(False, []), (True, [Copy("1", "pool", "0")])])
+def test_content_is_what_the_store_holds(pixels: bool, found: list[Copy]) -> None:
+    """Two files of the same pixels are the same image to a network that is given pixels, and two
+    images where files are kept: looking at both would cost a second decoding."""
+    image = Image.fromarray(noise(1, 3)[0].transpose(1, 2, 0))
+    files = []
+    for format in ("PNG", "BMP"):
+        buffer = io.BytesIO()
+        image.save(buffer, format)
+        files.append(look(buffer.getvalue(), Decoding()))
+    survey = Survey((3, 5, 4), pixels=pixels)
+    survey.add("pool", ["0", "1"], files)
+
+    assert found == survey.copies
 
 
 def test_bad_images_are_named_and_not_counted() -> None:

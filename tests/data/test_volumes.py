@@ -105,7 +105,9 @@ def test_reasons_and_numbers_that_are_none(tmp_path: Path) -> None:
 )
 def test_other_kinds_of_arrays_are_refused(tmp_path: Path, image: np.ndarray) -> None:
     """Float pictures would be divided by 255; what the message names is taken."""
-    with pytest.raises(DataError, match="give uint8 arrays C H W, or float32 arrays C D H W"):
+    with pytest.raises(
+        DataError, match="give uint8 arrays C H W, float32 arrays C D H W, or float16 arrays C"
+    ):
         prepared(tmp_path / "store", [image])
     assert 1 == len(prepared(tmp_path / "other", [VOLUMES[0]]).pool)
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import rayal
-from rayal.engine.sweep import all_arms
+from rayal.engine.draws import all_arms
 from rayal.experiment import config
 from rayal.experiment.sweep import trials
 from rayal.experiment.sweep.settings import SweptExperiment

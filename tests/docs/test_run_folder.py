@@ -71,7 +71,7 @@ def test_what_may_be_deleted_is_made_again(run: tuple[Any, Path]) -> None:
 
     assert {"experiment.yaml", "history.json", "ended.json", "curve.csv"} <= {*deletable}
     assert before == chosen(folder)
-    assert all((folder / name).exists() for name in deletable if name != ENDED)
+    assert all((folder / name).exists() for name in deletable if name not in (ENDED, STOPPED))
 
 
 def test_files_of_sweeps_and_scorings_are_on_the_page() -> None:

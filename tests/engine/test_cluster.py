@@ -33,7 +33,7 @@ from rayal.experiment.experiment import Compute
 from rayal.models.build import build
 from rayal.models.weights import save_weights
 from rayal.runs.ledger import Ledger
-from rayal.runs.results import Chosen
+from rayal.runs.results import Chosen, read_result
 from rayal.storage.folder import FileLocation, Folder
 from tests.support.doubles import Silent
 from tests.support.head import ray_head
@@ -81,6 +81,22 @@ def test_a_run_on_ray_is_the_local_run(tiny, workers, tmp_path):
 
     assert local == ray and len(local) == 1
     assert local_weights == ray_weights
+
+
+def test_guards_on_ray_are_those_of_one_process(tiny, workers, tmp_path):
+    """Near-duplicates would be bought, or not, by where the pass ran."""
+    budget = {"initial": 20, "per_cycle": 20, "total": 40}
+    guards = {"min_distance": 1.0, "per_class": 5}
+    x = tiny(compute=COMPUTE, budget=budget, strategy="margin", guards=guards)
+    local, _ = finish(x, LocalEngine(x.compute), tmp_path / "local")
+    ray, _ = finish(x, workers, tmp_path / "ray")
+    done = [
+        read_result(Chosen, Folder(tmp_path / name / "cycle-000/select")).to_json()
+        for name in ("local", "ray")
+    ]
+
+    assert local == ray and done[0] == done[1]
+    assert done[0]["passed_over"] and max(done[0]["predicted"].values()) <= 5
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 import pytest
 
 from rayal.blame import plugin_fault
-from rayal.engine.failures import described, raised
+from rayal.engine.described import described
+from rayal.engine.failures import raised
 from rayal.errors import ClusterError, UsageError
 from rayal.parts import Component
 

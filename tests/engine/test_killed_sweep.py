@@ -1,7 +1,7 @@
 """A sweep whose command is killed: the same command goes on, as if nothing had happened."""
 
 import json
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,10 @@ PLUGINS = Plugins(["faulty"])
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """`command(x, out, point)`: the sweep in a process of its own that dies at a point."""
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
-    with closing(Runs(tmp_path / "stderr", killed_sweep.__file__)) as runs:
-        yield runs
+    return Runs(tmp_path / "stderr", killed_sweep.main)
 
 
 def undisturbed(x: SweptExperiment, out: Path) -> Any:
@@ -54,11 +53,12 @@ def endings(out: Path) -> dict[str, bytes]:
     return {**found, "tables": (out / "tables.md").read_bytes()}
 
 
-def test_a_sweep_that_is_killed_twice_ends_as_if_it_had_not(
-    tiny: Any, command: Any, tmp_path: Path
+@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_sweep_that_is_killed_ends_as_if_it_had_not(
+    tiny: Any, command: Any, tmp_path: Path, kills: int
 ) -> None:
     """A night's work would be lost with the machine of the driver, or be another's afterwards."""
-    gates = [tmp_path / "first", tmp_path / "second"]
+    gates = [tmp_path / f"gate-{number}" for number in range(kills)]
     arms = [{"name": "faulty.waits", "gate": str(gate)} for gate in gates]
     x = tiny(
         dataset={"name": "digits", "limit_pool": 60, "limit_test": 20},
@@ -67,7 +67,8 @@ def test_a_sweep_that_is_killed_twice_ends_as_if_it_had_not(
         budget={"initial": 20, "per_cycle": 20, "total": 40},
         strategy="random",
     )
-    sweep = {"seeds": [0, 1], "space": {"strategy": {"grid_search": arms}}, "concurrent": 1}
+    space = {"strategy": {"grid_search": arms}}
+    sweep = {"seeds": [0, 1], "space": space, "concurrent": 1, "control": None}
     fields = {**x.model_dump(mode="json"), "sweep": sweep}
     x = SweptExperiment.model_validate(fields, context=PLUGINS)
     expected = undisturbed(x, tmp_path / "undisturbed")
@@ -80,8 +81,9 @@ def test_a_sweep_that_is_killed_twice_ends_as_if_it_had_not(
         gate.unlink()
     done = command(x, out, "none")
 
-    assert ([-9, -9], 0) == (codes, done.returncode), done.stderr
-    assert (4, 4) == (expected.complete, expected.trials)
+    assert ([-9] * kills, 0) == (codes, done.returncode), done.stderr
+    assert (2 * kills, 2 * kills) == (expected.complete, expected.trials)
     assert endings(out) == endings(tmp_path / "undisturbed")
     locks = [json.loads(file.read_text()) for file in out.glob("trials/*/lock.json")]
-    assert [1, 1, 2, 2] == sorted(lock["attempt"] for lock in locks), "each kill cut one short"
+    attempts = sorted(lock["attempt"] for lock in locks)
+    assert [1] * kills + [2] * kills == attempts, "each kill cut one short"

@@ -14,7 +14,7 @@ from rayal.cycle.score import ShardTask
 from rayal.data.pool import Shard
 from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
-from rayal.engine.failures import described
+from rayal.engine.described import described
 from rayal.engine.scorers import Call
 from rayal.experiment.experiment import Compute
 from rayal.storage.folder import Json

@@ -36,7 +36,7 @@ def run(x, out):
 
     notes = Notes()
     with start_sweep(x, str(out), plugins=Plugins(["faulty"])) as opened:
-        found = opened.run(joined, notes)
+        found = opened.run(joined, notes, address="auto")
     return found, notes.told
 
 
@@ -95,7 +95,7 @@ def test_a_worker_that_dies_is_replaced(swept, tmp_path):
     """A trial goes on from its folder in a new process."""
     unit = swept({"start": "warm"}).dataset.open().pool.ids()[0]
     dies = {"name": "faulty.dies_scoring", "unit": unit, "marker": str(tmp_path / "marker")}
-    x = swept({"strategy": {"grid_search": [dies]}}, sweep={"seeds": [0, 1]})
+    x = swept({"strategy": {"grid_search": [dies]}}, sweep={"seeds": [0, 1], "control": None})
     found, told = run(x, tmp_path / "out")
     assert found.complete == 2 and (tmp_path / "marker").exists()
     assert len(told) == 2 and all("accuracy" in outcome for _, outcome in told)

@@ -43,7 +43,9 @@ def test_a_sweep_from_python(
     )
     told = list[Event]()
     space = {"strategy": [surprise(power=2.0), Waits(gate=str(tmp_path / "absent"))]}
-    found = rayal.sweep(x, space, seeds=[3], out=tmp_path / "out", on_event=told.append)
+    settings = {"out": tmp_path / "out", "on_event": told.append, "address": "auto"}
+    settings |= {"control": None}
+    found = rayal.sweep(x, space, seeds=[3], **settings)
 
     assert found.complete and (tmp_path / "out").samefile(found.url)
     assert {"__main__.Surprise", "faulty.waits"} == {*found.table()["strategy"]}

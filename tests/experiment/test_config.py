@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayal.engine.sweep import all_arms
+from rayal.engine.draws import all_arms
 from rayal.errors import UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
@@ -47,7 +47,7 @@ scheme:
   epochs: 1:30
   augment: {flop: true}
 observers: [entropy, {name: margin, k: 1}]
-budget: {initial: 0, per_cycle: [20]}
+budget: {initial: -1, per_cycle: [20]}
 compute: {device: gpu}
 """
 
@@ -136,7 +136,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         'x.yaml:8: scheme.epochs: should be a whole number, got "1:30"',
         "x.yaml:9: scheme.augment.flop: there is no such key; did you mean 'flip'?",
         "x.yaml:10: observers.1.k: there is no such key; choose one of: pixels",
-        "x.yaml:11: budget.initial: should be greater than 0, got 0",
+        "x.yaml:11: budget.initial: should be greater than or equal to 0, got -1",
         "x.yaml:11: budget.per_cycle: should be a whole number, got [20]",
         "x.yaml:11: budget.total: is required",
         "x.yaml:12: compute.device: should be 'auto', 'cpu' or 'cuda', got \"gpu\"",

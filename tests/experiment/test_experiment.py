@@ -250,8 +250,8 @@ def test_parts_of_another_task() -> None:
         "'small_cnn' supports classification, but the task is 'segmentation'; choose one of: dee"
     )
     assert (
-        "'random_polygon' chooses regions, and oracle 'simulated' knows none; use clicks"
-        == found["strategy",]
+        "'random_polygon' chooses regions, and oracle 'simulated' knows none; use clicks,"
+        " or people with tiles" == found["strategy",]
     )
     assert other["strategy",].startswith("'random_polygon' supports segmentation, but the task")
 

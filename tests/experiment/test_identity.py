@@ -35,7 +35,7 @@ def test_reports_part_arms_by_what_continuing_compares(fields: dict[str, Any]) -
     counted = {key for key in keys if identifying(changed(fields, key)) != identifying(fields)}
     parting = {key for key in keys if settings(changed(fields, key)) != settings(fields)}
 
-    assert parting == counted - {"name", "seed", "observers"}
+    assert parting == counted - {"name", "seed", "observers", "fine_tune"}
     assert {"compute.device", "compute.score_batch", "dataset.name", "scheme"} <= parting
     assert counted.isdisjoint(
         {"tracking", "max_bad", "dataset.root", "compute.scorers", "compute.engine"}
@@ -59,5 +59,6 @@ def test_what_was_recorded_before_a_field_came_still_continues(fields: dict[str,
     old_augment = {k: v for k, v in fields["scheme"]["augment"].items() if k != "padding"}
     old = {**fields, "scheme": {**fields["scheme"], "augment": old_augment}}
     assert identifying(old) == identifying(fields)
+    assert identifying({k: v for k, v in fields.items() if k != "fine_tune"}) == identifying(fields)
     reflected = changed(fields, "scheme.augment.padding")
     assert "another" == identifying(reflected)["scheme"]["augment"]["padding"]

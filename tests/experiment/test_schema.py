@@ -15,6 +15,7 @@ from rayal.experiment.experiment import Compute, Experiment
 from rayal.experiment.schema import schema
 from rayal.experiment.sweep.settings import EarlyStopping, SweptExperiment
 from rayal.labeling.budget import Budget
+from rayal.labeling.oracles.people import People
 from rayal.parts import PACKAGES, find, names
 from rayal.storage import yaml_file
 from rayal.training.augment import Augment
@@ -107,7 +108,9 @@ APART = [
     (0, "<class 'bool'>"),  # pydantic takes them for what they are not
     (1, "<class 'bool'>"),
     (10**16, "<class 'float'>"),  # JSON has one kind of numbers, and 1e16 is none too many
+    (10**16, str(People.model_fields["seconds_per_unit"].annotation)),
     (None, str(Budget.model_fields["total"].annotation)),  # an amount below another file's
+    (None, str(Budget.model_fields["initial"].annotation)),
 ]
 """Values, and types of fields, of which the schema cannot say what `load` does."""
 MODELS = [find(kind, name) for kind in PACKAGES for name in names(kind)]
@@ -118,10 +121,16 @@ MODELS = [find(kind, name) for kind in PACKAGES for name in names(kind)]
 )
 def test_a_value_is_refused_where_load_refuses_it(model: type[BaseModel]) -> None:
     """Of every field: a mistake that an editor hides, or one that it makes up."""
+    if model.__name__ == "Timm":
+        pytest.importorskip("timm")
     needed: dict[str, Any] = {
         "Budget": {"initial": 1, "per_cycle": 1, "total": 1},
         "MaskFolder": {"classes": ["a", "b"]},
         "Parquet": {"pool": ["a"], "test": ["b"]},
+        "Recorded": {"file": "votes.csv"},
+        "WebDataset": {"pool": ["a"], "test": ["b"]},
+        "UnlabeledScenes": {"classes": ["a", "b"]},
+        "Timm": {"arch": "resnet50"},
         "Torchvision": {"arch": "resnet50"},
     }.get(model.__name__, {})
     differing = []
@@ -170,7 +179,7 @@ MISTAKES = [
     {"scheme": {"name": "tod", "teacher": {"beta": 0.5}}},
     {"scheme": {"augment": {"flip": "left"}}},
     {"budget": {"initial": 10, "per_cycle": 10}},
-    {"budget": {"initial": 0, "per_cycle": 10, "total": 50}},
+    {"budget": {"initial": -1, "per_cycle": 10, "total": 50}},
     {"budget": None},
     {"compute": {"engine": "spark"}},
     {"tracking": {"uri": 5}},
@@ -220,6 +229,8 @@ IN_OTHERS: list[dict[str, Any]] = [
         {"scheme": {"epochs": 5}},
         {"scheme": {"name": "supervised", "lr": 1}},
         {"tracking": {"uri": None}},
+        {"fine_tune": None},
+        {"fine_tune": {"scheme": {"epochs": 5}, "model": "small_cnn"}},
         {"task": {"name": "segmentation", "average": "image"}},
     ],
     ids=str,

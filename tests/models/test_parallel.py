@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch import multiprocessing as mp
 
 import rayal
 from rayal.cycle.rounds import RoundLog, Worker
 from rayal.errors import ClusterError
 from rayal.models import parallel
 from rayal.storage.folder import Folder
+from tests.support.forks import as_two
 
 CPU = torch.device("cpu")
 ROOT = Path(rayal.__file__).parent
@@ -151,19 +150,16 @@ CASES: list[Callable[[int], Any]] = [
 ]
 
 
-def _worker(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/pair", rank=rank, world_size=2)
+def _work(rank: int, folder: Path) -> None:
     found = {case.__name__: case(rank) for case in CASES} | {"workers": parallel.workers()}
-    torch.save(found, f"{folder}/{rank}")
-    dist.destroy_process_group()
+    torch.save(found, folder / str(rank))
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two workers found, by function."""
     folder = tmp_path_factory.mktemp("pair")
-    mp.spawn(_worker, (str(folder),), nprocs=2)
+    as_two(_work, folder)
     return [torch.load(folder / str(rank)) for rank in range(2)]
 
 

@@ -16,8 +16,9 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from rayal.report import curves
-from rayal.report.curves import GREY, TOGETHER, _spaced, draw, draw_run, figure
-from rayal.report.runs import Run, group
+from rayal.report.curves import GREY, TOGETHER, draw, draw_run, figure, spaced
+from rayal.report.groups import group
+from rayal.report.runs import Run
 from rayal.report.tables import Summary
 
 BASE = Run("a", "digits", "cod", "supervised", 0, "accuracy", {}, True, "/runs/x")
@@ -176,10 +177,10 @@ def test_strategies_of_a_panel_differ() -> None:
 @given(st.lists(st.floats(0, 1), max_size=12).map(sorted))
 def test_names_do_not_overlap(heights: list[float]) -> None:
     """Strategies end close together; their names must stay readable and in order."""
-    spaced = _spaced(heights)
+    found = spaced(heights)
 
-    assert all(b - a > 0.065 - 1e-9 for a, b in zip(spaced, spaced[1:], strict=False))
-    assert len(spaced) == len(heights)
+    assert all(b - a > 0.065 - 1e-9 for a, b in zip(found, found[1:], strict=False))
+    assert len(found) == len(heights)
 
 
 def test_files(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ class Done(NamedTuple):
     record: Record
 
     def rows(self, count: int = 3) -> list[pictures.Row]:
-        return rows(self.record, self.x, self.store, 0, count)
+        first = pictures.first_images(self.record, self.store, 0, count)
+        return rows(self.record, self.x, self.store, 0, first)
 
     def chosen(self) -> list[str]:
         result = self.record.result(0, Chosen)
@@ -247,9 +248,13 @@ def test_the_command(images: Done, tmp_path: Path) -> None:
 
     assert (0, 0) == (plain.exit_code, drawn.exit_code)
     assert "analysis" not in before
-    assert {"curves.png", "curves.svg", "per_class_iou.csv", "per_class_iou.png"} == {
-        path.name for path in (tmp_path / "figures").iterdir()
-    }
+    assert {
+        "curves.png",
+        "curves.svg",
+        "per_class_iou.csv",
+        "per_class_iou.png",
+        "verdicts.csv",
+    } == {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"cycle-000.png", "per_class_iou.csv", "per_class_iou.png"} == {
         path.name for path in (tmp_path / "run" / "analysis").iterdir()
     }
@@ -285,7 +290,7 @@ def test_a_run_of_classification(tiny: Callable[..., Any], tmp_path: Path) -> No
 
     record, store = Record(Folder(tmp_path)), x.dataset.open()
     made = dict(files(record, 3))
-    seen = pictures.shots(record, x, store, 0, 3)
+    seen = pictures.shots(record, x, store, 0, pictures.first_images(record, store, 0, 3))
     chosen = record.result(0, Chosen)
 
     results = ["per_class_accuracy.png", "per_class_accuracy.csv"]

@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from rayal.errors import UsageError
 from rayal.report import rows
 from rayal.report.curves import TOGETHER, figure
+from rayal.report.groups import Group, group
 from rayal.report.references import referred
-from rayal.report.runs import DATA, Group, Run, group
+from rayal.report.runs import DATA, Run
 from rayal.report.tables import Summary
 
 BASE = Run("a", "digits", "cod", "supervised", 0, "accuracy", {}, True, "/runs/x")

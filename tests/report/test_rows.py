@@ -6,7 +6,8 @@ from statistics import stdev
 import pytest
 
 from rayal.report import rows
-from rayal.report.runs import Run, group
+from rayal.report.groups import group
+from rayal.report.runs import Run
 from rayal.report.tables import Summary
 
 
@@ -75,3 +76,57 @@ def test_pairs_are_those_of_the_report() -> None:
     assert ("cod", "random", 2) == tuple(found[key] for key in ("first", "second", "n"))
     assert found["mean"] == pytest.approx(0.1)
     assert found["verdict"] in Summary(groups).to_markdown()
+
+
+def test_verdicts_by_hand() -> None:
+    """Cod is 0.1 above random in every seed: at 0.8, where random ends, after 20 labels and two
+    thirds of the way to 30... its own curve has 0.8 there, so 20 of 30 labels do."""
+    made = [
+        run(name, seed, lift) for name, lift in (("cod", 0.1), ("random", 0)) for seed in (0, 1)
+    ]
+    (found,) = rows.verdicts(group(made))
+
+    assert rows.VERDICTS == [*found]
+    assert ("cod", "random", "better", 2) == tuple(
+        found[key] for key in ("arm", "baseline", "kind", "seeds")
+    )
+    assert (0.1, 0.8, 20, 1 / 3) == pytest.approx(
+        tuple(found[key] for key in ("difference", "height", "labels", "saved"))
+    )
+    assert (2, 2, False) == (found["reached_by"], found["of"], found["at_most"])
+
+
+def test_nothing_known_is_none() -> None:
+    """Zeros would be read as results."""
+    (found,) = rows.verdicts(group([run("cod", 0)]))
+
+    assert {None} == {found[key] for key in rows.VERDICTS[7:-1]}
+    assert ("unknown", 0) == (found["kind"], found["seeds"])
+
+
+def test_penalties_and_ranks_are_of_the_standings() -> None:
+    """A row for each cell that is known, and for each mean rank, that of areas among them."""
+    lifts = {"cod": 0.1, "margin": 0.05, "random": 0.0}
+    summary = Summary(group([run(n, s, lift) for n, lift in lifts.items() for s in (0, 1)]))
+    penalties, ranks = rows.penalties(summary.standings), rows.ranks(summary.standings)
+
+    assert rows.PENALTIES == [*penalties[0]] and rows.RANKS == [*ranks[0]]
+    assert {("cod", "margin"): 1.0, ("margin", "cod"): 0.0}.items() <= {
+        (row["winner"], row["loser"]): row["share"] for row in penalties
+    }.items()
+    assert 6 == len(penalties)
+    assert {("cod", None): 1, ("cod", 10): 1, ("random", 30): 3}.items() <= {
+        (row["arm"], row["labels"]): row["rank"] for row in ranks
+    }.items()
+    assert 3 * 4 == len(ranks)
+
+
+def test_files_are_the_rows() -> None:
+    """Of what there is nothing there is no file."""
+    assert {"verdicts.csv"} == {*rows.files(Summary(group([run("cod", 0)])))}
+    lifts = {"cod": 0.1, "margin": 0.05, "random": 0.0}
+    summary = Summary(group([run(n, s, lift) for n, lift in lifts.items() for s in (0, 1)]))
+    files = rows.files(summary)
+
+    assert {"verdicts.csv", "penalties.csv", "ranks.csv"} == {*files}
+    assert rows.RANKS == files["ranks.csv"].decode().splitlines()[0].split(",")

@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from rayal.errors import UsageError
-from rayal.report.runs import Group, Run, group, settings
+from rayal.report.groups import Group, group
+from rayal.report.runs import Run, settings
 from rayal.runs.results import Chosen
 
 
@@ -54,7 +55,8 @@ def record(rows: list[dict[str, Any]], **changes: Any) -> Any:
         initial=lambda: frozenset({"a"}),
         identity=lambda: {"data": "d"},
         result=lambda cycle, kind: CHOSEN.get(cycle) if kind is Chosen else None,
-        complete=False,
+        whole=False,
+        stopped=None,
         check_whole=lambda: None,
         headline="accuracy",
         folder=SimpleNamespace(url="/runs/x"),

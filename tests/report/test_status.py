@@ -64,8 +64,8 @@ def test_a_run_says_how_it_ended(ended: Path) -> None:
     assert [
         "crashed-supervised-seed0: crashed, loss became nan; http://***@host",
         "interrupted-supervised-seed0: interrupted, the same command continues it",
-        "stopped-supervised-seed0: stopped, stopped early by its sweep",
-        "waiting-supervised-seed0: waiting, waiting for 3 of 5 labels",
+        "stopped-supervised-seed0: stopped early by its sweep",
+        "waiting-supervised-seed0: waiting for 3 of 5 labels",
     ] == status_notes(rows)
 
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from rayal.report import parallel, sweeps
-from rayal.report.runs import Run, group
+from rayal.report.groups import group
+from rayal.report.runs import Run
 
 POINTS = {10: 0.5, 20: 0.7, 30: 0.8}
 

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from rayal.labeling.oracles.base import Label
 from rayal.report.curves import draw
-from rayal.report.runs import Run, group
+from rayal.report.groups import group
+from rayal.report.runs import Run
 from rayal.report.shown import text as shown_text
 from rayal.report.tables import COLUMNS, Summary, summarise
 from rayal.runs.ledger import Ledger, write_labels
@@ -200,12 +201,12 @@ def test_nothing_to_say_about_nothing() -> None:
 def test_a_large_sweep_takes_seconds() -> None:
     """20 strategies, 10 seeds, 50 cycles: 190 pairs."""
     many = [run for n in range(20) for run in runs(f"s{n}", 10, 0.01 * n, cycles=50)]
-    started = time.monotonic()
+    started = time.process_time()
     summary = Summary(group(many))
     sizes = [len(form) for form in (summary.to_markdown(), summary.to_csv(), summary.to_json())]
 
     assert min(sizes) > 1000
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_hundred_run_folders_of_a_thousand_classes(tmp_path: Path) -> None:
@@ -236,11 +237,11 @@ def test_a_hundred_run_folders_of_a_thousand_classes(tmp_path: Path) -> None:
                 shutil.copytree(Path(place, "000"), run)
             fields = experiment | {"seed": seed, "strategy": {"name": f"s{strategy}"}}
             (run / "experiment.yaml").write_text(json.dumps(fields))
-        started = time.monotonic()
+        started = time.process_time()
         summary = summarise(find_records([place]))
         texts = [summary.to_markdown(), summary.to_csv(), summary.to_json()]
         draw(summary, tmp_path / "curves.png", tmp_path / "curves.svg")
-        took = time.monotonic() - started
+        took = time.process_time() - started
     svg = (tmp_path / "curves.svg").read_text()
 
     assert 45 == texts[0].count("| tie |")

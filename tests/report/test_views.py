@@ -32,7 +32,8 @@ def drawings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def record(tmp_path: Path) -> Any:
     rows = list[dict[str, float]]()
-    return SimpleNamespace(folder=Folder(tmp_path), cycles=lambda: list(rows), rows=rows)
+    folder, trial_of = Folder(tmp_path), "a sweep"
+    return SimpleNamespace(folder=folder, cycles=lambda: list(rows), rows=rows, sweep=trial_of)
 
 
 def evaluate(record: Any, shown: Views) -> None:

@@ -22,10 +22,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 import rayal
 from rayal.errors import DataError, LabelsPending, LockedError, StorageError, UsageError
 from rayal.labeling.oracles.base import Label
+from rayal.labeling.votes import VOTES, Vote, dump_votes
 from rayal.runs.ledger import INITIAL, STAGES, Ledger, PoolState, stage_folder, write_labels
 from rayal.runs.results import Initial, Labeled, StageResult
 from rayal.storage import lock
-from rayal.storage.folder import Folder, temporary_name
+from rayal.storage.folder import Folder, recorded, temporary_name
 
 IDENTITY = {"seed": 1, "scheme": {"name": "supervised", "lr": 0.1}, "observers": []}
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -124,9 +125,9 @@ def test_work_that_failed_runs_again_with_what_it_had(folder: Folder) -> None:
 def test_state_by_hand(folder: Folder) -> None:
     """The wrong units would be trained on, or the budget miscounted (L10)."""
     with Ledger(folder, IDENTITY) as ledger:
-        assert PoolState(0, {}, {}, (), 0.0) == ledger.state()
+        assert PoolState(0, {}, {}, (), 0.0, 0) == ledger.state()
         buy(ledger, -1, z=3, a=1)
-        assert PoolState(0, {"z": 3, "a": 1}, {"z": -1, "a": -1}, (), 3.0) == ledger.state()
+        assert PoolState(0, {"z": 3, "a": 1}, {"z": -1, "a": -1}, (), 3.0, 2) == ledger.state()
         buy(ledger, 0, m=None, b=0)
         buy(ledger, 1)
         buy(ledger, 2, c=2, n=None)
@@ -138,6 +139,7 @@ def test_state_by_hand(folder: Folder) -> None:
         bought={"z": -1, "a": -1, "b": 0, "c": 2},
         refused=("m", "n"),
         spent=9.0,
+        paid=6,
     )
     assert expected == state
     assert list("zabc") == list(state.labels)
@@ -162,6 +164,75 @@ def test_a_unit_bought_twice_is_an_error(
         buy(ledger, 0, a=second)
         with pytest.raises(StorageError, match="'a' was bought before; delete the folder .*label"):
             ledger.state()
+
+
+def buy_again(ledger: Ledger, cycle: int, **labels: int | None) -> None:
+    """A purchase of units that have a label."""
+    answers = {unit: Label(label, 1.0) for unit, label in labels.items()}
+    ledger.once(cycle, Labeled, lambda out: write_labels(out, answers, again=answers))
+
+
+def test_a_unit_asked_for_again_has_its_last_label(disk: Folder) -> None:
+    """The first, worse label would train, or the second one be free."""
+    with Ledger(disk, IDENTITY) as ledger:
+        buy(ledger, -1, a=1, b=2, c=3)
+        buy_again(ledger, 0, b=4, c=None)
+
+        expected = PoolState(1, {"a": 1, "b": 4}, {"a": -1, "b": -1}, ("c",), 6.5, 5)
+        assert expected == ledger.state() == Ledger(disk, IDENTITY).state()
+        first = {"a": 1, "b": 2, "c": 3}
+        assert PoolState(0, first, dict.fromkeys(first, -1), (), 4.5, 3) == ledger.state(0)
+
+
+def test_an_answer_costs_the_mean_of_those_that_were_paid_for(disk: Folder) -> None:
+    """Sixty labels that came free, and ten of 30 seconds, would make a unit one of 4 seconds, and
+    the next cycle ask for the whole pool; units asked again would be dearer by every answer."""
+    with Ledger(disk, IDENTITY) as ledger:
+        free = {f"free-{i}": Label(0, 0.0) for i in range(60)}
+        ledger.once(0, Initial, lambda out: write_labels(out, free))
+        assert ledger.state().mean_cost is None
+        timed = {"free-0": Label(1, 30.0), "a": Label(1, 40.0), "b": Label(None, 20.0)}
+        ledger.once(0, Labeled, lambda out: write_labels(out, timed, again=["free-0"]))
+        assert 30.0 == ledger.state().mean_cost
+        twice = {"a": Label(2, 50.0)}
+        ledger.once(1, Labeled, lambda out: write_labels(out, twice, again=twice))
+
+        assert (140.0, 35.0) == (ledger.state().spent, ledger.state().mean_cost)
+
+
+@pytest.mark.parametrize("first", [None, "nothing"])
+def test_only_a_labeled_unit_is_asked_for_again(disk: Folder, first: str | None) -> None:
+    """A damaged run would go on with labels that nobody can have given."""
+    with Ledger(disk, IDENTITY) as ledger:
+        buy(ledger, -1, **({"a": None} if first is None else {"b": 1}))
+        buy_again(ledger, 0, a=1)
+        with pytest.raises(StorageError, match="'a' (was bought|is asked for again, never) before"):
+            ledger.state()
+
+
+def test_votes_are_those_of_all_purchases(disk: Folder) -> None:
+    """Who asks again would not know what was said before."""
+    heard = [Vote("a", 1, "x"), Vote("a", 2, "y"), Vote("never labeled", 3, "x")]
+
+    def bought(out: Folder) -> Initial:
+        made_from = {VOTES: out.write(VOTES, dump_votes(heard))}
+        return write_labels(out, {"a": Label(1, 1.0), "b": Label(7, 1.0)}, made_from)
+
+    with Ledger(disk, IDENTITY) as ledger:
+        ledger.once(0, Initial, bought)
+        buy_again(ledger, 0, a=2)
+
+        assert {"a": heard[:2], "b": [Vote("b", 7)]} == ledger.votes(0)
+        assert {"a": [*heard[:2], Vote("a", 2)], "b": [Vote("b", 7)]} == ledger.votes()
+
+
+def test_another_vote_is_another_history() -> None:
+    """What was chosen by votes would pass for chosen by others, where the labels are the same."""
+    file, evidence = recorded("labels.parquet", b""), recorded(VOTES, b"x")
+    plain = Labeled(file=file, labels=1, refused=0, cost=1.0)
+    heard = plain.model_copy(update={"evidence": {VOTES: evidence}})
+
+    assert [file.sha256] == plain.decides() != heard.decides()
 
 
 @pytest.mark.parametrize(
@@ -580,7 +651,7 @@ def test_killed_at_changes_of_the_disk(disk: Folder, driver: Driver, apart: int)
 
 def test_three_drivers_and_random_kills(disk: Folder) -> None:
     """Two drivers would each record their own result of a stage (J06)."""
-    cycles, seen, conflicts = 8, {}, []
+    cycles, seen, conflicts = 5, {}, []
     guard = threading.Lock()
 
     def fight(seed: int) -> None:

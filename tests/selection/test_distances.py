@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rayal.errors import DataError
 from rayal.selection import distances
@@ -14,6 +16,7 @@ from rayal.selection.distances import (
     check_scale,
     magnitudes,
     nearer,
+    nearest,
     nearest_squared,
     squared_distances,
     unit_length,
@@ -187,3 +190,48 @@ def test_scales_that_the_grid_holds_are_not_refused():
     scaled((ids, np.zeros_like(x)))
     x[1, 1] = 250  # 70 times the others: 15 bits are left
     scaled((ids, x))
+
+
+def nearest_by_a_loop(
+    rows: np.ndarray, others: np.ndarray, before: list[int]
+) -> tuple[list[float], list[int]]:
+    """Each distance by itself, in float64; of equals the first."""
+    far, at = [], []
+    for row, limit in zip(rows.astype(np.float64), before, strict=True):
+        found = [float(np.sqrt(np.square(row - o).sum())) for o in others[:limit].astype(float)]
+        far.append(min(found, default=np.inf))
+        at.append(found.index(far[-1]) if found else -1)
+    return far, at
+
+
+@given(
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(1, 6),
+    st.integers(0, 2**20),
+    st.sampled_from([1.0, 1e-3, 300.0]),
+    st.booleans(),
+)
+def test_nearest_is_that_of_a_loop(
+    rows: int, others: int, width: int, seed: int, scale: float, limited: bool
+) -> None:
+    """A number in a report would be of another unit, or differ from machine to machine."""
+    rng = np.random.default_rng(seed)
+    x, y = (
+        (scale * rng.integers(-2, 3, (n, width))).astype(np.float16) for n in (rows, others)
+    )  # few values: ties, and equal rows
+    before = rng.integers(0, others + 1, rows) if limited else np.full(rows, others)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distances, "BLOCK", 7)
+        far, at = nearest(x, y, before if limited else None)
+
+    assert nearest_by_a_loop(x, y, before.tolist()) == (far.tolist(), at.tolist())
+
+
+def test_nearest_by_hand() -> None:
+    """3 and 4 make 5; of two as near the first counts; what stands first has nothing before it."""
+    points = np.array([[0, 0], [3, 4], [0, 0], [-3, -4]], np.float16)
+    far, at = nearest(points, points, np.arange(4))
+
+    assert [np.inf, 5.0, 0.0, 5.0] == far.tolist()
+    assert [-1, 0, 0, 0] == at.tolist()

@@ -41,7 +41,7 @@ def test_networks_that_a_signal_asks(name: str) -> None:
     asked = {"forward": model.calls, "reference": reference.calls, "ensemble": member.calls}
 
     assert {each for each, calls in asked.items() if calls} == (
-        SIGNALS[name].requires - {"pixels", "dense", "dropout"}
+        SIGNALS[name].requires - {"pixels", "dense", "dropout", "weights"}
     )
 
 

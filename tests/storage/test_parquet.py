@@ -86,5 +86,5 @@ def test_a_dataset_of_such_files_is_refused(
     repeated(tmp_path / "a.parquet", "label", MEGABYTE)
     with pytest.raises(DataError, match="columns label take more than"):
         Parquet(root=str(tmp_path), pool=("a.parquet",), test=("a.parquet",), id=None)._columns(
-            ("a.parquet",)
+            ("a.parquet",), "label"
         ).read("label")

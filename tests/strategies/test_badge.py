@@ -132,7 +132,7 @@ def test_draws_what_the_outer_products_draw(monkeypatch):
     assert list(ours) == expected
 
 
-@pytest.mark.parametrize("round_", [1, 2, 64])
+@pytest.mark.parametrize("round_", [2, 64])  # 1 is compared draw by draw above
 def test_draws_are_distributed_by_squared_distance(round_, monkeypatch):
     """Drawing from distances of the round's start would favour what is near to new picks."""
     monkeypatch.setattr(badge, "ROUND", round_)
@@ -147,7 +147,7 @@ def test_draws_are_distributed_by_squared_distance(round_, monkeypatch):
         for third in range(7):
             expected[second, third] = second_p[second] * far[third] / max(far.sum(), 1e-300)
     possible = [pair for pair, p in expected.items() if p > 1e-12]
-    rng, times = np.random.default_rng(5), 3000
+    rng, times = np.random.default_rng(5), 1000
     counts = Counter(tuple(islice(draws(probs, features, order, rng), 1, 3)) for _ in range(times))
 
     assert set(counts) <= set(possible)

@@ -74,13 +74,15 @@ def test_a_unit_farther_out_than_others_leaves_the_picks_to_plain_arithmetic(wid
 def naive(points: np.ndarray, order: np.ndarray, centres: np.ndarray, count: int) -> list[int]:
     """Farthest first by comparing everything with everything, in Python's whole numbers."""
     grid = Grid.of(points, centres)
-    x, chosen = grid.place(points).long().numpy(), []
-    known = list(grid.place(centres).long().numpy())
+    x, known = (grid.place(each).long().numpy() for each in (points, centres))
+    x = np.concatenate([x, known])
+    between = np.square(x[:, None] - x).sum(axis=2).tolist()
+    chosen, known = list[int](), list(range(len(points), len(x)))
     while len(chosen) < count:
         left = [i for i in order if i not in chosen]
-        nearest = [min(int(((x[i] - c) ** 2).sum()) for c in known) for i in left]
+        nearest = [min(between[i][c] for c in known) for i in left]
         chosen.append(int(left[nearest.index(max(nearest))]))
-        known.append(x[chosen[-1]])
+        known.append(chosen[-1])
     return chosen
 
 

@@ -1,6 +1,6 @@
 """Labeling loops that are killed, each in a process of its own: see killed_run.py.
 
-`Runs(log, killed_learner.__file__)` runs them: `loop` with the labels of the dataset.
+`Runs(log, killed_learner.main)` runs them: `loop` with the labels of the dataset.
 """
 
 import json
@@ -10,7 +10,7 @@ import rayal
 from rayal.experiment.experiment import Experiment
 from rayal.report import views
 from rayal.storage.folder import Folder
-from tests.support.killed_run import kill_after, serve
+from tests.support.killed_run import kill_after
 
 
 def loop(x: Experiment, out: str, labels: int, asked: int) -> dict[str, Any]:
@@ -29,7 +29,3 @@ def main(out: str, fields: str, point: str) -> None:
     x = Experiment.model_validate(json.loads(fields))
     kill_after(point, Folder(out).url)
     loop(x, out, 60, 20)
-
-
-if __name__ == "__main__":
-    serve(main)

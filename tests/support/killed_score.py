@@ -1,19 +1,14 @@
-"""A pool scoring that is killed: `python killed_score.py OUT SETTINGS_JSON POINT`.
-
-POINT is a pattern of a file in OUT, after whose writing the process sends itself SIGKILL, or a
-number of images after which it does.
-"""
+"""A pool scoring that is killed, as in killed_run.py; POINT may be a number of images, too, after
+which the process sends itself SIGKILL."""
 
 import json
 import os
 import signal
-import sys
-
-from killed_run import kill_after
 
 from rayal.runs.events import Event
 from rayal.workflows import run, score
 from rayal.workflows.score.settings import PoolScoring
+from tests.support.killed_run import kill_after
 
 
 class Watch:
@@ -32,7 +27,3 @@ def main(out: str, fields: str, point: str) -> None:
     settings = PoolScoring.model_validate(json.loads(fields))
     with score.start_scoring(settings, out) as opened:
         opened.run(lambda: run.start_engine(settings.compute.for_engine()), Watch(point))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

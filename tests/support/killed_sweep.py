@@ -1,7 +1,7 @@
 """The command of a sweep, killed: a driver that joins a cluster, in a process of its own.
 
-As killed_run.py, with lines [OUT, SWEEP, POINT, LOG]: the fork sends itself SIGKILL as soon as the
-file POINT is there. The cluster is the one that $RAY_ADDRESS names.
+As in killed_run.py, but the process sends itself SIGKILL as soon as the file POINT is there. The
+cluster is the one that $RAY_ADDRESS names.
 """
 
 import json
@@ -16,7 +16,6 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import Plugins
 from rayal.workflows.sweep import start_sweep
 from tests.support.doubles import Silent
-from tests.support.killed_run import serve
 
 
 def kill_at(point: str) -> None:
@@ -39,7 +38,3 @@ def main(out: str, fields: str, point: str) -> None:
     threading.Thread(target=kill_at, args=(point,), daemon=True).start()
     with start_sweep(x, out, plugins=plugins) as opened:
         opened.run(joined, Silent())
-
-
-if __name__ == "__main__":
-    serve(main, ["rayal.engine.sweep", "faulty.waits"])

@@ -1,4 +1,6 @@
-"""A small network that tests of models share."""
+"""A small network that tests of models share, and large ones that many checks look at."""
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +14,19 @@ DIGITS = ImageSpec(channels=1, height=8, width=8, mean=(0.3,), std=(0.4,))
 
 def small(classes: int = 3, seed: int = 0, **fields: object) -> nn.Module:
     return build(SmallCnn.model_validate({"width": 4, **fields}), classes, DIGITS, seed)
+
+
+_LAST: dict[object, nn.Module] = {}
+
+
+def built_once(model: Any, classes: int, image: ImageSpec, seed: int) -> nn.Module:
+    """As `build`, of a network that is only looked at: where the call before wanted the same, that
+    one. A hundred experiments on VGG-16 would draw its weights a hundred times."""
+    wanted = (model.model_dump_json(), classes, image.model_dump_json(), seed)
+    if wanted not in _LAST:
+        _LAST.clear()
+        _LAST[wanted] = build(model, classes, image, seed)
+    return _LAST[wanted]
 
 
 def equal(first: nn.Module, second: nn.Module) -> bool:

@@ -3,8 +3,10 @@
 import gzip
 import hashlib
 import io
+import json
 import pickle
 import struct
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,20 @@ def unlabeled_folder(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"size": 16}
 
 
+def unlabeled_scenes(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    mask_folder(root, patch)
+    return {"pool": ["train/images"], "classes": ("road", "grass", "sky")}
+
+
+def uri_list(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    paths = [f"images/{n}.png" for n in range(8)]
+    plant(root, paths, (12, 12, 3))
+    (root / "pool.txt").write_text("".join(f"{root}/{path}\n" for path in paths[:6]))
+    rows = [f"{root}/{path},{label}\n" for path, label in zip(paths[6:], "ab", strict=True)]
+    (root / "test.csv").write_text("".join(["uri,label\n", *rows]))
+    return {}
+
+
 def caltech101(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     folder = "caltech101/101_ObjectCategories"
     plant(root, [f"{folder}/{c}/image_{n:04d}.jpg" for c in ("ant", "bass") for n in range(10)])
@@ -162,6 +178,73 @@ def mrc_folder(root: Path, patch: pytest.MonkeyPatch) -> None:
     SimulatedSubtomograms(size=8, pool=12, test=4, kinds=3).write_mrc(root)
 
 
+def features(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    for name, count in (("pool", 12), ("test", 4)):
+        columns = {
+            "id": [f"{name}-{row}" for row in range(count)],
+            "features": RNG.normal(size=(count, 5)).tolist(),
+            "label": [row % 3 for row in range(count)],
+        }
+        pq.write_table(pa.table(columns), root / f"{name}.parquet")
+    return {}
+
+
+def saved_dataset(root: Path, patch: pytest.MonkeyPatch) -> None:
+    """As `datasets` 4 writes it: a stream of Arrow, what it holds, and what files there are."""
+    (root / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    for split, count in (("train", 12), ("test", 4)):
+        folder = root / split
+        folder.mkdir()
+        images = [encoded(RNG.integers(0, 256, (9, 9, 3), np.uint8)) for _ in range(count)]
+        image = pa.array([{"bytes": data, "path": None} for data in images])
+        table = pa.table({"image": image, "label": [row % 3 for row in range(count)]})
+        with pa.ipc.new_stream(folder / "data-00000-of-00001.arrow", table.schema) as stream:
+            stream.write_table(table, max_chunksize=5)
+        names = {"_type": "ClassLabel", "names": ["cat", "dog", "eel"]}
+        features = {"image": {"_type": "Image"}, "label": names}
+        (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
+        files = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
+        (folder / "state.json").write_text(json.dumps(files))
+
+
+def listed_folder(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    for split, count in (("train", 6), ("test", 4)):
+        names = [f"images/{n}.png" for n in range(count)]
+        plant(root / split, names)
+        rows = [f"{name},{'ab'[n % 2]}\n" for n, name in enumerate(names)]
+        (root / split / "metadata.csv").write_text("".join(["file_name,label\n", *rows]))
+    return {"size": 16}
+
+
+def coco_images(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    for split, count in (("train2017", 6), ("val2017", 4)):
+        names = [f"{n:03}.jpg" for n in range(count)]
+        plant(root / split, names)
+        content = {
+            "images": [{"id": n, "file_name": name} for n, name in enumerate(names)],
+            "categories": [{"id": 3, "name": "cat"}, {"id": 1, "name": "person"}],
+            "annotations": [
+                {"id": n, "image_id": n, "category_id": 1 + n % 2 * 2, "bbox": [0, 0, 5, 4]}
+                for n in range(count)
+            ],
+        }
+        (root / f"{split}.json").write_text(json.dumps(content))
+    files = {"pool": "train2017.json", "test": "val2017.json"}
+    return {**files, "label": "largest", "size": 16}
+
+
+def web_dataset(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    for split, count in (("train", 12), ("test", 4)):
+        with tarfile.open(root / f"{split}-0.tar", "w") as archive:
+            for row in range(count):
+                image = encoded(RNG.integers(0, 256, (9, 9, 3), np.uint8))
+                for ending, data in (("png", image), ("cls", str(row % 3).encode())):
+                    member = tarfile.TarInfo(f"{split}/{row:04}.{ending}")
+                    member.size = len(data)
+                    archive.addfile(member, io.BytesIO(data))
+    return {"pool": ["train-*.tar"], "test": ["test-*.tar"]}
+
+
 def voc(root: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     base, names = root / "VOCdevkit/VOC2012", [f"2007_{number:06d}" for number in range(6)]
     plant(base, [f"JPEGImages/{name}.jpg" for name in names])
@@ -186,6 +269,8 @@ MAKE: dict[str, Any] = {
         fashion_mnist,
         image_folder,
         unlabeled_folder,
+        unlabeled_scenes,
+        uri_list,
         caltech101,
         imagenet,
         parquet,
@@ -195,5 +280,10 @@ MAKE: dict[str, Any] = {
         voc,
         simulated_subtomograms,
         mrc_folder,
+        features,
+        saved_dataset,
+        web_dataset,
+        listed_folder,
+        coco_images,
     )
 }

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import rayal
+from rayal.api.active_learner import ActiveLearner
 from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.data.pool.source import open_pool
 from rayal.engine.local import LocalEngine
-from rayal.errors import LockedError, StorageError, UsageError
+from rayal.errors import LabelsPending, LockedError, StorageError, UsageError
 from rayal.experiment.sweep.trials import Assignment
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
@@ -43,6 +45,7 @@ from tests.data.test_images import encoded
 from tests.storage.test_lock import HOLD
 from tests.support.doubles import Silent
 from tests.support.killed_run import Runs
+from tests.support.people import table, truthful
 
 s3fs = pytest.importorskip("s3fs")
 boto3 = pytest.importorskip("boto3")
@@ -115,13 +118,6 @@ def expected(tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory)
 def finished(server: str, tiny: Callable[..., Any]) -> Record:
     """The tiny run in the bucket."""
     return go(tiny(), f"s3://{BUCKET}/runs/finished")
-
-
-@pytest.fixture(scope="module")
-def remote_process(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """As the fixture `process`, of processes that know the server."""
-    with closing(Runs(tmp_path_factory.mktemp("processes") / "stderr")) as runs:
-        yield runs
 
 
 def test_what_others_write_is_seen_at_once(folder: Folder) -> None:
@@ -348,11 +344,11 @@ def test_a_complete_run_starts_nothing(finished: Record, tiny: Callable[..., Any
     ],
 )
 def test_a_killed_run_continues(
-    tiny: Callable[..., Any], remote_process: Runs, folder: Folder, expected: Any, point: str
+    tiny: Callable[..., Any], process: Runs, folder: Folder, expected: Any, point: str
 ) -> None:
     """A run that was killed would be lost, or end otherwise (A01)."""
     x = tiny(compute={**tiny().compute.model_dump(mode="json"), "checkpoint_seconds": 0})
-    killed = remote_process(x, folder.url, point)
+    killed = process(x, folder.url, point)
     assert -signal.SIGKILL == killed.returncode, killed.stderr
     holder = folder.read_sealed("lock.json")
     folder.write_sealed("lock.json", {**holder, "began": "on a machine of the same name"})
@@ -432,6 +428,29 @@ def test_a_pool_in_a_bucket(
 
 
 @pytest.mark.slow
+def test_people_label_a_run_in_a_bucket(
+    tiny: Callable[..., Any], folder: Folder, tmp_path: Path
+) -> None:
+    """Answers to a run whose workers are elsewhere could not be taken, or be overlooked after
+    their folder was listed once."""
+    budget = {"initial": 20, "per_cycle": 20, "total": 40}
+    x = tiny(oracle="people", strategy="margin", budget=budget)
+    truth, seen = truthful(x), list[tuple[int, int]]()
+    for place in ("initial-asked", "label-asked"):
+        with pytest.raises(LabelsPending, match=f"rayal labels add {folder.url} FILE"):
+            go(x, folder.url)
+        request = folder / "cycle-000" / place / "request"
+        (tmp_path / "to_label.csv").write_bytes(request.read("to_label.csv"))
+        (tmp_path / "answers.csv").write_text(table(tmp_path, truth))
+        for _ in range(2):
+            added = rayal.add_labels(folder.url, tmp_path / "answers.csv")
+            seen.append((added.new, added.known))
+    labels = go(x, folder.url)
+
+    assert [(20, 0), (0, 20)] * 2 == seen and labels.complete
+    assert [20, 20] == [each.labeled for each in rayal.label_status(folder.url).requests]
+
+
 def test_a_sweep_in_a_bucket(tiny: Callable[..., Any], folder: Folder) -> None:
     """Trials would look for their folder on a disk."""
     from rayal.experiment.sweep.settings import SweptExperiment
@@ -469,3 +488,26 @@ def test_the_whole_command_on_ray(tiny: Callable[..., Any], folder: Folder, tmp_
 
     assert 0 == ended.returncode, ended.stderr
     assert outcome(local)[0] == outcome(Record(folder))[0]
+
+
+def test_a_pool_of_addresses_that_nobody_labeled(folder: Folder, tiny: Any, tmp_path: Path) -> None:
+    """Photographs in a bucket would have to be copied before anybody could label them."""
+    for number in range(8):
+        folder.write(f"{number}.png", encoded(Image.new("RGB", (8, 8), (30 * number, 0, 0))))
+    uris = [f"{folder.url}/{number}.png" for number in range(8)]
+    (tmp_path / "pool.txt").write_text("\n".join([*uris[:6], f"{folder.url}/lost.png"]))
+    (tmp_path / "test.csv").write_text(f"uri,label\n{uris[6]},cat\n{uris[7]},dog\n")
+    x = tiny(
+        dataset={"name": "uri_list", "root": str(tmp_path)},
+        scheme={"epochs": 1, "batch_size": 2},
+        strategy="margin",
+    )
+    card = x.dataset.open().card
+    with ActiveLearner(x, tmp_path / "run") as learner:
+        for _ in range(2):
+            asked = learner.ask(2)
+            learner.tell(dict.fromkeys(asked, "cat"))
+            assert {*asked} < {*uris[:6]}
+        assert "accuracy" in learner.learn()
+
+    assert ("uri", 2, [f"{folder.url}/lost.png"]) == (card.encoding, card.test, [*card.bad])

@@ -1,6 +1,7 @@
 """Scores and picks beside those of other libraries, where these are installed.
 
-pip install --no-deps --target PEERS scikit-activeml baal lightly-mundig
+pip install --no-deps --target PEERS scikit-activeml iteration-utilities makefun
+pip install --no-deps --target PEERS baal lightly-mundig
 PYTHONPATH=PEERS pytest tests/system/test_peers.py
 """
 
@@ -35,6 +36,7 @@ class Given:
 
     def __init__(self, log_probs: Tensor) -> None:
         self.log_probs, self.probs = log_probs, log_probs.exp()
+        self.valid = None
 
 
 def score(name: str, log_probs: Tensor) -> np.ndarray:

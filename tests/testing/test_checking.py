@@ -384,6 +384,11 @@ class Silent(Simulated):
         return iter(())
 
 
+class PromisesMore(Simulated):
+    def costs_again(self, store: Any, votes: Any) -> dict[str, float]:
+        return dict.fromkeys(votes, 1.0)
+
+
 class SellsAtOtherPrices(Clicks):
     def costs(self, store: Any, ids: Any) -> Any:
         return super().costs(store, ids) + 1
@@ -401,6 +406,10 @@ class SellsAtOtherPrices(Clicks):
         (
             Silent(),
             "promises to contradict ('budget', 'unit') of a budget in clicks; it tells of no",
+        ),
+        (
+            PromisesMore(),
+            "promises second answers, or no costs of them; costs_again gives {'digit-",
         ),
         (SellsAtOtherPrices(), "promises regions at the price they have; 'pool-00000/0': "),
     ],

@@ -4,8 +4,6 @@ Run as a program, this file is one of two workers that take such steps together.
 """
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from rayal.data.masks import IGNORE
 from rayal.data.pixels import upsampled
@@ -27,6 +24,7 @@ from rayal.parts import build
 from rayal.training.base import Batch, Learner, TrainingScheme
 from rayal.training.schemes.supervised import Supervised
 from tests.support.doubles import GuessSpec
+from tests.support.forks import as_two
 
 ROOT = Path(__file__).parents[2]
 
@@ -417,11 +415,9 @@ def outcome(average: str, shares: list[int], rank: int = 0, size: int = 1) -> di
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
     """What each of two workers says of every case."""
-    out = tmp_path_factory.mktemp("pair") / "out"
-    command = [sys.executable, "-W", "error", "-m", "tests.training.test_base", str(out)]
-    partners = [subprocess.Popen([*command, str(rank)], cwd=ROOT) for rank in range(2)]
-    assert [0, 0] == [partner.wait(250) for partner in partners]
-    return [torch.load(f"{out}.{rank}") for rank in range(2)]
+    folder = tmp_path_factory.mktemp("pair")
+    as_two(_work, folder)
+    return [torch.load(folder / str(rank)) for rank in range(2)]
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
@@ -460,15 +456,8 @@ def test_a_batch_without_a_label_teaches_nothing(average: str) -> None:
     assert all(not gradient.any() for gradient in found["gradients"])
 
 
-def _work(out: str, rank: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
-    torch.save([outcome(*case, int(rank), 2) for case in CASES], f"{out}.{rank}")
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    _work(*sys.argv[1:])
+def _work(rank: int, folder: Path) -> None:
+    torch.save([outcome(*case, rank, 2) for case in CASES], folder / str(rank))
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_phases_come_in_turn_before_every_epoch_but_the_first() -> None:
         expected += [(None, step, 9) for step in range(first, first + 3)]
 
     assert expected == found
-    assert (9, len(found)) == (made.steps, made.updates)
+    assert (9, len(found)) == (made.steps, made.updates(made.epochs))
     assert {False, True} == {batch.unlabeled is None for batch in made.epoch(1)}
     assert all(batch.unlabeled is None for batch in made.epoch(1) if batch.phase is None)
 
@@ -152,7 +152,7 @@ def test_a_training_cut_by_its_steps_has_whole_phases() -> None:
     found = [batch.phase for epoch in range(made.epochs) for batch in made.epoch(epoch)]
 
     assert [None] * 3 + ["there"] * 4 + ["back"] * 4 + [None] == found
-    assert len(found) == made.updates
+    assert len(found) == made.updates(made.epochs)
 
 
 @pytest.mark.parametrize(

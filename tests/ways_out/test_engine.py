@@ -14,7 +14,8 @@ import torch
 from pydantic import PrivateAttr
 
 from rayal.engine import cluster, local, start
-from rayal.engine.failures import described, ray_errors
+from rayal.engine.described import described
+from rayal.engine.failures import ray_errors
 from rayal.engine.local import LocalEngine
 from rayal.engine.train import packed
 from rayal.errors import ClusterError, LockedError, RayalError, UsageError

@@ -30,8 +30,8 @@ def test_a_total_that_the_pool_has(tmp_path: Path) -> None:
     """Lowered to what there is."""
     card = Digits(store=str(tmp_path), limit_pool=30, limit_test=1).open().card
     with pytest.raises(UsageError, match="100 is more than the 30 images of the pool; lower it$"):
-        experiment().budget.check(card)
-    experiment(**budget(total=30)).budget.check(card)
+        experiment().budget.check(card.pool)
+    experiment(**budget(total=30)).budget.check(card.pool)
 
 
 @pytest.mark.parametrize(

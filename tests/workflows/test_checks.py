@@ -13,7 +13,9 @@ from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.models.base import Model
 from rayal.parts import find
+from rayal.testing.model import spec
 from rayal.workflows.checks import Resources, check, warnings
+from rayal.workflows.plan.cycles import plan_cycles
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -97,6 +99,23 @@ def test_one_problem_is_one_line(card: Card) -> None:
     )
 
 
+def test_whoever_asks_again_may_buy_more_than_the_pool_has(card: Card) -> None:
+    """Second opinions of a small pool would be refused, though people give as many as are asked."""
+    more = {"initial": 20, "per_cycle": 500, "total": card.pool + 30}
+    asked: dict[str, Any] = {"strategy": "active_lab", "oracle": "people", "budget": more}
+
+    assert [] == problems(experiment(**asked), card)
+    assert more["total"] == sum(
+        [20, *(cycle.bought for cycle in plan_cycles(experiment(**asked), card))]
+    )
+    for once in ({"oracle": "simulated"}, {"strategy": "entropy"}):
+        (line,) = problems(experiment(**asked | once), card)
+        assert line.startswith("budget.total: 1467 is more than the 1437 images of the pool")
+    first = {**more, "initial": card.pool + 1}
+    (line,) = problems(experiment(**asked | {"budget": first}), card)
+    assert line.startswith("budget.initial: 1438 is more than the 1437 images of the pool")
+
+
 def test_pretrained_weights_are_tried(card: Card, tmp_path: Path) -> None:
     """A file that does not fit must not be found out by the workers."""
     x = experiment(model={"name": "small_cnn", "pretrained": str(tmp_path / "no.safetensors")})
@@ -138,6 +157,19 @@ def test_a_network_without_maps_has_no_place_for_a_loss_head(card: Card) -> None
     assert line.startswith(f"model: '{Flat.part_name()}', but ll4al: its network shows no maps")
     assert line.endswith("use one that does, such as resnet18")
     assert [] == problems(experiment(strategy="ll4al"), card)
+
+
+@pytest.mark.parametrize("strategy", ["vaal", "sraal", "ta_vaal", "ll4al"])
+def test_strategies_that_look_at_maps_or_pixels_take_no_vectors(card: Card, strategy: str) -> None:
+    """The first labels would be bought, and the first training end in a convolution."""
+    vectors = card.model_copy(update={"image": spec(channels=6)})
+    found = problems(experiment(model="linear_head", strategy=strategy), vectors)
+
+    told = [line for line in found if f"dataset: 'digits', but {strategy}: the " in line]
+
+    assert (2 if strategy == "ta_vaal" else 1) == len(told) and told == found[-len(told) :]
+    assert all(line.endswith("are vectors of features (C); use another strategy") for line in told)
+    assert [] == problems(experiment(model="linear_head", strategy="badge"), vectors)
 
 
 SEES = "the discriminator sees 12x40 pixels, it needs 16x16"
@@ -267,7 +299,25 @@ def test_warnings(card: Card) -> None:
         "budget.initial: 5 labels cannot show all 10 classes",
         "start: after a cold start cod measures mostly the new weights; use warm",
         "dataset: 1 image cannot be decoded and will not be used",
-        "dataset: 3 test images are also in the pool",
+        "dataset: 3 test images are also in the pool; guards.test_images: leave_out never buys"
+        " these",
     ] == list(warnings(x, odd))
     assert [] == list(warnings(experiment(start="cold", strategy="entropy"), card))
     assert not any(line.startswith("start") for line in warnings(experiment(start="warm"), odd))
+
+
+def test_rules_that_nothing_measures(card: Card) -> None:
+    """A strategy that picks what its model gets wrong would never reach a target, one that picks
+    what is easy at once; whoever asks for units ends when they like. Each way out works."""
+    target = {"target": 0.9}
+    limited = {"strategy": "random", "guards": {"per_class": 2}}
+    untested = card.model_copy(update={"test": 0, "tested": False})
+    (line,) = problems(experiment(stop=target), untested)
+    (also,) = problems(experiment(stop=target, **limited), untested)
+
+    assert line == also and line.startswith("stop.target: there are no test images")
+    assert [] == problems(experiment(stop=target, strategy="random"), untested)
+    assert [] == problems(experiment(stop={}), untested) == problems(experiment(stop=target), card)
+    with pytest.raises(UsageError, match="stop: 'target' cannot end an ActiveLearner"):
+        check(experiment(stop=target, oracle="told", budget={}), card, asked=True)
+    check(experiment(oracle="told", budget={}), card, asked=True)

@@ -1,6 +1,7 @@
 """rayal/workflows/init: what is filled in, and that a run of it goes to its end."""
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -59,7 +60,42 @@ def scenes(root: Path, numbers: tuple[int, ...] = (0, 255), masks: str = "{}/mas
     return root
 
 
-MAKE = {"image_folder": photos, "parquet": files, "masks": scenes}
+def listed(root: Path) -> Path:
+    """The same number, in no folders of classes, and a table beside them."""
+    for split, count in (("train", 12), ("test", 4)):
+        originals.plant(root / split, [f"{n}.jpg" for n in range(count)], (40, 50, 3))
+        rows = [f"{n}.jpg,{('cat', 'dog')[n % 2]}\n" for n in range(count)]
+        (root / split / "metadata.csv").write_text("".join(["file_name,category\n", *rows]))
+    return root
+
+
+def coco(root: Path) -> Path:
+    """The same number, with a box in each."""
+    (root / "annotations").mkdir(parents=True)
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    for split, count in (("train", 12), ("val", 4)):
+        names = [f"{n}.jpg" for n in range(count)]
+        originals.plant(root / f"images/{split}", names, (40, 50, 3))
+        boxes = [
+            {"id": n, "image_id": n, "category_id": 1 + n % 2, "bbox": [0, 0, 9, 9]}
+            for n in range(count)
+        ]
+        images = [{"id": n, "file_name": name} for n, name in enumerate(names)]
+        content = {"images": images, "categories": categories, "annotations": boxes}
+        (root / f"annotations/instances_{split}.json").write_text(json.dumps(content))
+    return root
+
+
+MAKE = {
+    "image_folder": photos,
+    "listed_folder": listed,
+    "coco_images": coco,
+    "parquet": files,
+    "masks": scenes,
+}
+"""Of images that have labels."""
+OPEN = [kind for kind in KINDS if kind not in MAKE]
+"""Those that people are to label."""
 
 
 def command(*words: str) -> str:
@@ -74,12 +110,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MAKE)
 def test_from_a_folder_to_a_run(kind: str, here: Path) -> None:
     """What a newcomer is given would not run."""
     MAKE[kind](here / "data")
     told = command("init", "first", "--data", kind, "--root", "data")
-    short = {"image_folder": "epochs", "parquet": "epochs", "masks": "steps"}[kind]
+    short = "steps" if kind == "masks" else "epochs"
     changes = [
         "compute.engine=local",
         "compute.cpus_per_worker=1",
@@ -95,7 +131,7 @@ def test_from_a_folder_to_a_run(kind: str, here: Path) -> None:
     assert (here / "runs/first/margin-supervised-seed0/curve.png").exists()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MAKE)
 def test_every_template_is_an_experiment(kind: str, here: Path) -> None:
     """Without a look it is a file that the folder is put into."""
     told = command("init", "first", "--data", kind)
@@ -117,6 +153,82 @@ def test_a_folder_by_hand(here: Path) -> None:
     assert ("cat", "dog") == written["classes"]
     assert (4, 2, 12) == (x.budget.initial, x.budget.per_cycle, x.budget.total)
     assert "resnet18" == x.model.part_name()
+
+
+def test_a_list_by_hand(here: Path) -> None:
+    """The column, the classes and the files are those that are there."""
+    write("first", "listed_folder", listed(here / "list"), here)
+    write("second", "coco_images", coco(here / "coco"), here)
+    one, two = (config.load(f"{name}.yaml").dataset.model_dump() for name in ("first", "second"))
+
+    assert ("category", "train", None) == tuple(one[key] for key in ("label", "pool", "split"))
+    assert ("cat", "dog") == one["classes"] and 40 == one["size"] == two["size"]
+    assert "annotations/instances_val.json" == two["test"]
+    assert ("images/train", "images/val") == (two["images"], two["test_images"])
+
+
+def test_a_column_of_splits(here: Path) -> None:
+    """One table for all images is usual, too."""
+    root = listed(here / "list")
+    rows = [
+        f"{split}/{n}.jpg,{'ab'[n % 2]},{split}\n" for split in ("train", "test") for n in (0, 1)
+    ]
+    for split in ("train", "test"):
+        (root / split / "metadata.csv").unlink()
+    table = root / "metadata.csv"
+    table.write_text("file_name,label\n")
+    with pytest.raises(UsageError, match="has no column split, and nothing to measure with; add"):
+        write("first", "listed_folder", root, here)
+    table.write_text("".join(["file_name,label,split\n", *rows]))
+    write("first", "listed_folder", root, here)
+    written = config.load("first.yaml").dataset.model_dump()
+    assert ("train", "test", "split") == tuple(written[key] for key in ("pool", "test", "split"))
+
+    table.write_text("".join(["file_name,label,split\n", *rows]).replace(",test\n", ",b\n"))
+    with pytest.raises(UsageError, match="has the splits 'b', 'train'; leave root out and write"):
+        write("second", "listed_folder", root, here)
+    table.write_text("".join(["file_name,x,split\n", *rows]))
+    with pytest.raises(UsageError, match="none of them called as labels are; leave root out"):
+        write("second", "listed_folder", root, here)
+    table.unlink()
+    with pytest.raises(UsageError, match="but metadata.csv is expected in train/ and in test/"):
+        write("second", "listed_folder", root, here)
+    write("second", "listed_folder", None, here)
+    assert "listed_folder" == config.load("second.yaml").dataset.part_name()
+
+
+def test_what_lists_the_images_is_named(here: Path) -> None:
+    """Whoever takes the best known kind would move files about."""
+    root = listed(here / "list")
+    with pytest.raises(
+        DataError, match="in no class folder; .*; test/metadata.csv lists images: data listed_fol"
+    ):
+        write("first", "image_folder", root, here)
+    with pytest.raises(UsageError, match="instances_train.json lists images: data coco_images"):
+        write("first", "image_folder", coco(here / "coco"), here)
+    _, told = write("first", "photos", here / "coco", here)
+    assert "instances_train.json lists images: data coco_images takes" in str(told)
+
+    for split in ("train", "test"):
+        table = root / split / "metadata.csv"
+        table.write_text(
+            "file_name,label\n0.jpg,\n" if split == "train" else "file_name,label\n1.jpg,a\n"
+        )
+    with pytest.raises(UsageError, match="no row has a label, so people have to give them; give"):
+        write("second", "listed_folder", root, here)
+    write("second", "photos", None, here)
+    change = ["dataset={name: listed_folder, root: list, size: 16}"]
+    assert "listed_folder" == config.load("second.yaml", change).dataset.part_name()
+
+
+def test_files_of_coco_that_are_not_found(here: Path) -> None:
+    """Without images to measure with nobody would know how good a model is."""
+    root = coco(here / "coco")
+    (root / "annotations/instances_val.json").unlink()
+    with pytest.raises(UsageError, match="and one called test or val are expected; leave root out"):
+        write("first", "coco_images", root, here)
+    write("first", "coco_images", None, here)
+    assert "coco_images" == config.load("first.yaml").dataset.part_name()
 
 
 def test_names_of_classes_are_words(here: Path) -> None:
@@ -294,7 +406,7 @@ def test_images_that_may_be_any_column(here: Path) -> None:
         config.load("first.yaml").dataset.open()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MAKE)
 def test_a_root_that_is_a_file(kind: str, here: Path) -> None:
     """It is there, and yet it was said not to be."""
     MAKE[kind](here / "data")
@@ -358,3 +470,79 @@ def test_masks_in_colour(here: Path) -> None:
         write("first", "masks", data, here)
     grey.save(coloured)
     write("first", "masks", data, here)
+
+
+def heap(root: Path, kind: str) -> Path:
+    """Twelve images that nobody has labeled, 50 x 40 pixels."""
+    if kind == "photos":
+        originals.plant(root, [f"{n}.jpg" for n in range(12)], (40, 50, 3))
+    else:
+        root.mkdir()
+        data = [originals.encoded(RNG.integers(0, 256, (40, 50, 3), np.uint8)) for _ in range(12)]
+        names = [f"image-{n}" for n in range(12)]
+        pq.write_table(pa.table({"key": names, "photo": data}), root / "some.parquet")
+    return root
+
+
+@pytest.mark.parametrize("kind", OPEN)
+@pytest.mark.parametrize("seen", [True, False])
+def test_images_that_people_label(kind: str, seen: bool, here: Path) -> None:
+    """A list of classes that nobody filled in would be a model of two made-up ones."""
+    if seen:
+        heap(here / "data", kind)
+    told = command("init", "first", "--data", kind, *(["--root", "data"] if seen else []))
+    changes = ["dataset.root=data"]
+
+    assert "(!)" in told and ("12 " in told) == seen
+    with pytest.raises(UsageError, match="nobody tells the classes; set classes"):
+        config.load("first.yaml", changes)
+    x = config.load("first.yaml", [*changes, "dataset.classes=[cat, dog]"])
+    text = Path("first.yaml").read_text()
+    assert (
+        "oracle: {name: people, format: label_studio, wait: all, votes: 1, consensus: majority}"
+        in text
+    )
+    assert "$" not in text and not x.dataset.tested and not x.budget.balanced
+    if seen:
+        card = x.dataset.open().card
+        assert (12, ("cat", "dog"), False) == (card.pool, card.classes, card.labeled)
+        assert (40, 40) == card.image.sides
+
+
+def test_a_heap_with_images_to_measure_with(here: Path) -> None:
+    """Those would be labeled as well, and their classes be typed again."""
+    originals.plant(here / "data", [f"{n}.jpg" for n in range(12)])
+    originals.plant(
+        here / "data", [f"val/{name}/{n}.jpg" for name in ("b: x", "no") for n in (0, 1)]
+    )
+    write("first", "photos", Path("data"), here)
+    x = config.load("first.yaml", [])
+    card = x.dataset.open().card
+
+    assert (12, 4, ("b: x", "no")) == (card.pool, card.test, card.classes)
+
+
+def test_labeled_files_beside_a_pool(here: Path) -> None:
+    """The column of their classes is found."""
+    files(here / "data")
+    heap(here / "more", "unlabeled_parquet")
+    (here / "more/some.parquet").rename(here / "data/pool-0.parquet")
+    (here / "data/train-0.parquet").unlink()
+    write("first", "unlabeled_parquet", Path("data"), here)
+    written = config.load("first.yaml", ["dataset.classes=[cat]"]).dataset
+
+    found = written.model_dump()
+    assert ("key", "photo", None, "fine_label") == tuple(
+        found[key] for key in ("id", "image", "label", "test_label")
+    )
+    assert (["pool*.parquet"], ["test*.parquet"]) == ([*found["pool"]], [*found["test"]])
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_nothing_to_label(kind: str, here: Path) -> None:
+    """The file would be of nothing."""
+    (here / "data").mkdir()
+    with pytest.raises(UsageError, match="holds no images to label|holds no Parquet files"):
+        write("first", kind, here / "data", here)
+    heap(here / "others", kind)
+    assert write("first", kind, here / "others", here)[0].exists()

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import rayal
 from rayal.errors import LockedError, UsageError
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.runs.events import Event
 from rayal.storage.folder import Folder, temporary_name
+from rayal.workflows.plan.sweep import make_sweep
 from rayal.workflows.sweep import Sweeping, start_sweep
 from rayal.workflows.sweep.progress import Progress
 from tests.support.finished_sweep import finish as trials
@@ -84,8 +86,8 @@ def test_a_sweep_grows(swept: Any, out: Path) -> None:
         ({"sweep": {"early_stopping": {}}}, "sweep.early_stopping"),
         ({"sweep": {"seeds": [1]}}, r"sweep.seeds: \[0\] -> \[1\]"),
         (
-            {"space": {"strategy": {"grid_search": ["entropy"]}}},
-            "without 1 of the 2 arms that are there, the first is strategy=random",
+            {"space": {"strategy": {"grid_search": ["random"]}}},
+            "without 1 of the 2 arms that are there, the first is strategy=entropy",
         ),
         ({"space": {"start": {"grid_search": ["cold"]}}}, "without 2 of the 2 arms"),
     ],
@@ -302,3 +304,88 @@ def test_what_a_search_cannot_run_is_found_before(
     pytest.importorskip("optuna")
     with pytest.raises(UsageError, match=said):
         Sweeping(swept(space, SEARCH), Folder(tmp_path / "sweep")).check()
+
+
+ALONE = {"strategy": {"grid_search": ["entropy"]}}
+
+
+def test_random_is_run_beside_strategies(swept: Any, tmp_path: Path) -> None:
+    """Nobody could tell whether a strategy helps: it has the same seeds and takes their first model
+    from the shared training."""
+    x = swept(ALONE, {"seeds": [0, 1]})
+    with start_sweep(x, str(tmp_path)) as sweep:
+        assert "sweep, with random as its control (2 trials more)" == sweep.control_note
+    found = trials(x, tmp_path)
+    (group,) = found.summary.groups
+
+    assert (4, 4, 2) == (found.complete, found.trials, found.shared)
+    assert {"entropy": [0, 1], "random": [0, 1]} == {
+        arm.label: [run.seed for run in arm.runs] for arm in group.arms
+    }
+    assert [] == group.unpaired
+    assert (4, 0) == (
+        (plan := make_sweep(x, probe=False)).trials,
+        make_sweep(swept(), probe=False).control,
+    )
+    assert "control random, 2 trials of these; sweep.control: null leaves it out" in str(plan)
+
+
+def test_without_a_control(swept: Any, tmp_path: Path) -> None:
+    """Whoever has random runs already, or none to spare."""
+    x = swept(ALONE, {"control": None})
+    with start_sweep(x, str(tmp_path)) as sweep:
+        assert (1, "") == (sweep.total, sweep.control_note)
+    assert "control" not in str(make_sweep(x, probe=False))
+    with start_sweep(swept(ALONE), str(tmp_path)) as sweep:  # begun without: goes on without
+        assert 1 == sweep.total
+
+
+def test_a_sweep_of_before_goes_on_as_it_was(swept: Any, tmp_path: Path) -> None:
+    """One that is complete would begin again with trials that nobody asked for, or be refused."""
+    trials(swept(ALONE, {"control": None}), tmp_path)
+    there = Folder(tmp_path).read_sealed("identity.json")
+    assert "control" not in there["sweep"]  # as an earlier rayal wrote it
+    written = (tmp_path / "sweep.yaml").read_text().replace("  control: null\n", "")
+    (tmp_path / "sweep.yaml").write_text(written)
+    opened = rayal.open_sweep(tmp_path)
+
+    assert ["1 of 1 trials complete; 0 first trainings taken from another trial"] == (
+        opened.lines()[:1]
+    )
+    for _ in range(2):
+        with start_sweep(swept(ALONE), str(tmp_path)) as sweep:
+            assert (1, 0) == (sweep.total, sweep.left)
+
+
+def test_a_control_that_is_there_stays(swept: Any, tmp_path: Path) -> None:
+    """It is an arm like any other: without it the table would be another one."""
+    with start_sweep(swept(ALONE), str(tmp_path)):
+        pass
+    with pytest.raises(LockedError, match="without 1 of the 2 arms that are there"):
+        Sweeping(swept(ALONE, {"control": None}), Folder(tmp_path)).check()
+    named = {"strategy": {"grid_search": ["entropy", "random"]}}
+    with start_sweep(swept(named), str(tmp_path)) as sweep:  # the same arms
+        assert (2, []) == (sweep.total, sweep.control)
+
+
+def test_trials_that_a_rule_ended_are_complete_until_it_changes(swept: Any, tmp_path: Path) -> None:
+    """A sweep would never be complete, run its trials for ever, or refuse another rule; arms of
+    different lengths are compared over the label counts that they share."""
+    budget = {"initial": 20, "per_cycle": 10, "total": 50}
+    stop = {"plateau": {"points": 100, "cycles": 1}}
+    ended = trials(swept(stop=stop, budget=budget), tmp_path)
+    (group,) = ended.summary.groups
+
+    assert (ended.complete, ended.trials, group.shared) == (2, 2, [20, 30])
+    assert any("2 of 2 runs ended by a rule of stop" in each for each in ended.summary.warnings)
+
+    with start_sweep(swept(budget=budget), str(tmp_path)) as sweep:
+        first, _ = sweep.todo
+        work(sweep, Assignment(first.arm, 0))
+        found = sweep.found()
+        (group,) = found.summary.groups
+
+        assert (len(sweep.todo), found.complete, group.shared) == (1, 2, [20, 30])
+        assert sorted(len(arm.labels) for arm in group.arms) == [2, 4]
+    with pytest.raises(UsageError, match="sweep.space.stop: cannot be varied"):
+        trials(swept({"stop": {"target": {"grid_search": [0.5, 0.9]}}}), tmp_path / "other")

@@ -17,9 +17,13 @@ class Labels(NamedTuple):
     split: str
     ids: Sequence[str]
     labels: Sequence[Any]
+    places: Sequence[str] | None = None
+    """Where each row is, for messages; None: by its number, from 0."""
 
     def place(self, row: int) -> str:
         """Where a row is, for messages."""
+        if self.places is not None:
+            return self.places[row]
         return f"{self.split} row {row} ({quoted(str(self.ids[row]))})"
 
     def indices(self, classes: Sequence[str]) -> Sequence[Any]:
@@ -39,6 +43,25 @@ class Labels(NamedTuple):
                     " correct it, or set dataset.classes"
                 )
         return [index[label] if isinstance(label, str) else label for label in self.labels]
+
+
+def check_told(classes: Sequence[str] | None, tested: bool) -> None:
+    """Raises ValueError where no option, and no test image, tells the classes of a pool without
+    labels."""
+    if not tested and not classes:
+        raise ValueError(
+            "without labels and test images nobody tells the classes; set classes to their names"
+        )
+
+
+def check_test_labels(label: object, test_label: object, named: str, none: str) -> None:
+    """Raises ValueError where neither option says the labels of test images; `named` is what could
+    be there, `none` the option of doing without test images."""
+    if label is None and test_label is None:
+        raise ValueError(
+            f"label: null leaves the test images without labels; set test_label to {named}, or"
+            f" {none}"
+        )
 
 
 def check_kind(column: str, kind: pa.DataType) -> None:
@@ -79,7 +102,7 @@ def classes_of(pool: Labels, test: Labels) -> tuple[str, ...]:
     return tuple(str(number) for number in range(most + 1))
 
 
-def names_in(file: str, meta: Mapping[str, str], column: str) -> tuple[str, ...] | None:
+def names_in(file: str, meta: Mapping[str, str], column: str | None) -> tuple[str, ...] | None:
     """The names of classes that a file's metadata has: a JSON list, or what Hugging Face writes."""
     if "class_names" in meta:
         return _listed(file, meta["class_names"])

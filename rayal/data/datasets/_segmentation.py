@@ -82,7 +82,8 @@ class SegmentationDataset(EncodedDataset):
 
     def source_of(self, files: Sequence[str]) -> Source:
         pool, test = (
-            _units(self.folder, self.pairs(parts, files)) for parts in (self.pool, self.test)
+            units_of_pairs(self.folder, self.pairs(parts, files))
+            for parts in (self.pool, self.test)
         )
         return self.described(pool, test)
 
@@ -137,7 +138,8 @@ def keyed(paths: Iterable[str], inside: str, ending: str | None = None) -> dict[
     return found
 
 
-def _units(root: Path, pairs: Sequence[Pair]) -> Units:
+def units_of_pairs(root: Path, pairs: Sequence[Pair]) -> Units:
+    """The images of some pairs, their masks the labels."""
     return Units(
         [pair.id for pair in pairs],
         Addresses(root, [pair.mask for pair in pairs]),

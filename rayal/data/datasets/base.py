@@ -118,6 +118,12 @@ class Dataset(ForTasks):
         return self.model_dump(mode="json", exclude={"root", "store", "download"})
 
     @property
+    def tested(self) -> bool:
+        """Whether it has test images; without, `Source.test` is left as it is, and reports show
+        what the labels of people tell instead."""
+        return True
+
+    @property
     def decoding(self) -> Decoding | None:
         """How image files become what networks see; None where the originals are pixels."""
         return None
@@ -163,6 +169,8 @@ class Dataset(ForTasks):
                 f"{error.filename or error} is missing; dataset {self.part_name()!r} expects"
                 f" {self.layout} in {self.folder}: set dataset.root{fetching}"
             ) from error
+        except StorageError:  # of a table that lists others, which says more
+            raise
         except OSError as error:
             if (fault := plugin_fault(error)) is not None:
                 raise fault from error
@@ -216,7 +224,7 @@ class Dataset(ForTasks):
             source = self.source_of(files)
             if self.is_foreign():
                 check_source(source, self.part_name())
-            return source
+            return replace(source, untested=not self.tested)
 
 
 class EncodedDataset(Dataset, Decoding):

@@ -64,6 +64,10 @@ class Images(Protocol):
     def decode(self, rows: pa.Table) -> Decoded:
         """The pixels of rows that `read` returned; bad images apart, with the reason."""
 
+    def stored(self, rows: pa.Table) -> Iterator[tuple[str, object]]:
+        """Id and image of rows that `read` returned, as it is stored: pixels, bytes of a file, or
+        its address. Raises BadImage for one that is missing."""
+
     def ids_of(self, shard: Shard) -> pa.ChunkedArray:
         """The ids of a shard, strings in the order of its rows; reads no image."""
 
@@ -130,6 +134,22 @@ def decode_raw(rows: pa.Table, shape: Shape, numbers: Numbers = "uint8") -> Deco
         good = rows.filter(valid)
         bad = dict.fromkeys(rows.filter(pc.invert(valid))["id"].to_pylist(), NO_DATA)
     return Decoded(good["id"].to_pylist(), _as_array(good["image"], shape, numbers), bad)
+
+
+def stored_raw(decoded: Decoded) -> Iterator[tuple[str, object]]:
+    """As `Images.stored`, of images that are stored as pixels."""
+    for reason in decoded.bad.values():
+        raise BadImage(reason)
+    yield from zip(decoded.ids, decoded.images, strict=True)
+
+
+def stored_files(rows: pa.Table) -> Iterator[tuple[str, bytes | str]]:
+    """As `Images.stored`, of images that are stored as files."""
+    for unit, value in zip(rows["id"].to_pylist(), rows["image"], strict=True):
+        stored: bytes | str | None = content(value.as_py())
+        if stored is None:
+            raise BadImage(NO_DATA)
+        yield unit, stored
 
 
 def pixels(stored: bytes | str | None, decoding: Decoding, shape: Shape) -> CanvasImage:

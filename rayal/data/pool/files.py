@@ -28,7 +28,16 @@ import pyarrow.parquet as pq
 from rayal.data import uri
 from rayal.data.card import Shape
 from rayal.data.images import BadImage, Decoding
-from rayal.data.pool import CanvasImage, Decoded, Shard, decode_each, decode_raw, pixels
+from rayal.data.pool import (
+    CanvasImage,
+    Decoded,
+    Shard,
+    decode_each,
+    decode_raw,
+    pixels,
+    stored_files,
+    stored_raw,
+)
 from rayal.errors import DataError, quoted
 from rayal.storage.columns import as_text, held
 from rayal.storage.parquet import parquet_file, readable, swells, within_bounds
@@ -82,6 +91,14 @@ class ParquetImages:
         if self.raw:
             return decode_raw(rows, self.shape)
         return decode_each(rows, self._pixels, self.shape)
+
+    def stored(self, rows: pa.Table) -> Iterator[tuple[str, object]]:
+        """Id and image of rows that `read` returned: pixels, bytes, or an absolute address."""
+        if self.raw:
+            yield from stored_raw(self.decode(rows))
+            return
+        for unit, image in stored_files(rows):
+            yield unit, self._address(image) if isinstance(image, str) else image
 
     def _pixels(self, stored: bytes | str | None) -> CanvasImage:
         try:

@@ -18,6 +18,31 @@ from rayal.parts import Component, find, names
 
 TaskName = Literal["classification", "segmentation"]
 
+NEW, FIT = "new_", "fit_"
+"""How figures are called that need no test images: of the labels bought last, by the model before
+them; and of the labels that the model was trained on."""
+
+
+def headline_of(metric: str, tested: bool) -> str:
+    """What curves and tables show first of a task's headline `metric`: that of the test images, or,
+    where there are none, of the labels bought last."""
+    return metric if tested else f"{NEW}{metric}"
+
+
+def is_tested(headline: str) -> bool:
+    """Whether such a headline is of test images."""
+    return not headline.startswith(NEW)
+
+
+def untested_note(headline: str) -> str:
+    """What the headline of a run without test images is, for people."""
+    metric = headline.removeprefix(NEW)
+    return (
+        f"no test set. {NEW}{metric}: {metric} on the labels bought last, of the model that was"
+        " trained before them; a strategy chose these, so it measures neither the pool nor"
+        f" strategies. {FIT}{metric}: {metric} on the labels that the model itself was trained on"
+    )
+
 
 class Evaluator(ABC):
     """Collects what the metrics of one split need, batch by batch.

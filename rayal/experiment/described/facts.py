@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task
+from rayal.labeling.exchange.base import Format
 from rayal.labeling.oracles.base import Oracle
 from rayal.models.base import Model
 from rayal.models.companions.base import CompanionSpec
@@ -26,6 +27,7 @@ LATER = 1
 REQUIRES: dict[Requirement, str] = {
     "ensemble": "an ensemble: `ensemble` of 2 or more",
     "dropout": "a model that drops something: `dropout` above 0",
+    "weights": "a model with weights, whose gradients it takes",
     "dense": "a network that predicts on a grid: task segmentation",
     "companion": "a companion, trained beside the model",
     "reference": "a second model to compare with",
@@ -48,6 +50,7 @@ def facts(part: Any) -> list[Fact]:
         Model: _of_model,
         Dataset: _of_dataset,
         Oracle: _of_oracle,
+        Format: _of_format,
         Task: _of_task,
     }
     return [fact for kind, tell in of.items() if isinstance(part, kind) for fact in tell(part)]
@@ -123,6 +126,8 @@ def _of_scheme(x: TrainingScheme) -> Iterator[Fact]:
         size, passes = unlabeled.batch_size, " and ".join(unlabeled.phases)
         where = f"in batches between epochs: {passes}" if passes else "in a step"
         yield Fact("unlabeled", f"{size} unlabeled images {where}, of {pool}")
+    if x.memorises:
+        yield Fact("needs", "a model that memorises")
     if x.requires_warm:
         yield Fact("needs", "`start: warm`: each cycle continues from the last one's weights")
     yield from _companions(x.companions())
@@ -131,6 +136,8 @@ def _of_scheme(x: TrainingScheme) -> Iterator[Fact]:
 def _of_model(x: Model) -> Iterator[Fact]:
     if x.torchvision_prefixes:
         yield Fact("weights", "files of torchvision, or of its authors, fit `pretrained`")
+    if x.memorises:
+        yield Fact("needs", "a scheme that memorises: it has no weights to train")
     if "dropout" in type(x).model_fields:
         yield Fact("dropout", "has an option for it, which strategies with dropout need")
 
@@ -147,11 +154,17 @@ def _of_dataset(x: Dataset) -> Iterator[Fact]:
 
 
 def _of_oracle(x: Oracle) -> Iterator[Fact]:
-    yield Fact("cost", f"counted in {x.unit}: `budget.unit: {x.unit}`")
+    yield Fact("cost", f"counted in {x.counts()}: `budget.unit: {x.counts()}`")
     yield Fact("answers", "from the dataset's labels" if x.simulated else "of people")
     yield Fact("balanced", f"`budget.balanced` can{'' if x.knows_classes() else 'not'} be used")
     if x.has_regions():
         yield Fact("regions", "knows them, for strategies that buy regions of images")
+
+
+def _of_format(x: Format) -> Iterator[Fact]:
+    yield Fact("carries", " or ".join(sorted(x.labels)))
+    yield Fact("seconds", "of each answer, where people write them" if x.times else "no")
+    yield Fact("images", "copied, or named by address" if x.linked else "copied")
 
 
 def _of_task(x: Task) -> Iterator[Fact]:

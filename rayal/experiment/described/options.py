@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rayal.location import Location
-from rayal.parts import written_out
+from rayal.parts import Part, written_out
 from rayal.storage import yaml_file
 
 
@@ -57,6 +57,11 @@ def _of_field(model: type[BaseModel], name: str, usual: BaseModel | None) -> Ite
     inner = _block(field.annotation)
     meaning = " ".join((field.description or "").split())
     default = _default(name, field, usual)
+    kind = next((mark.kind for mark in field.metadata if isinstance(mark, Part)), None)
+    if kind is not None:
+        default = written_out(getattr(usual, name, default))
+        yield Option(name, f"one of the {kind}", default, field.is_required(), meaning, False)
+        return
     if inner is None:
         yield Option(name, worded(field), default, field.is_required(), meaning, shared=False)
         return

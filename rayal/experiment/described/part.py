@@ -13,6 +13,8 @@ from rayal.experiment.described import docstring
 from rayal.experiment.described.facts import Fact, facts
 from rayal.experiment.described.options import Option, options
 from rayal.experiment.experiment import Experiment
+from rayal.labeling.exchange.base import Format
+from rayal.labeling.oracles.people import People
 from rayal.parts import Component, Part, find, written_out
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage import yaml_file
@@ -118,27 +120,31 @@ def _usual(part: type[Component]) -> Component | None:
 
 
 def _place(kind: str) -> tuple[str, type[Component]]:
-    """The field of an experiment that holds a part of this kind, and the contract of all."""
+    """The field that holds a part of this kind, and the contract of all; of an experiment, or of
+    the oracle that has a format."""
+    owner = People if kind == Format.kind else Experiment
     (found,) = (
         (name, field.annotation)
-        for name, field in Experiment.model_fields.items()
+        for name, field in owner.model_fields.items()
         if any(isinstance(mark, Part) and mark.kind == kind for mark in field.metadata)
     )
     return cast(tuple[str, type[Component]], found)
 
 
 def _example(key: str, part: type[Component], usual: Component | None) -> str:
-    """The part with the options that are its own."""
+    """The part with the options that are its own, or that it needs."""
     written = {} if usual is None else written_out(usual)
     own = part.__dict__.get("__annotations__", {})
     shown = {
         name: written[name]
         for name in part.model_fields
-        if name in own
+        if (name in own or part.model_fields[name].is_required())
         and written.get(name) is not None
         and part.model_fields[name].default is not None
     }
     value: Any = {"name": part.part_name(), **shown} if shown else part.part_name()
+    if issubclass(part, Format):
+        key, value = "oracle", {"name": People.part_name(), key: value}
     return yaml_file.dump({key: value})
 
 

@@ -1,9 +1,9 @@
 """What a sweep has in common with what its folder holds: all but seeds, samples and space, which
-may grow, and where its trials run."""
+may grow, its control, which is an arm, and where its trials run."""
 
 from collections.abc import Iterable
 
-from rayal.experiment.identity import identifying
+from rayal.experiment.identity import ADDED, identifying
 from rayal.experiment.sweep import space
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Trial, base, described
@@ -12,7 +12,7 @@ from rayal.storage.journal import differences
 
 PLACES = {"cpus", "gpus", "concurrent", "max_failures", "share_first_cycle"}
 """Where trials run, and what they need not do twice."""
-GROWS = ("seeds", "samples", "space")
+GROWS = ("seeds", "samples", "space", "control")
 
 
 def asked(x: SweptExperiment, listed: Iterable[Trial]) -> Json:
@@ -22,9 +22,20 @@ def asked(x: SweptExperiment, listed: Iterable[Trial]) -> Json:
     searched = x.sweep.search == "optuna"
     if not searched and x.sweep.early_stopping is None:
         del sweep["objective"]  # only what is looked at: it decides nothing
-    fixed = {key: value for key, value in identifying(base(x)).items() if key != "seed"}
+    if searched or x.sweep.control is None:
+        del sweep["control"]  # as of one that was begun before there was any
+    kept = identifying(base(x)).items()
+    fixed = {key: value for key, value in kept if key not in ("seed", ADDED)}  # each trial has it
     arms = {} if searched else {trial.name: described(trial.arm) for trial in listed}
     return {"experiment": fixed, "sweep": sweep, "arms": arms}
+
+
+def as_begun(x: SweptExperiment, there: Json | None) -> SweptExperiment:
+    """The sweep as its folder knows it, if it holds one: what was begun without a control has none
+    later either, whatever the default is now."""
+    if there is None or "control" in there["sweep"] or x.sweep.control is None:
+        return x
+    return x.model_copy(update={"sweep": x.sweep.model_copy(update={"control": None})})
 
 
 def joined(there: Json, here: Json) -> Json:

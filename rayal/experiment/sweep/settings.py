@@ -54,6 +54,11 @@ class Sweep(Settings):
     share_first_cycle: bool = True
     """Train the first model once for all trials that would train the same one."""
 
+    control: Literal["random"] | None = "random"
+    """Beside strategies of the space that lack it, `random` is run too, with the same settings and
+    seeds: what they have to be better than. null: only what the space says, as of sweeps that an
+    earlier rayal began, and of `optuna`, whose choices name it or not."""
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if repeated := [seed for seed in self.seeds if self.seeds.count(seed) > 1]:

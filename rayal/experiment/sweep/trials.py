@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rayal.errors import UsageError, counted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
-from rayal.experiment.identity import identifying
+from rayal.experiment.identity import ADDED, identifying
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.parts import suggest
 from rayal.plugins import NO_PLUGINS, Plugins
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 5
 """Impossible arms that a message names."""
-FOREIGN = ("name", "seed", "tracking", "keep")
+FOREIGN = ("name", "seed", "tracking", "keep", "stop")
 """Fields that tell the runs of a sweep apart, or belong to all of them: none can be varied."""
 
 
@@ -97,6 +97,8 @@ def _mark(experiment: Experiment, arm: Json) -> str:
     """The same for equal experiments, however an arm spells them and whatever the seed."""
     fields = experiment.model_dump(mode="json")
     meant = {**identifying(fields), "seed": None}
+    if ADDED not in arm:  # it may be added to trials that are complete
+        meant.pop(ADDED, None)
     if isinstance(varied := arm.get("dataset"), Mapping) and "root" in varied:
         meant["dataset.root"] = fields["dataset"]["root"]  # of other data, as a rule
     return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()[:8]

@@ -13,10 +13,11 @@ from rayal.data.store import Store
 from rayal.errors import UsageError
 from rayal.labeling.budget import Budget, CostUnit
 from rayal.parts import Component, Contradiction
-from rayal.storage.folder import Folder
+from rayal.storage.folder import FileRecord, Folder
 
 if TYPE_CHECKING:
     from rayal.labeling.clicks import Region
+    from rayal.labeling.votes import Vote
 
 
 class Label(NamedTuple):
@@ -34,10 +35,13 @@ class Oracle(Component):
     simulated: ClassVar[bool] = False
     """Whether it answers from the labels of the dataset, which may then be shown."""
     unit: ClassVar[CostUnit] = "samples"
-    """What its costs are counted in."""
+    """What its costs are counted in, unless its options say it, see `counts`."""
     asked: ClassVar[bool] = False
     """Whether it answers somebody who asks for so many units at a time, so that the budget needs no
     amounts."""
+    asks_people: ClassVar[bool] = False
+    """Whether people answer, who are shown what the model suggests and may leave units out; else
+    every unit is answered at once."""
 
     @abstractmethod
     def answer(self, store: Store, ids: Sequence[str], out: Folder) -> dict[str, Label]:
@@ -46,16 +50,59 @@ class Oracle(Component):
         `out` is the folder of the stage, for what an oracle exchanges with people.
         """
 
+    def answer_again(
+        self,
+        store: Store,
+        ids: Sequence[str],
+        earlier: "Mapping[str, Sequence[Vote]]",
+        out: Folder,
+    ) -> dict[str, Label]:
+        """As `answer`, where units that have a label are among those asked: `earlier` has their
+        votes so far, which count for the label and were paid for.
+
+        Raises UsageError where the oracle has nothing to add to a label.
+        """
+        raise UsageError(f"oracle {self.part_name()!r} answers once; use recorded or people")
+
+    def answers_again(self) -> bool:
+        """Whether it can be asked by `answer_again`."""
+        return type(self).answer_again is not Oracle.answer_again
+
+    def costs_again(
+        self, store: Store, votes: "Mapping[str, Sequence[Vote]]"
+    ) -> Mapping[str, float]:
+        """Of labeled units, given with their votes so far, those that can be asked for again, and
+        what each will cost then, as far as that is known: all of them at their `costs`, where it
+        answers again."""
+        if not self.answers_again():
+            return {}
+        units = list(votes)
+        return dict(zip(units, map(float, self.costs(store, units)), strict=True))
+
+    def evidence(self, out: Folder) -> dict[str, FileRecord]:
+        """What its answers were made from, by name: files that it puts into the folder of the
+        stage, to be recorded with them."""
+        return {}
+
     def contradictions(self, budget: Budget) -> Iterator[Contradiction]:
         """What of a budget it cannot serve."""
-        if budget.unit != self.unit:
+        if budget.unit != (own := self.counts()):
             yield Contradiction(
                 ("budget", "unit"),
-                f"{budget.unit}, but oracle {self.part_name()!r} counts costs in {self.unit}; give"
+                f"{budget.unit}, but oracle {self.part_name()!r} counts costs in {own}; give"
                 " both the same",
             )
         if budget.balanced and not self.knows_classes():
             yield Contradiction(("budget", "balanced"), self._unknown_classes())
+
+    def counts(self) -> CostUnit:
+        """What its costs are counted in."""
+        return self.unit
+
+    def estimates(self) -> bool:
+        """Whether `costs` are a guess, in place of which a run takes the mean of what it has paid
+        so far."""
+        return False
 
     def check(self, card: Card) -> None:
         """Raises UsageError where its options do not fit the dataset, before anything is asked."""

@@ -17,8 +17,9 @@ class Simulated(Oracle):
 
     def check(self, card: Card) -> None:
         if not card.labeled:
+            people = "set oracle to people, or " if len(card.image.sides) == 2 else ""
             raise UsageError(
-                f"oracle: simulated, but the pool of {card.name} has no labels; ask people with"
+                f"oracle: simulated, but the pool of {card.name} has no labels; {people}ask with"
                 " rayal.ActiveLearner"
             )
 

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from pydantic import Field, field_validator
 from torch import nn
-from torch.func import functional_call
 from torchvision import models
 from torchvision.transforms import InterpolationMode
 
@@ -14,7 +12,7 @@ from rayal.data.card import ImageSpec
 from rayal.data.images import Decoding
 from rayal.errors import UsageError
 from rayal.models.base import Model
-from rayal.models.stages import stages
+from rayal.models.stages import stages_without_numbers
 from rayal.models.wrapped import INSIDE, Wrapped
 from rayal.parts import suggest
 
@@ -81,11 +79,6 @@ class Torchvision(Model):
 
 
 def _wrapped(net: nn.Module, image: ImageSpec) -> Wrapped:
-    """With its stages, found by a forward without numbers."""
-    tensors = [*net.named_parameters(), *net.named_buffers()]
-    nothing = torch.empty(1, image.channels, image.height, image.width, device="meta")
-    state = {name: tensor.to("meta") for name, tensor in tensors}
-    found = stages(net.eval(), lambda: functional_call(net, state, (nothing,)))
-    net.train()
+    found = stages_without_numbers(net, image.shape)
     *_, last = (path for path, module in net.named_modules() if isinstance(module, nn.Linear))
     return Wrapped(net, last, found)

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from torch import Tensor, nn
 
+from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
-from rayal.models.base import Outputs
+from rayal.models.base import SEEN, Outputs
 from rayal.settings import Settings
 
 _PREFIX, _SUFFIX = "companion-", ".safetensors"
@@ -80,6 +81,15 @@ class Spec(Settings):
     name: ClassVar[str]
     """What it is called in the run folder and in messages; rayal finds it by the type of its spec.
     """
+    dimensions: ClassVar[frozenset[int]] = frozenset(SEEN)
+    """How many sides the images may have: 2 of pictures, 3 of volumes, 0 of vectors."""
+
+    def takes(self, image: ImageSpec) -> str | None:
+        """None, or why it can do nothing with images of so many sides (checked before a run)."""
+        if (sides := len(image.sides)) in self.dimensions:
+            return None
+        taken = " or ".join(SEEN[number] for number in sorted(self.dimensions))
+        return f"the {self.name} takes {taken}, and these are {SEEN[sides]}; use another strategy"
 
     def accepts(self, height: int, width: int) -> str | None:
         """None, or why it can do nothing with images of this size in pixels (checked before a run):

@@ -159,6 +159,11 @@ class HeadPairSpec(CompanionSpec):
                 f"{type(model).__name__} has a {type(last).__name__} as its last layer, so that the"
                 " heads do not know what to read; use a model whose last layer is an nn.Linear"
             )
+        if not {*model.parameters()} - {*last.parameters()}:
+            raise UsageError(
+                f"{type(model).__name__} is a last layer alone, so that there are no features that"
+                " could learn to make the heads agree; use a model with layers before it"
+            )
         if self.prototypes:
             return PrototypePair(last.in_features, classes, self.prototypes)
         return LinearPair(last.in_features, classes)

@@ -110,6 +110,7 @@ class LossHeadSpec(CompanionSpec):
     """How the head is made, and what it learns from."""
 
     name: ClassVar[str] = "loss_head"
+    dimensions: ClassVar[frozenset[int]] = frozenset({2, 3})
 
     objective: Objective = "hinge"
     """The loss of a pair, whose order is to be right: `hinge` (LL4AL), 0 from a distance of

@@ -6,6 +6,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
+from rayal.data.tasks.base import untested_note
 from rayal.runs.record import Record
 from rayal.runs.trackers import _view
 from rayal.runs.trackers.base import Found
@@ -52,7 +53,7 @@ def run_of(client: "MlflowClient", experiment_id: str, record: Record) -> "Run":
             "rayal.strategy": x["strategy"]["name"],
             "rayal.seed": str(x["seed"]),
             "mlflow.parentRunId": parent.info.run_id,
-            "mlflow.note.content": RUN_NOTE.format(folder=hidden(record.folder.url)),
+            "mlflow.note.content": _run_note(record),
             **_view.source(),
         },
         run_name=f"{x['strategy']['name']} {x['scheme']['name']} seed {x['seed']}",
@@ -109,6 +110,11 @@ def parent_with(client: "MlflowClient", experiment_id: str, found: Found) -> str
     client.set_tag(run_id, "mlflow.note.content", note)
     client.set_tag(run_id, "rayal.curves", digest)
     return run_id
+
+
+def _run_note(record: Record) -> str:
+    note = RUN_NOTE.format(folder=hidden(record.folder.url))
+    return note if record.tested else f"{note}- {untested_note(record.headline)}.\n"
 
 
 def _parent_note(name: str, folder: str, metric: str) -> str:

@@ -102,6 +102,6 @@ def _status(record: Record, failed: bool, now: str) -> str:
     silence = record.heartbeat_age()
     if failed or record.has_died() or (silence is not None and silence > STALE):
         return "FAILED"
-    if silence is not None:
+    if silence is not None or record.request() is not None:
         return "RUNNING"
     return "KILLED" if now == "RUNNING" else now

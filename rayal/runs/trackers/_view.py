@@ -24,7 +24,7 @@ GIT_SECONDS = 5.0
 MAX_PARAMS = 80
 MAX_PARAM_LENGTH = 500
 """Longer values, and lists of parts, are in the file `experiment.yaml` only."""
-FIGURES = (".png", ".svg", ".csv")
+FIGURES = (".png", ".svg", ".csv", ".html")
 """Files of the run folder itself that are shown, beside `experiment.yaml`."""
 
 ANALYSIS = "analysis"
@@ -101,7 +101,7 @@ def cycle_points(record: Record) -> Iterator[list[Point]]:
             for key, value in row.items()
             if value is not None  # a stage that has not finished
         ]
-        if headline in row:
+        if row.get(headline) is not None:
             points.append(Point(f"curve/{plain(headline)}", row[headline], at, row["labels"]))
         yield points
 

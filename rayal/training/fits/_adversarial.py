@@ -8,7 +8,7 @@ B labeled images of this worker in one step, and B candidates; L latent numbers,
 """
 
 from abc import abstractmethod
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
@@ -29,6 +29,8 @@ from rayal.training.fits.base import Batches, FitBatch, FitSpec, Fitting, Scene
 
 class AdversarialSpec(FitSpec):
     """The numbers that all of them share."""
+
+    dimensions: ClassVar[frozenset[int]] = frozenset({2})
 
     epochs: PositiveInt = 100
     """Steps of the discriminator, in passes over labeled units and candidates together: there are
@@ -73,11 +75,8 @@ class AdversarialSpec(FitSpec):
         return rounds * self.vae_steps
 
     def build(self, model: nn.Module, classes: int, image: ImageSpec) -> LatentJudge:
-        if image.depth is not None:
-            raise UsageError(
-                f"the autoencoder of {self.name} is for pictures, and these images are volumes of"
-                f" {image.sides}; use another strategy"
-            )
+        if reason := self.takes(image):
+            raise UsageError(reason)
         beside, classes = self.extras(classes)
         return LatentJudge(
             Vae(image, self.width, self.latent, beside, classes),

@@ -6,12 +6,20 @@ from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
-from rayal.errors import UsageError, quoted
+from rayal.errors import DataError, UsageError, quoted
 from rayal.parts import suggest
 from rayal.storage.folder import storage_errors
 from rayal.storage.yaml_file import flow
-from rayal.workflows.init import image_folder, masks, parquet
-from rayal.workflows.init.found import Found
+from rayal.workflows.init import (
+    coco_images,
+    image_folder,
+    listed_folder,
+    masks,
+    parquet,
+    photos,
+    unlabeled_parquet,
+)
+from rayal.workflows.init.found import Found, folders_in
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -31,8 +39,14 @@ class Kind(NamedTuple):
 
 KINDS = {
     "image_folder": Kind(image_folder.look, image_folder.UNSEEN, "images", "image_folder"),
+    "listed_folder": Kind(listed_folder.look, listed_folder.UNSEEN, "images", "listed_folder"),
+    "coco_images": Kind(coco_images.look, coco_images.UNSEEN, "images", "coco_images"),
     "parquet": Kind(parquet.look, parquet.UNSEEN, "images", "parquet"),
     "masks": Kind(masks.look, masks.UNSEEN, "masks"),
+    "photos": Kind(photos.look, photos.UNSEEN, "unlabeled", "photos"),
+    "unlabeled_parquet": Kind(
+        unlabeled_parquet.look, unlabeled_parquet.UNSEEN, "unlabeled", "unlabeled_parquet"
+    ),
 }
 
 
@@ -53,7 +67,7 @@ def write(name: str, kind: str, root: Path | None, folder: Path) -> tuple[Path, 
     if kind not in KINDS:
         raise UsageError(f"data: {quoted(kind)} is no way to keep images; {suggest(kind, KINDS)}")
     chosen = KINDS[kind]
-    found = chosen.unseen if root is None else chosen.look(root)
+    found = chosen.unseen if root is None else _seen(kind, root)
     places = {} if root is None else {"root": flow(_seen_from(folder, root))}
     text = _filled(chosen, found, {**places, "name": flow(name), "file": file.name})
     with storage_errors(str(file)):
@@ -63,6 +77,29 @@ def write(name: str, kind: str, root: Path | None, folder: Path) -> tuple[Path, 
         except FileExistsError as error:  # since the look
             raise _there(file) from error
     return file, None if root is None else found.told
+
+
+def _seen(kind: str, root: Path) -> Found:
+    """A look; where another kind's list of these images lies there, with its name."""
+    other, file = _listing(root)
+    hint = f"; {file} lists images: data {other} takes them from it" if other != kind else ""
+    try:
+        found = KINDS[kind].look(root)
+    except (UsageError, DataError) as error:
+        raise type(error)(f"{error}{hint if other else ''}") from error
+    told = bool(other) and kind in ("image_folder", "photos")
+    return found._replace(told=f"{found.told}{hint}") if told else found
+
+
+def _listing(root: Path) -> tuple[str, str]:
+    """The kind that a list of images is of, and where that is, below root; empty where there is
+    none."""
+    folders = ["", *(folders_in(root) if root.is_dir() else [])]
+    for folder in folders:
+        for name in listed_folder.tables_in(root / folder):
+            return "listed_folder", f"{folder}/{name}".lstrip("/")
+    files = coco_images.files_in(root)
+    return ("coco_images", files[0]) if files else ("", "")
 
 
 def _there(file: Path) -> UsageError:

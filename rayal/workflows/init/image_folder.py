@@ -47,7 +47,7 @@ def look(root: Path) -> Found:
             f"root {root} holds {some(folders) or 'no folders'}, but a folder of images to choose"
             " from and one of images to measure with are expected in it, train/<class>/ and"
             " test/<class>/; make these, or leave root out and write dataset.pool and"
-            " dataset.test yourself"
+            " dataset.test yourself; of images that nobody has labeled give data photos"
         )
     paths = {split: list(class_images(root, split)) for split in (pool, test)}
     classes = common_classes(

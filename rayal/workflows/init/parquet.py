@@ -63,8 +63,8 @@ def look(root: Path) -> Found:
         schema = parquet.schema_arrow
     columns = Columns.of(schema)
     kind = None if columns.image is None else schema.field(columns.image).type
-    size = _size(root, first, columns.image, kind)
-    count = sum(_rows(root / file) for file in files)
+    size = size_of(root, first, columns.image, kind)
+    count = sum(rows_of(root / file) for file in files)
     raw = kind is not None and tensor_shape(kind)
     classes, told = _classes(first, schema, columns.label)
     rows = counted(count, "row")
@@ -88,19 +88,22 @@ def look(root: Path) -> Found:
 def _splits(root: Path) -> tuple[str, str]:
     """Patterns of the files of the pool and of the test images."""
     folders_in(root)
-    found = [
-        next((each for each in _patterns(known) if glob(each, root_dir=root)), None)
-        for known in (POOLS, TESTS)
-    ]
+    found = [likely_pattern(root, known) for known in (POOLS, TESTS)]
     if found[0] is None or found[1] is None:
         files = sorted(glob("**/*.parquet", root_dir=root, recursive=True))
         raise UsageError(
             f"root {root} holds {some(files) or 'no Parquet files'}, but files of"
             " images to choose from and of images to measure with are expected in it,"
             " train*.parquet and test*.parquet; rename them, or leave root out and write"
-            " dataset.pool and dataset.test yourself"
+            " dataset.pool and dataset.test yourself; of images that nobody has labeled give data"
+            " unlabeled_parquet"
         )
     return found[0], found[1]
+
+
+def likely_pattern(root: Path, known: Sequence[str]) -> str | None:
+    """Of the files of a split that is called as one of these; None where there is none."""
+    return next((each for each in _patterns(known) if glob(each, root_dir=root)), None)
 
 
 def _patterns(known: Sequence[str]) -> Iterator[str]:
@@ -160,7 +163,7 @@ def _likeliest(names: Sequence[str], known: Sequence[str]) -> str | None:
     return next((lower[name] for name in known if name in lower), None)
 
 
-def _size(root: Path, file: str, column: str | None, kind: pa.DataType | None) -> Size | None:
+def size_of(root: Path, file: str, column: str | None, kind: pa.DataType | None) -> Size | None:
     """Of the usual image among the first ones; None where they lie elsewhere, or nobody knows."""
     if column is None or kind is None:
         return None
@@ -193,6 +196,7 @@ def _classes(file: str, schema: pa.Schema, label: str | None) -> tuple[str, str]
     return "# classes: [cat, dog]", "The numbers in the column, unless given here in their order."
 
 
-def _rows(file: Path) -> int:
+def rows_of(file: Path) -> int:
+    """How many rows a file has."""
     with open_parquet(str(file)) as parquet:
         return int(parquet.metadata.num_rows)

@@ -2,21 +2,45 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from torch import nn
 
+from rayal.cycle.candidates import left_out
+from rayal.cycle.fine_tune import FineTuning
 from rayal.cycle.offer import Offer
 from rayal.data.store import Store
+from rayal.errors import counted
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.keep import Keep
+from rayal.labeling.budget import CostUnit
+from rayal.models.network import feature_width
+from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.amounts import duration, size
 from rayal.report.shown import as_html, text
 from rayal.storage.folder import Json
-from rayal.workflows.checks import Resources, check, check_strategies, shortages, warnings
+from rayal.workflows import fine_tune
+from rayal.workflows.checks import (
+    Resources,
+    check,
+    check_guards,
+    check_units,
+    shortages,
+    warnings,
+)
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
+from rayal.workflows.plan.final_training import FILES, TunePlan, plan_tuning
 from rayal.workflows.plan.probe import Probe, measure
-from rayal.workflows.plan.sizes import disk, files, memory, network_of, scans_labeled
+from rayal.workflows.plan.sizes import (
+    WHILE_TRAINING,
+    disk,
+    files,
+    memory,
+    network_of,
+    selecting,
+    sized,
+)
 from rayal.workflows.plan.tariff import FREE, Tariff
 
 if TYPE_CHECKING:
@@ -38,7 +62,7 @@ class Plan:
     disk: dict[str, int]
     """What the run folder holds at the end under `keep` -> bytes, before compression."""
     memory: dict[str, int]
-    """What a training worker holds -> bytes."""
+    """What a training worker, and the process of the run, hold -> bytes; torch is not counted."""
     warnings: tuple[str, ...]
     training: str
     """How each model is trained, in words: what a file says in another place than is thought."""
@@ -46,21 +70,38 @@ class Plan:
     """What the run folder holds at the end under `keep`, about."""
     budget: float
     """What is spent on labels, in its unit."""
-    unit: str
+    unit: CostUnit
     tariff: Tariff
     keep: Keep
     """Which large files of past cycles are left."""
+    guards: tuple[str, ...] = ()
+    """What guards do, and what it takes, in words."""
+    fine_tune: TunePlan | None = None
+    """The training after the last cycle."""
+    tuned: str = ""
+    """How that network is trained, in words."""
+
+    @property
+    def total_seconds(self) -> float | None:
+        """Of all cycles, and of what comes after them; None where nothing was timed."""
+        if self.seconds is None:
+            return None
+        end = None if self.fine_tune is None else self.fine_tune.seconds
+        return sum(self.seconds) + (end or 0.0)
+
+    ends: tuple[str, ...] = ()
+    """Rules that may end the run before its last cycle, in words."""
 
     @property
     def device_hours(self) -> float | None:
         """Hours of one device (a GPU, or the cores of this machine), however many share the work;
         None where nothing was timed."""
-        return None if self.seconds is None else sum(self.seconds) / 3600
+        return None if self.total_seconds is None else self.total_seconds / 3600
 
     @property
     def price(self) -> float | None:
         """In the tariff's currency; None where a price is missing that it would need."""
-        return self.tariff.price(self.device_hours, self.budget)
+        return self.tariff.price(self.device_hours, self.budget, self.unit)
 
     def to_dict(self) -> Json:
         """As JSON."""
@@ -71,6 +112,7 @@ class Plan:
             "tariff": self.tariff._asdict(),
             **known,
             "keep": dict(self.keep),
+            "fine_tune": None if self.fine_tune is None else self.fine_tune._asdict(),
         }
 
     def to_rich(self) -> "Group":
@@ -95,16 +137,29 @@ class Plan:
 
     def _totals(self) -> Iterator[str]:
         yield f"train   {self.training}"
-        if self.seconds and self.probe:
-            yield f"time    {duration(sum(self.seconds))} on this machine ({self.probe.device})"
+        if self.fine_tune is not None:
+            yield from self.fine_tune.lines(self.tuned)
+        if self.total_seconds and self.probe:
+            yield f"time    {duration(self.total_seconds)} on this machine ({self.probe.device})"
+        if self.unit == "seconds":
+            yield f"people  {duration(self.budget)} of annotation"
         for title, sizes in (("disk", self.disk), ("memory", self.memory)):
             parts = ", ".join(f"{what} {size(count)}" for what, count in sizes.items())
             yield f"{title:7} {size(sum(sizes.values()))}: {parts}"
         yield f"files   about {self.files:,}"
         yield from kept_lines(self.keep)
+        yield from (f"guards  {line}" for line in self.guards)
+        yield from ends_lines(self.ends)
         yield from self.tariff.lines(self.device_hours, self.budget, self.unit)
         for warning in self.warnings:
             yield f"warning: {warning}"
+
+
+class Tuning(NamedTuple):
+    """What comes after the last cycle."""
+
+    work: FineTuning
+    timed: Probe | None
 
 
 def make(
@@ -113,37 +168,92 @@ def make(
     *,
     probe: bool = True,
     timed: Probe | None = None,
+    tuning: Tuning | None = None,
     tariff: Tariff = FREE,
+    plugins: Plugins = NO_PLUGINS,
+    units: int | None = None,
 ) -> Plan:
     """The plan of an experiment; with `probe`, times a few batches of it on this machine, unless
-    that was `timed` before.
+    that was `timed` before. `tuning`: what comes after its last cycle, where that is known.
+    `units`: for a pool of so many units as those that are there.
 
     Raises UsageError like `check`. That this machine lacks what is asked for is only a warning: the
     plan may be for a cluster.
     """
-    card = store.card
+    card = sized(store.card, units)
     check(x, card)
-    check_strategies(x, store)
-    cycles, network = tuple(plan_cycles(x, card, prices(x, store))), network_of(x, card)
+    first = check_units(x, store)
+    check_guards(x, store)
+    out = _left_out(x, store) * card.pool // store.card.pool
+    left = card.model_copy(update={"pool": card.pool - out})
+    cycles = tuple(plan_cycles(x, left, prices(x, store), first))
+    network = network_of(x, card)
+    end = tuning or tuned(x, store, probe=probe, plugins=plugins)
     timed = timed or (measure(x, store) if probe else None)
+    sizes = disk(x, card, cycles, network)
+    after = None
+    if end is not None:
+        start = 0.0 if x.compute.engine == "local" else TRAIN_SECONDS
+        after = plan_tuning(end.work, cycles[-1], end.timed, start)
+        sizes["fine-tuned network"] = after.disk
+        sizes[WHILE_TRAINING] = max(sizes[WHILE_TRAINING], after.checkpoints)
     return Plan(
         cycles=cycles,
         seconds=tuple(_seconds(x, cycle, timed) for cycle in cycles) if timed else None,
         probe=timed,
-        disk=disk(x, card, cycles, network),
-        memory=memory(x, card, cycles, network),
+        disk=sizes,
+        memory=memory(x, card, cycles, network) | selecting(x, card, cycles, network),
         warnings=(
-            *warnings(x, card),
+            *warnings(x, card, store.url),
             *shortages(x.compute, Resources.here()),
             *_told_fits(x, cycles, timed),
         ),
-        training=_training(x),
-        files=files(x, store, cycles),
+        training=x.scheme.told(),
+        files=files(x, store, card, cycles) + (0 if after is None else FILES),
         budget=x.budget.amounts.total,
         unit=x.budget.unit,
         tariff=tariff,
         keep=x.keep,
+        guards=tuple(_guards(x, store, network)),
+        fine_tune=after,
+        tuned="" if end is None else end.work.experiment.scheme.told(),
+        ends=tuple(x.stop.described(x.headline)),
     )
+
+
+def tuned(
+    x: Experiment, store: Store, *, probe: bool, plugins: Plugins = NO_PLUGINS
+) -> Tuning | None:
+    """The training after the last cycle, timed with `probe`; raises as `fine_tune.opened`."""
+    work = fine_tune.opened(x, store, plugins)
+    if work is None:
+        return None
+    return Tuning(work, measure(work.experiment, work.store) if probe else None)
+
+
+def _left_out(x: Experiment, store: Store) -> int:
+    """How many images guards keep from being bought."""
+    return len(left_out(x, store) - store.card.bad.keys()) if x.guards.leaves_out else 0
+
+
+def _guards(x: Experiment, store: Store, network: nn.Module) -> Iterator[str]:
+    """What guards do to a run, and what they cost beside it."""
+    guards = x.guards
+    if guards.leaves_out:
+        yield f"{counted(_left_out(x, store), 'image is', 'images are')} never bought"
+    if guards.walks:
+        limits = {"min_distance": guards.min_distance, "per_class": guards.per_class}
+        told = " and ".join(f"{name} {n:g}" for name, n in limits.items() if n is not None)
+        yield (
+            f"{told} may buy less in a cycle than this table has; one that buys nothing ends the"
+            " run"
+        )
+    if x.keeps_features():
+        numbers = feature_width(network)
+        yield (
+            f"the pass keeps features, {counted(numbers, 'number')} of each candidate, and goes"
+            " through labeled images too"
+        )
 
 
 def kept_lines(keep: Keep) -> Iterator[str]:
@@ -152,13 +262,10 @@ def kept_lines(keep: Keep) -> Iterator[str]:
         yield "keep    " + ", ".join(f"{kind} {choice}" for kind, choice in keep)
 
 
-def _training(x: Experiment) -> str:
-    """`supervised, 40 epochs, lr 0.02 (multistep), batches of 32`"""
-    scheme, unit = x.scheme, "steps" if x.scheme.steps else "epochs"
-    return (
-        f"{scheme.part_name()}, {scheme.length} {unit}, lr {scheme.lr:g} ({scheme.schedule}),"
-        f" batches of {scheme.batch_size}"
-    )
+def ends_lines(ends: tuple[str, ...]) -> Iterator[str]:
+    """`ends    maybe earlier, by target: accuracy 0.95`"""
+    if ends:
+        yield f"ends    maybe earlier, by {'; by '.join(ends)}"
 
 
 def prices(x: Experiment, store: Store) -> Prices:
@@ -167,16 +274,18 @@ def prices(x: Experiment, store: Store) -> Prices:
     some = [ids[i] for i in np.linspace(0, len(ids) - 1, min(len(ids), PRICED)).astype(int)]
     offer = Offer(x, store, bought=())
     cost, units = float(offer.costs(some).sum()), list(x.strategy.units(some, offer.regions))
-    image, unit = (max(1.0, cost / max(1, count)) for count in (len(some), len(units)))
+    least = 0.0 if x.oracle.estimates() else 1.0  # a click is one at least
+    image, unit = (max(least, cost / max(1, count)) for count in (len(some), len(units)))
     return Prices(image, unit, parts=x.strategy.divides_images)
 
 
 def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
     """How long a cycle takes on this machine."""
     train = x.ensemble * cycle.steps * probe.step(min(cycle.labels, x.scheme.batch_size))
-    seen = cycle.scored + (cycle.labels if cycle.scored and scans_labeled(x) else 0)
+    seen = cycle.scored + (cycle.labels if cycle.scored and x.scans_labeled() else 0)
     score = seen * probe.score[min(cycle.cycle, 1)]
     work = train + cycle.evaluated * probe.evaluate + score
+    work += probe.select[0] + cycle.scored * probe.select[1] if cycle.scored else 0.0
     work += sum(seconds for _, _, seconds in _fits(x, cycle, probe))
     if x.compute.engine == "local":
         return work

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rayal.data.card import Card
 from rayal.experiment.experiment import Experiment
+from rayal.training.base import TrainingScheme
 from rayal.training.feed import batch_ends
 
 ROUNDING = 1e-9  # of a sum of prices
@@ -17,11 +18,11 @@ class Cycle(NamedTuple):
 
     cycle: int
     labels: int
-    """Images trained on."""
+    """Images trained on; at most, where a strategy may ask for some again."""
     steps: int
     """Updates of the weights, those in phases too, of each member of an ensemble."""
     evaluated: int
-    """Test images."""
+    """Test images; without such, those that have a label, and the new ones among them twice."""
     scored: int
     """Candidates; 0 in the last cycle, which only trains and evaluates."""
     passes: int
@@ -55,34 +56,50 @@ class Prices(NamedTuple):
 ONE_EACH = Prices()
 
 
-def plan_cycles(x: Experiment, card: Card, prices: Prices = ONE_EACH) -> Iterator[Cycle]:
+def plan_cycles(
+    x: Experiment, card: Card, prices: Prices = ONE_EACH, there: int | None = None
+) -> Iterator[Cycle]:
     """What `loop.run` will do, where the oracle answers everything at these prices; of images of
-    which regions are bought, as if each region were of another one."""
+    which regions are bought, as if each region were of another one. `there`: labels that exist
+    already, for nothing."""
     scheme, first = x.scheme, min(card.pool, _bought(x, x.budget.amounts.initial, prices.image))
-    labels, spent, worth = first, first * prices.image, card.pool * prices.image
+    labels, spent, worth, new = first, first * prices.image, card.pool * prices.image, 0
+    if there is not None:
+        labels, spent, worth = there, 0.0, (card.pool - there) * prices.image
+        first = there
+    again = x.buys_again()
+    worth = math.inf if again else worth
     for cycle in count():
         ends = batch_ends(labels, scheme.batch_size, x.compute.train_workers)
         done = x.budget.is_spent(cycle, spent)
         unlabeled = card.pool - (first if prices.parts else labels)
         scored = 0 if done else min(x.candidates or unlabeled, unlabeled)
         left = _bought(x, min(x.budget.due(cycle), worth) - spent, prices.unit)
-        bought = 0 if done else left if prices.parts and scored else min(left, scored)
-        steps, seen = scheme.steps or scheme.length * len(ends), scheme.unlabeled(cycle)
-        if seen is not None and unlabeled:
-            steps += seen.extra_updates(unlabeled, -(-steps // len(ends)))
+        whole = again or prices.parts and scored
+        bought = 0 if done else left if whole else min(left, scored)
+        steps = updates(scheme, cycle, len(ends), unlabeled)
         yield Cycle(
             cycle=cycle,
             labels=labels,
             steps=steps,
-            evaluated=card.test,
+            evaluated=card.test if card.tested else labels + new,
             scored=scored,
             passes=_passes(x, cycle) if scored else 0,
             bought=bought,
         )
-        sold_out = not scored or spent + prices.unit > worth + ROUNDING
+        sold_out = not (scored or again) or spent + prices.unit > worth + ROUNDING
         if done or not bought and (sold_out or x.budget.is_last(cycle)):
             return
         labels, spent = min(card.pool, labels + bought), spent + bought * prices.unit
+        new = bought
+
+
+def updates(scheme: TrainingScheme, cycle: int, batches: int, unlabeled: int) -> int:
+    """Of the weights in one training of a cycle, whose epoch has so many batches."""
+    steps, seen = scheme.steps or scheme.length * batches, scheme.unlabeled(cycle)
+    if seen is not None and unlabeled:
+        steps += seen.extra_updates(unlabeled, -(-steps // batches))
+    return steps
 
 
 def _bought(x: Experiment, budget: float, price: float) -> int:
@@ -100,4 +117,5 @@ def _passes(x: Experiment, cycle: int) -> int:
     if x.candidates is None:
         references.discard("previous")
     members = x.ensemble - 1 if "ensemble" in requires else 0
-    return ("forward" in requires or x.keeps_probs(cycle)) + len(references) + members
+    keeps = x.keeps_probs(cycle) or x.keeps_features() or x.keeps_predicted()
+    return ("forward" in requires or keeps) + len(references) + members

@@ -1,6 +1,6 @@
 """How fast this machine is: a few batches of an experiment's own training and scoring, timed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from tempfile import TemporaryDirectory
@@ -10,13 +10,16 @@ import numpy as np
 import torch
 
 from rayal.cycle.fit import FitJob
+from rayal.cycle.offer import Offer
 from rayal.cycle.rounds import Worker
-from rayal.cycle.score import ScoreJob, ShardTask
+from rayal.cycle.score import ScoreJob, ShardTask, pass_rows, summary
 from rayal.cycle.scorer import Scorer
+from rayal.cycle.select import choose
 from rayal.cycle.train import TrainJob, train
+from rayal.data.masks import LabelValue, encode
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
-from rayal.runs.results import Fit, Trained
+from rayal.runs.results import Fit, Scored, ScoredShard, Trained
 from rayal.signals.batch import forward
 from rayal.storage.folder import FileLocation, Folder
 from rayal.training.augment import normalise
@@ -24,6 +27,7 @@ from rayal.training.augment import normalise
 CPU_BATCH = 64  # images in a timed pass: on a CPU the time per image hardly depends on it
 SECONDS = 1.0  # of timed training per size of batch, unless one step takes longer
 STEPS = 50  # timed at most
+LEAST_SELECTED = 16  # candidates of a timed selection
 FEW = 512  # labeled units, and candidates, of a timed fit
 
 Model = tuple[FileLocation, Mapping[str, FileLocation]]
@@ -41,6 +45,9 @@ class Probe:
     """One image through the model."""
     score: tuple[float, float]
     """One image through the scoring pass: in cycle 0, and in later cycles."""
+    select: tuple[float, float] = (0.0, 0.0)
+    """The selection of a cycle, and one candidate of it; 0 for images, whose pass takes far
+    longer."""
     fits: dict[str, float] = field(default_factory=dict)
     """By name, one step of what is fitted beside the model."""
 
@@ -55,11 +62,14 @@ def measure(x: Experiment, store: Store) -> Probe:
     What the real run would raise for its first batches is raised here.
     """
     device = "cuda" if x.compute.device != "cpu" and torch.cuda.is_available() else "cpu"
-    batch = min(x.compute.score_batch, CPU_BATCH) if device == "cpu" else x.compute.score_batch
+    vectors = not store.card.image.sides
+    few = device == "cpu" and not vectors
+    batch = min(x.compute.score_batch, CPU_BATCH) if few else x.compute.score_batch
     compute = x.compute.model_copy(update={"score_batch": batch})
     x = x.model_copy(update={"compute": compute})
     amounts = x.budget.amounts
-    sizes = sorted({min(n, x.scheme.batch_size) for n in (amounts.initial, amounts.total)})
+    counts = amounts.initial or amounts.total, amounts.total
+    sizes = sorted({min(n, x.scheme.batch_size) for n in counts})
     with TemporaryDirectory(prefix="rayal-plan-") as folder:
         steps = {size: _trained(x, store, size, folder, device) for size in sizes}
         trained = steps[sizes[-1]]
@@ -76,6 +86,9 @@ def measure(x: Experiment, store: Store) -> Probe:
             steps={size: each.seconds / each.steps for size, each in steps.items()},
             evaluate=evaluate,
             score=(score[0], score[1]),
+            select=_select_seconds(x, store, weights, beside | made, device)
+            if vectors
+            else (0.0, 0.0),
             fits={name: fit.seconds / fit.steps for name, fit in fits.items()},
         )
 
@@ -84,7 +97,7 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> T
     """The result of a training with `size` images, of as many steps as there is time for."""
     good = (unit for unit in store.pool.ids() if unit not in store.card.bad)
     ids = tuple(unit for unit, _ in zip(good, range(size), strict=False))
-    labels = store.labels("pool", ids)
+    labels = _labels(store, ids)
 
     unlabeled = x.scheme.unlabeled(1)
     few = unlabeled.batch_size if unlabeled is not None and unlabeled.phases else None
@@ -105,7 +118,9 @@ def _trained(x: Experiment, store: Store, size: int, out: str, device: str) -> T
         assert trained is not None, "the only worker is worker 0"
         return trained
 
-    first = result(1)  # warms up
+    first = result(1)  # warms up: the first optimizer of a process has torch import for seconds
+    if first.seconds >= SECONDS:
+        first = result(1)
     return result(min(STEPS, int(SECONDS / first.seconds))) if first.seconds < SECONDS else first
 
 
@@ -120,7 +135,7 @@ def _fitted(x: Experiment, store: Store, name: str, model: Model, folder: str, d
             experiment=x.model_copy(update={"candidates": FEW}),
             cycle=1,
             store=store.url,
-            labels=store.labels("pool", labeled),
+            labels=_labels(store, labeled),
             known=frozenset(labeled),
             weights=weights,
             companions=model[1],
@@ -136,6 +151,17 @@ def _fitted(x: Experiment, store: Store, name: str, model: Model, folder: str, d
     return result(min(STEPS, int(SECONDS / first.seconds))) if first.seconds < SECONDS else first
 
 
+def _labels(store: Store, units: Sequence[str]) -> dict[str, LabelValue]:
+    """Their labels; of a pool that has none made-up ones, which take as long."""
+    card = store.card
+    if card.labeled:
+        return store.labels("pool", units)
+    if card.masks is not None:
+        empty = encode(np.zeros(card.image.sides, np.uint8))
+        return dict.fromkeys(units, empty)
+    return {unit: place % len(card.classes) for place, unit in enumerate(units)}
+
+
 def _score_seconds(
     x: Experiment,
     store: Store,
@@ -145,9 +171,8 @@ def _score_seconds(
 ) -> tuple[float, float, float]:
     """One image through the model, through the scoring pass of cycle 0, and through later ones."""
     folder = Folder(weights.folder)
-    shard = store.pool.shards(1)[0]
-    ids = store.pool.read(shard)["id"].to_pylist()[: x.compute.score_batch]
-    task = ShardTask(shard, ids)
+    task = _task(x, store)
+    shard, ids = task.shard, task.ids or []
     score_job = partial(
         ScoreJob.of,
         x,
@@ -167,8 +192,50 @@ def _score_seconds(
     return evaluate, score[0], score[1]
 
 
-def _score(scorer: Scorer, task: ShardTask) -> None:
-    scorer.score(task, scorer.decode(scorer.read(task)))
+def _task(x: Experiment, store: Store) -> ShardTask:
+    """Some units of the pool: of vectors a whole shard, since its file takes longer than a few."""
+    pool = store.pool
+    vectors = not store.card.image.sides
+    shard = pool.shards(pass_rows(x.compute, store.card) if vectors else 1)[0]
+    ids: list[str] = pool.ids_of(shard).to_pylist()
+    return ShardTask(shard, ids if vectors else ids[: x.compute.score_batch])
+
+
+def _select_seconds(
+    x: Experiment,
+    store: Store,
+    weights: FileLocation,
+    companions: Mapping[str, FileLocation],
+    device: str,
+) -> tuple[float, float]:
+    """The selection of a cycle: what it takes for its picks, and for each candidate, from two
+    selections: of a shard, and of a quarter of it. A quarter of the smaller is bought at most."""
+    whole = _task(x, store)
+    again = any(strategy.relabels for strategy in x.scored().values())
+    if whole.rows < LEAST_SELECTED or x.budget.unit != "samples" or again:
+        return 0.0, 0.0
+    picks = min(x.budget.amounts.per_cycle, whole.rows // 16)
+    trained, taken = {**companions, "weights": weights}, list[float]()
+    ids = whole.ids or []
+    sizes = whole.rows // 4, whole.rows
+    for size in sizes:
+        task, out = whole._replace(ids=ids[:size]), Folder(weights.folder) / f"selected-{size}"
+        job = ScoreJob.of(
+            *(x, store, 0, weights, out.url),
+            members=(weights,) * (x.ensemble - 1),
+            companions=companions,
+        )
+        scored = _score(Scorer(job, device), task)
+        result = Scored(**dict(summary(job, [task], [scored])), bad={})
+        offer = Offer(x, store, ids[: min(x.budget.amounts.total, whole.rows // 16)])
+        select = partial(choose, x, 0, picks, out, result, offer, trained, out / "picks")
+        taken.append(_seconds(select))
+    each = max(0.0, (taken[1] - taken[0]) / (sizes[1] - sizes[0]))
+    return max(0.0, taken[0] - each * sizes[0]), each
+
+
+def _score(scorer: Scorer, task: ShardTask) -> ScoredShard:
+    return scorer.score(task, scorer.decode(scorer.read(task)))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from rayal.cycle.keep import FITTED, SHARDS, WEIGHTS, Kind, may_go
-from rayal.cycle.score import score_batch
+from rayal.cycle.score import pass_rows, score_batch
 from rayal.data.card import Card
+from rayal.data.resident import STAYS
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
@@ -20,9 +21,21 @@ from rayal.signals.signal import SIGNALS, Width, signal_of
 from rayal.workflows.plan.cycles import Cycle
 
 ID_BYTES, SCORE_BYTES, KEPT_BYTES = 24, 8, 2  # id and status, float64, float16 in a row of scores
-RUN_FILES, STAGE_FILES = 9, 2  # of every run and every stage, such as done.json
+CLASS_BYTES = 4  # int32
+SEEN = 2  # float32 in place of float16
+ID_LISTS, BOUND_BYTES = (
+    240,
+    140,
+)  # of a unit, in the process of a run: see docs/how_to/large_pools.md
+RUN_FILES, STAGE_FILES = 10, 2  # of every run and every stage, such as done.json
+WHILE_TRAINING = "checkpoints while training"
 CHECKPOINTS = 3  # two are kept while a third is written
-MOMENTS = {"sgd": 1, "adam": 2}  # numbers that an optimizer keeps of each weight
+MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}  # numbers that an optimizer keeps of each weight
+
+
+def sized(card: Card, units: int | None) -> Card:
+    """The card of a pool like this one, of so many units; None: as many as there are."""
+    return card if units is None else card.model_copy(update={"pool": units})
 
 
 def disk(
@@ -33,28 +46,31 @@ def disk(
     trained, passed = (left(x, kind, cycles) for kind in (WEIGHTS, SHARDS))
     fitted = sum(_fitted(x, card, network).values()) * len(left(x, FITTED, cycles))
     kept = {name: each.embeds() for each in x.scored().values() for name in each.kept_names()}
+    kept |= {"features": None} if x.keeps_features() else {}
     numbers = sum(
         _width(SIGNALS[signal_of(name)].width, card, network, spec) for name, spec in kept.items()
     )
     numbers += len(card.classes) if x.keeps_probs(0) else 0
     row = ID_BYTES + SCORE_BYTES * len(x.scored()) + KEPT_BYTES * numbers
     beside = sum(_companions(x, card, network).values())
-    scans = scans_labeled(x)
+    row += CLASS_BYTES if x.keeps_predicted() else 0
+    scans = x.scans_labeled()
     rows = sum(cycle.scored + (cycle.labels if scans else 0) for cycle in passed)
+    remembered = sum(_remembered(x, card, cycle) for cycle in trained)
     return {
-        "weights": (weights + beside) * len(trained) * x.ensemble + fitted,
+        "weights": (weights + beside) * len(trained) * x.ensemble + fitted + remembered,
         "scores": row * rows,
-        "checkpoints while training": CHECKPOINTS
+        WHILE_TRAINING: CHECKPOINTS
         * max(
-            (1 + MOMENTS[x.scheme.optimizer]) * weights,
+            (1 + bool(x.scheme.early_stopping) + MOMENTS[x.scheme.optimizer]) * weights,
             (1 + MOMENTS["adam"]) * max(_fitted(x, card, network).values(), default=0),
         ),
     }
 
 
-def files(x: Experiment, store: Store, cycles: tuple[Cycle, ...]) -> int:
+def files(x: Experiment, store: Store, card: Card, cycles: tuple[Cycle, ...]) -> int:
     """How many files the run folder holds at the end: its own, those of the first units, and of
-    every stage."""
+    every stage. `card`: of the pool that is planned for, which may be larger than the store's."""
     own = 1 + len(x.companions())
     told = x.ensemble if x.ensemble > 1 else 0  # of an ensemble, that each member is trained
     number = RUN_FILES + STAGE_FILES + 1
@@ -62,14 +78,17 @@ def files(x: Experiment, store: Store, cycles: tuple[Cycle, ...]) -> int:
         number += STAGE_FILES + x.ensemble  # epochs
         number += STAGE_FILES  # evaluate
         if cycle.bought:
-            number += 2 * (STAGE_FILES + 1)  # select, label
+            number += 2 * (STAGE_FILES + 1) + x.keeps_features()  # select, label, passed over
         if cycle.scored:
             number += STAGE_FILES
         if cycle.scored and x.fits():
             number += STAGE_FILES + len(x.fits())  # their rows
     number += len(left(x, FITTED, cycles)) * 2 * len(x.fits())
     number += len(left(x, WEIGHTS, cycles)) * (x.ensemble * own + told)
-    return number + len(left(x, SHARDS, cycles)) * len(store.pool.shards(x.compute.shard_rows))
+    shards = len(store.pool.shards(pass_rows(x.compute, store.card)))
+    if card.pool != store.card.pool:
+        shards = -(-card.pool // pass_rows(x.compute, card))
+    return number + len(left(x, SHARDS, cycles)) * shards
 
 
 def left(x: Experiment, kind: Kind, cycles: tuple[Cycle, ...]) -> list[Cycle]:
@@ -81,6 +100,13 @@ def left(x: Experiment, kind: Kind, cycles: tuple[Cycle, ...]) -> list[Cycle]:
         for each in cycles
         if kind.stage in of[each.cycle] and not may_go(x, kind, each.cycle, done, complete=True)
     ]
+
+
+def network_files(x: Experiment, card: Card, network: nn.Module) -> tuple[int, int]:
+    """Bytes of what one training leaves, and of its checkpoints meanwhile."""
+    weights = len(TrainedModel.of(x.card_for(card), network).data())
+    checkpoints = CHECKPOINTS * (1 + MOMENTS[x.scheme.optimizer]) * weights
+    return weights + sum(_companions(x, card, network).values()), checkpoints
 
 
 def _stages(cycle: Cycle) -> tuple[str, ...]:
@@ -109,18 +135,16 @@ def _grid(network: nn.Module, card: Card) -> tuple[int, ...]:
     return tuple(logits.shape[2:])
 
 
-def scans_labeled(x: Experiment) -> bool:
-    """Whether labeled units go through the pass as well."""
-    return any(strategy.scans_labeled for strategy in x.scored().values())
-
-
 def memory(
     x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
 ) -> dict[str, int]:
     """What a training worker holds -> bytes."""
 
-    def resident(images: int, size: int) -> int:  # as stored
-        return images * size if images * size <= x.compute.resident_bytes else 0  # else streamed
+    seen = 1 if card.image.sides else SEEN  # vectors are there as networks see them
+
+    def resident(images: int, size: int) -> int:
+        fits = images * size <= x.compute.resident_bytes  # as stored; else streamed
+        return seen * images * size if fits else 0
 
     image, pixels = card.image.byte_count, card.image.height * card.image.width
     most = cycles[-1].labels
@@ -129,6 +153,10 @@ def memory(
         "weights, gradients and optimizer": (2 + MOMENTS[x.scheme.optimizer])
         * len(save_weights(network)),
     }
+    if x.model.memorises:
+        sizes["what the model remembers"] = _remembered(x, card, cycles[-1])
+    if x.scheme.early_stopping:
+        sizes["the best weights so far"] = len(save_weights(network))
     if x.task.dense:
         sizes["masks"] = resident(most, pixels)
         maps = 4 * len(card.classes) * pixels  # float32
@@ -142,6 +170,27 @@ def memory(
         most_of_one = (2 + MOMENTS["adam"]) * max(fits.values())
         sizes["weights, gradients and optimizer of a fit"] = most_of_one
     return sizes | _companions(x, card, network)
+
+
+def _remembered(x: Experiment, card: Card, cycle: Cycle) -> int:
+    """Bytes of the labeled vectors, float32, and their classes in a model that memorises."""
+    return (4 * card.image.channels + 8) * cycle.labels if x.model.memorises else 0
+
+
+def selecting(
+    x: Experiment, card: Card, cycles: tuple[Cycle, ...], network: nn.Module
+) -> dict[str, int]:
+    """What the process of a run on vectors holds -> bytes: ids of the pool and, of a selection that
+    compares units, an order and bounds; what the pass kept of them lies in files, as far as one
+    process selects. Of images nothing, as their pools are smaller."""
+    if card.image.sides:
+        return {}
+    scored = max(cycle.scored for cycle in cycles)
+    whole = card.pool * card.image.byte_count
+    sizes = {"ids": ID_LISTS * card.pool, "the pool itself": whole if whole <= STAYS else 0}
+    if any(not each.ranks() for each in x.scored().values()):
+        sizes["order and bounds of candidates"] = BOUND_BYTES * scored
+    return sizes
 
 
 def _companions(x: Experiment, card: Card, network: nn.Module) -> dict[str, int]:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rayal.errors import counted
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.identity import identifying
+from rayal.experiment.sweep.control import CONTROL
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Trial
 from rayal.plugins import NO_PLUGINS, Plugins
@@ -15,15 +17,14 @@ from rayal.report.amounts import duration, size
 from rayal.report.places import printable
 from rayal.report.shown import as_html, text
 from rayal.storage.folder import Folder, Json
-from rayal.workflows.plan import Plan, kept_lines, make
+from rayal.workflows.plan import Plan, Tuning, ends_lines, kept_lines, make, tuned
 from rayal.workflows.plan.probe import Probe, measure
+from rayal.workflows.plan.sizes import WHILE_TRAINING
 from rayal.workflows.plan.tariff import FREE, Tariff
-from rayal.workflows.sweep.folder import SweepFolder, labels_of
+from rayal.workflows.sweep.folder import SweepFolder, labels_of, tuned_alike
 
 if TYPE_CHECKING:
     from rich.console import Group
-
-WHILE_TRAINING = "checkpoints while training"
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ class SweepPlan:
     saved_seconds: float
     """Of first trainings that several trials have in common."""
     tariff: Tariff
+    control: int = 0
+    """How many of the arms the space does not name: random selection, see `sweep.control`."""
 
     @property
     def seconds(self) -> float | None:
         """Of all trials, one after another; None where nothing was timed."""
-        each = [sum(plan.seconds) for _, plan in self.arms if plan.seconds is not None]
+        totals = (plan.total_seconds for _, plan in self.arms)
+        each = [seconds for seconds in totals if seconds is not None]
         if len(each) < len(self.arms):
             return None
         return sum(each) / len(each) * self.trials - self.saved_seconds
@@ -75,6 +79,7 @@ class SweepPlan:
         """As JSON."""
         return {
             "arms": [{"arm": arm, **plan.to_dict()} for arm, plan in self.arms],
+            "control": self.control,
             "seeds": self.seeds,
             "trials": self.trials,
             "trials_at_once": self.at_once,
@@ -82,7 +87,7 @@ class SweepPlan:
             "device_hours": self.device_hours,
             "disk": self.disk,
             "files": self.files,
-            "price": self.tariff.price(self.device_hours, self.labels),
+            "price": self.tariff.price(self.device_hours, self.labels, self.arms[0][1].unit),
         }
 
     def to_rich(self) -> "Group":
@@ -96,7 +101,7 @@ class SweepPlan:
         for column in table.columns[2:]:
             column.justify = "right"
         for arm, plan in self.arms:
-            time = [duration(sum(plan.seconds or ()))] if timed else []
+            time = [duration(plan.total_seconds or 0.0)] if timed else []
             cells = (str(len(plan.cycles)), *time, size(_kept(plan)))
             table.add_row(Text(printable(arm)), Text(plan.training), *cells)
         return Group(table, Text("\n".join(["", *self._totals()])))
@@ -108,7 +113,12 @@ class SweepPlan:
         return as_html(str(self))
 
     def _totals(self) -> Iterator[str]:
+        if (end := self.arms[0][1].fine_tune) is not None:
+            yield from end.lines(self.arms[0][1].tuned)
         yield f"trials  {self.trials:,}, each of {self.seeds} seeds for every arm"
+        if self.control:
+            more = counted(self.control * self.seeds, "trial")
+            yield f"control {CONTROL}, {more} of these; sweep.control: null leaves it out"
         if self.seconds is not None:
             here = duration(self.seconds / self.at_once)
             at_once = "one trial" if self.at_once == 1 else f"{self.at_once} trials"
@@ -117,6 +127,7 @@ class SweepPlan:
         yield f"files   about {self.files:,}"
         _, plan = self.arms[0]
         yield from kept_lines(plan.keep)
+        yield from ends_lines(plan.ends)
         yield from self.tariff.lines(self.device_hours, self.labels, plan.unit)
         for warning in dict.fromkeys(said for _, plan in self.arms for said in plan.warnings):
             yield f"warning: {warning}"
@@ -128,18 +139,31 @@ def make_sweep(
     *,
     probe: bool = True,
     tariff: Tariff = FREE,
+    units: int | None = None,
 ) -> SweepPlan:
-    """The plan of a sweep; with `probe`, times a few batches of each kind of arm on this machine:
-    arms of one kind differ in numbers only. Raises as the sweep would at its start."""
+    """The plan of a sweep, for a pool of so many `units` as those that are there; with `probe`,
+    times a few batches of each kind of arm on this machine: arms of one kind differ in numbers
+    only. Raises as the sweep would at its start."""
     first = arms_of(x, plugins)
     timings: dict[str, Probe] = {}
+    ends: dict[str, Tuning | None] = {}
     plans: list[Plan] = []
     for trial in first:
         store = trial.experiment.dataset.open()
         if probe and (kind := _kind(trial.experiment)) not in timings:
             timings[kind] = measure(trial.experiment, store)
         timed = timings.get(_kind(trial.experiment))
-        plans.append(make(trial.experiment, store, probe=False, timed=timed, tariff=tariff))
+        if (end := tuned_alike(trial.experiment)) not in ends:
+            ends[end] = tuned(trial.experiment, store, probe=probe, plugins=plugins)
+        plan = make(
+            *(trial.experiment, store),
+            probe=False,
+            timed=timed,
+            tuning=ends[end],
+            tariff=tariff,
+            units=units,
+        )
+        plans.append(plan)
     seeds = len(x.sweep.seeds)
     draws = x.sweep.samples if x.sweep.search == "optuna" else len(first)
     named = list(labels_of(first).values())
@@ -151,12 +175,17 @@ def make_sweep(
         at_once=_at_once(x),
         saved_seconds=shared if draws == len(first) else 0.0,
         tariff=tariff,
+        control=len(_planned(x, plugins).control),
     )
 
 
 def arms_of(x: SweptExperiment, plugins: Plugins) -> list[Trial]:
     """The first trial of every arm that can be known before, checked."""
-    return SweepFolder(x, Folder("memory://a-sweep-that-is-planned"), plugins).checked_arms()
+    return _planned(x, plugins).checked_arms()
+
+
+def _planned(x: SweptExperiment, plugins: Plugins) -> SweepFolder:
+    return SweepFolder(x, Folder("memory://a-sweep-that-is-planned"), plugins)
 
 
 def _kind(x: Experiment) -> str:

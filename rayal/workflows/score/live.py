@@ -15,12 +15,13 @@ from rayal.data.pool.source import prepared_store
 from rayal.data.tasks.base import TaskName
 from rayal.errors import UsageError
 from rayal.models.base import Model
-from rayal.models.card import ModelCard
+from rayal.models.card import ModelCard, usual_names
 from rayal.models.module import image_channels, task_of
 from rayal.models.trained_model import TrainedModel
 from rayal.models.wrap import wrap
 from rayal.signals.batch import forward
-from rayal.workflows.score.models import PoolModels, check_strategies, image_spec
+from rayal.workflows.score.cards import image_spec
+from rayal.workflows.score.models import PoolModels, check_strategies
 from rayal.workflows.score.opened import Modules, check_beside, class_names
 from rayal.workflows.score.prepared import unknown_normalisation
 from rayal.workflows.score.settings import PoolScoring
@@ -62,7 +63,7 @@ def live_models(settings: PoolScoring, given: Modules) -> PoolModels:
     logits = forward(network, tried).logits
     task = task_of(logits)
     check_strategies(strategies, task, network, 1 + len(members))
-    usual = tuple(f"class-{number}" for number in range(logits.shape[1]))
+    usual = usual_names(logits.shape[1])
     classes = class_names(settings.classes, len(usual)) or usual
     kind = Live.of(network)
     card = ModelCard(

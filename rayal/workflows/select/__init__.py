@@ -7,21 +7,17 @@ on the machines of a cluster.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from rayal.cycle import shard_file
-from rayal.cycle.ranking import keyed, ranked, scored
+from rayal.cycle.guarded import PREDICTED, Limits, predicted, walk_down
+from rayal.cycle.walk import FEATURES
 from rayal.errors import OUT, DataError, UsageError, quoted
 from rayal.randomness import numpy_generator
-from rayal.selection.candidates import tie_secret
-from rayal.selection.distances import Numbers, check_finite
+from rayal.selection.candidates import one_each, tie_secret
 from rayal.selection.progress import UNDER_WAY
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places
@@ -30,14 +26,6 @@ from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, rea
 from rayal.workflows.select.request import Request as Request
 from rayal.workflows.select.selection import Selection
 from rayal.workflows.select.together import check_divides, held_select, own_select
-from rayal.workflows.select.walk import FEATURES, Apart, Cap, Walk
-
-PREDICTED = "predicted"
-"""Column of the predicted class."""
-CLASS_FULL, GROUP_FULL, TOO_NEAR = "class full", "group full", "too near"
-"""Why a unit is passed over."""
-FEW = 2**16
-"""Units that are ranked at first where each has a cost of its own."""
 
 
 @dataclass(frozen=True)
@@ -198,14 +186,13 @@ def _check_files(
 def _predicted(done: FinishedPass, units: Ids) -> list[str] | None:
     """The class that the model gives each unit, by name where the pass knows it; None where the
     pass did not keep it."""
-    if PREDICTED not in done.columns():
+    if (
+        PREDICTED not in done.columns()
+        or (numbers := predicted(done.folder, done.result, units)) is None
+    ):
         return None
-    places, numbers = Places(units), np.full(len(units), -1, np.int64)
-    for rows in shard_file.shards(done.folder, done.result, ["id", PREDICTED]):
-        at = places.of(Ids(rows["id"]))
-        numbers[at[at >= 0]] = rows[PREDICTED].to_numpy()[at >= 0]
     names = done.classes
-    return [names[n] if n < len(names) else str(n) for n in numbers.tolist()]
+    return [names[n] if n < len(names) else str(n) for n in numbers]
 
 
 def _walked(
@@ -217,101 +204,24 @@ def _walked(
     groups: PerUnit[np.int64] | None,
     rng: np.random.Generator,
 ) -> Selection:
-    caps = list(_caps(r, groups))
-    near = r.min_distance
-    apart = None if near is None else Apart(near, [*_features(done, labeled)])
-    columns = [PREDICTED] * (r.per_class is not None) + [FEATURES] * (apart is not None)
-
-    def eligible(rows: pa.Table) -> NDArray[np.bool_]:
-        open_ = ~labeled.has(Ids(rows["id"]))
-        for cap in caps:
-            open_ &= cap.open(rows)
-        return open_
-
-    price = costs.of if costs else _one
-    cheapest = costs.values.min(initial=np.inf) if costs else 1.0
-    walk, secret = Walk(r.budget, price, cheapest, caps, apart), tie_secret(rng)
-    # one more than can be bought, to see a tie; a budget of clicks says little about units
-    first = int(min(r.budget, FEW if costs else np.inf)) + 1
-    walk.down(ranked(done.folder, done.result, column, secret, first, columns, eligible))
-    reason = f"highest score by {column}"  # of margin, for example, the smallest
-    tied = walk.scores[-1] if walk.tie else None
-    over = _passed_over(done, r, column, walk, caps, labeled, secret)
-    return Selection(
-        walk.ids,
-        walk.scores,
-        [f"{reason}; tie broken by seed" if s == tied else reason for s in walk.scores],
-        walk.spent,
-        {"labeled": len(labeled.ids)} | over,
-        short=_short(r, over) if walk.short else "",
+    found = walk_down(
+        done.folder,
+        done.result,
+        column,
+        tie_secret(rng),
+        r.budget,
+        labeled,
+        Limits(r.per_class, groups.of if groups else None, r.per_group, r.min_distance),
+        costs.of if costs else one_each,
+        costs.values.min(initial=np.inf) if costs else 1.0,
     )
-
-
-def _short(r: Request, over: Mapping[str, int]) -> str:
-    """Why fewer units than the budget buys: `2 of 8: the others are of a class that has its 2`."""
-    limits = {
-        CLASS_FULL: f"of a class that has its {r.per_class}",
-        GROUP_FULL: f"of a group that has its {r.per_group}",
-        TOO_NEAR: f"nearer than {r.min_distance} to one of these or of the labeled",
-    }
-    found = " or ".join(limits[cause] for cause, number in over.items() if number)
-    return f"of {r.budget:g}: " + (f"the others are {found}" if found else "there are no others")
-
-
-def _one(ids: Ids) -> NDArray[np.float64]:
-    return np.ones(len(ids))
-
-
-def _caps(r: Request, groups: PerUnit[np.int64] | None) -> Iterator[Cap]:
-    if r.per_class is not None:
-        yield Cap(CLASS_FULL, r.per_class, lambda rows: rows[PREDICTED].to_numpy())
-    if groups is not None and r.per_group is not None:
-        yield Cap(GROUP_FULL, r.per_group, lambda rows: groups.of(Ids(rows["id"])))
-
-
-def _features(done: FinishedPass, labeled: Places) -> Iterator[Numbers]:
-    """What the pass kept of labeled units, shard by shard."""
-    if not len(labeled.ids):
-        return
-    for rows in shard_file.shards(done.folder, done.result, ["id", FEATURES]):
-        seen = rows.filter(pa.array(labeled.has(Ids(rows["id"]))))
-        if seen.num_rows:
-            features = shard_file.matrix(seen[FEATURES])
-            check_finite(Ids(seen["id"]), features, "features")
-            yield features
-
-
-def _passed_over(
-    done: FinishedPass,
-    r: Request,
-    column: str,
-    walk: Walk,
-    caps: Sequence[Cap],
-    labeled: Places,
-    secret: int,
-) -> dict[str, int]:
-    """How many units rank before the last one taken and were not taken, by the first cause that
-    stands in their way in the end; where the budget was not spent, how many of all."""
-    causes = {cap.cause: 0 for cap in caps}
-    if r.min_distance is not None:
-        causes[TOO_NEAR] = 0
-    last = None if walk.short else walk.last
-    if not causes or (last is None and not walk.short):
-        return causes
-    taken, columns = Places(Ids(walk.ids)), [PREDICTED] * (r.per_class is not None)
-    for shard in shard_file.shards(done.folder, done.result, ["id", f"score.{column}", *columns]):
-        rows = scored(done.folder, shard, column, columns)
-        if last is not None:
-            rows = rows.filter(pc.greater_equal(rows["score"], last.score))
-        ids = Ids(rows["id"])
-        rows = rows.filter(pa.array(~(labeled.has(ids) | taken.has(ids))))
-        if last is not None:
-            rows = keyed(rows, secret)
-            rows = rows.filter(pa.array(~last.before(rows)))
-        for cap in caps:
-            open_ = cap.open(rows)
-            causes[cap.cause] += int((~open_).sum())
-            rows = rows.filter(pa.array(open_))
-        if rows.num_rows:  # only distance is left
-            causes[TOO_NEAR] += rows.num_rows
-    return causes
+    reason = f"highest score by {column}"  # of margin, for example, the smallest
+    return Selection(
+        found.ids,
+        found.scores,
+        [f"{reason}; tie broken by seed" if s == found.tied else reason for s in found.scores],
+        found.spent,
+        {"labeled": len(labeled.ids)} | found.passed_over,
+        short=found.short and f"of {r.budget:g}: {found.short}",
+        distances=found.distances,
+    )

@@ -33,9 +33,9 @@ class Request(Settings):
     """File of ids and the group of each, such as the video it is from; null: no groups."""
     per_group: PositiveInt | None = None
     """Most units of one group; null: any number."""
-    min_distance: float | None = Field(default=None, gt=0)
-    """Least Euclidean distance of a unit's features from those labeled and selected before it;
-    null: any."""
+    min_distance: float | None = Field(default=None, ge=0)
+    """Least Euclidean distance of a unit's features from those labeled and selected before it; 0:
+    any, and how far they are is told; null: any."""
 
     @property
     def name(self) -> str:

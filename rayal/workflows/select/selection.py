@@ -8,6 +8,8 @@ from itertools import repeat
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rayal.cycle import told
+from rayal.cycle.guarded import Distances
 from rayal.errors import counted
 from rayal.storage import csv_file
 
@@ -28,6 +30,8 @@ class Selection:
     """The most probable class of each, as the model has it; None where the pass does not say."""
     short: str = ""
     """Why it is less than the budget buys, where the limits or the pool say so."""
+    distances: Distances | None = None
+    """How far apart features are, where `min_distance` asked."""
 
     @property
     def shortfall(self) -> str:
@@ -36,16 +40,17 @@ class Selection:
 
     def lines(self) -> list[str]:
         """What to tell people."""
-        over = ", ".join(
-            f"{number} {cause}" for cause, number in self.passed_over.items() if number
-        )
+        classes = told.balance(self.predicted)
         return [
             f"selected     {counted(len(self.ids), 'unit')}, cost {self.spent:g}{self.shortfall}",
-            *([f"passed over  {over}"] if over else []),
+            *told.lines(self.ids, self.passed_over, classes, self.distances),
         ]
 
     def table(self) -> pa.Table:
-        """rank (from 1), id, score, predicted, reason; null where there is none."""
+        """rank (from 1), id, score, predicted, reason, and where distances are known those to the
+        nearest labeled unit and to the nearest of a better rank; null where there is none."""
+        kinds = {name: pa.string() for name in ("nearest_labeled", "nearest_chosen")}
+        beside = told.columns(self.distances)
         return pa.table(
             {
                 "rank": pa.array(range(1, len(self.ids) + 1), pa.int64()),
@@ -53,6 +58,10 @@ class Selection:
                 "score": pa.array(self.scores or repeat(None, len(self.ids)), pa.float64()),
                 "predicted": pa.array(self.predicted or repeat(None, len(self.ids)), pa.string()),
                 "reason": pa.array(self.reasons, pa.string()),
+                **{
+                    name: pa.array(values, kinds.get(name, pa.float64()))
+                    for name, values in beside.items()
+                },
             }
         )
 

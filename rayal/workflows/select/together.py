@@ -92,7 +92,7 @@ def _picked(
     units, cost = chosen(r.strategy, r.strategy.select, r.name, pool, r.budget, rng)
     return Selection(
         units,
-        pool.scores_of(units),
+        replace(pool, scores=r.strategy.weighed(pool)).scores_of(units),
         [f"{r.name} pick {number}" for number in range(1, len(units) + 1)],
         cost,
         {"labeled": len(labeled)},

@@ -4,7 +4,8 @@ OUT/sweep.yaml identity.json       what was asked; what a later command must hav
 OUT/trials/<trial>/                an ordinary run folder each
 OUT/shared/                        first trainings that several trials have in common
 OUT/stopped.json draws.json        the trials that were stopped early; draws of an arm a second time
-OUT/sweep.csv tables.md curves.png parallel.png    what was found, written again at each end
+OUT/sweep.csv tables.md report.html curves.png parallel.png
+                                   what was found, written again at each end
 """
 
 import logging
@@ -17,16 +18,19 @@ from typing import NamedTuple
 
 from rayal import errors
 from rayal.cycle.shared_training import SHARED
-from rayal.errors import RayalError
+from rayal.errors import RayalError, counted
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report import curves, metric, parallel, sweeps, tables
+from rayal.report.at_end import page_of
+from rayal.report.page.command import PAGE
 from rayal.report.statistics import Interval
 from rayal.report.sweeps import Ranked
 from rayal.report.tables import Summary
 from rayal.runs.events import Observer
 from rayal.runs.ledger import stage_folder
+from rayal.runs.results import TUNED
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import Lock
 from rayal.workflows import tracking
@@ -110,37 +114,51 @@ class Sweeping(SweepFolder):
         """Trials that ended with an error, and the error."""
         return []
 
+    @property
+    def control_note(self) -> str:
+        """That there is a control which the space does not name; "" where there is none."""
+        if not self.control:
+            return ""
+        more = counted(len(self.control) * len(self.x.sweep.seeds), "trial")
+        return f"sweep, with {self.x.sweep.control} as its control ({more} more)"
+
     def run(
-        self, cluster: Callable[[], AbstractContextManager[int]], observer: Observer
+        self,
+        cluster: Callable[[], AbstractContextManager[int]],
+        observer: Observer,
+        *,
+        address: str | None = None,
     ) -> SweepResult:
-        """Runs what is left on what `cluster` opens, which says how many cores it has; a complete
-        sweep opens nothing. Raises the first failure of a trial when all others have ended."""
+        """Runs what is left in processes of this machine where these suffice and no cluster is
+        named by its `address`, else on what `cluster` opens, which says how many cores it has; a
+        complete sweep opens nothing. Raises the first failure of a trial when all others have
+        ended."""
+        from rayal.engine.processes import suffices
+
         if self.todo or len(self.listed) < self.total:
-            with cluster() as cores:
-                self._run(cores, observer)
+            if suffices(self.x.sweep, self.x.compute, address):
+                self._run_here(observer)
+            else:
+                with cluster() as cores:
+                    self._run(cores, observer)
         found = self.found()
         self._write(found)
         if self.failures:
             raise self._failure(found)
         return found
 
+    def _run_here(self, observer: Observer) -> None:
+        from rayal.engine.processes import TrialProcesses
+
+        watcher = Progress(self, self.ended, observer)
+        runner = TrialProcesses(self.x.sweep, self.x.compute, self._work(), watcher)
+        runner.run([Assignment(trial.arm, trial.experiment.seed) for trial in self.todo])
+
     def _run(self, cores: int, observer: Observer) -> None:
         from rayal.engine.sweep import Trials
 
-        sweep = self.x.sweep
-        trial_work = partial(
-            run_trial,
-            self.fields,
-            self.folder.url,
-            sweep.objective,
-            plugins=self.plugins,
-            own=self.own_parts(),
-        )
-        if not sweep.share_first_cycle:
-            trial_work = partial(trial_work, shared=False)
-        runner = Trials(
-            sweep, self.x.compute, cores, trial_work, Progress(self, self.ended, observer)
-        )
+        sweep, watcher = self.x.sweep, Progress(self, self.ended, observer)
+        runner = Trials(sweep, self.x.compute, cores, self._work(), watcher)
         # With early stopping also those that are complete: they tell what the others must reach.
         todo = self.listed if sweep.early_stopping is not None else self.todo
         runner.run([Assignment(trial.arm, trial.experiment.seed) for trial in todo])
@@ -150,6 +168,18 @@ class Sweeping(SweepFolder):
             known = [(arm, value) for arm, value in values if value is not None]
             left = sweep.samples - len(arms) - self.repeated
             runner.search(known, left, self._name, self.repeats)
+
+    def _work(self) -> Callable[..., None]:
+        """What runs a trial."""
+        return partial(
+            run_trial,
+            self.fields,
+            self.folder.url,
+            self.x.sweep.objective,
+            shared=self.x.sweep.share_first_cycle,
+            plugins=self.plugins,
+            own=self.own_parts(),
+        )
 
     def ended(self, assignment: Assignment, error: Json | None) -> str:
         """Remembers how a trial ended, and says it."""
@@ -163,6 +193,10 @@ class Sweeping(SweepFolder):
         headline, last = record.headline, record.cycles()[-1]
         value = metric.said(Interval(last[headline], None, 1), headline)
         said = f"{headline} {value} with {last['labels']} labels"
+        if (tuned := last.get(f"{TUNED}{headline}")) is not None:
+            said += f", fine-tuned {metric.said(Interval(tuned, None, 1), headline)}"
+        if record.stopped is not None:
+            return f"{said}, ended by {record.stopped.partition(':')[0]}"
         return said if record.complete else f"stopped early, {said}"
 
     def found(self) -> SweepResult:
@@ -192,6 +226,8 @@ class Sweeping(SweepFolder):
         for number, each in enumerate(found.summary.groups):
             name = f"parallel-{number}" if number else "parallel"
             files[f"{name}.png"], files[f"{name}.svg"] = parallel.drawn(each, objective)
+        if (page := page_of(records, found.summary)) is not None:
+            files[PAGE] = page
         for name, data in files.items():
             self.folder.write(name, data)
         notes = {}

@@ -4,14 +4,16 @@ import functools
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rayal.data.store import Store
-from rayal.errors import OUT, LockedError, UsageError, counted
+from rayal.errors import OUT, LockedError, StorageError, UsageError, counted
 from rayal.experiment import config
-from rayal.experiment.experiment import content
+from rayal.experiment.experiment import Experiment, content
 from rayal.experiment.sources import parts_in
 from rayal.experiment.sweep import space, trials
-from rayal.experiment.sweep.identity import asked, changes, joined
+from rayal.experiment.sweep.control import controls
+from rayal.experiment.sweep.identity import as_begun, asked, changes, joined
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment, Trial
 from rayal.parts import MAIN, Component
@@ -21,8 +23,8 @@ from rayal.report.runs import settings
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder, Json, suggesting
 from rayal.storage.journal import differences, listed
-from rayal.workflows import checks
-from rayal.workflows.run import identity_of
+from rayal.workflows import checks, fine_tune
+from rayal.workflows.run import identity_of, open_keys
 
 TRIALS = "trials"
 IDENTITY, STOPPED, DRAWS = "identity.json", "stopped.json", "draws.json"
@@ -31,10 +33,19 @@ logger = logging.getLogger(__name__)
 
 
 def arms_to_check(x: SweptExperiment) -> list[Json]:
-    """All arms; where an algorithm proposes them, some that are different in each way."""
-    from rayal.engine.sweep import all_arms
+    """All arms, the control's last; where an algorithm proposes them, some that are different in
+    each way."""
+    from rayal.engine.draws import all_arms
 
-    return space.samples(x.sweep.space) if x.sweep.search == "optuna" else all_arms(x.sweep)
+    if x.sweep.search == "optuna":
+        return space.samples(x.sweep.space)
+    arms = all_arms(x.sweep)
+    return [*arms, *control_of(x, arms)]
+
+
+def control_of(x: SweptExperiment, arms: Sequence[Json]) -> list[Json]:
+    """The arms of its control that are not among these."""
+    return [] if x.sweep.control is None else controls(arms, x.strategy.part_name())
 
 
 class SweepFolder:
@@ -48,7 +59,11 @@ class SweepFolder:
         *,
         together: bool = False,
     ) -> None:
-        self.x, self.folder, self.plugins, self.together = x, folder, plugins, together
+        there = None
+        with suppress(StorageError):  # `check` tells of a damaged one
+            there = folder.read_sealed(IDENTITY, default=None)
+        self.x = as_begun(x, there)
+        self.folder, self.plugins, self.together = folder, plugins, together
         self.fields = trials.base(x)
 
     @functools.cached_property
@@ -81,6 +96,13 @@ class SweepFolder:
         self._check_all(made)
         return list({trial.name: trial for trial in reversed(made)}.values())[::-1]
 
+    @functools.cached_property
+    def control(self) -> list[Json]:
+        """The arms that were added as a control."""
+        from rayal.engine.draws import all_arms
+
+        return [] if self.searched else control_of(self.x, all_arms(self.x.sweep))
+
     def own_parts(self) -> list[type[Component]]:
         """The classes among the parts of its arms that the notebook or script of this process
         defines: no other process can import them."""
@@ -92,6 +114,7 @@ class SweepFolder:
 
     def _check_all(self, listed: Sequence[Trial]) -> None:
         stores: dict[str, Store] = {}
+        tuned: set[str] = set()
         problems: list[str] = []
         for trial in listed:
             if trial.name in stores:  # another seed of an arm
@@ -99,8 +122,18 @@ class SweepFolder:
             x = trial.experiment
             store = stores[trial.name] = x.dataset.open()
             try:
+                checks.check_comparable(x)
+                if x.oracle.asks_people:
+                    raise UsageError(
+                        f"oracle: {x.oracle.part_name()} would ask people for the labels of every"
+                        " trial; use rayal run for one experiment, or simulated"
+                    )
                 checks.check(x, store.card)
-                checks.check_strategies(x, store)
+                checks.check_units(x, store)
+                checks.check_guards(x, store)
+                if (kind := tuned_alike(x)) not in tuned:  # to look at images takes time
+                    fine_tune.opened(x, store, self.plugins)
+                    tuned.add(kind)
             except UsageError as error:
                 problems.append(f"{trials.described(trial.arm)}: {error}")
         trials.refuse(problems)
@@ -142,7 +175,12 @@ class SweepFolder:
         """The data or the weights may be others, though their names are the same."""
         there = self._place(trial).read_sealed(IDENTITY, default=None)
         here = json.loads(json.dumps(identity))
-        if there is not None and (changed := differences(there, here)):
+        if there is None:
+            return
+        for key in open_keys(self._place(trial)):
+            there.pop(key, None)
+            here.pop(key, None)
+        if changed := differences(there, here):
             raise LockedError(
                 f"{self._place(trial).url} was made otherwise (there -> here):"
                 f" {listed(changed)}; use another {OUT}, or what was there"
@@ -237,13 +275,23 @@ class SweepFolder:
         return list(found.values())
 
     def _complete(self, trial: Trial) -> bool:
-        return self._place(trial).exists("experiment.yaml") and self._record(trial).complete
+        if not self._place(trial).exists("experiment.yaml"):
+            return False
+        record, x = self._record(trial), trial.experiment
+        rules = x.stop.model_dump(mode="json")
+        return record.ends(record.budget(), rules, x.fine_tune is not None)
 
     def _record(self, trial: Trial) -> Record:
         return Record(self._place(trial), self.plugins)
 
     def _place(self, trial: Trial) -> Folder:
         return self.folder / TRIALS / trial.folder
+
+
+def tuned_alike(x: Experiment) -> str:
+    """The same where what comes after the last cycle needs to be looked at once."""
+    fields = x.model_dump(mode="json", include={"fine_tune", "dataset", "task", "budget"})
+    return json.dumps([fields, x.compute.train_workers], sort_keys=True)
 
 
 def labels_of(listed: Sequence[Trial]) -> dict[str, str]:

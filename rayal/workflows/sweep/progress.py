@@ -1,6 +1,7 @@
 """How far a sweep is: the trials that have ended, the cycles of all, the share of the work."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from rayal.errors import UsageError
 from rayal.experiment.sweep.trials import Assignment, Trial
@@ -39,22 +40,24 @@ class Progress:
         trial = self.sweep.trial(assignment)
         if cycles > self.cycles.get(trial.folder, 0):  # else said again by one that goes on
             self._seen(trial, cycles)
-            self._tell()
+            self._tell(trial, self.sweep.called(assignment))
 
     def on_end(self, assignment: Assignment, error: Json | None) -> None:
         ended = self.outcome(assignment, error)
-        note = f"{self.sweep.called(assignment)}: {ended}"
+        called = self.sweep.called(assignment)
+        note = f"{called}: {ended}"
         total = self.sweep.total
         try:
             trial = self.sweep.trial(assignment)
         except UsageError:  # of an arm that is none, which was proposed
-            self.ended.add(self.sweep.called(assignment))
+            self.ended.add(called)
         else:
             self.ended.add(trial.folder)
             self._seen(trial, None)
         self._tell()
         done = min(len(self.ended), total)
-        self.observer.on(Event("ended", "trial", None, done, total, "trials", note=note))
+        told = Event("ended", "trial", None, done, total, "trials", note=note, trial=called)
+        self.observer.on(told)
 
     def _seen(self, trial: Trial, cycles: int | None) -> None:
         if trial.name not in self.costs:
@@ -62,8 +65,10 @@ class Progress:
         most = len(self.costs[trial.name])
         self.cycles[trial.folder] = most if cycles is None else min(cycles, most)
 
-    def _tell(self) -> None:
-        """Trials that a search has yet to propose count as those that are known."""
+    def _tell(self, trial: Trial | None = None, called: str = "") -> None:
+        """How far all are and, if it is one that has come further, this one.
+
+        Trials that a search has yet to propose count as those that are known."""
         if not self.cycles:
             return
         costs = {folder: self.costs[folder.rpartition("-seed")[0]] for folder in self.cycles}
@@ -73,6 +78,9 @@ class Progress:
         count, most = sum(self.cycles.values()), sum(map(len, costs.values())) * all_trials
         share = min(1.0, done / total)
         told = Event("further", "trial", None, count, round(most), "cycles", share=share)
+        if trial is not None:
+            cycles = self.cycles[trial.folder], len(self.costs[trial.name])
+            told = replace(told, trial=called, cycles=cycles)
         self.observer.on(told)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rayal.cycle.loop import first_units
+from rayal.cycle.first_units import first_units
 from rayal.data.datasets.imagenet import Imagenet
 from rayal.engine.local import LocalEngine
 from rayal.errors import DataError

@@ -382,3 +382,69 @@ def test_class_names_of_hugging_face(root: Path) -> None:
     pq.write_table(table.replace_schema_metadata(meta), root / "train-0.parquet")
 
     assert ("owl", "cat", "dog") == Parquet(root=str(root), **NAMES).open().card.classes
+
+
+@pytest.fixture
+def heap(tmp_path: Path) -> Path:
+    """A pool without a column of labels, and test images with one."""
+    write(tmp_path / "train-0.parquet", id=["a", "b"], image=[png(10), png(11)])
+    write(tmp_path / "train-1.parquet", id=["c"], image=[png(12)])
+    write(tmp_path / "test.parquet", id=["t"], image=[png(20)], kind=["dog"])
+    return tmp_path
+
+
+def test_a_pool_without_labels(heap: Path) -> None:
+    """Somebody would have to make labels up."""
+    options = {"root": str(heap), **NAMES, "label": None}
+    store = Parquet(**options, test_label="kind", classes=("cat", "dog")).open()
+
+    assert (["a", "b", "c"], {}, {"t": 1}) == (
+        store.pool.ids(),
+        store.labels("pool"),
+        store.labels("test"),
+    )
+    assert not store.card.labeled and [10, 11, 12] == values(store.pool)
+    assert ("dog",) == Parquet(**options, test_label="kind").open().card.classes
+
+
+def test_rows_without_ids_and_labels_are_numbered(heap: Path) -> None:
+    """The number of rows is that of labels no more."""
+    names = {"pool": NAMES["pool"], "test": (), "id": None, "label": None}
+    store = Parquet(root=str(heap), **names, classes=("cat", "dog")).open()
+
+    assert ["train-00000", "train-00001", "train-00002"] == store.pool.ids()
+
+
+def test_no_test_files(root: Path) -> None:
+    """Labels of the pool alone are enough for a simulation."""
+    store = Parquet(root=str(root), pool=NAMES["pool"], test=()).open()
+
+    assert store.card.labeled and not store.card.tested
+    assert ([], {}) == (store.test.ids(), store.labels("test"))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({**NAMES, "label": None}, "set test_label to their column of classes, or test: "),
+        ({**NAMES, "test": (), "label": None}, "nobody tells the classes; set classes"),
+        ({**NAMES, "test": (), "label": None, "classes": ()}, "nobody tells the classes"),
+    ],
+)
+def test_what_labels_are_missing(options: Any, told: str) -> None:
+    """It would be told by a file without that column."""
+    with pytest.raises(UsageError, match=told):
+        Parquet(**options)
+    Parquet(**{**options, "test_label": "kind", "classes": ("a",)})
+
+
+def test_columns_of_test_files_that_are_missing(heap: Path) -> None:
+    """The pool's columns would be looked for in them."""
+    with pytest.raises(DataError, match=r"test.parquet has no column .*breed|'breed'"):
+        Parquet(root=str(heap), **NAMES, label=None, test_label="breed", classes=("a",)).open()
+
+
+def test_stores_without_a_column_for_tests_are_still_used(root: Path) -> None:
+    """A run that began before it could not go on."""
+    assert "test_label" not in Parquet(root=str(root), **NAMES).shaping()
+    assert "test_label" in Parquet(root=str(root), **NAMES, test_label="label").shaping()

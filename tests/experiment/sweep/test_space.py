@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rayal.engine.sweep import all_arms
+from rayal.engine.draws import all_arms
 from rayal.experiment.sweep.settings import Sweep
 from rayal.experiment.sweep.space import (
     arms,

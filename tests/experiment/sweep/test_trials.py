@@ -100,7 +100,7 @@ def test_a_relative_path_in_an_arm_starts_from_the_file(swept, tmp_path) -> None
     """Trials run in other folders than the command."""
     x = swept("{model: {pretrained: {grid_search: [w.safetensors]}}}")
     (tmp_path / "w.safetensors").write_bytes(b"")
-    from rayal.engine.sweep import all_arms
+    from rayal.engine.draws import all_arms
 
     (first, _) = trials.of_arms(x, all_arms(x.sweep))
     assert first.experiment.model.pretrained == str(tmp_path / "w.safetensors")

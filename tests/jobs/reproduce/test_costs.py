@@ -1,8 +1,7 @@
 """What methods cost, at sizes at which the numbers mean nothing."""
 
 import csv
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import costs
@@ -142,10 +141,15 @@ def test_unknown_names_are_refused(table: str, method: str, message: str, tmp_pa
     assert message in str(refused.value) and [] == list(tmp_path.iterdir())
 
 
-def test_the_program_says_what_it_takes(tmp_path: Path) -> None:
+def test_the_program_says_what_it_takes(
+    program: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """`python jobs/reproduce/costs.py` from anywhere."""
-    command = [sys.executable, Path(costs.__file__), "--table", "dast"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    monkeypatch.chdir(tmp_path)
 
-    assert 2 == done.returncode and "did you mean 'dast_al'?" in done.stderr
+    assert 2 == program("reproduce/costs.py", "--table", "dast")
+    assert "did you mean 'dast_al'?" in capsys.readouterr().err
     assert [] == list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ import reproduction
 from planned import CONFIGS, Planned, differences, listed, planned
 from reproduction import Comparison, Method, Published
 
+from rayal.cli.options import app
 from rayal.data.card import ImageSpec
 from rayal.errors import DataError, UsageError
 from rayal.experiment import config
@@ -25,6 +26,7 @@ from rayal.workflows.sweep import trial as sweep
 from tests.configs.test_dense_protocols import VOC_CARD
 from tests.configs.test_protocols import CARDS as CLASSES
 from tests.configs.test_protocols import commands, load
+from tests.support.networks import built_once
 
 JOBS = Path(reproduction.__file__).parent
 PAPERS = {
@@ -46,6 +48,12 @@ CARDS = {
 LESS = "budget: the last cycle buys the 147 that are left, not 149"
 """Of Cityscapes, where 40 % of 2,975 frames are 1,190."""
 SHORT = ("scheme.epochs=3", "scheme.milestones=[]")
+
+
+@pytest.fixture(autouse=True)
+def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a file have the same network."""
+    monkeypatch.setattr(checks, "build", built_once)
 
 
 def sweeps(job: str, name: str, given: tuple[str, ...] = ()) -> list[Planned]:
@@ -303,20 +311,21 @@ def test_what_cannot_be_run_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_program_lists(tmp_path: Path) -> None:
+def test_the_program_lists(
+    program: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """`python jobs/reproduce/parting.py --list` from anywhere."""
-    command = [
-        sys.executable,
-        JOBS / "parting.py",
-        "--dataset",
-        "cifar10_low",
-        "--list",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    monkeypatch.chdir(tmp_path)
+    before = list(app.registered_commands)
 
-    assert 0 == done.returncode, done.stderr
-    assert "150 epochs x 5 models, 6,750,000 images seen" in done.stdout
-    assert "15 trials to run in 2 sweeps" in done.stdout
+    assert 0 == program("reproduce/parting.py", "--dataset", "cifar10_low", "--list")
+    assert before == app.registered_commands  # a program's command is none of `rayal`
+    said = capsys.readouterr().out
+    assert "150 epochs x 5 models, 6,750,000 images seen" in said
+    assert "15 trials to run in 2 sweeps" in said
     assert [] == list(tmp_path.iterdir())
 
 

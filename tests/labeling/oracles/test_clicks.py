@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rayal.cycle.loop import first_units
+from rayal.cycle.first_units import first_units
 from rayal.data.images import Decoding
 from rayal.data.masks import IGNORE, MaskDecoding, decode, encode
 from rayal.data.prepare import prepare

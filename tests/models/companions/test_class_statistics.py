@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch.nn.functional import cross_entropy
 
 from rayal.models.base import Outputs
@@ -21,6 +19,7 @@ from rayal.models.companions.class_statistics import (
 )
 from rayal.models.network import computing
 from rayal.models.weights import load_weights, save_weights
+from tests.support.forks import as_two
 
 C, D = 7, 5
 both = pytest.mark.parametrize("covariance", ["diagonal", "full"])
@@ -204,22 +203,19 @@ def batches() -> list[tuple[Tensor, Tensor]]:
     return split(features, labels, 20)
 
 
-def _worker(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/pair", rank=rank, world_size=2)
+def _work(rank: int, folder: Path) -> None:
     for covariance in ("diagonal", "full"):
         parts = [
             (x.tensor_split([cut])[rank], y.tensor_split([cut])[rank])
             for (x, y), cut in zip(batches(), CUTS, strict=True)
         ]
-        torch.save(observed(covariance, parts).state_dict(), f"{folder}/{covariance}-{rank}")
-    dist.destroy_process_group()
+        torch.save(observed(covariance, parts).state_dict(), folder / f"{covariance}-{rank}")
 
 
 def test_two_workers_have_the_statistics_of_the_whole_batch(tmp_path: Path) -> None:
     """Workers would compute their losses from different covariances and the models part ways, or
     a class that is on one worker only would be lost."""
-    mp.spawn(_worker, (str(tmp_path),), nprocs=2)
+    as_two(_work, tmp_path)
 
     for covariance in ("diagonal", "full"):
         whole = observed(covariance, batches())

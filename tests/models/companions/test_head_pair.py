@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
+from rayal.models.architectures.linear_head import LinearHead
+from rayal.models.architectures.mlp_head import MlpHead
 from rayal.models.architectures.resnet18 import Resnet18
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import Outputs
@@ -25,6 +27,7 @@ def pair(prototypes: int) -> tuple[HeadPair, Outputs]:
     """A pair, and what a model says of five images."""
     torch.manual_seed(3)
     model = nn.Module()
+    model.trunk = nn.Linear(1, 1)
     model.classifier = nn.Linear(D, C)
     made = HeadPairSpec(prototypes=prototypes).build(model, C, lambda: model)
     features = torch.randn(N, D)
@@ -132,7 +135,7 @@ def test_heads_that_are_alike_agree() -> None:
         prototypes.maps[1].weight.copy_(prototypes.maps[0].weight)  # type: ignore[index]
         prototypes.prototypes[1] = prototypes.prototypes[0]  # type: ignore[index]
     for made in (linear, prototypes):
-        assert [0.0] * N == made.disagreement(made(outputs)).tolist()
+        assert [0.0] * N == pytest.approx(made.disagreement(made(outputs)).tolist(), abs=1e-7)
 
 
 def test_the_models_logits_are_the_mean_of_linear_heads() -> None:
@@ -182,6 +185,15 @@ def test_numbers_are_the_same_in_bfloat16() -> None:
         found = made(outputs)
 
     assert torch.equal(made(outputs), found) and torch.float32 == found.dtype
+
+
+def test_a_last_layer_alone_is_refused() -> None:
+    """The first phase would end in torch's words about gradients of nothing."""
+    vectors = ImageSpec.of((4,), (0.0,) * 4, (1.0,) * 4, "float16")
+    alone, more = (build(head, 3, vectors, seed=0) for head in (LinearHead(), MlpHead()))
+    with pytest.raises(UsageError, match="a last layer alone.*use a model with layers before it"):
+        HeadPairSpec().build(alone, 3, lambda: alone)
+    HeadPairSpec().build(more, 3, lambda: more)
 
 
 def test_a_last_layer_that_is_not_linear_is_refused() -> None:

@@ -5,8 +5,6 @@ import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -15,7 +13,6 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +25,8 @@ from mlflow.exceptions import MlflowException
 
 from rayal.engine.local import LocalEngine
 from rayal.errors import StorageError, UsageError
+from rayal.experiment.experiment import Experiment
+from rayal.runs.events import Event
 from rayal.runs.record import Record
 from rayal.runs.trackers import _mlflow_sending
 from rayal.runs.trackers import mlflow as module
@@ -45,6 +44,8 @@ from tests.runs.trackers.serving import (
     shown,
 )
 from tests.support.doubles import NEWS, Silent
+from tests.support.forks import FORKS
+from tests.support.killed_run import Runs
 
 # MLflow 3.17 meets SQLAlchemy 2.1
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -466,10 +467,8 @@ def test_a_held_database_stops_nothing(
 @pytest.mark.slow
 def test_many_processes_on_a_new_database(tmp_path: Path) -> None:
     """Without a lock all of them create the tables, and most of them crash."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", module.__name__])
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    processes = [context.Process(target=_prepare, args=(uri,)) for _ in range(8)]
+    processes = [FORKS.Process(target=_prepare, args=(uri,)) for _ in range(8)]
     for process in processes:
         process.start()
     for process in processes:
@@ -758,27 +757,25 @@ def test_a_run_outlives_its_server(
         assert_complete_and_once(x.tracking, record)
 
 
-KILLED = """
-import json, os, signal, sys, time
-from contextlib import nullcontext
-from mlflow import MlflowClient
-from rayal.engine.local import LocalEngine
-from rayal.experiment.experiment import Experiment
-from rayal.workflows.run import start_run
-
 class Kill:
-    def on(self, event):
+    """Kills this process in the second pass, once MLflow has all of the first training."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def on(self, event: Event) -> None:
         while (event.cycle, event.stage) == (1, "score"):
-            client = MlflowClient(x.tracking.uri)
+            client = MlflowClient(self.uri)
             runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
             if any(20 < run.data.metrics.get("labels", 0) for run in runs):
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(0.05)
 
-x = Experiment.model_validate(json.loads(sys.argv[2]))
-with start_run(x, sys.argv[1]) as opened:
-    opened.run(lambda: nullcontext(LocalEngine(x.compute)), [Kill()])
-"""
+
+def _killed(out: str, fields: str, point: str) -> None:
+    x = Experiment.model_validate(json.loads(fields))
+    with start_run(x, out) as opened:
+        opened.run(lambda: nullcontext(LocalEngine(x.compute)), [Kill(x.tracking.uri)])
 
 
 def test_a_killed_run_is_one_mlflow_run(
@@ -787,9 +784,8 @@ def test_a_killed_run_is_one_mlflow_run(
     """After kill -9 a run would be RUNNING for ever, start a second one when it is resumed, or log
     its steps again (D04, D05, A01)."""
     x = tiny(tracking=tracker.model_dump())
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path / "run")]
-    killed = subprocess.run([*command, json.dumps(x.model_dump(mode="json"))], timeout=120)
-    assert -signal.SIGKILL == killed.returncode
+    killed = Runs(tmp_path / "stderr", _killed)(x, tmp_path / "run")
+    assert -signal.SIGKILL == killed.returncode, killed.stderr
     folder, told = Folder(tmp_path / "run"), [shown(tracker, Record(Folder(tmp_path / "run")))]
     holder = folder.read_sealed("lock.json")
     elsewhere = {**holder, "began": None}  # as an earlier rayal, or another machine, left it

@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from tests.runs.trackers.serving import (
     shown,
 )
 from tests.support.doubles import NEWS
+from tests.support.forks import FORKS
 
 pytestmark = [
     pytest.mark.slow,
@@ -108,14 +108,12 @@ def test_eight_trials_at_a_time(running: Served, run: Any, tmp_path: Path, machi
     folders = copied(run.record, tmp_path / "copies", PROCESSES)
     tracker = Mlflow(uri=running.url, experiment=f"eight on {machines}")
     tracker.prepare()
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["mlflow.tracking", module.__name__])
     processes = []
     for number, folder in enumerate(folders):
         place = tmp_path / f"machine-{number % machines}"
         place.mkdir(exist_ok=True)
         arguments = (tracker.uri, tracker.experiment, folder, str(place))
-        processes.append(context.Process(target=_sync, args=arguments))
+        processes.append(FORKS.Process(target=_sync, args=arguments))
     for process in processes:
         process.start()
     for process in processes:

@@ -209,7 +209,7 @@ def test_equals_the_loop(name: str, dtype: torch.dtype, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("name", names("models"))
+@pytest.mark.parametrize("name", sorted({*names("models")} - {"timm", "transformers", "knn_head"}))
 def test_the_models_of_rayal(
     name: str, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,7 +221,7 @@ def test_the_models_of_rayal(
         "torchvision": {"arch": "mobilenet_v3_small"},
     }
     part = cast(Model, find("models", name).model_validate(narrow.get(name, {})))
-    image = spec(*[32, 32] if part.dimensions == 2 else [16, 16, 16])
+    image = {0: spec(channels=24), 2: spec(32, 32), 3: spec(16, 16, 16)}[part.dimensions]
     model = made(lambda: build(part, 5, image, seed=0), dtype)
     images = batch(2, dtype, image.shape)
     cool(model, images)

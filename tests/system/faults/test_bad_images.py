@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from rayal.cycle import shard_file
-from rayal.cycle.loop import first_units
+from rayal.cycle.first_units import first_units
 from rayal.errors import DataError, LockedError, UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget

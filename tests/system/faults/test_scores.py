@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from rayal.cycle import shard_file
-from rayal.cycle.loop import first_units
+from rayal.cycle.first_units import first_units
 from rayal.data import prepare as preparing
 from rayal.data.tasks.base import TaskName
 from rayal.errors import DataError, LockedError

@@ -1,16 +1,18 @@
 """Two processes at one run, one cache, and readers beside a writer (J)."""
 
 import json
+import logging
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rayal.engine.local import LocalEngine
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.report.status import status_rows
@@ -19,7 +21,8 @@ from rayal.runs.record import find_records
 from rayal.storage import lock
 from rayal.strategies.cod import Cod
 from rayal.workflows.run import start_run
-from tests.support.killed_run import Runs
+from tests.support.forks import FORKS, started
+from tests.support.killed_run import Runs, whole
 from tests.support.whole_runs import ONE_THREAD, go, outcome
 
 
@@ -33,53 +36,32 @@ def test_a_second_process_is_refused(guessing: Experiment, process: Runs, tmp_pa
     assert f"LockedError: {tmp_path} is locked by pid {os.getpid()} on " in second.stderr
 
 
-TOGETHER = """
-import json, logging, os, sys, traceback
-from contextlib import nullcontext
-from rayal.workflows.run import start_run
-from rayal.engine.local import LocalEngine
-from rayal.experiment.experiment import Experiment
-import sklearn.datasets, sklearn.model_selection, torch._dynamo  # so that all arrive at one moment
-
-def run(out):
+def _together(barrier: Any, out: str, fields: str) -> None:
+    logging.basicConfig(level="INFO", format="%(message)s")
+    x = Experiment.model_validate(json.loads(fields))
+    barrier.wait(100)
     with start_run(x, out) as opened:
         opened.run(lambda: nullcontext(LocalEngine(x.compute)))
 
-logging.basicConfig(level="INFO", format="%(message)s")
-fields, *outs = sys.argv[1:]
-x, gate = Experiment.model_validate(json.loads(fields)), os.pipe()
-for out in outs:
-    if os.fork() == 0:
-        os.close(gate[1])
-        os.read(gate[0], 1)
-        try:
-            run(out)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-os.close(gate[1])  # for all at once
-print([os.waitstatus_to_exitcode(os.wait()[1]) for _ in outs])
-"""
 
-
-def test_two_runs_share_one_cache(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_two_runs_share_one_cache(
+    tiny: Callable[..., Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A sweep's trials would prepare a dataset side by side, or read half of one (J04)."""
-    x, cache = tiny(compute=ONE_THREAD), tmp_path / "cache"
-    outs = [str(tmp_path / name / "run") for name in ("a", "b")]
-    both = subprocess.run(
-        [sys.executable, "-c", TOGETHER, json.dumps(x.model_dump(mode="json")), *outs],
-        env=os.environ | {"RAYAL_CACHE": str(cache)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    x, cache, barrier = tiny(compute=ONE_THREAD), tmp_path / "cache", FORKS.Barrier(2)
+    monkeypatch.setenv("RAYAL_CACHE", str(cache))
+    logs, fields = [tmp_path / "a.log", tmp_path / "b.log"], json.dumps(x.model_dump(mode="json"))
+    work = partial(_together, barrier)
+    both = [started(whole, work, str(log), str(log.with_suffix("")), fields) for log in logs]
+    for process in both:
+        process.join(120)
+    said = "".join(log.read_text() for log in logs)
     stores = [path for path in (cache / "stores").iterdir() if not path.name.startswith(".lock")]
 
-    assert "[0, 0]\n" == both.stdout, both.stderr
-    assert 1 == both.stderr.count("preparing digits")
+    assert [0, 0] == [process.exitcode for process in both], said
+    assert 1 == said.count("preparing digits")
     assert [x.dataset.open().url.rsplit("/")[-1]] == [store.name for store in stores]
-    assert outcome(tmp_path / "a/run") == outcome(tmp_path / "b/run")
+    assert outcome(tmp_path / "a") == outcome(tmp_path / "b")
 
 
 def test_readers_during_a_run(

@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
@@ -27,6 +25,7 @@ from rayal.training.fits.base import FitBatch, Scene
 from rayal.training.fits.sraal import SraalSpec
 from rayal.training.fits.ta_vaal import TaVaalSpec
 from rayal.training.fits.vaal import VaalSpec
+from tests.support.forks import as_two
 
 SMALL: dict[str, Any] = {"width": 4, "latent": 3, "discriminator_width": 8, "lr": 0.01}
 SPECS = [VaalSpec(**SMALL, vae_steps=1), TaVaalSpec(**SMALL), SraalSpec(**SMALL)]
@@ -247,7 +246,7 @@ def test_pieces_of_images_are_refused() -> None:
 def test_volumes_are_refused() -> None:
     """A run would stop after its first training, in the middle of a convolution."""
     volumes = IMAGE.model_copy(update={"depth": 8})
-    with pytest.raises(UsageError, match=r"vaal is for pictures.*\(8, 16, 16\); use another"):
+    with pytest.raises(UsageError, match=r"the vaal takes pictures.* are volumes .*; use another"):
         VaalSpec(**SMALL).build(nn.Identity(), CLASSES, volumes)
 
     VaalSpec(**SMALL).build(nn.Identity(), CLASSES, IMAGE)
@@ -261,20 +260,15 @@ def test_workers_that_cannot_share_a_batch() -> None:
     assert [] == list(VaalSpec(batch_size=8).contradictions(4))
 
 
-def _worker(rank: int, spec: AdversarialSpec, folder: str) -> None:
+def _work(rank: int, folder: Path, spec: AdversarialSpec) -> None:
     """One of two: three steps on its half of each batch."""
-    torch.set_num_threads(1)
-    meeting = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
     made = fitting(spec)
     for step in range(3):
         torch.manual_seed(step)
         made.step(FitBatch(*(part.chunk(2)[rank] for part in batch(8, seed=step))), step)
-    torch.save(weights(made.companion), f"{folder}/{rank}")
-    dist.destroy_process_group()
+    torch.save(weights(made.companion), folder / str(rank))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [SPECS[0].model_copy(update={"divergence": "sum"}), *SPECS[1:]],
@@ -283,7 +277,7 @@ def _worker(rank: int, spec: AdversarialSpec, folder: str) -> None:
 def test_two_workers_have_one_companion(spec: AdversarialSpec, tmp_path: Path) -> None:
     """Their networks would part, or a step of one player wait for gradients of the other. Each
     normalises its own half, as torch's workers do: what they compute is the mean over halves."""
-    mp.spawn(_worker, (spec, str(tmp_path)), nprocs=2)
+    as_two(_work, tmp_path, spec)
     one, other = (torch.load(tmp_path / str(rank)) for rank in range(2))
     made = fitting(spec)
     for step in range(3):

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from rayal.data.card import ImageSpec
 from rayal.models.base import Outputs
@@ -16,6 +14,7 @@ from rayal.models.companions.graph_network import points
 from rayal.models.weights import save_weights
 from rayal.training.fits.base import Scene
 from rayal.training.fits.graph import GraphFitting, GraphSpec
+from tests.support.forks import as_two
 
 IMAGE = ImageSpec(channels=1, height=2, width=3, mean=(0.5,), std=(0.25,))
 LABELED, CANDIDATES = 9, 22
@@ -136,13 +135,10 @@ def test_the_same_seed_makes_the_same_companion():
     assert one == other
 
 
-def _worker(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/pair", rank=rank, world_size=2)
+def _work(rank: int, folder: Path) -> None:
     labeled, others = images()
     made, _ = fit(GraphSpec(updates=12), labeled[:1], others, rank=rank, size=2)
-    Path(folder, f"{rank}").write_bytes(save_weights(made.finished()))
-    dist.destroy_process_group()
+    (folder / f"{rank}").write_bytes(save_weights(made.finished()))
 
 
 @pytest.mark.gpu
@@ -159,11 +155,10 @@ def test_a_gpu_fits_what_the_cpu_fits():
     assert found["cpu"] == pytest.approx(found["cuda"], rel=1e-2)
 
 
-@pytest.mark.slow
 def test_two_workers_fit_as_one(tmp_path):
     """Each would have a graph of its own half; here one has no labeled unit at all."""
     labeled, others = images()
-    mp.spawn(_worker, (str(tmp_path),), nprocs=2)
+    as_two(_work, tmp_path)
     alone = fit(GraphSpec(updates=12), labeled[:1], others)[0].finished()
 
     expected = save_weights(alone)

@@ -4,10 +4,7 @@ shared by workers, on a pool labeled to its end.
 Run as a module, this file is one of two workers of a training.
 """
 
-import json
 import math
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,6 @@ import yaml
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from rayal.cycle.candidates import candidates
 from rayal.cycle.train import TrainJob, Worker, train
@@ -37,6 +33,7 @@ from rayal.training.base import Batch, Unlabeled
 from rayal.training.schemes import ads
 from rayal.training.schemes.ads import AGREEMENT, DISCREPANCY, PHASES, Ads, AdsLearner, shares
 from tests.support.ended import rows
+from tests.support.forks import as_two
 
 CLASSES, WIDTH = 3, 4
 PLAIN = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "steps": 10}
@@ -450,17 +447,13 @@ def test_a_pool_labeled_to_its_end(store: Store, tmp_path: Path) -> None:
     assert result is not None and 2 * 19 == result.steps
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{}, OFFICIAL], ids=["paper", "official"])
 def test_two_workers_train_as_one(store: Store, tmp_path: Path, fields: dict[str, Any]) -> None:
     """Workers would share unlabeled images wrongly, or each move its own weights in a phase."""
     one, two = tmp_path / "one", tmp_path / "two"
-    module = [sys.executable, "-W", "error", "-m", "tests.training.schemes.test_ads"]
-    command, root = [*module, store.url, str(two), json.dumps(fields)], Path(__file__).parents[3]
-    workers = [subprocess.Popen([*command, str(rank)], cwd=root) for rank in range(2)]
+    as_two(_work, two, store.url, fields)
     train(job(store, one, model=Mlp(), **fields), Worker())
 
-    assert [0, 0] == [worker.wait(250) for worker in workers]
     files = sorted(path.name for path in one.glob("*.safetensors"))
     assert files == sorted(path.name for path in two.glob("*.safetensors"))
     for file in files:
@@ -487,12 +480,5 @@ def test_a_gpu_learns_what_the_cpu_learns(store: Store, tmp_path: Path) -> None:
         assert losses[0] == pytest.approx(losses[1], rel=0.2, abs=0.05)
 
 
-def _work(store: str, out: str, fields: str, rank: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
-    train(job(Store(store), out, model=Mlp(), **json.loads(fields)), Worker(int(rank), 2))
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    _work(*sys.argv[1:])
+def _work(rank: int, out: Path, store: str, fields: dict[str, Any]) -> None:
+    train(job(Store(store), out, model=Mlp(), **fields), Worker(rank, 2))

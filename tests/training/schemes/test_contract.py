@@ -2,12 +2,15 @@
 
 import pytest
 
-from rayal.parts import build, names
+from rayal.parts import build, find, names
 from rayal.testing import SchemeContract
 from rayal.training.base import TrainingScheme
 
+LEARNING = [name for name in names("schemes") if not find("schemes", name).memorises]
+"""Those with epochs, in which something is learned."""
 
-@pytest.fixture(scope="module", params=names("schemes"))
+
+@pytest.fixture(scope="module", params=LEARNING)
 def scheme(request: pytest.FixtureRequest) -> TrainingScheme:
     made: TrainingScheme = build("schemes", request.param)
     return made

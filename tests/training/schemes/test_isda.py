@@ -9,8 +9,6 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch.nn.functional import cross_entropy
 
 from rayal.cycle.rounds import Worker
@@ -24,6 +22,7 @@ from rayal.models.network import Network, computing
 from rayal.storage.folder import FileLocation
 from rayal.training.base import Batch
 from rayal.training.schemes.isda import Isda, IsdaLearner
+from tests.support.forks import as_two
 
 IMAGES = 65  # one more than four batches
 both = pytest.mark.parametrize("covariance", ["diagonal", "full"])
@@ -271,20 +270,16 @@ def test_interrupted_anywhere_ends_the_same(
     assert ending(tmp_path / "straight") == ending(tmp_path / "cut")
 
 
-def _worker(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/pair", rank=rank, world_size=2)
+def _work(rank: int, folder: Path) -> None:
     for covariance in ("diagonal", "full"):
-        out = f"{folder}/two-{covariance}"
+        out = folder / f"two-{covariance}"
         train(job(out, Mlp(), covariance=covariance), Worker(rank=rank, size=2))
-    dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_two_workers_train_as_one(tmp_path: Path) -> None:
     """Workers would augment by the statistics of their own part, or leave out the gradient that
     goes round the wrapped forward."""
-    mp.spawn(_worker, (str(tmp_path),), nprocs=2)
+    as_two(_work, tmp_path)
 
     for covariance in ("diagonal", "full"):
         train(job(tmp_path / covariance, Mlp(), covariance=covariance), Worker())

@@ -6,8 +6,6 @@ Run as a program, this file is one of two workers of a training.
 
 import io
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from rayal.cycle.rounds import Worker
 from rayal.cycle.train import TrainJob, train
@@ -43,6 +40,7 @@ from rayal.training.schemes import s4gan
 from rayal.training.schemes.s4gan import S4gan, S4ganLearner, cross_entropy_to, feature_distance
 from rayal.training.schemes.supervised import Supervised
 from tests.support.ended import rows
+from tests.support.forks import as_two
 
 CLASSES = 2
 PLAIN = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "steps": 10}
@@ -524,18 +522,15 @@ def test_a_pool_labeled_to_its_end(store: Store, tmp_path: Path) -> None:
     assert {"epoch", "loss", "accuracy", "lr"} == rows(tmp_path)[-1].keys()
 
 
-@pytest.mark.slow
 def test_two_workers_train_as_one(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each worker would play against a discriminator of its own, or match its own means."""
     one, two = tmp_path / "one", tmp_path / "two"
-    command = [sys.executable, "-W", "error", __file__, store.url, str(two)]
-    partners = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
+    as_two(_work, two, store.url)
     monkeypatch.setattr(s4gan, "Adam", plain_descent)
     train(shared(store, one), Worker())
 
-    assert [0, 0] == [partner.wait(250) for partner in partners]
     for file in ("companion-discriminator.safetensors", "weights.safetensors"):
         mine, its = load_file(one / file), load_file(two / file)
         for name, value in mine.items():
@@ -560,18 +555,11 @@ def shared(store: Store, out: Path | str) -> TrainJob:
     )
 
 
-def plain_descent(parameters: Any, lr: float, betas: Any) -> torch.optim.Optimizer:
+def plain_descent(parameters: Any, lr: float, betas: Any, fused: Any) -> torch.optim.Optimizer:
     """In place of Adam, which no wrong scale of a gradient changes, and rounding does."""
-    return torch.optim.SGD(parameters, lr, momentum=0.9)
+    return torch.optim.SGD(parameters, lr, momentum=0.9, fused=fused)
 
 
-def _work(store: str, out: str, rank: str) -> None:
-    torch.set_num_threads(1)
+def _work(rank: int, out: Path, store: str) -> None:
     s4gan.Adam = plain_descent
-    dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
-    train(shared(Store(store), out), Worker(int(rank), 2))
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    _work(*sys.argv[1:])
+    train(shared(Store(store), out), Worker(rank, 2))

@@ -3,9 +3,6 @@
 Run as a program, this file is one of two workers of a training.
 """
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,6 @@ import yaml
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from rayal.cycle.loop import run
 from rayal.cycle.rounds import Worker
@@ -48,6 +44,7 @@ from rayal.training.schemes._consistency import (
 from rayal.training.schemes.tod import Tod
 from tests.support.doubles import Silent
 from tests.support.ended import assert_same_end, rows
+from tests.support.forks import as_two
 
 OFFICIAL = {
     "heads": 2,
@@ -426,17 +423,13 @@ def test_interrupted_training_ends_the_same(
     assert 16 == teacher["_extra_state"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{}, OFFICIAL], ids=["paper", "official"])
 def test_two_workers_train_as_one(store: Store, tmp_path: Path, fields: dict[str, Any]) -> None:
     """Workers would share unlabeled images wrongly, or each train a second head of its own."""
     one, two = tmp_path / "one", tmp_path / "two"
-    module = [sys.executable, "-W", "error", "-m", "tests.training.schemes.test_tod"]
-    command, root = [*module, store.url, str(two), json.dumps(fields)], Path(__file__).parents[3]
-    workers = [subprocess.Popen([*command, str(rank)], cwd=root) for rank in range(2)]
+    as_two(_work, two, store.url, fields)
     train(job(store, one, model=Mlp(), **fields), Worker())
 
-    assert [0, 0] == [worker.wait(250) for worker in workers]
     files = sorted(path.name for path in one.glob("*.safetensors"))
     assert files == sorted(path.name for path in two.glob("*.safetensors"))
     for file in files:
@@ -547,12 +540,5 @@ def test_workers_that_cannot_share_a_batch_are_refused(tiny: Any) -> None:
     tiny(scheme=scheme(), compute=compute | {"train_workers": 2})
 
 
-def _work(store: str, out: str, fields: str, rank: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
-    train(job(Store(store), out, model=Mlp(), **json.loads(fields)), Worker(int(rank), 2))
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    _work(*sys.argv[1:])
+def _work(rank: int, out: Path, store: str, fields: dict[str, Any]) -> None:
+    train(job(Store(store), out, model=Mlp(), **fields), Worker(rank, 2))

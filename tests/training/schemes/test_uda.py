@@ -4,9 +4,6 @@ Run as a program, this file is one of two workers of a training.
 """
 
 import copy
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ import yaml
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.nn.functional import cross_entropy, kl_div
 
 from rayal.cycle.loop import run
@@ -45,6 +41,7 @@ from rayal.training.schemes import uda
 from rayal.training.schemes.uda import Uda, UdaLearner, most_known
 from tests.support.doubles import Silent
 from tests.support.ended import assert_same_end, rows
+from tests.support.forks import as_two
 
 SPEC = ImageSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
 LABELED = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -483,15 +480,11 @@ def test_the_average_is_evaluated_and_the_last_weights_are_kept(
 def two_and_one(store: Store, folder: Path, fields: dict[str, Any]) -> tuple[Path, Path]:
     """The same training by one worker and by two processes."""
     one, two = folder / "one", folder / "two"
-    module = [sys.executable, "-W", "error", "-m", "tests.training.schemes.test_uda"]
-    command, root = [*module, store.url, str(two), json.dumps(fields)], Path(__file__).parents[3]
-    workers = [subprocess.Popen([*command, str(rank)], cwd=root) for rank in range(2)]
+    as_two(_work, two, store.url, fields)
     train(job(store, one, model=Mlp(), **fields), Worker())
-    assert [0, 0] == [worker.wait(250) for worker in workers]
     return one, two
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_workers_train_as_one(store: Store, tmp_path: Path, variant: str) -> None:
     """Workers would share views wrongly, or take the mean of the kept images of each."""
@@ -590,12 +583,5 @@ def test_a_pool_labeled_to_its_end(tiny: Any, tmp_path: Path) -> None:
         assert labeled_too == ("divergence" in last)
 
 
-def _work(store: str, out: str, fields: str, rank: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{out}.pair", rank=int(rank), world_size=2)
-    train(job(Store(store), out, model=Mlp(), **json.loads(fields)), Worker(int(rank), 2))
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    _work(*sys.argv[1:])
+def _work(rank: int, out: Path, store: str, fields: dict[str, Any]) -> None:
+    train(job(Store(store), out, model=Mlp(), **fields), Worker(rank, 2))

@@ -94,6 +94,7 @@ def test_passes(store: Store) -> None:
     assert [1, 1, 0] == passes(strategy="random", observers=["entropy", "margin"])
     assert [2, 1, 0] == passes(strategy="random", observers=["cod"])
     assert [1, 1, 0] == passes(strategy={"name": "cod", "first_cycle": "entropy"})
+    assert [1, 1, 0] == passes(strategy="random", guards={"per_class": 9})
 
 
 @pytest.mark.parametrize(
@@ -103,8 +104,9 @@ def test_passes(store: Store) -> None:
         {"candidates": 130, "observers": ["random"]},
         {"strategy": "random", "scheme": {"name": "supervised", "steps": 3}},
         {"budget": {"initial": 20, "per_cycle": 20, "total": 20}},
+        {"strategy": "random", "guards": {"min_distance": 0}},
     ],
-    ids=["cod", "candidates", "random", "no cycles"],
+    ids=["cod", "candidates", "random", "no cycles", "guards"],
 )
 def test_the_loop_does_what_was_planned(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
@@ -118,6 +120,9 @@ def test_the_loop_does_what_was_planned(
     with Ledger(Folder(tmp_path / "run"), x.identity()) as ledger:
         run(x, store, ledger, LocalEngine(x.compute), watcher)
 
+    def seen(cycle: Cycle) -> int:  # beside candidates
+        return cycle.scored + (cycle.labels if cycle.scored and x.scans_labeled() else 0)
+
     planned = list(plan_cycles(x, store.card))
     for cycle in planned:
         done = {
@@ -126,12 +131,12 @@ def test_the_loop_does_what_was_planned(
         }
         assert cycle.steps == done["train"].steps
         assert cycle.labels == done["evaluate"].labels
-        assert cycle.scored == (done["score"].units if done["score"] else 0)
+        assert seen(cycle) == (done["score"].units if done["score"] else 0)
         assert cycle.bought == (len(done["select"].ids) if done["select"] else 0)
     assert (len(planned), "train") not in watcher.results
     shards = [shard.rows for shard in store.pool.shards(x.compute.shard_rows)]
     assert 1 == len(shards)
-    assert sum(cycle.passes * -(-cycle.scored // 64) for cycle in planned) == len(batches)
+    assert sum(cycle.passes * -(-seen(cycle) // 64) for cycle in planned) == len(batches)
 
 
 def paid(**changes: Any) -> Experiment:
@@ -308,9 +313,55 @@ def test_the_plan_in_a_terminal(store: Store) -> None:
     assert "warning: budget: the last cycle buys the 10 that are left, not 20" in text
 
 
+def test_a_training_that_may_end_early_is_planned_whole(store: Store) -> None:
+    """An upper bound would be taken for what a run takes, and nobody know why it took less."""
+    scheme = {**FIELDS["scheme"], "early_stopping": {"patience": 5}}
+    plan = make(experiment(scheme=scheme), store, probe=False)
+    memory = make(experiment(), store, probe=False).memory
+    few = experiment(scheme=scheme, budget={"initial": 9, "per_cycle": 20, "total": 49})
+
+    assert plan.training.endswith(
+        "batches of 16; at most: 20% of the labels are held out, and end a training after 5 epochs"
+        " without a better one"
+    )
+    assert {"the best weights so far"} == plan.memory.keys() - memory.keys()
+    assert "early_stopping" not in " ".join(plan.warnings)
+    assert "scheme.early_stopping: 9 labels are too few to hold 20% of them out" in " ".join(
+        make(few, store, probe=False).warnings
+    )
+
+
 def test_the_plan_as_json(store: Store) -> None:
     """For programs: everything that the table shows, in numbers."""
     plan = json.loads(json.dumps(make(experiment(), store, probe=False).to_dict()))
 
     assert {"cycle": 1, "labels": 40, "steps": 6, "bought": 10}.items() <= plan["cycles"][1].items()
     assert plan["seconds"] is None
+
+
+def test_what_guards_do_and_cost(store: Store) -> None:
+    """Whoever sets a guard has to see that the cycles may buy less, and what the pass keeps."""
+    free, seen = (make(experiment(guards=g), store, probe=False) for g in ({}, {"min_distance": 2}))
+    limited = make(experiment(guards={"per_class": 4, "min_distance": 0.5}), store, probe=False)
+
+    assert () == free.guards and "guards" not in str(free)
+    scored = sum(cycle.scored for cycle in free.cycles)
+    rows = sum(cycle.scored + cycle.labels for cycle in seen.cycles if cycle.scored)
+    assert 16 * 2 + 4 == seen.disk["scores"] / rows - free.disk["scores"] / scored
+    assert seen.guards[0].startswith("min_distance 2 may buy less in a cycle than this table has;")
+    assert "the pass keeps features, 16 numbers of each candidate" in seen.guards[1]
+    assert "guards  min_distance 0.5 and per_class 4 may buy less" in str(limited)
+
+
+def test_rules_that_may_end_a_run_are_told(store: Store) -> None:
+    """The table would look like what surely happens, and a budget be asked for that is not
+    needed."""
+    rules = {"target": 0.95, "plateau": {"points": 0.5, "cycles": 2}}
+    free, ended = (make(experiment(stop=s), store, probe=False) for s in ({}, rules))
+
+    assert "ends  " not in str(free) and free.cycles == ended.cycles
+    assert (
+        "ends    maybe earlier, by target: accuracy 0.95; by plateau: 2 cycles bring less than 0.5"
+        " points\n"
+    ) in f"{ended}\n"
+    assert json.loads(json.dumps(ended.to_dict()))["ends"] == list(ended.ends)

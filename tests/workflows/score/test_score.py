@@ -5,7 +5,6 @@ import io
 import json
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -55,7 +54,9 @@ from rayal.workflows.score.models import read_models
 from rayal.workflows.score.settings import PoolCompute, PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
+from tests.support import killed_score
 from tests.support.doubles import Silent
+from tests.support.killed_run import Runs
 from tests.support.whole_runs import go, sixty, stopped_at
 
 SIDE, CLASSES, UNITS = 8, ("cat", "dog", "owl"), 40
@@ -65,7 +66,6 @@ CARD = ModelCard(
     model=MODEL, classes=CLASSES, image=IMAGE, decoding=Decoding(size=SIDE), precision="fp32"
 )
 OTHER_EMAOD = {"name": "emaod", "teacher": {"alpha": 0.5}}
-KILLED = Path(__file__).parents[2] / "support" / "killed_score.py"
 
 
 class Watch(Silent):
@@ -136,9 +136,8 @@ def score(x: PoolScoring, out: Path) -> dict:
 
 def killed(x: PoolScoring, out: Path, point: str) -> dict[str, int]:
     """Scores in a process that is killed; the shards that it has written, and when."""
-    fields = json.dumps(x.model_dump(mode="json"))
-    command = [sys.executable, str(KILLED), str(out), fields, point]
-    ended = subprocess.run(command, capture_output=True, text=True)
+    out.parent.mkdir(exist_ok=True)
+    ended = Runs(out.with_suffix(".log"), killed_score.main)(x, out, point)
     assert -signal.SIGKILL == ended.returncode, ended.stderr
     return written(out)
 
@@ -254,7 +253,7 @@ def test_status_tells_how_far_a_pass_is(weights: Path, pool: Path, tmp_path: Pat
     assert [8 * len(done) - 8] == [row["images"] for row in status_rows([str(tmp_path)])]
 
     score(x, tmp_path / "a/out")
-    nothing = dict.fromkeys(["silent_seconds", "cycle", "stage", "labels", "metric", "value"])
+    nothing = dict.fromkeys("silent_seconds cycle stage labels metric value fine_tuned".split())
     ended = said | nothing | {"state": "complete", "images": UNITS, "message": ""}
     rows = status_rows([str(tmp_path / "a/out")])
     assert [ended] == rows and 0 < len(done) < 5

@@ -1,0 +1,350 @@
+"""The stages of a run, each once: what is trained, evaluated, fitted, scored, selected and bought.
+Their jobs come from the ledger and go to the engine."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+
+from rayal.cycle.answers import check_answers
+from rayal.cycle.candidates import candidates, known_images
+from rayal.cycle.chain import Chain
+from rayal.cycle.engine import Engine
+from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.fine_tune import FineTuning
+from rayal.cycle.first_labels import first_labels
+from rayal.cycle.fit import FitJob
+from rayal.cycle.keep import Keeper
+from rayal.cycle.offer import Offer, of_images
+from rayal.cycle.score import (
+    ScoreJob,
+    Tolerance,
+    bad_images,
+    divide,
+    pass_rows,
+    pending,
+    summary,
+)
+from rayal.cycle.select import choose, forget_under_way
+from rayal.cycle.suggest import suggest
+from rayal.cycle.train import TrainJob
+from rayal.data.masks import LabelValue
+from rayal.data.store import Store
+from rayal.data.tasks.base import FIT, NEW
+from rayal.experiment.experiment import Experiment
+from rayal.labeling.votes import NO_VOTES, Vote
+from rayal.runs.events import Event, Observer
+from rayal.runs.ledger import STOP, Ledger, PoolState, S, write_labels
+from rayal.runs.measured import measured
+from rayal.runs.results import (
+    Chosen,
+    Evaluated,
+    File,
+    FineTuned,
+    Fitted,
+    Initial,
+    Labeled,
+    Scored,
+    StageResult,
+    Trained,
+    member_place,
+    read_fit,
+    read_trained,
+    write_fit,
+    write_trained,
+)
+from rayal.storage.folder import FileLocation, Folder, Json
+
+
+class Steps:
+    """The stages of a run, each once and in this order: begin, then learn, choose and buy of every
+    cycle. Their jobs come from the ledger and go to the engine."""
+
+    def __init__(
+        self, x: Experiment, store: Store, ledger: Ledger, engine: Engine, observer: Observer
+    ) -> None:
+        self.x, self.store, self.ledger, self.engine = x, store, ledger, engine
+        self.observer = observer
+        self.chain = Chain(ledger)
+        self.keeper = Keeper(x, ledger)
+
+    def begin(self, units: Callable[[], Sequence[str]]) -> Initial:
+        """Buys the first units; `units` says which, unless that is done, or their labels exist."""
+
+        def first(out: Folder) -> Labeled:
+            if self.x.labeled and not self.x.oracle.asked:
+                return write_labels(out, first_labels(self.x, self.store))
+            return self.label(units(), out)
+
+        return self.once(0, Initial, first)
+
+    def learn(self, pool: PoolState) -> Evaluated:
+        """Trains on all labels bought so far, and evaluates."""
+        self.once(pool.cycle, Trained, partial(self.train, pool))
+        return self.once(pool.cycle, Evaluated, partial(self.evaluate, pool))
+
+    def stops(self, pool: PoolState) -> bool:
+        """Whether one of the experiment's rules ends the run after this cycle; never before one
+        whose purchase is chosen already."""
+        if self.ledger.finished(pool.cycle, Chosen.stage):
+            return False
+        rules = self.x.stop.model_dump(mode="json")
+        if self.ledger.stopped(pool.cycle, rules):
+            return True
+        reason = self._reason(pool)
+        if reason is None:
+            self.ledger.go_on()
+            return False
+        self.ledger.stop(pool.cycle, reason, rules)
+        self.observer.on(Event("ended", STOP, pool.cycle, note=reason))
+        return True
+
+    def _reason(self, pool: PoolState) -> str | None:
+        """Why the run ends after this cycle; None: it goes on."""
+        if not self.x.stop.rules:
+            return None
+        x, cycles = self.x, range(pool.cycle + 1)
+        evaluated = [self.ledger.result(cycle, Evaluated) for cycle in cycles]
+        points = measured(evaluated, x.headline, x.dataset.tested, x.budget.unit)
+        left = x.budget.left(pool.cycle, pool.spent)
+        found = x.stop.reason(points, left, x.budget.unit)
+        return None if found is None else f"stop.{found.rule}: {x.headline} {found.message}"
+
+    def choose(self, pool: PoolState, budget: float) -> Chosen:
+        """Scores the candidates and selects what the budget buys of them; before that, makes what
+        their strategies want beside the model."""
+        if self.x.fits():
+            self.once(pool.cycle, Fitted, partial(self.fit, pool))
+        self.once(pool.cycle, Scored, partial(self.score, pool))
+        return self.once(pool.cycle, Chosen, partial(self.select, pool, budget))
+
+    def buy(self, pool: PoolState, chosen: Chosen) -> Labeled:
+        """Asks the oracle for what was chosen."""
+
+        def bought(out: Folder) -> Labeled:
+            selected = self._folder(pool.cycle, Chosen.stage)
+            forget_under_way(selected)
+            if self.x.oracle.asks_people:
+                suggest(self.x, self.store, self._weights(pool.cycle), selected, chosen, out)
+            votes = self.votes(pool)
+            earlier = {unit: votes[unit] for unit in chosen.ids if unit in votes}
+            return self.label(chosen.ids, out, earlier, {*pool.labels, *pool.refused})
+
+        return self.once(pool.cycle, Labeled, bought)
+
+    def fine_tune(self, pool: PoolState, tuning: FineTuning) -> FineTuned:
+        """Trains a whole network on all labels bought, once the last cycle is done."""
+        return self.once(pool.cycle, FineTuned, partial(tuning.run, pool, self.engine))
+
+    def once(self, cycle: int, kind: type[S], work: Callable[[Folder], StageResult]) -> S:
+        if self.ledger.finished(cycle, kind.stage):
+            result = self.ledger.result(cycle, kind)
+            self.chain.check(cycle, kind.stage)
+        else:
+            self.chain.check_gap(cycle, kind)
+            self.observer.on(Event("begun", kind.stage, cycle))
+            result = self.ledger.once(cycle, kind, work, follows=self.chain.digest)
+            self.observer.on(Event("ended", kind.stage, cycle, result=result))
+        self.chain.add(result)
+        self.keeper.passed(cycle, kind.stage)
+        return result
+
+    def train(self, pool: PoolState, out: Folder) -> Trained:
+        """Trains every member of the ensemble, less those that an earlier attempt has finished."""
+        jobs = self._train_jobs(pool, out)
+        if len(jobs) == 1:
+            ((_, result),) = self.engine.train(jobs)
+            return result
+        folders = [Folder(job.out) for job in jobs]
+        found = [read_trained(folder) for folder in folders]
+        done = {member: trained for member, trained in enumerate(found) if trained is not None}
+        rest = [job for job in jobs if job.member not in done]
+        for index, trained in self.engine.train(rest):
+            member = rest[index].member
+            write_trained(folders[member], trained)
+            done[member] = trained
+        first, *others = (done[job.member] for job in jobs)
+        return first.model_copy(update={"members": tuple(others)})
+
+    def _train_jobs(self, pool: PoolState, out: Folder) -> list[TrainJob]:
+        labels = of_images(pool.labels, self.store)
+        # of an image whose regions were bought one by one no cycle is known, and none is asked for
+        bought = tuple(pool.bought.get(unit, 0) for unit in labels)
+        continues = self.x.start == "warm" and pool.cycle > 0
+        return [
+            TrainJob(
+                experiment=self.x,
+                cycle=pool.cycle,
+                store=self.store.url,
+                ids=tuple(labels),
+                labels=tuple(labels.values()),
+                start_from=self._weights(pool.cycle - 1, member) if continues else None,
+                out=_member_folder(out, member).url,
+                companions_from=self._companions(pool.cycle - 1, member) if continues else {},
+                member=member,
+                bought=bought,
+            )
+            for member in range(self.x.ensemble)
+        ]
+
+    def evaluate(self, pool: PoolState, out: Folder) -> Evaluated:
+        if self.store.card.tested:
+            job = EvaluateJob(self.x, self.store.url, self._weights(pool.cycle))
+            metrics = self.engine.evaluate(job)
+        else:
+            metrics = self._untested(pool)
+        return Evaluated(
+            metrics=metrics,
+            labels=len(pool.labels),
+            cost=pool.spent,
+            images=self.store.card.test if self.store.card.tested else None,
+        )
+
+    def _untested(self, pool: PoolState) -> Json:
+        """What labels say of the models where no test images do: of the labels bought last the
+        model before them, which had not seen them; and how well the model of this cycle fits all
+        that it was trained on."""
+        last = {u: pool.labels[u] for u, cycle in pool.bought.items() if cycle == pool.cycle - 1}
+        return {
+            f"{NEW}{self.x.task.headline}": self._agreeing(pool.cycle - 1, last),
+            f"{FIT}{self.x.task.headline}": self._agreeing(pool.cycle, pool.labels),
+        }
+
+    def _agreeing(self, cycle: int, labels: Mapping[str, LabelValue]) -> float | None:
+        """The headline of a cycle's model on these units; None where there is no model, or no
+        label."""
+        if cycle < 0 or not labels:
+            return None
+        known = of_images(labels, self.store)
+        job = EvaluateJob(self.x, self.store.url, self._weights(cycle), known)
+        value: float | None = self.engine.evaluate(job).get(self.x.task.headline)
+        return value
+
+    def fit(self, pool: PoolState, out: Folder) -> Fitted:
+        """Fits what strategies ask for, less what an earlier attempt has finished; nothing where no
+        candidate is left."""
+        known = known_images(pool)
+        if not candidates(self.x, self.store, known, pool.cycle):
+            return Fitted()
+        folders = {spec.name: out / spec.name for spec in self.x.fits()}
+        done = {name: found for name, f in folders.items() if (found := read_fit(f)) is not None}
+        rest = [name for name in folders if name not in done]
+        jobs = [self._fit_job(pool, known, name, folders[name].url) for name in rest]
+        for index, fit in self.engine.fit(jobs):
+            write_fit(folders[rest[index]], fit)
+            done[rest[index]] = fit
+        return Fitted(fits={name: done[name] for name in folders})
+
+    def _fit_job(self, pool: PoolState, known: frozenset[str], name: str, out: str) -> FitJob:
+        return FitJob(
+            experiment=self.x,
+            cycle=pool.cycle,
+            store=self.store.url,
+            labels=of_images(pool.labels, self.store),
+            known=known,
+            weights=self._weights(pool.cycle),
+            companions=self._companions(pool.cycle),
+            out=out,
+            name=name,
+        )
+
+    def score(self, pool: PoolState, out: Folder) -> Scored:
+        cycle = pool.cycle
+        job = ScoreJob.of(
+            self.x,
+            self.store,
+            cycle,
+            self._weights(cycle),
+            out.url,
+            members=tuple(self._weights(cycle, m) for m in range(1, self.x.ensemble)),
+            companions=self._beside(cycle),
+            previous=self._weights(cycle - 1) if cycle > 0 else None,
+            previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
+        )
+        units = candidates(self.x, self.store, known_images(pool), cycle)
+        if (units or self.votes(pool)) and self.x.scans_labeled():
+            units += of_images(pool.labels, self.store).keys() - set(units)
+        tasks = divide(self.store.pool, units, pass_rows(self.x.compute, self.store.card))
+        todo, results = pending(job, tasks)
+        tolerance = Tolerance(self.x.max_bad, known=len(self.store.card.bad))
+        tolerance.add(*results)
+        self._count(cycle, len(results), len(tasks))
+        for result in self.engine.score(job, todo):
+            results.append(result)
+            tolerance.add(result)
+            self._count(cycle, len(results), len(tasks))
+        bad = dict(bad_images(out, results))
+        return Scored(**dict(summary(job, tasks, results)), bad=bad)
+
+    def _count(self, cycle: int, done: int, total: int) -> None:
+        self.observer.on(Event("further", Scored.stage, cycle, done, total, "shards"))
+
+    def select(self, pool: PoolState, budget: float, out: Folder) -> Chosen:
+        scored = self.ledger.result(pool.cycle, Scored)
+        folder = self._folder(pool.cycle, "score")
+        trained = {**self._beside(pool.cycle), "weights": self._weights(pool.cycle)}
+        bought = {*pool.labels, *pool.refused}
+        offer = Offer(self.x, self.store, bought, pool.mean_cost, self.votes(pool))
+        return choose(self.x, pool.cycle, budget, folder, scored, offer, trained, out, self.engine)
+
+    def votes(self, pool: PoolState) -> Mapping[str, Sequence[Vote]]:
+        """What was said so far of each labeled unit, where a strategy may ask for them again."""
+        relabels = any(strategy.relabels for strategy in self.x.scored().values())
+        if not (relabels and self.x.oracle.answers_again()):
+            return NO_VOTES
+        votes = self.ledger.votes(pool.cycle)
+        return {unit: votes[unit] for unit in pool.labels}
+
+    def label(
+        self,
+        ids: Sequence[str],
+        out: Folder,
+        earlier: Mapping[str, Sequence[Vote]] = NO_VOTES,
+        bought: Collection[str] = (),
+    ) -> Labeled:
+        """Buys these units; `earlier` has the votes of those that are labeled already, among all
+        that are `bought`."""
+        oracle = self.x.oracle
+        if earlier:
+            answers = oracle.answer_again(self.store, ids, earlier, out)
+        else:
+            answers = oracle.answer(self.store, ids, out)
+        check_answers(answers, None if oracle.asks_people else ids, {*bought} - earlier.keys())
+        for unit, label in answers.items():
+            if label.value is not None:
+                self.x.task.targets({unit: label.value}, self.store.card)
+        return write_labels(out, answers, oracle.evidence(out), again=earlier)
+
+    def _weights(self, cycle: int, member: int = 0) -> FileLocation:
+        """The weights that a cycle's training of this member ended with."""
+        return self._trained(cycle, member, lambda trained: {"": trained.weights})[""]
+
+    def _companions(self, cycle: int, member: int = 0) -> dict[str, FileLocation]:
+        return self._trained(cycle, member, lambda trained: trained.companions)
+
+    def _beside(self, cycle: int) -> dict[str, FileLocation]:
+        """The companions that are there when candidates are scored."""
+        there = self._companions(cycle)
+        if self.x.fits():
+            fits, out = self.ledger.result(cycle, Fitted).fits, self._folder(cycle, Fitted.stage)
+            there |= {
+                name: FileLocation((out / name).url, fit.companion) for name, fit in fits.items()
+            }
+        return there
+
+    def _trained(
+        self, cycle: int, member: int, files: Callable[[Trained], Mapping[str, File]]
+    ) -> dict[str, FileLocation]:
+        """Files that a cycle's training of one member wrote."""
+        trained = self.ledger.result(cycle, Trained).member(member)
+        out, inner = self._folder(cycle, "train").url, member_place(member)
+        return {
+            name: FileLocation(out, file._replace(name=f"{inner}{file.name}"))
+            for name, file in files(trained).items()
+        }
+
+    def _folder(self, cycle: int, stage: str) -> Folder:
+        return self.ledger.stage(cycle, stage)
+
+
+def _member_folder(train: Folder, member: int) -> Folder:
+    """Where a member of the ensemble trains; the first one in the stage's own folder."""
+    return Folder(f"{train.url}/{member_place(member)}".rstrip("/"))

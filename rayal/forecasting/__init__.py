@@ -1,0 +1,1 @@
+"""What a learning curve says of labels that are not bought yet."""

@@ -1,0 +1,1 @@
+"""What goes to labeling tools and comes back from them: one format per file."""

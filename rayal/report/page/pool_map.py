@@ -1,0 +1,277 @@
+"""A map of the pool: its features in two dimensions, and what each cycle bought.
+
+The features are those of a dataset of features, or what a scoring pass kept. A pass leaves out what
+was bought before it unless its strategy looks at that too: of such passes the newest is taken, else
+the first. N units of D features.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rayal.cycle.shard_file import shards
+from rayal.data.masks import LabelValue
+from rayal.errors import RayalError, counted
+from rayal.report.arms import Arm
+from rayal.report.page.blocks import Block, Cell, Figure, Fold, Section, Table, Text, number
+from rayal.report.page.originals import Original, Originals
+from rayal.report.page.seen import Seen
+from rayal.report.page.thumbnails import Thumbnails
+from rayal.report.slices import shown
+from rayal.runs.ledger import INITIAL, read_labels, stage_folder
+from rayal.runs.record import Record
+from rayal.runs.results import Labeled, Scored
+from rayal.storage.folder import Json
+
+FEATURES = "keep.features"
+AROUND = 2_000
+"""Units beside those that were bought, at most; drawn by seed 0."""
+MOST = 2_000
+"""Units that were bought, at most; the first."""
+ARMS = 4
+"""Maps on a page, at most."""
+CHUNK = 8_192
+"""Units of a dataset of features in memory at a time."""
+
+Values = NDArray[np.float64]
+
+
+class Known(NamedTuple):
+    """The features of some units."""
+
+    ids: list[str]  # N
+    features: Values  # N D
+    source: str
+    """What said them, in words."""
+
+
+def section(seen: Seen, originals: Originals, thumbnails: Thumbnails) -> Section | None:
+    """A map for each arm whose run has kept features."""
+    folds, notes = list[Block](), dict[str, None]()
+    for arm in (arm for group in seen.groups for arm in group.arms):
+        if len(folds) == ARMS:
+            notes[f"Maps of the first {ARMS} arms alone."] = None
+            break
+        record = seen.one_of(arm)
+        try:
+            original = originals.of(record)
+            if isinstance(original, Original):
+                folds += _folds(seen, arm, record, original, thumbnails, not folds)
+        except RayalError as error:
+            notes[str(error)] = None
+    if not folds:
+        return None
+    return Section("Map of the pool", [*folds, *(Text(note, "note") for note in notes)])
+
+
+def _folds(
+    seen: Seen,
+    arm: Arm,
+    record: Record,
+    original: Original,
+    thumbnails: Thumbnails,
+    is_open: bool,
+) -> list[Block]:
+    bought = _bought(record)
+    known = known_features(record, original, bought)
+    if known is None or len(known.ids) < 3:
+        return []
+    pictures = _pictures(original, known.ids, bought, thumbnails, ARMS)
+    labels = _labels(original, known.ids)
+    projections: dict[str, Callable[[Values], Values]] = {"PCA": pca}
+    if seen.asks_models and find_spec("umap") is not None:
+        projections["UMAP"] = umap
+    figures = [
+        _figure(arm, name, known, project(known.features), bought, labels, pictures)
+        for name, project in projections.items()
+    ]
+    title = f"Pool as {arm.label} saw it, seed {seen.seed_of(arm)}"
+    return [Fold(title, figures, is_open)]
+
+
+def _bought(record: Record) -> dict[str, int]:
+    """Unit -> the cycle that bought it, -1 for the first ones."""
+    found: dict[str, int] = {}
+    for cycle, at, stage in [
+        (-1, 0, INITIAL),
+        *((cycle, cycle, Labeled.stage) for cycle in range(record.begun())),
+    ]:
+        folder = stage_folder(record.folder, at, stage)
+        if folder.exists("done.json"):
+            for unit, *_ in read_labels(folder):
+                found.setdefault(unit, cycle)
+    return found
+
+
+def known_features(record: Record, original: Original, bought: Mapping[str, int]) -> Known | None:
+    """Of what was bought and of a sample of the others; None where the run has none."""
+    wanted = dict(list(bought.items())[:MOST])
+    if not original.visible:
+        return _of_vectors(original, wanted)
+    for cycle in _passes(record, original):
+        scored = record.result(cycle, Scored)
+        if scored is None or record.pruned(cycle, Scored.stage):
+            continue
+        folder = stage_folder(record.folder, cycle, Scored.stage)
+        tables = shards(folder, scored, ["id", FEATURES])
+        found = _taken(tables, wanted, scored.units)
+        if found is not None:
+            return Known(*found, f"features of the model of cycle {cycle}")
+    return None
+
+
+def _passes(record: Record, original: Original) -> list[int]:
+    """The cycles whose pass is asked for features, in this order."""
+    cycles = [*range(record.begun())]
+    return cycles[::-1] if original.x.scans_labeled() else cycles
+
+
+def _of_vectors(original: Original, wanted: Mapping[str, int]) -> Known:
+    """Those of a dataset of features: the same for every model."""
+    pool = original.store.pool
+    ids = pool.ids()
+    rng = np.random.default_rng(0)
+    others = [unit for unit in ids if unit not in wanted]
+    places = rng.permutation(len(others))[:AROUND]
+    chosen = [*wanted, *(others[place] for place in sorted(places.tolist()))]
+    decoded = [pool.decode(rows) for rows in pool.chunks(chosen, CHUNK)]
+    names = [unit for each in decoded for unit in each.ids]
+    return Known(names, np.concatenate([e.images for e in decoded]).astype(np.float64), "features")
+
+
+def _taken(
+    tables: Iterator[pa.Table], wanted: Mapping[str, int], units: int
+) -> tuple[list[str], Values] | None:
+    """Of shards: what was bought, and about AROUND others."""
+    rng, share = np.random.default_rng(0), AROUND / max(1, units)
+    ids, parts = list[str](), list[Values]()
+    for table in tables:
+        if FEATURES not in table.schema.names:
+            return None
+        names = table["id"].to_pylist()
+        drawn = rng.random(len(names)) < share
+        kept = [at for at, unit in enumerate(names) if drawn[at] or unit in wanted]
+        ids += [names[at] for at in kept]
+        column = table[FEATURES].take(pa.array(kept, pa.int64())).combine_chunks()
+        width = column.type.list_size
+        parts.append(column.flatten().to_numpy().reshape(-1, width).astype(np.float64))
+    return (ids, np.concatenate(parts)) if parts else None
+
+
+def pca(features: Values) -> Values:
+    """The two directions of most variance, N 2; each so that its largest weight is above 0."""
+    centred = features - features.mean(axis=0)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    axes = vectors[:, ::-1][:, :2]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])])
+    found = np.zeros((len(features), 2))
+    found[:, : axes.shape[1]] = centred @ axes
+    return found
+
+
+def umap(features: Values) -> Values:
+    """By umap-learn, N 2, with a fixed seed."""
+    from umap import UMAP
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a seed means one thread
+        placed: Values = UMAP(random_state=0).fit_transform(features)
+    return placed
+
+
+def _pictures(
+    original: Original,
+    ids: Sequence[str],
+    bought: Mapping[str, int],
+    thumbnails: Thumbnails,
+    maps: int,
+) -> dict[str, str]:
+    """Unit -> its picture: of what was bought, then of the others, as far as there is room."""
+    if not original.visible:
+        return {}
+    room = Thumbnails(thumbnails.room // maps)
+    order = sorted(ids, key=lambda unit: unit not in bought)
+    images = set(original.store.pool.ids())
+    found: dict[str, str] = {}
+    for start in range(0, len(order), 64):
+        units = [unit for unit in order[start : start + 64] if unit in images]
+        decoded = original.store.pool.decode(original.store.pool.take(units))
+        for unit, image in zip(decoded.ids, decoded.images, strict=True):
+            if (uri := room.made(shown(image))) is None:
+                return found
+            found[unit] = uri
+    return found
+
+
+def _labels(original: Original, ids: Sequence[str]) -> dict[str, str]:
+    """Unit -> the name of its class, where it may be known."""
+    if not original.simulated or original.x.task.dense:
+        return {}
+    classes = original.store.card.classes
+    there = set(original.store.pool.ids())
+    found: Mapping[str, LabelValue] = original.store.labels("pool", [i for i in ids if i in there])
+    return {unit: classes[label] for unit, label in found.items() if isinstance(label, int)}
+
+
+def _figure(
+    arm: Arm,
+    name: str,
+    known: Known,
+    placed: Values,
+    bought: Mapping[str, int],
+    labels: Mapping[str, str],
+    pictures: Mapping[str, str],
+) -> Figure:
+    cycles = [bought.get(unit) for unit in known.ids]
+    return Figure(
+        title=f"{name} of {known.source}: {arm.label}",
+        draws="map",
+        says=f"Map of {counted(len(known.ids), 'unit')} by {name}; coloured dots were bought, each"
+        " cycle's in a colour of its own; the table below tells where they lie",
+        data=_data(known.ids, placed, cycles, labels, pictures),
+        table=_table(arm, known, placed, cycles),
+    )
+
+
+def _data(
+    ids: Sequence[str],
+    placed: Values,
+    cycles: Sequence[int | None],
+    labels: Mapping[str, str],
+    pictures: Mapping[str, str],
+) -> Json:
+    return {
+        "x": [round(float(value), 4) for value in placed[:, 0]],
+        "y": [round(float(value), 4) for value in placed[:, 1]],
+        "ids": [*ids],
+        "cycles": [*cycles],
+        "labels": [labels.get(unit, "") for unit in ids],
+        "pictures": [pictures.get(unit, "") for unit in ids],
+    }
+
+
+def _table(arm: Arm, known: Known, placed: Values, cycles: Sequence[int | None]) -> Table:
+    """Where each cycle's units lie, and how far they spread."""
+    rows: list[Sequence[Cell]] = []
+    for cycle in sorted({c for c in cycles if c is not None}):
+        units = placed[[at for at, c in enumerate(cycles) if c == cycle]]
+        told = "first labels" if cycle < 0 else f"cycle {cycle}"
+        rows.append([told, number(len(units), ",d"), *_spread(units)])
+    others = placed[[at for at, c in enumerate(cycles) if c is None]]
+    if len(others):
+        rows.append(["not bought, a sample", number(len(others), ",d"), *_spread(others)])
+    header = ["bought by", "units", "x", "± sd", "y", "± sd"]
+    return Table(
+        f"Places on the map: {arm.label}", header, rows, f"mean and deviation of {known.source}"
+    )
+
+
+def _spread(units: Values) -> list[Cell]:
+    mean, deviation = units.mean(axis=0), units.std(axis=0)
+    values = (mean[0], deviation[0], mean[1], deviation[1])
+    return [number(float(value), ".3g") for value in values]

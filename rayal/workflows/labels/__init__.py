@@ -1,0 +1,1 @@
+"""What `rayal labels` does: answers of people taken back into a run that waits for them."""

@@ -1,0 +1,283 @@
+"""Trials of a sweep in processes of this machine: each once, whatever dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayal.cycle.first_units import first_units
+from rayal.engine import machine
+from rayal.engine.local import LocalEngine
+from rayal.engine.processes import TrialProcesses, suffices
+from rayal.errors import ClusterError, DataError
+from rayal.experiment.experiment import Compute
+from rayal.experiment.sweep.settings import Sweep, SweptExperiment
+from rayal.experiment.sweep.trials import Assignment
+from rayal.plugins import Plugins
+from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.trial import run_trial
+from tests.support.doubles import Silent
+from tests.support.killed_run import PLUGINS as FOLDER
+from tests.support.shown_commands import ROOT
+
+PLUGINS = Plugins(["faulty"])
+SMALL = {
+    "dataset": {"name": "digits", "limit_pool": 60, "limit_test": 20},
+    "model": {"name": "small_cnn", "width": 4},
+    "scheme": {"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05},
+    "budget": {"initial": 20, "per_cycle": 20, "total": 40},
+}
+
+
+@pytest.fixture(autouse=True)
+def nobody_names_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.syspath_prepend(FOLDER)
+
+
+@pytest.fixture
+def swept(tiny: Callable[..., Any]) -> Callable[..., SweptExperiment]:
+    def build(strategies: list[Any], **settings: Any) -> SweptExperiment:
+        x = tiny(strategy="random", **SMALL)
+        space = {"strategy": {"grid_search": strategies}}
+        sweep = {"seeds": [0], "space": space, "control": None, **settings}
+        fields = {**x.model_dump(mode="json"), "sweep": sweep}
+        return SweptExperiment.model_validate(fields, context=PLUGINS)
+
+    return build
+
+
+def no_cluster() -> Any:
+    raise AssertionError("a cluster was started")
+
+
+def run(x: SweptExperiment, out: Path) -> Any:
+    with start_sweep(x, str(out), plugins=PLUGINS) as opened:
+        return opened.run(no_cluster, Silent())
+
+
+def deadly(swept: Any, marker: Path, deaths: int) -> dict[str, Any]:
+    """A strategy that kills the process that scores a unit which is not labeled at first."""
+    x = swept(["random"])
+    store = x.dataset.open()
+    first = first_units(x, store)
+    unit = next(unit for unit in store.pool.ids() if unit not in first)
+    return {"name": "faulty.dies_scoring", "unit": unit, "marker": str(marker), "deaths": deaths}
+
+
+def endings(out: Path) -> dict[str, bytes]:
+    """All picks, all weights, and the table."""
+    kinds = ("select/chosen.csv", "train/weights.safetensors")
+    files = [file for kind in kinds for file in out.glob(f"trials/*/cycle-*/{kind}")]
+    found = {str(file.relative_to(out)): file.read_bytes() for file in files}
+    return {**found, "tables": (out / "tables.md").read_bytes()}
+
+
+def test_trials_are_those_of_one_process(swept: Any, tmp_path: Path) -> None:
+    """A study would depend on how many processes share it."""
+    x = swept(["random", "entropy"], seeds=[0, 1])
+    with start_sweep(x, str(tmp_path / "a")) as sweep:
+        for trial in sweep.todo:
+            run_trial(
+                sweep.fields,
+                str(tmp_path / "a"),
+                x.sweep.objective,
+                Assignment(trial.arm, trial.experiment.seed),
+                lambda: nullcontext(LocalEngine(x.compute)),
+                lambda cycle, value: None,
+            )
+    alone, together = run(x, tmp_path / "a"), run(x, tmp_path / "b")
+
+    assert (4, 4, 2) == (together.complete, together.trials, together.shared)
+    assert alone.complete == 4 and endings(tmp_path / "a") == endings(tmp_path / "b")
+
+
+def test_a_process_that_dies_is_replaced(swept: Any, tmp_path: Path) -> None:
+    """The kernel ends a process that takes too much memory: its trial, and those after it, would
+    be lost."""
+    dies = deadly(swept, tmp_path / "died", deaths=1)
+    found = run(swept(["random", dies, "entropy"], concurrent=1), tmp_path / "out")
+
+    assert "x" == (tmp_path / "died").read_text()
+    assert (3, 3) == (found.complete, found.trials)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_at_every_try(swept: Any, tmp_path: Path) -> None:
+    """A sweep would never end, or end without the others."""
+    dies = deadly(swept, tmp_path / "died", deaths=9)
+    x = swept([dies, "random"], max_failures=1, concurrent=1)
+    with pytest.raises(ClusterError, match="1 of 2 trials failed.*was killed too often; add mem"):
+        run(x, tmp_path / "out")
+
+    assert "xx" == (tmp_path / "died").read_text()
+    assert 1 == len([*(tmp_path / "out/trials").glob("random*/cycle-001/evaluate/done.json")])
+
+
+def test_an_error_of_a_trial_is_told(swept: Any, tmp_path: Path) -> None:
+    """The cause of a failure would be in a file that nobody reads."""
+    x = swept(["random"], space={"scheme": {"lr": {"grid_search": [0.05, 1e30]}}})
+
+    with pytest.raises(DataError, match="1 of 2 trials failed.*lower scheme.lr"):
+        run(x, tmp_path / "out")
+
+
+COMMAND = """
+import json, sys
+from rayal.experiment.sweep.settings import SweptExperiment
+from rayal.plugins import Plugins
+from rayal.workflows.sweep import start_sweep
+from tests.support.doubles import Silent
+plugins = Plugins(["faulty"])
+x = SweptExperiment.model_validate(json.loads(sys.argv[1]), context=plugins)
+with start_sweep(x, sys.argv[2], plugins=plugins) as opened:
+    opened.run(None, Silent())
+"""
+
+
+@pytest.mark.parametrize(
+    "sign", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_no_process_outlives_the_command(swept: Any, tmp_path: Path, sign: int) -> None:
+    """A trial would go on unseen, and its folder be locked for the command that continues it."""
+    gate = tmp_path / "gate"
+    gate.touch()
+    x = swept([{"name": "faulty.waits", "gate": str(gate)}, "entropy"], concurrent=1)
+    paths = [str(ROOT), str(FOLDER), os.environ.get("PYTHONPATH", "")]
+    command = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, x.model_dump_json(), str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(12000):
+        if Path(f"{gate}.reached").exists():
+            break
+        time.sleep(0.01)
+    started = [
+        pid
+        for task in Path(f"/proc/{command.pid}/task").iterdir()
+        for pid in (task / "children").read_text().split()
+    ]
+    command.send_signal(sign)
+    command.wait()
+    for _ in range(1000):
+        alive = [pid for pid in started if Path(f"/proc/{pid}/cmdline").exists()]
+        if not alive:
+            break
+        time.sleep(0.01)
+    gate.unlink()
+    found = run(x, tmp_path / "out")
+
+    assert started and [] == alive
+    assert (2, 2) == (found.complete, found.trials)
+
+
+def test_when_processes_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that was named would stand idle, or trials on it be promised what only it has."""
+    local, space = Compute(engine="local"), {"seed": {"grid_search": [1]}}
+    sweep = Sweep(space=space)
+
+    assert suffices(sweep, local, None) and suffices(sweep, local, "local")
+    assert not suffices(sweep, local, "10.0.0.1:6379")
+    assert not suffices(sweep, Compute(), None)
+    assert not suffices(sweep.model_copy(update={"gpus": 0.5}), local, None)
+    assert not suffices(Sweep(space=space, early_stopping={}), local, None)
+    drawn = Sweep(space={"seed": {"choice": [1]}}, search="optuna")
+    assert not suffices(drawn, local, None)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert not suffices(sweep, local, None)
+
+
+def test_a_trial_larger_than_the_machine(swept: Any) -> None:
+    """It would wait for ever."""
+    sweep = swept(["random"], cpus=machine.cores() + 1).sweep
+
+    with pytest.raises(ClusterError, match=r"a trial takes .* cores \(sweep.cpus\).*lower it"):
+        TrialProcesses(sweep, Compute(engine="local"), lambda *_: None, Silent())  # type: ignore[arg-type]
+
+
+class Told:
+    """A watcher: what became of the trials."""
+
+    def __init__(self) -> None:
+        self.errors = list[Any]()
+
+    def on_cycle(self, assignment: Assignment, cycles: int) -> None:
+        raise RuntimeError("the folder of the sweep is gone")
+
+    def on_end(self, assignment: Assignment, error: Any) -> None:
+        self.errors.append(error)
+
+
+def processes(work: Any, watcher: Any, **settings: Any) -> TrialProcesses:
+    sweep = Sweep(space={"seed": {"grid_search": [1]}}, max_failures=0, **settings)
+    return TrialProcesses(sweep, Compute(engine="local"), work, watcher)
+
+
+def test_files_of_the_working_folder_are_no_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file queue.py beside the experiments would end every trial before it begins."""
+    for name in ("queue", "random", "logging"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not Python's')")
+    monkeypatch.chdir(tmp_path)
+    watcher = Told()
+    processes(lambda *_: None, watcher).run([Assignment({}, 0)])
+
+    assert [None] == watcher.errors
+
+
+def test_a_death_says_what_is_known_of_it(tmp_path: Path) -> None:
+    """Memory would be bought for what a lack of memory did not do."""
+
+    def work(trial: Assignment, *_: Any) -> None:
+        print("the licence server is away", file=sys.stderr, flush=True)
+        if trial.seed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(3)
+
+    watcher = Told()
+    processes(work, watcher, concurrent=1).run([Assignment({}, 0), Assignment({}, 1)])
+    away = ": the licence server is away"
+
+    assert [
+        f"the process of the trial died too often (exit code 3){away}",
+        f"the process of the trial was killed too often{away}; add memory, or lower"
+        " sweep.concurrent",
+    ] == [error["message"] for error in watcher.errors]
+
+
+def test_warnings_of_trials_are_shown_once(caplog: pytest.LogCaptureFixture) -> None:
+    """What a run alone says, that its augmentation is of no use, a sweep would keep to itself."""
+
+    def work(*_: Any) -> None:
+        import logging
+
+        logging.getLogger("rayal.training").warning("100%% of %s", "nothing")
+
+    processes(work, Told(), concurrent=1).run([Assignment({}, seed) for seed in (0, 1)])
+
+    told = [record for record in caplog.records if record.name == "rayal.training"]
+    assert ["100% of nothing"] == [record.getMessage() for record in told]
+
+
+def test_a_watcher_that_fails_ends_the_trials() -> None:
+    """The command would wait for hours before it says what is wrong."""
+
+    def work(trial: Assignment, _: Any, report: Any) -> None:
+        if not trial.seed:
+            report(1, 0.5)
+        time.sleep(60)
+
+    begun = time.monotonic()
+    with pytest.raises(RuntimeError, match="the folder of the sweep is gone"):
+        processes(work, Told()).run([Assignment({}, seed) for seed in range(3)])
+
+    assert 30 > time.monotonic() - begun

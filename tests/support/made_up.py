@@ -1,0 +1,88 @@
+"""Run folders that nobody ran: numbers of any size, and names of any kind, in milliseconds."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rayal.labeling.oracles.base import Label
+from rayal.runs.ledger import Ledger, write_labels
+from rayal.runs.record import Record, find_records
+from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Scored, Trained
+from rayal.storage.folder import Folder
+from tests.support.doubles import evaluated, trained
+
+HOSTILE = (
+    "<script>window.hacked=1</script>",
+    "</script><img src=x onerror=window.hacked=1>",
+    '"><svg onload=window.hacked=1>',
+    "{{ 7 * 7 }}{% raw %}",
+    "$$\\frac{1}{0}$$ \\(x\\)",
+    "=cmd|' /C calc'!A0",
+    "javascript:window.hacked=1",
+    "\u2028\u202e]]>&lt;b&gt;",
+)
+"""Names that are HTML, scripts, templates, mathematics, formulas, or end something."""
+
+
+def run(
+    folder: Path,
+    *,
+    strategy: str = "random",
+    seed: int = 0,
+    cycles: int = 3,
+    name: str = "made_up",
+    classes: Sequence[str] = ("cat", "dog"),
+    height: float = 0.5,
+    unit: str = "unit-{}",
+    **metrics: Any,
+) -> Record:
+    """A complete run: ten labels at first, ten more in each cycle; accuracy grows by 0.1 a cycle
+    from `height`, and by 0.001 for each seed."""
+    identity = {"data": "0" * 64, "store": {"classes": [*classes], "tested": True}}
+    with Ledger(Folder(folder), identity) as ledger:
+        ledger.once(0, Initial, lambda out: write_labels(out, _answers(unit, -1, len(classes))))
+        for cycle in range(cycles):
+            found = evaluated(
+                10 * (cycle + 1),
+                accuracy=height + 0.1 * cycle + 0.001 * seed,
+                nll=1.0 / (cycle + 1) + 0.01 * seed,
+                per_class_accuracy=[height + 0.001 * (at + seed) for at in range(len(classes))],
+                **metrics,
+            )
+            ledger.once(cycle, Trained, lambda out: trained())
+            ledger.once(cycle, Evaluated, lambda out, found=found: found)
+            if cycle < cycles - 1:
+                _buy(ledger, cycle, _answers(unit, cycle, len(classes)))
+    fields = {
+        "name": name,
+        "seed": seed,
+        "budget": {"initial": 10, "per_cycle": 10, "total": 10 * cycles},
+        "task": {"name": "classification"},
+        "dataset": {"name": "x"},
+        "strategy": {"name": strategy},
+        "scheme": {"name": "supervised"},
+    }
+    (folder / "experiment.yaml").write_text(json.dumps(fields))
+    (record,) = find_records([str(folder)])
+    return record
+
+
+def again(record: Record, folder: Path, **fields: Any) -> Record:
+    """The same run in another folder, with other fields of its experiment: sooner made."""
+    shutil.copytree(record.folder.url, folder)
+    (folder / "experiment.yaml").write_text(json.dumps({**record.experiment(), **fields}))
+    (found,) = find_records([str(folder)])
+    return found
+
+
+def _answers(unit: str, cycle: int, classes: int) -> dict[str, Label]:
+    return {unit.format(10 * (cycle + 1) + n): Label(n % classes, 1.0) for n in range(10)}
+
+
+def _buy(ledger: Ledger, cycle: int, answers: dict[str, Label]) -> None:
+    chosen = Chosen(ids=tuple(answers), cost=float(len(answers)))
+    ledger.once(cycle, Scored, lambda out: Scored(units=0, columns=(), shards=()))
+    ledger.once(cycle, Chosen, lambda out: chosen)
+    ledger.once(cycle, Labeled, lambda out: write_labels(out, answers))
