@@ -17,6 +17,7 @@ from rayal.api.elsewhere import allowed
 from rayal.api.given import check_experiment
 from rayal.api.run import Run
 from rayal.cycle import asking
+from rayal.cycle.candidates import of_test
 from rayal.cycle.engine import Engine
 from rayal.cycle.first_labels import first_labels
 from rayal.cycle.steps import Steps
@@ -288,7 +289,8 @@ class ActiveLearner:
         pool = self._ledger.state()
         before = {**pool.labels, **dict.fromkeys(pool.refused)}
         self._request = asking.request(self._ledger)
-        self._telling = Telling(self._store, self._request, before)
+        tested = of_test(self.experiment, self._store)
+        self._telling = Telling(self._store, self._request, before, tested)
 
     def _ready(self) -> Steps:
         """The stages, on an engine that is started where it is not; each time from the first."""

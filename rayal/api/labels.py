@@ -23,7 +23,7 @@ from rayal.workflows.labels.push import push
 from rayal.workflows.labels.selected import add_to_selected, is_selected
 from rayal.workflows.labels.state import LabelStatus as LabelStatus
 from rayal.workflows.labels.state import RequestStatus as RequestStatus
-from rayal.workflows.labels.state import state
+from rayal.workflows.labels.state import state, state_of_selection
 
 
 def add_labels(
@@ -63,7 +63,8 @@ def label_status(
     run: str | os.PathLike[str], *, plugins: Iterable[str] = NO_PLUGINS
 ) -> LabelStatus:
     """What a run has asked of people so far: of each request what is in and what is missing, who
-    answered, how far they agree (Krippendorff's alpha), and what to do next. Nothing is written.
+    answered, how far they agree (Krippendorff's alpha), and what to do next. `run` may be the
+    request that `rayal.select` has written, OUT.request, too. Nothing is written.
 
     >>> status = rayal.label_status("runs/photos")  # doctest: +SKIP
     >>> status.requests[-1].missing, status.next  # doctest: +SKIP
@@ -71,7 +72,8 @@ def label_status(
 
     Raises UsageError where the run asks no people.
     """
-    return state(_of_a_run(run, "label_status"), Plugins(plugins))
+    place, named = os.fspath(checked(run, "label_status")), Plugins(plugins)
+    return state_of_selection(place, named) if is_selected(place) else state(place, named)
 
 
 def export_labels(

@@ -15,7 +15,7 @@ from rayal.api.given import path as checked
 from rayal.errors import UsageError, counted, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
-from rayal.labeling.votes import Vote
+from rayal.labeling.votes import IMPORTED, Vote
 from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
 from rayal.plugins import NO_PLUGINS, Plugins
@@ -199,7 +199,7 @@ class Run:
         """A row for each answer of each annotator: cycle (of the request, -1 before the first
         training), id, label (the class, or the mask; none where it was skipped), annotator (empty
         where nobody was named), seconds (NaN where nobody measured), at (when it was given), and
-        source (the sha256 of the file that it came in).
+        source (the sha256 of the file that it came in; `labeled` of labels that were there before).
 
         Of people in the order of telling, also of a request that is still open; answers that a
         later request has taken over are there with both. Of other oracles those that labels were
@@ -208,12 +208,15 @@ class Run:
         return frame([(cycle, *vote) for cycle, vote in self._votes()], columns)
 
     def _votes(self) -> Iterator[tuple[int, Vote]]:
-        if requests := list(self.record.requests()):
-            for cycle, request in requests:
-                yield from ((cycle, vote) for votes in request.votes.values() for vote in votes)
-            return
-        for cycle, folder in self._purchases():
-            yield from ((cycle, vote) for vote in read_votes(folder))
+        asked, bought = dict(self.record.requests()), dict(self._purchases())
+        for cycle in sorted({*asked, *bought}):
+            if cycle in asked:
+                for votes in asked[cycle].votes.values():
+                    yield from ((cycle, vote) for vote in votes)
+            else:
+                there = cycle < 0 and self.record.experiment().get("labeled")
+                source = {"source": IMPORTED} if there else {}
+                yield from ((cycle, vote._replace(**source)) for vote in read_votes(bought[cycle]))
 
     def model(self, cycle: int | None = None, *, fine_tuned: bool = False) -> nn.Module:
         """The network at the end of a cycle's training, the last one's by default; `fine_tuned`:

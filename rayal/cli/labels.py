@@ -21,7 +21,7 @@ Asks = Annotated[str, typer.Argument(help="A run that asks people.", callback=pl
 Waits = Annotated[
     str,
     typer.Argument(
-        help="The run that waits for labels, or the OUT.request of a selection.", callback=placed
+        help="A run that asks people, or the OUT.request of a selection.", callback=placed
     ),
 ]
 
@@ -58,7 +58,7 @@ def add(
 
 @labels.command()
 def status(
-    run: Asks,
+    run: Waits,
     plugins: Packages = [],  # noqa: B006
     json: AsJson = False,
 ) -> None:

@@ -18,10 +18,15 @@ class Telling:
     """Makes votes of labels for one request."""
 
     def __init__(
-        self, store: Store, request: Request, before: Mapping[str, LabelValue | None]
+        self,
+        store: Store,
+        request: Request,
+        before: Mapping[str, LabelValue | None],
+        tested: frozenset[str] = frozenset(),
     ) -> None:
-        """`before`: unit -> label of all earlier requests; None where it was refused."""
-        self.store, self.request, self.before = store, request, before
+        """`before`: unit -> label of all earlier requests; None where it was refused. `tested`:
+        units that guards leave out as test images."""
+        self.store, self.request, self.before, self.tested = store, request, before, tested
 
     @property
     def known(self) -> dict[str, LabelValue | None]:
@@ -79,6 +84,10 @@ class Telling:
             )
         if unit in bad:
             raise UsageError(f"cannot be decoded: {bad[str(unit)]}; leave it out")
+        if unit in self.tested:
+            raise UsageError(
+                "is a test image too, which guards.test_images never trains on; leave it out"
+            )
 
     @cached_property
     def _pool(self) -> frozenset[str]:

@@ -164,18 +164,29 @@ class Session:
             for warning in checks.warnings(self.x, self.store.card, self.store.url):
                 logger.warning("%s", warning)
             told = Observers([*observers, views, background])
-            with start() as engine:
-                attempts.begin(self.x, self.ledger, engine, self.record.plugins, chooses=not whole)
-                self.write_experiment()  # a larger budget now that the run surely goes on
-                try:
+            try:
+                self._ask()
+                with start() as engine:
+                    attempts.begin(
+                        self.x, self.ledger, engine, self.record.plugins, chooses=not whole
+                    )
+                    self.write_experiment()  # a larger budget now that the run surely goes on
                     pool = run(self.x, self.store, self.ledger, engine, told, self.tuning)
-                finally:
-                    ended = sys.exception()
-                    if not isinstance(ended, LockedError):  # another process writes
-                        views.finish(page=ended is None or isinstance(ended, LabelsPending))
+            finally:
+                ended = sys.exception()
+                if not isinstance(ended, LockedError):  # another process writes
+                    views.finish(page=ended is None or isinstance(ended, LabelsPending))
         if background.reaches:
             show_beside(self.x.tracking, self.record)
         return pool
+
+    def _ask(self) -> None:
+        """Raises LabelsPending where people have to answer first: before an engine starts, which
+        would have nothing to do."""
+        open_now = self.record.request()
+        if self.x.oracle.asks_people and open_now is not None:
+            cycle, stage, request = open_now
+            self.x.oracle.answer(self.store, request.asked or (), self.ledger.stage(cycle, stage))
 
 
 @contextmanager

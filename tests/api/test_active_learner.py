@@ -1,6 +1,7 @@
 """`rayal.ActiveLearner`: ask and tell, over the ledger and the stages of a run."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,23 @@ def test_an_image_that_cannot_be_decoded(tiny: Any, tmp_path: Path) -> None:
         learner.tell(mine)
         assert [] == learner.ask(5)
         assert learner.learn() and [4] == [*learner.curve()["labels"]]
+
+
+def test_copies_of_test_images_are_not_told(tiny: Any, tmp_path: Path) -> None:
+    """A model would learn the images that judge it, though guards leave these out."""
+    plant(tmp_path / "images", *(f"pool/{n}.png" for n in range(5)), "test/b/7.png")
+    (tmp_path / "images/test/a").mkdir()
+    shutil.copy(tmp_path / "images/pool/3.png", tmp_path / "images/test/a/copy.png")
+    x = tiny(
+        dataset={"name": "unlabeled_folder", "root": str(tmp_path / "images")},
+        scheme={"name": "supervised", "epochs": 1, "batch_size": 4},
+        guards={"test_images": "leave_out"},
+    )
+    with rayal.ActiveLearner(x, tmp_path / "run") as learner:
+        with pytest.raises(UsageError, match="'pool/3.png': is a test image too, .*; leave it out"):
+            learner.tell(dict.fromkeys([f"pool/{n}.png" for n in range(5)], "a"))
+        learner.tell(dict.fromkeys([f"pool/{n}.png" for n in (0, 1, 2, 4)], "a"))
+        assert 4 == len(learner.labels)
 
 
 def test_told_labels_that_are_damaged(x: Any, truth: dict[str, Any], tmp_path: Path) -> None:

@@ -32,6 +32,24 @@ def test_from_python(tiny: Any, tmp_path: Path) -> None:
     assert isinstance(status, rayal.LabelStatus) and 20 == status.requests[0].missing
 
 
+def test_labels_that_were_there_are_votes_too(tiny: Any, tmp_path: Path) -> None:
+    """Who counts what was said of the labeled set would miss its beginning."""
+    budget = {"initial": 0, "per_cycle": 5, "total": 25}
+    truth = truthful(tiny())
+    units = tiny().dataset.open().pool.ids()[:20]
+    file, run = tmp_path / "labels.csv", tmp_path / "run"
+    file.write_text("".join(["id,label\n", *(f"{unit},{truth(unit)}\n" for unit in units)]))
+    x = tiny(strategy="random", oracle="people", labeled=str(file), budget=budget)
+    assert asks(x, run)
+    answer(run, truth, "ann")
+    frame = rayal.open_run(run).votes()
+
+    assert [*units] == [*frame["id"][:20]] and {-1} == {*frame["cycle"][:20]}
+    assert {"labeled"} == {*frame["source"][:20]} and {""} == {*frame["annotator"][:20]}
+    assert 25 == len(frame) and {"ann"} == {*frame["annotator"][20:]}
+    assert [truth(unit) for unit in frame["id"]] == [*frame["label"].astype(str)]
+
+
 def test_what_is_no_name(tiny: Any, tmp_path: Path) -> None:
     """An annotator given as a number would be another one in the file's own column."""
     x = tiny(strategy="random", oracle="people")

@@ -1,17 +1,22 @@
 """A run killed anywhere continues by the same command and ends as if nothing had happened."""
 
 import json
+import shutil
 import signal
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+import rayal
 from rayal.engine.local import LocalEngine
 from rayal.errors import LabelsPending, LockedError, UsageError
+from rayal.report.status import status_rows
 from rayal.runs.events import Event
+from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_run
+from tests.support.people import answer, asks, requests, table, truthful
 
 POINTS = [  # every stage: before its work, and halfway through what it writes
     "cycle-000/initial/started.json",
@@ -103,6 +108,38 @@ def test_a_complete_run_starts_nothing(tiny, tmp_path):
     with start_run(x, str(tmp_path)) as opened:
         assert opened.record.complete
         assert opened.run(refuse) == pool
+
+
+def test_a_run_that_waits_starts_nothing(tiny, tmp_path):
+    """Whoever looks whether enough is in would wait for a cluster that has nothing to do."""
+    run = tmp_path / "run"
+    x = tiny(
+        oracle="people", strategy="random", budget={"initial": 20, "per_cycle": 9, "total": 29}
+    )
+
+    def refuse():
+        raise AssertionError("an engine was opened")
+
+    assert asks(x, run)
+    shutil.rmtree(requests(run)[-1])
+    for _ in range(2):
+        with start_run(x, run) as opened, pytest.raises(LabelsPending, match="for 20 labels, 0 in"):
+            opened.run(refuse)
+        assert "waiting" == status_rows([str(run)])[0]["state"]
+        (row, *_) = Record(Folder(run)).requests()
+        assert 20 == len(row[1].asked)
+    assert requests(run)[-1].exists()  # written again
+    answer(run, truthful(x))
+    assert asks(x, run)
+    with start_run(x, run) as opened, pytest.raises(LabelsPending, match="for 9 labels, 0 in"):
+        opened.run(refuse)
+    fewer = tiny(**{**dict(x), "oracle": {"name": "people", "wait": 0.3}})
+    file = tmp_path / "some.csv"
+    rows = table(requests(run)[-1], truthful(x)).splitlines(keepends=True)
+    file.write_text("".join(rows[:4]))
+    rayal.add_labels(run, file)
+    with start_run(fewer, run) as opened, pytest.raises(AssertionError, match="engine was opened"):
+        opened.run(refuse)  # three of nine are enough now
 
 
 def test_a_changed_experiment_is_refused_with_what_changed(tiny, tmp_path):

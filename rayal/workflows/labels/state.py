@@ -12,7 +12,9 @@ from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.shown import as_html, text
 from rayal.runs.record import Record
 from rayal.storage.folder import Json
+from rayal.workflows.labels.selected import Selected
 from rayal.workflows.labels.waiting import asking
+from rayal.workflows.select.to_label import LABELS
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 class RequestStatus:
     """One request."""
 
-    cycle: int
-    """-1 for the first units, before the first training."""
+    cycle: int | None
+    """-1 for the first units, before the first training; null of a selection, which has no run."""
     asked: int
     labeled: int
     """Units of those with a label."""
@@ -45,9 +47,10 @@ class RequestStatus:
 
 @dataclass(frozen=True)
 class LabelStatus:
-    """Where the labels of a run are."""
+    """Where the labels of a run are, or of a selection."""
 
     run: str
+    """Its folder; of a selection that of its request."""
     requests: tuple[RequestStatus, ...]
     next: str
     """What to do."""
@@ -75,7 +78,7 @@ class LabelStatus:
         people.columns[1].justify = "left"
         for each in self.requests:
             numbers = (each.asked, each.labeled, each.skipped, each.missing, each.disputed)
-            cycle = "first" if each.cycle < 0 else str(each.cycle)
+            cycle = _titled(each.cycle)
             told = "" if each.alpha is None else f"{each.alpha:.3f}"
             asked.add_row(cycle, *(f"{number:,}" for number in (*numbers, each.late)), told)
             for one in each.annotators:
@@ -89,6 +92,12 @@ class LabelStatus:
 
     def _repr_html_(self) -> str:
         return as_html(str(self))
+
+
+def _titled(cycle: int | None) -> str:
+    if cycle is None:
+        return "none"
+    return "first" if cycle < 0 else str(cycle)
 
 
 def _numbers(one: Annotator) -> Iterator[str]:
@@ -113,7 +122,21 @@ def state(run: str, plugins: Plugins = NO_PLUGINS) -> LabelStatus:
     return LabelStatus(record.folder.url, tuple(requests), what)
 
 
-def _asked(cycle: int, request: Request, is_open: bool) -> RequestStatus:
+def state_of_selection(url: str, plugins: Plugins = NO_PLUGINS) -> LabelStatus:
+    """Where the labels of a selection are, whose request is in this folder; nothing is written.
+
+    Raises UsageError where it is not written to its end, StorageError where a file is damaged.
+    """
+    request = Selected.at(url, plugins).request
+    place = request.folder.url
+    if request.waiting:
+        what = _to_answer(request, place)
+    else:
+        what = f"nothing: all are answered, and their labels are in {place}/{LABELS}"
+    return LabelStatus(place, (_asked(None, request, bool(request.waiting)),), what)
+
+
+def _asked(cycle: int | None, request: Request, is_open: bool) -> RequestStatus:
     asked, told = request.asked or (), request.told
     own = [told[unit] for unit in asked if unit in told]
     skipped = sum(label.value is None for label in own)
@@ -132,7 +155,6 @@ def _asked(cycle: int, request: Request, is_open: bool) -> RequestStatus:
 
 
 def _next(record: Record, request: Request | None) -> str:
-    run = shlex.quote(record.folder.url)
     if request is None:
         if record.complete:
             return "nothing: the run is complete"
@@ -141,10 +163,15 @@ def _next(record: Record, request: Request | None) -> str:
         rest = len(request.waiting)
         late = f"; {rest:,} more are taken until then" if rest else ""
         return f"enough is in: the run's own command goes on{late}"
-    folder = request.folder
+    return _to_answer(request, record.folder.url)
+
+
+def _to_answer(request: Request, place: str) -> str:
+    """What people do about a request, and where their answers go then."""
+    folder, where = request.folder, shlex.quote(place)
     missing = [unit for unit in request.waiting if unit not in frozenset(request.disputed)]
     if request.disputed and not missing:
         again = disputed_folder(request)
         if again.exists(FILE):
-            return f"let another annotator answer {again.url}, then: rayal labels add {run} FILE"
-    return f"answer {folder.url}/{REQUEST}, then: rayal labels add {run} FILE"
+            return f"let another annotator answer {again.url}, then: rayal labels add {where} FILE"
+    return f"answer {folder.url}/{REQUEST}, then: rayal labels add {where} FILE"

@@ -133,12 +133,18 @@ def test_from_scores_to_labels(kind: str, folder: Path) -> None:
         assert kind == "pixels" or stored[unit] == shown
 
     first, second, third, last = picks.ids
-    for verb in (rayal.label_status, rayal.pull_labels, rayal.push_labels):
+    for verb in (rayal.pull_labels, rayal.push_labels):
         with pytest.raises(UsageError, match="no run goes on from; give its answers to `rayal lab"):
-            verb(request, *(["http://x"] if verb is not rayal.label_status else []))  # type: ignore
+            verb(request, "http://x")  # type: ignore[operator]
     added = rayal.add_labels(request, answers(request, {first: "dog", second: "SKIP"}))
     assert (2, 0, 2, 4) == (added.new, added.known, added.waiting, added.of)
     assert ["2 of 4 units done"] == [line[:17] for line in added.lines[1:]]
+    state = rayal.label_status(request)
+    (asked,) = state.requests
+    assert (None, 4, 1, 1, 2, True) == (
+        *(asked.cycle, asked.asked, asked.labeled, asked.skipped, asked.missing, asked.open),
+    )
+    assert f"answer {request}/request, then: rayal labels add {request} FILE" == state.next
     again = rayal.add_labels(request, answers(request, {first: "dog"}, "ann"), check=True)
     assert 1 == again.new
     more = answers(request, {third: "cat", second: "SKIP"})
@@ -147,6 +153,9 @@ def test_from_scores_to_labels(kind: str, folder: Path) -> None:
     assert [(second, "cannot be labeled"), (last, "waiting")] == left(request)
     given = read_table(str(request / LABELS))
     assert [] == given.problems(CLASSES) and {first: 1, third: 0} == given.indices(CLASSES)
+    rayal.add_labels(request, answers(request, {last: "cat"}))
+    done = rayal.label_status(request)
+    assert not done.requests[0].open and f"labels are in {request}/labels.csv" in done.next
 
 
 def test_two_annotators_who_differ(folder: Path) -> None:
@@ -162,6 +171,8 @@ def test_two_annotators_who_differ(folder: Path) -> None:
     assert (0, 1) == (first.disputed, second.disputed)
     assert "1 unit is disputed: no label until one more annotator has answered" in second.lines
     assert (picks.ids[0], "disputed") == left(request)[0] and [] == labels(request)
+    (asked,) = rayal.label_status(request).requests
+    assert 1 == asked.disputed and ["ann", "bob"] == [each.name for each in asked.annotators]
     rayal.add_labels(request, answers(request, {picks.ids[0]: "dog"}, "eve"))
     assert [(picks.ids[0], "dog")] == labels(request) and [picks.ids[1]] == [
         unit for unit, _ in left(request)
