@@ -211,12 +211,13 @@ class Run:
         asked, bought = dict(self.record.requests()), dict(self._purchases())
         for cycle in sorted({*asked, *bought}):
             if cycle in asked:
-                for votes in asked[cycle].votes.values():
-                    yield from ((cycle, vote) for vote in votes)
+                for told in asked[cycle].votes.values():
+                    yield from ((cycle, vote) for vote in told)
             else:
-                there = cycle < 0 and self.record.experiment().get("labeled")
-                source = {"source": IMPORTED} if there else {}
-                yield from ((cycle, vote._replace(**source)) for vote in read_votes(bought[cycle]))
+                imported = cycle < 0 and self.record.experiment().get("labeled")
+                source = IMPORTED if imported else ""  # nobody told these
+                votes = read_votes(bought[cycle])
+                yield from ((cycle, vote._replace(source=vote.source or source)) for vote in votes)
 
     def model(self, cycle: int | None = None, *, fine_tuned: bool = False) -> nn.Module:
         """The network at the end of a cycle's training, the last one's by default; `fine_tuned`:
