@@ -105,9 +105,9 @@ if TYPE_CHECKING:
     from rayal.strategies.base import RegionStrategy as RegionStrategy
     from rayal.strategies.base import Strategy as Strategy
     from rayal.training.base import Batch as Batch
-    from rayal.training.base import Learner as Learner
     from rayal.training.base import TrainingScheme as TrainingScheme
     from rayal.training.base import Unlabeled as Unlabeled
+    from rayal.training.learner import Learner as Learner
     from rayal.workflows.plan import Plan as Plan
     from rayal.workflows.plan.features import FeaturesPlan as FeaturesPlan
     from rayal.workflows.plan.sweep import SweepPlan as SweepPlan
@@ -149,7 +149,7 @@ _HOMES = {
     "Label": "rayal.labeling.oracles.base",
     "LabelStatus": "rayal.api.labels",
     "LabelsPending": "rayal.errors",
-    "Learner": "rayal.training.base",
+    "Learner": "rayal.training.learner",
     "LearningCompanion": "rayal.models.companions.base",
     "Listener": "rayal.runs.events",
     "LockedError": "rayal.errors",

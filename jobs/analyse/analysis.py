@@ -24,7 +24,7 @@ from rayal.report.curves import encoded
 from rayal.runs.record import Record, find_records
 from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage import csv_file
-from rayal.storage.folder import storage_errors
+from rayal.storage.failures import storage_errors
 
 Runs = Annotated[list[str], typer.Argument(help="Run folders, or folders of run folders.")]
 Out = Annotated[Path, typer.Option(help="Folder of the figures and tables.")]

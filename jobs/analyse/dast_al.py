@@ -41,7 +41,7 @@ from rayal.report.curves import COLOURS, GREY
 from rayal.report.panels import legend, panel
 from rayal.runs.ledger import stage_folder
 from rayal.runs.results import Trained
-from rayal.storage.folder import FileLocation
+from rayal.storage.stage_file import FileLocation
 
 DRAWS = (100, 1_000, 10_000, 100_000)
 PRINTED = {100: (0.85, 0.49), 1_000: (0.57, 0.34), 10_000: (0.35, 0.10), 100_000: (0.11, 0.07)}

@@ -30,7 +30,8 @@ from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Evaluated, Scored, Trained
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
 
 Compute = Callable[[Tensor, Tensor], Tensor]

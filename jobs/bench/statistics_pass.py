@@ -15,7 +15,8 @@ from rayal.experiment.experiment import Experiment
 from rayal.models.companions.class_statistics import ClassStatisticsSpec
 from rayal.models.weights import save_weights
 from rayal.signals.batch import forward
-from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.storage.folder import Folder, Json
+from rayal.storage.stage_file import FileLocation
 
 
 class StatisticsPass(ScoringPass):

@@ -19,7 +19,8 @@ from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
 from rayal.models.trained_model import TrainedModel
 from rayal.signals.batch import entropy
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 
 BATCH = 256
 

@@ -16,7 +16,7 @@ from rayal.report.runs import Run
 from rayal.report.shown import as_html, text
 from rayal.report.tables import Summary
 from rayal.runs.record import Record, find_records
-from rayal.storage.folder import storage_errors
+from rayal.storage.failures import storage_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

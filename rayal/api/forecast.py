@@ -14,7 +14,8 @@ from rayal.report import forecast_text
 from rayal.report.forecasts import Asked, Outlook, outlooks
 from rayal.report.shown import as_html
 from rayal.runs.record import find_records
-from rayal.storage.folder import Json, storage_errors
+from rayal.storage.failures import storage_errors
+from rayal.storage.folder import Json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

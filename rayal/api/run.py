@@ -25,7 +25,8 @@ from rayal.runs.ledger import INITIAL, ORDER, S, read_labels, read_votes, stage_
 from rayal.runs.record import Record
 from rayal.runs.results import TUNED, Chosen, FineTuned, Initial, Labeled, Scored, Trained
 from rayal.storage import csv_file
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.workflows.run import start_engine, start_run
 
 if TYPE_CHECKING:  # they take long to import

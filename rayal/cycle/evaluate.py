@@ -23,7 +23,8 @@ from rayal.models.device import sent
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.signals.batch import forward
-from rayal.storage.folder import FileLocation, Json
+from rayal.storage.folder import Json
+from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
 
 Counts = NDArray[np.float64]

@@ -18,7 +18,8 @@ from rayal.models.weights import decoded
 from rayal.randomness import derive
 from rayal.runs.ledger import PoolState
 from rayal.runs.results import FineTuned, Trained, read_trained, write_trained
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 
 BEGIN = "begin.safetensors"
 """What the training begins with, until it is done: the backbone and a last layer of chance."""

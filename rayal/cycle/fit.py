@@ -23,7 +23,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive
 from rayal.runs.results import FIT_ROWS, Fit
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.training.fits.base import FitBatch, FitSpec, Fitting, Scene
 from rayal.training.fits.feed import AllImages, FitFeed
 from rayal.training.images import open_images, open_labels

@@ -20,8 +20,8 @@ from rayal.models.base import Precision
 from rayal.models.module import evaluating
 from rayal.signals.batch import forward
 from rayal.training.augment import normalise
-from rayal.training.base import Learner
 from rayal.training.images import Items
+from rayal.training.learner import Learner
 from rayal.training.stopping_rule import StoppingRule
 
 HELD_OUT_LOSS = "held_out_loss"

@@ -13,9 +13,10 @@ from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import STAGES, Ledger
 from rayal.runs.record import Record
 from rayal.runs.results import FIT, TRAINED, FineTuned, Fitted, Scored, Trained, checked_result
-from rayal.storage.folder import DONE, PRUNED, FileRecord, Folder
+from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.journal import read_done
 from rayal.storage.lock import utc_now
+from rayal.storage.stage_file import DONE, PRUNED
 
 Stage: TypeAlias = tuple[int, str]
 """Cycle and name."""

@@ -27,7 +27,8 @@ from rayal.experiment.experiment import Compute, Experiment
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
 from rayal.runs.results import Pass, ScoredShard
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
 
 USUAL_BATCH = 256

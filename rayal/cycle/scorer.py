@@ -26,8 +26,9 @@ from rayal.models.weights import load_weights
 from rayal.randomness import derive
 from rayal.runs.results import Scored, ScoredShard, read_result
 from rayal.signals.batch import Networks, Reference, Signals, forward
-from rayal.storage.folder import FileLocation, FileRecord, Folder
+from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.journal import is_done
+from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
 from rayal.training.fits.base import FitSpec
 

@@ -27,8 +27,9 @@ from rayal.runs.results import Chosen, Pass, Scored
 from rayal.selection.candidates import Candidates, one_each, ranking, tie_secret
 from rayal.selection.progress import UNDER_WAY, KeptProgress
 from rayal.storage import csv_file
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.ids import Ids, Places
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Select, Strategy
 
 logger = logging.getLogger(__name__)

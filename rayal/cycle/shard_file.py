@@ -24,8 +24,10 @@ from rayal.errors import DataError, LostError
 from rayal.runs.results import Pass
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import signal_of
-from rayal.storage.folder import FileRecord, Folder, of_stage, recorded, storage_errors
+from rayal.storage.failures import storage_errors
+from rayal.storage.folder import FileRecord, Folder, recorded
 from rayal.storage.ids import Ids, Places
+from rayal.storage.stage_file import of_stage
 
 OK = "ok"
 JOB, SCHEMA = b"rayal.job", b"rayal.schema"

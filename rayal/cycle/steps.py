@@ -51,7 +51,8 @@ from rayal.runs.results import (
     write_fit,
     write_trained,
 )
-from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.storage.folder import Folder, Json
+from rayal.storage.stage_file import FileLocation
 
 
 class Steps:

@@ -16,7 +16,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.runs.results import Chosen
 from rayal.signals.batch import forward
 from rayal.storage import csv_file
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
 
 CHUNK = 16  # images in memory at a time

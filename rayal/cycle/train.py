@@ -33,10 +33,12 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive, shuffled
 from rayal.runs.results import Trained
-from rayal.storage.folder import FileLocation, Folder
-from rayal.training.base import Batch, Learner
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
+from rayal.training.base import Batch
 from rayal.training.feed import LEAST, Feed, UnlabeledFeed
 from rayal.training.images import Items, open_images, open_labels
+from rayal.training.learner import Learner
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +211,7 @@ def _learner(job: TrainJob, worker: Worker, store: Store) -> Learner:
     if not isinstance(learner, Learner):
         raise UsageError(
             f"scheme {x.scheme.part_name()!r}: start() returned {type(learner).__name__}; return a"
-            " rayal.training.base.Learner"
+            " rayal.Learner"
         )
     learner.beside = Beside(device, wanted=x.compute.overlap)
     return learner

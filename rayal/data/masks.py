@@ -23,7 +23,7 @@ from rayal.data import images, picture, uri
 from rayal.data.images import BadImage, Decoding, arranged
 from rayal.errors import quoted
 from rayal.settings import Settings, wanted
-from rayal.storage.folder import located
+from rayal.storage.location import located
 
 IGNORE = 255
 """A pixel that is no class: never trained on, never judged."""

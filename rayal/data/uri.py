@@ -7,7 +7,7 @@ import stat
 from rayal.data.images import BadImage
 from rayal.errors import DataError, quoted
 from rayal.secrets import hidden
-from rayal.storage.folder import located
+from rayal.storage.location import located
 
 STORAGES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss", "hdfs")
 """Where images may stay. Not the web: a pool is data, and data must not make the machines of a

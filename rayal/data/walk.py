@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from rayal.data.content import HEAD, OTHER, READ, named
 from rayal.errors import DataError, counted
-from rayal.storage.folder import storage_errors
+from rayal.storage.failures import storage_errors
 
 SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
 """Of what is an image without a look at it."""

@@ -17,7 +17,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayal.data.card import CARD
 from rayal.errors import OUT, StorageError
-from rayal.storage.folder import TEMPORARY, Folder, storage_errors
+from rayal.storage.failures import storage_errors
+from rayal.storage.folder import Folder
+from rayal.storage.local_files import TEMPORARY
 
 PATIENCE = 60.0
 """Seconds until a node that does not answer is left for the next time."""

@@ -25,7 +25,7 @@ from pathspec import GitIgnoreSpec
 import rayal
 from rayal import secrets
 from rayal.errors import UsageError
-from rayal.storage.folder import storage_errors
+from rayal.storage.failures import storage_errors
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,8 @@ from rayal.labeling.exchange.base import IMAGES, Asked, Format, Item
 from rayal.labeling.pictures import Handing, write_pictures
 from rayal.labeling.request import Request
 from rayal.labeling.suggestions import Suggestion, read_suggestions, write_suggestions
-from rayal.storage.folder import Folder, suggesting
+from rayal.storage.failures import suggesting
+from rayal.storage.folder import Folder
 
 REQUEST, DISPUTED, FILE, HOW = "request", "disputed", "request.json", "HOW.md"
 DIMMED = (

@@ -24,7 +24,8 @@ from rayal.errors import StorageError, counted
 from rayal.labeling.agreement import Agreement
 from rayal.labeling.oracles.base import Label
 from rayal.labeling.votes import NO_VOTES, Vote, by_unit, dump_votes, parse_votes
-from rayal.storage.folder import Folder, Json, suggesting
+from rayal.storage.failures import suggesting
+from rayal.storage.folder import Folder, Json
 
 ASKED, EARLIER, TOLD, ACCEPTED = "asked.json", "earlier", "told", "accepted"
 

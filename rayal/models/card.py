@@ -15,7 +15,9 @@ from rayal.models.build import build
 from rayal.parts import Part
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.settings import wanted
-from rayal.storage.folder import Folder, located, storage_errors
+from rayal.storage.failures import storage_errors
+from rayal.storage.folder import Folder
+from rayal.storage.location import located
 
 METADATA = "rayal"
 """Key of a safetensors file's metadata under which the card lies, as JSON."""

@@ -9,7 +9,8 @@ from rayal.errors import UsageError
 from rayal.models import weights
 from rayal.models.build import load_whole
 from rayal.models.card import ModelCard
-from rayal.storage.folder import FileLocation, FileRecord, Folder
+from rayal.storage.folder import FileRecord, Folder
+from rayal.storage.stage_file import FileLocation
 
 WEIGHTS = "weights.safetensors"
 """What the file of a run's model is called."""

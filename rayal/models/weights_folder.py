@@ -12,7 +12,9 @@ from torch import Tensor
 
 from rayal.errors import UsageError, some
 from rayal.models import weights
-from rayal.storage.folder import Folder, Json, located, storage_errors
+from rayal.storage.failures import storage_errors
+from rayal.storage.folder import Folder, Json
+from rayal.storage.location import located
 
 CONFIG = "config.json"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")

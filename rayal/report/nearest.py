@@ -22,7 +22,7 @@ from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.storage import csv_file
-from rayal.storage.folder import of_stage
+from rayal.storage.stage_file import of_stage
 
 COLUMNS, WIDTH = 3, 2.8
 """Pairs in a line; of one, in inches."""

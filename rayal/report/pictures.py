@@ -37,7 +37,7 @@ from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Labeled, Trained
 from rayal.signals.batch import entropy, forward
-from rayal.storage.folder import FileLocation
+from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from rayal.runs.ledger import INITIAL, read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Labeled, Scored
 from rayal.storage import csv_file
-from rayal.storage.folder import of_stage
 from rayal.storage.ids import Ids, Places
+from rayal.storage.stage_file import of_stage
 
 
 class Reason(NamedTuple):

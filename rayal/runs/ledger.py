@@ -17,9 +17,11 @@ from rayal.labeling.answers import Answer, dump_answers, parse_answers
 from rayal.labeling.oracles.base import Label
 from rayal.labeling.votes import VOTES, Vote, by_unit, parse_votes
 from rayal.runs.results import FineTuned, Fitted, Initial, Labeled, StageResult, read_result
-from rayal.storage.folder import FileRecord, Folder, Json, suggesting, way_out
+from rayal.storage.failures import suggesting
+from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.journal import Journal, is_done
 from rayal.storage.lock import utc_now
+from rayal.storage.stage_file import way_out
 
 INITIAL = Initial.stage
 """The stage before the first cycle, kept in the folder of cycle 0."""

@@ -43,9 +43,11 @@ from rayal.runs.results import (
 )
 from rayal.settings import wanted
 from rayal.storage import yaml_file
-from rayal.storage.folder import PRUNED, Folder, Json, suggesting
+from rayal.storage.failures import suggesting
+from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import is_done, read_done
 from rayal.storage.lock import died, silence
+from rayal.storage.stage_file import PRUNED
 
 WRITTEN_ANEW = "give the run's own command again, which writes it anew"
 """What helps where the file of the settings cannot be read."""

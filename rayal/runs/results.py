@@ -21,8 +21,10 @@ from pydantic import (
 
 from rayal.errors import StorageError
 from rayal.settings import wanted
-from rayal.storage.folder import FileRecord, Folder, Json, suggesting, way_out
+from rayal.storage.failures import suggesting
+from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.journal import DONE, read_done
+from rayal.storage.stage_file import way_out
 
 TRAINED = "trained.json"
 """The result of one training among several of a stage, or kept for several runs."""

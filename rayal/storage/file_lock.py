@@ -15,7 +15,7 @@ from time import monotonic
 from filelock import BaseFileLock, FileLock, Timeout
 
 from rayal.errors import StorageError
-from rayal.storage.folder import storage_errors
+from rayal.storage.failures import storage_errors
 
 PATIENCE = 60.0
 """Seconds without a sign of life after which a lock is waited for no longer."""

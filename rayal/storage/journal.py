@@ -27,9 +27,11 @@ from rayal.errors import (
     cut,
 )
 from rayal.secrets import hidden
-from rayal.storage.folder import DONE as DONE
-from rayal.storage.folder import MISSING, Folder, Json, suggesting, way_out
+from rayal.storage.failures import suggesting
+from rayal.storage.folder import MISSING, Folder, Json
 from rayal.storage.lock import Lock, utc_now
+from rayal.storage.stage_file import DONE as DONE
+from rayal.storage.stage_file import way_out
 
 FORMAT = 1
 """Layout of a folder; a later rayal may write another."""

@@ -21,8 +21,9 @@ from filelock import BaseFileLock, Timeout
 
 from rayal.errors import BREAK_LOCK, LockedError, StorageError
 from rayal.storage import process
+from rayal.storage.failures import storage_errors, suggesting
 from rayal.storage.file_lock import file_lock
-from rayal.storage.folder import Folder, Json, storage_errors, suggesting
+from rayal.storage.folder import Folder, Json
 
 FILE = "lock.json"
 HEARTBEAT = 10.0

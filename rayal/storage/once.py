@@ -11,7 +11,8 @@ from fsspec.core import url_to_fs
 
 from rayal.errors import StorageError
 from rayal.storage.file_lock import alone
-from rayal.storage.folder import TEMPORARY, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.local_files import TEMPORARY
 
 LOCK = ".lock-{}"
 """File in the workplace that lets one process at a time make a folder; it stays there."""

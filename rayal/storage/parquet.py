@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from rayal.errors import DataError
 from rayal.storage.columns import BYTES, plain
-from rayal.storage.folder import located
+from rayal.storage.location import located
 from rayal.storage.mistaken import HEAD, mistaken
 
 UNPACKED = 2**30

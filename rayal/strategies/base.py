@@ -31,7 +31,7 @@ from rayal.signals.signal import (
     kept_name,
     required,
 )
-from rayal.storage.folder import FileLocation
+from rayal.storage.stage_file import FileLocation
 from rayal.training.fits.base import FitSpec
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ from rayal.selection.distances import check_finite
 from rayal.selection.greedy import tie_order
 from rayal.signals.batch import Signals
 from rayal.signals.signal import Requirement, SignalName
-from rayal.storage.folder import FileLocation
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Select, Strategy
 
 

@@ -20,7 +20,8 @@ from rayal.models.build import build
 from rayal.models.trained_model import TrainedModel
 from rayal.runs.results import Fit, ScoredShard, Trained
 from rayal.signals.batch import Signals
-from rayal.storage.folder import FileLocation, FileRecord, Folder
+from rayal.storage.folder import FileRecord, Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
 from rayal.strategies.entropy import Entropy
 from rayal.testing.contract import Contract, scratch

@@ -28,7 +28,8 @@ from rayal.models.build import build
 from rayal.models.card import ModelCard
 from rayal.models.network import DenseNetwork
 from rayal.models.weights import save_weights
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
 from rayal.testing.bench import beside
 from rayal.testing.fits import fitted

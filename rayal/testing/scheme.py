@@ -14,10 +14,12 @@ from rayal.errors import DataError
 from rayal.models.trained_model import WEIGHTS
 from rayal.parts import find
 from rayal.runs.results import Trained
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.testing.contract import PartContract, scratch
 from rayal.testing.trainings import SHORT, experiment, training
-from rayal.training.base import Batch, Learner, TrainingScheme
+from rayal.training.base import Batch, TrainingScheme
+from rayal.training.learner import Learner
 
 CUT = 3
 """The step, from 0, at which a training is cut: in the second of its two epochs."""

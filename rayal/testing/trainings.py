@@ -9,7 +9,7 @@ from rayal.data import prepare
 from rayal.data.datasets.digits import Digits
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
-from rayal.storage.folder import FileLocation
+from rayal.storage.stage_file import FileLocation
 from rayal.testing.contract import scratch
 from rayal.testing.scenes import Scenes
 from rayal.training.base import TrainingScheme

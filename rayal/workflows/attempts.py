@@ -18,7 +18,8 @@ from rayal.experiment.experiment import Experiment
 from rayal.experiment.sources import plugin_sources
 from rayal.plugins import Plugins
 from rayal.runs.ledger import Ledger
-from rayal.storage.folder import Folder, Json, suggesting
+from rayal.storage.failures import suggesting
+from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import utc_now
 
 HISTORY = "history.json"

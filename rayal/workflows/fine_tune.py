@@ -17,8 +17,9 @@ from rayal.labeling.oracles.simulated import Simulated
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.journal import read_done
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.random import Random
 from rayal.training.feed import batch_ends
 from rayal.workflows import checks

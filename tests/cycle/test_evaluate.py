@@ -10,7 +10,7 @@ import torch
 import rayal
 from rayal.cycle.evaluate import EvaluateJob, Evaluation
 from rayal.runs.results import Trained
-from rayal.storage.folder import FileLocation
+from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
 from tests.support import untested
 

@@ -25,7 +25,8 @@ from rayal.runs.ledger import Ledger
 from rayal.runs.record import Record
 from rayal.runs.results import Fitted, Trained, read_fit
 from rayal.runs.results import write_fit as fits_written
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.testing.side import Outside, Side, SideSpec
 from rayal.training.augment import normalise
 from rayal.training.round_robin import RoundRobin

@@ -23,7 +23,8 @@ from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Trained
 from rayal.storage.folder import Folder, Json
 from rayal.training.augment import normalise
-from rayal.training.base import Batch, Learner
+from rayal.training.base import Batch
+from rayal.training.learner import Learner
 from rayal.workflows.run import start_engine, start_run
 from tests.support.forks import as_two
 

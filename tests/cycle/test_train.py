@@ -34,11 +34,13 @@ from rayal.models.companions.loss_head import LossHeadSpec
 from rayal.models.network import Network
 from rayal.models.weights import load_weights
 from rayal.randomness import derive, torch_generator
-from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.storage.folder import Folder, Json
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
 from rayal.strategies.ll4al import Ll4al
 from rayal.training.augment import Augment, normalise
-from rayal.training.base import Batch, Learner, TrainingScheme
+from rayal.training.base import Batch, TrainingScheme
+from rayal.training.learner import Learner
 from rayal.training.schemes.supervised import Supervised
 from tests.support.forks import SECONDS, member, started
 
@@ -378,7 +380,7 @@ def test_a_rate_far_too_high_diverges_with_advice(store: Store, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("method", "value", "message"),
     [
-        ("start", None, r"start\(\) returned NoneType; return a rayal.training.base.Learner"),
+        ("start", None, r"start\(\) returned NoneType; return a rayal.Learner"),
         ("step", 1.0, r"step\(\) returned 1.0; return a dictionary of scalar tensors with `loss`"),
         ("step", {}, r"step\(\) returned {}; return a dictionary"),
         ("step", {"loss": torch.ones(2)}, r"step\(\) returned .*; return a dictionary"),

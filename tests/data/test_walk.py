@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from rayal.data.walk import SUFFIXES, Bucket, Disk, LeftOut, walk
-from rayal.storage.folder import located
+from rayal.storage.location import located
 from tests.data.test_images import encoded, photo
 
 PNG = encoded(photo(2, 2))

@@ -34,7 +34,8 @@ from rayal.models.build import build
 from rayal.models.weights import save_weights
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen, read_result
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from tests.support.doubles import Silent
 from tests.support.head import ray_head
 

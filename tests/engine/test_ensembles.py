@@ -19,7 +19,8 @@ from rayal.experiment.experiment import Compute
 from rayal.models.build import build
 from rayal.models.weights import save_weights
 from rayal.runs.ledger import Ledger
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
 from tests.support.doubles import TAUGHT_BY, Silent, small_strategy, strategies_for
 

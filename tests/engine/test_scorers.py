@@ -20,7 +20,8 @@ from rayal.errors import ClusterError, DataError
 from rayal.experiment.experiment import Compute
 from rayal.models.build import build
 from rayal.models.trained_model import TrainedModel
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from tests.support.plain_process import PlainProcess
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]

@@ -12,7 +12,8 @@ from rayal.errors import StorageError, UsageError
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import save_weights
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from tests.support.doubles import card_of
 from tests.support.networks import DIGITS, equal, small
 

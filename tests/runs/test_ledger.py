@@ -26,7 +26,8 @@ from rayal.labeling.votes import VOTES, Vote, dump_votes
 from rayal.runs.ledger import INITIAL, STAGES, Ledger, PoolState, stage_folder, write_labels
 from rayal.runs.results import Initial, Labeled, StageResult
 from rayal.storage import lock
-from rayal.storage.folder import Folder, recorded, temporary_name
+from rayal.storage.folder import Folder, recorded
+from rayal.storage.local_files import temporary_name
 
 IDENTITY = {"seed": 1, "scheme": {"name": "supervised", "lr": 0.1}, "observers": []}
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -22,14 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayal.errors import LostError, StorageError, UsageError
-from rayal.storage.folder import (
-    FileLocation,
-    FileRecord,
-    Folder,
-    storage_errors,
-    suggesting,
-    temporary_name,
-)
+from rayal.storage.failures import storage_errors, suggesting
+from rayal.storage.folder import FileRecord, Folder
+from rayal.storage.local_files import temporary_name
+from rayal.storage.stage_file import FileLocation
 
 ODD_NAMES = ["a b", "é文", "a#b", "100%25", "line\nbreak", "~", "-rf", "*?[x]", "a:b"]
 

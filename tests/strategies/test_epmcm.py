@@ -25,8 +25,9 @@ from rayal.runs.results import Chosen
 from rayal.selection.candidates import Candidates
 from rayal.selection.greedy import tie_order
 from rayal.signals.batch import Networks, Signals
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.epmcm import Epmcm
 from rayal.strategies.least_confidence import LeastConfidence
 from rayal.workflows.run import start_run

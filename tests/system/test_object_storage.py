@@ -32,7 +32,8 @@ from rayal.report.tables import summarise
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record, find_records
 from rayal.storage import lock
-from rayal.storage.folder import Folder, located
+from rayal.storage.folder import Folder
+from rayal.storage.location import located
 from rayal.storage.lock import Lock
 from rayal.workflows.run import start_engine, start_run
 from rayal.workflows.score import start_scoring
@@ -278,7 +279,7 @@ def test_without_s3fs(monkeypatch: pytest.MonkeyPatch) -> None:
     def lacks(*_: object, **__: object) -> None:
         raise ImportError("Install s3fs to access S3")
 
-    monkeypatch.setattr("rayal.storage.folder.url_to_fs", lacks)
+    monkeypatch.setattr("rayal.storage.location.url_to_fs", lacks)
     with pytest.raises(UsageError, match=r"^s3://b/x needs .*: pip install s3fs$"):
         located("s3://b/x")
 

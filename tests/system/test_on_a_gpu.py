@@ -19,7 +19,8 @@ from rayal.data.tasks.classification import Classification
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.parts import build, names
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
 from rayal.testing.bench import UNITS, Bench
 from rayal.testing.trainings import experiment, training

@@ -23,7 +23,8 @@ from rayal.experiment.experiment import Experiment
 from rayal.models.trained_model import TrainedModel
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Scored, Trained
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.badge import Gradients
 from rayal.training.augment import normalise
 from tests.support.whole_runs import go

@@ -27,7 +27,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.parts import build, find, names
 from rayal.signals.batch import Networks, Signals
 from rayal.signals.signal import SIGNALS, SignalName
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
 from rayal.testing import passes
 from rayal.testing.bench import CLASSES, IMAGE, UNITS, Bench

@@ -27,7 +27,8 @@ from rayal.strategies.base import Strategy
 from rayal.strategies.entropy import Entropy
 from rayal.testing.checking import broken, contracts
 from rayal.testing.model import spec
-from rayal.training.base import Batch, Learner
+from rayal.training.base import Batch
+from rayal.training.learner import Learner
 from rayal.training.schemes.supervised import Supervised
 
 

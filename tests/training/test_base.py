@@ -21,7 +21,8 @@ from rayal.errors import UsageError
 from rayal.models.base import Outputs
 from rayal.models.companions.base import Companion, Companions, LearningCompanion
 from rayal.parts import build
-from rayal.training.base import Batch, Learner, TrainingScheme
+from rayal.training.base import Batch, TrainingScheme
+from rayal.training.learner import Learner
 from rayal.training.schemes.supervised import Supervised
 from tests.support.doubles import GuessSpec
 from tests.support.forks import as_two

@@ -15,11 +15,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 import rayal
 from rayal.errors import DataError, LockedError, StorageError, UsageError
 from rayal.storage.file_lock import alone, file_lock
-from rayal.storage.folder import FileLocation, Folder, recorded
+from rayal.storage.folder import Folder, recorded
 from rayal.storage.journal import Journal, read_done
 from rayal.storage.lock import Lock
 from rayal.storage.once import build_once
 from rayal.storage.parquet import footers, open_parquet
+from rayal.storage.stage_file import FileLocation
 from rayal.storage.yaml_file import Node, Origin, override, parse, read_yaml
 from tests.storage.test_folder import file_size_limit, ordinary_user
 

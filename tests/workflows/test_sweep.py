@@ -16,7 +16,8 @@ from rayal.errors import LockedError, UsageError
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.runs.events import Event
-from rayal.storage.folder import Folder, temporary_name
+from rayal.storage.folder import Folder
+from rayal.storage.local_files import temporary_name
 from rayal.workflows.plan.sweep import make_sweep
 from rayal.workflows.sweep import Sweeping, start_sweep
 from rayal.workflows.sweep.progress import Progress

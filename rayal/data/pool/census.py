@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from rayal.data.pool import Shard
 from rayal.data.pool.source import Pool
 from rayal.errors import DataError, StorageError, counted, quoted
-from rayal.storage.folder import FileRecord, Folder, storage_errors, temporary_name
+from rayal.storage.failures import storage_errors
+from rayal.storage.folder import FileRecord, Folder
+from rayal.storage.local_files import temporary_name
 from rayal.storage.parquet import open_parquet
 
 ROWS = 16384  # ids read at a time

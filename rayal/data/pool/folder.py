@@ -26,7 +26,9 @@ from rayal.data.datasets.base import cache
 from rayal.data.walk import SUFFIXES, Bucket, Disk, Found, LeftOut, State, suffix_of, walk
 from rayal.errors import DataError, UsageError, quoted
 from rayal.storage import csv_file
-from rayal.storage.folder import Folder, Json, located, storage_errors
+from rayal.storage.failures import storage_errors
+from rayal.storage.folder import Folder, Json
+from rayal.storage.location import located
 from rayal.storage.once import build_once
 from rayal.storage.parquet import open_parquet
 

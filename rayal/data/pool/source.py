@@ -31,7 +31,9 @@ from rayal.data.store import Store
 from rayal.errors import DataError, UsageError, counted, quoted
 from rayal.parts import find, names
 from rayal.storage.columns import is_binary, is_file, is_text, tensor_shape
-from rayal.storage.folder import Folder, Json, located, storage_errors
+from rayal.storage.failures import storage_errors
+from rayal.storage.folder import Folder, Json
+from rayal.storage.location import located
 from rayal.storage.parquet import Footer, footers
 
 

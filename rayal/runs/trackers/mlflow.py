@@ -35,7 +35,7 @@ from rayal.runs.trackers._mlflow_sending import (
 from rayal.runs.trackers.base import Found, Tracker
 from rayal.secrets import hidden, names_user_or_secret
 from rayal.storage.file_lock import PATIENCE, alone
-from rayal.storage.folder import TEMPORARY
+from rayal.storage.local_files import TEMPORARY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -23,8 +23,8 @@ from rayal.models import parallel
 from rayal.models.companions.variational import Decoded, LatentDiscriminator, LatentJudge, Vae
 from rayal.models.network import computing
 from rayal.training.augment import Augment
-from rayal.training.base import fused_on
 from rayal.training.fits.base import Batches, FitBatch, FitSpec, Fitting, Scene
+from rayal.training.learner import fused_on
 
 
 class AdversarialSpec(FitSpec):

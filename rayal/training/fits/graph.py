@@ -21,8 +21,8 @@ from rayal.models import parallel
 from rayal.models.companions.base import EmbeddingSpec
 from rayal.models.companions.graph_network import Graph, GraphNetwork, points
 from rayal.models.network import feature_width
-from rayal.training.base import fused_on
 from rayal.training.fits.base import FitBatch, FitSpec, Fitting, Images, Scene
+from rayal.training.learner import fused_on
 
 
 class GraphSpec(FitSpec, EmbeddingSpec):

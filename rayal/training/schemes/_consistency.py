@@ -16,7 +16,8 @@ from rayal.models.base import Outputs
 from rayal.models.companions.base import Companion, Companions, CompanionSpec
 from rayal.models.companions.teacher import Teacher
 from rayal.models.network import last_layer
-from rayal.training.base import Batch, Learner, TrainingScheme
+from rayal.training.base import Batch, TrainingScheme
+from rayal.training.learner import Learner
 
 
 class Consistency(TrainingScheme):

@@ -62,7 +62,8 @@ from rayal.models.base import Outputs
 from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.companions.head_pair import HeadPairSpec
 from rayal.models.network import computing
-from rayal.training.base import Batch, Learner, TrainingScheme, Unlabeled, fused_on
+from rayal.training.base import Batch, TrainingScheme, Unlabeled
+from rayal.training.learner import Learner, fused_on
 
 AGREEMENT, DISCREPANCY = "agreement", "discrepancy"
 PHASES = AGREEMENT, DISCREPANCY

@@ -42,7 +42,8 @@ from rayal.models.companions.class_statistics import (
     linear_weight,
     quadratic_terms,
 )
-from rayal.training.base import Batch, Learner, TrainingScheme
+from rayal.training.base import Batch, TrainingScheme
+from rayal.training.learner import Learner
 
 
 class Isda(TrainingScheme):

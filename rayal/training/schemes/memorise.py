@@ -13,7 +13,8 @@ from rayal.data.tasks.base import Task, TaskName
 from rayal.models import parallel
 from rayal.models.companions.base import Companions
 from rayal.models.memory import Memory
-from rayal.training.base import Batch, Learner, TrainingScheme
+from rayal.training.base import Batch, TrainingScheme
+from rayal.training.learner import Learner
 
 SET = ("batch_size",)
 """Of the fields of all schemes those that say something here."""

@@ -50,14 +50,8 @@ from rayal.models import parallel
 from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.companions.discriminator import DiscriminatorSpec, Judged, one_hot
 from rayal.models.network import computing
-from rayal.training.base import (
-    POLY_POWER,
-    Batch,
-    Learner,
-    TrainingScheme,
-    Unlabeled,
-    fused_on,
-)
+from rayal.training.base import POLY_POWER, Batch, TrainingScheme, Unlabeled
+from rayal.training.learner import Learner, fused_on
 
 
 class S4gan(TrainingScheme):

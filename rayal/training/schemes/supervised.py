@@ -4,7 +4,8 @@ from torch import nn
 
 from rayal.data.tasks.base import Task
 from rayal.models.companions.base import Companions
-from rayal.training.base import Learner, TrainingScheme
+from rayal.training.base import TrainingScheme
+from rayal.training.learner import Learner
 
 
 class Supervised(TrainingScheme):

@@ -33,7 +33,8 @@ from torch import nn
 from rayal.data.tasks.base import Task
 from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.companions.teacher import EmaTeacherSpec
-from rayal.training.base import Learner, Unlabeled
+from rayal.training.base import Unlabeled
+from rayal.training.learner import Learner
 from rayal.training.schemes._consistency import Consistency, ConsistencyLearner
 
 

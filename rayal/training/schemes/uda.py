@@ -56,7 +56,8 @@ from rayal.models.base import Outputs
 from rayal.models.companions.average import AverageSpec
 from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.training.augment import Augment
-from rayal.training.base import Batch, Learner, TrainingScheme, Unlabeled
+from rayal.training.base import Batch, TrainingScheme, Unlabeled
+from rayal.training.learner import Learner
 
 Annealing = Literal["linear", "exp", "log"]
 SCALE = 5  # of the exponential schedules

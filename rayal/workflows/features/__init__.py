@@ -34,9 +34,10 @@ from rayal.runs.results import Pass, read_result
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
 from rayal.storage import yaml_file
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.journal import Journal
 from rayal.storage.once import build_once
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
 from rayal.workflows.features.backbone import named, read_backbone, with_weights
 from rayal.workflows.features.images import check_image, suited

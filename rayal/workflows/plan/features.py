@@ -18,7 +18,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.amounts import duration, size
 from rayal.report.shown import as_html, text
-from rayal.storage.folder import FileLocation, Folder, Json
+from rayal.storage.folder import Folder, Json
+from rayal.storage.stage_file import FileLocation
 from rayal.workflows.features import FeaturePass, Features, open_pass
 from rayal.workflows.plan.probe import CPU_BATCH
 from rayal.workflows.plan.sizes import ID_BYTES, KEPT_BYTES

@@ -21,7 +21,8 @@ from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.runs.results import Fit, Scored, ScoredShard, Trained
 from rayal.signals.batch import forward
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
 
 CPU_BATCH = 64  # images in a timed pass: on a CPU the time per image hardly depends on it

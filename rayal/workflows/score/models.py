@@ -19,7 +19,8 @@ from rayal.models.companions.base import Spec, file_name, name_of
 from rayal.models.trained_model import WEIGHTS, TrainedModel
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.results import Fitted
-from rayal.storage.folder import FileLocation, FileRecord, Folder, Json
+from rayal.storage.folder import FileRecord, Folder, Json
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
 from rayal.workflows.checks import without_dropout, without_weights
 from rayal.workflows.score.cards import adapted, opened, with_numbers

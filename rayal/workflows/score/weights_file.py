@@ -4,7 +4,10 @@ from rayal.errors import StorageError, UsageError
 from rayal.models.trained_model import WEIGHTS
 from rayal.runs.record import Record
 from rayal.runs.results import recorded_file
-from rayal.storage.folder import Folder, check_there, located, storage_errors
+from rayal.storage.failures import storage_errors
+from rayal.storage.folder import Folder
+from rayal.storage.location import located
+from rayal.storage.stage_file import check_there
 
 
 def weights_file(location: str) -> tuple[Folder, str]:

@@ -21,7 +21,8 @@ from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report import labels
 from rayal.report.runs import settings
 from rayal.runs.record import Record
-from rayal.storage.folder import Folder, Json, suggesting
+from rayal.storage.failures import suggesting
+from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import differences, listed
 from rayal.workflows import checks, fine_tune
 from rayal.workflows.run import identity_of, open_keys

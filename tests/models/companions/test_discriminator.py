@@ -21,7 +21,7 @@ from rayal.models.companions.discriminator import (
 )
 from rayal.models.weights import load_weights, save_weights
 from rayal.parts import find, names
-from rayal.training.base import Learner
+from rayal.training.learner import Learner
 from rayal.training.schemes.supervised import Supervised
 
 CLASSES = 4

@@ -25,7 +25,8 @@ from rayal.models.companions.base import Companions
 from rayal.models.companions.loss_head import LossHead, LossHeadSpec, Objective, pair_losses
 from rayal.models.wrap import wrap
 from rayal.testing.model import spec as image_of
-from rayal.training.base import Batch, Learner
+from rayal.training.base import Batch
+from rayal.training.learner import Learner
 from rayal.training.schemes.supervised import Supervised
 
 CLASSES = 5

@@ -8,7 +8,7 @@ import pytest
 
 from rayal.errors import LockedError
 from rayal.experiment.experiment import Experiment
-from rayal.storage.folder import temporary_name
+from rayal.storage.local_files import temporary_name
 from tests.support.killed_run import Runs
 from tests.support.whole_runs import ONE_THREAD, chosen, files_of, go, stopped_at
 

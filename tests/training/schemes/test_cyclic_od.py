@@ -19,7 +19,8 @@ from rayal.models.companions.base import Companions
 from rayal.models.companions.teacher import FrozenTeacherSpec
 from rayal.runs.ledger import Ledger
 from rayal.storage.folder import Folder
-from rayal.training.base import Batch, Learner, Unlabeled
+from rayal.training.base import Batch, Unlabeled
+from rayal.training.learner import Learner
 from rayal.training.schemes._consistency import ConsistencyHeadSpec
 from rayal.training.schemes.cyclic_od import CyclicOd
 from rayal.training.schemes.tod import Tod

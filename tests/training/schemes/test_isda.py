@@ -19,7 +19,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.models.base import Model, Outputs
 from rayal.models.companions.base import Companions
 from rayal.models.network import Network, computing
-from rayal.storage.folder import FileLocation
+from rayal.storage.stage_file import FileLocation
 from rayal.training.base import Batch
 from rayal.training.schemes.isda import Isda, IsdaLearner
 from tests.support.forks import as_two

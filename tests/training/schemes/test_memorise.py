@@ -18,7 +18,8 @@ from rayal.models.build import build
 from rayal.models.trained_model import TrainedModel
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Evaluated, Trained
-from rayal.storage.folder import FileLocation, Folder
+from rayal.storage.folder import Folder
+from rayal.storage.stage_file import FileLocation
 from rayal.strategies.badge import Badge
 from rayal.training.augment import normalise
 from rayal.workflows.checks import check

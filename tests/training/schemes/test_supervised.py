@@ -7,7 +7,8 @@ from rayal.data.tasks.classification import Classification
 from rayal.models.base import Outputs
 from rayal.models.companions.base import Companions
 from rayal.parts import build
-from rayal.training.base import Batch, Learner
+from rayal.training.base import Batch
+from rayal.training.learner import Learner
 
 
 class Bias(nn.Module):

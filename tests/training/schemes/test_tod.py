@@ -35,7 +35,8 @@ from rayal.parts import build
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
-from rayal.training.base import Batch, Learner, Unlabeled
+from rayal.training.base import Batch, Unlabeled
+from rayal.training.learner import Learner
 from rayal.training.schemes import tod
 from rayal.training.schemes._consistency import (
     ConsistencyHeadSpec,

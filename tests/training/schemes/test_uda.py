@@ -36,7 +36,8 @@ from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
 from rayal.training.augment import Augment
-from rayal.training.base import Batch, Learner, Unlabeled
+from rayal.training.base import Batch, Unlabeled
+from rayal.training.learner import Learner
 from rayal.training.schemes import uda
 from rayal.training.schemes.uda import Uda, UdaLearner, most_known
 from tests.support.doubles import Silent

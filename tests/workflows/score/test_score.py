@@ -45,7 +45,8 @@ from rayal.parts import build
 from rayal.report.status import status_rows, status_table
 from rayal.runs.events import Event
 from rayal.runs.results import FastestBatch, PoolScored
-from rayal.storage.folder import TEMPORARY, Folder, Json
+from rayal.storage.folder import Folder, Json
+from rayal.storage.local_files import TEMPORARY
 from rayal.strategies.core_set import CoreSet
 from rayal.strategies.entropy import Entropy
 from rayal.workflows import score as pool_scoring
