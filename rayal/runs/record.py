@@ -179,6 +179,12 @@ class Record:
         return headline_of(task.headline, self.tested)
 
     @cached_property
+    def dense(self) -> bool:
+        """Whether its labels are masks."""
+        task: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
+        return bool(task.dense)
+
+    @cached_property
     def tested(self) -> bool:
         """Whether its dataset has test images."""
         store = self.identity().get("store") or {}
