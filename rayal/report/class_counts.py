@@ -43,7 +43,7 @@ def pool_counts(record: Record, classes: int) -> Counts | None:
     """Of the whole pool; None where it may not be known, nobody has looked at its masks, or an
     older rayal began."""
     initial = record.result(0, Initial)
-    if initial is None or len(initial.pool_counts) != classes:
+    if initial is None or len(initial.pool_counts) != classes or not any(initial.pool_counts):
         return None
     return np.array(initial.pool_counts, np.int64)
 

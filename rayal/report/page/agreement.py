@@ -47,8 +47,8 @@ def _overlaps(group: Group) -> Iterable[Figure]:
             [f"{each.first} – {each.second}" for each in shown],
             [f"cycle {cycle}" for cycle in range(cycles)],
             [_padded(each, cycles) for each in shown],
-            "of the units that either chose in the cycle, mean over seeds; only in the first cycle do"
-            " arms choose from the same units: later ones lack what each had bought",
+            "of the units that either chose in the cycle, mean over seeds; only in the first cycle"
+            " do arms choose from the same units: later ones lack what each had bought",
         )
 
 

@@ -34,6 +34,7 @@ def _blocks(seen: Seen, group: Group) -> Sequence[Block]:
             {arm: metrics.get(name, {}) for arm, metrics in by_arm.items()},
             scale=metric.scale(name),
             form=".2f" if name in metric.RATES else ".4f",
+            limits=metric.limits(name),
         )
         for name in names
     ]
@@ -57,10 +58,16 @@ def _is_number(value: Any) -> bool:
 
 
 def figure(
-    group: Group, what: str, by_arm: Mapping[str, Points], *, scale: float = 1, form: str = ".4f"
+    group: Group,
+    what: str,
+    by_arm: Mapping[str, Points],
+    *,
+    scale: float = 1,
+    form: str = ".4f",
+    limits: metric.Limits = metric.UNLIMITED,
 ) -> Figure:
     """A curve with its band for each arm, by labels; `what` is measured, in `scale` times the unit
-    of files."""
+    of files, and cannot be beyond the `limits` in that."""
     series, rows = [], list[Sequence[Cell]]()
     for arm in group.arms:
         colour, line, _ = style(group, arm)
@@ -74,8 +81,14 @@ def figure(
                 "line": line,
                 "x": [*whole],
                 "y": [scale * each.mean for each in whole.values()],
-                "low": [scale * (each.mean - (each.half or 0)) for each in whole.values()],
-                "high": [scale * (each.mean + (each.half or 0)) for each in whole.values()],
+                "low": [
+                    max(limits.low, scale * (each.mean - (each.half or 0)))
+                    for each in whole.values()
+                ],
+                "high": [
+                    min(limits.high, scale * (each.mean + (each.half or 0)))
+                    for each in whole.values()
+                ],
             }
         )
         rows += [

@@ -4,6 +4,7 @@ Every evaluation keeps it, so nothing is asked again. Of runs of an older rayal 
 where they may be and are there. C classes, T cycles.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from rayal.errors import RayalError
 from rayal.report.arms import Arm
 from rayal.report.curves import COLOURS
 from rayal.report.groups import Group
+from rayal.report.metric import Limits
 from rayal.report.page import measures
 from rayal.report.page.asked import asked
 from rayal.report.page.blocks import Block, Cell, Figure, Fold, Section, Table, Text, number
@@ -32,10 +34,11 @@ CELLS = 6_400
 PAIRS, COLUMNS = 12, 12
 """Pairs of classes, and cycles, of which it is said how often one is taken for the other."""
 CURVES = (
-    ("ece", "Calibration error (%)", 100, ".2f"),
-    ("ece_after", "Calibration error with a temperature (%)", 100, ".2f"),
-    ("temperature", "Temperature", 1, ".3f"),
+    ("ece", "Calibration error (%)", 100, ".2f", Limits(0, 100)),
+    ("ece_after", "Calibration error with a temperature (%)", 100, ".2f", Limits(0, 100)),
+    ("temperature", "Temperature", 1, ".3f", Limits(0, math.inf)),
 )
+"""Field of a Calibration, what it is called, and how it is shown."""
 ECE = (
     "ECE: mean distance of confidence and accuracy in 15 bins; with a temperature that was fitted"
     " on the other half of the images"
@@ -87,10 +90,12 @@ def _said(
 def _curves(seen: Seen, group: Group) -> list[Block]:
     """How calibration goes on with labels, for every arm: mean over seeds."""
     found = []
-    for name, what, scale, form in CURVES:
+    for name, what, scale, form, limits in CURVES:
         points = {arm.label: _points(seen, arm, name) for arm in group.arms}
         if any(points.values()):
-            found.append(measures.figure(group, what, points, scale=scale, form=form))
+            found.append(
+                measures.figure(group, what, points, scale=scale, form=form, limits=limits)
+            )
     return [Fold(each.title, [each], not place) for place, each in enumerate(found)]
 
 
