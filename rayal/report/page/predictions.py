@@ -4,9 +4,7 @@ Every evaluation keeps it, so nothing is asked again. Of runs of an older rayal 
 where they may be and are there. C classes, T cycles.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +27,15 @@ from rayal.storage.folder import Json
 ARMS = 4
 CLASSES = 40
 """Of which a matrix is drawn, at most."""
-CELLS = 6_400
-"""Of all matrices together, at most."""
-PAIRS, COLUMNS = 12, 12
+CELLS = 1_000
+"""Of all matrices together, unless there is but one."""
+PAIRS, COLUMNS = 8, 12
 """Pairs of classes, and cycles, of which it is said how often one is taken for the other."""
 CURVES = (
-    ("ece", "Calibration error (%)", 100, ".2f", Limits(0, 100)),
-    ("ece_after", "Calibration error with a temperature (%)", 100, ".2f", Limits(0, 100)),
-    ("temperature", "Temperature", 1, ".3f", Limits(0, math.inf)),
+    ("ece", "Calibration error (%)"),
+    ("ece_after", "Calibration error with a temperature (%)"),
 )
-"""Field of a Calibration, what it is called, and how it is shown."""
+"""Field of a Calibration, and what it is called."""
 ECE = (
     "ECE: mean distance of confidence and accuracy in 15 bins; with a temperature that was fitted"
     " on the other half of the images"
@@ -54,8 +51,11 @@ def section(seen: Seen, originals: Originals) -> Section | None:
     for group in tested:
         shown, left = group.arms[:left], max(0, left - len(group.arms))
         told = [(arm, _said(seen, originals, arm, notes)) for arm in shown]
-        folds = [_fold(seen, arm, *said, arms) for arm, said in told if said is not None]
-        folds = [replace(fold, is_open=not place) for place, fold in enumerate(folds)]
+        known = [(arm, *said) for arm, said in told if said is not None]
+        folds = [
+            _fold(seen, arm, classes, said, _matrices(len(classes), arms, place), not place)
+            for place, (arm, classes, said) in enumerate(known)
+        ]
         blocks[group.question] = [*_curves(seen, group), *folds]
     found = [*seen.parts(blocks), *(Text(note, "note") for note in notes)]
     return Section("Calibration and confusion", found) if found else None
@@ -90,11 +90,11 @@ def _said(
 def _curves(seen: Seen, group: Group) -> list[Block]:
     """How calibration goes on with labels, for every arm: mean over seeds."""
     found = []
-    for name, what, scale, form, limits in CURVES:
+    for name, what in CURVES:
         points = {arm.label: _points(seen, arm, name) for arm in group.arms}
         if any(points.values()):
             found.append(
-                measures.figure(group, what, points, scale=scale, form=form, limits=limits)
+                measures.figure(group, what, points, scale=100, form=".2f", limits=Limits(0, 100))
             )
     return [Fold(each.title, [each], not place) for place, each in enumerate(found)]
 
@@ -111,14 +111,16 @@ def _points(seen: Seen, arm: Arm, name: str) -> measures.Points:
     return found
 
 
-def _fold(seen: Seen, arm: Arm, classes: Sequence[str], said: Sequence[Said], arms: int) -> Fold:
-    """Of one arm; `arms`: how many share the room for matrices."""
+def _fold(
+    seen: Seen, arm: Arm, classes: Sequence[str], said: Sequence[Said], most: int, is_open: bool
+) -> Fold:
+    """Of one arm, with so many matrices at most."""
     blocks = [
         *_calibration(arm, said),
         *_over_cycles(arm, said, classes),
-        *_confusions(arm, said, classes, arms),
+        *_confusions(arm, said, classes, most),
     ]
-    return Fold(f"{arm.label}, seed {seen.seed_of(arm)}", blocks)
+    return Fold(f"{arm.label}, seed {seen.seed_of(arm)}", blocks, is_open)
 
 
 def _calibration(arm: Arm, said: Sequence[Said]) -> Iterable[Block]:
@@ -221,18 +223,25 @@ def _over_cycles(arm: Arm, said: Sequence[Said], classes: Sequence[str]) -> Iter
 
 
 def _confusions(
-    arm: Arm, said: Sequence[Said], classes: Sequence[str], arms: int
+    arm: Arm, said: Sequence[Said], classes: Sequence[str], most: int
 ) -> Iterable[Block]:
-    """Matrices of some cycles, the last one open."""
-    most = CYCLES if CYCLES * arms * len(classes) ** 2 <= CELLS else 1
-    if len(classes) > CLASSES or most * arms * len(classes) ** 2 > CELLS:
+    """Matrices of so many cycles at most, the last one open."""
+    if not most:
         where = "cycle-NNN/evaluate/confusion.parquet of the run folder has it"
         yield Text(f"No confusion matrix of {len(classes)} classes is drawn here; {where}.", "note")
         return
-    shown = [said[at] for at in spread(len(said), CYCLES)][-most:]
+    shown = [said[-1]] if most == 1 else [said[at] for at in spread(len(said), most)]
     for each in reversed(shown):
         figure = _confusion(arm, each, classes)
         yield Fold(figure.title, [figure], each is said[-1])
+
+
+def _matrices(classes: int, arms: int, place: int) -> int:
+    """How many are drawn of an arm, at this place among those that are looked at."""
+    room = CELLS // (arms * classes**2)
+    if not room and place == 0 and classes <= CLASSES:
+        return 1
+    return min(room, CYCLES)
 
 
 def _confusion(arm: Arm, said: Said, classes: Sequence[str]) -> Figure:
