@@ -6,9 +6,6 @@ where they may be and are there. C classes, T cycles.
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rayal.errors import RayalError
 from rayal.report.arms import Arm
 from rayal.report.curves import COLOURS
@@ -17,6 +14,7 @@ from rayal.report.metric import Limits
 from rayal.report.page import measures
 from rayal.report.page.asked import asked
 from rayal.report.page.blocks import Block, Cell, Figure, Fold, Section, Table, Text, number
+from rayal.report.page.confusions import matrices, over_cycles, room
 from rayal.report.page.originals import Originals
 from rayal.report.page.picks import spread
 from rayal.report.page.said import CYCLES, Said, keeps, kept
@@ -25,12 +23,6 @@ from rayal.runs.results import Calibration, Evaluated
 from rayal.storage.folder import Json
 
 ARMS = 4
-CLASSES = 40
-"""Of which a matrix is drawn, at most."""
-CELLS = 1_000
-"""Of all matrices together, unless there is but one."""
-PAIRS, COLUMNS = 8, 12
-"""Pairs of classes, and cycles, of which it is said how often one is taken for the other."""
 CURVES = (
     ("ece", "Calibration error (%)"),
     ("ece_after", "Calibration error with a temperature (%)"),
@@ -53,7 +45,7 @@ def section(seen: Seen, originals: Originals) -> Section | None:
         told = [(arm, _said(seen, originals, arm, notes)) for arm in shown]
         known = [(arm, *said) for arm, said in told if said is not None]
         folds = [
-            _fold(seen, arm, classes, said, _matrices(len(classes), arms, place), not place)
+            _fold(seen, arm, classes, said, room(len(classes), arms, place), not place)
             for place, (arm, classes, said) in enumerate(known)
         ]
         blocks[group.question] = [*_curves(seen, group), *folds]
@@ -67,16 +59,15 @@ def _said(
     """The classes, and what the run of an arm says; None, and a note, where that is not known."""
     record = seen.one_of(arm)
     try:
-        classes = record.classes()
-        if keeps(record):
-            said = [] if classes is None else kept(record, len(classes))
-        elif not seen.asks_models:
-            notes[
-                "Runs of an older rayal kept neither confusion nor calibration;"
-                f" {seen.command} asks their models."
-            ] = None
-            return None
-        else:
+        classes = record.classes() or ()
+        said = kept(record, len(classes)) if classes else []
+        if not said and not keeps(record):
+            if not seen.asks_models:
+                notes[
+                    "Runs of an older rayal kept neither confusion nor calibration;"
+                    f" {seen.command} asks their models."
+                ] = None
+                return None
             original = originals.of(record)
             if isinstance(original, str):
                 return None
@@ -84,7 +75,7 @@ def _said(
     except RayalError as error:
         notes[str(error)] = None
         return None
-    return (classes, said) if classes and said else None
+    return (classes, said) if said else None
 
 
 def _curves(seen: Seen, group: Group) -> list[Block]:
@@ -117,8 +108,8 @@ def _fold(
     """Of one arm, with so many matrices at most."""
     blocks = [
         *_calibration(arm, said),
-        *_over_cycles(arm, said, classes),
-        *_confusions(arm, said, classes, most),
+        *over_cycles(arm, said, classes),
+        *matrices(arm, said, classes, most),
     ]
     return Fold(f"{arm.label}, seed {seen.seed_of(arm)}", blocks, is_open)
 
@@ -179,110 +170,3 @@ def _errors(arm: Arm, known: Sequence[tuple[Said, Calibration]]) -> Table:
     ]
     header = ["model of", "labels", "test images", "ECE (%)", "with a temperature (%)"]
     return Table(f"Calibration error: {arm.label}", [*header, "temperature"], rows, ECE)
-
-
-def _over_cycles(arm: Arm, said: Sequence[Said], classes: Sequence[str]) -> Iterable[Figure]:
-    """The pairs of classes that the last model mistakes most often, and how it was before."""
-    counts = said[-1].confusion.copy()
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:PAIRS]
-    pairs = [divmod(int(at), len(classes)) for at in order if counts.flat[at]]
-    if not pairs:
-        return
-    shown = [said[at] for at in spread(len(said), COLUMNS)]
-    shares = [_shares(each.confusion) for each in shown]
-    values = [[_finite(each[pair]) for each in shares] for pair in pairs]
-    names = [f"{classes[true]} → {classes[taken]}" for true, taken in pairs]
-    columns = [f"{each.labels:,}" for each in shown]
-    title = f"Most frequent confusions by labels: {arm.label}"
-    yield Figure(
-        title=title,
-        draws="heat",
-        says="Heat map: how much of a true class, in per cent, is taken for another, a row for each"
-        " such pair and a column for each cycle; all of its numbers are in the table below",
-        data={
-            "rows": names,
-            "columns": columns,
-            "x": "Labels",
-            "values": [[_percent(value) for value in row] for row in values],
-            "low": 0,
-            "high": 100 * max(value for row in values for value in row if value is not None),
-            "digits": 0,
-        },
-        table=Table(
-            title,
-            ["true class → taken for", *columns],
-            [
-                [name, *(number(v, ".1f", 100) for v in row)]
-                for name, row in zip(names, values, strict=True)
-            ],
-            f"per cent of the {_counted(said[-1])} of the true class, by labels; the"
-            f" {len(pairs)} most frequent mistakes of the last model",
-        ),
-    )
-
-
-def _confusions(
-    arm: Arm, said: Sequence[Said], classes: Sequence[str], most: int
-) -> Iterable[Block]:
-    """Matrices of so many cycles at most, the last one open."""
-    if not most:
-        where = "cycle-NNN/evaluate/confusion.parquet of the run folder has it"
-        yield Text(f"No confusion matrix of {len(classes)} classes is drawn here; {where}.", "note")
-        return
-    shown = [said[-1]] if most == 1 else [said[at] for at in spread(len(said), most)]
-    for each in reversed(shown):
-        figure = _confusion(arm, each, classes)
-        yield Fold(figure.title, [figure], each is said[-1])
-
-
-def _matrices(classes: int, arms: int, place: int) -> int:
-    """How many are drawn of an arm, at this place among those that are looked at."""
-    room = CELLS // (arms * classes**2)
-    if not room and place == 0 and classes <= CLASSES:
-        return 1
-    return min(room, CYCLES)
-
-
-def _confusion(arm: Arm, said: Said, classes: Sequence[str]) -> Figure:
-    shares = _shares(said.confusion)
-    rows: list[Sequence[Cell]] = [
-        [name, *(number(int(value), ",d") for value in said.confusion[place])]
-        for place, name in enumerate(classes)
-    ]
-    title = f"Confusion in cycle {said.cycle}, {said.labels:,} labels: {arm.label}"
-    counted = _counted(said)
-    return Figure(
-        title=title,
-        draws="heat",
-        says="Confusion matrix: the true class of a row is taken for that of a column, in per cent"
-        f" of the row; the numbers of {counted} are in the table below",
-        data={
-            "rows": [*classes],
-            "columns": [*classes],
-            "x": "taken for",
-            "values": [[_percent(_finite(value)) for value in row] for row in shares],
-            "low": 0,
-            "high": 100,
-            "digits": 0,
-        },
-        table=Table(title, ["true class", *classes], rows, counted),
-    )
-
-
-def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of each row, 0 to 1, NaN where that is empty."""
-    totals = counts.sum(axis=1, keepdims=True)
-    return np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _counted(said: Said) -> str:
-    return "test images" if said.images == said.confusion.sum() else "pixels of test images"
