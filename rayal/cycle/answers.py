@@ -1,12 +1,17 @@
-"""What an oracle answers, checked before it is written down."""
+"""What an oracle answers, checked and counted before it is written down. C classes."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from rayal.data.card import Card
+from rayal.data.tasks.base import Task
 from rayal.errors import DataError, counted, quoted
 from rayal.labeling.oracles.base import Label
+
+TOGETHER = 1024
+"""Classes that are looked at together; of masks one is."""
 
 
 def check_answers(
@@ -44,3 +49,20 @@ def check_answers(
                 f"the oracle asks {quoted(cost)} for {quoted(unit)}; a cost is a finite number, at"
                 " least 0"
             )
+
+
+def class_counts(answers: Mapping[str, Label], task: Task, card: Card) -> tuple[int, ...]:
+    """How many units of each class there are among the answers, C, or pixels where they are masks;
+    empty of a task whose labels are no classes.
+
+    Raises DataError for a label that is not of this task, with its unit.
+    """
+    classes = len(card.classes)
+    labels = [(unit, label.value) for unit, label in answers.items() if label.value is not None]
+    total, known, size = np.zeros(classes, np.int64), True, 1 if task.dense else TOGETHER
+    for start in range(0, len(labels), size):
+        values = task.targets(dict(labels[start : start + size]), card).numpy().ravel()
+        known &= values.dtype.kind in "iu"
+        if known:  # beyond the last class are pixels that have none
+            total += np.bincount(values[values < classes], minlength=classes)
+    return tuple(total.tolist()) if known else ()

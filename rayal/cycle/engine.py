@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.evaluate import EvaluateJob, Outcome
 from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import HoldsPools
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.runs.results import FastestBatch, Fit, ScoredShard, Trained
-from rayal.storage.folder import Json
 
 
 class Engine(HoldsPools, Protocol):
@@ -33,8 +32,8 @@ class Engine(HoldsPools, Protocol):
     def fit(self, jobs: Sequence[FitJob]) -> Iterator[tuple[int, Fit]]:
         """As `train`, of companions that are made after a training."""
 
-    def evaluate(self, job: EvaluateJob) -> Json:
-        """The metrics by name, over the whole test split."""
+    def evaluate(self, job: EvaluateJob) -> Outcome:
+        """What the whole test split says of a model, or the images that the job names."""
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         """The results of the tasks, in any order, each as soon as its file is there."""

@@ -1,17 +1,23 @@
-"""Evaluation: counts per piece, added in order, so all workers agree exactly.
+"""Evaluation: counts per piece, added in order, so all workers agree exactly; and the logits that
+calibration is measured on.
 
 The test split is read once per cycle, and nothing in a run depends on what it says. Where there is
 none, labels of people are looked at in its place: those that a model was trained on, and those that
 were bought after it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from rayal.cycle.calibration import calibrated
 from rayal.cycle.score import shard_rows
 from rayal.data.card import MeanStd
 from rayal.data.masks import LabelValue
@@ -22,14 +28,39 @@ from rayal.experiment.experiment import Experiment
 from rayal.models.device import sent
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
+from rayal.runs.results import Calibration
 from rayal.signals.batch import forward
 from rayal.storage.folder import Json
 from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
 
-Counts = NDArray[np.float64]
 Piece = Shard | tuple[str, ...]
 """A shard of the test split, or images of the pool."""
+LOGITS = 2_000_000
+"""Numbers that calibration is measured on, at most: of 10,000 images with 100 classes all, with
+1,000 classes every fifth."""
+
+Sampled = tuple[Tensor, Tensor]
+"""Logits N C where they were computed, and true classes N."""
+
+
+class Counted(NamedTuple):
+    """What one piece comes to. N images that calibration is measured on, C classes."""
+
+    state: NDArray[np.float64]
+    """Of its evaluator."""
+    logits: NDArray[np.float32]  # N C
+    truth: NDArray[np.int64]  # N
+
+
+class Outcome(NamedTuple):
+    """What the images of a job say of a model."""
+
+    metrics: Json
+    """By name; none where people have labeled nothing in any of them."""
+    confusion: NDArray[np.int64] | None = None
+    """C C, the true class in rows."""
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +82,11 @@ class EvaluateJob:
         rows, units = shard_rows(self.experiment.compute, Store(self.store).card), [*self.labels]
         return [tuple(units[start : start + rows]) for start in range(0, len(units), rows)]
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether calibration is measured: of one class for each test image."""
+        return self.experiment.task.calibrated and self.labels is None
+
 
 def test_shards(x: Experiment, url: str) -> list[Shard]:
     """The pieces of work that an evaluation on the store at `url` is divided into."""
@@ -67,16 +103,20 @@ class Evaluation:
         x = job.experiment
         network = TrainedModel.read(job.weights, x.card_for(self.store.card)).network()
         self.network = placed(network, device, x.scheme.precision).eval()
+        card, shards = self.store.card, test_shards(x, job.store) if job.calibrates else []
+        self.every = max(1, math.ceil(card.test * len(card.classes) / LOGITS))
+        starts = accumulate((shard.rows for shard in shards), initial=0)
+        self.starts = dict(zip(shards, starts, strict=False))
 
-    def count(self, piece: Piece) -> Counts:
-        """The evaluator's counts of a piece.
+    def count(self, piece: Piece) -> Counted:
+        """What a piece comes to.
 
         Raises DataError for a test image that cannot be decoded: leaving it out would change the
         test.
         """
         x, store = self.job.experiment, self.store
         decoded, labels = self._read(piece)
-        evaluator = x.task.evaluator(len(store.card.classes))
+        evaluator, sampled = x.task.evaluator(len(store.card.classes)), list[Sampled]()
         for start in range(0, len(decoded.ids), x.compute.score_batch):
             rows = slice(start, start + x.compute.score_batch)
             images = sent(torch.from_numpy(decoded.images[rows]), self.device)
@@ -84,7 +124,11 @@ class Evaluation:
             truth = x.task.targets({unit: labels[unit] for unit in decoded.ids[rows]}, store.card)
             logits = forward(self.network, images, x.scheme.precision).logits.float()
             evaluator.update(logits, sent(truth, self.device))
-        return evaluator.state()
+            if self.job.calibrates:
+                assert isinstance(piece, Shard)
+                own = slice(-(self.starts[piece] + start) % self.every, None, self.every)
+                sampled.append((logits[own], truth[own]))
+        return Counted(evaluator.state(), *_joined(sampled, len(store.card.classes)))
 
     def _read(self, piece: Piece) -> tuple[Decoded, Mapping[str, LabelValue]]:
         store = self.store
@@ -101,17 +145,32 @@ class Evaluation:
         return decoded, store.labels("test", decoded.ids)
 
 
-def evaluate(job: EvaluateJob, shards: Sequence[Piece], device: str) -> list[Counts]:
-    """The evaluator's counts of each piece, see `Evaluation`."""
+def evaluate(job: EvaluateJob, shards: Sequence[Piece], device: str) -> list[Counted]:
+    """What each piece comes to, see `Evaluation`."""
     evaluation = Evaluation(job, device)
     return [evaluation.count(shard) for shard in shards]
 
 
-def metrics(job: EvaluateJob, counts: Sequence[Counts]) -> Json:
-    """The metrics of all images of a job from the counts of its pieces, in their order; none where
-    people have labeled nothing in any of them, such as masks that are void."""
+def outcome(job: EvaluateJob, pieces: Sequence[Counted]) -> Outcome:
+    """What all images of a job say, from its pieces in their order; nothing where people have
+    labeled nothing in any of them, such as masks that are void."""
     evaluator = job.experiment.task.evaluator(len(Store(job.store).card.classes))
-    total: Counts = np.sum(counts, axis=0)
+    total = np.sum([piece.state for piece in pieces], axis=0)
     if job.labels is not None and not np.any(total):
-        return {}
-    return evaluator.compute(total)
+        return Outcome({})
+    logits, truth = (np.concatenate(each) for each in zip(*(p[1:] for p in pieces), strict=True))
+    return Outcome(
+        evaluator.compute(total),
+        evaluator.confusion(total),
+        calibrated(logits, truth) if len(truth) > 1 else None,
+    )
+
+
+def _joined(
+    sampled: Sequence[Sampled], classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """On the CPU, which is waited for once."""
+    if not sampled:
+        return np.zeros((0, classes), np.float32), np.zeros(0, np.int64)
+    logits, truth = (torch.cat(each) for each in zip(*sampled, strict=True))
+    return logits.cpu().numpy(), truth.numpy()

@@ -57,7 +57,7 @@ class FineTuning:
         out.remove(BEGIN)
         return FineTuned(
             trained=trained,
-            metrics=engine.evaluate(self._evaluation(out, trained)),
+            metrics=engine.evaluate(self._evaluation(out, trained)).metrics,
             labels=len(pool.labels),
             cost=pool.spent,
             data=self.store.card.fingerprint,

@@ -16,7 +16,7 @@ import torch
 
 import rayal
 from rayal.cycle.engine import Engine
-from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.evaluate import EvaluateJob, Outcome
 from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import Machines, Whole
 from rayal.cycle.score import ScoreJob, ShardTask
@@ -34,7 +34,7 @@ from rayal.runs.results import (
     write_trained,
 )
 from rayal.selection.progress import Progress
-from rayal.storage.folder import Folder, Json
+from rayal.storage.folder import Folder
 from rayal.storage.lock import FILE, STALE, Lock, seconds_since
 
 SHARED = "shared.json"
@@ -63,7 +63,7 @@ class SharedTraining:
     def fit(self, jobs: Sequence[FitJob]) -> Iterator[tuple[int, Fit]]:
         return self.engine.fit(jobs)
 
-    def evaluate(self, job: EvaluateJob) -> Json:
+    def evaluate(self, job: EvaluateJob) -> Outcome:
         return self.engine.evaluate(job)
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:

@@ -4,11 +4,11 @@ Their jobs come from the ledger and go to the engine."""
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from rayal.cycle.answers import check_answers
+from rayal.cycle.answers import check_answers, class_counts
 from rayal.cycle.candidates import candidates, known_images
 from rayal.cycle.chain import Chain
 from rayal.cycle.engine import Engine
-from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.evaluate import EvaluateJob, Outcome
 from rayal.cycle.fine_tune import FineTuning
 from rayal.cycle.first_labels import first_labels
 from rayal.cycle.fit import FitJob
@@ -31,6 +31,7 @@ from rayal.data.store import Store
 from rayal.data.tasks.base import FIT, NEW
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.votes import NO_VOTES, Vote
+from rayal.runs.confusion import write_confusion
 from rayal.runs.events import Event, Observer
 from rayal.runs.ledger import STOP, Ledger, PoolState, S, write_labels
 from rayal.runs.measured import measured
@@ -72,8 +73,13 @@ class Steps:
 
         def first(out: Folder) -> Labeled:
             if self.x.labeled and not self.x.oracle.asked:
-                return write_labels(out, first_labels(self.x, self.store))
-            return self.label(units(), out)
+                answers = first_labels(self.x, self.store)
+                counts = class_counts(answers, self.x.task, self.store.card)
+                bought = write_labels(out, answers, counts=counts)
+            else:
+                bought = self.label(units(), out)
+            known = self.store.card.class_counts if self.x.oracle.simulated else {}
+            return Initial(**dict(bought), pool_counts=known.get("pool", ()))
 
         return self.once(0, Initial, first)
 
@@ -189,14 +195,16 @@ class Steps:
     def evaluate(self, pool: PoolState, out: Folder) -> Evaluated:
         if self.store.card.tested:
             job = EvaluateJob(self.x, self.store.url, self._weights(pool.cycle))
-            metrics = self.engine.evaluate(job)
+            said = self.engine.evaluate(job)
         else:
-            metrics = self._untested(pool)
+            said = Outcome(self._untested(pool))
         return Evaluated(
-            metrics=metrics,
+            metrics=said.metrics,
             labels=len(pool.labels),
             cost=pool.spent,
             images=self.store.card.test if self.store.card.tested else None,
+            confusion=None if said.confusion is None else write_confusion(out, said.confusion),
+            calibration=said.calibration,
         )
 
     def _untested(self, pool: PoolState) -> Json:
@@ -216,7 +224,7 @@ class Steps:
             return None
         known = of_images(labels, self.store)
         job = EvaluateJob(self.x, self.store.url, self._weights(cycle), known)
-        value: float | None = self.engine.evaluate(job).get(self.x.task.headline)
+        value: float | None = self.engine.evaluate(job).metrics.get(self.x.task.headline)
         return value
 
     def fit(self, pool: PoolState, out: Folder) -> Fitted:
@@ -309,10 +317,8 @@ class Steps:
         else:
             answers = oracle.answer(self.store, ids, out)
         check_answers(answers, None if oracle.asks_people else ids, {*bought} - earlier.keys())
-        for unit, label in answers.items():
-            if label.value is not None:
-                self.x.task.targets({unit: label.value}, self.store.card)
-        return write_labels(out, answers, oracle.evidence(out), again=earlier)
+        counts = class_counts(answers, self.x.task, self.store.card)
+        return write_labels(out, answers, oracle.evidence(out), earlier, counts)
 
     def _weights(self, cycle: int, member: int = 0) -> FileLocation:
         """The weights that a cycle's training of this member ended with."""

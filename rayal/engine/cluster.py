@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import ray
 
-from rayal.cycle.evaluate import EvaluateJob, Piece, metrics, test_shards
+from rayal.cycle.evaluate import EvaluateJob, Outcome, Piece, outcome, test_shards
 from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import Whole
 from rayal.cycle.rounds import Job
@@ -125,7 +125,7 @@ class RayEngine:
             group.close()
         self.groups = []
 
-    def evaluate(self, job: EvaluateJob) -> Json:
+    def evaluate(self, job: EvaluateJob) -> Outcome:
         self.storage.check(job.weights.folder, [job.store])
         shards, number, shared = job.shards(), uuid.uuid4().hex, [ray.put(job)]
         calls = [Call("evaluate", (number, shared, shard)) for shard in shards]
@@ -133,7 +133,7 @@ class RayEngine:
             place: raised(counted)["counts"]
             for place, counted in self.scorers.do("evaluation", self._evaluating(shards), calls)
         }
-        return metrics(job, [counts[place] for place in range(len(shards))])
+        return outcome(job, [counts[place] for place in range(len(shards))])
 
     def _evaluating(self, shards: Sequence[Piece]) -> int:
         """How many evaluate; they decode, too. Of no test images, labels are what is evaluated."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rayal.cycle.batch_size import fastest_batch
-from rayal.cycle.evaluate import EvaluateJob, evaluate, metrics
+from rayal.cycle.evaluate import EvaluateJob, Outcome, evaluate, outcome
 from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import Machines, Whole
 from rayal.cycle.rounds import Job, R, Worker
@@ -22,7 +22,6 @@ from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
 from rayal.runs.results import FastestBatch, Fit, ScoredShard, Trained
 from rayal.selection.progress import Progress
-from rayal.storage.folder import Json
 
 AHEAD = 2
 """Shards that are decoded, or wait, while one is scored."""
@@ -56,8 +55,8 @@ class LocalEngine:
             assert done is not None, "the only worker is worker 0"
             yield index, done
 
-    def evaluate(self, job: EvaluateJob) -> Json:
-        return metrics(job, evaluate(job, job.shards(), self.device))
+    def evaluate(self, job: EvaluateJob) -> Outcome:
+        return outcome(job, evaluate(job, job.shards(), self.device))
 
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         if not tasks:

@@ -157,7 +157,7 @@ class ScoreProcess:
         return scorer.score(task, decoded).to_json()
 
     def evaluate(self, number: str, job: list[Any], piece: Piece) -> Json:
-        """The `counts` of a piece of an evaluation; `number` and `job` as those of `score`."""
+        """The `counts` of a piece of an evaluation, a Counted; `number` and `job` as of `score`."""
         return _told(lambda: {"counts": self._opened(Evaluation, number, job).count(piece)})
 
     def fastest_batch(self, job: ScoreJob, limit: int) -> Json:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rayal.report import fine_tuned
+from rayal.report import fine_tuned, overlaps
 from rayal.report import rows as plain
 from rayal.report.groups import Group, Pair
 from rayal.report.standings import of_group
@@ -41,6 +41,7 @@ def group_json(g: Group) -> dict[str, Any]:
             {"name": each.name, "labels": each.labels, **_fields(each.point)}
             for each in g.references
         ],
+        "overlaps": overlaps.to_json(g),
         "verdicts": plain.verdicts([g]),
         "standings": plain.standing(of_group(g)),
     }

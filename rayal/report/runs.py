@@ -59,6 +59,8 @@ class Run:
     """Which rule has ended it before its budget was spent, and why."""
     guarded: dict[int, Chosen] = field(default_factory=dict)
     """Cycle -> what it chose, where guards have looked at it."""
+    picks: dict[int, frozenset[str]] = field(default_factory=dict)
+    """Cycle -> the units that it chose, where it chose some."""
     fine_tuned: dict[int, float] = field(default_factory=dict)
     """Labels spent -> the metric of a whole network trained once on these labels."""
 
@@ -97,6 +99,7 @@ class Run:
             agreement=_agreement(record),
             stopped=record.stopped or "",
             guarded=guarded.read(record),
+            picks=_picks(record),
             fine_tuned={at: y for at, y in tuned if y is not None and math.isfinite(y)},
         )
 
@@ -112,6 +115,11 @@ def _due(record: Record, budget: Budget, row: Json) -> int:
 def settings(x: Mapping[str, Any]) -> dict[str, Any]:
     """What tells the arm of an experiment from others, by keys such as `scheme.lr`."""
     return dict(leaves(identity.of_arm(x)))
+
+
+def _picks(record: Record) -> dict[int, frozenset[str]]:
+    chosen = {row["cycle"]: record.result(row["cycle"], Chosen) for row in record.cycles()}
+    return {at: frozenset(each.ids) for at, each in chosen.items() if each is not None and each.ids}
 
 
 def _agreement(record: Record) -> dict[tuple[str, str], float]:

@@ -27,6 +27,7 @@ from rayal.report.findings import (
 )
 from rayal.report.group_json import group_json
 from rayal.report.groups import BASELINE, Group, Pair, aimed, group
+from rayal.report.overlaps import overlap_table
 from rayal.report.places import in_markdown, printable
 from rayal.report.references import other_data, referred
 from rayal.report.runs import Run
@@ -254,6 +255,7 @@ def _matrices(g: Group) -> Iterable[Table]:
     standings = of_group(g)
     yield penalty_table(standings)
     yield rank_table(standings, _spread(g.shared, COLUMNS))
+    yield overlap_table(g)
 
 
 def reference_table(g: Group) -> Table:

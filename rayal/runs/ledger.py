@@ -8,7 +8,7 @@ Nothing is remembered outside the folder, so a run that was killed continues fro
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from rayal.data.masks import LabelValue
@@ -207,9 +207,11 @@ def write_labels(
     answers: Mapping[str, Label],
     evidence: Mapping[str, FileRecord] = NO_EVIDENCE,
     again: Collection[str] = (),
+    counts: Sequence[int] = (),
 ) -> Labeled:
     """Put answers into a label stage's folder, where what they were made from lies already; returns
-    the result that the stage records. `again` are units that had a label before.
+    the result that the stage records. `again` are units that had a label before, `counts` what they
+    hold of each class.
 
     Raises DataError for a label that is neither class nor mask, or of another kind than the first,
     and for a cost that is no amount.
@@ -222,6 +224,7 @@ def write_labels(
         cost=math.fsum(costs),
         evidence=dict(evidence),
         again=tuple(unit for unit in answers if unit in again),
+        class_counts=tuple(counts),
     )
 
 

@@ -181,6 +181,12 @@ class Record:
         return headline_of(task.headline, self.tested)
 
     @cached_property
+    def dense(self) -> bool:
+        """Whether its labels are masks."""
+        task: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
+        return bool(task.dense)
+
+    @cached_property
     def tested(self) -> bool:
         """Whether its dataset has test images."""
         store = self.identity().get("store") or {}
@@ -243,10 +249,14 @@ class Record:
         for cycle in range(self.begun()):
             evaluated = self.result(cycle, Evaluated)
             if evaluated is not None:
-                there = evaluated.to_json()
-                there.pop("images", None)
-                metrics = {k: v for k, v in there.items() if not isinstance(v, list | tuple)}
-                row = {"cycle": cycle, **metrics, **self._seconds(cycle)}
+                metrics = evaluated.metrics.items()
+                row = {
+                    "cycle": cycle,
+                    **{key: value for key, value in metrics if not isinstance(value, list | tuple)},
+                    "labels": evaluated.labels,
+                    "cost": evaluated.cost,
+                    **self._seconds(cycle),
+                }
                 rows.append(row | self._end_of(cycle, tuned) if tuned else row)
         return rows
 

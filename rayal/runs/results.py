@@ -75,7 +75,8 @@ R = TypeVar("R", bound=Result)
 
 
 LATER = tuple(
-    "again log members table evidence passed_over short predicted distances held_out best".split()
+    "again log members table evidence passed_over short predicted distances held_out best"
+    " class_counts pool_counts".split()
 )
 """Fields that are left out where they hold nothing, as rayal 0.4 has them not."""
 
@@ -143,6 +144,25 @@ def member_place(number: int) -> str:
     return f"member-{number:03d}/" if number else ""
 
 
+class Calibration(Result):
+    """How sure a classifier is of test images, against how often it is right."""
+
+    images: int
+    """That it was measured on: of a large test split some, at even distances."""
+    ece: float
+    """Expected calibration error, 0 to 1."""
+    ece_after: float
+    """With a temperature: of each half of the images with that of the other half."""
+    temperature: float
+    """Of all these images."""
+    confidence: tuple[float, ...]
+    """Mean of each bin of the reliability diagram that is not empty."""
+    accuracy: tuple[float, ...]
+    """Of each of these bins."""
+    counts: tuple[int, ...]
+    """Images in each of these bins."""
+
+
 class Evaluated(StageResult):
     """What the test split says of a model; where there is none, what the labels of people say."""
 
@@ -157,10 +177,15 @@ class Evaluated(StageResult):
     images: int | None = None
     """Test images that the metrics are of; None where there are none, or an older rayal did not
     say."""
+    confusion: File | None = None
+    """How often test images, or their pixels, of one class were taken for another; None where there
+    are none, and of an older rayal."""
+    calibration: Calibration | None = None
+    """Of one class for each image; None of masks, without test images, and of an older rayal."""
 
     def to_json(self) -> Json:
-        known = {} if self.images is None else {"images": self.images}
-        return {**self.metrics, "labels": self.labels, "cost": self.cost, **known}
+        own = self.model_dump(exclude={"metrics"})
+        return {**self.metrics, **{key: value for key, value in own.items() if value is not None}}
 
     @classmethod
     def from_json(cls, written: Json) -> Self:
@@ -333,6 +358,9 @@ class Labeled(StageResult):
     """What the answers were made from, by name, such as the votes of several annotators."""
     again: tuple[str, ...] = ()
     """The units among them that had a label before: their new answer stands in its place."""
+    class_counts: tuple[int, ...] = ()
+    """Units of each class among the answers, or pixels of their masks; empty where an older rayal
+    did not count."""
 
     def decides(self) -> list[str]:
         made_from = (file.sha256 for _, file in sorted(self.evidence.items()))
@@ -343,6 +371,10 @@ class Initial(Labeled):
     """Answers bought before the first training."""
 
     stage: ClassVar[str] = "initial"
+
+    pool_counts: tuple[int, ...] = ()
+    """As `class_counts`, of the whole pool, where the oracle answers from its labels; empty also
+    where nobody has looked at its masks."""
 
 
 def read_result(kind: type[R], out: Folder) -> R:

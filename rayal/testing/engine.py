@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rayal.cycle.engine import Engine
-from rayal.cycle.evaluate import EvaluateJob
+from rayal.cycle.evaluate import EvaluateJob, Outcome
 from rayal.cycle.fit import FitJob
 from rayal.cycle.score import ScoreJob, ShardTask, divide
 from rayal.cycle.train import TrainJob
@@ -127,12 +127,12 @@ class EngineContract(Contract):
             self.broken(f"fits that end as {ends[0]}", f"they end as {ends[1]}")
 
     def test_evaluates(self) -> None:
-        """Otherwise the same model would have other metrics elsewhere."""
+        """Otherwise the same model would have other metrics, or other confusions, elsewhere."""
         for rows in (1000, ROWS):  # in one shard, and in several
             job = self._evaluation(rows)
-            metrics, expected = (each.evaluate(job) for each in (self.engine, self._local))
-            if metrics != expected:
-                self.broken(f"metrics {expected} in shards of {rows}", f"it gives {metrics}")
+            found, expected = (each.evaluate(job) for each in (self.engine, self._local))
+            if _comparable(found) != _comparable(expected):
+                self.broken(f"{expected} in shards of {rows}", f"it gives {found}")
 
     def test_a_failing_evaluation_is_told_as_it_failed(self) -> None:
         """Otherwise a user would read pages of others' frames."""
@@ -288,6 +288,11 @@ def _timeless(result: Trained | Fit | ScoredShard) -> dict[str, Any]:
     """All that a result says but for how long it took, which the log of epochs tells too."""
     timed = {"seconds", "log"}
     return {name: value for name, value in result.to_json().items() if name not in timed}
+
+
+def _comparable(found: Outcome) -> tuple[Any, ...]:
+    confusion = None if found.confusion is None else found.confusion.tolist()
+    return found.metrics, confusion, found.calibration
 
 
 def _failure(work: Callable[[Engine], Any], engine: Engine) -> Exception | None:

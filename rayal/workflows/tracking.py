@@ -2,17 +2,22 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rayal.errors import Apart, RayalError
+from rayal.report.at_end import page_of
+from rayal.report.page.command import PAGE
 from rayal.report.runs import Run
 from rayal.report.tables import Summary, summarise
 from rayal.runs.record import Record
 from rayal.runs.trackers.base import Found, Tracker, sync_command
 from rayal.storage.folder import Folder
 
-BESIDE = 200
-"""Folders beside a run that are looked at for runs of the same experiment, at most."""
+BESIDE, SHOWN = 200, 20
+"""Folders beside a run that are looked at for runs of the same experiment, at most; and runs that
+one page and one figure show of them, at most: it is drawn again with each that ends."""
+TOGETHER = "runs"
+"""The folder of the parent run's artifacts that these are in."""
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +27,7 @@ def found(
     where: str,
     files: Mapping[str, bytes] | None = None,
     notes: Mapping[str, str] | None = None,
+    folder: str = "sweep",
 ) -> list[Found]:
     """Of each group of runs in one place."""
     return [
@@ -40,6 +46,7 @@ def found(
             },
             files=files or {},
             notes=notes or {},
+            folder=folder,
         )
         for group in summary.groups
     ]
@@ -57,9 +64,8 @@ def show(tracker: Tracker, records: Iterable[Record]) -> None:
     for record in records:
         places[record.place].setdefault(record.experiment()["name"], record)
     for where, named in places.items():
-        for each in _of_place(where, next(iter(named.values()))):
-            if each.name in named:
-                tracker.summarise(each)
+        for each in _of_place(where, named):
+            tracker.summarise(each)
 
 
 def show_beside(tracker: Tracker, record: Record) -> None:
@@ -72,10 +78,11 @@ def show_beside(tracker: Tracker, record: Record) -> None:
         logger.warning("tracking: %s; send the rest with: %s", error, sync_command(record))
 
 
-def _of_place(where: str, one: Record) -> list[Found]:
-    """Of all the runs that are there; `one` is among them."""
+def _of_place(where: str, named: Mapping[str, Record]) -> list[Found]:
+    """Of all the runs that are there of these names; one of each is given."""
+    one = next(iter(named.values()))
     folder = Folder(where) if one.sweep is None else Folder(where) / "trials"
-    names, apart, records = folder.folders(), Apart(), list[Record]()
+    names, apart, records = folder.folders(), Apart(), defaultdict[str, list[Record]](list)
     if len(names) > BESIDE:
         logger.warning("tracking: %s holds %d folders; no curves of all", where, len(names))
         return []
@@ -83,10 +90,30 @@ def _of_place(where: str, one: Record) -> list[Found]:
         with apart.kept():
             if (folder / name).exists("run.json"):
                 record = Record(folder / name, one.plugins)
-                Run.read(record)
-                records.append(record)
-    try:
-        return found(summarise(records), where)
-    except RayalError as error:
-        logger.info("no curves of all runs in %s: %s", where, error)
-        return []
+                records[Run.read(record).name].append(record)
+    told = list[Found]()
+    for name in named:
+        try:
+            told += _together(where, records[name])
+        except RayalError as error:
+            logger.info("no curves of all runs of %r in %s: %s", name, where, error)
+    return told
+
+
+def _together(where: str, records: Sequence[Record]) -> list[Found]:
+    """Of runs of one name."""
+    summary = summarise(records)
+    if any(record.sweep for record in records):  # which sends its files itself
+        return found(summary, where)
+    return found(summary, where, _files(records, summary), folder=TOGETHER)
+
+
+def _files(records: Sequence[Record], summary: Summary) -> dict[str, bytes]:
+    """The page and the curves of several runs; a single one has its own."""
+    if not 1 < len(records) <= SHOWN:
+        return {}
+    from rayal.report.curves import drawn  # loads what draws
+
+    page = page_of(records, summary)
+    curves = {"curves.png": drawn(summary)[0]}
+    return curves if page is None else {PAGE: page, **curves}

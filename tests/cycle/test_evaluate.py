@@ -1,4 +1,4 @@
-"""What is said of models where no test images say it."""
+"""What test images say of models, and what is said where there are none."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
+from sklearn.metrics import confusion_matrix
 
 import rayal
-from rayal.cycle.evaluate import EvaluateJob, Evaluation
-from rayal.runs.results import Trained
+from rayal.cycle import evaluate as module
+from rayal.cycle.evaluate import EvaluateJob, Evaluation, evaluate, outcome
+from rayal.runs.confusion import read_confusion
+from rayal.runs.results import Evaluated, Trained
 from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
 from tests.support import untested
@@ -65,7 +69,7 @@ def test_any_division_is_the_same(run: rayal.Run) -> None:
     compute = x.compute.model_copy(update={"shard_rows": 7})
     parts = EvaluateJob(x.model_copy(update={"compute": compute}), store.url, weights, labels)
     counts = [
-        sum(Evaluation(job, "cpu").count(piece) for piece in job.shards())  # type: ignore[misc]
+        np.sum([Evaluation(job, "cpu").count(piece).state for piece in job.shards()], axis=0)
         for job in (whole, parts)
     ]
 
@@ -89,3 +93,82 @@ def test_weights_go_when_they_were_asked(tiny: Any, tmp_path: Path) -> None:
     assert [False, False, True] == [
         (tmp_path / f"run/cycle-00{n}/train/weights.safetensors").exists() for n in range(3)
     ]
+
+
+@pytest.fixture(scope="module")
+def tested(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> rayal.Run:
+    """Two cycles on digits with 90 test images."""
+    x = tiny(
+        dataset={"name": "digits", "limit_pool": 200, "limit_test": 90},
+        budget={"initial": 20, "per_cycle": 10, "total": 30},
+    )
+    return rayal.run(x, tmp_path_factory.mktemp("tested") / "run")
+
+
+def said(run: rayal.Run, cycle: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and true classes of all test images, asked one at a time."""
+    store, network = run.experiment.dataset.open(), run.model(cycle)
+    labels, logits = store.labels("test", store.test.ids()), []
+    for unit in labels:
+        image = torch.from_numpy(store.test.decode(store.test.take([unit])).images)
+        with torch.no_grad():
+            logits.append(network(normalise(image, store.card.image)).logits[0].numpy())
+    return np.array(logits), np.array([*labels.values()])
+
+
+def test_what_is_kept_is_what_the_model_says(tested: rayal.Run) -> None:
+    """A matrix with rows and columns swapped, or of some images, looks as good as the right one."""
+    for cycle in range(2):
+        logits, truth = said(tested, cycle)
+        sure = np.exp(logits - logits.max(axis=1, keepdims=True))
+        sure = (sure / sure.sum(axis=1, keepdims=True)).max(axis=1)
+        place, right = np.ceil(sure * 15), logits.argmax(axis=1) == truth
+        ece = sum(
+            abs(right[place == n].mean() - sure[place == n].mean()) * (place == n).mean()
+            for n in np.unique(place)
+        )
+        evaluated = tested.record.result(cycle, Evaluated)
+        assert evaluated is not None and evaluated.calibration is not None
+        expected = confusion_matrix(truth, logits.argmax(axis=1), labels=range(10))
+
+        assert_array_equal(expected, read_confusion(tested.record, cycle, 10))
+        assert 90 == evaluated.calibration.images == sum(evaluated.calibration.counts)
+        assert ece == pytest.approx(evaluated.calibration.ece, abs=1e-5)
+
+
+def job_of(run: rayal.Run, **compute: Any) -> EvaluateJob:
+    """The evaluation of the first cycle."""
+    trained = run.record.result(0, Trained)
+    assert trained is not None
+    x, weights = run.experiment, FileLocation(f"{run.url}/cycle-000/train", trained.weights)
+    x = x.model_copy(update={"compute": x.compute.model_copy(update=compute)})
+    return EvaluateJob(x, x.dataset.open().url, weights)
+
+
+def test_of_many_logits_every_kth_image_is_asked(
+    tested: rayal.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a split of ordered classes the first images are of one class; and how many are looked at
+    in one batch would decide which ones are."""
+    logits, truth = said(tested, 0)
+    monkeypatch.setattr(module, "LOGITS", 300)  # of 900
+    for batch in (7, 64):
+        job = job_of(tested, score_batch=batch)
+        (found,) = evaluate(job, job.shards(), "cpu")
+
+        assert_array_equal(truth[::3], found.truth)
+        np.testing.assert_allclose(logits[::3], found.logits, atol=1e-4)
+        calibration = outcome(job, [found]).calibration
+        assert calibration is not None and 30 == calibration.images
+
+
+def test_an_evaluation_that_is_done_again_has_the_same_bytes(tested: rayal.Run) -> None:
+    """A run that was killed there would differ from one that was not."""
+    folder = Path(tested.url) / "cycle-001/evaluate"
+    before = (folder / "confusion.parquet").read_bytes(), tested.record.result(1, Evaluated)
+    for file in folder.iterdir():
+        file.unlink()
+    again = rayal.run(tested.experiment, tested.url)
+
+    assert before[0] == (folder / "confusion.parquet").read_bytes()
+    assert before[1] == again.record.result(1, Evaluated)

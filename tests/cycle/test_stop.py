@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rayal.cycle.evaluate import Outcome
 from rayal.data.store import Store
 from rayal.engine.local import LocalEngine
 from rayal.errors import StorageError
@@ -26,9 +27,10 @@ CURVE = (0.5, 0.7, 0.8, 0.85, 0.87, 0.875, 0.876, 0.876)
 class Said(LocalEngine):
     """Evaluates to what CURVE has, so that a test knows which rule applies when."""
 
-    def evaluate(self, job: Any) -> dict[str, Any]:
+    def evaluate(self, job: Any) -> Outcome:
         cycle = (len(Store(job.store).card.classes), job.weights.folder.split("cycle-")[1][:3])[1]
-        return {**super().evaluate(job), "accuracy": CURVE[int(cycle)]}
+        said = super().evaluate(job)
+        return said._replace(metrics={**said.metrics, "accuracy": CURVE[int(cycle)]})
 
 
 class Ends(Silent):

@@ -94,7 +94,7 @@ def test_all_processes_evaluate_shard_by_shard(monkeypatch: pytest.MonkeyPatch) 
         asked.append((count, [call.arguments[-1] for call in calls]))
         return ((place, {"counts": place}) for place in reversed(range(len(calls))))
 
-    monkeypatch.setattr(cluster, "metrics", lambda job, counts: counts)
+    monkeypatch.setattr(cluster, "outcome", lambda job, counts: counts)
     monkeypatch.setattr(engine.scorers, "do", do)
     monkeypatch.setattr(engine.storage, "check", lambda *_: None)
     for found in (shards, shards[:2]):

@@ -3,10 +3,16 @@
 import json
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rayal.cycle.calibration import calibrated
 from rayal.labeling.oracles.base import Label
+from rayal.runs.confusion import write_confusion
 from rayal.runs.ledger import Ledger, write_labels
 from rayal.runs.record import Record, find_records
 from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Scored, Trained
@@ -36,13 +42,16 @@ def run(
     classes: Sequence[str] = ("cat", "dog"),
     height: float = 0.5,
     unit: str = "unit-{}",
+    confusion: NDArray[np.int64] | None = None,
+    pool: Sequence[int] = (),
     **metrics: Any,
 ) -> Record:
     """A complete run: ten labels at first, ten more in each cycle; accuracy grows by 0.1 a cycle
-    from `height`, and by 0.001 for each seed."""
+    from `height`, and by 0.001 for each seed. With a `confusion` of C classes it is that of every
+    cycle, times its number, and there is a calibration; `pool` has the classes of the pool."""
     identity = {"data": "0" * 64, "store": {"classes": [*classes], "tested": True}}
     with Ledger(Folder(folder), identity) as ledger:
-        ledger.once(0, Initial, lambda out: write_labels(out, _answers(unit, -1, len(classes))))
+        ledger.once(0, Initial, lambda out: _begin(out, unit, len(classes), pool))
         for cycle in range(cycles):
             found = evaluated(
                 10 * (cycle + 1),
@@ -52,9 +61,10 @@ def run(
                 **metrics,
             )
             ledger.once(cycle, Trained, lambda out: trained())
-            ledger.once(cycle, Evaluated, lambda out, found=found: found)
+            kept = partial(_kept, found, cycle, confusion)
+            ledger.once(cycle, Evaluated, kept)
             if cycle < cycles - 1:
-                _buy(ledger, cycle, _answers(unit, cycle, len(classes)))
+                _buy(ledger, cycle, _answers(unit, cycle, len(classes)), len(classes))
     fields = {
         "name": name,
         "seed": seed,
@@ -77,12 +87,37 @@ def again(record: Record, folder: Path, **fields: Any) -> Record:
     return found
 
 
+def _begin(out: Folder, unit: str, classes: int, pool: Sequence[int]) -> Initial:
+    bought = write_labels(out, _answers(unit, -1, classes), counts=_counts(classes))
+    return Initial(**dict(bought), pool_counts=tuple(pool))
+
+
+def _kept(
+    found: Evaluated, cycle: int, confusion: NDArray[np.int64] | None, out: Folder
+) -> Evaluated:
+    if confusion is None:
+        return found
+    logits = np.random.default_rng(cycle).normal(0, 1, (20, len(confusion)))
+    kept = {
+        "images": int((cycle + 1) * confusion.sum()),
+        "confusion": write_confusion(out, (cycle + 1) * confusion),
+        "calibration": calibrated(logits, np.arange(20) % len(confusion)),
+    }
+    return found.model_copy(update=kept)
+
+
+def _counts(classes: int) -> list[int]:
+    """Of ten answers."""
+    return np.bincount(np.arange(10) % classes, minlength=classes).tolist()
+
+
 def _answers(unit: str, cycle: int, classes: int) -> dict[str, Label]:
     return {unit.format(10 * (cycle + 1) + n): Label(n % classes, 1.0) for n in range(10)}
 
 
-def _buy(ledger: Ledger, cycle: int, answers: dict[str, Label]) -> None:
+def _buy(ledger: Ledger, cycle: int, answers: dict[str, Label], classes: int) -> None:
     chosen = Chosen(ids=tuple(answers), cost=float(len(answers)))
     ledger.once(cycle, Scored, lambda out: Scored(units=0, columns=(), shards=()))
     ledger.once(cycle, Chosen, lambda out: chosen)
-    ledger.once(cycle, Labeled, lambda out: write_labels(out, answers))
+    counts = _counts(classes)
+    ledger.once(cycle, Labeled, lambda out: write_labels(out, answers, counts=counts))

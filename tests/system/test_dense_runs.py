@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from rayal.cycle.loop import run
 from rayal.cycle.train import TrainJob
@@ -17,14 +18,20 @@ from rayal.engine.local import LocalEngine
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.parts import find
+from rayal.report.class_counts import bought_counts, pool_counts
+from rayal.report.page.document import html
+from rayal.report.page.seen import Seen
 from rayal.report.runs import Run
+from rayal.report.tables import summarise
+from rayal.runs.confusion import read_confusion
 from rayal.runs.ledger import Ledger, PoolState
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Evaluated
 from rayal.storage.folder import Folder, Json
 from rayal.workflows.run import start_engine, start_run
-from tests.support import scenes
+from tests.support import scenes, whole_runs
 from tests.support.doubles import Silent, strategies_for
+from tests.support.pages import Page
 from tests.workflows.test_run import ending
 
 POOL = 24
@@ -132,6 +139,38 @@ def test_a_run_learns_and_says_how_well(dense, tmp_path):
     assert [None] * 8 == last["per_class_iou"][3:]  # classes that are not in these scenes
     there = [iou for iou in last["per_class_iou"] if iou is not None]
     assert len(there) == 3 and np.mean(there) == pytest.approx(last["miou"])
+
+
+def test_what_a_run_keeps_of_its_pixels(dense, tmp_path):
+    """A page would ask for images and models that nobody has any more."""
+    x = dense()
+    whole_runs.go(x, tmp_path / "run")
+    record, store = Record(Folder(tmp_path / "run")), x.dataset.open()
+    classes, task = len(store.card.classes), x.task
+
+    def pixels(split, ids):
+        masks = task.targets(store.labels(split, ids), store.card).numpy()
+        return np.bincount(masks.ravel(), minlength=256)[:classes]
+
+    for cycle in range(3):
+        evaluated, counts = record.result(cycle, Evaluated), read_confusion(record, cycle, classes)
+        right, both = counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1)
+        known = both > 0
+        assert_array_equal(pixels("test", store.test.ids()), counts.sum(axis=1))
+        assert evaluated.metrics["miou"] == pytest.approx(
+            (right[known] / (both - right)[known]).mean()
+        )
+        assert evaluated.calibration is None
+    bought = [unit for cycle in range(2) for unit in record.result(cycle, Chosen).ids]
+    assert_array_equal(pixels("pool", bought), bought_counts(record, classes))
+    assert_array_equal(pixels("pool", store.pool.ids()), pool_counts(record, classes))
+
+    page = Page(html(Seen(summarise([record]), [record], asks_models=False)))
+    _, *rows = page.tables["Share of each class among the picks, as a multiple of the pool's"]
+    assert [float(row[2]) for row in rows] == pytest.approx(
+        pixels("pool", bought) / pixels("pool", bought).sum()
+    )
+    assert "pixels of test images" in page.text and "random choice" not in page.text
 
 
 def test_the_views_of_a_run_show_miou(dense, tmp_path):

@@ -64,6 +64,11 @@ class Evaluator(ABC):
     def compute(self, state: NDArray[np.float64]) -> dict[str, Any]:
         """Metrics by name: a number, or a list with one per class, None where undefined."""
 
+    def confusion(self, state: NDArray[np.float64]) -> NDArray[np.int64] | None:
+        """How many predictions of a true class (row) said which class (column), (C, C); None where
+        the task has no such thing."""
+        return None
+
 
 class Task(Component):
     """What is predicted: it decides the loss and the metrics."""
@@ -72,6 +77,8 @@ class Task(Component):
     """The metric that curves and tables show first."""
     dense: ClassVar[bool] = False
     """Whether there is a prediction for every pixel; labels are masks then."""
+    calibrated: ClassVar[bool] = False
+    """Whether the softmax of an image's logits, (C,), is to be its probability of each class."""
 
     @abstractmethod
     def targets(self, labels: Mapping[str, LabelValue], card: Card) -> Tensor:

@@ -20,6 +20,7 @@ class Classification(Task):
     """Cross entropy; accuracy, accuracy per class and mean negative log-likelihood (nats)."""
 
     headline: ClassVar[str] = "accuracy"
+    calibrated: ClassVar[bool] = True
 
     def targets(self, labels: Mapping[str, LabelValue], card: Card) -> Tensor:
         for unit, label in labels.items():
@@ -59,7 +60,7 @@ class Confusion(ConfusionMatrix):
         self.add(logits, labels, F.cross_entropy(logits, labels, reduction="sum"))
 
     def compute(self, state: NDArray[np.float64]) -> dict[str, Any]:
-        confusion = state[:-1].reshape(self._num_classes, self._num_classes)
+        confusion = self.confusion(state)
         images = confusion.sum()
         if not images:
             raise DataError("no image was evaluated: the test split is empty")

@@ -88,7 +88,7 @@ class PixelConfusion(ConfusionMatrix):
     def compute(self, state: NDArray[np.float64]) -> dict[str, Any]:
         """IoU = right / (true + predicted - right) pixels of a class. The mean leaves out classes
         that are neither there nor predicted, for which it is not defined."""
-        confusion = state[:-1].reshape(self._num_classes, self._num_classes)
+        confusion = self.confusion(state)
         pixels, right = confusion.sum(), confusion.diagonal()
         if not pixels:
             raise DataError("no labeled pixel was evaluated: the test split has none")

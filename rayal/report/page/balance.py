@@ -3,7 +3,7 @@
 Of a pool that people label nobody knows the classes: there is what was bought alone. C classes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 
 import numpy as np
@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 
 from rayal.report.arms import Arm
 from rayal.report.balance import balance
+from rayal.report.class_counts import Counts, bought_counts, pool_counts
 from rayal.report.groups import Group
 from rayal.report.page.blocks import Block, Cell, Figure, Section, Table, number
 from rayal.report.page.originals import Original, Originals
 from rayal.report.page.seen import Seen
-from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
-from rayal.runs.results import Labeled
 from rayal.storage.folder import Json
 
-Counts = NDArray[np.int64]  # C
 Bought = Mapping[str, Sequence[Counts]]
 """Arm -> what each of its seeds bought."""
 MOST = 2.0
@@ -29,7 +27,7 @@ LEVEL = 0.05
 
 
 def section(seen: Seen, originals: Originals) -> Section | None:
-    """Of tasks with one class for each unit: the share of each class among the picks, by arm."""
+    """The share of each class among the picks, by arm; of masks that of their pixels."""
     blocks = {group.question: _blocks(seen, group, originals) for group in seen.groups}
     found = [*seen.parts(blocks)]
     return Section("Classes of the picks", found) if found else None
@@ -44,41 +42,38 @@ def _blocks(seen: Seen, group: Group, originals: Originals) -> Sequence[Block]:
     bought = {arm: seeds for arm, seeds in found.items() if seeds}
     if not bought:
         return []
-    original = originals.of(record)
-    pool = _pool(original, len(classes)) if isinstance(original, Original) else None
-    return [_alone(classes, bought)] if pool is None else _beside(classes, bought, pool)
+    pool, counted = _pool(record, originals, len(classes)), "pixels" if record.dense else "units"
+    if pool is None:
+        return [_alone(classes, bought, counted)]
+    return _beside(classes, bought, pool, counted)
 
 
 def _bought(seen: Seen, arm: Arm, classes: int) -> list[Counts]:
-    """How many of each class each seed of an arm bought after the first labels; nothing of masks,
-    and where nothing was bought."""
+    """How many of each class each seed of an arm bought after the first labels; nothing where that
+    is not known of one, or nothing was bought."""
     found = list[Counts]()
     for run in arm.runs:
-        values = [*_labels(seen.record(run))]
-        if not all(isinstance(value, int) for value in values):
+        counts = bought_counts(seen.record(run), classes)
+        if counts is None:
             return []
-        found.append(np.bincount(np.array(values, np.int64), minlength=classes))
+        found.append(counts)
     return found if any(counts.any() for counts in found) else []
 
 
-def _labels(record: Record) -> Iterable[object]:
-    for cycle in range(record.begun()):
-        if record.result(cycle, Labeled) is not None:
-            for _, value, _ in read_labels(stage_folder(record.folder, cycle, Labeled.stage)):
-                if value is not None:
-                    yield value
-
-
-def _pool(original: Original, classes: int) -> Counts | None:
-    """Of the whole pool, where it may be known."""
-    if not original.simulated:
+def _pool(record: Record, originals: Originals, classes: int) -> Counts | None:
+    """Of the whole pool, where it may be known: as the run keeps it; of an older rayal, as its
+    images do."""
+    kept = pool_counts(record, classes)
+    if kept is not None:
+        return kept
+    original = originals.of(record)
+    if not isinstance(original, Original) or not original.simulated:
         return None
-    labels = original.store.labels("pool", original.store.pool.ids())
-    known = [value for value in labels.values() if isinstance(value, int)]
-    return np.bincount(known, minlength=classes) if known else None
+    counts = np.array(original.store.card.class_counts.get("pool", ()), np.int64)
+    return counts if counts.any() else None
 
 
-def _alone(classes: Sequence[str], bought: Bought) -> Figure:
+def _alone(classes: Sequence[str], bought: Bought, counted: str) -> Figure:
     shares = {arm: _share(sum(seeds)) for arm, seeds in bought.items()}
     title = "Share of each class among the picks (%)"
     values = [[100 * float(shares[arm][at]) for arm in shares] for at in range(len(classes))]
@@ -88,11 +83,11 @@ def _alone(classes: Sequence[str], bought: Bought) -> Figure:
         says="Heat map of the share of each class, a column for each arm; the shares are in the"
         " table below",
         data=_data(classes, [*shares], values) | {"high": max(map(max, values)), "digits": 0},
-        table=_table(title, classes, shares),
+        table=_table(title, classes, shares, counted),
     )
 
 
-def _beside(classes: Sequence[str], bought: Bought, pool: Counts) -> list[Block]:
+def _beside(classes: Sequence[str], bought: Bought, pool: Counts, counted: str) -> list[Block]:
     shares, there = {arm: _share(sum(seeds)) for arm, seeds in bought.items()}, _share(pool)
     title = "Share of each class among the picks, as a multiple of the pool's"
     values = [
@@ -105,28 +100,25 @@ def _beside(classes: Sequence[str], bought: Bought, pool: Counts) -> list[Block]
         says="Heat map, a row for each class and a column for each arm: 1 is bought as often as it"
         " is in the pool, 2 twice as often; the shares are in the table below",
         data=_data(classes, [*shares], values) | {"high": MOST, "middle": 1, "digits": 2},
-        table=_table(title, classes, {"pool": there, **shares}),
+        table=_table(title, classes, {"pool": there, **shares}, counted),
     )
-    return [figure, _divergence(bought, pool)]
+    return [figure, _divergence(bought, pool, counted)]
 
 
-def _divergence(bought: Bought, pool: Counts) -> Table:
+def _divergence(bought: Bought, pool: Counts, counted: str) -> Table:
+    """Of pixels, which are bought many at once, no test says whether chance does this too."""
     rows: list[Sequence[Cell]] = []
     for arm, seeds in bought.items():
         each = [balance(counts, pool) for counts in seeds if counts.any()]
         apart = sum(found.p is not None and found.p < LEVEL for found in each)
-        rows.append(
-            [
-                arm,
-                number(mean(found.divergence for found in each), ".4f"),
-                f"{apart} of {len(each)}",
-            ]
-        )
-    header = ["arm", "divergence from the pool (bits)", "seeds that differ from a random choice"]
-    note = (
-        "Kullback and Leibler's divergence of the shares bought from the pool's, mean over seeds;"
-        " Pearson's chi-square test at 5 %"
-    )
+        rows.append([arm, number(mean(found.divergence for found in each), ".4f")])
+        if counted == "units":
+            rows[-1] = [*rows[-1], f"{apart} of {len(each)}"]
+    header = ["arm", "divergence from the pool (bits)"]
+    note = "Kullback and Leibler's divergence of the shares bought from the pool's, mean over seeds"
+    if counted == "units":
+        header.append("seeds that differ from a random choice")
+        note += "; Pearson's chi-square test at 5 %"
     return Table("Balance of the picks", header, rows, note)
 
 
@@ -142,10 +134,12 @@ def _data(
     return {"rows": [*classes], "columns": [*arms], "x": "", "values": values, "low": 0}
 
 
-def _table(title: str, classes: Sequence[str], shares: Mapping[str, NDArray[np.float64]]) -> Table:
+def _table(
+    title: str, classes: Sequence[str], shares: Mapping[str, NDArray[np.float64]], counted: str
+) -> Table:
     rows: list[Sequence[Cell]] = [
         [name, *(number(float(each[place]), ".2f", 100) for each in shares.values())]
         for place, name in enumerate(classes)
     ]
-    note = "share of all units that the seeds of an arm bought after the first ones"
+    note = f"share of all {counted} that the seeds of an arm bought after the first ones"
     return Table(title, ["class", *(f"{name} (%)" for name in shares)], rows, note)

@@ -1,7 +1,7 @@
 """What else the test images say of each model: every other metric that is one number, such as the
 negative log likelihood or the calibration error."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rayal.report import metric
@@ -27,7 +27,17 @@ def section(seen: Seen) -> Section | None:
 def _blocks(seen: Seen, group: Group) -> Sequence[Block]:
     by_arm = {arm.label: _measured(seen, arm, group.metric) for arm in group.arms}
     names = dict.fromkeys(name for metrics in by_arm.values() for name in metrics)
-    figures = [_figure(group, name, by_arm) for name in names]
+    figures = [
+        figure(
+            group,
+            f"{name}{metric.unit(name)}",
+            {arm: metrics.get(name, {}) for arm, metrics in by_arm.items()},
+            scale=metric.scale(name),
+            form=".2f" if name in metric.RATES else ".4f",
+            limits=metric.limits(name),
+        )
+        for name in names
+    ]
     return [Fold(each.title, [each], not place) for place, each in enumerate(figures)]
 
 
@@ -47,13 +57,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _figure(group: Group, name: str, by_arm: dict[str, dict[str, Points]]) -> Figure:
-    scale, what = metric.scale(name), f"{name}{metric.unit(name)}"
-    form = ".2f" if name in metric.RATES else ".4f"
+def figure(
+    group: Group,
+    what: str,
+    by_arm: Mapping[str, Points],
+    *,
+    scale: float = 1,
+    form: str = ".4f",
+    limits: metric.Limits = metric.UNLIMITED,
+) -> Figure:
+    """A curve with its band for each arm, by labels; `what` is measured, in `scale` times the unit
+    of files, and cannot be beyond the `limits` in that."""
     series, rows = [], list[Sequence[Cell]]()
     for arm in group.arms:
         colour, line, _ = style(group, arm)
-        points = by_arm[arm.label].get(name, {})
+        points = by_arm[arm.label]
         whole = {at: interval(y) for at, y in sorted(points.items()) if len(y) == len(arm.runs)}
         series.append(
             {
@@ -63,8 +81,14 @@ def _figure(group: Group, name: str, by_arm: dict[str, dict[str, Points]]) -> Fi
                 "line": line,
                 "x": [*whole],
                 "y": [scale * each.mean for each in whole.values()],
-                "low": [scale * (each.mean - (each.half or 0)) for each in whole.values()],
-                "high": [scale * (each.mean + (each.half or 0)) for each in whole.values()],
+                "low": [
+                    max(limits.low, scale * (each.mean - (each.half or 0)))
+                    for each in whole.values()
+                ],
+                "high": [
+                    min(limits.high, scale * (each.mean + (each.half or 0)))
+                    for each in whole.values()
+                ],
             }
         )
         rows += [

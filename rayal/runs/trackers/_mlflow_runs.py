@@ -34,7 +34,8 @@ The runs of `{name}` in `{folder}`; those below are one for each strategy, setti
   of labels.
 - `area/ARM`: the area under that curve, over the labels that all arms share: higher is better.
 - To lay curves over one another: open the tab *Model metrics*, or choose runs below and *Compare*.
-- Tables with intervals and tests: `rayal report {quoted}`, and the folder `sweep` of the artifacts.
+- Curves with their bands over seeds, verdicts, tables: the folder `{files}` of the artifacts, where
+  `report.html` has all of it; or `rayal report {quoted} --html report.html`.
 """
 
 
@@ -70,7 +71,7 @@ def _parent_of(client: "MlflowClient", experiment_id: str, name: str, place: str
         "rayal.group": group,
         "rayal.parent": name,
         "rayal.folder": folder,
-        "mlflow.note.content": _parent_note(name, folder, "accuracy"),
+        "mlflow.note.content": _parent_note(Found(name, folder, "accuracy")),
         **_view.source(),
     }
     parent = client.create_run(experiment_id, tags=tags, run_name=name)
@@ -106,7 +107,7 @@ def parent_with(client: "MlflowClient", experiment_id: str, found: Found) -> str
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + BATCH])
     folder = hidden(found.place)
-    note = _parent_note(found.name, folder, found.metric)
+    note = _parent_note(found._replace(place=folder))
     client.set_tag(run_id, "mlflow.note.content", note)
     client.set_tag(run_id, "rayal.curves", digest)
     return run_id
@@ -117,8 +118,15 @@ def _run_note(record: Record) -> str:
     return note if record.tested else f"{note}- {untested_note(record.headline)}.\n"
 
 
-def _parent_note(name: str, folder: str, metric: str) -> str:
-    return PARENT_NOTE.format(name=name, folder=folder, quoted=shlex.quote(folder), metric=metric)
+def _parent_note(found: Found) -> str:
+    """Of what was found in a place that may be shown."""
+    return PARENT_NOTE.format(
+        name=found.name,
+        folder=found.place,
+        quoted=shlex.quote(found.place),
+        metric=found.metric,
+        files=found.folder,
+    )
 
 
 def _now() -> int:

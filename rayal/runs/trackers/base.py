@@ -68,7 +68,9 @@ class Found(NamedTuple):
     areas: Mapping[str, float] = {}
     """Arm -> mean area under the curve."""
     files: Mapping[str, bytes] = {}
-    """Tables and figures by name."""
+    """Tables, figures and the page by name."""
+    folder: str = "sweep"
+    """Where these files go."""
     notes: Mapping[str, str] = {}
     """Tag -> value."""
 

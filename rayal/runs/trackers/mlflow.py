@@ -157,14 +157,14 @@ class Mlflow(Tracker):
         return True
 
     def summarise(self, found: Found) -> None:
-        """Curves and areas become metrics of the parent run, the files go into its folder `sweep`,
-        the notes into its tags."""
+        """Curves and areas become metrics of the parent run, the files go into a folder of it, the
+        notes into its tags."""
         client, experiment_id = self._open()
         with self._errors(), self._alone():
             parent = parent_with(client, experiment_id, found)
         with self._errors():
             for file, data in found.files.items():
-                upload(client, parent, f"sweep/{file}", data)
+                upload(client, parent, f"{found.folder}/{file}", data)
             for key, value in found.notes.items():
                 client.set_tag(parent, key, hidden(value))
 

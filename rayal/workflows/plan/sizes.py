@@ -71,12 +71,15 @@ def disk(
 def files(x: Experiment, store: Store, card: Card, cycles: tuple[Cycle, ...]) -> int:
     """How many files the run folder holds at the end: its own, those of the first units, and of
     every stage. `card`: of the pool that is planned for, which may be larger than the store's."""
-    own = 1 + len(x.companions())
+    own, tested = (
+        1 + len(x.companions()),
+        int(card.tested),
+    )  # who is tested keeps a confusion matrix
     told = x.ensemble if x.ensemble > 1 else 0  # of an ensemble, that each member is trained
     number = RUN_FILES + STAGE_FILES + 1
     for cycle in cycles:
         number += STAGE_FILES + x.ensemble  # epochs
-        number += STAGE_FILES  # evaluate
+        number += STAGE_FILES + tested  # evaluate
         if cycle.bought:
             number += 2 * (STAGE_FILES + 1) + x.keeps_features()  # select, label, passed over
         if cycle.scored:

@@ -1,7 +1,9 @@
 """The page of a run that was really run: what needs its images, its labels and its models."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +11,9 @@ from rayal.experiment.experiment import Experiment
 from rayal.report.page.document import html
 from rayal.report.page.seen import Seen
 from rayal.report.tables import summarise
+from rayal.runs.confusion import FILE
 from rayal.runs.ledger import read_labels, stage_folder
-from rayal.runs.record import Record
+from rayal.runs.record import Record, find_records
 from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
 from tests.support.pages import Page
@@ -45,7 +48,7 @@ def test_confusion_is_the_evaluations(page: Page, record: Record) -> None:
 
 def test_calibration_of_three_models(page: Page) -> None:
     """A model that is too sure chooses by it."""
-    _, *rows = page.tables["Calibration: core_set"]
+    _, *rows = page.tables["Calibration error: core_set"]
 
     assert ["cycle 0", "cycle 1", "cycle 2"] == [row[0] for row in rows]
     assert all(0 <= float(row[3]) <= 1 and float(row[5]) > 0 for row in rows)
@@ -87,11 +90,37 @@ def test_the_map_has_what_each_cycle_bought(page: Page) -> None:
 def test_a_run_that_ends_asks_no_model(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of large models would end minutes later."""
     from rayal.report import pictures
-    from rayal.report.page import predictions
+    from rayal.report.page import asked
 
-    for module in (pictures, predictions):
+    for module in (pictures, asked):
         monkeypatch.setattr(module, "network_of", None)
     found = Page(html(Seen(summarise([record]), [record], asks_models=False)))
 
-    assert "Confusion" not in found.text and "model: " not in found.text
+    assert "Confusion in cycle 2" in found.text and "model: " not in found.text
     assert f"rayal report {record.folder.url} --html report.html" in found.text
+
+
+def test_a_run_of_an_older_rayal_is_asked_again(record: Record, tmp_path: Path) -> None:
+    """Models of old runs would say nothing more; and the same models say the same."""
+    old = tmp_path / "old"
+    shutil.copytree(record.folder.url, old)
+    for cycle in range(3):
+        folder = Folder(old / f"cycle-{cycle:03d}/evaluate")
+        folder.remove(FILE)
+        done = folder.read_sealed("done.json")
+        for name in ("confusion", "calibration"):
+            del done["result"][name]
+        folder.write_sealed("done.json", done)
+    (again,) = find_records([str(old)])
+    now, then = (Page(html(Seen(summarise([each]), [each]))) for each in (record, again))
+    same = [name for name in now.tables if name.startswith(("Confusion in", "Calibration: "))]
+
+    assert [now.tables[name] for name in same if "Confusion" in name] == [
+        then.tables[name] for name in same if "Confusion" in name
+    ]
+    assert 4 == len(same)
+    errors = [each.tables["Calibration error: core_set"] for each in (now, then)]
+    assert [row[:3] for row in errors[0]] == [row[:3] for row in errors[1]]
+    assert [float(row[3]) for row in errors[0][1:]] == pytest.approx(
+        [float(row[3]) for row in errors[1][1:]], abs=1e-6
+    )

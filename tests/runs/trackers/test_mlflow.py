@@ -26,6 +26,7 @@ from mlflow.exceptions import MlflowException
 from rayal.engine.local import LocalEngine
 from rayal.errors import StorageError, UsageError
 from rayal.experiment.experiment import Experiment
+from rayal.report.at_end import page_of
 from rayal.runs.events import Event
 from rayal.runs.record import Record
 from rayal.runs.trackers import _mlflow_sending
@@ -34,6 +35,7 @@ from rayal.runs.trackers.base import Background, Found
 from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_run
+from rayal.workflows.tracking import show
 from tests.runs.trackers.serving import (
     Points,
     artifact,
@@ -43,6 +45,7 @@ from tests.runs.trackers.serving import (
     server,
     shown,
 )
+from tests.support import made_up
 from tests.support.doubles import NEWS, Silent
 from tests.support.forks import FORKS
 from tests.support.killed_run import Runs
@@ -565,6 +568,33 @@ def test_the_first_click_shows_curves(tracker: Mlflow, new_run: NewRun, tmp_path
     assert str(tmp_path) in parent.data.tags["mlflow.note.content"]
     assert parent.data.tags["mlflow.source.name"].startswith("rayal 0.")
     assert f"/runs/{parent.info.run_id}/model-metrics" in (tracker.link(records[0]) or "")
+
+
+def test_the_parent_has_the_page(tracker: Mlflow, tmp_path: Path) -> None:
+    """Whoever opens MLflow would see means without their bands, and no verdict; and of ten seeds
+    ten curves in place of one."""
+    records = [
+        made_up.run(tmp_path / f"{strategy}-{seed}", strategy=strategy, seed=seed, height=height)
+        for strategy, height in (("margin", 0.6), ("random", 0.5))
+        for seed in range(3)
+    ]
+    made_up.run(tmp_path / "another", name="another")
+    show(tracker, records[:1])
+    (parent,) = parents(tracker, "made_up")
+    client = MlflowClient(tracker.uri)
+    files = [file.path for file in client.list_artifacts(parent.info.run_id, "runs")]
+    page = Path(client.download_artifacts(parent.info.run_id, "runs/report.html", str(tmp_path)))
+    curve = client.get_metric_history(parent.info.run_id, "accuracy/margin")
+
+    assert ["runs/curves.png", "runs/report.html"] == files
+    assert page_of(records) == page.read_bytes()
+    assert {"accuracy/margin", "accuracy/random", "area/margin", "area/random"} == {
+        *parent.data.metrics
+    }
+    assert [(10, 0.601), (20, 0.701), (30, 0.801)] == [
+        (point.step, pytest.approx(point.value)) for point in curve
+    ]
+    assert "folder `runs` of the artifacts" in parent.data.tags["mlflow.note.content"]
 
 
 def test_two_folders_of_one_name_are_apart(tracker: Mlflow, new_run: NewRun) -> None:

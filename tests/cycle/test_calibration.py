@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 from sklearn.metrics import log_loss
 
-from rayal.report.calibration import BINS, halves, reliability, temperature
+from rayal.cycle.calibration import BINS, COLDEST, HOTTEST, calibrated, reliability, temperature
 
 RNG = np.random.default_rng(0)
 
@@ -24,7 +26,7 @@ def test_by_hand() -> None:
     found = reliability(np.log([[0.6, 0.4], [0.4, 0.6], [0.9, 0.1]]), [0, 0, 0])
 
     assert_allclose(found.ece, 0.1)
-    assert_allclose(found, [[0.6, 0.9], [0.5, 1.0], [2 / 3, 1 / 3]])
+    assert_allclose(found, [[0.6, 0.9], [0.5, 1.0], [2, 1]])
 
 
 def test_agrees_with_a_plain_loop() -> None:
@@ -55,10 +57,38 @@ def test_a_known_temperature_is_found(factor: float) -> None:
     assert losses[1] == min(losses)
 
 
+@pytest.mark.parametrize(("images", "classes"), [(2, 2), (30, 10), (500, 100)])
+@pytest.mark.parametrize("factor", [0.1, 1.0, 20.0])
+def test_agrees_with_scipys_search(images: int, classes: int, factor: float) -> None:
+    """Newton's steps could leave what they search, or end too soon."""
+    logits = factor * RNG.normal(0, 2, (images, classes))
+    labels = np.where(
+        RNG.random(images) < 0.7, logits.argmax(axis=1), RNG.integers(0, classes, images)
+    )
+    labels[0] = logits[0].argmin()
+
+    def loss(log_t: float) -> float:
+        rows = log_softmax(logits / 2.0**log_t, axis=1)
+        return -float(rows[np.arange(images), labels].mean())
+
+    expected = minimize_scalar(loss, bounds=(-6, 6), method="bounded", options={"xatol": 1e-9})
+
+    assert loss(np.log2(temperature(logits, labels))) <= expected.fun + 1e-12
+    assert temperature(logits, labels) == pytest.approx(2.0**expected.x, rel=1e-5)
+
+
+def test_temperatures_have_an_end() -> None:
+    """Of images that are all right, or all wrong, no temperature is the best; of equal logits all
+    are alike."""
+    assert temperature([[1.0, 0.0], [2.0, 0.0]], [0, 0]) == COLDEST
+    assert temperature([[1.0, 0.0], [2.0, 0.0]], [1, 1]) == HOTTEST
+    assert temperature([[3.0, 3.0], [1.0, 1.0]], [0, 1]) == 1
+
+
 def test_no_image_chooses_its_own_temperature() -> None:
     """An overconfident classifier is mended; of few images that are pure chance nothing looks as if
     it were."""
-    found = halves(*sampled(4000, 3.0))
+    found = calibrated(*sampled(4000, 3.0))
 
     assert found.ece > 0.1 > 0.03 > found.ece_after
     assert found.temperature == pytest.approx(3, rel=0.08)
