@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from rayal.blame import told
-from rayal.data.tasks.base import headline_of
+from rayal.data.tasks.base import Task, headline_of
 from rayal.errors import OUT, Apart, StorageError, UsageError
 from rayal.labeling.budget import Budget
 from rayal.labeling.request import Request
@@ -173,10 +173,21 @@ class Record:
         self.check_whole()
 
     @cached_property
+    def task(self) -> type[Task]:
+        """What is predicted."""
+        found: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
+        task: type[Task] = found
+        return task
+
+    @cached_property
     def headline(self) -> str:
         """The metric that its task is judged by, see `headline_of`."""
-        task: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
-        return headline_of(task.headline, self.tested)
+        return headline_of(self.task.headline, self.tested, self.explores)
+
+    @property
+    def explores(self) -> bool:
+        """Whether a share of each of its purchases is drawn at random."""
+        return bool(self.experiment().get("explore", 0))
 
     @cached_property
     def tested(self) -> bool:
@@ -242,7 +253,8 @@ class Record:
             evaluated = self.result(cycle, Evaluated)
             if evaluated is not None:
                 there = evaluated.to_json()
-                there.pop("images", None)
+                for count in ("images", "explored"):
+                    there.pop(count, None)
                 metrics = {k: v for k, v in there.items() if not isinstance(v, list | tuple)}
                 row = {"cycle": cycle, **metrics, **self._seconds(cycle)}
                 rows.append(row | self._end_of(cycle, tuned) if tuned else row)

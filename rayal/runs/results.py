@@ -73,7 +73,8 @@ R = TypeVar("R", bound=Result)
 
 
 LATER = tuple(
-    "again log members table evidence passed_over short predicted distances held_out best".split()
+    "again log members table evidence passed_over short predicted distances held_out best"
+    " explored drawn_from".split()
 )
 """Fields that are left out where they hold nothing, as rayal 0.4 has them not."""
 
@@ -155,9 +156,12 @@ class Evaluated(StageResult):
     images: int | None = None
     """Test images that the metrics are of; None where there are none, or an older rayal did not
     say."""
+    explored: int | None = None
+    """Units that the metric of those drawn at random is of; None where the run draws none."""
 
     def to_json(self) -> Json:
-        known = {} if self.images is None else {"images": self.images}
+        counts = {"images": self.images, "explored": self.explored}
+        known = {name: count for name, count in counts.items() if count is not None}
         return {**self.metrics, "labels": self.labels, "cost": self.cost, **known}
 
     @classmethod
@@ -312,6 +316,16 @@ class Chosen(StageResult):
     distances: dict[str, dict[str, float]] = {}
     """Quantiles of the distances of what was chosen: `labeled`, to the nearest labeled unit, and
     `chosen`, to the nearest chosen before it, where guards.min_distance asks."""
+    explored: tuple[str, ...] = ()
+    """Those of `ids` that `explore` drew at random, in the order of the draw."""
+    drawn_from: int = 0
+    """How many candidates they were drawn from, each with the same probability."""
+
+    @property
+    def propensity(self) -> float | None:
+        """With which probability each candidate was drawn at random; None where nothing was
+        drawn."""
+        return len(self.explored) / self.drawn_from if self.explored else None
 
     def decides(self) -> list[str]:
         return list(self.ids)

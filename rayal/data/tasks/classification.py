@@ -20,6 +20,7 @@ class Classification(Task):
     """Cross entropy; accuracy, accuracy per class and mean negative log-likelihood (nats)."""
 
     headline: ClassVar[str] = "accuracy"
+    headline_is_share: ClassVar[bool] = True
 
     def targets(self, labels: Mapping[str, LabelValue], card: Card) -> Tensor:
         for unit, label in labels.items():

@@ -8,6 +8,7 @@ from rayal.report.page import (
     balance,
     classes,
     costs,
+    explored,
     fine_tuned,
     learning_curves,
     measures,
@@ -46,6 +47,7 @@ def _sections(seen: Seen) -> Iterator[Section | None]:
     originals = Originals(seen)
     yield verdict.section(seen)
     yield learning_curves.section(seen)
+    yield explored.section(seen)
     yield fine_tuned.section(seen)
     yield standings.section(seen)
     yield outlook.section(seen)
