@@ -195,7 +195,7 @@ class Steps:
         drawn = self._drawn(pool)
         if drawn is not None:
             value = self._agreeing(pool.cycle - 1, drawn)
-            metrics = {f"{EXPLORED}{self.x.task.headline}": value, **metrics}
+            metrics = {**metrics, f"{EXPLORED}{self.x.task.headline}": value}
         return Evaluated(
             metrics=metrics,
             labels=len(pool.labels),

@@ -59,8 +59,11 @@ class Bounds(NamedTuple):
 def bounds(right: int, units: int) -> Bounds:
     """The interval of a share of which so many of `units` drawn at random, at least one, are
     right."""
-    found = stats.binomtest(right, units).proportion_ci(CONFIDENCE, method="exact")
-    return Bounds(float(found.low), float(found.high))
+    tail, wrong = (1 - CONFIDENCE) / 2, units - right
+    return Bounds(
+        float(stats.beta.ppf(tail, right, wrong + 1)) if right else 0.0,
+        float(stats.beta.ppf(1 - tail, right + 1, wrong)) if wrong else 1.0,
+    )
 
 
 def estimates(record: Record) -> Iterator[Estimate]:
