@@ -24,6 +24,8 @@ from rayal.storage import csv_file
 from rayal.storage.folder import Folder
 from rayal.training.augment import normalise
 from tests.cycle.test_guarded import Pool
+from tests.support import scenes
+from tests.support.finished_sweep import finish
 from tests.support.people import answer, requests, run_with, truthful
 from tests.support.whole_runs import chosen, go, outcome, result, sixty, stopped_at
 
@@ -336,3 +338,49 @@ def test_plans_and_warnings_say_it(tiny: Callable[..., Experiment]) -> None:
     assert "explore 2 of 20 units of a cycle drawn at random, 4 in all" in str(plan)
     assert any(told in warning for warning in random.warnings)
     assert "explore" not in str(without) and not any(told in each for each in without.warnings)
+
+
+def test_a_sweep_may_search_it(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
+    """What a random share costs the curve is a question of a sweep: two arms from one first model,
+    beside one control for each."""
+    fields = tiny(
+        dataset={"name": "digits", "limit_pool": 60, "limit_test": 20},
+        budget={"initial": 20, "per_cycle": 10, "total": 30},
+        strategy="margin",
+    ).model_dump(mode="json")
+    space = {"strategy": {"grid_search": ["margin"]}, "explore": {"grid_search": [0, 0.2]}}
+    x = rayal.SweptExperiment.model_validate({**fields, "sweep": {"seeds": [0], "space": space}})
+    finish(x, tmp_path / "sweep")
+    found = rayal.open_sweep(tmp_path / "sweep").table()
+    runs = [rayal.open_run(path.parent) for path in (tmp_path / "sweep").rglob("run.json")]
+    drawn = {
+        (run.experiment.strategy.part_name(), run.experiment.explore): len(run.explored())
+        for run in runs
+    }
+
+    assert {("margin", 0.0): 0, ("margin", 0.2): 1, ("random", 0.0): 0, ("random", 0.2): 1} == drawn
+    assert 4 == len(found)
+
+
+def test_masks_have_an_estimate_and_no_interval(
+    tiny: Callable[..., Experiment], tmp_path: Path
+) -> None:
+    """The mean of a ratio is no share of units, whose interval would be made up."""
+    x = tiny(
+        dataset={"name": "camvid", "root": str(scenes.write(tmp_path / "data", pool=12, test=4))},
+        task="segmentation",
+        model={"name": "small_segmenter", "width": 4},
+        scheme={"name": "supervised", "epochs": 1, "batch_size": 4, "lr": 0.05},
+        strategy="entropy",
+        budget={"initial": 4, "per_cycle": 4, "total": 8},
+        explore=0.5,
+    )
+    run = rayal.run(x, tmp_path / "run")
+    (row,) = run.explored().to_dict("records")
+
+    assert row["value"] == run.curve()["explored_miou"][1] and (2, 8) == (
+        row["units"],
+        row["drawn_from"],
+    )
+    assert pd.isna(row["low"]) and pd.isna(row["high"])
+    assert "–" in str(rayal.compare(run.url))
