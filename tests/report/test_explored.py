@@ -165,8 +165,9 @@ def test_what_cannot_be_known_is_said(done: dict[str, rayal.Run], tmp_path: Path
     explored.write_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert unknown in page and "Estimated from random draws" in page
-    random = summarise([])
-    assert [] == random.warnings
+    assert [] == summarise([]).warnings
+    both = rayal.compare([run.url for run in done.values()])
+    assert {"explored_accuracy", "new_accuracy"} == {*both.table()["metric"]}
 
 
 def test_of_several_strategies_each_once() -> None:
