@@ -207,6 +207,22 @@ def test_each_model_is_judged_by_what_it_had_not_learned(
     assert first is not None and (None, 0) == (first.metrics["explored_accuracy"], first.explored)
 
 
+@pytest.mark.parametrize("start", ["warm", "cold"])
+def test_weights_stay_until_what_was_drawn_is_judged(
+    tiny: Callable[..., Experiment], tmp_path: Path, start: str
+) -> None:
+    """With `keep.weights: last` the model that is to be judged would be gone."""
+    options = {"strategy": "margin", "explore": 0.2, "start": start}
+    go(sixty(tiny, 64, **options), tmp_path / "all")
+    kept = sixty(tiny, 64, **options, keep={"weights": "last", "shards": "last"})
+    stopped_at(kept, tmp_path / "last", 1, "evaluate")
+    go(kept, tmp_path / "last")
+    curves = [rayal.open_run(tmp_path / name).curve() for name in ("all", "last")]
+
+    assert [*curves[0]["explored_accuracy"][1:]] == [*curves[1]["explored_accuracy"][1:]]
+    assert [*curves[0]["accuracy"]] == [*curves[1]["accuracy"]]
+
+
 def test_guards_keep_the_strategy_apart_from_what_was_drawn(
     tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
@@ -335,6 +351,7 @@ def test_plans_and_warnings_say_it(tiny: Callable[..., Experiment]) -> None:
     without = rayal.plan(tiny(strategy="random"), probe=False)
     told = "explore: 0.1, and strategy 'random' draws all units at random anyway"
 
+    assert [100, 102, 102] == [cycle.evaluated for cycle in plan.cycles]
     assert "explore 2 of 20 units of a cycle drawn at random, 4 in all" in str(plan)
     assert any(told in warning for warning in random.warnings)
     assert "explore" not in str(without) and not any(told in each for each in without.warnings)
