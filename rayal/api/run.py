@@ -1,5 +1,6 @@
 """Runs: begun, continued and read."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -173,7 +174,10 @@ class Run:
 
     def choices(self) -> "DataFrame":
         """A row for each unit that was chosen: cycle, rank (from 1), id, and the strategy's score
-        where it gives any (NaN elsewhere)."""
+        where it gives any (NaN elsewhere).
+
+        With `explore` also `explored`, whether it was drawn at random, and `propensity`, with which
+        probability (NaN for what the strategy chose)."""
         rows = []
         for cycle in self._cycles():
             chosen = self.record.result(cycle, Chosen)
@@ -182,8 +186,23 @@ class Run:
                 table = csv_file.parse(out.read("chosen.csv", chosen.table))
                 scores = [float(score or "nan") for score in table["score"].to_pylist()]
                 units = enumerate(zip(chosen.ids, scores, strict=True), start=1)
-                rows += [(cycle, rank, unit, score) for rank, (unit, score) in units]
-        return frame(rows, ["cycle", "rank", "id", "score"])
+                marks = dict.fromkeys(chosen.explored, (True, chosen.propensity))
+                rows += [
+                    (cycle, rank, unit, score, *marks.get(unit, (False, math.nan)))
+                    for rank, (unit, score) in units
+                ]
+        found = frame(rows, ["cycle", "rank", "id", "score", "explored", "propensity"])
+        return found if found["explored"].any() else found[["cycle", "rank", "id", "score"]]
+
+    def explored(self) -> "DataFrame":
+        """What the random share of purchases (`explore`) says of each model: cycle (of the model),
+        labels (that it was trained on), value (the task's metric on what was drawn, before it was
+        trained on), low and high (its 95 % interval; NaN where the metric is no share of units),
+        units (how many were drawn and labeled) and drawn_from (all candidates, which the value is
+        an estimate for)."""
+        from rayal.report.explored import Estimate, estimates  # imports scipy, which takes a second
+
+        return frame(estimates(self.record), list(Estimate._fields))
 
     def labels(self) -> "DataFrame":
         """A row for each answer in the order of purchase: id, cycle (-1 before the first training),

@@ -20,7 +20,7 @@ from rich.progress import (
 
 from rayal.cli import output
 from rayal.cli.output import note, visible
-from rayal.data.tasks.base import FIT, NEW, is_tested
+from rayal.data.tasks.base import FIT, is_tested, metric_of
 from rayal.errors import StorageError, counted
 from rayal.report.amounts import duration
 from rayal.runs.events import Event
@@ -242,7 +242,7 @@ class RunConsole(Console):
         if isinstance(result := event.result, Evaluated):
             shown = [self.headline]
             if not is_tested(self.headline):
-                shown.append(f"{FIT}{self.headline.removeprefix(NEW)}")
+                shown.append(f"{FIT}{metric_of(self.headline)}")
             known = [(each, result.metrics[each]) for each in shown]
             told = [f"{each} {value:.4f}" for each, value in known if value is not None]
             labels = counted(result.labels, "label")

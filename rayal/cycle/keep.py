@@ -50,7 +50,7 @@ def inputs(x: Experiment, cycle: int, stage: str) -> Iterator[tuple[Kind, int]]:
     if stage == "train":
         if x.start == "warm" and cycle > 0:
             yield WEIGHTS, last
-    elif stage == "evaluate" and cycle > 0 and not x.dataset.tested:
+    elif stage == "evaluate" and cycle > 0 and (x.explore or not x.dataset.tested):
         yield from ((WEIGHTS, last), (WEIGHTS, cycle))
     elif stage in ("evaluate", "score", "select") or (stage == "fit" and x.fits()):
         yield WEIGHTS, cycle

@@ -9,6 +9,7 @@ from rayal.cycle.candidates import candidates, known_images
 from rayal.cycle.chain import Chain
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob, Outcome
+from rayal.cycle.explore import draw, with_draw
 from rayal.cycle.fine_tune import FineTuning
 from rayal.cycle.first_labels import first_labels
 from rayal.cycle.fit import FitJob
@@ -28,7 +29,7 @@ from rayal.cycle.suggest import suggest
 from rayal.cycle.train import TrainJob
 from rayal.data.masks import LabelValue
 from rayal.data.store import Store
-from rayal.data.tasks.base import FIT, NEW
+from rayal.data.tasks.base import EXPLORED, FIT, NEW
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.votes import NO_VOTES, Vote
 from rayal.runs.confusion import write_confusion
@@ -198,6 +199,11 @@ class Steps:
             said = self.engine.evaluate(job)
         else:
             said = Outcome(self._untested(pool))
+        drawn = self._drawn(pool)
+        if drawn is not None:
+            value = self._agreeing(pool.cycle - 1, drawn)
+            metrics = {**said.metrics, f"{EXPLORED}{self.x.task.headline}": value}
+            said = said._replace(metrics=metrics)
         return Evaluated(
             metrics=said.metrics,
             labels=len(pool.labels),
@@ -205,7 +211,18 @@ class Steps:
             images=self.store.card.test if self.store.card.tested else None,
             confusion=None if said.confusion is None else write_confusion(out, said.confusion),
             calibration=said.calibration,
+            explored=None if drawn is None else len(drawn),
         )
+
+    def _drawn(self, pool: PoolState) -> dict[str, LabelValue] | None:
+        """Of the labels bought last those of units that were drawn at random; None where the run
+        draws none."""
+        if not self.x.explore:
+            return None
+        if pool.cycle == 0:
+            return {}
+        explored = self.ledger.result(pool.cycle - 1, Chosen).explored
+        return {unit: pool.labels[unit] for unit in explored if unit in pool.labels}
 
     def _untested(self, pool: PoolState) -> Json:
         """What labels say of the models where no test images do: of the labels bought last the
@@ -290,9 +307,13 @@ class Steps:
         scored = self.ledger.result(pool.cycle, Scored)
         folder = self._folder(pool.cycle, "score")
         trained = {**self._beside(pool.cycle), "weights": self._weights(pool.cycle)}
-        bought = {*pool.labels, *pool.refused}
-        offer = Offer(self.x, self.store, bought, pool.mean_cost, self.votes(pool))
-        return choose(self.x, pool.cycle, budget, folder, scored, offer, trained, out, self.engine)
+        x, cycle, bought = self.x, pool.cycle, {*pool.labels, *pool.refused}
+        drawn = draw(x, cycle, budget, folder, scored, bought)
+        bought |= {*drawn.ids}  # to the strategy they are as good as labeled
+        offer = Offer(x, self.store, bought, pool.mean_cost, self.votes(pool))
+        left = budget - len(drawn.ids)
+        chosen = choose(x, cycle, left, folder, scored, offer, trained, out, self.engine)
+        return with_draw(x, cycle, chosen, drawn, out)
 
     def votes(self, pool: PoolState) -> Mapping[str, Sequence[Vote]]:
         """What was said so far of each labeled unit, where a strategy may ask for them again."""

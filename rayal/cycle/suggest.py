@@ -39,9 +39,10 @@ def suggest(
     folder = Request(out).folder
     if not chosen.ids or folder.exists(SUGGESTED):
         return
-    scores = _scores(selected, chosen)
+    # a score, or another reason, would tell which ones were drawn at random
+    scores = {} if chosen.explored else _scores(selected, chosen)
     said = _predicted(x, store, weights, chosen.ids)
-    reason = f"chosen by {x.strategy.part_name()}"
+    reason = f"chosen by {x.strategy.part_name()}{', or at random' if chosen.explored else ''}"
     nothing: tuple[LabelValue | None, float | None] = None, None
     write_suggestions(
         folder,

@@ -13,6 +13,7 @@ from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task, headline_of
 from rayal.data.walk import Disk, LeftOut, walk
+from rayal.experiment import explore
 from rayal.experiment.brief import brief
 from rayal.experiment.fine_tune import FineTune
 from rayal.experiment.guards import Guards
@@ -146,6 +147,10 @@ class Experiment(Settings):
     """What ends the run before its budget is spent."""
     guards: Guards = Guards()
     """Which units are passed over before money is spent on them."""
+    explore: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each cycle's purchase that is drawn at random from all candidates, before the
+    strategy chooses among the others: what it says of the model holds for all of them. Rounded to
+    whole units, halves up; at least 1, and at least 1 is left to the strategy. 0: none."""
     labeled: Location | None = None
     """Labels that exist already, the first labeled set, free of cost: a .csv or .parquet with
     columns id and label, a folder with a folder of images for each class, or one of masks; null:
@@ -188,6 +193,7 @@ class Experiment(Settings):
             budget: Budget | Mapping[str, Any] = ...,
             stop: Stop | Mapping[str, Any] = ...,
             guards: Guards | Mapping[str, Any] = ...,
+            explore: float = ...,
             labeled: str | None = ...,
             candidates: int | None = ...,
             start: Literal["warm", "cold"] = ...,
@@ -250,6 +256,9 @@ class Experiment(Settings):
                 yield Contradiction(where, f"{strategy.part_name()!r} {why}")
         yield from self.guards.contradictions(
             self.task, self.strategy, self.budget.unit == "samples"
+        )
+        yield from explore.contradictions(
+            self.explore, self.budget, self.strategy, self.buys_again()
         )
         yield from self._memorised()
         yield from self._changing_observers()
@@ -364,7 +373,7 @@ class Experiment(Settings):
     @property
     def headline(self) -> str:
         """The metric that its runs are shown by."""
-        return headline_of(self.task.headline, self.dataset.tested)
+        return headline_of(self.task.headline, self.dataset.tested, self.explore > 0)
 
     @property
     def draws_at_random(self) -> bool:

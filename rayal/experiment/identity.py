@@ -23,6 +23,7 @@ LATER_OF_PARTS: dict[tuple[str, ...], object] = {
     ("guards", "test_images"): "keep",
     ("guards", "same_images"): "keep",
     ("guards",): {},
+    ("explore",): 0.0,
     ("dataset", "test_label"): None,
     ("labeled",): None,
     ("fine_tune",): None,

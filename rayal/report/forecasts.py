@@ -212,7 +212,7 @@ def _basis(records: Sequence[Record]) -> Basis:
     guards = x.get("guards", {})
     limits = guards.get("min_distance") is not None or guards.get("per_class") is not None
     random = not first.tested
-    if random and (limits or not strategy.draws_at_random):
+    if random and not first.explores and (limits or not strategy.draws_at_random):
         return Basis((), seeds, False, _biased(x["strategy"]["name"]))
     each = [_points(record) for record in records]
     enough = [points for points in each if len(points) >= ENOUGH] or each
@@ -224,7 +224,7 @@ def _biased(strategy: str) -> str:
     return (
         f"there is no test set, and {strategy!r} chose the labels that its models were measured on:"
         " of a sample that a strategy picks nothing can be known; give the dataset test images, or"
-        " start a run with strategy random beside it"
+        " start a run with explore: 0.1, or strategy random, beside it"
     )
 
 

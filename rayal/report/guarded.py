@@ -39,7 +39,9 @@ def _row(cycle: int, seeds: Sequence[Chosen]) -> list[str]:
     causes = dict.fromkeys(cause for each in seeds for cause in each.passed_over)
     over = [(cause, mean(each.passed_over.get(cause, 0) for each in seeds)) for cause in causes]
     shares = [
-        100 * max(each.predicted.values()) / len(each.ids) for each in seeds if each.predicted
+        100 * max(each.predicted.values()) / sum(each.predicted.values())
+        for each in seeds
+        if each.predicted
     ]
     return [
         str(cycle),

@@ -3,10 +3,12 @@
 import math
 from typing import NamedTuple
 
-from rayal.data.tasks.base import FIT, NEW, is_tested
+from rayal.data.tasks.base import EXPLORED, FIT, NEW, is_tested, metric_of
 from rayal.report.statistics import Interval
 
-RATES = frozenset(f"{kind}{rate}" for kind in ("", NEW, FIT) for rate in ("accuracy", "miou"))
+RATES = frozenset(
+    f"{kind}{rate}" for kind in ("", NEW, FIT, EXPLORED) for rate in ("accuracy", "miou")
+)
 """Metrics in [0, 1] that people read in percent; files keep the fraction."""
 
 
@@ -34,8 +36,8 @@ def axis(metric: str) -> str:
     """What stands at the axis of a curve."""
     if is_tested(metric):
         return f"Test {metric}{unit(metric)}"
-    known = metric.removeprefix(NEW).capitalize()
-    return f"{known} on labels bought last{unit(metric)}"
+    which = "drawn at random" if metric.startswith(EXPLORED) else "bought last"
+    return f"{metric_of(metric).capitalize()} on labels {which}{unit(metric)}"
 
 
 def limits(metric: str) -> Limits:

@@ -49,11 +49,14 @@ def reasons(record: Record, x: Experiment, cycle: int) -> dict[str, Reason]:
         written = _without_scores(record, x, chosen, cycle)
         return {unit: r._replace(text=r.text + nearest.get(unit, "")) for unit, r in written}
     places = Places(ids).of(Ids(chosen.ids))
+    drawn = {*chosen.explored}
     own = scores[places[places >= 0]]
     found = {}
     for rank, (unit, place) in enumerate(zip(chosen.ids, places.tolist(), strict=True), start=1):
         score = float(scores[place]) if place >= 0 else None
-        if score is None:
+        if unit in drawn:
+            text = _at_random(chosen)
+        elif score is None:
             text = f"{column} pick {rank} of {len(chosen.ids):,}"
         elif strategy.ranks() and not x.guards.walks:
             text = f"highest score by {column}, rank {rank:,} of {len(ids):,}"
@@ -75,9 +78,16 @@ def _without_scores(
     with of_stage(folder):
         table = csv_file.parse(folder.read("chosen.csv", chosen.table))
     scores = table["score"].to_pylist()
+    drawn = {*chosen.explored}
     for rank, (unit, score) in enumerate(zip(chosen.ids, scores, strict=True), start=1):
         text = f"{column} pick {rank} of {len(chosen.ids):,}"
+        text = _at_random(chosen) if unit in drawn else text
         yield unit, Reason(rank, float(score) if score else None, text)
+
+
+def _at_random(chosen: Chosen) -> str:
+    """Why a unit was chosen that the strategy did not choose."""
+    return f"drawn at random, 1 of {len(chosen.explored)} among {chosen.drawn_from:,}"
 
 
 def _candidates(

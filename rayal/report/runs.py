@@ -12,6 +12,7 @@ from typing import Any, Self
 from rayal.experiment import identity
 from rayal.labeling.budget import Budget
 from rayal.report import guarded
+from rayal.report.explored import Estimate, estimates
 from rayal.runs.record import Record
 from rayal.runs.results import TUNED, Chosen
 from rayal.storage.folder import Json
@@ -61,6 +62,8 @@ class Run:
     """Cycle -> what it chose, where guards have looked at it."""
     picks: dict[int, frozenset[str]] = field(default_factory=dict)
     """Cycle -> the units that it chose, where it chose some."""
+    explored: tuple[Estimate, ...] = ()
+    """What was drawn at random says of each model."""
     fine_tuned: dict[int, float] = field(default_factory=dict)
     """Labels spent -> the metric of a whole network trained once on these labels."""
 
@@ -100,6 +103,7 @@ class Run:
             stopped=record.stopped or "",
             guarded=guarded.read(record),
             picks=_picks(record),
+            explored=tuple(estimates(record)),
             fine_tuned={at: y for at, y in tuned if y is not None and math.isfinite(y)},
         )
 

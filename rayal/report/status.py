@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rayal.data.tasks.base import FIT, NEW, is_tested, untested_note
+from rayal.data.tasks.base import FIT, is_tested, metric_of, untested_note
 from rayal.errors import Apart, RayalError, UsageError, counted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.pass_record import PassRecord
@@ -146,7 +146,7 @@ def cycle_table(record: Record) -> Table:
     headline, shown = record.headline, [record.headline]
     table = Table(box=None, header_style="bold")
     if not record.tested:
-        shown.append(f"{FIT}{headline.removeprefix(NEW)}")
+        shown.append(f"{FIT}{metric_of(headline)}")
         table.caption, table.caption_justify = untested_note(headline), "left"
     columns = ("cycle", "labels", *shown, "train s", "score s", "select s")
     for column in columns:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from rayal.data.tasks.base import untested_note
+from rayal.data.tasks.base import metric_of, untested_note
 from rayal.errors import counted, some
-from rayal.report import annotators, fine_tuned, guarded, metric
+from rayal.report import annotators, explored, fine_tuned, guarded, metric
 from rayal.report import rows as plain
 from rayal.report.annotators import NOTE, Agreed
 from rayal.report.findings import (
@@ -173,6 +173,8 @@ def _warnings(g: Group) -> Iterable[str]:
     where = g.question
     if not g.tested:
         yield f"{where}: {untested_note(g.metric)}"
+        if chosen := [arm.strategy for arm in g.arms if arm.strategy != BASELINE]:
+            yield f"{where}: {explored.better_than_random(chosen, g.metric)}"
     without = {arm.scheme for arm in g.arms} - {
         arm.scheme for arm in g.arms if arm.strategy == BASELINE
     }
@@ -241,7 +243,16 @@ def _other_tables(g: Group) -> Iterable[Table]:
     yield standing_table(of_group(g))
     yield from tuned_tables(g)
     yield from agreement_tables(g)
+    yield from explored_tables(g)
     yield from guard_tables(g)
+
+
+def explored_tables(g: Group) -> Iterable[Table]:
+    """For every arm what its random draws say of its models; no rows where it has none."""
+    for arm in g.arms:
+        title = f"{g.question}: {metric_of(g.metric)} estimated from random draws of {arm.label}"
+        rows = explored.rows(arm.runs, g.metric)
+        yield Table(title, explored.header(g.metric), rows, explored.NOTE)
 
 
 def guard_tables(g: Group) -> Iterable[Table]:

@@ -3,7 +3,8 @@ when to stop, are made from.
 
 Where there are test images, each model was measured on them. Without, labels that were bought after
 a model had been trained are new to it; where they were drawn at random, they are a random sample of
-the pool, set aside before they were looked at. Those that a strategy chose are none.
+what had no label, set aside before they were looked at: all of them where strategy `random` did so,
+else those of `explore`. Those that a strategy chose are none.
 """
 
 import math
@@ -37,10 +38,15 @@ def measured(
         ]
     else:
         points = [
-            Measured(_at(model, unit), _value(after, headline), after.labels - model.labels)
+            Measured(_at(model, unit), _value(after, headline), _units(model, after))
             for model, after in pairwise(evaluated)
         ]
     return [point for point in points if math.isfinite(point.value)]
+
+
+def _units(model: Evaluated, after: Evaluated) -> int:
+    """How many labels bought after a model it was measured on."""
+    return after.labels - model.labels if after.explored is None else after.explored
 
 
 def _at(evaluated: Evaluated, unit: CostUnit) -> float:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from rayal.blame import told
-from rayal.data.tasks.base import headline_of
+from rayal.data.tasks.base import Task, headline_of
 from rayal.errors import OUT, Apart, StorageError, UsageError
 from rayal.labeling.budget import Budget
 from rayal.labeling.request import Request
@@ -175,16 +175,26 @@ class Record:
         self.check_whole()
 
     @cached_property
-    def headline(self) -> str:
-        """The metric that its task is judged by, see `headline_of`."""
-        task: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
-        return headline_of(task.headline, self.tested)
+    def task(self) -> type[Task]:
+        """What is predicted."""
+        found: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
+        task: type[Task] = found
+        return task
 
     @cached_property
+    def headline(self) -> str:
+        """The metric that its task is judged by, see `headline_of`."""
+        return headline_of(self.task.headline, self.tested, self.explores)
+
+    @property
+    def explores(self) -> bool:
+        """Whether a share of each of its purchases is drawn at random."""
+        return bool(self.experiment().get("explore", 0))
+
+    @property
     def dense(self) -> bool:
         """Whether its labels are masks."""
-        task: Any = find("tasks", self.experiment()["task"]["name"], self.plugins)
-        return bool(task.dense)
+        return self.task.dense
 
     @cached_property
     def tested(self) -> bool:

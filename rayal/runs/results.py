@@ -76,7 +76,7 @@ R = TypeVar("R", bound=Result)
 
 LATER = tuple(
     "again log members table evidence passed_over short predicted distances held_out best"
-    " class_counts pool_counts".split()
+    " class_counts pool_counts explored drawn_from".split()
 )
 """Fields that are left out where they hold nothing, as rayal 0.4 has them not."""
 
@@ -182,6 +182,8 @@ class Evaluated(StageResult):
     are none, and of an older rayal."""
     calibration: Calibration | None = None
     """Of one class for each image; None of masks, without test images, and of an older rayal."""
+    explored: int | None = None
+    """Units that the metric of those drawn at random is of; None where the run draws none."""
 
     def to_json(self) -> Json:
         own = self.model_dump(exclude={"metrics"})
@@ -339,6 +341,16 @@ class Chosen(StageResult):
     distances: dict[str, dict[str, float]] = {}
     """Quantiles of the distances of what was chosen: `labeled`, to the nearest labeled unit, and
     `chosen`, to the nearest chosen before it, where guards.min_distance asks."""
+    explored: tuple[str, ...] = ()
+    """Those of `ids` that `explore` drew at random, in the order of the draw."""
+    drawn_from: int = 0
+    """How many candidates they were drawn from, each with the same probability."""
+
+    @property
+    def propensity(self) -> float | None:
+        """With which probability each candidate was drawn at random; None where nothing was
+        drawn."""
+        return len(self.explored) / self.drawn_from if self.explored else None
 
     def decides(self) -> list[str]:
         return list(self.ids)

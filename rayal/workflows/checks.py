@@ -134,6 +134,11 @@ def warnings(x: Experiment, card: Card, store: str = "") -> Iterator[str]:
             f"oracle: {x.oracle.part_name()} answers once, so that {names} can ask for new images"
             " alone; use recorded or people"
         )
+    if x.explore and x.draws_at_random:
+        yield (
+            f"explore: {x.explore:g}, and strategy {x.strategy.part_name()!r} draws all units at"
+            " random anyway: without it all of them measure the models; set it to 0"
+        )
     if waits := _waiting_for_another(x, card):
         yield waits
     if not card.labeled:

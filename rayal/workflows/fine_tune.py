@@ -175,6 +175,7 @@ def _experiment(x: Experiment, model: Model, images: Dataset) -> Experiment:
             "strategy": Random(),
             "observers": (),
             "guards": Guards(),
+            "explore": 0.0,
             "labeled": None,
             "candidates": None,
             "start": "cold",

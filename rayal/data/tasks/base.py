@@ -18,25 +18,38 @@ from rayal.parts import Component, find, names
 
 TaskName = Literal["classification", "segmentation"]
 
-NEW, FIT = "new_", "fit_"
+NEW, FIT, EXPLORED = "new_", "fit_", "explored_"
 """How figures are called that need no test images: of the labels bought last, by the model before
-them; and of the labels that the model was trained on."""
+them; of the labels that the model was trained on; and, of those bought last, of the ones alone that
+`explore` drew at random."""
 
 
-def headline_of(metric: str, tested: bool) -> str:
+def headline_of(metric: str, tested: bool, explores: bool = False) -> str:
     """What curves and tables show first of a task's headline `metric`: that of the test images, or,
-    where there are none, of the labels bought last."""
-    return metric if tested else f"{NEW}{metric}"
+    where there are none, of the labels bought last; of those drawn at random, where some are."""
+    return metric if tested else f"{EXPLORED if explores else NEW}{metric}"
 
 
 def is_tested(headline: str) -> bool:
     """Whether such a headline is of test images."""
-    return not headline.startswith(NEW)
+    return not headline.startswith((NEW, EXPLORED))
+
+
+def metric_of(headline: str) -> str:
+    """The task's metric behind what `headline_of` says."""
+    return headline.removeprefix(NEW).removeprefix(EXPLORED)
 
 
 def untested_note(headline: str) -> str:
     """What the headline of a run without test images is, for people."""
-    metric = headline.removeprefix(NEW)
+    metric = metric_of(headline)
+    if headline.startswith(EXPLORED):
+        return (
+            f"no test set. {headline}: {metric} on the labels bought last that were drawn at random"
+            " (explore), of the model that was trained before them: an estimate for all that had no"
+            f" label then; it does not compare strategies. {FIT}{metric}: {metric} on the labels"
+            " that the model itself was trained on"
+        )
     return (
         f"no test set. {NEW}{metric}: {metric} on the labels bought last, of the model that was"
         " trained before them; a strategy chose these, so it measures neither the pool nor"
@@ -75,6 +88,8 @@ class Task(Component):
 
     headline: ClassVar[str]
     """The metric that curves and tables show first."""
+    headline_is_share: ClassVar[bool] = False
+    """Whether that is the share of images that are predicted right."""
     dense: ClassVar[bool] = False
     """Whether there is a prediction for every pixel; labels are masks then."""
     calibrated: ClassVar[bool] = False

@@ -21,6 +21,7 @@ class Classification(Task):
 
     headline: ClassVar[str] = "accuracy"
     calibrated: ClassVar[bool] = True
+    headline_is_share: ClassVar[bool] = True
 
     def targets(self, labels: Mapping[str, LabelValue], card: Card) -> Tensor:
         for unit, label in labels.items():

@@ -8,6 +8,7 @@ from rayal.report.page import (
     balance,
     classes,
     costs,
+    explored,
     fine_tuned,
     learning_curves,
     measures,
@@ -49,6 +50,7 @@ def _sections(seen: Seen) -> Iterator[Section | None]:
     yield fine_tuned.section(seen)
     yield standings.section(seen)
     yield outlook.section(seen)
+    yield explored.section(seen)
     yield costs.section(seen)
     yield classes.section(seen)
     yield measures.section(seen)

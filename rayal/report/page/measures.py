@@ -4,6 +4,7 @@ negative log likelihood or the calibration error."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rayal.data.tasks.base import EXPLORED
 from rayal.report import metric
 from rayal.report.arms import Arm
 from rayal.report.curves import style
@@ -48,7 +49,8 @@ def _measured(seen: Seen, arm: Arm, but: str) -> dict[str, Points]:
         for cycle in range(record.begun()):
             result = record.result(cycle, Evaluated)
             for name, value in ({} if result is None else result.metrics).items():
-                if name != but and _is_number(value) and result is not None:
+                apart = name == but or name.startswith(EXPLORED)  # they have their own sections
+                if not apart and _is_number(value) and result is not None:
                     found.setdefault(name, {}).setdefault(result.labels, []).append(value)
     return found
 

@@ -1,6 +1,6 @@
 """What a run will do and what it will cost, before anything starts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +13,7 @@ from rayal.cycle.offer import Offer
 from rayal.data.store import Store
 from rayal.errors import counted
 from rayal.experiment.experiment import Experiment
+from rayal.experiment.explore import share
 from rayal.experiment.keep import Keep
 from rayal.labeling.budget import CostUnit
 from rayal.models.network import feature_width
@@ -76,6 +77,8 @@ class Plan:
     """Which large files of past cycles are left."""
     guards: tuple[str, ...] = ()
     """What guards do, and what it takes, in words."""
+    explore: str = ""
+    """What is drawn at random, in words."""
     fine_tune: TunePlan | None = None
     """The training after the last cycle."""
     tuned: str = ""
@@ -149,6 +152,7 @@ class Plan:
         yield f"files   about {self.files:,}"
         yield from kept_lines(self.keep)
         yield from (f"guards  {line}" for line in self.guards)
+        yield from [f"explore {self.explore}"] if self.explore else []
         yield from ends_lines(self.ends)
         yield from self.tariff.lines(self.device_hours, self.budget, self.unit)
         for warning in self.warnings:
@@ -215,6 +219,7 @@ def make(
         tariff=tariff,
         keep=x.keep,
         guards=tuple(_guards(x, store, network)),
+        explore=_explore(x, cycles),
         fine_tune=after,
         tuned="" if end is None else end.work.experiment.scheme.told(),
         ends=tuple(x.stop.described(x.headline)),
@@ -254,6 +259,17 @@ def _guards(x: Experiment, store: Store, network: nn.Module) -> Iterator[str]:
             f"the pass keeps features, {counted(numbers, 'number')} of each candidate, and goes"
             " through labeled images too"
         )
+
+
+def _explore(x: Experiment, cycles: Sequence[Cycle]) -> str:
+    """How much of purchases is drawn at random."""
+    drawn = [share(x.explore, each.bought) for each in cycles]
+    if not any(drawn):
+        return ""
+    first = f"{drawn[0]} of {counted(cycles[0].bought, 'unit')}"
+    return (
+        f"{first} of a cycle drawn at random, {sum(drawn):,} in all, to estimate {x.task.headline}"
+    )
 
 
 def kept_lines(keep: Keep) -> Iterator[str]:

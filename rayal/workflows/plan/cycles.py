@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rayal.data.card import Card
 from rayal.experiment.experiment import Experiment
+from rayal.experiment.explore import share
 from rayal.training.base import TrainingScheme
 from rayal.training.feed import batch_ends
 
@@ -22,7 +23,8 @@ class Cycle(NamedTuple):
     steps: int
     """Updates of the weights, those in phases too, of each member of an ensemble."""
     evaluated: int
-    """Test images; without such, those that have a label, and the new ones among them twice."""
+    """Test images; without such, those that have a label, and the new ones among them twice; with
+    `explore` those drawn at random once more."""
     scored: int
     """Candidates; 0 in the last cycle, which only trains and evaluates."""
     passes: int
@@ -82,7 +84,7 @@ def plan_cycles(
             cycle=cycle,
             labels=labels,
             steps=steps,
-            evaluated=card.test if card.tested else labels + new,
+            evaluated=(card.test if card.tested else labels + new) + share(x.explore, new),
             scored=scored,
             passes=_passes(x, cycle) if scored else 0,
             bought=bought,
