@@ -53,7 +53,7 @@ class Replayed:
     """That pass."""
 
 
-class Replay:
+class Replays:
     """Lets strategies choose from one state of a run."""
 
     def __init__(self, state: State, out: Folder, engine: Engine, observer: Observer) -> None:

@@ -8,6 +8,7 @@ from rayal.cycle.keep import FITTED, SHARDS, WEIGHTS, Kind, inputs
 from rayal.cycle.kept import asks_nothing, lacks
 from rayal.data.store import Store
 from rayal.errors import OUT, PrunedError, RayalError, UsageError
+from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import PoolState
 from rayal.storage.folder import Folder
@@ -31,7 +32,8 @@ class State:
         """The run's experiment with another strategy, and others that only observe. Raises
         UsageError where it cannot have these."""
         first, *others = strategies
-        return Experiment(**{**dict(self.x), "strategy": first, "observers": tuple(others)})
+        fields = {**dict(self.x), "strategy": first, "observers": tuple(others)}
+        return config.from_record(Experiment, fields, "this run")
 
     def with_strategy(self, strategy: Strategy) -> Experiment:
         """As `with_strategies`, of one. Raises UsageError also for one that wants what is trained

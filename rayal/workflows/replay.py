@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rayal.cycle.keep import gone
-from rayal.cycle.replay import Replay, Replayed
+from rayal.cycle.replay import Replayed, Replays
 from rayal.cycle.state import State, refusal
 from rayal.errors import Apart, RayalError, UsageError, quoted
 from rayal.experiment import config
@@ -71,7 +71,7 @@ def replay(
     compute = state.x.compute if asking else Compute(engine="local", device="cpu")
     if wanted:
         with start_engine(compute, address) as engine:
-            replays = Replay(state, out, engine, observer)
+            replays = Replays(state, out, engine, observer)
             for name, y in wanted.items():
                 if name not in asking:
                     with apart.kept():
