@@ -51,12 +51,14 @@ def _sections(shown: SideBySide, errors: Sequence[RayalError]) -> Iterator[Secti
 
 
 def _made(shown: SideBySide) -> Iterator[Block]:
-    options = [other.bought.strategy.model_dump(mode="json") for other in shown.others]
+    strategies = [other.bought.strategy for other in shown.others]
     words = ["rayal", "replay", shown.state.run.url, "--cycle", str(shown.state.pool.cycle)]
-    for each in options:
-        words += ["--strategy", str(each["name"]) if len(each) == 1 else _flow(each)]
+    for strategy in strategies:
+        given = strategy.model_dump(mode="json", exclude_defaults=True)
+        words += ["--strategy", strategy.part_name() if len(given) == 1 else _flow(given)]
     words += ["--forward"] * any(other.asked for other in shown.others)
     yield Listing("Command", shlex.join(words))
+    options = [strategy.model_dump(mode="json") for strategy in strategies]
     yield Listing("Strategies", yaml_file.dump({"strategies": options}))
 
 
