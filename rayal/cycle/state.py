@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rayal.cycle.keep import FITTED, SHARDS, WEIGHTS, Kind, inputs
 from rayal.cycle.kept import asks_nothing, lacks
 from rayal.data.store import Store
-from rayal.errors import OUT, PrunedError, RayalError, UsageError
+from rayal.errors import OUT, PrunedError, UsageError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import PoolState
@@ -49,62 +49,61 @@ class State:
             )
         return y
 
+    def asks(self, y: Experiment, forward: bool) -> bool:
+        """Whether models of the run have to be asked again for the strategy of `y`. Raises
+        UsageError where they may not be, without `forward`, and PrunedError where they are gone."""
+        lacking = self.lacks(y)
+        if not lacking:
+            return False
+        name, cycle = y.strategy.part_name(), self.pool.cycle
+        what = f"{name}: the run has not kept {', nor '.join(lacking)}"
+        if absent := self.cannot_ask(y):
+            raise PrunedError(
+                f"{what}, and to ask the model of cycle {cycle} again takes {' and '.join(absent)};"
+                f" run the experiment anew with keep.weights=all and another {OUT}, or with {name}"
+                " among its observers and keep.shards=all"
+            )
+        if not forward:
+            raise UsageError(
+                f"{what}; add --forward (in Python: forward=True), which asks the model of cycle"
+                f" {cycle} again"
+            )
+        return True
+
     def lacks(self, y: Experiment) -> list[str]:
         """What the run has not kept without which the strategy of `y` cannot select, unless models
         are asked again; in words."""
         cycle, strategy = self.pool.cycle, y.strategy
-        pruned = (SHARDS, cycle) in self.gone
-        lacking = [] if pruned and self._lists(y) else lacks(self.x, y)
-        if pruned and not self._lists(y) and not lacking:
-            lacking.append(f"{self._pruned(SHARDS, cycle)}")
+        pruned = (SHARDS, cycle) in self.gone and not _lists(y)
+        lacking = [] if _lists(y) else lacks(self.x, y)
+        if pruned and not lacking:
+            lacking.append(_pruned(SHARDS, cycle))
         if type(strategy).selector is not Strategy.selector:
             files = [(WEIGHTS, cycle), *([(FITTED, cycle)] if y.fits() else [])]
-            lacking += [self._pruned(*each) for each in files if each in self.gone]
+            lacking += [_pruned(*each) for each in files if each in self.gone]
         return lacking
 
     def cannot_ask(self, y: Experiment) -> list[str]:
-        """What is not there that models of the run would have to be asked with; in words."""
-        cycle = self.pool.cycle
-        stages = ("fit", "score", "select") if self.refits(y) else ("score", "select")
-        read = {each for stage in stages for each in inputs(y, cycle, stage)}
-        read = {each for each in read if each[0] is WEIGHTS or each[0] is FITTED}
-        if self.refits(y):
-            read -= {(FITTED, cycle)}
-        return [self._pruned(*each) for each in sorted(read, key=str) if each in self.gone]
-
-    def _lists(self, y: Experiment) -> bool:
-        """Whether nothing of the pass is read but which images were bad."""
-        keeps = y.strategy.kept_names() or y.keeps_features() or y.keeps_predicted()
-        return asks_nothing(y.strategy) and not keeps and not y.scans_labeled()
+        """What was pruned of what models of the run would be asked with; in words."""
+        cycle, refits = self.pool.cycle, self.refits(y)
+        stages = ("fit", "score", "select") if refits else ("score", "select")
+        read = dict.fromkeys(each for stage in stages for each in inputs(y, cycle, stage))
+        made = {(FITTED, cycle)} if refits else set()
+        files = [e for e in read if e[0] is not SHARDS and e in self.gone and e not in made]
+        return [_pruned(*each) for each in files]
 
     def refits(self, y: Experiment) -> bool:
         """Whether what is made after a training has to be made again."""
-        there = self.x.fits()
-        return any(fit not in there for fit in y.fits()) or (
-            bool(y.fits()) and (FITTED, self.pool.cycle) in self.gone
-        )
-
-    def _pruned(self, kind: Kind, cycle: int) -> str:
-        what = "the scores" if kind is SHARDS else "the weights"
-        return f"{what} of cycle {cycle}, which were pruned (keep.{kind.name})"
+        there = () if (FITTED, self.pool.cycle) in self.gone else self.x.fits()
+        return any(fit not in there for fit in y.fits())
 
 
-def refusal(
-    state: State, y: Experiment, lacking: Sequence[str], forward: bool
-) -> RayalError | None:
-    """Why the strategy of `y`, of which this is `lacking`, cannot be replayed; None where models
-    may be asked, and can be."""
-    name, cycle = y.strategy.part_name(), state.pool.cycle
-    what = f"{name}: the run has not kept {', nor '.join(lacking)}"
-    if pruned := state.cannot_ask(y):
-        return PrunedError(
-            f"{what}, and to ask the model of cycle {cycle} again lacks {' and '.join(pruned)}; run"
-            f" the experiment anew with keep.weights=all and another {OUT}, or with {name} among"
-            " its observers and keep.shards=all"
-        )
-    if forward:
-        return None
-    return UsageError(
-        f"{what}; add --forward (in Python: forward=True), which asks the model of cycle {cycle}"
-        " again"
-    )
+def _lists(y: Experiment) -> bool:
+    """Whether the strategy of `y` needs nothing of a pass but which images were bad."""
+    keeps = y.strategy.kept_names() or y.keeps_features() or y.keeps_predicted()
+    return asks_nothing(y.strategy) and not keeps and not y.scans_labeled()
+
+
+def _pruned(kind: Kind, cycle: int) -> str:
+    what = "the scores" if kind is SHARDS else "the weights"
+    return f"{what} of cycle {cycle}, which were pruned (keep.{kind.name})"

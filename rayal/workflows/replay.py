@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rayal.cycle.keep import gone
 from rayal.cycle.replay import Replayed, Replays
-from rayal.cycle.state import State, refusal
+from rayal.cycle.state import State
 from rayal.errors import Apart, RayalError, UsageError, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Compute, Experiment
@@ -20,7 +20,7 @@ from rayal.storage.folder import Folder
 from rayal.storage.journal import read_done
 from rayal.strategies.base import Strategy, columns
 from rayal.workflows import checks
-from rayal.workflows.attempts import attempts
+from rayal.workflows.attempts import attempts, tell_elsewhere
 from rayal.workflows.run import start_engine
 
 
@@ -57,25 +57,21 @@ def replay(
     own = record.result(at, Chosen)
     assert own is not None
     state, apart = _state(record, at), Apart()
-    wanted, asking = dict[str, Experiment](), dict[str, Experiment]()
     names = [*columns((state.x.strategy, *strategies))][1:]
+    kept, asking = dict[str, Experiment](), dict[str, Experiment]()
     for name, strategy in zip(names, strategies, strict=True):
         with apart.kept():
-            wanted[name] = y = _checked(state, strategy)
-            if lacking := state.lacks(y):
-                if (error := refusal(state, y, lacking, forward)) is not None:
-                    del wanted[name]
-                    raise error
-                asking[name] = y
+            y = _checked(state, strategy)
+            (asking if state.asks(y, forward) else kept)[name] = y
     found = dict[str, Replayed]()
     compute = state.x.compute if asking else Compute(engine="local", device="cpu")
-    if wanted:
-        with start_engine(compute, address) as engine:
-            replays = Replays(state, out, engine, observer)
-            for name, y in wanted.items():
-                if name not in asking:
-                    with apart.kept():
-                        found[name] = replays.from_kept(y, name)
+    with start_engine(compute, address) as engine:
+        replays = Replays(state, out, engine, observer)
+        for name, y in kept.items():
+            with apart.kept():
+                found[name] = replays.from_kept(y, name)
+        if asking:
+            tell_elsewhere(record.folder, engine)
             found |= replays.by_asking(asking)
     if not found:
         apart.end()
