@@ -41,7 +41,7 @@ def overlap(shown: SideBySide) -> Table:
         parts = (other.both, other.only_own, other.only_it)
         counts = [f"{len(units):,}" for units in parts]
         asked = "again" if other.asked else "no"
-        rows.append([*_row(other.bought, priced), *counts, f"{other.share:.0%}", asked])
+        rows.append([*_row(other.bought, priced), *counts, f"{100 * other.share:.0f} %", asked])
     note = "the same: units that both buy, of those of the smaller purchase"
     return Table("What would have been bought", header, rows, note)
 
@@ -70,7 +70,7 @@ def scores(shown: SideBySide) -> Table | None:
         if (s := other.standing) is not None:
             own = NOTHING if s.own is None else f"{s.own.median:.4g}"
             its = ["", "", ""] if s.its is None else [f"{each:.4g}" for each in s.its]
-            lower = NOTHING if s.lower is None else f"{s.lower:.1%}"
+            lower = NOTHING if s.lower is None else f"{100 * s.lower:.1f} %"
             rows.append([other.name, *its, f"{s.candidates.median:.4g}", own, lower])
     if not rows:
         return None
@@ -111,9 +111,13 @@ def _classes(shown: SideBySide, bought: Bought) -> Iterator[str]:
     there, found = sum(count > 0 for count in counts), bought.balance
     yield f"{there} of {len(counts)}"
     yield shown.names[most]
-    yield f"{counts[most] / sum(counts):.0%}"
+    yield f"{100 * counts[most] / sum(counts):.0f} %"
     yield NOTHING if found is None else f"{found.divergence:.3f}"
-    yield NOTHING if found is None or found.p is None else f"{found.p:.2g}"
+    yield NOTHING if found is None or found.p is None else _probability(found.p)
+
+
+def _probability(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _amount(shown: SideBySide, bought: Bought) -> str:

@@ -79,7 +79,7 @@ def test_it_is_shown(found: rayal.Replay) -> None:
     assert max(map(len, shown.splitlines())) <= 100
     assert shown.startswith("cycle 0 of tiny: entropy bought 20 units after 20 labels, of 580 cand")
     row = ["core_set", "20", str(len(core_set.both)), str(len(core_set.only_own))]
-    assert [*row, str(len(core_set.only_it)), f"{core_set.share:.0%}", "again"] in lines
+    assert [*row, str(len(core_set.only_it)), f"{100 * core_set.share:.0f}", "%", "again"] in lines
     assert page.tables["What would have been bought"][3][:5] == [*row, str(len(core_set.only_it))]
     assert f"Only core_set ({len(core_set.only_it)})" in page.text
     assert "core_set pick 1" in page.text and "rayal replay" in page.text
