@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from rayal.api.plan import plan as plan
     from rayal.api.prune import Pruning as Pruning
     from rayal.api.prune import prune as prune
+    from rayal.api.replay import Replay as Replay
+    from rayal.api.replay import replay as replay
     from rayal.api.run import Run as Run
     from rayal.api.run import open_run as open_run
     from rayal.api.run import run as run
@@ -171,6 +173,7 @@ _HOMES = {
     "Pushed": "rayal.api.labels",
     "RayalError": "rayal.errors",
     "RegionStrategy": "rayal.strategies.base",
+    "Replay": "rayal.api.replay",
     "Run": "rayal.api.run",
     "Scores": "rayal.api.scores",
     "Setting": "rayal.experiment.origins",
@@ -209,6 +212,7 @@ _HOMES = {
     "prune": "rayal.api.prune",
     "pull_labels": "rayal.api.labels",
     "push_labels": "rayal.api.labels",
+    "replay": "rayal.api.replay",
     "run": "rayal.api.run",
     "schema": "rayal.api.configs",
     "score": "rayal.api.score",

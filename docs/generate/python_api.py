@@ -30,6 +30,7 @@ WORK = (
         "open_sweep",
         "compare",
         "forecast",
+        "replay",
         "submit",
         "jobs",
         "sync",

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # they take long to import
     from pandas import DataFrame
 
     from rayal.api.forecast import Forecast
+    from rayal.api.replay import Named, Replay
 
 COMPLETE = "complete already"
 """The note of the first event of a run that has nothing left to do."""
@@ -304,6 +305,35 @@ class Run:
 
         plugins = self.record.plugins
         return forecast(self.url, target=target, labels=labels, price=price, plugins=plugins)
+
+    def replay(
+        self,
+        strategy: "Named | Sequence[Named]",
+        cycle: int | None = None,
+        *,
+        forward: bool = False,
+        out: str | os.PathLike[str] | None = None,
+        address: str | None = None,
+        on_event: Listener | None = None,
+    ) -> "Replay":
+        """What other strategies would have bought in a cycle, the last one that chose by default,
+        as `rayal.replay` tells it.
+
+        >>> rayal.open_run("runs/mine").replay("random", 0)
+        <Replay of cycle 0: entropy beside random>
+        """
+        from rayal.api.replay import replay  # imports scipy and all that reports do
+
+        return replay(
+            self,
+            strategy=strategy,
+            cycle=cycle,
+            forward=forward,
+            out=out,
+            address=address,
+            on_event=on_event,
+            plugins=self.record.plugins,
+        )
 
     def to_rich(self) -> Any:
         """The cycles for a terminal: labels, the task's metric, seconds of the stages."""

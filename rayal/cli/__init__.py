@@ -26,6 +26,7 @@ from rayal.cli import (  # noqa: F401 (their commands belong to the application)
     labels,
     output,
     parts,
+    replaying,
     runs,
     scoring,
     starting,

@@ -25,6 +25,7 @@ Examples:
   rayal status runs sweeps
   rayal report runs --json
   rayal forecast runs/mine --target 0.95 --price 0.08
+  rayal replay runs/mine --cycle 2 --strategy margin --strategy core_set --forward
   rayal prune sweeps --shards none --dry-run
   rayal score --checkpoint runs/mine --pool photos --strategies entropy,margin --out scores
   rayal select scores --strategy entropy --budget 100

@@ -46,6 +46,8 @@ class Columns:
     keeps_probs: bool = False
     keeps_predicted: bool = False
     keeps_features: bool = False
+    keeps: bool = True
+    """Whether what strategies keep for their selection is among them."""
 
     def of(self, ids: Sequence[str], batches: Batches) -> dict[str, NDArray[Any]]:
         """Scores and kept signals of these units. Raises DataError for a number that is not finite.
@@ -79,7 +81,7 @@ class Columns:
             if score is not None:
                 columns[f"score.{name}"] = score[:count].double() + 0.0  # people read -0
             # sets have another order in every process
-            for signal in sorted(strategy.kept_names()):
+            for signal in sorted(strategy.kept_names() if self.keeps else ()):
                 columns[f"keep.{signal}"] = getattr(view, signal_of(signal))[:count].to(kept)
         if self.keeps_features:
             columns["keep.features"] = signals.features[:count].to(kept)

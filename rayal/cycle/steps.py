@@ -17,6 +17,7 @@ from rayal.cycle.keep import Keeper
 from rayal.cycle.offer import Offer, of_images
 from rayal.cycle.score import (
     ScoreJob,
+    ShardTask,
     Tolerance,
     bad_images,
     divide,
@@ -285,10 +286,7 @@ class Steps:
             previous=self._weights(cycle - 1) if cycle > 0 else None,
             previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
         )
-        units = candidates(self.x, self.store, known_images(pool), cycle)
-        if (units or self.votes(pool)) and self.x.scans_labeled():
-            units += of_images(pool.labels, self.store).keys() - set(units)
-        tasks = divide(self.store.pool, units, pass_rows(self.x.compute, self.store.card))
+        tasks = self.tasks(pool)
         todo, results = pending(job, tasks)
         tolerance = Tolerance(self.x.max_bad, known=len(self.store.card.bad))
         tolerance.add(*results)
@@ -299,6 +297,14 @@ class Steps:
             self._count(cycle, len(results), len(tasks))
         bad = dict(bad_images(out, results))
         return Scored(**dict(summary(job, tasks, results)), bad=bad)
+
+    def tasks(self, pool: PoolState) -> list[ShardTask]:
+        """What the pass of this cycle looks at: candidates and, where a strategy reads what is kept
+        of those, labeled images."""
+        units = candidates(self.x, self.store, known_images(pool), pool.cycle)
+        if (units or self.votes(pool)) and self.x.scans_labeled():
+            units += of_images(pool.labels, self.store).keys() - set(units)
+        return divide(self.store.pool, units, pass_rows(self.x.compute, self.store.card))
 
     def _count(self, cycle: int, done: int, total: int) -> None:
         self.observer.on(Event("further", Scored.stage, cycle, done, total, "shards"))

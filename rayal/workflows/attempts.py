@@ -67,6 +67,24 @@ def tell_changes(x: Experiment, folder: Folder, plugins: Plugins) -> None:
         )
 
 
+def tell_elsewhere(folder: Folder, engine: Engine) -> None:
+    """Warns where models of a run are asked on another device than it was computed on, or by
+    another torch: what is chosen may hang on last bits."""
+    made = attempts(folder)
+    if not made:
+        return
+    there, here = made[-1], {"device": engine.device, "torch": _version("torch")}
+    before = {"device": there.get("device"), "torch": there["versions"].get("torch")}
+    if changes := [
+        f"{key} {before[key]} -> {here[key]}" for key in here if before[key] != here[key]
+    ]:
+        logger.warning(
+            "%s was computed with something else than what is here (there -> here): %s; scores may"
+            " differ in their last bits, and so may what is chosen",
+            *(folder.url, ", ".join(changes)),
+        )
+
+
 def _made_with(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) -> Json:
     return {
         "attempt": ledger.attempt,

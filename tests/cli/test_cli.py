@@ -239,6 +239,27 @@ def test_a_forecast(rayal, finished, tmp_path):
     assert (percent.code, "write 95 % as 0.95" in percent.err) == (2, True)
 
 
+def test_a_replay(rayal, finished, tmp_path):
+    """A user could not ask what another strategy would have bought, or would not learn what that
+    takes."""
+    folder, _ = finished
+    random = ("replay", folder, "--cycle", 0, "--strategy", "random")
+    kept = rayal(*random, "--html", tmp_path / "replay.html", "--out", tmp_path / "out")
+    both = rayal(*random, "--strategy", "{name: power_margin, beta: 3}", "--json")
+    asked = rayal(*random, "--strategy", "{name: power_margin, beta: 3}", "--forward", "--json")
+    wrong = rayal("replay", folder, "--strategy", "margn", "--strategy", "{name: random, x: 1}")
+    far = rayal("replay", folder, "--strategy", "random", "--cycle", 9)
+
+    assert kept.code == 0 and "What would have been bought" in kept.out
+    assert kept.err.splitlines() == [f"replay  {tmp_path}/out", f"page  {tmp_path}/replay.html"]
+    assert (both.code, "add --forward" in both.err) == (2, True)
+    assert [each["name"] for each in json.loads(both.out)["others"]] == ["random"]
+    named = [each["strategy"] for each in json.loads(asked.out)["others"]]
+    assert asked.code == 0 and named[1] == {"name": "power_margin", "beta": 3.0}
+    assert wrong.code == 2 and "did you mean 'margin'" in wrong.err and "strategy.x" in wrong.err
+    assert (far.code, "cycle 9 has chosen nothing" in far.err) == (2, True)
+
+
 def test_a_run_that_a_rule_ends_says_so(rayal, experiment, tmp_path):
     """A user would look for the cycles that are missing."""
     ended = rayal("run", experiment, "--out", tmp_path / "run", "--set", "stop.target=0.01")

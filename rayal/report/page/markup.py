@@ -31,9 +31,11 @@ UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "
 """What could end the element that JSON stands in, or a line of it."""
 
 
-def written(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
-    """The whole file."""
-    libraries = [*_libraries()]
+def written(
+    title: str, facts: Sequence[str], sections: Sequence[Section], *, draws: bool = True
+) -> str:
+    """The whole file; without the scripts of figures where it `draws` none."""
+    libraries = [*_libraries()] if draws else []
     scripts = [*libraries, (HERE / "figures.js").read_text()] if libraries else []
     template = _environment().get_template("page.html")
     return template.render(
@@ -43,7 +45,7 @@ def written(title: str, facts: Sequence[str], sections: Sequence[Section]) -> st
         scripts=[Markup(script) for script in scripts],
         style=Markup((HERE / "style.css").read_text()),
         policy=policy(scripts),
-        missing="" if libraries else MISSING,
+        missing="" if libraries or not draws else MISSING,
         version=rayal.__version__,
     )
 
