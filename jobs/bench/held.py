@@ -30,7 +30,7 @@ from rayal.cycle import shard_file
 from rayal.cycle.lots import Whole, held
 from rayal.engine import start
 from rayal.engine.holding import HeldPool
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.selection.candidates import Candidates
 from rayal.selection.progress import Progress
 from rayal.storage.folder import FileRecord, Folder

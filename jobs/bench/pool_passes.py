@@ -22,7 +22,7 @@ from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
 from rayal.runs.events import Event, Observer
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.storage.folder import Folder, Json
 from rayal.workflows.run import start_engine
 from rayal.workflows.score import start_scoring

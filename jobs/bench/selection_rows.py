@@ -13,7 +13,7 @@ from racing import growth, race
 
 from rayal.cycle import shard_file
 from rayal.cycle.ranking import highest
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.selection.candidates import Candidates, tie_secret
 from rayal.storage.folder import Folder
 from rayal.strategies.badge import Badge

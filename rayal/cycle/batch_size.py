@@ -10,7 +10,7 @@ from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
 from rayal.data.pool import Decoded
 from rayal.errors import OUT, UsageError
-from rayal.runs.results import FastestBatch
+from rayal.runs.passes import FastestBatch
 from rayal.storage.folder import Json
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)

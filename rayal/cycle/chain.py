@@ -10,7 +10,7 @@ import logging
 
 from rayal.errors import StorageError
 from rayal.runs.ledger import Ledger
-from rayal.runs.results import StageResult
+from rayal.runs.result import StageResult
 from rayal.storage.folder import Folder
 from rayal.storage.journal import read_done
 

@@ -8,7 +8,8 @@ from rayal.cycle.fit import FitJob
 from rayal.cycle.lots import HoldsPools
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
-from rayal.runs.results import FastestBatch, Fit, ScoredShard, Trained
+from rayal.runs.passes import FastestBatch, ScoredShard
+from rayal.runs.results import Fit, Trained
 
 
 class Engine(HoldsPools, Protocol):

@@ -12,7 +12,8 @@ from rayal.cycle.shard_file import shards
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.explore import share
 from rayal.randomness import derive, numpy_generator
-from rayal.runs.results import Chosen, Pass
+from rayal.runs.passes import Pass
+from rayal.runs.results import Chosen
 from rayal.storage import csv_file
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places

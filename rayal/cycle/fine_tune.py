@@ -17,7 +17,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import decoded
 from rayal.randomness import derive
 from rayal.runs.ledger import PoolState
-from rayal.runs.results import FineTuned, Trained, read_trained, write_trained
+from rayal.runs.result_files import read_trained, write_trained
+from rayal.runs.results import FineTuned, Trained
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation
 

@@ -22,7 +22,8 @@ from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights, save_weights
 from rayal.randomness import Key, derive
-from rayal.runs.results import FIT_ROWS, Fit
+from rayal.runs.result_files import FIT_ROWS
+from rayal.runs.results import Fit
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation
 from rayal.training.fits.base import FitBatch, FitSpec, Fitting, Scene

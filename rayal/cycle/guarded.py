@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rayal.cycle import shard_file
 from rayal.cycle.ranking import keyed, ranked, scored
 from rayal.cycle.walk import FEATURES, Apart, Cap, Seen, TooNear, Walk
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.selection.candidates import Price, one_each
 from rayal.selection.distances import check_finite, nearest
 from rayal.storage.folder import Folder

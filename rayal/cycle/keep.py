@@ -12,7 +12,8 @@ from rayal.errors import OUT, PrunedError
 from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import STAGES, Ledger
 from rayal.runs.record import Record
-from rayal.runs.results import FIT, TRAINED, FineTuned, Fitted, Scored, Trained, checked_result
+from rayal.runs.result_files import FIT, TRAINED, checked_result
+from rayal.runs.results import FineTuned, Fitted, Scored, Trained
 from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.journal import read_done
 from rayal.storage.lock import utc_now

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayal.cycle import shard_file
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Numbers
 from rayal.selection.holders import Spread

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rayal.cycle.shard_file import shards
 from rayal.errors import OUT, DataError, quoted
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.selection.candidates import tie_keys
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids

@@ -20,7 +20,8 @@ from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.runs.events import Observer
 from rayal.runs.ledger import Ledger
-from rayal.runs.results import Chosen, Fitted, Scored, StageResult, Trained
+from rayal.runs.result import StageResult
+from rayal.runs.results import Chosen, Fitted, Scored, Trained
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import DONE, FileLocation
 from rayal.strategies.base import Strategy

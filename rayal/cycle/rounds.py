@@ -19,7 +19,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.models import parallel
 from rayal.models.device import sent
 from rayal.randomness import Key, derive
-from rayal.runs.results import Result
+from rayal.runs.result import Result
 from rayal.storage.folder import FileRecord, Folder
 from rayal.training.checkpoint import Checkpoints, state_of
 

@@ -26,7 +26,7 @@ from rayal.errors import DataError, StorageError, quoted
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
-from rayal.runs.results import Pass, ScoredShard
+from rayal.runs.passes import Pass, ScoredShard
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy

@@ -24,7 +24,9 @@ from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights
 from rayal.randomness import derive
-from rayal.runs.results import Scored, ScoredShard, read_result
+from rayal.runs.passes import ScoredShard
+from rayal.runs.result_files import read_result
+from rayal.runs.results import Scored
 from rayal.signals.batch import Networks, Reference, Signals, forward
 from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.journal import is_done

@@ -23,7 +23,8 @@ from rayal.errors import OUT, counted
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.guards import Guards
 from rayal.randomness import numpy_generator
-from rayal.runs.results import Chosen, Pass, Scored
+from rayal.runs.passes import Pass
+from rayal.runs.results import Chosen, Scored
 from rayal.selection.candidates import Candidates, one_each, ranking, tie_secret
 from rayal.selection.progress import UNDER_WAY, KeptProgress
 from rayal.storage import csv_file

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rayal.errors import DataError, LostError
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import signal_of
 from rayal.storage.failures import storage_errors

@@ -24,15 +24,9 @@ from rayal.cycle.train import TrainJob
 from rayal.data.store import Store
 from rayal.errors import LockedError
 from rayal.experiment.sources import plugin_sources
-from rayal.runs.results import (
-    TRAINED,
-    FastestBatch,
-    Fit,
-    ScoredShard,
-    Trained,
-    read_trained,
-    write_trained,
-)
+from rayal.runs.passes import FastestBatch, ScoredShard
+from rayal.runs.result_files import TRAINED, read_trained, write_trained
+from rayal.runs.results import Fit, Trained
 from rayal.selection.progress import Progress
 from rayal.storage.folder import Folder
 from rayal.storage.lock import FILE, STALE, Lock, seconds_since

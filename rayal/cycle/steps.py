@@ -37,22 +37,18 @@ from rayal.runs.confusion import write_confusion
 from rayal.runs.events import Event, Observer
 from rayal.runs.ledger import STOP, Ledger, PoolState, S, write_labels
 from rayal.runs.measured import measured
+from rayal.runs.result import File, StageResult
+from rayal.runs.result_files import read_fit, read_trained, write_fit, write_trained
 from rayal.runs.results import (
     Chosen,
     Evaluated,
-    File,
     FineTuned,
     Fitted,
     Initial,
     Labeled,
     Scored,
-    StageResult,
     Trained,
     member_place,
-    read_fit,
-    read_trained,
-    write_fit,
-    write_trained,
 )
 from rayal.storage.folder import Folder, Json
 from rayal.storage.stage_file import FileLocation

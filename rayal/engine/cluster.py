@@ -25,7 +25,9 @@ from rayal.engine.shared_storage import SharedStorage
 from rayal.engine.train import TrainWorkers, do_on, packed
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
-from rayal.runs.results import FastestBatch, Fit, Result, ScoredShard, Trained
+from rayal.runs.passes import FastestBatch, ScoredShard
+from rayal.runs.result import Result
+from rayal.runs.results import Fit, Trained
 from rayal.selection.progress import Progress
 from rayal.storage.folder import Json
 

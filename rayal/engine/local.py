@@ -20,7 +20,8 @@ from rayal.data.pool import Decoded
 from rayal.engine import machine
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
-from rayal.runs.results import FastestBatch, Fit, ScoredShard, Trained
+from rayal.runs.passes import FastestBatch, ScoredShard
+from rayal.runs.results import Fit, Trained
 from rayal.selection.progress import Progress
 
 AHEAD = 2

@@ -32,7 +32,7 @@ from rayal.engine.trainer import Trainer
 from rayal.errors import ClusterError, UsageError
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.parts import Component
-from rayal.runs.results import Result
+from rayal.runs.result import Result
 from rayal.storage.folder import Json
 
 LOOK_SECONDS = 1.0  # between looks at whether the group still lives

@@ -19,7 +19,8 @@ from rayal.cycle.state import State
 from rayal.data.masks import LabelValue
 from rayal.report.balance import Balance, balance
 from rayal.runs.ledger import Ledger
-from rayal.runs.results import Chosen, Pass
+from rayal.runs.passes import Pass
+from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder, Json
 from rayal.storage.ids import Ids, Places
 from rayal.strategies.base import Strategy

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from rayal.errors import UsageError, quoted
-from rayal.runs.results import Result
+from rayal.runs.result import Result
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from rayal.errors import StorageError, quoted
 from rayal.labeling.answers import Answer, dump_answers, parse_answers
 from rayal.labeling.oracles.base import Label
 from rayal.labeling.votes import VOTES, Vote, by_unit, parse_votes
-from rayal.runs.results import FineTuned, Fitted, Initial, Labeled, StageResult, read_result
+from rayal.runs.result import StageResult
+from rayal.runs.result_files import read_result
+from rayal.runs.results import FineTuned, Fitted, Initial, Labeled
 from rayal.storage.failures import suggesting
 from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.journal import Journal, is_done

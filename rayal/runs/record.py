@@ -28,8 +28,8 @@ from rayal.runs.ledger import (
     read_stopped,
     stage_folder,
 )
+from rayal.runs.result_files import FIT_ROWS, checked_result
 from rayal.runs.results import (
-    FIT_ROWS,
     TUNED,
     Chosen,
     Evaluated,
@@ -39,7 +39,6 @@ from rayal.runs.results import (
     Labeled,
     Scored,
     Trained,
-    checked_result,
 )
 from rayal.settings import wanted
 from rayal.storage import yaml_file

@@ -4,98 +4,17 @@
     fit             Fitted      score  Scored      select    Chosen
     fine_tune       FineTuned
 
-A result knows the name of its stage. This is the one place where results become JSON and back; the
-JSON is that of rayal 0.4.
+A result knows the name of its stage. `result_files` reads and writes what is in folders.
 """
 
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    PlainSerializer,
-    ValidationError,
-    model_serializer,
-)
+from rayal.runs.passes import Pass
+from rayal.runs.result import File, Metric, Result, StageResult
+from rayal.storage.folder import FileRecord, Json
 
-from rayal.errors import StorageError
-from rayal.settings import wanted
-from rayal.storage.failures import suggesting
-from rayal.storage.folder import FileRecord, Folder, Json
-from rayal.storage.journal import DONE, read_done
-from rayal.storage.stage_file import way_out
-
-TRAINED = "trained.json"
-"""The result of one training among several of a stage, or kept for several runs."""
-FIT = "fit.json"
-"""The result of one fit of a stage."""
-FIT_ROWS = "fit.jsonl"
-"""How a fit went, a row for each of its rounds."""
 TUNED = "fine_tuned_"
 """Before the name of a metric: of the network that was trained after the last cycle."""
-TRAIN_AGAIN = "delete it to train that model again"
-"""What helps where that file is damaged."""
-
-
-def _metric(value: Any) -> Any:
-    """A number, or one for each class, as it is: 5 stays 5."""
-    numbers = value if isinstance(value, list | tuple) else [value]
-    if not all(number is None or isinstance(number, int | float) for number in numbers):
-        raise ValueError("a metric is a number, or a list of numbers")
-    return value
-
-
-Metric = Annotated[Any, BeforeValidator(_metric)]
-
-File = Annotated[FileRecord, PlainSerializer(FileRecord._asdict)]
-"""A file that a stage wrote into its folder."""
-
-
-class Result(BaseModel):
-    """What a piece of work results in: frozen, and the same after JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    def to_json(self) -> Json:
-        """What `from_json` reads."""
-        return self.model_dump()
-
-    @classmethod
-    def from_json(cls, written: Json) -> Self:
-        """The result that was written, less what this rayal does not know.
-
-        Raises ValidationError for JSON of anything else.
-        """
-        known = cls.model_fields.keys()
-        return cls.model_validate({key: value for key, value in written.items() if key in known})
-
-
-R = TypeVar("R", bound=Result)
-
-
-LATER = tuple(
-    "again log members table evidence passed_over short predicted distances held_out best"
-    " class_counts pool_counts explored drawn_from".split()
-)
-"""Fields that are left out where they hold nothing, as rayal 0.4 has them not."""
-
-
-class StageResult(Result):
-    """What a stage of a run results in."""
-
-    stage: ClassVar[str]
-    """The stage's name, and that of its folder."""
-
-    def decides(self) -> list[str]:
-        """What of it later stages build on, the same whenever the stage is done again in the same
-        way."""
-        return []
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, handler: Any) -> Json:
-        written: Json = handler(self)
-        return {key: value for key, value in written.items() if key not in LATER or value}
 
 
 class Trained(StageResult):
@@ -252,18 +171,6 @@ class Fitted(StageResult):
         ]
 
 
-class Pass(Result):
-    """A finished scoring pass, over candidates of a run or over a pool."""
-
-    units: int
-    """How many ids have a row, those that could not be decoded included."""
-    columns: tuple[str, ...]
-    """The strategies that scored, by the name of their column."""
-    options: dict[str, Any] | None = None
-    """By column the strategy itself; None where an older rayal did not say."""
-    shards: tuple[File, ...]
-
-
 class Scored(Pass, StageResult):
     """The scoring pass of one cycle."""
 
@@ -278,42 +185,6 @@ class Scored(Pass, StageResult):
     def files(self) -> list[FileRecord]:
         """The shards."""
         return list(self.shards)
-
-
-class PoolScored(Pass):
-    """The pass of `rayal score`."""
-
-    bad: int
-    """How many images could not be decoded."""
-    classes: tuple[str, ...]
-    images_per_second: float
-    """Of those that the attempt which finished scored itself."""
-    seconds: float
-    """Of that attempt."""
-
-
-class ScoredShard(Result):
-    """One shard of a scoring pass, as its worker tells it."""
-
-    shard: int
-    """Its number."""
-    rows: int
-    bad: int
-    """How many of the rows could not be decoded."""
-    first_bad: tuple[str, str] | None
-    """Id and reason of the first of them, in the order of ids."""
-    file: File
-    seconds: float
-    ranges: dict[str, tuple[float, float]] = {}
-    """The lowest and the highest score of each strategy that gives some."""
-
-
-class FastestBatch(Result):
-    """How many images a pass scores at a time, and what was measured to find out."""
-
-    batch: int
-    tried: tuple[dict[str, Any], ...] = ()
-    """Of each size: `batch`, `images_per_second`, and `bytes` beside the models."""
 
 
 class Chosen(StageResult):
@@ -387,65 +258,3 @@ class Initial(Labeled):
     pool_counts: tuple[int, ...] = ()
     """As `class_counts`, of the whole pool, where the oracle answers from its labels; empty also
     where nobody has looked at its masks."""
-
-
-def read_result(kind: type[R], out: Folder) -> R:
-    """The result of the finished stage in this folder.
-
-    Raises StorageError where there is none, or it is damaged or of another kind.
-    """
-    return checked_result(kind, read_done(out)["result"], out)
-
-
-def read_trained(out: Folder) -> Trained | None:
-    """The model that a training left in this folder, apart from the stage's own result; None where
-    it is not finished. Raises StorageError where that is damaged."""
-    with suggesting(TRAIN_AGAIN):
-        written = out.read_sealed(TRAINED, None)
-    return (
-        None if written is None else _checked(Trained, written, f"{out.url}/{TRAINED}", TRAIN_AGAIN)
-    )
-
-
-def read_fit(out: Folder) -> Fit | None:
-    """The companion that a fit left in this folder; None where it is not finished. Raises
-    StorageError where what it says is damaged."""
-    way_out = "delete it to fit that companion again"
-    with suggesting(way_out):
-        written = out.read_sealed(FIT, None)
-    return None if written is None else _checked(Fit, written, f"{out.url}/{FIT}", way_out)
-
-
-def write_fit(out: Folder, fit: Fit) -> None:
-    """What `read_fit` reads; written last, it says that all files are there."""
-    out.write_sealed(FIT, fit.to_json())
-
-
-def recorded_file(out: Folder, name: str) -> FileRecord | None:
-    """What a training in this folder says of a file that it wrote; None where it says nothing, as
-    in a folder to which the file was copied."""
-    trained = read_trained(out)
-    if trained is None and out.exists(DONE) and "weights" in (read_done(out)["result"] or {}):
-        trained = read_result(Trained, out)
-    files = () if trained is None else (trained.weights, *trained.companions.values())
-    if (fit := read_fit(out)) is not None:
-        files = (*files, fit.companion)
-    return next((file for file in files if file.name == name), None)
-
-
-def write_trained(out: Folder, trained: Trained) -> None:
-    """What `read_trained` reads; written last, it says that all files are there."""
-    out.write_sealed(TRAINED, trained.to_json())
-
-
-def checked_result(kind: type[R], written: Json, out: Folder) -> R:
-    """The result that was written in this folder; raises as `read_result`."""
-    return _checked(kind, written, f"{out.url}/done.json", way_out(out))
-
-
-def _checked(kind: type[R], written: object, file: str, way_out: str) -> R:
-    try:
-        return kind.from_json(written if isinstance(written, dict) else {"": written})
-    except ValidationError as error:
-        reason = wanted(error.errors()[0])
-        raise StorageError(f"{file} is no {kind.__name__} ({reason}); {way_out}") from error

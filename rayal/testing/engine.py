@@ -18,7 +18,8 @@ from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.models.build import build
 from rayal.models.trained_model import TrainedModel
-from rayal.runs.results import Fit, ScoredShard, Trained
+from rayal.runs.passes import ScoredShard
+from rayal.runs.results import Fit, Trained
 from rayal.signals.batch import Signals
 from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.stage_file import FileLocation

@@ -23,8 +23,9 @@ from rayal.models.weights import load_weights
 from rayal.randomness import derive
 from rayal.runs.ledger import Ledger
 from rayal.runs.record import Record
-from rayal.runs.results import Fitted, Trained, read_fit
-from rayal.runs.results import write_fit as fits_written
+from rayal.runs.result_files import read_fit
+from rayal.runs.result_files import write_fit as fits_written
+from rayal.runs.results import Fitted, Trained
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation
 from rayal.testing.side import Outside, Side, SideSpec

@@ -15,7 +15,7 @@ from rayal.cycle import ranking, shard_file
 from rayal.cycle import walk as walking
 from rayal.cycle.guarded import Distances, Limits, Near, Walked, predicted, walk_down
 from rayal.errors import DataError
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.selection.candidates import one_each, tie_secret
 from rayal.selection.candidates import ranking as in_memory
 from rayal.storage.folder import Folder

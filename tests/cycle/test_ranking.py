@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rayal.cycle import ranking, shard_file
 from rayal.cycle.ranking import Highest, highest, mark, ranked
 from rayal.errors import DataError, StorageError
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.selection.candidates import Candidates, take_highest, tie_secret
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids

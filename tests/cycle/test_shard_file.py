@@ -10,7 +10,7 @@ import pytest
 
 from rayal.cycle import shard_file
 from rayal.errors import DataError, StorageError
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.storage.folder import Folder
 
 COLUMNS = {

@@ -33,7 +33,8 @@ from rayal.experiment.experiment import Compute
 from rayal.models.build import build
 from rayal.models.weights import save_weights
 from rayal.runs.ledger import Ledger
-from rayal.runs.results import Chosen, read_result
+from rayal.runs.result_files import read_result
+from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation
 from tests.support.doubles import Silent

@@ -24,7 +24,8 @@ from rayal.errors import DataError, LabelsPending, LockedError, StorageError, Us
 from rayal.labeling.oracles.base import Label
 from rayal.labeling.votes import VOTES, Vote, dump_votes
 from rayal.runs.ledger import INITIAL, STAGES, Ledger, PoolState, stage_folder, write_labels
-from rayal.runs.results import Initial, Labeled, StageResult
+from rayal.runs.result import StageResult
+from rayal.runs.results import Initial, Labeled
 from rayal.storage import lock
 from rayal.storage.folder import Folder, recorded
 from rayal.storage.local_files import temporary_name
@@ -539,7 +540,8 @@ from rayal.storage import lock
 from rayal.errors import LockedError
 from rayal.runs.ledger import Ledger, write_labels
 from rayal.labeling.oracles.base import Label
-from rayal.runs.results import Initial, Labeled, StageResult
+from rayal.runs.result import StageResult
+from rayal.runs.results import Initial, Labeled
 from rayal.storage.folder import Folder
 
 class Made(StageResult):

@@ -13,15 +13,8 @@ from rayal.errors import Apart, StorageError, UsageError
 from rayal.labeling.oracles.base import Label
 from rayal.runs.ledger import STAGES, Ledger, stage_folder, write_labels
 from rayal.runs.record import WRITTEN_ANEW, Record, find_records
-from rayal.runs.results import (
-    Chosen,
-    Evaluated,
-    Initial,
-    Labeled,
-    Scored,
-    StageResult,
-    Trained,
-)
+from rayal.runs.result import StageResult
+from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Scored, Trained
 from rayal.storage import lock, yaml_file
 from rayal.storage.folder import Folder, Json
 from tests.support.doubles import evaluated, trained

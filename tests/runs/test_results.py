@@ -6,19 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from rayal.errors import StorageError
-from rayal.runs.results import (
-    Chosen,
-    Evaluated,
-    Initial,
-    Labeled,
-    Pass,
-    Scored,
-    StageResult,
-    Trained,
-    read_result,
-    read_trained,
-    write_trained,
-)
+from rayal.runs.passes import Pass
+from rayal.runs.result import StageResult
+from rayal.runs.result_files import read_result, read_trained, write_trained
+from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Scored, Trained
 from rayal.storage.folder import Folder, recorded
 
 FILE = recorded("weights.safetensors", b"numbers")

@@ -30,7 +30,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.weights_folder import beside
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
-from rayal.runs.results import Pass, read_result
+from rayal.runs.passes import Pass
+from rayal.runs.result_files import read_result
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
 from rayal.storage import yaml_file

@@ -19,7 +19,7 @@ from rayal.data.copies import encode as encode_copies
 from rayal.data.statistics import Moments
 from rayal.data.store import LABEL_FILES, Store
 from rayal.data.store_writer import Files
-from rayal.runs.results import Pass
+from rayal.runs.passes import Pass
 from rayal.storage.folder import Folder
 
 GROUP_ROWS = 4096

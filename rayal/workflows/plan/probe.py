@@ -19,7 +19,8 @@ from rayal.cycle.train import TrainJob, train
 from rayal.data.masks import LabelValue, encode
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
-from rayal.runs.results import Fit, Scored, ScoredShard, Trained
+from rayal.runs.passes import ScoredShard
+from rayal.runs.results import Fit, Scored, Trained
 from rayal.signals.batch import forward
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation

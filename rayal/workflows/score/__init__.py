@@ -34,7 +34,8 @@ from rayal.data.pool.source import Pool, open_pool
 from rayal.errors import OUT, DataError, LockedError, StorageError, UsageError, counted, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
-from rayal.runs.results import FastestBatch, PoolScored, read_result
+from rayal.runs.passes import FastestBatch, PoolScored
+from rayal.runs.result_files import read_result
 from rayal.storage import csv_file, yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import Journal, is_done

@@ -11,7 +11,7 @@ from rayal.cycle import shard_file
 from rayal.cycle.columns import Columns
 from rayal.cycle.score import tell_of_equals
 from rayal.runs.events import Event, Observer
-from rayal.runs.results import PoolScored, ScoredShard
+from rayal.runs.passes import PoolScored, ScoredShard
 from rayal.signals.batch import Networks, Signals
 from rayal.storage.folder import Folder
 from rayal.storage.journal import DONE

@@ -3,7 +3,7 @@
 from rayal.errors import StorageError, UsageError
 from rayal.models.trained_model import WEIGHTS
 from rayal.runs.record import Record
-from rayal.runs.results import recorded_file
+from rayal.runs.result_files import recorded_file
 from rayal.storage.failures import storage_errors
 from rayal.storage.folder import Folder
 from rayal.storage.location import located

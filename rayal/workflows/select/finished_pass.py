@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from rayal.cycle import shard_file
 from rayal.errors import OUT, DataError, UsageError
-from rayal.runs.results import Pass, checked_result
+from rayal.runs.passes import Pass
+from rayal.runs.result_files import checked_result
 from rayal.storage.folder import Folder, Json
 from rayal.storage.ids import Ids
 from rayal.storage.journal import read_done

@@ -44,7 +44,7 @@ from rayal.models.weights import save_weights
 from rayal.parts import build
 from rayal.report.status import status_rows, status_table
 from rayal.runs.events import Event
-from rayal.runs.results import FastestBatch, PoolScored
+from rayal.runs.passes import FastestBatch, PoolScored
 from rayal.storage.folder import Folder, Json
 from rayal.storage.local_files import TEMPORARY
 from rayal.strategies.core_set import CoreSet
