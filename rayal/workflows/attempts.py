@@ -73,11 +73,10 @@ def tell_elsewhere(folder: Folder, engine: Engine) -> None:
     made = attempts(folder)
     if not made:
         return
-    there, here = made[-1], {"device": engine.device, "torch": _version("torch")}
-    before = {"device": there.get("device"), "torch": there["versions"].get("torch")}
-    if changes := [
-        f"{key} {before[key]} -> {here[key]}" for key in here if before[key] != here[key]
-    ]:
+    last = made[-1]
+    there = {"device": last.get("device"), "torch": last.get("versions", {}).get("torch")}
+    there = {key: value for key, value in there.items() if value is not None}
+    if changes := _changes("", there, {"device": engine.device, "torch": _version("torch")}):
         logger.warning(
             "%s was computed with something else than what is here (there -> here): %s; scores may"
             " differ in their last bits, and so may what is chosen",

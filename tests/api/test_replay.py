@@ -13,6 +13,7 @@ import pytest
 
 import rayal
 from rayal.errors import UsageError
+from rayal.storage.folder import Folder
 from tests.support.pages import Page
 from tests.support.whole_runs import files_of, stopped_at
 
@@ -198,6 +199,21 @@ def test_a_cluster_needs_a_place(runs: Path, tmp_path: Path) -> None:
         rayal.replay(run, strategy="random", address="nowhere:1")
 
     assert rayal.replay(run, strategy="random", address="nowhere:1", out=tmp_path).chosen()
+
+
+def test_another_torch_is_told(
+    runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Near ties would come out otherwise without a word; where no model is asked nothing can."""
+    run = Path(shutil.copytree(runs / "entropy-0", tmp_path / "run"))
+    (made,) = Folder(run).read_sealed("history.json")["attempts"]
+    torch, made["versions"]["torch"] = made["versions"]["torch"], "1.0"
+    Folder(run).write_sealed("history.json", {"attempts": [made]})
+    rayal.replay(run, strategy="random")
+    assert "was computed with" not in caplog.text
+    rayal.replay(run, strategy="margin", forward=True)
+
+    assert f"(there -> here): torch 1.0 -> {torch}; scores may differ" in caplog.text
 
 
 def test_before_anything_is_chosen(tiny: Callable[..., Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +145,7 @@ class _Drawn:
         place = parse_unit(unit, self._images)
         return None if place is None else place.image
 
-    @property
+    @cached_property
     def _images(self) -> set[str]:
         return set(self.store.pool.ids())
 
