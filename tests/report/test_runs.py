@@ -59,6 +59,7 @@ def record(rows: list[dict[str, Any]], **changes: Any) -> Any:
         stopped=None,
         check_whole=lambda: None,
         headline="accuracy",
+        explores=False,
         folder=SimpleNamespace(url="/runs/x"),
     )
 
