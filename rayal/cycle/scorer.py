@@ -42,6 +42,7 @@ class Scorer:
         self.out = Folder(job.out)
         self.networks = self._networks()
 
+    @cached_property
     def reads_images(self) -> bool:
         """Whether any strategy looks at the images; where all are raw, random reads none."""
         job = self.job
@@ -51,7 +52,7 @@ class Scorer:
 
     def read(self, task: ShardTask) -> pa.Table:
         """The task's rows, columns id and image."""
-        if task.ids is not None and not self.reads_images():
+        if task.ids is not None and not self.reads_images:
             return pa.table({"id": pa.array(task.ids, pa.string())})
         return read_rows(self.job.images, task)
 
@@ -124,7 +125,7 @@ class Scorer:
         sizes: NDArray[np.int32] | None,
     ) -> Signals:
         batch = sent(torch.from_numpy(images), self.device)
-        if self.reads_images():
+        if self.reads_images:
             batch = normalise(batch, self.job.card.image)
         kept_probs = None if cached is None else sent(torch.from_numpy(cached), self.device)
         valid = None
@@ -238,10 +239,13 @@ class Scorer:
 
 def read_rows(images: Images, task: ShardTask) -> pa.Table:
     """The task's rows, columns id and image (undecoded)."""
-    return images.read(task.shard, None if task.ids is None else set(task.ids))
+    whole = task.ids is None or len(task.ids) == task.shard.rows
+    return images.read(task.shard, None if whole else set(task.ids or ()))
 
 
 def _check_rows(task: ShardTask, decoded: Decoded) -> None:
+    if decoded.ids == task.ids and not decoded.bad:
+        return
     found, shard = {*decoded.ids, *decoded.bad}, task.shard
     same = len(found) == shard.rows if task.ids is None else found == set(task.ids)
     if not same or len(decoded.ids) + len(decoded.bad) != task.rows:

@@ -44,7 +44,9 @@ def encode(
     failed = sorted(bad.items())
     data: dict[str, pa.Array] = {
         "id": pa.array([*ids, *(unit for unit, _ in failed)], pa.string()),
-        "status": pa.array([OK] * len(ids) + [reason for _, reason in failed], pa.string()),
+        "status": pa.concat_arrays(
+            [pa.repeat(OK, len(ids)), pa.array([reason for _, reason in failed], pa.string())]
+        ),
     }
     for name, values in columns.items():
         data[name] = _column(values, len(failed))

@@ -245,7 +245,9 @@ def normalise(images: Tensor, image: ImageSpec) -> Tensor:
     mean, std = sent(torch.from_numpy(image.moments), images.device).view(2, -1, *ones)
     # a copy in any case: numbers that are float32 already belong to whoever has stored them
     copy = images.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    return copy.div_(image.scale).sub_(mean).div_(std)
+    if image.scale != 1:
+        copy.div_(image.scale)
+    return copy.sub_(mean).div_(std)
 
 
 def _reflected(size: int, padding: int) -> Tensor:
