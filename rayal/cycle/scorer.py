@@ -12,6 +12,7 @@ from torch import nn
 
 from rayal.cycle import shard_file
 from rayal.cycle.columns import Columns
+from rayal.cycle.referred import FEATURES, Referred
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.data.images import Stored
 from rayal.data.pixels import valid_pixels
@@ -68,9 +69,7 @@ class Scorer:
         started = monotonic()
         _check_rows(task, decoded)
         columns = self.columns(decoded, self._cached_probs(task, decoded))
-        record = self.out.write(
-            task.file, shard_file.encode(decoded.ids, columns, decoded.bad, self.job.digest)
-        )
+        record = self.out.write(task.file, self._encoded(task, decoded, columns))
         return ScoredShard(
             shard=task.shard.index,
             rows=task.rows,
@@ -80,6 +79,15 @@ class Scorer:
             seconds=monotonic() - started,
             ranges=shard_file.ranges(columns),
         )
+
+    def _encoded(
+        self, task: ShardTask, decoded: Decoded, columns: dict[str, NDArray[Any]]
+    ) -> bytes:
+        job, there = self.job, None
+        if job.refers:
+            there = Referred.of(job.images, task.shard, job.card.image)
+            columns = {name: each for name, each in columns.items() if name != FEATURES}
+        return shard_file.encode(decoded.ids, columns, decoded.bad, job.digest, there)
 
     def columns(
         self, decoded: Decoded, cached: NDArray[np.floating] | None = None
