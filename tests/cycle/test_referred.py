@@ -1,5 +1,6 @@
 """Features that are the dataset's vectors are read from there, and are those that were written."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -138,10 +139,21 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
 def test_other_data_in_its_place_is_no_data(tmp_path: Path) -> None:
     """Units would be compared by vectors that the model has never seen."""
     go(experiment(tmp_path), tmp_path / "run")
-    shutil.rmtree(tmp_path / "stores")
-
+    ids, before = column(tmp_path / "run")
+    (tmp_path / "stores").rename(tmp_path / "elsewhere")
     with pytest.raises(LostError, match="put back the dataset that the pass was made of"):
         column(tmp_path / "run")
+    shutil.copytree(tmp_path / "elsewhere", tmp_path / "stores")
+    (card,) = (tmp_path / "stores").rglob("card.json")
+    said = json.loads(card.read_text())
+    card.write_text(json.dumps({**said, "fingerprint": "0" * 64}))
+    with pytest.raises(LostError, match="put back the dataset that the pass was made of"):
+        column(tmp_path / "run")
+    shutil.rmtree(tmp_path / "stores")
+    (tmp_path / "elsewhere").rename(tmp_path / "stores")
+
+    again = column(tmp_path / "run")
+    assert ids == again[0] and before.tobytes() == again[1].tobytes()
 
 
 def test_layers_that_change_are_kept(tmp_path: Path) -> None:
