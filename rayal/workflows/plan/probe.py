@@ -58,7 +58,7 @@ class Probe:
 
     def selected(self, candidates: int) -> float:
         """The selection of a cycle from so many."""
-        return sum(each * candidates**power for power, each in enumerate(self.select))
+        return sum(each * float(candidates) ** power for power, each in enumerate(self.select))
 
 
 def measure(x: Experiment, store: Store) -> Probe:
