@@ -13,7 +13,7 @@ from benchmark import Row, median_ratio
 from racing import race
 from statistics_pass import column
 
-from rayal.cycle.score import ScoreJob, divide
+from rayal.cycle.score import ScoreJob, divide, pass_rows
 from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
@@ -105,7 +105,7 @@ class _Pass:
         out = str(self.folder / f"pass-{self.passes}")
         self.passes += 1
         job = ScoreJob.of(self.x, self.store, 0, self.weights, out)
-        tasks = divide(self.store.pool, self.ids, self.x.compute.shard_rows)
+        tasks = divide(self.store.pool, self.ids, pass_rows(self.x.compute, self.store.card))
         assert len(self.ids) == sum(done.rows for done in self.engine.score(job, tasks))
         return out
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from rayal.cycle import shard_file
 from rayal.cycle.ranking import keyed, ranked, scored
-from rayal.cycle.walk import FEATURES, Apart, Cap, Seen, TooNear, Walk
+from rayal.cycle.referred import FEATURES
+from rayal.cycle.walk import Apart, Cap, Seen, TooNear, Walk
 from rayal.runs.passes import Pass
 from rayal.selection.candidates import Price, one_each
 from rayal.selection.distances import check_finite, nearest

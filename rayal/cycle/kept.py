@@ -18,7 +18,7 @@ from torch import nn
 from rayal.cycle import shard_file
 from rayal.cycle.columns import Columns
 from rayal.cycle.guarded import PREDICTED
-from rayal.cycle.walk import FEATURES
+from rayal.cycle.referred import FEATURES
 from rayal.experiment.experiment import Experiment
 from rayal.models.companions.base import Spec
 from rayal.runs.results import Scored

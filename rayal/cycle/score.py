@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pyarrow.compute as pc
 
 from rayal.cycle import shard_file
+from rayal.cycle.referred import refers
 from rayal.data import uri
 from rayal.data.card import Card
 from rayal.data.pool import Images, Shard
@@ -89,6 +90,8 @@ class ScoreJob:
     """Whether the most probable class is a column of its own."""
     keeps_features: bool = False
     """Whether features are kept, though no strategy may ask for them."""
+    refers: bool = False
+    """Whether the features that are kept lie in the dataset already, see `referred`."""
     device: str = ""
     """Where all of it is to be computed: scores differ in their last bits; "": anywhere."""
 
@@ -126,6 +129,7 @@ class ScoreJob:
             keeps_probs=x.keeps_probs(cycle),
             keeps_predicted=x.keeps_predicted(),
             keeps_features=x.keeps_features(),
+            refers=refers(x),
         )
 
     def with_batch(self, batch: int) -> "ScoreJob":
@@ -149,6 +153,8 @@ class ScoreJob:
         }
         if self.keeps_features:  # left out else, as shards of older rayals have it
             decisive["features"] = True
+        if self.refers:
+            decisive["refers"] = True
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

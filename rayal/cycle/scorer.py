@@ -12,6 +12,7 @@ from torch import nn
 
 from rayal.cycle import shard_file
 from rayal.cycle.columns import Columns
+from rayal.cycle.referred import FEATURES, Referred
 from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.data.images import Stored
 from rayal.data.pixels import valid_pixels
@@ -45,6 +46,7 @@ class Scorer:
         self.out = Folder(job.out)
         self.networks = self._networks()
 
+    @cached_property
     def reads_images(self) -> bool:
         """Whether any strategy looks at the images; where all are raw, random reads none."""
         job = self.job
@@ -54,7 +56,7 @@ class Scorer:
 
     def read(self, task: ShardTask) -> pa.Table:
         """The task's rows, columns id and image."""
-        if task.ids is not None and not self.reads_images():
+        if task.ids is not None and not self.reads_images:
             return pa.table({"id": pa.array(task.ids, pa.string())})
         return read_rows(self.job.images, task)
 
@@ -70,9 +72,7 @@ class Scorer:
         started = monotonic()
         _check_rows(task, decoded)
         columns = self.columns(decoded, self._cached_probs(task, decoded))
-        record = self.out.write(
-            task.file, shard_file.encode(decoded.ids, columns, decoded.bad, self.job.digest)
-        )
+        record = self.out.write(task.file, self._encoded(task, decoded, columns))
         return ScoredShard(
             shard=task.shard.index,
             rows=task.rows,
@@ -82,6 +82,15 @@ class Scorer:
             seconds=monotonic() - started,
             ranges=shard_file.ranges(columns),
         )
+
+    def _encoded(
+        self, task: ShardTask, decoded: Decoded, columns: dict[str, NDArray[Any]]
+    ) -> bytes:
+        job, there = self.job, None
+        if job.refers:
+            there = Referred.of(job.images, task.shard, job.card.image)
+            columns = {name: each for name, each in columns.items() if name != FEATURES}
+        return shard_file.encode(decoded.ids, columns, decoded.bad, job.digest, there)
 
     def columns(
         self, decoded: Decoded, cached: NDArray[np.floating] | None = None
@@ -127,7 +136,7 @@ class Scorer:
         sizes: NDArray[np.int32] | None,
     ) -> Signals:
         batch = sent(torch.from_numpy(images), self.device)
-        if self.reads_images():
+        if self.reads_images:
             batch = normalise(batch, self.job.card.image)
         kept_probs = None if cached is None else sent(torch.from_numpy(cached), self.device)
         valid = None
@@ -241,10 +250,13 @@ class Scorer:
 
 def read_rows(images: Images, task: ShardTask) -> pa.Table:
     """The task's rows, columns id and image (undecoded)."""
-    return images.read(task.shard, None if task.ids is None else set(task.ids))
+    whole = task.ids is None or len(task.ids) == task.shard.rows
+    return images.read(task.shard, None if whole else set(task.ids or ()))
 
 
 def _check_rows(task: ShardTask, decoded: Decoded) -> None:
+    if decoded.ids == task.ids and not decoded.bad:
+        return
     found, shard = {*decoded.ids, *decoded.bad}, task.shard
     same = len(found) == shard.rows if task.ids is None else found == set(task.ids)
     if not same or len(decoded.ids) + len(decoded.bad) != task.rows:

@@ -1,9 +1,10 @@
 """The file of one scored shard: a row per unit, written with page checksums, joined by id only.
 
 Columns: id, status (`ok`, or why the image could not be decoded), `score.<strategy>`, other numbers
-such as `predicted`, and `keep.<signal>` and `probs` (float16), both fixed-size lists. Units that
-could not be decoded come last and have null in every other column, NaN in lists: Parquet would not
-give null lists of a fixed size back.
+such as `predicted`, and `keep.<signal>` and `probs` (float16), both fixed-size lists. Features of a
+linear layer on vectors are not in it: they are read where the dataset has them. Units that could
+not be decoded come last and have null in every other column, NaN in lists: Parquet would not give
+null lists of a fixed size back.
 """
 
 import io
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rayal.cycle.referred import FEATURES, Referred
 from rayal.errors import DataError, LostError
 from rayal.runs.passes import Pass
 from rayal.selection.candidates import Candidates
@@ -30,7 +32,7 @@ from rayal.storage.ids import Ids, Places
 from rayal.storage.stage_file import of_stage
 
 OK = "ok"
-JOB, SCHEMA = b"rayal.job", b"rayal.schema"
+JOB, SCHEMA, REFERRED = b"rayal.job", b"rayal.schema", b"rayal.referred"
 
 
 def encode(
@@ -38,21 +40,27 @@ def encode(
     columns: Mapping[str, NDArray[np.floating] | NDArray[np.integer]],
     bad: Mapping[str, str],
     job: str = "",
+    referred: Referred | None = None,
 ) -> bytes:
     """The bytes of one shard: `ids` with their columns (N or N x ...), then the bad ones.
 
-    `job` is the digest of what decided the scores, for `job_of` to tell.
+    `job` is the digest of what decided the scores, for `job_of` to tell; `referred`: where the
+    features lie that are not among the columns.
     """
     failed = sorted(bad.items())
     data: dict[str, pa.Array] = {
         "id": pa.array([*ids, *(unit for unit, _ in failed)], pa.string()),
-        "status": pa.array([OK] * len(ids) + [reason for _, reason in failed], pa.string()),
+        "status": pa.concat_arrays(
+            [pa.repeat(OK, len(ids)), pa.array([reason for _, reason in failed], pa.string())]
+        ),
     }
     for name, values in columns.items():
         data[name] = _column(values, len(failed))
     sink = io.BytesIO()
     table = pa.table(data)
-    table = table.replace_schema_metadata({JOB: job, SCHEMA: _described(table.schema)})
+    metadata = {JOB: job, SCHEMA: _described(table.schema)}
+    metadata |= {} if referred is None else {REFERRED: referred.encode()}
+    table = table.replace_schema_metadata(metadata)
     lists = [field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)]
     # scores hardly repeat: dictionaries of them would take longer than all else, and more space;
     # high and low bytes of what is kept apart: less space, in half the time
@@ -79,11 +87,25 @@ def read_shard(
     Raises LostError where the file is missing, a page is damaged or `record` says otherwise.
     """
     with of_stage(folder, _way_out(folder)):
-        return _parsed(folder, name, folder.read(name, record), columns)
+        data = folder.read(name, record)
+        if columns is not None and FEATURES not in columns:
+            return _parsed(folder, name, data, columns)
+        own = columns and list(dict.fromkeys([*columns, "id", "status"]))
+        whole = _with_features(_parsed(folder, name, data, own), f"{folder.url}/{name}")
+    return whole.select([c for c in whole.column_names if columns is None or c in columns])
+
+
+def _with_features(rows: pa.Table, name: str) -> pa.Table:
+    """These rows of a shard, and features that lie elsewhere."""
+    elsewhere = (rows.schema.metadata or {}).get(REFERRED)
+    if elsewhere is None:
+        return rows
+    return rows.append_column(FEATURES, Referred.decode(elsewhere).read(rows, name))
 
 
 def read_recorded(folder: Folder, name: str) -> tuple[pa.Table, FileRecord]:
-    """All of a shard whose writer has died, and its file's record; raises like `read_shard`."""
+    """All that is in the file of a shard whose writer has died, and its record; raises like
+    `read_shard`."""
     data = folder.read(name)
     return _parsed(folder, name, data), recorded(name, data)
 

@@ -13,16 +13,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rayal.cycle.ranking import Mark, mark
+from rayal.cycle.referred import FEATURES
 from rayal.cycle.shard_file import matrix
 from rayal.selection.distances import Numbers, check_finite, nearer
 from rayal.storage.ids import Ids
 
 ROWS = 256
 """Rows whose distances to each other are known at one time."""
-
-FEATURES = "keep.features"
-
-
 SHOWN = 100
 """Units passed over for their distance that are remembered, the first in the ranking."""
 

@@ -10,6 +10,11 @@ from rayal.data import uri
 from rayal.errors import DataError
 
 
+def located(root: Path, name: str) -> str:
+    """Where a file of a dataset is that its options name: below root, or where it says."""
+    return name if "://" in name else os.path.join(root, name)
+
+
 class NamedFiles:
     """The files below a root, by names that somebody else wrote."""
 

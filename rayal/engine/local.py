@@ -89,13 +89,14 @@ def _decoded_ahead(
     """The tasks in order with their images, of which the next ones are decoded meanwhile.
 
     Rows are read in order by the caller's thread, and decoded in one part per thread; AHEAD shards
-    are in memory, and the one that is scored.
+    are in memory, and the one that is scored. What is stored as numbers is not divided: to put its
+    parts together would take as long as to decode them.
     """
     pool, waiting = ThreadPoolExecutor(threads), deque[tuple[ShardTask, list[Future[Decoded]]]]()
     try:
         for task in tasks:
             rows = scorer.read(task)
-            size = max(1, -(-len(rows) // threads))
+            size = max(1, len(rows) if scorer.job.images.raw else -(-len(rows) // threads))
             starts = range(0, max(1, len(rows)), size)
             parts = [pool.submit(scorer.decode, rows.slice(start, size)) for start in starts]
             del rows  # its memory goes as the parts are decoded

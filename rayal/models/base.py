@@ -73,6 +73,14 @@ class Model(ForTasks):
     """Whether its networks have no weights and answer by the labeled set: their `classifier` is a
     `Memory`, and a scheme that memorises too shows them what it holds."""
 
+    repeats_gray: ClassVar[bool] = False
+    """Whether its networks, of images in three channels, are shown a gray one as three equal
+    channels, as the loaders of other libraries have it (`convert("RGB")`)."""
+
+    passes_on: ClassVar[bool] = False
+    """Whether `Outputs.features` are the images as its networks are given them, in float32: what a
+    pass keeps of them need not be written in every cycle."""
+
     pretrained: Location | None = None
     """Weights to start from: anybody's .safetensors or .pth file with a state dict of this
     architecture or its trunk, by torchvision's names or rayal's, or a folder that holds

@@ -32,13 +32,18 @@ class Wrapped(nn.Module):
     """
 
     def __init__(
-        self, net: nn.Module, last: str, stages: Mapping[str, int], enlarge: int = 1
+        self,
+        net: nn.Module,
+        last: str,
+        stages: Mapping[str, int],
+        enlarge: int = 1,
+        channels: int = 1,
     ) -> None:
         """`last` is the path of the linear layer that gives the logits, `stages` path -> C_l of
         the modules whose outputs are `Outputs.layers`; `net` sees pictures `enlarge` times as
-        large, bilinear."""
+        large, bilinear, and those of one channel as so many equal `channels`."""
         super().__init__()
-        self.enlarge = enlarge
+        self.enlarge, self.channels = enlarge, channels
         self.net = net
         self.training = net.training
         self._last = last
@@ -60,6 +65,8 @@ class Wrapped(nn.Module):
         blocks, last = self.blocks, self.classifier
         if self.enlarge > 1:
             images = interpolate(images, scale_factor=self.enlarge, mode="bilinear")
+        if images.shape[1] < self.channels:
+            images = images.expand(-1, self.channels, -1, -1)
         with _keeping(blocks, last) as kept:
             logits = self.net(images)
         if not isinstance(logits, Tensor):

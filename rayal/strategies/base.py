@@ -53,6 +53,9 @@ class Strategy(ForTasks):
     """Signals that `score` reads; reading another one is an error."""
     keeps: ClassVar[frozenset[SignalName]] = frozenset()
     """Signals that `select` reads: one small row per unit, stored by the pass."""
+    select_power: ClassVar[int] = 1
+    """Of the pool's size, the highest power that the time of `select` grows by: 2 where every unit
+    is compared with every other."""
     scans_labeled: ClassVar[bool] = False
     """Whether `select` reads what the pass keeps of the labeled units too."""
     relabels: ClassVar[bool] = False

@@ -41,6 +41,7 @@ MAX_PAIRS = 200_000_000
 class ProbCover(OnFeatures):
     """Greedy maximum coverage: argmax of the number of uncovered units within `radius`."""
 
+    select_power: ClassVar[int] = 2
     radius: float = Field(default=0.75, gt=0)
     """Radius of a ball, a Euclidean distance. 0.75 is for CIFAR-10 with normalised SimCLR features;
     the paper takes the largest at which 95 % of the balls hold one class, by clusters for classes.

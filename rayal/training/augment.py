@@ -240,12 +240,17 @@ class Augment(Settings):
 
 def normalise(images: Tensor, image: ImageSpec) -> Tensor:
     """What networks see, N C *, contiguous, float32: (x / scale - mean) / std, where the scale of
-    pixels in [0, 255] is 255 and that of other numbers 1."""
+    pixels in [0, 255] is 255 and that of other numbers 1; one channel becomes as many as there are
+    means."""
     ones = [1] * (images.ndim - 2)
     mean, std = sent(torch.from_numpy(image.moments), images.device).view(2, -1, *ones)
     # a copy in any case: numbers that are float32 already belong to whoever has stored them
     copy = images.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    return copy.div_(image.scale).sub_(mean).div_(std)
+    if copy.shape[1] < len(mean):  # gray, for a network of three channels
+        copy = copy.expand(-1, len(mean), *images.shape[2:]).contiguous()
+    if image.scale != 1:
+        copy.div_(image.scale)
+    return copy.sub_(mean).div_(std)
 
 
 def _reflected(size: int, padding: int) -> Tensor:

@@ -16,6 +16,7 @@ from pydantic import PositiveInt, field_validator, model_validator
 from rayal.blame import plugin_fault, plugin_faults
 from rayal.data.card import CARD, FORMAT
 from rayal.data.images import Decoding
+from rayal.data.named_file import located
 from rayal.data.prepare import prepare
 from rayal.data.source import Keep, Source, check_source, file_identity
 from rayal.data.store import Store
@@ -157,11 +158,10 @@ class Dataset(ForTasks):
     def _identified(self) -> tuple[list[str], str]:
         """The original files, and the fingerprint."""
         digest = hashlib.sha256(json.dumps([FORMAT, self.shaping()]).encode())
-        root = str(self.folder)
         try:
             files = list(self.files())
             for file in files:
-                identity = self.identity(f"{root}/{file}")
+                identity = self.identity(located(self.folder, file))
                 digest.update(f"{file}\0{identity}\0".encode(errors="surrogateescape"))
         except FileNotFoundError as error:
             fetching = ", or dataset.download: true" if self.is_fetched() else ""

@@ -11,7 +11,7 @@ from rayal.data.datasets._coco import Coco, Picture, Rule, class_of, read_coco
 from rayal.data.datasets._labels import check_test_labels
 from rayal.data.datasets.base import EncodedDataset
 from rayal.data.listing import list_images
-from rayal.data.named_file import Place
+from rayal.data.named_file import Place, located
 from rayal.data.source import NO_UNITS, Source, Units
 from rayal.data.table import check
 from rayal.errors import DataError, counted, quoted, some
@@ -110,7 +110,7 @@ class CocoImages(EncodedDataset):
         return self.label, self.test_label or self.label
 
     def _read(self, file: str, rule: Rule | None) -> Coco:
-        found = read_coco(f"{self.folder}/{file}", rule is not None)
+        found = read_coco(located(self.folder, file), rule is not None)
         if found.strays:
             logger.warning(
                 "%s: %s of images that the file has not",
@@ -161,7 +161,7 @@ class CocoImages(EncodedDataset):
                 problems.append(f"{file} image {number} ({quoted(unit)}): is twice; leave one out")
             labels.append(label)
             places[unit] = address
-        check(f"{self.folder}/{file}", problems)
+        check(located(self.folder, file), problems)
         index = {name: number for number, name in enumerate(classes)}
         known = [None if label is None else index[label] for label in labels]
         return Units([*places], cast(list[int], known), [*places.values()])

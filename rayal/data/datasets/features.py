@@ -110,7 +110,11 @@ class Features(Dataset):
                 " read from a disk; copy them to one, or set dataset.root to what it wrote"
             )
         places = [place for file in self._files() for place in file.files()]
-        return [str(place.relative_to(self.folder)) for place in places]
+        inside = [place.is_relative_to(self.folder) for place in places]
+        return [
+            str(place.relative_to(self.folder) if below else place)
+            for place, below in zip(places, inside, strict=True)
+        ]
 
     def _files(self) -> list[VectorFile]:
         """That of the pool, and that of the test split where there is one."""

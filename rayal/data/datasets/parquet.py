@@ -51,14 +51,20 @@ class Parquet(EncodedDataset):
     | struct<bytes, path>                         | encoded images or, where null, such paths  |
 
     Whole-number ids are taken as row numbers and become train-00012 in the pool and test-00012.
+
+    A store is known by the content of these files, not of the images that they point to: it is
+    prepared once with the images as they were then, and with `encoding: uri` they are read anew in
+    every pass. An image that has changed since belongs under another name, or into a store of its
+    own (`dataset.store`).
     """
 
     layout: ClassVar[str] = "Parquet files with columns for id, image and label"
 
     pool: Names = Field(examples=[["train-*.parquet"]])
-    """Names or patterns of the pool's files, below root; those of a pattern are sorted."""
+    """Names or patterns of the pool's files, below root or absolute; those of a pattern are
+    sorted."""
     test: tuple[str, ...] = Field(examples=[["test-*.parquet"]])
-    """Names or patterns of the test images' files, below root; []: there are no test images."""
+    """Names or patterns of the test images' files, as of the pool; []: there are no test images."""
     id: str | None = "id"
     """Column of ids, unique in pool and test together; null: rows are numbered in order."""
     image: str = "image"

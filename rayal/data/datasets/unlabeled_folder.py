@@ -19,6 +19,7 @@ from rayal.data.listing import (
     list_images,
     units_of,
 )
+from rayal.data.named_file import located
 from rayal.data.source import NO_UNITS, Source, Units
 from rayal.errors import DataError, quoted
 
@@ -120,7 +121,7 @@ class UnlabeledFolder(EncodedDataset):
 
     @property
     def _table(self) -> "_TestTable":
-        return _TestTable(self.folder, read_table(f"{self.folder}/{self.test}"))
+        return _TestTable(self.folder, read_table(located(self.folder, str(self.test))))
 
 
 class _TestTable:

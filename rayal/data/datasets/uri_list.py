@@ -9,6 +9,7 @@ from rayal.data import uri
 from rayal.data.datasets._labels import check_told
 from rayal.data.datasets.base import EncodedDataset
 from rayal.data.label_table import is_table, read_table
+from rayal.data.named_file import located
 from rayal.data.source import NO_UNITS, Keep, Source, Units
 from rayal.errors import DataError
 from rayal.storage.folder import Folder
@@ -71,7 +72,7 @@ class UriList(EncodedDataset):
         """The classes, and the test images."""
         if self.test is None:
             return self.classes or (), NO_UNITS
-        table = read_table(f"{self.folder}/{self.test}")
+        table = read_table(located(self.folder, self.test))
         classes = self.classes or table.classes()
         table.check(table.problems(classes))
         labels = table.indices(classes)
@@ -79,9 +80,10 @@ class UriList(EncodedDataset):
         return classes, Units(ids, list(labels.values()), ids)
 
     def _lines(self) -> list[str]:
-        place = f"{self.folder}/{self.pool}"
+        place = located(self.folder, self.pool)
+        folder, _, name = place.rpartition("/")
         try:
-            text = Folder(str(self.folder)).read(self.pool).decode("utf-8-sig")
+            text = Folder(folder or "/").read(name).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise DataError(f"{place} is not in UTF-8; save it as UTF-8") from error
         lines = [line.removesuffix("\r") for line in text.split("\n")]

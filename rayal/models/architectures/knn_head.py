@@ -27,6 +27,7 @@ class KnnHead(Model):
     """
 
     dimensions: ClassVar[int] = 0
+    passes_on: ClassVar[bool] = True
     memorises: ClassVar[bool] = True
 
     k: PositiveInt = 20

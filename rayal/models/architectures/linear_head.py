@@ -22,6 +22,7 @@ class LinearHead(Model):
     """
 
     dimensions: ClassVar[int] = 0
+    passes_on: ClassVar[bool] = True
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability of dropping a feature in training (and for MC-dropout)."""

@@ -41,6 +41,7 @@ class Timm(Model):
     as for `torchvision`. Needs the package timm.
     """
 
+    repeats_gray: ClassVar[bool] = True
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {"": INSIDE}
 
     arch: str = Field(examples=["vit_small_patch14_dinov2.lvd142m"])
@@ -99,8 +100,8 @@ class Timm(Model):
         return found if convert is None else _converted(convert, found, net)
 
     def accepts(self, image: ImageSpec) -> str | None:
-        if image.channels != 3:
-            return f"{self.arch} takes images of 3 channels, not {image.channels}"
+        if image.channels not in (1, 3):
+            return f"{self.arch} takes images of 3 channels, or 1, not {image.channels}"
         return None
 
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
@@ -113,7 +114,7 @@ class Timm(Model):
         try:
             net = _timm().create_model(self.arch, num_classes=num_classes, **options)
             last = _classifier(net, self.arch)
-            return Wrapped(net, last, _stages(net, (3, height, width)), self.enlarge)
+            return Wrapped(net, last, _stages(net, (3, height, width)), self.enlarge, 3)
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             if isinstance(error, UsageError):
                 raise

@@ -32,6 +32,7 @@ class Transformers(Model):
     no `layers`. Needs the package transformers.
     """
 
+    repeats_gray: ClassVar[bool] = True
     torchvision_prefixes: ClassVar[Mapping[str, str]] = {"": TRUNK}
 
     config: dict[str, Any] | None = Field(default=None, examples=[{"model_type": "dinov2"}])
@@ -64,20 +65,21 @@ class Transformers(Model):
         return self.model_copy(update={"pretrained": None, "config": config})
 
     def accepts(self, image: ImageSpec) -> str | None:
-        wanted = getattr(vision_config(self._config()), "num_channels", 3)
-        if image.channels != wanted:
+        wanted = _channels(vision_config(self._config()))
+        if image.channels not in (1, wanted):
             return f"its network takes images of {wanted} channels, not {image.channels}"
         return None
 
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:
         config = vision_config(self._config())
-        shape = image.channels, image.height * self.enlarge, image.width * self.enlarge
+        wanted = _channels(config)
+        shape = wanted, image.height * self.enlarge, image.width * self.enlarge
         with quiet() as package:
             trunk = package.AutoModel.from_config(
                 config, trust_remote_code=False, dtype=torch.float32
             )
         net = _Classifier(trunk, config, self.pooling, shape, num_classes)
-        return Wrapped(net, "classifier", {}, self.enlarge)
+        return Wrapped(net, "classifier", {}, self.enlarge, wanted)
 
     def _config(self) -> dict[str, Any]:
         if self.config is not None:
@@ -143,6 +145,10 @@ class _Classifier(nn.Module):
             return 0
         patches = (images.shape[2] // self.patch) * (images.shape[3] // self.patch)
         return max(0, tokens - patches)  # fewer where patches are merged
+
+
+def _channels(config: Any) -> int:
+    return getattr(config, "num_channels", 3)
 
 
 def _usual(trunk: nn.Module) -> Pooling:

@@ -67,7 +67,8 @@ def read_backbone(
             " preprocessor_config.json; copy it from where the weights are from, or give mean and"
             " std (--set mean=[0.5,0.5,0.5] --set std=[0.5,0.5,0.5])"
         )
-    image = _image(x, data.image, usual if data.image.channels == 3 else None)
+    seen = _in_color(model, data.image)
+    image = _image(x, seen, usual if seen.channels == 3 else None)
     network = build(model, SOME, image, seed=0, headless=True)
     return TrainedModel.of(_card(x, model.bare(), image), network)
 
@@ -78,6 +79,15 @@ def with_weights(x: FeaturePass) -> Model | None:
     if x.model is None or x.checkpoint is None:
         return x.model
     return x.model.model_copy(update={"pretrained": x.checkpoint})
+
+
+def _in_color(model: Model, image: ImageSpec) -> ImageSpec:
+    """Gray images as a network for three channels is shown them: each is normalised by its own mean
+    and standard deviation."""
+    thrice = {"channels": 3, "mean": image.mean * 3, "std": image.std * 3}
+    color = image.model_copy(update=thrice)
+    gray = image.channels == 1 and model.repeats_gray and model.accepts(color) is None
+    return color if gray else image
 
 
 def _trained(x: FeaturePass, data: Card, found: TrainedModel) -> TrainedModel:

@@ -301,7 +301,7 @@ def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
     seen = cycle.scored + (cycle.labels if cycle.scored and x.scans_labeled() else 0)
     score = seen * probe.score[min(cycle.cycle, 1)]
     work = train + cycle.evaluated * probe.evaluate + score
-    work += probe.select[0] + cycle.scored * probe.select[1] if cycle.scored else 0.0
+    work += probe.selected(cycle.scored) if cycle.scored else 0.0
     work += sum(seconds for _, _, seconds in _fits(x, cycle, probe))
     if x.compute.engine == "local":
         return work

@@ -8,6 +8,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from scipy.optimize import nnls
 
 from rayal.cycle.fit import FitJob
 from rayal.cycle.offer import Offer
@@ -47,15 +48,19 @@ class Probe:
     """One image through the model."""
     score: tuple[float, float]
     """One image through the scoring pass: in cycle 0, and in later cycles."""
-    select: tuple[float, float] = (0.0, 0.0)
-    """The selection of a cycle, and one candidate of it; 0 for images, whose pass takes far
-    longer."""
+    select: tuple[float, ...] = (0.0, 0.0)
+    """The selection of a cycle: what it takes in any case, for each candidate, and, of strategies
+    that compare all with all, for each two; 0 for images, whose pass takes far longer."""
     fits: dict[str, float] = field(default_factory=dict)
     """By name, one step of what is fitted beside the model."""
 
     def step(self, images: int) -> float:
         """One training step of a batch of this many images."""
         return float(np.interp(images, list(self.steps), list(self.steps.values())))
+
+    def selected(self, candidates: int) -> float:
+        """The selection of a cycle from so many."""
+        return sum(each * float(candidates) ** power for power, each in enumerate(self.select))
 
 
 def measure(x: Experiment, store: Store) -> Probe:
@@ -209,17 +214,17 @@ def _select_seconds(
     weights: FileLocation,
     companions: Mapping[str, FileLocation],
     device: str,
-) -> tuple[float, float]:
-    """The selection of a cycle: what it takes for its picks, and for each candidate, from two
-    selections: of a shard, and of a quarter of it. A quarter of the smaller is bought at most."""
+) -> tuple[float, ...]:
+    """The selection of a cycle by powers of the number of candidates, from selections from a shard
+    and from parts of it. A quarter of the smallest is bought at most."""
     whole = _task(x, store)
     again = any(strategy.relabels for strategy in x.scored().values())
     if whole.rows < LEAST_SELECTED or x.budget.unit != "samples" or again:
         return 0.0, 0.0
     picks = min(x.budget.amounts.per_cycle, whole.rows // 16)
     trained, taken = {**companions, "weights": weights}, list[float]()
-    ids = whole.ids or []
-    sizes = whole.rows // 4, whole.rows
+    ids, power = whole.ids or [], max(each.select_power for each in x.scored().values())
+    sizes = [whole.rows >> halved for halved in ((2, 0) if power == 1 else (2, 1, 0))]
     for size in sizes:
         task, out = whole._replace(ids=ids[:size]), Folder(weights.folder) / f"selected-{size}"
         job = ScoreJob.of(
@@ -232,8 +237,15 @@ def _select_seconds(
         offer = Offer(x, store, ids[: min(x.budget.amounts.total, whole.rows // 16)])
         select = partial(choose, x, 0, picks, out, result, offer, trained, out / "picks")
         taken.append(_seconds(select))
-    each = max(0.0, (taken[1] - taken[0]) / (sizes[1] - sizes[0]))
-    return max(0.0, taken[0] - each * sizes[0]), each
+    return growth(sizes, taken, power)
+
+
+def growth(sizes: Sequence[int], seconds: Sequence[float], power: int) -> tuple[float, ...]:
+    """What is taken in any case, for each unit, ... by powers of their number: none is below 0, and
+    the sum of their squared errors is the least."""
+    parts = np.vander(np.divide(sizes, max(sizes)), power + 1, increasing=True)
+    found, _ = nnls(parts, np.array(seconds))
+    return tuple(float(each) / max(sizes) ** n for n, each in enumerate(found))
 
 
 def _score(scorer: Scorer, task: ShardTask) -> ScoredShard:

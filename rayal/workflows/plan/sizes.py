@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from rayal.cycle.keep import FITTED, SHARDS, WEIGHTS, Kind, may_go
+from rayal.cycle.referred import refers
 from rayal.cycle.score import pass_rows, score_batch
 from rayal.data.card import Card
 from rayal.data.resident import STAYS
@@ -47,6 +48,8 @@ def disk(
     fitted = sum(_fitted(x, card, network).values()) * len(left(x, FITTED, cycles))
     kept = {name: each.embeds() for each in x.scored().values() for name in each.kept_names()}
     kept |= {"features": None} if x.keeps_features() else {}
+    if refers(x):
+        del kept["features"]
     numbers = sum(
         _width(SIGNALS[signal_of(name)].width, card, network, spec) for name, spec in kept.items()
     )

@@ -14,7 +14,7 @@ from itertools import count
 import numpy as np
 
 from rayal.cycle.guarded import PREDICTED, Limits, predicted, walk_down
-from rayal.cycle.walk import FEATURES
+from rayal.cycle.referred import FEATURES
 from rayal.errors import OUT, DataError, UsageError, quoted
 from rayal.randomness import numpy_generator
 from rayal.selection.candidates import one_each, tie_secret

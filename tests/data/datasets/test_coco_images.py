@@ -137,6 +137,9 @@ def test_test_images(root: Path) -> None:
     written(root, content({"u.png": [("dog", 1)]}), "val.json")
     picked = opened(root, label="largest", test="val.json", classes=("dog", "cat"))
     assert {"val2017/u.png": 0} == picked.labels("test")
+    (root / "val.json").rename(elsewhere := root.parent / "val.json")
+    far = opened(root, label="largest", test=str(elsewhere), classes=("dog", "cat"))
+    assert {"val2017/u.png": 0} == far.labels("test")
 
 
 CAT, DOG = {"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}

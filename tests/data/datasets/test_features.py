@@ -96,6 +96,20 @@ def test_files_of_another_form(change: dict[str, Any], reason: str, tmp_path: Pa
         dataset(tmp_path, "parquet").open()
 
 
+def test_files_elsewhere_are_named_by_absolute_paths(
+    kind: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Vectors of one test split would have to be copied beside every pool."""
+    other, there = tmp_path_factory.mktemp("other"), dataset(tmp_path, kind)
+    for file in tmp_path.glob("test*"):
+        file.rename(other / file.name)
+    elsewhere = there.model_copy(update={"test": f"{other}/{there.test}"})
+
+    assert elsewhere.open().test.ids() == IDS[4:6]
+    with pytest.raises(DataError, match=f"test.{kind} is missing"):
+        there.open()
+
+
 def test_names_of_columns(tmp_path: Path) -> None:
     """The columns of others have other names; one that is missing is named with those there are."""
     parquet(tmp_path / "pool.parquet", slice(0, 4))

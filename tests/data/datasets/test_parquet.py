@@ -56,6 +56,22 @@ def test_files_in_order(root: Path) -> None:
     assert ("0", "1", "2") == store.card.classes
 
 
+def test_files_elsewhere_are_named_by_absolute_paths(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Test images that all studies share would have to be copied below the root of each."""
+    other = tmp_path_factory.mktemp("other")
+    (root / "test.parquet").rename(other / "test.parquet")
+    elsewhere = Parquet(root=str(root), pool=NAMES["pool"], test=(f"{other}/test.parquet",))
+    before = elsewhere.fingerprint()
+
+    assert [20] == values(elsewhere.open().test)
+    write(other / "test.parquet", id=[10], image=[png(21)], label=[2])
+    assert elsewhere.fingerprint() != before
+    with pytest.raises(DataError, match=r"has no /nowhere/\*\.parquet"):
+        Parquet(root=str(root), pool=NAMES["pool"], test=("/nowhere/*.parquet",)).open()
+
+
 def test_names_are_indices_by_name(tmp_path: Path) -> None:
     """Text labels and text ids, in any order; names that nobody knows are refused with the row."""
     write(tmp_path / "train-0.parquet", i=["b", "a/../ü"], x=[png(1), png(2)], y=["dog", "cat"])

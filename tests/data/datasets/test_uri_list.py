@@ -73,4 +73,7 @@ def test_a_list_of_tests_is_a_table(root: Path) -> None:
         UriList(root=str(root), test="test.txt")
     with pytest.raises(DataError, match=r"test.csv row 2 .*class 'dog' is not in the list"):
         UriList(root=str(root), classes=("cat", "owl")).open()
-    assert 2 == UriList(root=str(root), classes=("cat", "owl", "dog")).open().card.test
+    classes = ("cat", "owl", "dog")
+    assert 2 == UriList(root=str(root), classes=classes).open().card.test
+    (root / "test.csv").rename(elsewhere := root.parent / "test.csv")
+    assert 2 == UriList(root=str(root), classes=classes, test=str(elsewhere)).open().card.test

@@ -152,7 +152,7 @@ def test_what_cannot_work_is_refused(fields: dict[str, Any], message: str, timm:
     ("fields", "sides", "message"),
     [
         ({"arch": "deit_tiny_distilled_patch16_224"}, (3, 224), "by several classifiers"),
-        ({"arch": "test_vit"}, (1, 160), "takes images of 3 channels, not 1"),
+        ({"arch": "test_vit"}, (4, 160), "takes images of 3 channels, or 1, not 4"),
         ({"arch": "test_vit", "args": {"drop_paths": 1}}, (3, 160), "drop_paths.*; use another"),
         ({"arch": "test_resnet", "pooling": "class"}, (3, 160), "Invalid pool type: token"),
     ],
@@ -165,6 +165,18 @@ def test_networks_that_cannot_be_built(
     with pytest.raises(UsageError, match=message):
         build(Timm(**fields), 5, spec(size, size, channels=channels), seed=0)
     build(Timm(arch="test_vit"), 5, spec(160, 160, channels=3), seed=0)
+
+
+def test_gray_images_are_seen_as_three_equal_channels(timm: Any) -> None:
+    """Scans and digits would have to be written anew; or one channel alone would be seen."""
+    gray = build(Timm(arch="test_vit"), 5, spec(160, 160, channels=1), seed=0).eval()
+    color = build(Timm(arch="test_vit"), 5, spec(160, 160, channels=3), seed=0).eval()
+    images = torch.randn(2, 1, 160, 160, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, expected = gray(images), color(images.repeat(1, 3, 1, 1))
+
+    assert torch.equal(found.logits, expected.logits)
+    assert torch.equal(found.features, expected.features)
 
 
 def test_weights_of_another_network(timm: Any, tmp_path: Path) -> None:

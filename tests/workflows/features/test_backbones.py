@@ -12,12 +12,16 @@ import torch
 from PIL import Image
 
 from rayal.errors import StorageError, UsageError
+from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
 from rayal.models.weights import save_weights
 from rayal.parts import find
+from rayal.runs.record import Record
+from rayal.storage.folder import Folder
 from rayal.testing.model import spec
 from rayal.workflows.features.settings import FeaturePass
 from tests.support.backbones import timm_folder, transformers_folder
+from tests.support.whole_runs import go
 from tests.workflows.features.test_features import made, vectors
 
 LOCAL = {"engine": "local", "device": "cpu"}
@@ -111,6 +115,26 @@ def test_what_is_said_otherwise_counts(
     assert "otherwise" not in caplog.text
 
 
+def test_gray_images_are_those_that_convert_to_color(package: Any, tmp_path: Path) -> None:
+    """Each channel of the weights would be normalised by the mean of another one, or of digits."""
+    theirs = transformers_folder(tmp_path / "net")
+    digits = {"name": "digits", "limit_pool": 20, "limit_test": 10}
+    enlarged = {"name": "transformers", "enlarge": 4}
+    asked = settings(digits, tmp_path / "net", model=enlarged)
+    store, images = made(asked, tmp_path / "F"), asked.dataset.open().pool
+    pixels = images.decode(images.take(store.pool.ids())).images
+    color = np.stack([np.asarray(Image.fromarray(i[0]).convert("RGB")) for i in pixels])
+    mean, std = (torch.tensor(m).view(3, 1, 1) for m in ([0.4, 0.5, 0.6], [0.2, 0.3, 0.25]))
+    seen = (torch.from_numpy(color).permute(0, 3, 1, 2).float() / 255 - mean) / std
+    seen = torch.nn.functional.interpolate(seen, scale_factor=4, mode="bilinear")
+    with torch.no_grad():
+        expected = theirs(pixel_values=seen).pooler_output.numpy()
+
+    assert pixels.shape == (20, 1, 8, 8)
+    found = store.pool.decode(store.pool.take(store.pool.ids())).images
+    np.testing.assert_allclose(found, expected, atol=4e-3)  # kept as float16
+
+
 def test_images_that_cannot_be_resized(
     package: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,9 +146,6 @@ def test_images_that_cannot_be_resized(
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(place / f"{number}.png")
     store = {"name": "image_folder", "root": str(cifar), "size": None}
     transformers_folder(tmp_path / "net")
-    digits = {"name": "digits", "limit_pool": 20, "limit_test": 10}
-    with pytest.raises(UsageError, match="takes images of 3 channels, not 1"):
-        made(settings(digits, tmp_path / "net"), tmp_path / "F")
     enlarged = {"name": "transformers", "enlarge": 2}
     with caplog.at_level(logging.WARNING):
         made(settings(store, tmp_path / "net", model=enlarged), tmp_path / "G")
@@ -161,3 +182,28 @@ def test_a_folder_of_something_else(photos: dict[str, Any], tmp_path: Path) -> N
     (tmp_path / "net/model.safetensors").write_bytes(save_weights(network))
     file, cnn = tmp_path / "net/model.safetensors", {"name": "small_cnn", "width": 4}
     assert 8 == made(settings({**photos, "size": 32}, file, model=cnn), tmp_path / "F").card.pool
+
+
+def test_a_network_of_color_is_tuned_on_gray_images(package: Any, tmp_path: Path) -> None:
+    """What looked at gray images could not be trained on them in the end."""
+    transformers_folder(tmp_path / "net")
+    digits = {"name": "digits", "limit_pool": 40, "limit_test": 10}
+    enlarged = {"name": "transformers", "enlarge": 4}
+    made(settings(digits, tmp_path / "net", model=enlarged), tmp_path / "F")
+    x = Experiment.model_validate(
+        {
+            "name": "gray",
+            "dataset": {"name": "features", "root": str(tmp_path / "F")},
+            "model": "linear_head",
+            "scheme": {"epochs": 2, "batch_size": 8},
+            "strategy": "margin",
+            "budget": {"initial": 10, "per_cycle": 10, "total": 20},
+            "fine_tune": {"scheme": {"epochs": 1, "batch_size": 8, "lr": 0.001}},
+            "compute": LOCAL,
+            "tracking": "none",
+        }
+    )
+    go(x, tmp_path / "run")
+    tuned = Record(Folder(tmp_path / "run")).fine_tuned()
+
+    assert [20] == [each.labels for each in tuned.values()]

@@ -11,6 +11,7 @@ from rayal.data.resident import STAYS
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.workflows.plan import make
+from rayal.workflows.plan.probe import growth
 from rayal.workflows.plan.sizes import left
 
 
@@ -51,7 +52,10 @@ def test_a_pool_of_any_size_is_planned_from_a_few_of_its_units(root: Path) -> No
     assert [280, 270, 0] == [cycle.scored for cycle in here.cycles]
     assert [10**8 - 20, 10**8 - 30, 0] == [cycle.scored for cycle in there.cycles]
     rows = sum(c.scored + c.labels for c in left(x, SHARDS, there.cycles))
-    assert (24 + 8 + 2 * 8) * rows == there.disk["scores"]
+    assert (24 + 8) * rows == there.disk["scores"]  # what core_set compares is in the store
+    hidden = {"name": "mlp_head", "hidden": [16]}
+    deeper = make(experiment(root, strategy="core_set", model=hidden), opened(x), probe=False)
+    assert deeper.disk["scores"] - here.disk["scores"] == 2 * 16 * here.disk["scores"] / (24 + 8)
     assert there.memory["ids"] == 10**8 / 300 * here.memory["ids"]
 
 
@@ -86,6 +90,25 @@ def test_selection_is_timed_on_vectors(root: Path) -> None:
     assert larger.seconds is not None
     first = larger.cycles[0].scored
     assert larger.seconds[0] >= first * (plan.probe.score[0] + each)
+
+
+def test_growth_of_a_selection_by_hand() -> None:
+    """A pool ten times as large would take ten times as long, where it takes a hundred times."""
+    assert growth([1, 4], [3.0, 9.0], 1) == pytest.approx((1, 2))
+    assert growth([2, 4, 8], [1 + 4 + 2, 1 + 8 + 8, 1 + 16 + 32], 2) == pytest.approx((1, 2, 0.5))
+    assert min(growth([10, 40], [5.0, 4.0], 1)) >= 0  # of a machine that does something else
+
+
+def test_what_compares_all_units_grows_with_the_square(root: Path) -> None:
+    """Hours would be planned where it takes weeks."""
+    found = {}
+    for strategy in ("core_set", "prob_cover"):
+        x = experiment(root, strategy=strategy)
+        plan = make(x, opened(x))
+        assert plan.probe is not None
+        found[strategy] = len(plan.probe.select)
+
+    assert found == {"core_set": 2, "prob_cover": 3}
 
 
 @pytest.mark.parametrize("strategy", ["random", "badge"])
