@@ -10,6 +10,10 @@ RATES = frozenset(f"{kind}{rate}" for kind in ("", NEW, FIT) for rate in ("accur
 """Metrics in [0, 1] that people read in percent; files keep the fraction."""
 
 
+LOSSES = frozenset(f"{kind}nll" for kind in ("", NEW, FIT))
+"""Metrics that are 0 at least."""
+
+
 class Limits(NamedTuple):
     """What a metric can be, in the unit that it is shown in."""
 
@@ -40,7 +44,9 @@ def axis(metric: str) -> str:
 
 def limits(metric: str) -> Limits:
     """Of what it can be."""
-    return Limits(0, 100) if metric in RATES else UNLIMITED
+    if metric in RATES:
+        return Limits(0, 100)
+    return Limits(0, math.inf) if metric in LOSSES else UNLIMITED
 
 
 def cell(point: Interval, metric: str) -> str:

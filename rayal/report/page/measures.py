@@ -54,6 +54,7 @@ def _figure(group: Group, name: str, by_arm: dict[str, dict[str, Points]]) -> Fi
     for arm in group.arms:
         colour, line, _ = style(group, arm)
         points = by_arm[arm.label].get(name, {})
+        low, high = metric.limits(name)
         whole = {at: interval(y) for at, y in sorted(points.items()) if len(y) == len(arm.runs)}
         series.append(
             {
@@ -63,8 +64,8 @@ def _figure(group: Group, name: str, by_arm: dict[str, dict[str, Points]]) -> Fi
                 "line": line,
                 "x": [*whole],
                 "y": [scale * each.mean for each in whole.values()],
-                "low": [scale * (each.mean - (each.half or 0)) for each in whole.values()],
-                "high": [scale * (each.mean + (each.half or 0)) for each in whole.values()],
+                "low": [max(low, scale * (v.mean - (v.half or 0))) for v in whole.values()],
+                "high": [min(high, scale * (v.mean + (v.half or 0))) for v in whole.values()],
             }
         )
         rows += [

@@ -108,6 +108,7 @@ def _calibration(arm: Arm, said: Sequence[Said]) -> Figure:
                 "line": "-",
                 "x": [100 * value for value in bins.confidence],
                 "y": [100 * value for value in bins.accuracy],
+                "shares": [*bins.share],
             }
         )
         values = [(found.ece, ".2f", 100), (found.ece_after, ".2f", 100)]
