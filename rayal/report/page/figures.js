@@ -31,6 +31,14 @@
         style: "display:block;width:64px;image-rendering:pixelated;margin-bottom:4px"}));
     }
     for (const line of lines) made.append(element("div", line));
+    // The frame around it is bokeh's own, which knows of no dark page.
+    requestAnimationFrame(() => {
+      const {host} = made.getRootNode();
+      for (const [name, of] of [["color", "--paper"], ["border", "--line"], ["arrow-color", "--line"],
+        ["arrow-inner-color", "--paper"]]) {
+        host?.style.setProperty(`--tooltip-${name}`, css(of));
+      }
+    });
     return made;
   };
 
@@ -275,7 +283,7 @@
     });
     tools(made, all, (source, {index}) => {
       const at = JSON.parse(source.name)[index], cycle = data.cycles[at];
-      return tip([data.ids[at], data.labels[at], cycle == null ? "not bought"
+      return tip([data.ids[at], data.classes[data.labels[at]], cycle == null ? "not bought"
         : cycle < 0 ? "among the first labels" : `bought by cycle ${cycle}`].filter(Boolean), data.pictures[at]);
     }, ["pan", "wheel", "reset"]);
     const controls = switches("What is shown");

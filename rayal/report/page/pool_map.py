@@ -5,6 +5,7 @@ was bought before it unless its strategy looks at that too: of such passes the n
 the first. N units of D features.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from rayal.cycle.shard_file import shards
 from rayal.data.masks import LabelValue
 from rayal.errors import RayalError, counted
 from rayal.report.arms import Arm
-from rayal.report.page.blocks import Block, Cell, Figure, Fold, Section, Table, Text, number
+from rayal.report.page.blocks import Cell, Figure, Fold, Section, Table, Text, number
 from rayal.report.page.originals import Original, Originals
 from rayal.report.page.projections import Projected, Values, projected
 from rayal.report.page.seen import Seen
@@ -50,50 +51,65 @@ class Known(NamedTuple):
     """What said them, in words."""
 
 
+class _Seen(NamedTuple):
+    """A pool as the run of one arm saw it."""
+
+    arm: Arm
+    original: Original
+    bought: Mapping[str, int]
+    known: Known
+
+
 def section(seen: Seen, originals: Originals, thumbnails: Thumbnails) -> Section | None:
     """A map for each arm whose run has kept features."""
-    folds, notes, without = list[Block](), dict[str, None](), list[str]()
+    pools, notes, without = list[_Seen](), dict[str, None](), list[str]()
     for arm in (arm for group in seen.groups for arm in group.arms):
-        if len(folds) == ARMS:
+        if len(pools) == ARMS:
             notes[f"Maps of the first {ARMS} arms that kept features alone."] = None
             break
         record = seen.one_of(arm)
         try:
             original = originals.of(record)
-            if isinstance(original, Original):
-                found = _folds(seen, arm, record, original, thumbnails, not folds)
-                folds += found
-                without += [] if found else [arm.label]
+            if isinstance(original, str):
+                continue
+            bought = _bought(record)
+            known = known_features(record, original, bought)
         except RayalError as error:
             notes[str(error)] = None
-    if not folds:
+            continue
+        if known is None or len(known.ids) < 3:
+            without.append(arm.label)
+        else:
+            pools.append(_Seen(arm, original, bought, known))
+    if not pools:
         return None
     if without:
-        notes[f"No map of {', '.join(without)}: passes of these keep no features."] = None
+        notes[f"No map of {', '.join(without)}: these kept no features."] = None
+    room = thumbnails.room // len(pools)
+    folds = [_fold(seen, each, Thumbnails(room), not at, notes) for at, each in enumerate(pools)]
     return Section("Map of the pool", [*folds, *(Text(note, "note") for note in notes)])
 
 
-def _folds(
-    seen: Seen,
-    arm: Arm,
-    record: Record,
-    original: Original,
-    thumbnails: Thumbnails,
-    is_open: bool,
-) -> list[Block]:
-    bought = _bought(record)
-    known = known_features(record, original, bought)
-    if known is None or len(known.ids) < 3:
-        return []
-    pictures = _pictures(original, known.ids, bought, thumbnails, ARMS)
+def _fold(
+    seen: Seen, of: _Seen, thumbnails: Thumbnails, is_open: bool, notes: dict[str, None]
+) -> Fold:
+    """The map of one pool; `notes` gets why there are no pictures."""
+    arm, original, bought, known = of
+    pictures: dict[str, str] = {}
+    try:
+        pictures = _pictures(original, known.ids, bought, thumbnails)
+    except RayalError as error:
+        notes[str(error)] = None
     labels = _labels(original, known.ids)
     found = projected(known.features, seen.map_by, known.drawn)
     figure = _figure(arm, found, known, bought, labels, pictures)
-    notes = [found.note] if found.note else []
+    told = [found.note] if found.note else []
     if lacks := len({*bought} - {*known.ids}):
-        notes.append(f"{lacks:,} of {counted(len(bought), 'unit')} bought are not on it: {WITHOUT}")
+        told.append(f"{lacks:,} of {counted(len(bought), 'unit')} bought are not on it: {WITHOUT}")
+    if 0 < len(pictures) < len(known.ids):
+        told.append(f"Room for pictures of {len(pictures):,} of {len(known.ids):,} units.")
     title = f"Pool as {arm.label} saw it, seed {seen.seed_of(arm)}"
-    return [Fold(title, [figure, *(Text(note, "note") for note in notes)], is_open)]
+    return Fold(title, [figure, *(Text(note, "note") for note in told)], is_open)
 
 
 def _bought(record: Record) -> dict[str, int]:
@@ -171,12 +187,10 @@ def _pictures(
     ids: Sequence[str],
     bought: Mapping[str, int],
     thumbnails: Thumbnails,
-    maps: int,
 ) -> dict[str, str]:
     """Unit -> its picture: of what was bought, then of the others, as far as there is room."""
     if not original.visible:
         return {}
-    room = Thumbnails(thumbnails.room // maps)
     order = sorted(ids, key=lambda unit: unit not in bought)
     images = set(original.store.pool.ids())
     found: dict[str, str] = {}
@@ -184,7 +198,7 @@ def _pictures(
         units = [unit for unit in order[start : start + 64] if unit in images]
         decoded = original.store.pool.decode(original.store.pool.take(units))
         for unit, image in zip(decoded.ids, decoded.images, strict=True):
-            if (uri := room.made(shown(image))) is None:
+            if (uri := thumbnails.made(shown(image))) is None:
                 return found
             found[unit] = uri
     return found
@@ -226,13 +240,20 @@ def _data(
     labels: Mapping[str, str],
     pictures: Mapping[str, str],
 ) -> Json:
+    """Places as exactly as a screen shows them; of a label its place among `classes`, -1 where it
+    is not known; pictures by the unit's place."""
+    classes = sorted({*labels.values()})
+    code = {name: at for at, name in enumerate(classes)}
+    widest = float(np.ptp(placed, axis=0).max())
+    digits = 4 - math.ceil(math.log10(widest)) if widest > 0 else 0
     return {
-        "x": [round(float(value), 4) for value in placed[:, 0]],
-        "y": [round(float(value), 4) for value in placed[:, 1]],
+        "x": placed[:, 0].round(digits).tolist(),
+        "y": placed[:, 1].round(digits).tolist(),
         "ids": [*ids],
         "cycles": [*cycles],
-        "labels": [labels.get(unit, "") for unit in ids],
-        "pictures": [pictures.get(unit, "") for unit in ids],
+        "classes": classes,
+        "labels": [code[labels[unit]] if unit in labels else -1 for unit in ids],
+        "pictures": {str(at): pictures[unit] for at, unit in enumerate(ids) if unit in pictures},
     }
 
 
