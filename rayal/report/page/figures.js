@@ -178,9 +178,10 @@
   const scale = (data, stops) => {
     const made = element("p", "", {class: "scale", "aria-hidden": "true"});
     const colours = stops.map((colour) => `rgb(${colour})`).join(",");
-    made.append(element("span", number(data.low)),
+    const shown = (value) => number(Number(value.toFixed(data.digits)));
+    made.append(element("span", shown(data.low)),
       element("span", "", {style: `background:linear-gradient(to right,${colours})`}),
-      element("span", `${number(data.high)}${data.more ? " and more" : ""}`));
+      element("span", `${shown(data.high)}${data.more ? " and more" : ""}`));
     return made;
   };
 

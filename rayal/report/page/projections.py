@@ -72,9 +72,9 @@ def pca(features: Values, of: Chosen | None = None) -> Values:
 def umap(features: Values) -> Values:
     """By umap-learn, N 2, in one thread with seed 0, so that the same features lie at the same
     places again. The first map of a process waits for the package's compiler."""
-    from umap import UMAP
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a package, about itself: nothing that a user can mend
+        from umap import UMAP
+
         made = UMAP(n_neighbors=NEIGHBOURS, random_state=0, n_jobs=1)
         return np.asarray(made.fit_transform(features), np.float64)
