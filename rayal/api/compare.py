@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rayal.api.frame import frame
 from rayal.api.places import Place, urls
-from rayal.errors import Apart, RayalError, UsageError, counted
+from rayal.errors import Apart, RayalError, UsageError, counted, quoted
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report import annotators, curves, paper, per_class, rows, tables
 from rayal.report.page.command import PAGE
@@ -21,6 +21,8 @@ from rayal.storage.failures import storage_errors
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+    from rayal.report.page.projections import By
 
 
 class Drawn(NamedTuple):
@@ -134,19 +136,23 @@ class Comparison:
         """Warnings and tables for a terminal."""
         return self.summary.to_rich()
 
-    def to_html(self) -> str:
+    def to_html(self, *, map_by: "By" = "pca") -> str:
         """The page: all of this, and galleries, classes, costs, maps of the pool, as one HTML file
         that needs nothing else. It asks the models of each cycle what they say of what was chosen,
-        and opens the datasets, for the pictures."""
+        and opens the datasets, for the pictures. `map_by`: what puts the pool into two dimensions;
+        `umap` needs umap-learn, without which it is PCA, and the page says so."""
         from rayal.report.page.document import html  # takes long to import
+        from rayal.report.page.projections import METHODS
         from rayal.report.page.seen import Seen
 
-        return html(Seen(self.summary, self.records))
+        if map_by not in METHODS:
+            raise UsageError(f"map_by={quoted(map_by)}: give pca or umap")
+        return html(Seen(self.summary, self.records, map_by))
 
-    def write_html(self, file: str | PathLike[str] = PAGE) -> Path:
+    def write_html(self, file: str | PathLike[str] = PAGE, *, map_by: "By" = "pca") -> Path:
         """`to_html` into a file of this machine, by default `report.html`. Raises StorageError."""
         path = Path(file)
-        text = self.to_html()
+        text = self.to_html(map_by=map_by)
         with storage_errors(str(path)):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

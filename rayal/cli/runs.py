@@ -154,6 +154,13 @@ def report(
             callback=on_disk,
         ),
     ] = None,
+    map_by: Annotated[
+        Literal["pca", "umap"],
+        typer.Option(
+            help="With --html: what puts the map of the pool into two dimensions; umap needs"
+            " umap-learn."
+        ),
+    ] = "pca",
     pictures: Annotated[
         bool,
         typer.Option(
@@ -200,7 +207,7 @@ def report(
         case "json":
             print(found.to_json(), end="")
     if html is not None:
-        note(f"page  {found.write_html(html)}")
+        note(f"page  {found.write_html(html, map_by=map_by)}")
     if html is None or out is not None or paper:
         drawn = found.draw(out or Path("report"), for_paper=paper)
         for what in ("curves", "classes", "tables"):

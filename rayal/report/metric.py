@@ -12,6 +12,10 @@ RATES = frozenset(
 """Metrics in [0, 1] that people read in percent; files keep the fraction."""
 
 
+LOSSES = frozenset(f"{kind}nll" for kind in ("", NEW, FIT))
+"""Metrics that are 0 at least."""
+
+
 class Limits(NamedTuple):
     """What a metric can be, in the unit that it is shown in."""
 
@@ -42,7 +46,9 @@ def axis(metric: str) -> str:
 
 def limits(metric: str) -> Limits:
     """Of what it can be."""
-    return Limits(0, 100) if metric in RATES else UNLIMITED
+    if metric in RATES:
+        return Limits(0, 100)
+    return Limits(0, math.inf) if metric in LOSSES else UNLIMITED
 
 
 def cell(point: Interval, metric: str) -> str:

@@ -151,3 +151,5 @@ def test_the_page(found: rayal.Comparison, tmp_path: Path) -> None:
     assert "<h1>" in found.to_html()
     with pytest.raises(StorageError, match="page.html"):
         found.write_html(file / "page.html")
+    with pytest.raises(UsageError, match="map_by='tsne': give pca or umap"):
+        found.to_html(map_by="tsne")  # type: ignore[arg-type]

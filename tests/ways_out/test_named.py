@@ -115,7 +115,9 @@ def test_packages_are_those_of_the_extras() -> None:
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     needed = {
-        need.split(">")[0] for extra in ("cluster", "sweep", "s3", "cryo") for need in extras[extra]
+        need.split(">")[0]
+        for extra in ("cluster", "sweep", "s3", "cryo", "umap")
+        for need in extras[extra]
     }
 
     assert {*named(PACKAGE)} == needed | {"bokeh"}  # which comes with rayal

@@ -99,8 +99,9 @@ def _beside(classes: Sequence[str], bought: Bought, pool: Counts, counted: str) 
         draws="heat",
         says="Heat map, a row for each class and a column for each arm: 1 is bought as often as it"
         " is in the pool, 2 twice as often; the shares are in the table below",
-        data=_data(classes, [*shares], values) | {"high": MOST, "middle": 1, "digits": 2},
-        table=_table(title, classes, {"pool": there, **shares}, counted),
+        data=_data(classes, [*shares], values)
+        | {"high": MOST, "more": True, "middle": 1, "digits": 2},
+        table=_table(title, classes, {"pool": there, **shares}, counted, values),
     )
     return [figure, _divergence(bought, pool, counted)]
 
@@ -135,11 +136,20 @@ def _data(
 
 
 def _table(
-    title: str, classes: Sequence[str], shares: Mapping[str, NDArray[np.float64]], counted: str
+    title: str,
+    classes: Sequence[str],
+    shares: Mapping[str, NDArray[np.float64]],
+    counted: str,
+    times: Sequence[Sequence[float | None]] = (),
 ) -> Table:
-    rows: list[Sequence[Cell]] = [
-        [name, *(number(float(each[place]), ".2f", 100) for each in shares.values())]
-        for place, name in enumerate(classes)
-    ]
+    """The shares, and behind those of each arm its multiples of the pool's, where there are some:
+    `times` has a row for each class."""
+    header, rows = ["class"], list[list[Cell]]([name] for name in classes)
+    for column, (name, share) in enumerate(shares.items(), start=-1):
+        header.append(f"{name} (%)")
+        header += [f"{name} / pool"] if times and column >= 0 else []
+        for place, row in enumerate(rows):
+            row.append(number(float(share[place]), ".2f", 100))
+            row += [number(times[place][column], ".2f")] if times and column >= 0 else []
     note = f"share of all {counted} that the seeds of an arm bought after the first ones"
-    return Table(title, ["class", *(f"{name} (%)" for name in shares)], rows, note)
+    return Table(title, header, rows, note)

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, NamedTuple
 from rayal.report import table as plain
 from rayal.storage.folder import Json
 
-NUMBERS = re.compile(r"[–+<]? ?[\d.,]*( ±.*| %| of \d+)?")
+NUMBERS = re.compile(r"not reached|(at most )?[–+<-]? ?[\d.,]*( ±.*| %| of \d+)?")
 """Text of a cell that is a number, or says that there is none."""
 NOTHING = "–"
 """In a cell where there is no value."""
@@ -56,8 +56,9 @@ class Table:
 
     @classmethod
     def of(cls, table: "plain.Table") -> "Table":
-        """One of the tables of a terminal."""
-        return cls(table.title, table.header, table.rows, table.note)
+        """One of the tables of a terminal; what is empty there is a dash here."""
+        rows = [[cell or NOTHING for cell in row] for row in table.rows]
+        return cls(table.title, table.header, rows, table.note)
 
     @property
     def numeric(self) -> Sequence[bool]:
@@ -110,6 +111,15 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Key:
+    """What the colours of pictures mean."""
+
+    kind: ClassVar[str] = "key"
+    colours: Sequence[tuple[str, str]]
+    """Colour (`#rrggbb`) and name."""
+
+
+@dataclass(frozen=True)
 class Listing:
     """A text as it is: commands, a file."""
 
@@ -137,7 +147,7 @@ class Part:
     blocks: "Sequence[Block]"
 
 
-Block = Text | Table | Figure | Gallery | Listing | Fold | Part
+Block = Text | Table | Figure | Gallery | Key | Listing | Fold | Part
 
 
 def _is_number(cell: Cell) -> bool:

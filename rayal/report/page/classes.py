@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rayal.report import per_class
 from rayal.report.arms import Arm
+from rayal.report.groups import Group
 from rayal.report.page.blocks import Block, Cell, Figure, Fold, Section, Table, number
 from rayal.report.page.seen import Seen
 
@@ -22,19 +23,33 @@ class Mean(NamedTuple):
 
 
 def section(seen: Seen) -> Section | None:
-    """A map for each arm and metric that has a value per class; the first is open."""
-    found = {
-        group.question: [_figure(arm, each) for arm in group.arms for each in _means(seen, arm)]
-        for group in seen.groups
+    """A map for each arm and metric that has a value per class; those of the first arm are open."""
+    blocks = {group.question: _blocks(seen, group) for group in seen.groups}
+    found = [*seen.parts(blocks)]
+    return Section("Classes", found) if found else None
+
+
+def _blocks(seen: Seen, group: Group) -> Sequence[Block]:
+    means = {arm.label: found for arm in group.arms if (found := [*_means(seen, arm)])}
+    lows = _lows([each for found in means.values() for each in found])
+    figures = {
+        arm: [_figure(arm, each, lows[each.metric]) for each in found]
+        for arm, found in means.items()
     }
-    blocks = {title: _folded(figures) for title, figures in found.items() if figures}
-    return Section("Classes", [*seen.parts(blocks)]) if blocks else None
-
-
-def _folded(figures: Sequence[Figure]) -> list[Block]:
     if len(figures) == 1:
-        return [*figures]
-    return [Fold(figure.title, [figure], place == 0) for place, figure in enumerate(figures)]
+        return next(iter(figures.values()))
+    return [Fold(arm, found, place == 0) for place, (arm, found) in enumerate(figures.items())]
+
+
+def _lows(means: Sequence[Mean]) -> dict[str, float]:
+    """Metric -> where its colours begin, in per cent, the same for all arms: the ten below the
+    lowest value, since classes that are good would all look alike in colours that begin at 0."""
+    found: dict[str, float] = {}
+    for each in means:
+        known = each.values[np.isfinite(each.values)]
+        low = 10 * np.floor(10 * min(known.min(initial=1.0), 0.9))
+        found[each.metric] = min(found.get(each.metric, 100.0), float(low))
+    return found
 
 
 def _means(seen: Seen, arm: Arm) -> Iterator[Mean]:
@@ -54,7 +69,7 @@ def _means(seen: Seen, arm: Arm) -> Iterator[Mean]:
         yield Mean(metric, first.classes, first.spent, means)
 
 
-def _figure(arm: Arm, mean: Mean) -> Figure:
+def _figure(arm: str, mean: Mean, low: float) -> Figure:
     name = mean.metric.removeprefix(per_class.PREFIX)
     what = f"Test {per_class.ACRONYMS.get(name, name)} (%) of the class"
     columns = [f"{each:,.10g}" for each in mean.spent]
@@ -62,7 +77,7 @@ def _figure(arm: Arm, mean: Mean) -> Figure:
         [label, *(number(float(value), ".1f", 100) for value in mean.values[place])]
         for place, label in enumerate(mean.classes)
     ]
-    title = f"{what}: {arm.label}"
+    title = f"{what}: {arm}"
     return Figure(
         title=title,
         draws="heat",
@@ -73,7 +88,7 @@ def _figure(arm: Arm, mean: Mean) -> Figure:
             "columns": columns,
             "x": "Labels",
             "values": _json(100 * mean.values),
-            "low": 0,
+            "low": low,
             "high": 100,
             "digits": 0,
         },

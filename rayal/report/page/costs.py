@@ -44,8 +44,8 @@ def _blocks(seen: Seen, group: Group) -> Sequence[Block]:
             number(row["cycle"], "d"),
             number(row["labels"], ",.10g"),
             number(row["cost"], ",.10g"),
-            *(number(row[stage], ".3g") for stage in stages),
-            number(row["seconds"], ".3g"),
+            *(number(row[stage], ",.2f") for stage in stages),
+            number(row["seconds"], ",.2f"),
         ]
         for arm, rows_of in means.items()
         for row in rows_of

@@ -26,7 +26,7 @@ from rayal.report.page.originals import Originals
 from rayal.report.page.seen import Seen
 from rayal.report.page.thumbnails import Thumbnails
 
-PICKS, MAPS = 600_000, 480_000
+PICKS, MAPS = 500_000, 400_000
 """Characters of the pictures of a page: of what was chosen, and in the maps."""
 FEW = 120_000
 """In the maps when a run ends, which does not wait for more."""

@@ -31,6 +31,14 @@
         style: "display:block;width:64px;image-rendering:pixelated;margin-bottom:4px"}));
     }
     for (const line of lines) made.append(element("div", line));
+    // The frame around it is bokeh's own, which knows of no dark page.
+    requestAnimationFrame(() => {
+      const {host} = made.getRootNode();
+      for (const [name, of] of [["color", "--paper"], ["border", "--line"], ["arrow-color", "--line"],
+        ["arrow-inner-color", "--paper"]]) {
+        host?.style.setProperty(`--tooltip-${name}`, css(of));
+      }
+    });
     return made;
   };
 
@@ -58,7 +66,7 @@
 
   const tools = (made, renderers, tooltips, names) => {
     const add = (tool) => { made.add_tools(tool); return tool; };
-    add(new Bokeh.HoverTool({renderers, tooltips, mode: "mouse", point_policy: "snap_to_data"}));
+    add(new Bokeh.HoverTool({renderers, tooltips, mode: "mouse", point_policy: "snap_to_data", visible: false}));
     const kinds = {pan: Bokeh.PanTool, wheel: Bokeh.WheelZoomTool, box: Bokeh.BoxZoomTool,
                    reset: Bokeh.ResetTool};
     for (const name of names) add(new kinds[name]());
@@ -98,7 +106,7 @@
     if (data.series.every((each) => each.x.every(Number.isInteger))) made.xaxes[0].ticker.min_interval = 1;
     if (data.flipped) made.y_range.flipped = true;
     const all = switches("What is shown"), bands = [], dots = [];
-    const state = {band: true};
+    const state = {band: data.series.length <= 5};  // of more arms they hide each other
     const shown = [];
     for (const each of data.series) {
       const at = each.y.map((y, i) => y == null ? NaN : each.x[i]);
@@ -113,8 +121,9 @@
       own.push(made.line({x: at, y, line_color: each.colour, line_width: 2,
         line_dash: DASHES[each.line] || []}));
       const source = new Bokeh.ColumnDataSource({data: {x: at, y,
-        low: each.low || y, high: each.high || y}});
-      const dot = made.scatter({field: "x"}, {field: "y"}, {source, size: each.smooth ? 1 : 6,
+        low: each.low || y, high: each.high || y, share: each.shares || y.map(() => null), size: y.map((_, i) => each.smooth ? 1
+          : each.shares ? 4 + 14 * Math.sqrt(each.shares[i]) : 6)}});
+      const dot = made.scatter({field: "x"}, {field: "y"}, {source, size: {field: "size"},
         fill_color: each.colour, line_color: null});
       dot.data_source.name = each.name;
       own.push(dot);
@@ -142,15 +151,17 @@
       const name = `${one.each.name} (${one.each.size})`;
       switched(all, name, true, (on) => { one.on = on; update(); }, one.each.colour, one.each.line);
     }
-    if (bands.length) switched(all, data.band || "95 % bands", true, (on) => { state.band = on; update(); });
+    if (bands.length) switched(all, data.band || "95 % bands", state.band, (on) => { state.band = on; update(); });
     for (const height of data.heights) {
       all.append(element("span", `dashed: ${height.name}, ${number(height.at)}`));
     }
     tools(made, dots, (source, vars) => {
       const {index} = vars, column = (name) => source.get_column(name)[index];
       const half = (column("high") - column("low")) / 2;
+      const share = column("share");
       return tip([source.name, `${data.x}: ${number(column("x"))}`, `${data.y}: ${number(column("y"))}` +
-        (half > 0 ? ` (${number(column("low"))} to ${number(column("high"))})` : "")]);
+        (half > 0 ? ` (${number(column("low"))} to ${number(column("high"))})` : ""),
+        ...(share == null ? [] : [`${number(Number((100 * share).toPrecision(2)))} % of the images`])]);
     }, ["box", "reset"]);
     place.append(all);
     return made;
@@ -163,24 +174,40 @@
   const SEQUENTIAL = [[255, 255, 217], [161, 218, 180], [65, 182, 196], [34, 94, 168], [8, 29, 88]];
   const DIVERGING = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
 
+  // What the colours of a heat map mean.
+  const scale = (data, stops) => {
+    const made = element("p", "", {class: "scale", "aria-hidden": "true"});
+    const colours = stops.map((colour) => `rgb(${colour})`).join(",");
+    const shown = (value) => number(Number(value.toFixed(data.digits)));
+    made.append(element("span", shown(data.low)),
+      element("span", "", {style: `background:linear-gradient(to right,${colours})`}),
+      element("span", `${shown(data.high)}${data.more ? " and more" : ""}`));
+    return made;
+  };
+
   const heat = (place, data) => {
+    const stops = data.middle == null ? SEQUENTIAL : DIVERGING;
+    place.append(scale(data, stops));
+    // Where most are 0, zeros are left blank: the others stand out.
+    const flat = data.values.flat(), sparse = 2 * flat.filter((value) => value === 0).length > flat.length;
     const count = data.rows.length, wide = data.columns.length, cells = {};
-    for (const key of ["x", "y", "fill", "ink", "said", "row", "column"]) cells[key] = [];
+    for (const key of ["x", "y", "fill", "ink", "said", "inside", "row", "column"]) cells[key] = [];
     data.values.forEach((row, r) => row.forEach((value, c) => {
       const share = value == null ? null : (value - data.low) / ((data.high - data.low) || 1);
       const [red, green, blue] = share == null ? [136, 136, 136]
-        : mixed(data.middle == null ? SEQUENTIAL : DIVERGING, share);
+        : mixed(stops, share);
       cells.x.push(c + 0.5);
       cells.y.push(r + 0.5);
       cells.fill.push(`rgb(${red},${green},${blue})`);
       cells.ink.push(0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#111111" : "#ffffff");
       cells.said.push(value == null ? "–" : value.toFixed(data.digits));
+      cells.inside.push(value === 0 && sparse ? "" : cells.said.at(-1));
       cells.row.push(data.rows[r]);
       cells.column.push(data.columns[c]);
     }));
     const names = count <= 64;
     const made = figure(place, {
-      height: Math.min(900, 90 + Math.max(40, count * (names ? 24 : 3))),
+      toolbar_location: null, height: Math.min(900, 90 + Math.max(40, count * (names ? 24 : 3))),
       x_range: [0, wide], y_range: [count, 0], x_axis_label: plain(data.x, 60),
     });
     made.xgrid.visible = made.ygrid.visible = false;
@@ -189,7 +216,7 @@
     const rects = made.rect(field("x"), field("y"), 1, 1, {source, fill_color: field("fill"),
       line_color: css("--paper"), line_width: names ? 1 : 0});
     if (names && wide <= 16 && place.clientWidth / wide > 34) {
-      made.text(field("x"), field("y"), field("said"), {source, text_color: field("ink"),
+      made.text(field("x"), field("y"), field("inside"), {source, text_color: field("ink"),
         text_align: "center", text_baseline: "middle", text_font_size: "11px"});
     }
     const axis = (one, labels, most) => {
@@ -205,13 +232,12 @@
     if (data.columns.some((label) => label.length > 8)) made.xaxes[0].major_label_orientation = 0.6;
     tools(made, [rects], (from, {index}) => tip([from.get_column("row")[index],
       `${data.x} ${from.get_column("column")[index]}`.trim(), from.get_column("said")[index]]), []);
-    made.toolbar_location = null;
     return made;
   };
 
   const ranks = (place, data) => {
     const count = data.names.length, bars = data.together.length;
-    const made = figure(place, {height: 90 + 26 * (count + bars + 1), x_axis_label: "Mean rank, 1 is the best",
+    const made = figure(place, {toolbar_location: null, height: 90 + 26 * (count + bars + 1), x_axis_label: "Mean rank, 1 is the best",
       x_range: [0.8, count + 0.2], y_range: [count + bars + 1, 0]});
     const rows = data.names.map((name, i) => i + 0.5);
     made.ygrid.visible = false;
@@ -229,7 +255,6 @@
     axis.major_label_overrides = new Map(ticks.map((tick, i) => [tick, plain(names[i])]));
     axis.axis_line_color = axis.major_tick_line_color = null;
     tools(made, [dots], (source, {index}) => tip([data.names[index], `mean rank ${number(data.ranks[index])}`]), []);
-    made.toolbar_location = null;
     return made;
   };
 
@@ -242,7 +267,7 @@
       return `rgb(${red},${green},${blue})`;
     };
     const made = figure(place, {height: Math.min(520, Math.max(320, place.clientWidth * 0.6)),
-      x_axis_label: "first", y_axis_label: "second"});
+      x_axis_label: data.axes[0], y_axis_label: data.axes[1]});
     const column = (kept, of) => kept.map((i) => of[i]);
     const scattered = (kept, style) => {
       const source = new Bokeh.ColumnDataSource({data: {x: column(kept, data.x), y: column(kept, data.y)}});
@@ -259,12 +284,12 @@
     });
     tools(made, all, (source, {index}) => {
       const at = JSON.parse(source.name)[index], cycle = data.cycles[at];
-      return tip([data.ids[at], data.labels[at], cycle == null ? "not bought"
+      return tip([data.ids[at], data.classes[data.labels[at]], cycle == null ? "not bought"
         : cycle < 0 ? "among the first labels" : `bought by cycle ${cycle}`].filter(Boolean), data.pictures[at]);
     }, ["pan", "wheel", "reset"]);
     const controls = switches("What is shown");
-    if (last > 0) {
-      const label = element("label"), range = element("input", "", {type: "range", min: -1, max: last, step: 1});
+    if (layers.length > 1) {
+      const label = element("label", "", {class: "range"}), range = element("input", "", {type: "range", min: bought[0], max: last, step: 1});
       const said = element("output");
       range.value = String(last);
       const update = () => {
@@ -279,9 +304,8 @@
     }
     for (const {cycle, dots} of layers.filter(() => layers.length <= 12)) {
       const key = element("span", "");
-      key.append(element("span", "", {style:
-        `display:inline-block;width:10px;height:10px;border-radius:50%;background:${colour(cycle)};margin-right:5px`}));
-      key.append(document.createTextNode(cycle < 0 ? "first" : `cycle ${cycle}`));
+      key.append(element("span", "", {class: "dot", style: `background:${colour(cycle)}`}));
+      key.append(document.createTextNode(cycle < 0 ? "first labels" : `cycle ${cycle}`));
       controls.append(key);
     }
     place.append(controls);

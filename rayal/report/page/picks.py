@@ -3,18 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from rayal.data.masks import IGNORE, Mask
 from rayal.errors import RayalError, counted
 from rayal.report import pictures
 from rayal.report.gallery import Shot
+from rayal.report.groups import BASELINE
 from rayal.report.overlays import Row
-from rayal.report.page.blocks import Block, Fold, Gallery, Picture, Section, Shown, Text
+from rayal.report.page.blocks import Block, Fold, Gallery, Key, Picture, Section, Shown, Text
 from rayal.report.page.originals import Original, Originals
 from rayal.report.page.seen import Seen
 from rayal.report.page.thumbnails import SIDE, Thumbnails
 from rayal.report.palette import palette
+from rayal.report.reasons import Reason, reasons
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Trained
 
@@ -27,6 +30,9 @@ SCENE = 2 * SIDE
 COVER = 0.55
 """How much of an image a mask covers."""
 KINDS = ("Most wanted", "In the middle", "Least wanted")
+ORDER = ("Chosen first", "In the middle", "Chosen last")
+"""Of strategies whose order says nothing of how much each unit is wanted: of such as look at what
+they have chosen before, and of chance."""
 
 
 def section(seen: Seen, originals: Originals, thumbnails: Thumbnails) -> Section | None:
@@ -56,22 +62,48 @@ def _galleries(
     cycles: Sequence[int],
     plan: tuple[int, int],
     notes: dict[str, None],
-) -> Iterator[Gallery]:
+) -> Iterator[Block]:
     """Of one run, for as many images and cycles as the `plan` has; `notes` gets what is missing."""
     original = originals.of(record)
     if isinstance(original, str):
         notes[original] = None
         return
     if not original.visible:
-        notes[f"No pictures of {pictures.unseen_of(original.store)}."] = None
+        unseen = str(pictures.unseen_of(original.store)).partition(" (")[0]  # without its axes
+        notes[
+            f"Nothing to look at: {unseen}; what was chosen is in each cycle's select/chosen.csv."
+        ] = None
         return
     each, most = plan
-    made = _Galleries(record, original, thumbnails, seen.asks_models, each)
     shown = [cycles[at] for at in spread(len(cycles), most)]
+    if seen.asks_models and (without := [c for c in shown if record.pruned(c, Trained.stage)]):
+        notes[_pruned(len(without), len(shown))] = None
+    made = _Galleries(record, original, thumbnails, seen.asks_models, each)
     if len(shown) < len(cycles):
         number = f"{len(shown)} of {counted(len(cycles), 'cycle')}"
         notes[f"{number}; rayal report --pictures draws all of them."] = None
-    yield from made.of(shown, notes)
+    galleries = [*made.of(shown, notes)]
+    if galleries and original.x.task.dense:
+        yield _key(original)
+    yield from galleries
+
+
+def _key(original: Original) -> Key:
+    """The colours of the classes, as the masks have them."""
+    classes = original.store.card.classes
+    colours = map(to_hex, _colours(classes))
+    return Key([*zip(colours, classes, strict=True)])
+
+
+def _colours(classes: Sequence[str]) -> NDArray[np.float64]:
+    return np.asarray(palette(len(classes)), np.float64)
+
+
+def _pruned(without: int, of: int) -> str:
+    return (
+        f"What the model said is not known of {without} of {counted(of, 'cycle')} above, whose"
+        " weights were pruned (keep.weights)."
+    )
 
 
 def _cycles(record: Record) -> list[int]:
@@ -94,15 +126,15 @@ def spread(count: int, most: int) -> list[int]:
     return sorted({round(place) for place in np.linspace(0, count - 1, most).tolist()})
 
 
-def kinds(images: Sequence[str], most: int) -> dict[str, list[str]]:
+def kinds(images: Sequence[str], most: int, names: Sequence[str] = KINDS) -> dict[str, list[str]]:
     """The first, the middle and the last of them, a third of `most` each, none of them twice."""
     each = min(most, len(images)) // 3
     if each == 0:
-        return {KINDS[0]: [*images]}
+        return {names[0]: [*images]}
     middle = (len(images) - each) // 2
     places = (0, middle, len(images) - each)
     return {
-        kind: [*images[place : place + each]] for kind, place in zip(KINDS, places, strict=True)
+        kind: [*images[place : place + each]] for kind, place in zip(names, places, strict=True)
     }
 
 
@@ -114,6 +146,8 @@ class _Galleries:
     ) -> None:
         self.record, self.original, self.room = record, original, room
         self.asks, self.each = asks, each
+        (name, strategy), *_ = original.x.scored().items()
+        self.names = KINDS if strategy.ranks() and name != BASELINE else ORDER
 
     def of(self, cycles: Sequence[int], notes: dict[str, None]) -> Iterator[Gallery]:
         """One for each of these cycles; `notes` gets what is missing, and why."""
@@ -131,13 +165,14 @@ class _Galleries:
     def _gallery(self, cycle: int) -> Gallery:
         x, store = self.original
         chosen = pictures.chosen_images(self.record, store, cycle)
-        by_kind = kinds([*chosen], self.each)
+        by_kind = kinds([*chosen], self.each, self.names)
         wanted = {image: chosen[image] for images in by_kind.values() for image in images}
         asks = self.asks and not self.record.pruned(cycle, Trained.stage)
         shown: Mapping[str, Shown]
         if x.task.dense:
-            rows = pictures.rows(self.record, x, store, cycle, wanted, asks)
-            shown = {row.image: self._scene(row, asks) for row in rows}
+            rows, why = pictures.rows(self.record, x, store, cycle, wanted, asks), self._why(cycle)
+            first = {image: why.get(units[0]) for image, units in wanted.items()}
+            shown = {row.image: self._scene(row, first[row.image], asks) for row in rows}
         else:
             shots = pictures.shots(self.record, x, store, cycle, wanted, asks)
             shown = {shot.image: self._shot(shot) for shot in shots}
@@ -163,13 +198,17 @@ class _Galleries:
         picture = Picture(self._made(shot.pixels), says)
         return Shown([picture], shot.image, lines, wrong)
 
-    def _scene(self, row: Row, asks: bool) -> Shown:
-        colours = (255 * palette(len(self.original.store.card.classes))).round()
+    def _why(self, cycle: int) -> Mapping[str, Reason]:
+        """Unit -> why it was chosen."""
+        return reasons(self.record, self.original.x, cycle)
+
+    def _scene(self, row: Row, reason: Reason | None, asks: bool) -> Shown:
+        colours = (255 * _colours(self.original.store.card.classes)).round()
         reference = pictures.reference_of(self.original.x)
         masks = {
             reference: row.reference,
             "Prediction": row.predicted if asks else None,
-            "Bought": row.bought,
+            "Bought": None if np.array_equal(row.bought, row.reference) else row.bought,
         }
         found = [Picture(self._made(row.pixels, SCENE), row.image, "Image")]
         for label, mask in masks.items():
@@ -177,6 +216,9 @@ class _Galleries:
                 over = covered(row.pixels, mask, colours)
                 found.append(Picture(self._made(over, SCENE), f"{label} of {row.image}", label))
         lines = [row.note] if row.note else []
+        if reason is not None:
+            score = [] if reason.score is None else [f"score {reason.score:.4g}"]
+            lines.append(", ".join([reason.text, *score]))
         if asks:
             lines.append(f"entropy {float(row.entropy.mean()):.3f} nats, mean of its pixels")
         return Shown(found, row.image, lines)

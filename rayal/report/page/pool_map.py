@@ -5,9 +5,8 @@ was bought before it unless its strategy looks at that too: of such passes the n
 the first. N units of D features.
 """
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +17,9 @@ from rayal.cycle.shard_file import shards
 from rayal.data.masks import LabelValue
 from rayal.errors import RayalError, counted
 from rayal.report.arms import Arm
-from rayal.report.page.blocks import Block, Cell, Figure, Fold, Section, Table, Text, number
+from rayal.report.page.blocks import Cell, Figure, Fold, Section, Table, Text, number
 from rayal.report.page.originals import Original, Originals
+from rayal.report.page.projections import Projected, Values, projected
 from rayal.report.page.seen import Seen
 from rayal.report.page.thumbnails import Thumbnails
 from rayal.report.slices import shown
@@ -30,15 +30,15 @@ from rayal.storage.folder import Json
 
 FEATURES = "keep.features"
 AROUND = 2_000
-"""Units beside those that were bought, at most; drawn by seed 0."""
+"""Units of the whole pool beside those that were bought, at most; drawn by seed 0. The directions
+of the map are theirs, so that what was bought does not turn it."""
 MOST = 2_000
 """Units that were bought, at most; the first."""
 ARMS = 4
 """Maps on a page, at most."""
+WITHOUT = "this pass left out what was bought before it."
 CHUNK = 8_192
 """Units of a dataset of features in memory at a time."""
-
-Values = NDArray[np.float64]
 
 
 class Known(NamedTuple):
@@ -46,52 +46,70 @@ class Known(NamedTuple):
 
     ids: list[str]  # N
     features: Values  # N D
+    drawn: NDArray[np.bool_]  # N: drawn by chance from the whole pool, bought or not
     source: str
     """What said them, in words."""
 
 
+class _Seen(NamedTuple):
+    """A pool as the run of one arm saw it."""
+
+    arm: Arm
+    original: Original
+    bought: Mapping[str, int]
+    known: Known
+
+
 def section(seen: Seen, originals: Originals, thumbnails: Thumbnails) -> Section | None:
     """A map for each arm whose run has kept features."""
-    folds, notes = list[Block](), dict[str, None]()
+    pools, notes, without = list[_Seen](), dict[str, None](), list[str]()
     for arm in (arm for group in seen.groups for arm in group.arms):
-        if len(folds) == ARMS:
-            notes[f"Maps of the first {ARMS} arms alone."] = None
+        if len(pools) == ARMS:
+            notes[f"Maps of the first {ARMS} arms that kept features alone."] = None
             break
         record = seen.one_of(arm)
         try:
             original = originals.of(record)
-            if isinstance(original, Original):
-                folds += _folds(seen, arm, record, original, thumbnails, not folds)
+            if isinstance(original, str):
+                continue
+            bought = _bought(record)
+            known = known_features(record, original, bought)
         except RayalError as error:
             notes[str(error)] = None
-    if not folds:
+            continue
+        if known is None or len(known.ids) < 3:
+            without.append(arm.label)
+        else:
+            pools.append(_Seen(arm, original, bought, known))
+    if not pools:
         return None
+    if without:
+        notes[f"No map of {', '.join(without)}: these kept no features."] = None
+    room = thumbnails.room // len(pools)
+    folds = [_fold(seen, each, Thumbnails(room), not at, notes) for at, each in enumerate(pools)]
     return Section("Map of the pool", [*folds, *(Text(note, "note") for note in notes)])
 
 
-def _folds(
-    seen: Seen,
-    arm: Arm,
-    record: Record,
-    original: Original,
-    thumbnails: Thumbnails,
-    is_open: bool,
-) -> list[Block]:
-    bought = _bought(record)
-    known = known_features(record, original, bought)
-    if known is None or len(known.ids) < 3:
-        return []
-    pictures = _pictures(original, known.ids, bought, thumbnails, ARMS)
+def _fold(
+    seen: Seen, of: _Seen, thumbnails: Thumbnails, is_open: bool, notes: dict[str, None]
+) -> Fold:
+    """The map of one pool; `notes` gets why there are no pictures."""
+    arm, original, bought, known = of
+    pictures: dict[str, str] = {}
+    try:
+        pictures = _pictures(original, known.ids, bought, thumbnails)
+    except RayalError as error:
+        notes[str(error)] = None
     labels = _labels(original, known.ids)
-    projections: dict[str, Callable[[Values], Values]] = {"PCA": pca}
-    if seen.asks_models and find_spec("umap") is not None:
-        projections["UMAP"] = umap
-    figures = [
-        _figure(arm, name, known, project(known.features), bought, labels, pictures)
-        for name, project in projections.items()
-    ]
+    found = projected(known.features, seen.map_by, known.drawn)
+    figure = _figure(arm, found, known, bought, labels, pictures)
+    told = [found.note] if found.note else []
+    if lacks := len({*bought} - {*known.ids}):
+        told.append(f"{lacks:,} of {counted(len(bought), 'unit')} bought are not on it: {WITHOUT}")
+    if 0 < len(pictures) < len(known.ids):
+        told.append(f"Room for pictures of {len(pictures):,} of {len(known.ids):,} units.")
     title = f"Pool as {arm.label} saw it, seed {seen.seed_of(arm)}"
-    return [Fold(title, figures, is_open)]
+    return Fold(title, [figure, *(Text(note, "note") for note in told)], is_open)
 
 
 def _bought(record: Record) -> dict[str, int]:
@@ -109,7 +127,7 @@ def _bought(record: Record) -> dict[str, int]:
 
 
 def known_features(record: Record, original: Original, bought: Mapping[str, int]) -> Known | None:
-    """Of what was bought and of a sample of the others; None where the run has none."""
+    """Of what was bought and of a sample of the pool; None where the run has none."""
     wanted = dict(list(bought.items())[:MOST])
     if not original.visible:
         return _of_vectors(original, wanted)
@@ -135,21 +153,21 @@ def _of_vectors(original: Original, wanted: Mapping[str, int]) -> Known:
     """Those of a dataset of features: the same for every model."""
     pool = original.store.pool
     ids = pool.ids()
-    rng = np.random.default_rng(0)
-    others = [unit for unit in ids if unit not in wanted]
-    places = rng.permutation(len(others))[:AROUND]
-    chosen = [*wanted, *(others[place] for place in sorted(places.tolist()))]
+    places = np.random.default_rng(0).permutation(len(ids))[:AROUND]
+    drawn = {ids[place] for place in sorted(places.tolist())}
+    chosen = [*wanted, *(unit for unit in ids if unit in drawn and unit not in wanted)]
     decoded = [pool.decode(rows) for rows in pool.chunks(chosen, CHUNK)]
     names = [unit for each in decoded for unit in each.ids]
-    return Known(names, np.concatenate([e.images for e in decoded]).astype(np.float64), "features")
+    features = np.concatenate([each.images for each in decoded]).astype(np.float64)
+    return Known(names, features, np.array([unit in drawn for unit in names]), "features")
 
 
 def _taken(
     tables: Iterator[pa.Table], wanted: Mapping[str, int], units: int
-) -> tuple[list[str], Values] | None:
-    """Of shards: what was bought, and about AROUND others."""
+) -> tuple[list[str], Values, NDArray[np.bool_]] | None:
+    """Of shards: ids, features and `Known.drawn` of what was bought and about AROUND units."""
     rng, share = np.random.default_rng(0), AROUND / max(1, units)
-    ids, parts = list[str](), list[Values]()
+    ids, parts, chances = list[str](), list[Values](), list[NDArray[np.bool_]]()
     for table in tables:
         if FEATURES not in table.schema.names:
             return None
@@ -157,31 +175,11 @@ def _taken(
         drawn = rng.random(len(names)) < share
         kept = [at for at, unit in enumerate(names) if drawn[at] or unit in wanted]
         ids += [names[at] for at in kept]
+        chances.append(drawn[kept])
         column = table[FEATURES].take(pa.array(kept, pa.int64())).combine_chunks()
         width = column.type.list_size
         parts.append(column.flatten().to_numpy().reshape(-1, width).astype(np.float64))
-    return (ids, np.concatenate(parts)) if parts else None
-
-
-def pca(features: Values) -> Values:
-    """The two directions of most variance, N 2; each so that its largest weight is above 0."""
-    centred = features - features.mean(axis=0)
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    axes = vectors[:, ::-1][:, :2]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])])
-    found = np.zeros((len(features), 2))
-    found[:, : axes.shape[1]] = centred @ axes
-    return found
-
-
-def umap(features: Values) -> Values:
-    """By umap-learn, N 2, with a fixed seed."""
-    from umap import UMAP
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a seed means one thread
-        placed: Values = UMAP(random_state=0).fit_transform(features)
-    return placed
+    return (ids, np.concatenate(parts), np.concatenate(chances)) if parts else None
 
 
 def _pictures(
@@ -189,12 +187,10 @@ def _pictures(
     ids: Sequence[str],
     bought: Mapping[str, int],
     thumbnails: Thumbnails,
-    maps: int,
 ) -> dict[str, str]:
     """Unit -> its picture: of what was bought, then of the others, as far as there is room."""
     if not original.visible:
         return {}
-    room = Thumbnails(thumbnails.room // maps)
     order = sorted(ids, key=lambda unit: unit not in bought)
     images = set(original.store.pool.ids())
     found: dict[str, str] = {}
@@ -202,7 +198,7 @@ def _pictures(
         units = [unit for unit in order[start : start + 64] if unit in images]
         decoded = original.store.pool.decode(original.store.pool.take(units))
         for unit, image in zip(decoded.ids, decoded.images, strict=True):
-            if (uri := room.made(shown(image))) is None:
+            if (uri := thumbnails.made(shown(image))) is None:
                 return found
             found[unit] = uri
     return found
@@ -220,20 +216,19 @@ def _labels(original: Original, ids: Sequence[str]) -> dict[str, str]:
 
 def _figure(
     arm: Arm,
-    name: str,
+    found: Projected,
     known: Known,
-    placed: Values,
     bought: Mapping[str, int],
     labels: Mapping[str, str],
     pictures: Mapping[str, str],
 ) -> Figure:
-    cycles = [bought.get(unit) for unit in known.ids]
+    cycles, placed = [bought.get(unit) for unit in known.ids], found.places
     return Figure(
-        title=f"{name} of {known.source}: {arm.label}",
+        title=f"{found.name} of {known.source}: {arm.label}",
         draws="map",
-        says=f"Map of {counted(len(known.ids), 'unit')} by {name}; coloured dots were bought, each"
-        " cycle's in a colour of its own; the table below tells where they lie",
-        data=_data(known.ids, placed, cycles, labels, pictures),
+        says=f"Map of {counted(len(known.ids), 'unit')} by {found.name}; coloured dots were bought,"
+        " each cycle's in a colour of its own; the table below tells where they lie",
+        data=_data(known.ids, placed, cycles, labels, pictures) | {"axes": [*found.axes]},
         table=_table(arm, known, placed, cycles),
     )
 
@@ -245,13 +240,20 @@ def _data(
     labels: Mapping[str, str],
     pictures: Mapping[str, str],
 ) -> Json:
+    """Places as exactly as a screen shows them; of a label its place among `classes`, -1 where it
+    is not known; pictures by the unit's place."""
+    classes = sorted({*labels.values()})
+    code = {name: at for at, name in enumerate(classes)}
+    widest = float(np.ptp(placed, axis=0).max())
+    digits = 4 - math.ceil(math.log10(widest)) if widest > 0 else 0
     return {
-        "x": [round(float(value), 4) for value in placed[:, 0]],
-        "y": [round(float(value), 4) for value in placed[:, 1]],
+        "x": placed[:, 0].round(digits).tolist(),
+        "y": placed[:, 1].round(digits).tolist(),
         "ids": [*ids],
         "cycles": [*cycles],
-        "labels": [labels.get(unit, "") for unit in ids],
-        "pictures": [pictures.get(unit, "") for unit in ids],
+        "classes": classes,
+        "labels": [code[labels[unit]] if unit in labels else -1 for unit in ids],
+        "pictures": {str(at): pictures[unit] for at, unit in enumerate(ids) if unit in pictures},
     }
 
 

@@ -147,6 +147,7 @@ def _line(place: int, said: Said, found: Calibration) -> Json:
         "line": "-",
         "x": [100 * value for value in found.confidence],
         "y": [100 * value for value in found.accuracy],
+        "shares": [count / sum(found.counts) for count in found.counts],
     }
 
 

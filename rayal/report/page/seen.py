@@ -8,6 +8,7 @@ from rayal.report.arms import Arm
 from rayal.report.groups import Group
 from rayal.report.page.blocks import Block, Part
 from rayal.report.page.command import command
+from rayal.report.page.projections import By
 from rayal.report.runs import Run
 from rayal.report.tables import Summary
 from rayal.runs.record import Record
@@ -19,6 +20,8 @@ class Seen:
 
     summary: Summary
     records: Sequence[Record]
+    map_by: By = "pca"
+    """What puts the map of the pool into two dimensions."""
     asks_models: bool = True
     """Whether models are loaded and asked what they say; a run that ends does not wait for it."""
 
@@ -30,7 +33,7 @@ class Seen:
     @property
     def command(self) -> str:
         """What writes the page again, as a shell takes it."""
-        return command(self.records)
+        return command(self.records) + ("" if self.map_by == "pca" else f" --map-by {self.map_by}")
 
     def record(self, run: Run) -> Record:
         """The folder of a run."""

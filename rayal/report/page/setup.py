@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from rayal.errors import counted
 from rayal.report.page.blocks import Block, Cell, Fold, Listing, Section, Table
 from rayal.report.page.seen import Seen
 from rayal.runs.record import Record
@@ -55,7 +56,7 @@ def _versions(seen: Seen) -> Table:
         facts = tuple(_made_with(record).items())
         found[facts] = found.get(facts, 0) + 1
     names = [*dict.fromkeys(name for facts in found for name, _ in facts)]
-    columns = [f"{count} of {len(seen.records)} runs" for count in found.values()]
+    columns = [f"{count} of {counted(len(seen.records), 'run')}" for count in found.values()]
     rows: list[Sequence[Cell]] = [
         [name, *(dict(facts).get(name, "–") for facts in found)] for name in names
     ]

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from rayal.report.page import markup
-from rayal.report.page.blocks import Listing, Section, Table, Text, number
+from rayal.report.page.blocks import Key, Listing, Section, Table, Text, number
 from tests.support.made_up import HOSTILE
 from tests.support.pages import Page
 
@@ -56,6 +56,14 @@ def test_text_stays_text(name: str) -> None:
     assert found.text.count(shown) >= 5
     assert [[shown, "n"], [shown, "0.25"]] == found.tables[shown]
     assert not {"svg", "b", "img"} & {tag for tag, _ in found.tags}
+
+
+def test_colours_and_names_of_classes() -> None:
+    """Nobody could tell which colour of a mask is which class; a name is text here too."""
+    made = page(Key([("#0072b2", "<b>car</b>"), ("#d55e00", "road")]))
+    rects = [attrs["fill"] for tag, attrs in made.tags if tag == "rect"]
+
+    assert ["#0072b2", "#d55e00"] == rects and "<b>car</b>" in made.text
 
 
 def test_secrets_are_hidden() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 
 from rayal.data.masks import IGNORE
-from rayal.report.page.picks import KINDS, _plan, covered, kinds, spread
+from rayal.report.page.picks import KINDS, ORDER, _plan, covered, kinds, spread
 
 
 def test_most_median_and_least() -> None:
@@ -9,6 +9,11 @@ def test_most_median_and_least() -> None:
     found = kinds(list("abcdefghijk"), 6)
 
     assert {KINDS[0]: ["a", "b"], KINDS[1]: ["e", "f"], KINDS[2]: ["j", "k"]} == found
+
+
+def test_order_is_not_called_want() -> None:
+    """The last that chance chose is wanted as much as the first."""
+    assert [*ORDER] == [*kinds(list("abcdef"), 3, ORDER)]
 
 
 def test_no_image_is_shown_twice() -> None:

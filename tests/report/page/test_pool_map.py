@@ -1,25 +1,19 @@
 import numpy as np
-from numpy.testing import assert_allclose
-from sklearn.decomposition import PCA
 
-from rayal.report.page.pool_map import pca
+from rayal.report.page.pool_map import _data
 
 
-def test_pca_by_hand() -> None:
-    """A map that is turned at every writing could not be compared with the last one."""
-    features = np.array([[0.0, 0.0], [3.0, 4.0], [-3.0, -4.0]])
+def test_places_as_exactly_as_a_screen() -> None:
+    """Digits that nobody sees made a page of four maps a tenth larger; too few would lay units on a
+    grid. By hand: 200 wide, so that a place is 1 of 2,000."""
+    placed = np.array([[-100.0, 0.123456], [100.0, 50.0], [0.04, 1.26]])
+    found = _data(["a", "b", "c"], placed, [None, 0, -1], {"a": "dog", "c": "cat"}, {"c": "uri"})
 
-    assert_allclose(pca(features), [[0, 0], [5, 0], [-5, 0]], atol=1e-12)
-
-
-def test_pca_agrees_with_scikit_learn() -> None:
-    """But for the signs of its axes, which are ours."""
-    features = np.random.default_rng(0).normal(size=(50, 7)) * np.arange(1, 8)
-    ours, theirs = pca(features), PCA(2, svd_solver="full").fit_transform(features)
-
-    assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-9)
+    assert [-100, 100, 0] == found["x"] and [0.1, 50, 1.3] == found["y"]
+    assert (["cat", "dog"], [1, -1, 0]) == (found["classes"], found["labels"])
+    assert {"2": "uri"} == found["pictures"]
 
 
-def test_features_of_one_number() -> None:
-    """A single feature has one direction."""
-    assert (3, 2) == pca(np.array([[1.0], [2.0], [4.0]])).shape
+def test_equal_places() -> None:
+    """No width has no logarithm."""
+    assert [3, 3] == _data(["a", "b"], np.full((2, 2), 3.0), [None, None], {}, {})["x"]

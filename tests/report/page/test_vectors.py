@@ -39,4 +39,4 @@ def test_their_map_is_that_of_the_pool(tiny: Callable[..., Experiment], tmp_path
 
     assert {f"pool-{number}" for number in range(60)} == {*drawn["ids"]}
     assert {None: 33, -1: 9, 0: 9, 1: 9} == {c: drawn["cycles"].count(c) for c in (None, -1, 0, 1)}
-    assert {""} == {*drawn["pictures"]} and "No pictures of vectors" in page.text
+    assert {} == drawn["pictures"] and "look at: vectors of features;" in page.text
