@@ -81,10 +81,10 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def undrawn() -> Iterator[None]:
     """Runs in this process do not draw their curve, nor do they write their page: that takes longer
-    than a tiny training."""
+    than a tiny training. Tests that look at them ask for `drawn`."""
     from rayal.report import views
     from rayal.workflows import sweep
 

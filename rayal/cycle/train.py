@@ -156,6 +156,7 @@ def _feed(job: TrainJob, worker: Worker, store: Store) -> Feed:
         rank=worker.rank,
         workers=worker.size,
         unlabeled=_unlabeled(job, worker, store),
+        most=job.experiment.compute.resident_bytes,
     )
 
 

@@ -78,7 +78,11 @@ def drawn(summary: Summary) -> tuple[bytes, bytes]:
 
 def draw_run(record: Record) -> bytes:
     """The PNG of one run's curve, for its own folder."""
-    return encoded(figure(summarise([record])), "png")
+    curve = figure(summarise([record]))
+    if (layout := curve.get_layout_engine()) is not None:  # else savefig draws all of it twice
+        layout.execute(curve)
+        curve.set_layout_engine(None)
+    return encoded(curve, "png")
 
 
 class Drawing(Figure):

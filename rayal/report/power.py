@@ -3,12 +3,10 @@
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 LEVEL, POWER = 0.05, 0.8
-_NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(400) + np.array([[1], [0]])) / 2
-"""Of probabilities, from 0 to 1."""
 
 
 def smallest_difference(
@@ -50,7 +48,16 @@ def probability(n: int, critical: float, shift: float) -> float:
     distribution is integrated over by Gauss and Legendre's nodes; scipy's noncentral t is NaN for
     few seeds and strict levels.
     """
-    deviation = np.sqrt(stats.chi2.ppf(_NODES, n - 1) / (n - 1))
+    nodes, weights = _nodes()
+    deviation = np.sqrt(stats.chi2.ppf(nodes, n - 1) / (n - 1))
     beyond = stats.norm.cdf(shift - critical * deviation)
     opposite = stats.norm.cdf(-shift - critical * deviation)
-    return float(_WEIGHTS @ (beyond + opposite))
+    return float(weights @ (beyond + opposite))
+
+
+@cache
+def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of probabilities, from 0 to 1, and their weights: a tenth of a second and more, which a run
+    without seeds does not need."""
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    return (nodes + 1) / 2, weights / 2

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,19 +52,16 @@ class Folder:
 
     url: str
     """An absolute path for a local folder."""
-    local: Path | None
-    """None where files can only be reached through fsspec."""
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         text = os.fspath(url).removeprefix("file://")
         if not text or "\0" in text:
             raise UsageError(f"{text!r} is not a folder; give a path or a URL")
         if "://" in text:
-            self.local, self.url = None, text.rstrip("/")
+            self.url = text.rstrip("/")
             self._fs, self._path = located(self.url, remember=False)
         else:
-            self.local = Path(os.path.abspath(os.path.expanduser(text)))
-            self.url = self._path = str(self.local)
+            self.url = self._path = str(Path(os.path.abspath(os.path.expanduser(text))))
             self._fs = LocalFileSystem()
 
     def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
@@ -74,7 +72,15 @@ class Folder:
 
     def __truediv__(self, name: str) -> "Folder":
         """The folder `name` inside this one; UsageError for a name that would lead out of it."""
-        return Folder(f"{self.url}/{_checked(name)}")
+        inside = object.__new__(Folder)  # a run has hundreds: its file system is known already
+        inside.url, inside._path = f"{self.url}/{_checked(name)}", f"{self._path}/{name}"
+        inside._fs = self._fs
+        return inside
+
+    @cached_property
+    def local(self) -> Path | None:
+        """None where files can only be reached through fsspec."""
+        return None if "://" in self.url else Path(self._path)
 
     def make(self) -> None:
         """Create the folder; object stores, which have none, need nothing."""

@@ -101,6 +101,11 @@ class Augment(Settings):
             )
         return self
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether images stay as they are."""
+        return not any(getattr(self, name) for name in (*FLAT, *MOVES))
+
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """All random numbers of n images for one epoch: (n, K) in [0, 1), on the CPU."""
         draws = torch.rand(n, POLICY, generator=generator)

@@ -21,6 +21,7 @@ from rayal.training.base import Batch, TrainingScheme, Unlabeled
 from rayal.training.images import Items, Resident
 from rayal.training.round_robin import RoundRobin
 
+FLOAT = 4  # bytes of a float32
 LEAST = 2  # images that every worker has in every batch: batch norm cannot train on one
 
 
@@ -39,15 +40,19 @@ class Feed:
         rank: int = 0,
         workers: int = 1,
         unlabeled: "UnlabeledFeed | None" = None,
+        most: int = 0,
     ) -> None:
         """`count` is n, of images and labels; `key` is what random numbers are drawn from: seed and
-        cycle."""
+        cycle; `most` is how many bytes images may take that are normalised beforehand."""
         self.images, self.labels, self.count = images, labels, count
         self.scheme, self.spec = scheme, spec
-        self.ready = isinstance(images, Resident) and not spec.sides
-        """Whether they are normalised already: vectors, which nothing augments, once for all."""
-        if isinstance(images, Resident) and self.ready:
-            self.images = Resident(normalise(images.items, spec))
+        self.ready = False
+        """Whether they are normalised already, once for all: vectors, and what nothing augments."""
+        if isinstance(images, Resident):
+            fits = images.items.numel() * FLOAT <= most
+            self.ready = not spec.sides or scheme.augment.changes_nothing and fits
+            if self.ready:
+                self.images = Resident(normalise(images.items, spec))
         self.key, self.rank, self.workers = key, rank, workers
         self.unlabeled = unlabeled
         self.ends = batch_ends(count, scheme.batch_size, workers)

@@ -353,7 +353,7 @@ DAMAGE = {
     "part": ("experiment.yaml", yaml.safe_dump(WHOLE | {"task": 3}), "task.name is missing"),
     "less": ("experiment.yaml", "name: x", "seed is missing"),
     "torn": ("experiment.yaml", '{"torn: ', "ScannerError"),
-    "deep": ("experiment.yaml", "[" * 100_000, "RecursionError"),
+    "deep": ("experiment.yaml", "[" * 100_000, "ScannerError"),
     "spent": (
         "experiment.yaml",
         yaml.safe_dump(WHOLE | {"budget": {"total": 3}}),

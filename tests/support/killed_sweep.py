@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import Plugins
+from rayal.workflows import sweep
 from rayal.workflows.sweep import start_sweep
 from tests.support.doubles import Silent
 
@@ -33,6 +34,7 @@ def joined():
 
 
 def main(out: str, fields: str, point: str) -> None:
+    sweep.page_of = lambda *runs: b"no page in tests"
     plugins = Plugins(["faulty"])
     x = SweptExperiment.model_validate(json.loads(fields), context=plugins)
     threading.Thread(target=kill_at, args=(point,), daemon=True).start()

@@ -300,3 +300,30 @@ def test_streaming_leaves_no_file_behind(
 
     assert [] == list(tmp_path.iterdir())
     assert len(next(streamed.batches([torch.arange(5)]))) == 5
+
+
+@pytest.mark.parametrize("augment", [{}, {"flip": True}, {"cutout": 2}])
+def test_normalised_once_or_batch_by_batch(augment: dict[str, Any]) -> None:
+    """What fits in memory would be trained on as other images, or no longer be augmented."""
+    images = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8)
+    scheme = Supervised.model_validate({"batch_size": 8, "epochs": 2, "augment": augment})
+    needed = 4 * images.numel()
+    batches, kept = [], []
+    for most in (needed - 1, needed):
+        labels = Resident(torch.arange(20))
+        made = Feed(Resident(images), labels, 20, scheme, SPEC, key=(7, 3), most=most)
+        batches.append([batch.images for epoch in range(2) for batch in made.epoch(epoch)])
+        kept.append(made.ready)
+
+    assert [False, not augment] == kept
+    assert all(map(torch.equal, *batches))
+    if not augment:  # by hand: each image of an epoch once, normalised
+        expected = ((images / 255 - 0.5) / 0.25).flatten(1)
+        seen = torch.cat(batches[1][:3]).flatten(1)
+        assert torch.equal(expected[torch.cat(orders(scheme))], seen)
+
+
+def orders(scheme: Supervised) -> list[Tensor]:
+    """Places of the images of the first epoch, by the labels that come with them."""
+    places = Resident(torch.arange(20))
+    return [b.labels for b in Feed(InMemory(), places, 20, scheme, SPEC, key=(7, 3)).epoch(0)]

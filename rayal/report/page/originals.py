@@ -38,9 +38,16 @@ class Originals:
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
         self._stores: dict[str, Store] = {}
+        self._found: dict[str, Original | str] = {}
 
     def of(self, record: Record) -> Original | str:
         """What a run was made from; or why that is not known here, in words."""
+        url = record.folder.url
+        if url not in self._found:
+            self._found[url] = self._opened(record)
+        return self._found[url]
+
+    def _opened(self, record: Record) -> Original | str:
         if not self._seen.asks_models and (units := _units(record)) > LARGE:
             return (
                 f"What needs the whole pool, of {units:,} units, is left out when a run ends;"
