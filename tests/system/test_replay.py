@@ -178,6 +178,7 @@ def test_companions_that_change_nothing(runs: Runs, tmp_path: Path) -> None:
         pytest.param({"guards": {"per_class": 4}}, id="per_class"),
         pytest.param({"guards": {"min_distance": 0.02}}, id="min_distance"),
         pytest.param({"start": "cold"}, id="cold"),
+        pytest.param({"explore": 0.2}, id="explore"),
         pytest.param({"scheme": {**FIELDS["scheme"], "name": "tod"}}, id="tod"),
     ],
 )
