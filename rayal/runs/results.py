@@ -105,7 +105,7 @@ class Evaluated(StageResult):
     """Units that the metric of those drawn at random is of; None where the run draws none."""
 
     def to_json(self) -> Json:
-        own = self.model_dump(exclude={"metrics"})
+        own = self.model_dump(exclude={"metrics"}) | {"explored": self.explored}  # 0 counts too
         return {**self.metrics, **{key: value for key, value in own.items() if value is not None}}
 
     @classmethod
