@@ -25,6 +25,7 @@ def go(x: Experiment, out: Path) -> None:
         opened.run(lambda: closing(RayEngine(x.compute, cores=2)))
 
 
+@pytest.mark.timeout(900)  # 401 s were measured beside much other work
 def test_several_workers_train_it_as_a_run_on_the_images(
     tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
