@@ -86,7 +86,7 @@ def undrawn() -> Iterator[None]:
     """Runs in this process do not draw their curve, nor do they write their page: that takes longer
     than a tiny training. Tests that look at them ask for `drawn`."""
     from rayal.report import views
-    from rayal.workflows import sweep
+    from rayal.workflows.sweep import sweeping as sweep
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(views, "draw_run", lambda record: b"no picture in tests")
@@ -99,7 +99,7 @@ def undrawn() -> Iterator[None]:
 def drawn(undrawn: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw their curve and write their page, as they do for users."""
     from rayal.report import at_end, curves, views
-    from rayal.workflows import sweep
+    from rayal.workflows.sweep import sweeping as sweep
 
     monkeypatch.setattr(views, "draw_run", curves.draw_run)
     for module in (views, sweep):

@@ -34,6 +34,10 @@ LIGHT = (
 )
 HEAVY = {"torch", "torchvision", "ray", "mlflow", "matplotlib", "scipy", "sklearn", "pyarrow"}
 
+STARTED = "rayal.workflows.run rayal.workflows.sweep.trial rayal.cycle.engine".split()
+"""What a process that runs or works for a run imports before anything else."""
+LATER = {"matplotlib", "scipy.stats", "scipy.optimize", "sklearn", "pandas", "mlflow", "ray"}
+
 
 def modules() -> dict[str, Path]:
     """Dotted name -> file, of every module of rayal."""
@@ -119,6 +123,14 @@ def test_the_command_line_is_thin() -> None:
 def test_light_modules_stay_light() -> None:
     """`rayal --help` and a typo in a file must answer at once; torch alone takes seconds."""
     code = f"import sys, {', '.join(LIGHT)}; print(*sorted({HEAVY!r} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert ("", "\n") == (result.stderr, result.stdout)
+
+
+def test_processes_of_runs_import_what_they_need() -> None:
+    """Each process of a sweep imported what draws reports, a second before its first trial."""
+    code = f"import sys, {', '.join(STARTED)}; print(*sorted({LATER!r} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert ("", "\n") == (result.stderr, result.stdout)

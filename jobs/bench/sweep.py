@@ -23,7 +23,7 @@ from rayal.experiment import config
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.runs.events import Observers
 from rayal.workflows.run import start_cluster, start_run
-from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.sweeping import start_sweep
 
 STRATEGIES = ["random", "entropy", "margin", "cod"]
 SEEDS = [0, 1, 2]

@@ -37,7 +37,7 @@ from rayal.report.runs import Run
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_cluster
-from rayal.workflows.sweep import Sweeping, start_sweep
+from rayal.workflows.sweep.sweeping import Sweeping, start_sweep
 
 
 def check(sweeps: Sequence[Planned], out: Folder) -> None:

@@ -38,7 +38,6 @@ from rayal.runs.trackers.base import Background
 from rayal.storage.folder import Folder
 from rayal.workflows import attempts
 from rayal.workflows.run import default_folder, start_engine, start_run
-from rayal.workflows.tracking import show_beside
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -258,6 +257,8 @@ class ActiveLearner:
         finally:
             self._stack.__exit__(None if error is None else type(error), error, trace)
         if self._background.reaches:
+            from rayal.workflows.tracking import show_beside  # loads all that reports do
+
             show_beside(self.experiment.tracking, self._session.record)
 
     def __repr__(self) -> str:

@@ -22,8 +22,9 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.parts import names
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage.folder import Folder, Json
-from rayal.workflows import checks, run, sweep
+from rayal.workflows import checks, run
 from rayal.workflows.score.settings import PoolScoring
+from rayal.workflows.sweep import sweeping as sweep
 from rayal.workflows.sweep.folder import arms_to_check
 
 EXPERIMENT = "rayal-experiment.yaml"

@@ -24,7 +24,7 @@ from rayal.runs.events import Event, Listener, observer
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_cluster
-from rayal.workflows.sweep import Sweeping, start_sweep
+from rayal.workflows.sweep.sweeping import Sweeping, start_sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Connectivity = Literal[4, 8]
 Points = NDArray[np.int64]
@@ -38,6 +37,8 @@ def components(
     mask: NDArray[np.uint8], connectivity: Connectivity, where: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
     """The connected components of equal values of a mask, H W, numbered from 0; -1 elsewhere."""
+    from scipy import ndimage  # takes a fifth of a second, which most runs do without
+
     structure = ndimage.generate_binary_structure(2, 1 if connectivity == 4 else 2)
     found = np.full(mask.shape, -1, np.int32)
     values = np.where(where, mask.astype(np.int32) + 1, 0)

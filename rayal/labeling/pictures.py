@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from rayal.data import picture, uri
 from rayal.data.images import FORMATS, BadImage
@@ -131,6 +130,8 @@ def _png(image: Image.Image) -> Picture:
 
 def dimmed(whole: Picture, part: NDArray[np.bool_]) -> Picture:
     """Dark and grey but for this part, H W, along which runs a bright line."""
+    from scipy import ndimage  # takes a fifth of a second, which most runs do without
+
     with Image.open(io.BytesIO(whole.data)) as image:
         colours = np.asarray(image.convert("RGB"))
         grey = np.asarray(image.convert("L"))[:, :, None] * DARK

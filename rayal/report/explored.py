@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, NamedTuple
 
-from scipy import stats
+from scipy import special
 
 from rayal.data.tasks.base import EXPLORED, is_tested, metric_of
 from rayal.report import metric
@@ -61,8 +61,8 @@ def bounds(right: int, units: int) -> Bounds:
     right."""
     tail, wrong = (1 - CONFIDENCE) / 2, units - right
     return Bounds(
-        float(stats.beta.ppf(tail, right, wrong + 1)) if right else 0.0,
-        float(stats.beta.ppf(1 - tail, right + 1, wrong)) if wrong else 1.0,
+        float(special.betaincinv(right, wrong + 1, tail)) if right else 0.0,
+        float(special.betaincinv(right + 1, wrong, 1 - tail)) if wrong else 1.0,
     )
 
 

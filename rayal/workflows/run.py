@@ -25,7 +25,6 @@ from rayal.runs.trackers.base import Background
 from rayal.storage import yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import attempts, checks, fine_tune
-from rayal.workflows.tracking import show_beside
 
 EXPERIMENT = "experiment.yaml"
 
@@ -177,6 +176,8 @@ class Session:
                 if not isinstance(ended, LockedError):  # another process writes
                     views.finish(page=ended is None or isinstance(ended, LabelsPending))
         if background.reaches:
+            from rayal.workflows.tracking import show_beside  # loads all that reports do
+
             show_beside(self.x.tracking, self.record)
         return pool
 

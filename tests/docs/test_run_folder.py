@@ -11,7 +11,8 @@ from rayal.cycle.shared_training import SHARED
 from rayal.runs.ledger import STAGES
 from rayal.storage.folder import Folder
 from rayal.storage.journal import ENDED
-from rayal.workflows import score, sweep
+from rayal.workflows import score
+from rayal.workflows.sweep import sweeping as sweep
 from rayal.workflows.sweep.folder import DRAWS, STOPPED
 from tests.support.whole_runs import At, Interrupted, chosen, go
 

@@ -12,7 +12,7 @@ from rayal.engine.local import LocalEngine
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.plugins import Plugins
-from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.sweeping import start_sweep
 from rayal.workflows.sweep.trial import run_trial
 from tests.support import killed_sweep
 from tests.support.killed_run import Runs

@@ -21,7 +21,7 @@ from rayal.experiment.experiment import Compute
 from rayal.experiment.sweep.settings import Sweep, SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.plugins import Plugins
-from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.sweeping import start_sweep
 from rayal.workflows.sweep.trial import run_trial
 from tests.support.doubles import Silent
 from tests.support.killed_run import PLUGINS as FOLDER
@@ -133,7 +133,7 @@ COMMAND = """
 import json, sys
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import Plugins
-from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.sweeping import start_sweep
 from tests.support.doubles import Silent
 plugins = Plugins(["faulty"])
 x = SweptExperiment.model_validate(json.loads(sys.argv[1]), context=plugins)

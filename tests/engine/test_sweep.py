@@ -10,7 +10,7 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import Plugins
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
-from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.sweeping import start_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

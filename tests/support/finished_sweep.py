@@ -7,7 +7,7 @@ from typing import Any
 from rayal.engine.local import LocalEngine
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
-from rayal.workflows.sweep import Sweeping, start_sweep
+from rayal.workflows.sweep.sweeping import Sweeping, start_sweep
 from rayal.workflows.sweep.trial import run_trial
 
 

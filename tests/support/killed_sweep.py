@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import Plugins
-from rayal.workflows import sweep
-from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep import sweeping as sweep
+from rayal.workflows.sweep.sweeping import start_sweep
 from tests.support.doubles import Silent
 
 

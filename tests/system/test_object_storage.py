@@ -40,7 +40,7 @@ from rayal.workflows.score import start_scoring
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.select import select
 from rayal.workflows.select.request import Request
-from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.sweeping import start_sweep
 from rayal.workflows.sweep.trial import run_trial
 from tests.data.test_images import encoded
 from tests.storage.test_lock import HOLD

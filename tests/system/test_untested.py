@@ -22,7 +22,7 @@ from rayal.runs.results import Evaluated
 from rayal.runs.trackers import _view
 from rayal.runs.trackers._mlflow_runs import _run_note
 from rayal.storage.folder import Folder
-from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.sweeping import start_sweep
 from tests.support import untested
 
 SAID = "no test set. new_accuracy: accuracy on the labels bought last"

@@ -12,7 +12,7 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.workflows.plan.sweep import make_sweep
-from rayal.workflows.sweep import start_sweep
+from rayal.workflows.sweep.sweeping import start_sweep
 from tests.support.finished_sweep import finish
 from tests.support.frozen import NETWORK, SCHEME, Looked, look, study
 

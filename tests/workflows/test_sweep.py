@@ -19,8 +19,8 @@ from rayal.runs.events import Event
 from rayal.storage.folder import Folder
 from rayal.storage.local_files import temporary_name
 from rayal.workflows.plan.sweep import make_sweep
-from rayal.workflows.sweep import Sweeping, start_sweep
 from rayal.workflows.sweep.progress import Progress
+from rayal.workflows.sweep.sweeping import Sweeping, start_sweep
 from tests.support.finished_sweep import finish as trials
 from tests.support.finished_sweep import work
 
