@@ -12,7 +12,16 @@ from rayal.errors import OUT, PrunedError
 from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import STAGES, Ledger
 from rayal.runs.record import Record
-from rayal.runs.results import FIT, TRAINED, FineTuned, Fitted, Scored, Trained, checked_result
+from rayal.runs.results import (
+    FIT,
+    TRAINED,
+    FineTuned,
+    FirstChosen,
+    Fitted,
+    Scored,
+    Trained,
+    checked_result,
+)
 from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.journal import read_done
 from rayal.storage.lock import utc_now
@@ -27,7 +36,7 @@ class Kind(NamedTuple):
 
     name: str
     """As `keep` has it."""
-    result: type[Trained] | type[Fitted] | type[Scored] | type[FineTuned]
+    result: type[Trained] | type[Fitted] | type[Scored] | type[FineTuned] | type[FirstChosen]
     """Of the stage that writes them."""
 
     @property
@@ -41,7 +50,9 @@ FITTED = Kind("weights", Fitted)
 """What a strategy had made beside the model: with the model's weights it stays or goes."""
 TUNED = Kind("weights", FineTuned)
 """The network that was trained after the last cycle: it is the newest of its own."""
-KINDS = (WEIGHTS, FITTED, SHARDS, TUNED)
+FIRST = Kind("shards", FirstChosen)
+"""What the first units were chosen by: the pass of cycle 0 is newer."""
+KINDS = (WEIGHTS, FITTED, SHARDS, TUNED, FIRST)
 
 
 def inputs(x: Experiment, cycle: int, stage: str) -> Iterator[tuple[Kind, int]]:
@@ -83,7 +94,7 @@ def may_go(
         return True
     first = readers(x, kind, cycle)
     if choice == "last":
-        first.add((cycle + 1, kind.stage))
+        first.add((0, Scored.stage) if kind is FIRST else (cycle + 1, kind.stage))
     return all(each in done for each in first)
 
 

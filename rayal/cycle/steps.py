@@ -10,19 +10,13 @@ from rayal.cycle.chain import Chain
 from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob
 from rayal.cycle.fine_tune import FineTuning
+from rayal.cycle.first_choice import choose_first
 from rayal.cycle.first_labels import first_labels
 from rayal.cycle.fit import FitJob
 from rayal.cycle.keep import Keeper
 from rayal.cycle.offer import Offer, of_images
-from rayal.cycle.score import (
-    ScoreJob,
-    Tolerance,
-    bad_images,
-    divide,
-    pass_rows,
-    pending,
-    summary,
-)
+from rayal.cycle.score import ScoreJob, divide, pass_rows
+from rayal.cycle.scoring_pass import scored
 from rayal.cycle.select import choose, forget_under_way
 from rayal.cycle.suggest import suggest
 from rayal.cycle.train import TrainJob
@@ -39,6 +33,7 @@ from rayal.runs.results import (
     Evaluated,
     File,
     FineTuned,
+    FirstChosen,
     Fitted,
     Initial,
     Labeled,
@@ -68,12 +63,17 @@ class Steps:
         self.keeper = Keeper(x, ledger)
 
     def begin(self, units: Callable[[], Sequence[str]]) -> Initial:
-        """Buys the first units; `units` says which, unless that is done, or their labels exist."""
+        """Buys the first units; `units` says which, unless that is done, a strategy chooses them,
+        or their labels exist."""
+        chosen = self.once(0, FirstChosen, self.first) if self.x.chooses_first else None
 
         def first(out: Folder) -> Labeled:
             if self.x.labeled and not self.x.oracle.asked:
                 return write_labels(out, first_labels(self.x, self.store))
-            return self.label(units(), out)
+            if chosen is None:
+                return self.label(units(), out)
+            forget_under_way(self._folder(0, FirstChosen.stage))
+            return self.label(chosen.ids, out)
 
         return self.once(0, Initial, first)
 
@@ -264,27 +264,24 @@ class Steps:
         if (units or self.votes(pool)) and self.x.scans_labeled():
             units += of_images(pool.labels, self.store).keys() - set(units)
         tasks = divide(self.store.pool, units, pass_rows(self.x.compute, self.store.card))
-        todo, results = pending(job, tasks)
-        tolerance = Tolerance(self.x.max_bad, known=len(self.store.card.bad))
-        tolerance.add(*results)
-        self._count(cycle, len(results), len(tasks))
-        for result in self.engine.score(job, todo):
-            results.append(result)
-            tolerance.add(result)
-            self._count(cycle, len(results), len(tasks))
-        bad = dict(bad_images(out, results))
-        return Scored(**dict(summary(job, tasks, results)), bad=bad)
+        count = partial(self._count, Scored.stage, cycle)
+        return scored(job, tasks, self.engine, self.x.max_bad, len(self.store.card.bad), count)
 
-    def _count(self, cycle: int, done: int, total: int) -> None:
-        self.observer.on(Event("further", Scored.stage, cycle, done, total, "shards"))
+    def first(self, out: Folder) -> FirstChosen:
+        """Looks at the candidates before any training, and selects the first units."""
+        count = partial(self._count, FirstChosen.stage, 0)
+        return choose_first(self.x, self.store, self.engine, count, out)
+
+    def _count(self, stage: str, cycle: int, done: int, total: int) -> None:
+        self.observer.on(Event("further", stage, cycle, done, total, "shards"))
 
     def select(self, pool: PoolState, budget: float, out: Folder) -> Chosen:
-        scored = self.ledger.result(pool.cycle, Scored)
+        result = self.ledger.result(pool.cycle, Scored)
         folder = self._folder(pool.cycle, "score")
         trained = {**self._beside(pool.cycle), "weights": self._weights(pool.cycle)}
         bought = {*pool.labels, *pool.refused}
         offer = Offer(self.x, self.store, bought, pool.mean_cost, self.votes(pool))
-        return choose(self.x, pool.cycle, budget, folder, scored, offer, trained, out, self.engine)
+        return choose(self.x, pool.cycle, budget, folder, result, offer, trained, out, self.engine)
 
     def votes(self, pool: PoolState) -> Mapping[str, Sequence[Vote]]:
         """What was said so far of each labeled unit, where a strategy may ask for them again."""
