@@ -34,7 +34,7 @@ from rayal.workflows.plan import make
 from tests.support import scenes
 from tests.support.doubles import Silent
 from tests.support.people import answer, truthful
-from tests.support.whole_runs import At, Interrupted, chosen, files_of, go, outcome
+from tests.support.whole_runs import Interrupted, chosen, files_of, go, outcome, stopped_at
 
 Matrix = NDArray[np.float64]
 
@@ -416,10 +416,32 @@ def test_status_says_where_it_is(tiny: Callable[..., Experiment], tmp_path: Path
     (row,) = status_rows([str(tmp_path)])
 
     assert (0, "first") == (row["cycle"], row["stage"])
-    with pytest.raises(Interrupted):
-        go(small(tiny), tmp_path, At(0, "initial"))
+    stopped_at(small(tiny), tmp_path, 0, "initial")
     assert 15 == len(first_of(tmp_path)) and not chosen(tmp_path)
     assert Record(Folder(tmp_path)).result(0, Initial) is None
+
+
+def test_other_threads_do_not_go_on_in_the_middle(
+    tiny: Callable[..., Experiment], tmp_path: Path
+) -> None:
+    """Half of the features would have other last bits, and other units be first; once these are
+    chosen, random purchases ask no model."""
+
+    class Dies(Silent):
+        def further(self, done: int, total: int) -> None:
+            if done == 1:
+                raise Interrupted
+
+    x = small(tiny, strategy="random")
+    two = small(tiny, strategy="random", compute={**dict(x.compute), "cpus_per_worker": 2})
+    with pytest.raises(Interrupted):
+        go(x, tmp_path, Dies())
+    with pytest.raises(LockedError, match="set compute.cpus_per_worker=1"):
+        go(two, tmp_path)
+    stopped_at(x, tmp_path, 0, "initial")
+    go(two, tmp_path)
+
+    assert Record(Folder(tmp_path)).complete
 
 
 def test_images_that_cannot_be_read(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
