@@ -9,13 +9,10 @@ import json
 import logging
 
 from rayal.errors import StorageError
-from rayal.runs.ledger import Ledger
+from rayal.runs.ledger import FOLLOWS, Ledger
 from rayal.runs.result import StageResult
 from rayal.storage.folder import Folder
 from rayal.storage.journal import read_done
-
-FOLLOWS = "follows"
-"""The key of the digest in `done.json`; rayal 0.4 wrote none."""
 
 logger = logging.getLogger(__name__)
 

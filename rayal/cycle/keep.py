@@ -13,7 +13,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.runs.ledger import STAGES, Ledger
 from rayal.runs.record import Record
 from rayal.runs.result_files import FIT, TRAINED, checked_result
-from rayal.runs.results import FineTuned, Fitted, Scored, Trained
+from rayal.runs.results import FineTuned, FirstChosen, Fitted, Scored, Trained
 from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.journal import read_done
 from rayal.storage.lock import utc_now
@@ -28,7 +28,7 @@ class Kind(NamedTuple):
 
     name: str
     """As `keep` has it."""
-    result: type[Trained] | type[Fitted] | type[Scored] | type[FineTuned]
+    result: type[Trained] | type[Fitted] | type[Scored] | type[FineTuned] | type[FirstChosen]
     """Of the stage that writes them."""
 
     @property
@@ -42,7 +42,9 @@ FITTED = Kind("weights", Fitted)
 """What a strategy had made beside the model: with the model's weights it stays or goes."""
 TUNED = Kind("weights", FineTuned)
 """The network that was trained after the last cycle: it is the newest of its own."""
-KINDS = (WEIGHTS, FITTED, SHARDS, TUNED)
+FIRST = Kind("shards", FirstChosen)
+"""What the first units were chosen by: the pass of cycle 0 is newer."""
+KINDS = (WEIGHTS, FITTED, SHARDS, TUNED, FIRST)
 
 
 def inputs(x: Experiment, cycle: int, stage: str) -> Iterator[tuple[Kind, int]]:
@@ -84,7 +86,7 @@ def may_go(
         return True
     first = readers(x, kind, cycle)
     if choice == "last":
-        first.add((cycle + 1, kind.stage))
+        first.add((0, Scored.stage) if kind is FIRST else (cycle + 1, kind.stage))
     return all(each in done for each in first)
 
 

@@ -11,20 +11,13 @@ from rayal.cycle.engine import Engine
 from rayal.cycle.evaluate import EvaluateJob, Outcome
 from rayal.cycle.explore import draw, with_draw
 from rayal.cycle.fine_tune import FineTuning
+from rayal.cycle.first_choice import choose_first
 from rayal.cycle.first_labels import first_labels
 from rayal.cycle.fit import FitJob
 from rayal.cycle.keep import Keeper
 from rayal.cycle.offer import Offer, of_images
-from rayal.cycle.score import (
-    ScoreJob,
-    ShardTask,
-    Tolerance,
-    bad_images,
-    divide,
-    pass_rows,
-    pending,
-    summary,
-)
+from rayal.cycle.score import ScoreJob, ShardTask, divide, pass_rows
+from rayal.cycle.scoring_pass import scored
 from rayal.cycle.select import choose, forget_under_way
 from rayal.cycle.suggest import suggest
 from rayal.cycle.train import TrainJob
@@ -43,6 +36,7 @@ from rayal.runs.results import (
     Chosen,
     Evaluated,
     FineTuned,
+    FirstChosen,
     Fitted,
     Initial,
     Labeled,
@@ -67,7 +61,9 @@ class Steps:
         self.keeper = Keeper(x, ledger)
 
     def begin(self, units: Callable[[], Sequence[str]]) -> Initial:
-        """Buys the first units; `units` says which, unless that is done, or their labels exist."""
+        """Buys the first units; `units` says which, unless that is done, a strategy chooses them,
+        or their labels exist."""
+        chosen = self.once(0, FirstChosen, self.first) if self.x.chooses_first else None
 
         def first(out: Folder) -> Labeled:
             if self.x.labeled and not self.x.oracle.asked:
@@ -75,7 +71,9 @@ class Steps:
                 counts = class_counts(answers, self.x.task, self.store.card)
                 bought = write_labels(out, answers, counts=counts)
             else:
-                bought = self.label(units(), out)
+                if chosen is not None:
+                    forget_under_way(self._folder(0, FirstChosen.stage))
+                bought = self.label(units() if chosen is None else chosen.ids, out)
             known = self.store.card.class_counts if self.x.oracle.simulated else {}
             return Initial(**dict(bought), pool_counts=known.get("pool", ()))
 
@@ -282,17 +280,8 @@ class Steps:
             previous=self._weights(cycle - 1) if cycle > 0 else None,
             previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
         )
-        tasks = self.tasks(pool)
-        todo, results = pending(job, tasks)
-        tolerance = Tolerance(self.x.max_bad, known=len(self.store.card.bad))
-        tolerance.add(*results)
-        self._count(cycle, len(results), len(tasks))
-        for result in self.engine.score(job, todo):
-            results.append(result)
-            tolerance.add(result)
-            self._count(cycle, len(results), len(tasks))
-        bad = dict(bad_images(out, results))
-        return Scored(**dict(summary(job, tasks, results)), bad=bad)
+        count, bad = partial(self._count, Scored.stage, cycle), len(self.store.card.bad)
+        return scored(job, self.tasks(pool), self.engine, self.x.max_bad, bad, count)
 
     def tasks(self, pool: PoolState) -> list[ShardTask]:
         """What the pass of this cycle looks at: candidates and, where a strategy reads what is kept
@@ -302,19 +291,24 @@ class Steps:
             units += of_images(pool.labels, self.store).keys() - set(units)
         return divide(self.store.pool, units, pass_rows(self.x.compute, self.store.card))
 
-    def _count(self, cycle: int, done: int, total: int) -> None:
-        self.observer.on(Event("further", Scored.stage, cycle, done, total, "shards"))
+    def first(self, out: Folder) -> FirstChosen:
+        """Looks at the candidates before any training, and selects the first units."""
+        count = partial(self._count, FirstChosen.stage, 0)
+        return choose_first(self.x, self.store, self.engine, count, out)
+
+    def _count(self, stage: str, cycle: int, done: int, total: int) -> None:
+        self.observer.on(Event("further", stage, cycle, done, total, "shards"))
 
     def select(self, pool: PoolState, budget: float, out: Folder) -> Chosen:
-        scored = self.ledger.result(pool.cycle, Scored)
+        result = self.ledger.result(pool.cycle, Scored)
         folder = self._folder(pool.cycle, "score")
         trained = {**self._beside(pool.cycle), "weights": self._weights(pool.cycle)}
         x, cycle, bought = self.x, pool.cycle, {*pool.labels, *pool.refused}
-        drawn = draw(x, cycle, budget, folder, scored, bought)
+        drawn = draw(x, cycle, budget, folder, result, bought)
         bought |= {*drawn.ids}  # to the strategy they are as good as labeled
         offer = Offer(x, self.store, bought, pool.mean_cost, self.votes(pool))
         left = budget - len(drawn.ids)
-        chosen = choose(x, cycle, left, folder, scored, offer, trained, out, self.engine)
+        chosen = choose(x, cycle, left, folder, result, offer, trained, out, self.engine)
         return with_draw(x, cycle, chosen, drawn, out)
 
     def votes(self, pool: PoolState) -> Mapping[str, Sequence[Vote]]:

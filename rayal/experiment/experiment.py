@@ -13,7 +13,7 @@ from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task, headline_of
 from rayal.data.walk import Disk, LeftOut, walk
-from rayal.experiment import explore
+from rayal.experiment import explore, first
 from rayal.experiment.brief import brief
 from rayal.experiment.fine_tune import FineTune
 from rayal.experiment.guards import Guards
@@ -151,12 +151,17 @@ class Experiment(Settings):
     """Share of each cycle's purchase that is drawn at random from all candidates, before the
     strategy chooses among the others: what it says of the model holds for all of them. Rounded to
     whole units, halves up; at least 1, and at least 1 is left to the strategy. 0: none."""
+    first: Annotated[Strategy, Part("strategies")] = Field(default="random", validate_default=True)
+    """What chooses the budget.initial units before the first training, for all strategies of a seed
+    alike: `random`, or one that reads features, such as `core_set` or `typiclust`: those of the
+    model as it is before any training, in one pass; of a dataset of vectors the vectors."""
     labeled: Location | None = None
     """Labels that exist already, the first labeled set, free of cost: a .csv or .parquet with
     columns id and label, a folder with a folder of images for each class, or one of masks; null:
-    budget.initial random units."""
+    budget.initial units, which `first` chooses."""
     candidates: PositiveInt | None = None
-    """Images of the random subset that is scored in each cycle; null: the whole pool."""
+    """Images of the random subset that is scored in each cycle, and that a strategy in `first`
+    chooses from; null: the whole pool."""
     start: Literal["warm", "cold"] = "warm"
     """What a cycle's training starts from: `warm` continues from the last cycle's weights, `cold`
     draws new ones every cycle."""
@@ -194,6 +199,7 @@ class Experiment(Settings):
             stop: Stop | Mapping[str, Any] = ...,
             guards: Guards | Mapping[str, Any] = ...,
             explore: float = ...,
+            first: Given[Strategy] = ...,
             labeled: str | None = ...,
             candidates: int | None = ...,
             start: Literal["warm", "cold"] = ...,
@@ -237,6 +243,9 @@ class Experiment(Settings):
         """What cannot work whatever the data, as the parts say it of themselves."""
         yield from self.budget.contradictions(self.candidates)
         yield from self._first_labels()
+        yield from first.contradictions(
+            self.first, self.task, self.budget, self.labeled is not None, self.candidates
+        )
         yield from self.oracle.contradictions(self.budget)
         yield from self.compute.contradictions()
         workers = self.compute.train_workers
@@ -376,6 +385,12 @@ class Experiment(Settings):
         return headline_of(self.task.headline, self.dataset.tested, self.explore > 0)
 
     @property
+    def chooses_first(self) -> bool:
+        """Whether a strategy chooses the units before the first training: else the seed draws them,
+        or their labels exist."""
+        return not self.first.draws_at_random
+
+    @property
     def draws_at_random(self) -> bool:
         """Whether all that it buys is a random sample of the pool."""
         return self.strategy.draws_at_random and not self.guards.walks
@@ -438,8 +453,9 @@ class Experiment(Settings):
         if (tuned := self.fine_tune) is not None and tuned.model is not None:
             if tuned.model.pretrained:
                 fields["fine_tune"]["model"]["pretrained"] = digest(tuned.model.pretrained)
-        for part, strategy in zip(
-            (fields["strategy"], *fields["observers"]), self.scored().values(), strict=True
-        ):
+        parts = [(fields["strategy"], self.strategy)]
+        parts += zip(fields["observers"], self.observers, strict=True)
+        parts += [(fields["first"], self.first)] if self.chooses_first else []
+        for part, strategy in parts:
             part |= {field: digest(file) for field, file in strategy.files().items()}
         return fields

@@ -25,6 +25,7 @@ LATER_OF_PARTS: dict[tuple[str, ...], object] = {
     ("guards",): {},
     ("explore",): 0.0,
     ("dataset", "test_label"): None,
+    ("first",): {"name": "random"},
     ("labeled",): None,
     ("fine_tune",): None,
 }

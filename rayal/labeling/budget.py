@@ -58,8 +58,8 @@ class Budget(Settings):
     model_config = ConfigDict(json_schema_extra=_whole)
 
     initial: NonNegativeInt | None = None
-    """Cost spent on random units before the first training; 0 where the first labels exist already,
-    see `labeled`; null in an open budget."""
+    """Cost spent on units before the first training, see `first`; 0 where the first labels exist
+    already, see `labeled`; null in an open budget."""
     per_cycle: PositiveInt | None = None
     """Cost spent in each cycle, the last one spends what is left; null in an open budget."""
     total: PositiveInt | None = None

@@ -18,15 +18,19 @@ from rayal.labeling.oracles.base import Label
 from rayal.labeling.votes import VOTES, Vote, by_unit, parse_votes
 from rayal.runs.result import StageResult
 from rayal.runs.result_files import read_result
-from rayal.runs.results import FineTuned, Fitted, Initial, Labeled
+from rayal.runs.results import FineTuned, FirstChosen, Fitted, Initial, Labeled
 from rayal.storage.failures import suggesting
 from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.journal import Journal, is_done
 from rayal.storage.lock import utc_now
 from rayal.storage.stage_file import way_out
 
+FIRST = FirstChosen.stage
+"""Where a strategy chooses the first units, the stage that does: before all others."""
 INITIAL = Initial.stage
-"""The stage before the first cycle, kept in the folder of cycle 0."""
+"""The stage before the first cycle, kept in the folder of cycle 0, as FIRST is."""
+FOLLOWS = "follows"
+"""In `done.json` of a stage, the digest of what it follows from; rayal 0.4 wrote none."""
 STAGES = ("train", "evaluate", "fit", "score", "select", "label")
 """The stages of a cycle, in order."""
 ORDER = tuple(stage for stage in STAGES if stage != Fitted.stage)
@@ -118,11 +122,10 @@ class Ledger(Journal):
         """The finished stages after this one, in order; after FINAL none, as nothing follows it."""
         if stage == FINAL:
             return []
-        number = 0 if stage == INITIAL else _PLACED.index(stage) + 1
-        last = max(cycle_numbers(self.folder), default=-1)
-        rest = [(cycle, name) for name in _PLACED[number:]]
-        rest += [(other, name) for other in range(cycle + 1, last + 1) for name in _PLACED]
-        folders = (self.stage(*each) for each in rest)
+        last = max([cycle, *cycle_numbers(self.folder)])
+        order = [(0, FIRST), (0, INITIAL)]
+        order += [(other, name) for other in range(last + 1) for name in _PLACED]
+        folders = (self.stage(*each) for each in order[order.index((cycle, stage)) + 1 :])
         return [folder for folder in folders if is_done(folder)]
 
     def state(self, cycle: int | None = None) -> PoolState:
@@ -194,7 +197,7 @@ def read_stopped(run: Folder, rules: Json, cycle: int) -> str | None:
 
 def stage_folder(run: Folder, cycle: int, stage: str) -> Folder:
     """Where a stage of a run puts its files."""
-    assert cycle >= 0 and stage in (INITIAL, FINAL, *STAGES), (cycle, stage)
+    assert cycle >= 0 and stage in (FIRST, INITIAL, FINAL, *STAGES), (cycle, stage)
     return run / f"cycle-{cycle:03d}" / stage
 
 

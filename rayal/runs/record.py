@@ -19,6 +19,8 @@ from rayal.parts import find
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.ledger import (
     FINAL,
+    FIRST,
+    FOLLOWS,
     INITIAL,
     ORDER,
     STAGES,
@@ -242,6 +244,7 @@ class Record:
         """Cycle and name of every finished stage, in order; of purchases before the first training
         none."""
         stages = [(cycle, stage) for cycle in range(self.begun()) for stage in (*STAGES, FINAL)]
+        stages[:0] = [(0, FIRST)]
         return [each for each in stages if self._read(*each) is not None]
 
     def pruned(self, cycle: int, stage: str) -> bool:
@@ -317,7 +320,7 @@ class Record:
     def stage_now(self) -> tuple[int, str] | None:
         """Cycle and name of the stage at work, or where the run stopped; None between stages."""
         last = max(0, self.begun() - 1)
-        for stage in (INITIAL, *STAGES, FINAL):
+        for stage in (FIRST, INITIAL, *STAGES, FINAL):
             out = stage_folder(self.folder, last, stage)
             if out.exists("started.json") and not out.exists("done.json"):
                 return last, stage
@@ -434,6 +437,8 @@ class Record:
             if stage in ORDER or fits and self._read(cycle, Scored.stage) is not None
         ]
         stages = [(0, INITIAL), *wanted]
+        if (self._read(0, INITIAL) or {}).get(FOLLOWS):  # a strategy had chosen what was bought
+            stages[:0] = [(0, FIRST)]
         # The last first: of a run that goes on, a stage may be done as soon as it was looked at.
         there = [self._read(*each) is not None for each in reversed(stages)][::-1]
         first = there.index(False) if False in there else len(there)

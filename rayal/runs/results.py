@@ -1,8 +1,8 @@
 """What each stage of a cycle results in, as the loop hands it on and as `done.json` keeps it.
 
-    initial, label  Labeled     train  Trained     evaluate  Evaluated
-    fit             Fitted      score  Scored      select    Chosen
-    fine_tune       FineTuned
+    first           FirstChosen  initial, label  Labeled  train   Trained
+    evaluate        Evaluated    fit             Fitted   score   Scored
+    select          Chosen       fine_tune       FineTuned
 
 A result knows the name of its stage. `result_files` reads and writes what is in folders.
 """
@@ -225,6 +225,19 @@ class Chosen(StageResult):
 
     def decides(self) -> list[str]:
         return list(self.ids)
+
+
+class FirstChosen(Chosen):
+    """The units to label before the first training, where a strategy chooses them."""
+
+    stage: ClassVar[str] = "first"
+
+    shards: tuple[File, ...] = ()
+    """Of the pass that it chose by."""
+
+    def files(self) -> list[FileRecord]:
+        """The shards."""
+        return list(self.shards)
 
 
 class Labeled(StageResult):

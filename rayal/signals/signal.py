@@ -38,11 +38,13 @@ Requirement = Literal[
     "dense",
     "companion",
     "weights",
+    "training",
 ]
 """`pixels`: the images are read and decoded. `forward`: the model sees them. `reference`: so does
 the strategy's other model. `ensemble`: so do the other members, of which there are some. `dropout`:
 the model has layers that drop something. `dense`: the model predicts on a grid. `companion`: one
-was trained beside the model. `weights`: it has some, by which gradients are taken."""
+was trained beside the model. `weights`: it has some, by which gradients are taken. `training`: the
+model was trained on labels; of one that was not it says nothing."""
 
 Width = Literal["one", "classes", "features", "grid", "embedding"]
 """How many numbers a unit has: 1, C, D, 2 + h w, or as the companion's spec says."""
@@ -65,20 +67,20 @@ SIGNALS: dict[SignalName, Signal] = {
     signal.name: signal
     for signal in (
         _signal("images", "pixels"),
-        _signal("model", "pixels", "forward"),
-        _signal("grid_logits", "pixels", "forward"),
-        _signal("grid_entropy", "pixels", "forward", "dense", width="grid"),
-        _signal("logits", "pixels", "forward"),
-        _signal("log_probs", "pixels", "forward"),
-        _signal("probs", "pixels", "forward"),
+        _signal("model", "pixels", "forward", "training"),
+        _signal("grid_logits", "pixels", "forward", "training"),
+        _signal("grid_entropy", "pixels", "forward", "dense", "training", width="grid"),
+        _signal("logits", "pixels", "forward", "training"),
+        _signal("log_probs", "pixels", "forward", "training"),
+        _signal("probs", "pixels", "forward", "training"),
         _signal("features", "pixels", "forward", width="features"),
-        _signal("embedding", "pixels", "forward", "companion", width="embedding"),
+        _signal("embedding", "pixels", "forward", "companion", "training", width="embedding"),
         _signal("layers", "pixels", "forward"),
-        _signal("previous_probs", "pixels", "reference"),
-        _signal("gradient_norms", "pixels", "forward", "weights"),
-        _signal("mc_log_probs", "pixels", "forward", "dropout"),
-        _signal("ensemble_log_probs", "pixels", "forward", "ensemble"),
-        _signal("companion", "companion"),
+        _signal("previous_probs", "pixels", "reference", "training"),
+        _signal("gradient_norms", "pixels", "forward", "weights", "training"),
+        _signal("mc_log_probs", "pixels", "forward", "dropout", "training"),
+        _signal("ensemble_log_probs", "pixels", "forward", "ensemble", "training"),
+        _signal("companion", "companion", "training"),
         _signal("noise", width="one"),
     )
 }

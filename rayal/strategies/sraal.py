@@ -8,8 +8,9 @@ with SRAAL. Networks are in `variational.py`, what is learned in `training/fits/
 Differences from the paper:
 - Its discriminator's loss has log(U - D) for candidates, which is none where D > U. Here, as in the
   code, it is the cross-entropy with the truth 1 - U.
-- It chooses the first labeled units by k-center in a latent space. Here they are random, the same
-  for all strategies of a seed.
+- It chooses the first labeled units by k-center in a latent space. Here they are random, unless the
+  experiment says `first: core_set`: k-center in the features of the classifier's network before any
+  training, the same units for all strategies of a seed.
 - All learn when the model's training is over, once per cycle; in the paper beside it. The model's U
   is so that of the model which is asked.
 - The divergence of labeled images counts once; the paper has it with each of the two decoders.
@@ -21,6 +22,8 @@ Differences from the code:
 - It scores in train mode (`score_mode: train`), with flips and crops, which are left out here.
 - The discriminator learns from means before the autoencoder's step, here from those after it, as in
   VAAL's code.
+- Its k-center is in the codes of an untrained autoencoder, ten units at a time; with `first:
+  core_set` each unit is the farthest from all before it.
 """
 
 from typing import ClassVar

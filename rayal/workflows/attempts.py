@@ -17,7 +17,7 @@ from rayal.errors import OUT, LockedError
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sources import plugin_sources
 from rayal.plugins import Plugins
-from rayal.runs.ledger import Ledger
+from rayal.runs.ledger import FIRST, Ledger
 from rayal.storage.failures import suggesting
 from rayal.storage.folder import Folder, Json
 from rayal.storage.lock import utc_now
@@ -50,7 +50,7 @@ def begin(
     folder = ledger.folder
     before, now = attempts(folder), _made_with(x, ledger, engine, plugins)
     if before:
-        _compare(ledger, before[-1], now, chooses and _asks_a_model(x))
+        _compare(ledger, before[-1], now, chooses and _asks_a_model(x, ledger))
     ledger.keep_identity()
     folder.write_sealed(HISTORY, {"attempts": [*before, now]})
 
@@ -102,7 +102,7 @@ def _made_with(x: Experiment, ledger: Ledger, engine: Engine, plugins: Plugins) 
 
 def _compare(ledger: Ledger, before: Json, now: Json, bits_decide: bool) -> None:
     url, place = ledger.folder.url, list(_place(before, now))
-    if place and bits_decide and _has_trained(ledger):
+    if place and bits_decide and _has_computed(ledger):
         raise LockedError(
             f"{url} was computed so far with {_shown(before)}, and would go on with {_shown(now)}:"
             f" the last bits differ, and with them what is chosen; {_way_out(before, now)}, or use"
@@ -139,13 +139,14 @@ def _way_out(before: Json, now: Json) -> str:
     return "go on where there is a GPU"
 
 
-def _asks_a_model(x: Experiment) -> bool:
-    """Whether what is chosen depends on a model at all."""
-    return bool(x.strategy.requires()) or x.guards.walks
+def _asks_a_model(x: Experiment, ledger: Ledger) -> bool:
+    """Whether what is still to be chosen depends on a model at all."""
+    first = x.chooses_first and bool(x.first.requires()) and not ledger.finished(0, FIRST)
+    return first or bool(x.strategy.requires()) or x.guards.walks
 
 
-def _has_trained(ledger: Ledger) -> bool:
-    return ledger.folder.exists("cycle-000/train")
+def _has_computed(ledger: Ledger) -> bool:
+    return any(ledger.folder.exists(f"cycle-000/{stage}") for stage in (FIRST, "train"))
 
 
 def _shown(made: Json) -> str:

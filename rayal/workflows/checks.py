@@ -73,6 +73,12 @@ def asking(x: Experiment) -> Iterator[str]:
             f"stop: {some(x.stop.rules)} cannot end an ActiveLearner, which is asked for units;"
             " leave stop out, and see rayal.forecast"
         )
+    if x.chooses_first:
+        yield (
+            f"first: {x.first.part_name()!r} looks at the pool in a pass of its own, and an"
+            " ActiveLearner asks for its first units without one; leave first out, or tell labels"
+            " of units that rayal.select chose"
+        )
 
 
 def _unmeasured(x: Experiment, card: Card) -> Iterator[str]:
@@ -100,7 +106,7 @@ def check_units(x: Experiment, store: Store) -> int | None:
     strategy, such as an absent file. Returns how many such labels there are, if they are wanted."""
     first = first_labels(x, store) if x.labeled else None
     good = [unit for unit in store.pool.ids() if unit not in store.card.bad]
-    for strategy in x.scored().values():
+    for strategy in (*x.scored().values(), x.first):
         strategy.check(good)
     if first is None:
         return None

@@ -23,6 +23,7 @@ def data_for(name: str, shared: Path, vectors: Path) -> list[str]:
     if "frozen" in name and "network" not in name:
         return [f"dataset={{name: features, root: {vectors}, pool: pool.npz, test: test.npz}}"]
     limits = {
+        "fashion": ["dataset.limit_test=1", "dataset.pool=[fashion_mnist_20k_train.parquet]"],
         "camvid": ["dataset.limit_test=1"],
         "cifar10_small": ["dataset.limit_pool=10000"],
         "network": ["dataset.limit_test=1", "dataset.pool=[cifar10_train.parquet]"],

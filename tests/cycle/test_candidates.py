@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from rayal.cycle.candidates import candidates, left_out, of_test
+from rayal.cycle.first_choice import first_tasks
 from rayal.cycle.first_units import first_units
 from rayal.data.card import CARD
 from rayal.data.copies import COPIES
@@ -111,6 +112,9 @@ def test_a_run_never_buys_what_is_left_out(
     assert 19 == len(pool.labels)
     assert not {A, B, *SAME} & pool.labels.keys()
     assert not {A, B, *SAME} & {*first_units(x, x.dataset.open(), 100)}
+    chosen = x.model_copy(update={"first": build("strategies", "core_set")})
+    asked = [unit for task in first_tasks(chosen, x.dataset.open()) for unit in task.ids or ()]
+    assert 19 == len(asked) and not {A, B, *SAME} & {*asked}
 
 
 def test_more_than_guards_leave_is_refused(

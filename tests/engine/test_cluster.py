@@ -23,6 +23,7 @@ import ray
 from PIL import Image
 
 from rayal.cycle import shard_file
+from rayal.cycle.first_choice import choose_first
 from rayal.cycle.loop import run
 from rayal.cycle.score import ScoreJob, divide, pending, summary
 from rayal.engine import cluster, start
@@ -112,6 +113,23 @@ def test_scores_do_not_depend_on_actors_and_shards(tiny, tmp_path, scorers, shar
 
     assert expected["id"] == actual["id"]
     assert np.array_equal(expected["score.cod"], actual["score.cod"])
+
+
+@pytest.mark.slow
+def test_the_first_units_do_not_depend_on_actors_and_shards(tiny, tmp_path):
+    """A run on a cluster would begin with other labels than the same run on one machine."""
+
+    def first(x, engine, name):
+        folder = Folder(tmp_path / name)
+        return choose_first(x, x.dataset.open(), engine, lambda done, total: None, folder).ids
+
+    x = tiny(first="core_set")
+    expected = first(x, LocalEngine(x.compute), "local")
+    for scorers, shard_rows in ((1, 1024), (2, 256), (3, 100)):
+        sharded = tiny(first="core_set", compute={"engine": "local", "shard_rows": shard_rows})
+        engine = on_ray(sharded, scorers=scorers)
+
+        assert expected == first(sharded, engine, f"ray-{scorers}")
 
 
 @pytest.fixture

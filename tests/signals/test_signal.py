@@ -41,7 +41,7 @@ def test_networks_that_a_signal_asks(name: str) -> None:
     asked = {"forward": model.calls, "reference": reference.calls, "ensemble": member.calls}
 
     assert {each for each, calls in asked.items() if calls} == (
-        SIGNALS[name].requires - {"pixels", "dense", "dropout", "weights"}
+        SIGNALS[name].requires - {"pixels", "dense", "dropout", "weights", "training"}
     )
 
 
@@ -58,6 +58,24 @@ def test_a_signal_asks_dropout_where_it_says_so(name: str) -> None:
         values.append(found[0] if isinstance(found, tuple) else found)
 
     assert ("dropout" in SIGNALS[name].requires) == (not torch.equal(*values))
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_what_the_last_layer_says_requires_a_training(name: str) -> None:
+    """The first units would be chosen by the chance of a layer that nobody has trained."""
+    torch.manual_seed(0)
+    model: Staged = Counting(0.5).eval()
+    found = []
+    for scale in (1.0, -3.0):
+        with torch.no_grad():
+            for weight in model.classifier.parameters():
+                weight.mul_(scale)
+        networks = Networks(model, {"previous": model}, [model], cycle=1)
+        signals = Signals(["a", "b"], torch.ones(2, 1, 8, 8), networks)
+        said = value(signals.declared_by("mine", SIGNAL_NAMES, "previous"), name)
+        found.append(said[0] if isinstance(said, tuple) else said)
+
+    assert ("training" in SIGNALS[name].requires) == (not torch.equal(*found))
 
 
 def test_only_maps_require_a_dense_network() -> None:
@@ -79,7 +97,7 @@ def test_only_maps_require_a_dense_network() -> None:
 
 def test_strategies_ask_what_their_signals_require() -> None:
     """One of several requirements would be forgotten."""
-    assert {"pixels", "forward", "dropout", "ensemble"} == required(
+    assert {"pixels", "forward", "dropout", "ensemble", "training"} == required(
         ["noise", "mc_log_probs", "ensemble_log_probs"]
     )
     assert frozenset() == required([]) == required(["noise"])

@@ -321,3 +321,13 @@ def test_rules_that_nothing_measures(card: Card) -> None:
     with pytest.raises(UsageError, match="stop: 'target' cannot end an ActiveLearner"):
         check(experiment(stop=target, oracle="told", budget={}), card, asked=True)
     check(experiment(oracle="told", budget={}), card, asked=True)
+
+
+def test_first_units_that_nobody_looks_for(card: Card) -> None:
+    """An ActiveLearner would ask for random units where it was told to choose them; both ways out
+    work: labels told beforehand are in tests/api/test_active_learner.py."""
+    told = {"oracle": "told", "budget": {}}
+    with pytest.raises(UsageError, match="first: 'core_set' looks at the pool in a pass of its"):
+        check(experiment(first="core_set", **told), card, asked=True)
+    check(experiment(**told), card, asked=True)
+    check(experiment(first="core_set"), card)

@@ -120,10 +120,10 @@ def _usual(part: type[Component]) -> Component | None:
 
 
 def _place(kind: str) -> tuple[str, type[Component]]:
-    """The field that holds a part of this kind, and the contract of all; of an experiment, or of
-    the oracle that has a format."""
+    """The first field that holds a part of this kind, and the contract of all; of an experiment, or
+    of the oracle that has a format."""
     owner = People if kind == Format.kind else Experiment
-    (found,) = (
+    found = next(
         (name, field.annotation)
         for name, field in owner.model_fields.items()
         if any(isinstance(mark, Part) and mark.kind == kind for mark in field.metadata)

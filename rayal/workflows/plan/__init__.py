@@ -10,6 +10,7 @@ from torch import nn
 from rayal.cycle.candidates import left_out
 from rayal.cycle.fine_tune import FineTuning
 from rayal.cycle.offer import Offer
+from rayal.data.card import Card
 from rayal.data.store import Store
 from rayal.errors import counted
 from rayal.experiment.experiment import Experiment
@@ -79,6 +80,8 @@ class Plan:
     """What guards do, and what it takes, in words."""
     explore: str = ""
     """What is drawn at random, in words."""
+    first: str = ""
+    """What a strategy chooses before the first training, and from how many, in words."""
     fine_tune: TunePlan | None = None
     """The training after the last cycle."""
     tuned: str = ""
@@ -151,6 +154,7 @@ class Plan:
             yield f"{title:7} {size(sum(sizes.values()))}: {parts}"
         yield f"files   about {self.files:,}"
         yield from kept_lines(self.keep)
+        yield from [f"first   {self.first}"] if self.first else []
         yield from (f"guards  {line}" for line in self.guards)
         yield from [f"explore {self.explore}"] if self.explore else []
         yield from ends_lines(self.ends)
@@ -203,7 +207,7 @@ def make(
         sizes[WHILE_TRAINING] = max(sizes[WHILE_TRAINING], after.checkpoints)
     return Plan(
         cycles=cycles,
-        seconds=tuple(_seconds(x, cycle, timed) for cycle in cycles) if timed else None,
+        seconds=tuple(_seconds(x, cycle, left, timed) for cycle in cycles) if timed else None,
         probe=timed,
         disk=sizes,
         memory=memory(x, card, cycles, network) | selecting(x, card, cycles, network),
@@ -220,6 +224,7 @@ def make(
         keep=x.keep,
         guards=tuple(_guards(x, store, network)),
         explore=_explore(x, cycles),
+        first=_first(x, left, cycles),
         fine_tune=after,
         tuned="" if end is None else end.work.experiment.scheme.told(),
         ends=tuple(x.stop.described(x.headline)),
@@ -272,6 +277,19 @@ def _explore(x: Experiment, cycles: Sequence[Cycle]) -> str:
     )
 
 
+def _first(x: Experiment, card: Card, cycles: tuple[Cycle, ...]) -> str:
+    """What is looked at before the first training, if anything."""
+    if not x.chooses_first:
+        return ""
+    seen = counted(_looked_at(x, card), "candidate")
+    return f"{x.first.part_name()} chooses {cycles[0].labels:,} of {seen}, before any training"
+
+
+def _looked_at(x: Experiment, card: Card) -> int:
+    """Candidates of the pass by which a strategy chooses the first units."""
+    return min(x.candidates or card.pool, card.pool) if x.chooses_first else 0
+
+
 def kept_lines(keep: Keep) -> Iterator[str]:
     """`keep    weights last, shards last`, unless all files stay."""
     if {*dict(keep).values()} != {"all"}:
@@ -295,17 +313,19 @@ def prices(x: Experiment, store: Store) -> Prices:
     return Prices(image, unit, parts=x.strategy.divides_images)
 
 
-def _seconds(x: Experiment, cycle: Cycle, probe: Probe) -> float:
-    """How long a cycle takes on this machine."""
+def _seconds(x: Experiment, cycle: Cycle, card: Card, probe: Probe) -> float:
+    """How long a cycle takes on this machine, and with the first one what comes before it."""
     train = x.ensemble * cycle.steps * probe.step(min(cycle.labels, x.scheme.batch_size))
     seen = cycle.scored + (cycle.labels if cycle.scored and x.scans_labeled() else 0)
     score = seen * probe.score[min(cycle.cycle, 1)]
     work = train + cycle.evaluated * probe.evaluate + score
     work += probe.selected(cycle.scored) if cycle.scored else 0.0
     work += sum(seconds for _, _, seconds in _fits(x, cycle, probe))
+    before = cycle.cycle == 0 and x.chooses_first
+    work += _looked_at(x, card) * probe.first if before else 0.0
     if x.compute.engine == "local":
         return work
-    work += TRAIN_SECONDS + (SCORE_SECONDS if cycle.scored else 0)
+    work += TRAIN_SECONDS + (SCORE_SECONDS if cycle.scored else 0) + SCORE_SECONDS * before
     return work + (CONNECT_SECONDS if cycle.cycle == 0 else 0)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
+from rayal.cycle.first_choice import CYCLE, as_strategy, untrained
 from rayal.cycle.fit import FitJob
 from rayal.cycle.offer import Offer
 from rayal.cycle.rounds import Worker
@@ -53,6 +54,8 @@ class Probe:
     that compare all with all, for each two; 0 for images, whose pass takes far longer."""
     fits: dict[str, float] = field(default_factory=dict)
     """By name, one step of what is fitted beside the model."""
+    first: float = 0.0
+    """One image through the pass before the first training; 0 where no strategy chooses there."""
 
     def step(self, images: int) -> float:
         """One training step of a batch of this many images."""
@@ -97,6 +100,7 @@ def measure(x: Experiment, store: Store) -> Probe:
             if vectors
             else (0.0, 0.0),
             fits={name: fit.seconds / fit.steps for name, fit in fits.items()},
+            first=_first_seconds(x, store, folder, device) if x.chooses_first else 0.0,
         )
 
 
@@ -197,6 +201,14 @@ def _score_seconds(
     batch = normalise(torch.from_numpy(images).to(device), store.card.image)
     evaluate = _seconds(lambda: forward(scorers[0].networks.model, batch).logits.cpu()) / len(ids)
     return evaluate, score[0], score[1]
+
+
+def _first_seconds(x: Experiment, store: Store, folder: str, device: str) -> float:
+    """One image through the pass by which a strategy chooses the first units."""
+    out, task = Folder(folder) / "before", _task(x, store)
+    y = as_strategy(x, store.card)
+    job = ScoreJob.of(y, store, CYCLE, untrained(y, store, out), out.url)
+    return _seconds(partial(_score, Scorer(job, device), task)) / task.rows
 
 
 def _task(x: Experiment, store: Store) -> ShardTask:

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-from rayal.cycle.keep import FITTED, SHARDS, WEIGHTS, Kind, may_go
+from rayal.cycle.keep import FIRST, FITTED, SHARDS, WEIGHTS, Kind, may_go
 from rayal.cycle.referred import refers
 from rayal.cycle.score import pass_rows, score_batch
 from rayal.data.card import Card
@@ -60,9 +60,10 @@ def disk(
     scans = x.scans_labeled()
     rows = sum(cycle.scored + (cycle.labels if scans else 0) for cycle in passed)
     remembered = sum(_remembered(x, card, cycle) for cycle in trained)
+    began = first_units_bytes(x, card, network) if left(x, FIRST, cycles) else 0
     return {
         "weights": (weights + beside) * len(trained) * x.ensemble + fitted + remembered,
-        "scores": row * rows,
+        "scores": row * rows + began,
         WHILE_TRAINING: CHECKPOINTS
         * max(
             (1 + bool(x.scheme.early_stopping) + MOMENTS[x.scheme.optimizer]) * weights,
@@ -71,15 +72,21 @@ def disk(
     }
 
 
+def first_units_bytes(x: Experiment, card: Card, network: nn.Module) -> int:
+    """What the pass before the first training writes, where a strategy chooses the first units."""
+    own = card.image.channels if not card.image.sides else feature_width(network)
+    numbers = sum(own for name in x.first.kept() if SIGNALS[name].width == "features")
+    return min(x.candidates or card.pool, card.pool) * (ID_BYTES + KEPT_BYTES * numbers)
+
+
 def files(x: Experiment, store: Store, card: Card, cycles: tuple[Cycle, ...]) -> int:
     """How many files the run folder holds at the end: its own, those of the first units, and of
     every stage. `card`: of the pool that is planned for, which may be larger than the store's."""
-    own, tested = (
-        1 + len(x.companions()),
-        int(card.tested),
-    )  # who is tested keeps a confusion matrix
+    own = 1 + len(x.companions())
+    tested = int(card.tested)  # who is tested keeps a confusion matrix
     told = x.ensemble if x.ensemble > 1 else 0  # of an ensemble, that each member is trained
     number = RUN_FILES + STAGE_FILES + 1
+    number += STAGE_FILES + 1 if x.chooses_first else 0
     for cycle in cycles:
         number += STAGE_FILES + x.ensemble  # epochs
         number += STAGE_FILES + tested  # evaluate
@@ -94,12 +101,14 @@ def files(x: Experiment, store: Store, card: Card, cycles: tuple[Cycle, ...]) ->
     shards = len(store.pool.shards(pass_rows(x.compute, store.card)))
     if card.pool != store.card.pool:
         shards = -(-card.pool // pass_rows(x.compute, card))
-    return number + len(left(x, SHARDS, cycles)) * shards
+    return number + (len(left(x, SHARDS, cycles)) + len(left(x, FIRST, cycles))) * shards
 
 
 def left(x: Experiment, kind: Kind, cycles: tuple[Cycle, ...]) -> list[Cycle]:
     """The cycles whose files of this kind are there when the run is complete."""
     of = {each.cycle: _stages(each) for each in cycles}
+    if x.chooses_first:
+        of[0] = (FIRST.stage, *of[0])
     done = {(cycle, stage) for cycle, stages in of.items() for stage in stages}
     return [
         each

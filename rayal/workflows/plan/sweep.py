@@ -190,7 +190,7 @@ def _planned(x: SweptExperiment, plugins: Plugins) -> SweepFolder:
 
 def _kind(x: Experiment) -> str:
     """What decides how long a batch takes, but for small numbers."""
-    strategies = sorted(each.part_name() for each in x.scored().values())
+    strategies = sorted(each.part_name() for each in (*x.scored().values(), x.first))
     fields: list[Any] = [x.model.model_dump(mode="json"), x.scheme.part_name(), strategies]
     return json.dumps([*fields, x.scheme.batch_size, x.ensemble, x.dataset.part_name()])
 
@@ -203,7 +203,8 @@ def _saved(first: list[Trial], plans: list[Plan]) -> float:
         x, timed = trial.experiment, plan.probe
         meant = identifying(x.model_dump(mode="json"))
         same = json.dumps(
-            {key: meant[key] for key in ("dataset", "model", "task", "scheme")}, sort_keys=True
+            {key: meant.get(key) for key in ("dataset", "model", "task", "scheme", "first")},
+            sort_keys=True,
         ) + json.dumps([type(spec).__qualname__ for spec in x.companions()])
         if same in seen and timed is not None:
             cycle = plan.cycles[0]
