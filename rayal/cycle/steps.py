@@ -8,29 +8,27 @@ from rayal.cycle.answers import check_answers, class_counts
 from rayal.cycle.candidates import candidates, known_images
 from rayal.cycle.chain import Chain
 from rayal.cycle.engine import Engine
-from rayal.cycle.evaluate import EvaluateJob, Outcome
 from rayal.cycle.explore import draw, with_draw
 from rayal.cycle.fine_tune import FineTuning
 from rayal.cycle.first_choice import choose_first
 from rayal.cycle.first_labels import first_labels
 from rayal.cycle.fit import FitJob
 from rayal.cycle.keep import Keeper
+from rayal.cycle.made import Made
+from rayal.cycle.measuring import Measuring
 from rayal.cycle.offer import Offer, of_images
 from rayal.cycle.score import ScoreJob, ShardTask, divide, pass_rows
 from rayal.cycle.scoring_pass import scored
 from rayal.cycle.select import choose, forget_under_way
 from rayal.cycle.suggest import suggest
 from rayal.cycle.train import TrainJob
-from rayal.data.masks import LabelValue
 from rayal.data.store import Store
-from rayal.data.tasks.base import EXPLORED, FIT, NEW
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.votes import NO_VOTES, Vote
-from rayal.runs.confusion import write_confusion
 from rayal.runs.events import Event, Observer
 from rayal.runs.ledger import STOP, Ledger, PoolState, S, write_labels
 from rayal.runs.measured import measured
-from rayal.runs.result import File, StageResult
+from rayal.runs.result import StageResult
 from rayal.runs.result_files import read_fit, read_trained, write_fit, write_trained
 from rayal.runs.results import (
     Chosen,
@@ -44,8 +42,7 @@ from rayal.runs.results import (
     Trained,
     member_place,
 )
-from rayal.storage.folder import Folder, Json
-from rayal.storage.stage_file import FileLocation
+from rayal.storage.folder import Folder
 
 
 class Steps:
@@ -57,7 +54,7 @@ class Steps:
     ) -> None:
         self.x, self.store, self.ledger, self.engine = x, store, ledger, engine
         self.observer = observer
-        self.chain = Chain(ledger)
+        self.made, self.chain = Made(x, ledger), Chain(ledger)
         self.keeper = Keeper(x, ledger)
 
     def begin(self, units: Callable[[], Sequence[str]]) -> Initial:
@@ -72,7 +69,7 @@ class Steps:
                 bought = write_labels(out, answers, counts=counts)
             else:
                 if chosen is not None:
-                    forget_under_way(self._folder(0, FirstChosen.stage))
+                    forget_under_way(self.ledger.stage(0, FirstChosen.stage))
                 bought = self.label(units() if chosen is None else chosen.ids, out)
             known = self.store.card.class_counts if self.x.oracle.simulated else {}
             return Initial(**dict(bought), pool_counts=known.get("pool", ()))
@@ -123,10 +120,10 @@ class Steps:
         """Asks the oracle for what was chosen."""
 
         def bought(out: Folder) -> Labeled:
-            selected = self._folder(pool.cycle, Chosen.stage)
+            selected = self.ledger.stage(pool.cycle, Chosen.stage)
             forget_under_way(selected)
             if self.x.oracle.asks_people:
-                suggest(self.x, self.store, self._weights(pool.cycle), selected, chosen, out)
+                suggest(self.x, self.store, self.made.weights(pool.cycle), selected, chosen, out)
             votes = self.votes(pool)
             earlier = {unit: votes[unit] for unit in chosen.ids if unit in votes}
             return self.label(chosen.ids, out, earlier, {*pool.labels, *pool.refused})
@@ -179,9 +176,9 @@ class Steps:
                 store=self.store.url,
                 ids=tuple(labels),
                 labels=tuple(labels.values()),
-                start_from=self._weights(pool.cycle - 1, member) if continues else None,
+                start_from=self.made.weights(pool.cycle - 1, member) if continues else None,
                 out=_member_folder(out, member).url,
-                companions_from=self._companions(pool.cycle - 1, member) if continues else {},
+                companions_from=self.made.companions(pool.cycle - 1, member) if continues else {},
                 member=member,
                 bought=bought,
             )
@@ -189,55 +186,8 @@ class Steps:
         ]
 
     def evaluate(self, pool: PoolState, out: Folder) -> Evaluated:
-        if self.store.card.tested:
-            job = EvaluateJob(self.x, self.store.url, self._weights(pool.cycle))
-            said = self.engine.evaluate(job)
-        else:
-            said = Outcome(self._untested(pool))
-        drawn = self._drawn(pool)
-        if drawn is not None:
-            value = self._agreeing(pool.cycle - 1, drawn)
-            metrics = {**said.metrics, f"{EXPLORED}{self.x.task.headline}": value}
-            said = said._replace(metrics=metrics)
-        return Evaluated(
-            metrics=said.metrics,
-            labels=len(pool.labels),
-            cost=pool.spent,
-            images=self.store.card.test if self.store.card.tested else None,
-            confusion=None if said.confusion is None else write_confusion(out, said.confusion),
-            calibration=said.calibration,
-            explored=None if drawn is None else len(drawn),
-        )
-
-    def _drawn(self, pool: PoolState) -> dict[str, LabelValue] | None:
-        """Of the labels bought last those of units that were drawn at random; None where the run
-        draws none."""
-        if not self.x.explore:
-            return None
-        if pool.cycle == 0:
-            return {}
-        explored = self.ledger.result(pool.cycle - 1, Chosen).explored
-        return {unit: pool.labels[unit] for unit in explored if unit in pool.labels}
-
-    def _untested(self, pool: PoolState) -> Json:
-        """What labels say of the models where no test images do: of the labels bought last the
-        model before them, which had not seen them; and how well the model of this cycle fits all
-        that it was trained on."""
-        last = {u: pool.labels[u] for u, cycle in pool.bought.items() if cycle == pool.cycle - 1}
-        return {
-            f"{NEW}{self.x.task.headline}": self._agreeing(pool.cycle - 1, last),
-            f"{FIT}{self.x.task.headline}": self._agreeing(pool.cycle, pool.labels),
-        }
-
-    def _agreeing(self, cycle: int, labels: Mapping[str, LabelValue]) -> float | None:
-        """The headline of a cycle's model on these units; None where there is no model, or no
-        label."""
-        if cycle < 0 or not labels:
-            return None
-        known = of_images(labels, self.store)
-        job = EvaluateJob(self.x, self.store.url, self._weights(cycle), known)
-        value: float | None = self.engine.evaluate(job).metrics.get(self.x.task.headline)
-        return value
+        """Says how good the model is."""
+        return Measuring(self.x, self.store, self.ledger, self.engine).evaluate(pool, out)
 
     def fit(self, pool: PoolState, out: Folder) -> Fitted:
         """Fits what strategies ask for, less what an earlier attempt has finished; nothing where no
@@ -261,8 +211,8 @@ class Steps:
             store=self.store.url,
             labels=of_images(pool.labels, self.store),
             known=known,
-            weights=self._weights(pool.cycle),
-            companions=self._companions(pool.cycle),
+            weights=self.made.weights(pool.cycle),
+            companions=self.made.companions(pool.cycle),
             out=out,
             name=name,
         )
@@ -273,12 +223,12 @@ class Steps:
             self.x,
             self.store,
             cycle,
-            self._weights(cycle),
+            self.made.weights(cycle),
             out.url,
-            members=tuple(self._weights(cycle, m) for m in range(1, self.x.ensemble)),
-            companions=self._beside(cycle),
-            previous=self._weights(cycle - 1) if cycle > 0 else None,
-            previous_scores=self._folder(cycle - 1, "score").url if cycle > 0 else None,
+            members=tuple(self.made.weights(cycle, m) for m in range(1, self.x.ensemble)),
+            companions=self.made.beside(cycle),
+            previous=self.made.weights(cycle - 1) if cycle > 0 else None,
+            previous_scores=self.ledger.stage(cycle - 1, "score").url if cycle > 0 else None,
         )
         count, bad = partial(self._count, Scored.stage, cycle), len(self.store.card.bad)
         return scored(job, self.tasks(pool), self.engine, self.x.max_bad, bad, count)
@@ -301,8 +251,8 @@ class Steps:
 
     def select(self, pool: PoolState, budget: float, out: Folder) -> Chosen:
         result = self.ledger.result(pool.cycle, Scored)
-        folder = self._folder(pool.cycle, "score")
-        trained = {**self._beside(pool.cycle), "weights": self._weights(pool.cycle)}
+        folder = self.ledger.stage(pool.cycle, "score")
+        trained = {**self.made.beside(pool.cycle), "weights": self.made.weights(pool.cycle)}
         x, cycle, bought = self.x, pool.cycle, {*pool.labels, *pool.refused}
         drawn = draw(x, cycle, budget, folder, result, bought)
         bought |= {*drawn.ids}  # to the strategy they are as good as labeled
@@ -336,37 +286,6 @@ class Steps:
         check_answers(answers, None if oracle.asks_people else ids, {*bought} - earlier.keys())
         counts = class_counts(answers, self.x.task, self.store.card)
         return write_labels(out, answers, oracle.evidence(out), earlier, counts)
-
-    def _weights(self, cycle: int, member: int = 0) -> FileLocation:
-        """The weights that a cycle's training of this member ended with."""
-        return self._trained(cycle, member, lambda trained: {"": trained.weights})[""]
-
-    def _companions(self, cycle: int, member: int = 0) -> dict[str, FileLocation]:
-        return self._trained(cycle, member, lambda trained: trained.companions)
-
-    def _beside(self, cycle: int) -> dict[str, FileLocation]:
-        """The companions that are there when candidates are scored."""
-        there = self._companions(cycle)
-        if self.x.fits():
-            fits, out = self.ledger.result(cycle, Fitted).fits, self._folder(cycle, Fitted.stage)
-            there |= {
-                name: FileLocation((out / name).url, fit.companion) for name, fit in fits.items()
-            }
-        return there
-
-    def _trained(
-        self, cycle: int, member: int, files: Callable[[Trained], Mapping[str, File]]
-    ) -> dict[str, FileLocation]:
-        """Files that a cycle's training of one member wrote."""
-        trained = self.ledger.result(cycle, Trained).member(member)
-        out, inner = self._folder(cycle, "train").url, member_place(member)
-        return {
-            name: FileLocation(out, file._replace(name=f"{inner}{file.name}"))
-            for name, file in files(trained).items()
-        }
-
-    def _folder(self, cycle: int, stage: str) -> Folder:
-        return self.ledger.stage(cycle, stage)
 
 
 def _member_folder(train: Folder, member: int) -> Folder:

@@ -254,7 +254,9 @@ def test_a_plan_counts_all_members(small, whole, tmp_path):
     assert [cycle.passes for cycle in alone.cycles] == [1, 0]
     for cycle, other in zip(planned.cycles, alone.cycles, strict=True):
         assert cycle.steps == other.steps
-        assert plan._seconds(x, cycle, probe) == 3 * plan._seconds(one, other, probe)
+        assert plan._seconds(x, cycle, store.card, probe) == 3 * plan._seconds(
+            one, other, store.card, probe
+        )
 
 
 def test_a_run_with_dropout_repeats_itself(small, tmp_path):
