@@ -101,7 +101,7 @@ class Timm(Model):
 
     def accepts(self, image: ImageSpec) -> str | None:
         if image.channels not in (1, 3):
-            return f"{self.arch} takes images of 3 channels, or 1, not {image.channels}"
+            return f"{self.arch} takes images of 1 or 3 channels, not {image.channels}"
         return None
 
     def network(self, num_classes: int, image: ImageSpec) -> nn.Module:

@@ -152,7 +152,7 @@ def test_what_cannot_work_is_refused(fields: dict[str, Any], message: str, timm:
     ("fields", "sides", "message"),
     [
         ({"arch": "deit_tiny_distilled_patch16_224"}, (3, 224), "by several classifiers"),
-        ({"arch": "test_vit"}, (4, 160), "takes images of 3 channels, or 1, not 4"),
+        ({"arch": "test_vit"}, (4, 160), "takes images of 1 or 3 channels, not 4"),
         ({"arch": "test_vit", "args": {"drop_paths": 1}}, (3, 160), "drop_paths.*; use another"),
         ({"arch": "test_resnet", "pooling": "class"}, (3, 160), "Invalid pool type: token"),
     ],
