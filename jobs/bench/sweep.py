@@ -9,6 +9,8 @@ and curves at the end. No first training is shared, and nothing is tracked.
 """
 
 import argparse
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import nullcontext
@@ -32,14 +34,15 @@ DEMO = Path(__file__).parents[2] / "rayal" / "examples" / "digits.yaml"
 
 def main() -> None:
     options = _options()
+    if options.side:
+        SIDES[options.side](_experiment(options.epochs), options.out)
+        return
     cores = machine.cores()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        x = _experiment(options.epochs)
         seconds = alternate(
             options.runs,
-            sweep=lambda: _sweep(x, folder / f"sweep-{time.monotonic_ns()}"),
-            alone=lambda: _alone(x, folder / f"runs-{time.monotonic_ns()}"),
+            **{side: partial(_in_a_process, side, options.epochs, folder) for side in SIDES},
         )
     ideal = [each / cores for each in seconds["alone"]]
     swept, alone = min(seconds["sweep"]), min(seconds["alone"])
@@ -62,8 +65,17 @@ def _options() -> argparse.Namespace:
     made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     made.add_argument("--runs", type=int, default=3, help="counted runs of each side")
     made.add_argument("--epochs", type=int, default=40, help="of each training")
+    made.add_argument("--side", choices=[*SIDES], help="do this once, in this process")
     made.add_argument("--out", type=Path, default=Path("report"), help="folder of the results")
     return made.parse_args()
+
+
+def _in_a_process(side: str, epochs: int, folder: Path) -> None:
+    """One side as a command does it, imports included: what a process has trained before slows the
+    sweep that it starts."""
+    out = folder / f"{side}-{time.monotonic_ns()}"
+    told = [sys.executable, __file__, "--side", side, "--epochs", str(epochs), "--out", str(out)]
+    subprocess.run(told, check=True)
 
 
 def _experiment(epochs: int) -> SweptExperiment:
@@ -95,6 +107,8 @@ def _alone(x: SweptExperiment, out: Path) -> None:
         with start_run(each, str(out / f"run-{number}")) as run:
             run.run(lambda x=each: nullcontext(LocalEngine(x.compute)))
 
+
+SIDES = {"sweep": _sweep, "alone": _alone}
 
 if __name__ == "__main__":
     main()
