@@ -181,5 +181,7 @@ def _corrected(v: Verdict, tests: int) -> str:
 def _unseen(v: Verdict, of: str) -> str:
     if not v.smallest:
         return ""
+    if metric.scale(of) * v.smallest >= metric.limits(of).high:
+        return "with these seeds no difference can be seen"
     least = metric.points(Interval(v.smallest, None, v.seeds), of)
     return f"with these seeds a difference below {least} cannot be seen"

@@ -86,6 +86,14 @@ def test_not_separated_and_what_could_have_been_seen() -> None:
     assert_allclose(found.smallest, 0.063, atol=0.001)
 
 
+def test_what_no_difference_could_reach() -> None:
+    """Of two seeds that differ much "a difference below 328.6 points" is none that there can be."""
+    found = only(*arm("margin", [0.5, 0.6, 0.7, 0.8], [-0.2, 0.1]), *RANDOM[:2])
+
+    assert found.smallest is not None and found.smallest > 1
+    assert "with these seeds no difference can be seen" in found.sentence
+
+
 def test_tests_of_a_group_are_corrected_together() -> None:
     """Of four arms there are six tests, and the sentence says so."""
     four = [*arm("margin", [0.5, 0.7, 0.8, 0.9]), *arm("cod", [0.5, 0.6, 0.71, 0.8]), *RANDOM]
