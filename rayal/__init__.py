@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from rayal.api.status import status as status
     from rayal.api.submit import Submitted as Submitted
     from rayal.api.submit import submit as submit
-    from rayal.api.sweep import Sweep as Sweep
-    from rayal.api.sweep import open_sweep as open_sweep
     from rayal.api.sweep import sweep as sweep
+    from rayal.api.swept import Sweep as Sweep
+    from rayal.api.swept import open_sweep as open_sweep
     from rayal.api.sync import Synced as Synced
     from rayal.api.sync import sync as sync
     from rayal.data.card import ImageSpec as ImageSpec
@@ -185,7 +185,7 @@ _HOMES = {
     "Store": "rayal.data.store",
     "Strategy": "rayal.strategies.base",
     "Submitted": "rayal.api.submit",
-    "Sweep": "rayal.api.sweep",
+    "Sweep": "rayal.api.swept",
     "SweepPlan": "rayal.workflows.plan.sweep",
     "SweptExperiment": "rayal.experiment.sweep.settings",
     "Synced": "rayal.api.sync",
@@ -206,7 +206,7 @@ _HOMES = {
     "load": "rayal.api.experiments",
     "load_sweep": "rayal.api.experiments",
     "open_run": "rayal.api.run",
-    "open_sweep": "rayal.api.sweep",
+    "open_sweep": "rayal.api.swept",
     "origins": "rayal.api.configs",
     "plan": "rayal.api.plan",
     "prune": "rayal.api.prune",

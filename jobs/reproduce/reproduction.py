@@ -30,6 +30,7 @@ from rayal.cli import main
 from rayal.cli.console import SweepConsole
 from rayal.cli.options import Address, BreakLock, Overrides
 from rayal.cli.output import note, visible
+from rayal.engine.processes import importing
 from rayal.errors import RayalError, UsageError
 from rayal.parts import suggest
 from rayal.report.curves import encoded
@@ -55,10 +56,13 @@ def check(sweeps: Sequence[Planned], out: Folder) -> None:
 def run(each: Planned, out: Folder, address: str | None, break_lock: bool) -> None:
     """Runs what is left of a sweep; raises the first failure of a trial when all have ended."""
     place = (out / each.folder).url
-    with start_sweep(each.x, place, break_lock=break_lock, together=True) as opened:
+    with (
+        importing(each.x.sweep, each.x.compute, address) as forks,
+        start_sweep(each.x, place, break_lock=break_lock, together=True) as opened,
+    ):
         note(f"sweep  {opened.folder.url}")
         with SweepConsole() as console:
-            opened.run(partial(start_cluster, address), console)
+            opened.run(partial(start_cluster, address), console, forks)
 
 
 def report(job: str, name: str, comparison: Comparison, out: Folder) -> str:

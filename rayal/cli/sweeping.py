@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-import rayal
 from rayal.cli.options import (
     EXPERIMENTS,
     Address,
@@ -41,17 +40,23 @@ def sweep(
     --set sweep.seeds=[0,1] --set scheme.epochs=10. Seeds, samples and space may grow from one
     command to the next.
     """
+    from rayal.api.sweep_file import sweep_file
     from rayal.cli.console import SweepConsole, telling
 
     named = allowed(plugins)
-    x = rayal.load_sweep(config, set, plugins=named)
     with telling("sweep", lambda url: SweepConsole()) as told:
-        found = rayal.sweep(
-            x, out=out, address=address, on_event=told, break_lock=break_lock, plugins=named
+        found = sweep_file(
+            config,
+            set,
+            out=out,
+            address=address,
+            on_event=told,
+            break_lock=break_lock,
+            plugins=named,
         )
     print_table(found.to_rich())
     for line in found.lines():
         print(visible(line))
     print(visible(f"tables and figures  {found.url}"))
     if runs := found.runs():
-        show_tracker(x.tracking, runs[0].record)
+        show_tracker(found.experiment.tracking, runs[0].record)

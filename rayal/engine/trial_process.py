@@ -1,4 +1,4 @@
-"""A process that runs trials of a sweep, one after the other; see `processes`, which starts it."""
+"""What a process of `processes` does: trials of a sweep, one after the other."""
 
 import logging
 import os
@@ -10,39 +10,30 @@ from contextlib import contextmanager
 from queue import Queue
 from typing import IO, Any
 
+import torch
+
+from rayal.engine.described import described
+from rayal.engine.local import LocalEngine
 from rayal.engine.messages import read_message, write_message
+from rayal.engine.watching import Work
+from rayal.experiment.experiment import Compute
+from rayal.experiment.sweep.trials import Assignment
+from rayal.storage.folder import Json
 
 
-def begin() -> None:
-    """What the process does, to its end."""
-    try:
-        main()
-    except KeyboardInterrupt:
-        os._exit(130)
-
-
-def main() -> None:
-    """Takes the work, then trials, from stdin until that is closed; says on what was stdout how
-    each goes, whatever else prints there."""
+def run_trials(work: Work, compute: Compute, threads: int) -> None:
+    """Takes trials from stdin, up to a None; says on what was stdout how each goes, whatever else
+    prints there."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     signal.signal(signal.SIGTERM, _interrupt)
     asked: Queue[Any] = Queue()
-    begun = read_message(sys.stdin.buffer)
-    if begun is None:
-        return
     threading.Thread(target=_listen, args=(sys.stdin.buffer, asked), daemon=True).start()
-
-    import cloudpickle
-    import torch
-
-    torch.set_num_threads(begun["threads"])
+    torch.set_num_threads(threads)
     say = _Say(out)
     logging.getLogger("rayal").addHandler(say)
-    work, engine = cloudpickle.loads(begun["work"])
     while (trial := asked.get()) is not None:
-        say("end", _run(work, engine, trial, say))
+        say("end", _run(work, compute, trial, say))
 
 
 class _Say(logging.Handler):
@@ -60,7 +51,7 @@ class _Say(logging.Handler):
         self("warning", record.name, record.getMessage())
 
 
-def _listen(pipe: IO[bytes], asked: "Queue[Any]") -> None:
+def _listen(pipe: IO[bytes], asked: Queue[Any]) -> None:
     """Hands trials on, up to a None. A pipe that ends before tells that the other process has died:
     a trial must not go on then, where nobody waits for it and others may begin it anew."""
     while (message := read_message(pipe)) is not None:
@@ -70,14 +61,12 @@ def _listen(pipe: IO[bytes], asked: "Queue[Any]") -> None:
     os._exit(1)
 
 
-def _run(work: Any, engine: Any, trial: Any, say: _Say) -> Any:
+def _run(work: Work, compute: Compute, trial: Json, say: _Say) -> Json | None:
     """Runs a trial; returns its error, if any, described."""
-    from rayal.engine.described import described
-    from rayal.experiment.sweep.trials import Assignment
 
     @contextmanager
     def opened() -> Iterator[Any]:
-        made = engine()
+        made = LocalEngine(compute)
         try:
             yield made
         finally:

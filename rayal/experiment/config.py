@@ -71,6 +71,16 @@ def is_sweep(path: str | Path, overrides: Iterable[str] = ()) -> bool:
     return isinstance(fields, dict) and "sweep" in fields
 
 
+def written(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """What a file says, with its bases and overrides, before anything of it is looked up or
+    checked, which imports torch. Raises UsageError where it cannot be read."""
+    node = yaml_file.read_yaml(path, Node({}, Origin("default", None, Path.cwd())))
+    for assignment in overrides:
+        node = yaml_file.override(node, assignment)
+    said = node.plain()
+    return said if isinstance(said, dict) else {}
+
+
 def _read(
     model: type[BaseModel],
     path: str | Path,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 
 class Balance(NamedTuple):
@@ -42,11 +42,14 @@ def balance(bought: ArrayLike, pool: ArrayLike) -> Balance:
     if chosen[~known].any():
         p = 0.0
     elif chosen.sum() and known.sum() > 1:
-        p = float(stats.chisquare(chosen[known], expected[known]).pvalue)
+        statistic = ((chosen[known] - expected[known]) ** 2 / expected[known]).sum()
+        p = float(special.chdtrc(known.sum() - 1, statistic))
     return Balance(
         tuple(int(each) for each in chosen),
         tuple(expected.tolist()),
-        float(stats.entropy(chosen, shares, base=2)) if chosen.sum() else 0.0,
+        float(special.rel_entr(chosen / chosen.sum(), shares).sum()) / np.log(2)
+        if chosen.sum()
+        else 0.0,
         p,
         bool((expected[known] < 5).any()),
     )

@@ -25,7 +25,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.optimize import isotonic_regression
 
 from rayal.data.tasks.base import is_tested, untested_note
 from rayal.report import fine_tuned, metric
@@ -317,6 +316,8 @@ def spaced(heights: list[float], gap: float = 0.065) -> list[float]:
     """
     if not heights:
         return []
+    from scipy.optimize import isotonic_regression  # takes a moment to import
+
     steps = gap * np.arange(len(heights))
     spaced = isotonic_regression(np.array(heights) - steps).x + steps
     return list(spaced - max(0.0, spaced[-1] - 1.0))

@@ -7,8 +7,6 @@ have, after as many labels, and were trained alike.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scipy import stats
-
 from rayal.report import metric
 from rayal.report.arms import Arm
 from rayal.report.groups import Group, Pair
@@ -80,6 +78,8 @@ def order(group: Group) -> float | None:
     tuned = [*of_group(group).values()]
     if len(tuned) < ORDERED:
         return None
+    from scipy import stats  # takes half a second to import
+
     before = [interval(list(each.before.values())).mean for each in tuned]
     tau = float(stats.kendalltau(before, [each.point.mean for each in tuned]).statistic)
     return tau if tau == tau else None  # all arms alike

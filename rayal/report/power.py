@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import special
 
 LEVEL, POWER = 0.05, 0.8
 
@@ -30,7 +30,9 @@ def smallest_difference(
 def standardised(n: int, level: float, power: float = POWER) -> float:
     """The same of n seeds, in standard errors: how far the true mean has to be from zero for |t| to
     be beyond the critical value with probability `power`."""
-    critical = stats.t.isf(level / 2, n - 1)
+    from scipy.optimize import brentq  # takes a moment to import
+
+    critical = -float(special.stdtrit(n - 1, level / 2))
 
     def missing(shift: float) -> float:
         return probability(n, critical, shift) - power
@@ -38,7 +40,7 @@ def standardised(n: int, level: float, power: float = POWER) -> float:
     highest = critical
     while missing(highest) < 0:
         highest *= 2
-    return float(optimize.brentq(missing, 0, highest, xtol=1e-9))
+    return float(brentq(missing, 0, highest, xtol=1e-9))
 
 
 def probability(n: int, critical: float, shift: float) -> float:
@@ -49,9 +51,9 @@ def probability(n: int, critical: float, shift: float) -> float:
     few seeds and strict levels.
     """
     nodes, weights = _nodes()
-    deviation = np.sqrt(stats.chi2.ppf(nodes, n - 1) / (n - 1))
-    beyond = stats.norm.cdf(shift - critical * deviation)
-    opposite = stats.norm.cdf(-shift - critical * deviation)
+    deviation = np.sqrt(special.chdtri(n - 1, 1 - nodes) / (n - 1))
+    beyond = special.ndtr(shift - critical * deviation)
+    opposite = special.ndtr(-shift - critical * deviation)
     return float(weights @ (beyond + opposite))
 
 

@@ -14,6 +14,8 @@ from rayal.errors import LockedError, UsageError
 from rayal.report import curves, parallel
 from rayal.report.tables import Summary
 from rayal.runs.events import Event
+from rayal.workflows import run
+from rayal.workflows.sweep.sweeping import start_sweep
 from tests.support.finished_sweep import finish
 
 SMALL: dict[str, Any] = {
@@ -45,7 +47,7 @@ def out(x: rayal.Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray is not started, and the figures, which take long, are not drawn again."""
-    monkeypatch.setattr(module, "start_cluster", lambda *_: pytest.fail("Ray was started"))
+    monkeypatch.setattr(run, "start_cluster", lambda *_: pytest.fail("Ray was started"))
     for each in (curves, parallel):
         monkeypatch.setattr(each, "drawn", lambda *_: (b"", b""))
 
@@ -89,7 +91,7 @@ def test_what_was_found(x: rayal.Experiment, out: Path) -> None:
 
 def test_a_sweep_that_has_only_begun(x: rayal.Experiment, tmp_path: Path) -> None:
     """Whoever looks into a sweep of last night would get an error of an empty table."""
-    opened = module.start_sweep(
+    opened = start_sweep(
         module._swept(x, SPACE, [0], {}, module.Plugins()), str(tmp_path / "begun")
     )
     with opened:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from rayal.cycle.first_units import first_units
 from rayal.engine import machine
 from rayal.engine.local import LocalEngine
-from rayal.engine.processes import TrialProcesses, suffices
+from rayal.engine.processes import TrialProcesses, importing, suffices
 from rayal.errors import ClusterError, DataError
 from rayal.experiment.experiment import Compute
 from rayal.experiment.sweep.settings import Sweep, SweptExperiment
@@ -59,8 +59,11 @@ def no_cluster() -> Any:
 
 
 def run(x: SweptExperiment, out: Path) -> Any:
-    with start_sweep(x, str(out), plugins=PLUGINS) as opened:
-        return opened.run(no_cluster, Silent())
+    with (
+        importing(x.sweep, x.compute, None) as forks,
+        start_sweep(x, str(out), plugins=PLUGINS) as opened,
+    ):
+        return opened.run(no_cluster, Silent(), forks)
 
 
 def deadly(swept: Any, marker: Path, deaths: int) -> dict[str, Any]:
@@ -131,15 +134,24 @@ def test_an_error_of_a_trial_is_told(swept: Any, tmp_path: Path) -> None:
 
 COMMAND = """
 import json, sys
+from rayal.engine.processes import importing
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import Plugins
 from rayal.workflows.sweep.sweeping import start_sweep
 from tests.support.doubles import Silent
 plugins = Plugins(["faulty"])
 x = SweptExperiment.model_validate(json.loads(sys.argv[1]), context=plugins)
-with start_sweep(x, sys.argv[2], plugins=plugins) as opened:
-    opened.run(None, Silent())
+with importing(x.sweep, x.compute, None) as forks:
+    with start_sweep(x, sys.argv[2], plugins=plugins) as opened:
+        opened.run(None, Silent(), forks)
 """
+
+
+def below(pid: int) -> list[int]:
+    """The processes that one has started, and theirs."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(child) for each in tasks for child in (each / "children").read_text().split()]
+    return [*children, *(each for child in children for each in below(child))]
 
 
 @pytest.mark.parametrize(
@@ -160,11 +172,7 @@ def test_no_process_outlives_the_command(swept: Any, tmp_path: Path, sign: int) 
         if Path(f"{gate}.reached").exists():
             break
         time.sleep(0.01)
-    started = [
-        pid
-        for task in Path(f"/proc/{command.pid}/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    ]
+    started = below(command.pid)
     command.send_signal(sign)
     command.wait()
     for _ in range(1000):
@@ -175,7 +183,7 @@ def test_no_process_outlives_the_command(swept: Any, tmp_path: Path, sign: int) 
     gate.unlink()
     found = run(x, tmp_path / "out")
 
-    assert started and [] == alive
+    assert 2 == len(started) and [] == alive
     assert (2, 2) == (found.complete, found.trials)
 
 
@@ -195,12 +203,12 @@ def test_when_processes_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not suffices(sweep, local, None)
 
 
-def test_a_trial_larger_than_the_machine(swept: Any) -> None:
+def test_a_trial_larger_than_the_machine(swept: Any, tmp_path: Path) -> None:
     """It would wait for ever."""
-    sweep = swept(["random"], cpus=machine.cores() + 1).sweep
+    x = swept(["random"], cpus=machine.cores() + 1)
 
     with pytest.raises(ClusterError, match=r"a trial takes .* cores \(sweep.cpus\).*lower it"):
-        TrialProcesses(sweep, Compute(engine="local"), lambda *_: None, Silent())  # type: ignore[arg-type]
+        run(x, tmp_path)
 
 
 class Told:
@@ -216,9 +224,13 @@ class Told:
         self.errors.append(error)
 
 
-def processes(work: Any, watcher: Any, **settings: Any) -> TrialProcesses:
+def processes(work: Any, watcher: Any, seeds: Sequence[int], **settings: Any) -> None:
+    """Does the work as the trials of these seeds."""
     sweep = Sweep(space={"seed": {"grid_search": [1]}}, max_failures=0, **settings)
-    return TrialProcesses(sweep, Compute(engine="local"), work, watcher)
+    local = Compute(engine="local")
+    with importing(sweep, local, None) as forks:
+        made = TrialProcesses(sweep, local, work, watcher, forks)
+        made.run([Assignment({}, seed) for seed in seeds])
 
 
 def test_files_of_the_working_folder_are_no_modules(
@@ -229,7 +241,7 @@ def test_files_of_the_working_folder_are_no_modules(
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not Python's')")
     monkeypatch.chdir(tmp_path)
     watcher = Told()
-    processes(lambda *_: None, watcher).run([Assignment({}, 0)])
+    processes(lambda *_: None, watcher, [0])
 
     assert [None] == watcher.errors
 
@@ -244,7 +256,7 @@ def test_a_death_says_what_is_known_of_it(tmp_path: Path) -> None:
         os._exit(3)
 
     watcher = Told()
-    processes(work, watcher, concurrent=1).run([Assignment({}, 0), Assignment({}, 1)])
+    processes(work, watcher, [0, 1], concurrent=1)
     away = ": the licence server is away"
 
     assert [
@@ -262,7 +274,7 @@ def test_warnings_of_trials_are_shown_once(caplog: pytest.LogCaptureFixture) -> 
 
         logging.getLogger("rayal.training").warning("100%% of %s", "nothing")
 
-    processes(work, Told(), concurrent=1).run([Assignment({}, seed) for seed in (0, 1)])
+    processes(work, Told(), [0, 1], concurrent=1)
 
     told = [record for record in caplog.records if record.name == "rayal.training"]
     assert ["100% of nothing"] == [record.getMessage() for record in told]
@@ -278,6 +290,6 @@ def test_a_watcher_that_fails_ends_the_trials() -> None:
 
     begun = time.monotonic()
     with pytest.raises(RuntimeError, match="the folder of the sweep is gone"):
-        processes(work, Told()).run([Assignment({}, seed) for seed in range(3)])
+        processes(work, Told(), range(3))
 
     assert 30 > time.monotonic() - begun

@@ -36,7 +36,7 @@ def run(x, out):
 
     notes = Notes()
     with start_sweep(x, str(out), plugins=Plugins(["faulty"])) as opened:
-        found = opened.run(joined, notes, address="auto")
+        found = opened.run(joined, notes)
     return found, notes.told
 
 

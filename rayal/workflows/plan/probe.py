@@ -8,7 +8,6 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 
 from rayal.cycle.first_choice import CYCLE, as_strategy, untrained
 from rayal.cycle.fit import FitJob
@@ -255,6 +254,8 @@ def _select_seconds(
 def growth(sizes: Sequence[int], seconds: Sequence[float], power: int) -> tuple[float, ...]:
     """What is taken in any case, for each unit, ... by powers of their number: none is below 0, and
     the sum of their squared errors is the least."""
+    from scipy.optimize import nnls  # takes a moment to import
+
     parts = np.vander(np.divide(sizes, max(sizes)), power + 1, increasing=True)
     found, _ = nnls(parts, np.array(seconds))
     return tuple(float(each) / max(sizes) ** n for n, each in enumerate(found))

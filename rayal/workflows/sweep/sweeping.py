@@ -12,12 +12,15 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
+from importlib import import_module
 from math import isfinite
 from statistics import mean
+from threading import Thread
 from typing import NamedTuple
 
 from rayal import errors
 from rayal.cycle.shared_training import SHARED
+from rayal.engine.forks import Forks
 from rayal.errors import RayalError, counted
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
@@ -126,18 +129,15 @@ class Sweeping(SweepFolder):
         self,
         cluster: Callable[[], AbstractContextManager[int]],
         observer: Observer,
-        *,
-        address: str | None = None,
+        forks: Forks | None = None,
     ) -> SweepResult:
-        """Runs what is left in processes of this machine where these suffice and no cluster is
-        named by its `address`, else on what `cluster` opens, which says how many cores it has; a
-        complete sweep opens nothing. Raises the first failure of a trial when all others have
-        ended."""
-        from rayal.engine.processes import suffices
-
+        """Runs what is left in `forks`, processes of this machine that suffice, else on what
+        `cluster` opens, which says how many cores it has; a complete sweep opens nothing. Raises
+        the first failure of a trial when all others have ended."""
         if self.todo or len(self.listed) < self.total:
-            if suffices(self.x.sweep, self.x.compute, address):
-                self._run_here(observer)
+            Thread(target=_import_reports, daemon=True).start()
+            if forks is not None:
+                self._run_here(observer, forks)
             else:
                 with cluster() as cores:
                     self._run(cores, observer)
@@ -147,11 +147,11 @@ class Sweeping(SweepFolder):
             raise self._failure(found)
         return found
 
-    def _run_here(self, observer: Observer) -> None:
+    def _run_here(self, observer: Observer, forks: Forks) -> None:
         from rayal.engine.processes import TrialProcesses
 
         watcher = Progress(self, self.ended, observer)
-        runner = TrialProcesses(self.x.sweep, self.x.compute, self._work(), watcher)
+        runner = TrialProcesses(self.x.sweep, self.x.compute, self._work(), watcher, forks)
         runner.run([Assignment(trial.arm, trial.experiment.seed) for trial in self.todo])
 
     def _run(self, cores: int, observer: Observer) -> None:
@@ -258,3 +258,9 @@ class Sweeping(SweepFolder):
         )
         failure: RayalError = getattr(errors, error["error"])(message)
         return failure
+
+
+def _import_reports() -> None:
+    """What only the end needs takes a second: it is there when the last trial ends."""
+    for module in ("scipy.stats", "rayal.report.page.document"):
+        import_module(module)
