@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray._private.node import Node
 from ray.util import get_node_ip_address
 
 from rayal.engine import machine
@@ -31,6 +32,9 @@ HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where it is 0, Ray gives its node the address 127.0.0.1 and its processes listen on that alone.
 Ray reads it when it is imported: for this process the constant is set."""
+
+HELPERS = ("start_monitor", "start_log_monitor")
+"""Of Ray's node what starts a process that a cluster of one machine does without."""
 
 VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -82,7 +86,7 @@ def join(address: str) -> None:
 def start(cpus: int) -> None:
     """Starts a cluster that listens on 127.0.0.1 only; its token is for its owner alone."""
     guard_token()
-    with _loopback():
+    with _loopback(), _fewer_helpers():
         _init("local", num_cpus=cpus, include_dashboard=False)
     guard_token()  # Ray makes one where there is none
 
@@ -99,6 +103,20 @@ def _loopback() -> Iterator[None]:
         os.environ.pop(LOOPBACK)
         if before[1] is not None:
             os.environ[LOOPBACK] = before[1]
+
+
+@contextmanager
+def _fewer_helpers() -> Iterator[None]:
+    """Ray starts no autoscaler, which could add nothing to one machine, and no process that hands
+    on what others print, which nobody has asked for."""
+    before = {name: getattr(Node, name) for name in HELPERS}
+    for name in HELPERS:
+        setattr(Node, name, lambda node: None)
+    try:
+        yield
+    finally:
+        for name, start in before.items():
+            setattr(Node, name, start)
 
 
 def _for_this_machine(address: str) -> bool:

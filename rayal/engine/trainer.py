@@ -15,6 +15,7 @@ from ray.train.torch import TorchConfig
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -41,26 +42,40 @@ class Trainer(DataParallelTrainer):
         return [each for each in made if type(each).__name__ not in needless]
 
     def _initialize_and_run_controller(self, **settings: Any) -> Any:
-        """As Ray's, but the controller has a runtime environment of its own only where it needs
-        one: else it waits for a new process beside idle ones."""
+        """As Ray's, but controller and workers have runtime environments of their own only where
+        they need them: else they wait for new processes beside idle ones."""
         if type(settings["scaling_policy"]) is FixedScalingPolicy:
             scaling: Any = self.scaling_config  # annotated as that of Train V1
             settings["scaling_policy"] = _Reserved(scaling)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        kind: Any = ray.remote(num_cpus=0)(TrainController)
-        placed = kind.options(scheduling_strategy=here, runtime_env=_runtime_environment())
+        own = _inherits()
+        kind: Any = ray.remote(num_cpus=0)(_Controller if own else TrainController)
+        environment = None if own else {"env_vars": get_env_vars_to_propagate()}
+        placed = kind.options(scheduling_strategy=here, runtime_env=environment)
         controller = placed.remote(**settings)
         ray.get(controller.run.remote())
         return ray.get(controller.get_result.remote())
 
 
-def _runtime_environment() -> dict[str, Any] | None:
-    """The variables of Ray Train for processes that do not have them: those of a cluster that this
-    process has started inherit its own."""
+def _inherits() -> bool:
+    """Whether workers have the variables of Ray Train anyway: those of a cluster that this process
+    has started inherit its own."""
     node = ray._private.worker._global_node
-    if node is not None and node.is_head():
-        return None
-    return {"env_vars": get_env_vars_to_propagate()}
+    return node is not None and node.is_head()
+
+
+class _Workers(WorkerGroup):
+    """Workers without a runtime environment of their own, which need no new process each."""
+
+    @staticmethod
+    def _get_worker_runtime_env(custom_runtime_env: Any) -> Any:
+        return custom_runtime_env
+
+
+class _Controller(TrainController):
+    """Starts such workers."""
+
+    worker_group_cls = _Workers
 
 
 class _Reserved(FixedScalingPolicy):

@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
@@ -15,7 +16,8 @@ from rayal.runs.record import Record
 from rayal.runs.results import Evaluated
 from rayal.storage import csv_file
 
-CURVES = "rayal.report.curves"
+CURVES, DOCUMENT = "rayal.report.curves", "rayal.report.page.document"
+"""What draws, and what writes the page."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,8 @@ class Views:
     def on(self, event: Event) -> None:
         """A cycle that has been evaluated is shown."""
         if self.imported is None:  # with all that draws it takes a second: while a model trains
-            self.imported = threading.Thread(target=_import, daemon=True)
+            modules = [CURVES] if self._is_trial else [CURVES, DOCUMENT]
+            self.imported = threading.Thread(target=_import, args=[modules], daemon=True)
             self.imported.start()
         self.news |= event.result is not None
         if isinstance(event.result, Evaluated):
@@ -47,8 +50,13 @@ class Views:
         sweep, which has one of its own."""
         if not self._is_current():
             self._write(True)
-        if page and self.record.sweep is None and self.record.begun():
+        if page and not self._is_trial and self.record.begun():
             self._write_page()
+
+    @property
+    def _is_trial(self) -> bool:
+        """Whether it belongs to a sweep, whose page shows it."""
+        return self.record.sweep is not None
 
     def _write_page(self) -> None:
         try:
@@ -75,9 +83,10 @@ class Views:
             return False
 
 
-def _import() -> None:
+def _import(modules: Sequence[str]) -> None:
     with suppress(Exception):  # who draws is told of it
-        import_module(CURVES)
+        for module in modules:
+            import_module(module)
 
 
 def write_metrics(record: Record) -> None:
