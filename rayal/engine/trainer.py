@@ -11,7 +11,6 @@ from typing import Any
 
 import ray
 from ray.train import BackendConfig
-from ray.train.torch import TorchConfig
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
@@ -29,10 +28,10 @@ class Trainer(DataParallelTrainer):
     def __init__(self, work: Any, *, workers: int, **settings: Any) -> None:
         """`work` is what each of the `workers` runs; `settings` those of Ray's trainers.
 
-        One worker alone needs no process group, and its controller then imports no torch.
+        One worker alone needs no process group, and its controller then imports no torch: it takes
+        classes of this module.
         """
-        together = TorchConfig() if workers > 1 else BackendConfig()
-        super().__init__(work, backend_config=together, **settings)
+        super().__init__(work, backend_config=_backend(workers), **settings)
 
     def _create_default_callbacks(self) -> list[Any]:
         # In a sweep's trial the job, and with it a reservation, goes on when this process dies.
@@ -55,6 +54,15 @@ class Trainer(DataParallelTrainer):
         controller = placed.remote(**settings)
         ray.get(controller.run.remote())
         return ray.get(controller.get_result.remote())
+
+
+def _backend(workers: int) -> BackendConfig:
+    """How they find each other."""
+    if workers == 1:
+        return BackendConfig()
+    from ray.train.torch import TorchConfig  # imports torch
+
+    return TorchConfig()
 
 
 def _inherits() -> bool:
