@@ -23,14 +23,7 @@ from rayal.report.amounts import duration, size
 from rayal.report.shown import as_html, text
 from rayal.storage.folder import Json
 from rayal.workflows import fine_tune
-from rayal.workflows.checks import (
-    Resources,
-    check,
-    check_guards,
-    check_units,
-    shortages,
-    warnings,
-)
+from rayal.workflows.checks import check, check_guards, check_units
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
 from rayal.workflows.plan.final_training import FILES, TunePlan, plan_tuning
 from rayal.workflows.plan.probe import Probe, measure
@@ -44,6 +37,8 @@ from rayal.workflows.plan.sizes import (
     sized,
 )
 from rayal.workflows.plan.tariff import FREE, Tariff
+from rayal.workflows.resources import Resources, shortages
+from rayal.workflows.warnings import warnings
 
 if TYPE_CHECKING:
     from rich.console import Group
