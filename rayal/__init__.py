@@ -110,8 +110,8 @@ if TYPE_CHECKING:
     from rayal.training.base import TrainingScheme as TrainingScheme
     from rayal.training.base import Unlabeled as Unlabeled
     from rayal.training.learner import Learner as Learner
-    from rayal.workflows.plan import Plan as Plan
     from rayal.workflows.plan.features import FeaturesPlan as FeaturesPlan
+    from rayal.workflows.plan.run_plan import Plan as Plan
     from rayal.workflows.plan.sweep import SweepPlan as SweepPlan
     from rayal.workflows.prune import Pruned as Pruned
     from rayal.workflows.score.settings import PoolScoring as PoolScoring
@@ -163,7 +163,7 @@ _HOMES = {
     "Outputs": "rayal.models.base",
     "Picks": "rayal.api.picks",
     "PixelStrategy": "rayal.strategies.base",
-    "Plan": "rayal.workflows.plan",
+    "Plan": "rayal.workflows.plan.run_plan",
     "Plugins": "rayal.plugins",
     "PoolScoring": "rayal.workflows.score.settings",
     "Pruned": "rayal.workflows.prune",
