@@ -20,8 +20,8 @@ from rayal.report.groups import group
 from rayal.report.runs import Run
 from rayal.report.shown import text as shown_text
 from rayal.report.tables import Summary, summarise
+from rayal.runs.find_records import find_records
 from rayal.runs.ledger import Ledger, write_labels
-from rayal.runs.record import find_records
 from rayal.runs.results import Evaluated, Initial, Trained
 from rayal.storage.folder import Folder
 from tests.support.doubles import evaluated, filled, trained
