@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from rayal.api.labels import label_status as label_status
     from rayal.api.labels import pull_labels as pull_labels
     from rayal.api.labels import push_labels as push_labels
+    from rayal.api.opened_run import Run as Run
+    from rayal.api.opened_run import open_run as open_run
     from rayal.api.parts import describe as describe
     from rayal.api.parts import list_parts as list_parts
     from rayal.api.picks import Picks as Picks
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
     from rayal.api.prune import prune as prune
     from rayal.api.replay import Replay as Replay
     from rayal.api.replay import replay as replay
-    from rayal.api.run import Run as Run
-    from rayal.api.run import open_run as open_run
     from rayal.api.run import run as run
     from rayal.api.score import score as score
     from rayal.api.scores import Scores as Scores
@@ -174,7 +174,7 @@ _HOMES = {
     "RayalError": "rayal.errors",
     "RegionStrategy": "rayal.strategies.base",
     "Replay": "rayal.api.replay",
-    "Run": "rayal.api.run",
+    "Run": "rayal.api.opened_run",
     "Scores": "rayal.api.scores",
     "Setting": "rayal.experiment.origins",
     "Signals": "rayal.signals.batch",
@@ -205,7 +205,7 @@ _HOMES = {
     "label_status": "rayal.api.labels",
     "load": "rayal.api.experiments",
     "load_sweep": "rayal.api.experiments",
-    "open_run": "rayal.api.run",
+    "open_run": "rayal.api.opened_run",
     "open_sweep": "rayal.api.swept",
     "origins": "rayal.api.configs",
     "plan": "rayal.api.plan",

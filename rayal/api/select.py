@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from rayal.api.opened_run import Run
 from rayal.api.picks import Picks
-from rayal.api.run import Run
 from rayal.api.scores import Scores
 from rayal.errors import DataError, UsageError, counted, quoted
 from rayal.experiment import config
