@@ -65,7 +65,7 @@ class Forecast:
 
     def draw(self, folder: str | PathLike[str] = "report") -> list[Path]:
         """Writes `forecast.png` and `.svg` into a folder of this machine. Raises StorageError."""
-        from rayal.report.curves import encoded
+        from rayal.report.drawing import encoded
 
         out, drawn = Path(folder), self.plot()
         with storage_errors(str(out)):
