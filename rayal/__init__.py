@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from rayal.api.labels import label_status as label_status
     from rayal.api.labels import pull_labels as pull_labels
     from rayal.api.labels import push_labels as push_labels
+    from rayal.api.opened_run import Run as Run
+    from rayal.api.opened_run import open_run as open_run
     from rayal.api.parts import describe as describe
     from rayal.api.parts import list_parts as list_parts
     from rayal.api.picks import Picks as Picks
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
     from rayal.api.prune import prune as prune
     from rayal.api.replay import Replay as Replay
     from rayal.api.replay import replay as replay
-    from rayal.api.run import Run as Run
-    from rayal.api.run import open_run as open_run
     from rayal.api.run import run as run
     from rayal.api.score import score as score
     from rayal.api.scores import Scores as Scores
@@ -110,8 +110,8 @@ if TYPE_CHECKING:
     from rayal.training.base import TrainingScheme as TrainingScheme
     from rayal.training.base import Unlabeled as Unlabeled
     from rayal.training.learner import Learner as Learner
-    from rayal.workflows.plan import Plan as Plan
     from rayal.workflows.plan.features import FeaturesPlan as FeaturesPlan
+    from rayal.workflows.plan.run_plan import Plan as Plan
     from rayal.workflows.plan.sweep import SweepPlan as SweepPlan
     from rayal.workflows.prune import Pruned as Pruned
     from rayal.workflows.score.settings import PoolScoring as PoolScoring
@@ -163,7 +163,7 @@ _HOMES = {
     "Outputs": "rayal.models.base",
     "Picks": "rayal.api.picks",
     "PixelStrategy": "rayal.strategies.base",
-    "Plan": "rayal.workflows.plan",
+    "Plan": "rayal.workflows.plan.run_plan",
     "Plugins": "rayal.plugins",
     "PoolScoring": "rayal.workflows.score.settings",
     "Pruned": "rayal.workflows.prune",
@@ -174,7 +174,7 @@ _HOMES = {
     "RayalError": "rayal.errors",
     "RegionStrategy": "rayal.strategies.base",
     "Replay": "rayal.api.replay",
-    "Run": "rayal.api.run",
+    "Run": "rayal.api.opened_run",
     "Scores": "rayal.api.scores",
     "Setting": "rayal.experiment.origins",
     "Signals": "rayal.signals.batch",
@@ -205,7 +205,7 @@ _HOMES = {
     "label_status": "rayal.api.labels",
     "load": "rayal.api.experiments",
     "load_sweep": "rayal.api.experiments",
-    "open_run": "rayal.api.run",
+    "open_run": "rayal.api.opened_run",
     "open_sweep": "rayal.api.swept",
     "origins": "rayal.api.configs",
     "plan": "rayal.api.plan",

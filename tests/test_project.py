@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import rayal
-from rayal.storage import yaml_file
+from rayal.storage import yaml_text
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -22,7 +22,7 @@ PAPERS = {
 
 def parsed(name: str) -> dict[str, Any]:
     """By the rules of YAML 1.2, to which `on` is a word."""
-    found: dict[str, Any] = yaml_file.parse((ROOT / name).read_text(), name, ROOT).plain()
+    found: dict[str, Any] = yaml_text.parse((ROOT / name).read_text(), name, ROOT).plain()
     return found
 
 

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from rayal.experiment.described.options import Option, worded
 from rayal.location import Location
 from rayal.parts import Component, Part
-from rayal.storage import yaml_file
+from rayal.storage import yaml_text
 
 ONE = {
     "datasets": "dataset",
@@ -98,7 +98,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(field.default, BaseModel):
         return "see below"
     value = field.default
-    return code(yaml_file.flow(list(value) if isinstance(value, tuple) else value))
+    return code(yaml_text.flow(list(value) if isinstance(value, tuple) else value))
 
 
 def as_table(found: list[Row], owner: str = "") -> str:

@@ -20,8 +20,9 @@ from study import Study as Study
 from rayal.errors import RayalError, UsageError
 from rayal.experiment import config
 from rayal.plugins import Plugins
-from rayal.report.curves import encoded
-from rayal.runs.record import Record, find_records
+from rayal.report.drawing import encoded
+from rayal.runs.find_records import find_records
+from rayal.runs.record import Record
 from rayal.runs.trackers.mlflow import Mlflow
 from rayal.storage import csv_file
 from rayal.storage.failures import storage_errors

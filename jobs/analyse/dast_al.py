@@ -37,7 +37,7 @@ from rayal.models.companions.class_statistics import (
 )
 from rayal.models.weights import load_weights
 from rayal.randomness import torch_generator
-from rayal.report.curves import COLOURS, GREY
+from rayal.report.drawing import COLOURS, GREY
 from rayal.report.panels import legend, panel
 from rayal.runs.ledger import stage_folder
 from rayal.runs.results import Trained

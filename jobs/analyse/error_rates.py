@@ -28,7 +28,7 @@ import rayal
 from rayal.report.groups import BASELINE, group
 from rayal.report.runs import Run
 from rayal.report.verdicts import verdicts
-from rayal.runs.record import find_records
+from rayal.runs.find_records import find_records
 from rayal.signals.batch import Signals
 from rayal.signals.signal import SignalName
 from rayal.strategies.base import Strategy

@@ -31,7 +31,7 @@ from study import Study
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rayal.report.curves import GREY
+from rayal.report.drawing import GREY
 from rayal.report.panels import band, legend, panel
 from rayal.signals.batch import entropy
 from rayal.signals.gradients.norms import PerUnitGradients

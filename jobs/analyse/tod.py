@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from study import Study
 from torch import Tensor
 
-from rayal.report.curves import COLOURS, GREY
+from rayal.report.drawing import COLOURS, GREY
 from rayal.report.panels import band, legend, panel
 from rayal.signals.gradients.norms import gradient_norms
 from rayal.strategies.cod import output_discrepancy

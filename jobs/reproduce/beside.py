@@ -10,7 +10,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from published import Published
 
-from rayal.report.curves import COLOURS, INK
+from rayal.report.drawing import COLOURS, INK
 from rayal.report.metric import limits, scale, unit
 from rayal.report.panels import band, legend, panel
 from rayal.report.runs import Run

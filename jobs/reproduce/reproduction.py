@@ -33,7 +33,7 @@ from rayal.cli.output import note, visible
 from rayal.engine.processes import importing
 from rayal.errors import RayalError, UsageError
 from rayal.parts import suggest
-from rayal.report.curves import encoded
+from rayal.report.drawing import encoded
 from rayal.report.runs import Run
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder

@@ -15,7 +15,7 @@ from torch import nn
 
 from rayal.api.elsewhere import allowed
 from rayal.api.given import check_experiment
-from rayal.api.run import Run
+from rayal.api.opened_run import Run
 from rayal.cycle import asking
 from rayal.cycle.candidates import of_test
 from rayal.cycle.engine import Engine

@@ -15,7 +15,8 @@ from rayal.report.page.command import PAGE
 from rayal.report.runs import Run
 from rayal.report.shown import as_html, text
 from rayal.report.tables import Summary
-from rayal.runs.record import Record, find_records
+from rayal.runs.find_records import find_records
+from rayal.runs.record import Record
 from rayal.storage.failures import storage_errors
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report import forecast_text
 from rayal.report.forecasts import Asked, Outlook, outlooks
 from rayal.report.shown import as_html
-from rayal.runs.record import find_records
+from rayal.runs.find_records import find_records
 from rayal.storage.failures import storage_errors
 from rayal.storage.folder import Json
 
@@ -65,7 +65,7 @@ class Forecast:
 
     def draw(self, folder: str | PathLike[str] = "report") -> list[Path]:
         """Writes `forecast.png` and `.svg` into a folder of this machine. Raises StorageError."""
-        from rayal.report.curves import encoded
+        from rayal.report.drawing import encoded
 
         out, drawn = Path(folder), self.plot()
         with storage_errors(str(out)):

@@ -10,8 +10,8 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.workflows import plan as plans
 from rayal.workflows.features.settings import FeaturePass
-from rayal.workflows.plan import Plan
 from rayal.workflows.plan.features import FeaturesPlan, make_features
+from rayal.workflows.plan.run_plan import Plan
 from rayal.workflows.plan.sweep import SweepPlan, make_sweep
 from rayal.workflows.plan.tariff import Tariff
 

@@ -103,22 +103,22 @@ def score(
     scores that are not finite, with the unit's id.
     """
     named, listening = Plugins(plugins), observer(on_event)
-    asked = {"previous": previous, "ids": ids, "layout": layout, "architecture": architecture}
     if isinstance(model, PoolScoring):
+        asked = {"previous": previous, "ids": ids, "layout": layout, "architecture": architecture}
         asked |= {"images": images, "engine": engine, **settings}
         asked |= {"strategies": None if strategies is USUAL else strategies}
         asked |= {"members": members or None, "set": set or None}
-        if more := _given(asked):
-            raise UsageError(f"{more[0]} is said by the settings; leave it out, or change them")
+        _check_alone(asked)
         return score_in_files(model, None, out, address, listening, retry_bad, break_lock, named)
     modules, fields = _models(model, previous, members, architecture)
     fields |= {"strategies": _listed(strategies), **settings}
     overrides = [*set]
-    _check_settings([*settings, *map(_field, overrides)], modules is not None)
+    names = [*settings, *map(_field, overrides)]
+    _check_settings(names, modules is not None)
     stored = _stored(images)
     if stored is None:
         passing = {"retry_bad": retry_bad or None, "break_lock": break_lock or None}
-        _check_memory([*settings, *map(_field, overrides), *_given(passing)], engine, address)
+        _check_memory([*names, *_given(passing)], engine, address)
         x = config.from_keywords({**fields, "pool": HERE}, overrides, PoolScoring, named)
         return score_in_memory(x, modules, Pictures(images, ids, layout), out, listening, named)
     if ids is not None or layout is not None:
@@ -136,6 +136,12 @@ def _given(arguments: Json) -> list[str]:
 def _field(override: str) -> str:
     """`compute` of `compute.scorers=4`."""
     return str(override).partition("=")[0].partition(".")[0].strip()
+
+
+def _check_alone(beside: Json) -> None:
+    """Raises UsageError for what is given beside settings that say it already."""
+    if more := _given(beside):
+        raise UsageError(f"{more[0]} is said by the settings; leave it out, or change them")
 
 
 def _check_settings(names: Sequence[str], live: bool) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from rayal.api.opened_run import Run
 from rayal.api.picks import Picks
-from rayal.api.run import Run
 from rayal.api.scores import Scores
 from rayal.errors import DataError, UsageError, counted, quoted
 from rayal.experiment import config
@@ -21,7 +21,8 @@ from rayal.workflows import select as selecting
 from rayal.workflows.select.finished_pass import FinishedPass
 from rayal.workflows.select.id_file import PerUnit, read_costs, read_groups, read_ids
 from rayal.workflows.select.request import Request as Request
-from rayal.workflows.select.to_label import asking
+from rayal.workflows.select.selection import Selection
+from rayal.workflows.select.to_label import ToLabel, asking
 
 Path = str | os.PathLike[str]
 
@@ -106,13 +107,18 @@ def select(
     place = None if out is None else os.fspath(out)
     found = selecting.select(url, asked, place, known, address)
     picks = Picks(found, bool(done.classes), url)
-    if people is not None and place is not None:
-        people.check(found, place)
     if place is not None:
-        picks.write(place)
-    if people is not None and place is not None:
-        people.write(found, place)
+        _write(picks, found, place, people)
     return picks
+
+
+def _write(picks: Picks, found: Selection, place: str, people: ToLabel | None) -> None:
+    """Nothing where people could not be handed all of it."""
+    if people is not None:
+        people.check(found, place)
+    picks.write(place)
+    if people is not None:
+        people.write(found, place)
 
 
 def _url(scores: Any, cycle: int | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rayal.api.compare import Comparison
 from rayal.api.frame import frame
 from rayal.api.given import path as checked
-from rayal.api.run import Run
+from rayal.api.opened_run import Run
 from rayal.errors import UsageError
 from rayal.experiment import config
 from rayal.experiment.sweep.settings import SweptExperiment

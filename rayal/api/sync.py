@@ -8,7 +8,8 @@ from rayal.errors import Apart
 from rayal.experiment import config
 from rayal.parts import Part
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.runs.record import Record, find_records
+from rayal.runs.find_records import find_records
+from rayal.runs.record import Record
 from rayal.runs.trackers.base import Tracker
 from rayal.settings import Settings
 from rayal.workflows.tracking import show

@@ -37,7 +37,7 @@ def show_config(
     json: AsJson = False,
 ) -> None:
     """Every value of an experiment or a sweep, defaults included, and where it comes from."""
-    from rayal.storage.yaml_file import flow
+    from rayal.storage.yaml_text import flow
 
     found = rayal.origins(config, set, plugins=allowed(plugins))
     if json:

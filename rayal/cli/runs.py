@@ -27,7 +27,10 @@ from rayal.cli.work import allowed
 from rayal.errors import Apart, UsageError, counted
 
 if TYPE_CHECKING:
+    from rayal.api.compare import Comparison, Drawn
     from rayal.api.sync import Synced
+
+ReportFormat = Literal["table", "csv", "markdown", "latex", "json"]
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -137,7 +140,7 @@ def status(
 def report(
     runs: Runs,
     format: Annotated[
-        Literal["table", "csv", "markdown", "latex", "json"],
+        ReportFormat,
         typer.Option(help="What is printed."),
     ] = "table",
     out: Annotated[
@@ -195,7 +198,20 @@ def report(
     found = rayal.compare(
         runs, reference=reference or None, target=target, plugins=allowed(plugins)
     )
-    match "json" if json else format:
+    _print_report(found, "json" if json else format)
+    if html is not None:
+        note(f"page  {found.write_html(html, map_by=map_by)}")
+    if html is None or out is not None or paper:
+        _tell_drawn(found.draw(out or Path("report"), for_paper=paper))
+    apart = Apart(found.errors)
+    if pictures:
+        with apart.kept():
+            found.draw_pictures(images, on_picture=lambda url: note(f"picture  {url}"))
+    apart.end()
+
+
+def _print_report(found: "Comparison", format: ReportFormat) -> None:
+    match format:
         case "table":
             print_table(found.to_rich())
         case "csv":
@@ -206,20 +222,15 @@ def report(
             print(found.to_latex(), end="")
         case "json":
             print(found.to_json(), end="")
-    if html is not None:
-        note(f"page  {found.write_html(html, map_by=map_by)}")
-    if html is None or out is not None or paper:
-        drawn = found.draw(out or Path("report"), for_paper=paper)
-        for what in ("curves", "classes", "tables"):
-            if paths := getattr(drawn, what):
-                note(f"{what}  " + "  ".join(map(str, paths)))
-        if drawn.paper:
-            note(f"paper  {counted(len(drawn.paper), 'file')} such as {drawn.paper[0]}")
-    apart = Apart(found.errors)
-    if pictures:
-        with apart.kept():
-            found.draw_pictures(images, on_picture=lambda url: note(f"picture  {url}"))
-    apart.end()
+
+
+def _tell_drawn(drawn: "Drawn") -> None:
+    """Which files were written."""
+    for what in ("curves", "classes", "tables"):
+        if paths := getattr(drawn, what):
+            note(f"{what}  " + "  ".join(map(str, paths)))
+    if drawn.paper:
+        note(f"paper  {counted(len(drawn.paper), 'file')} such as {drawn.paper[0]}")
 
 
 @app.command(rich_help_panel=EXPERIMENTS)

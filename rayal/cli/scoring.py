@@ -199,6 +199,6 @@ def names(text: str, option: str) -> list[str]:
 
 def written(text: str, option: str) -> Any:
     """The value of an option that is written as in a file."""
-    from rayal.storage import yaml_file
+    from rayal.storage import yaml_text
 
-    return yaml_file.value(text, option)
+    return yaml_text.value(text, option)

@@ -17,9 +17,10 @@ from rayal.cycle.keep import Keeper
 from rayal.cycle.made import Made
 from rayal.cycle.measuring import Measuring
 from rayal.cycle.offer import Offer, of_images
+from rayal.cycle.pool_selection import forget_under_way
 from rayal.cycle.score import ScoreJob, ShardTask, divide, pass_rows
 from rayal.cycle.scoring_pass import scored
-from rayal.cycle.select import choose, forget_under_way
+from rayal.cycle.select import choose
 from rayal.cycle.suggest import suggest
 from rayal.cycle.train import TrainJob
 from rayal.data.store import Store

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from rayal.experiment.mistakes import explained, held
 from rayal.parts import Part
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.storage import yaml_file
-from rayal.storage.yaml_file import Node, Origin
+from rayal.storage import yaml_file, yaml_node, yaml_text
+from rayal.storage.yaml_node import Node, Origin
 
 if TYPE_CHECKING:
     from rayal.experiment.experiment import Experiment  # imports torch: too slow for `rayal --help`
@@ -76,7 +76,7 @@ def written(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     checked, which imports torch. Raises UsageError where it cannot be read."""
     node = yaml_file.read_yaml(path, Node({}, Origin("default", None, Path.cwd())))
     for assignment in overrides:
-        node = yaml_file.override(node, assignment)
+        node = yaml_text.override(node, assignment)
     said = node.plain()
     return said if isinstance(said, dict) else {}
 
@@ -90,10 +90,10 @@ def _read(
     parts = _parts(model)
     node = yaml_file.read_yaml(path, _default_parts(model), parts)
     if fields:
-        given = yaml_file.given(dict(fields), "keywords")
-        node = Node(yaml_file.merge(node, given, parts).value, node.origin)
+        given = yaml_node.given(dict(fields), "keywords")
+        node = Node(yaml_node.merge(node, given, parts).value, node.origin)
     for assignment in overrides:
-        node = yaml_file.override(node, assignment, parts)
+        node = yaml_text.override(node, assignment, parts)
     return node
 
 
@@ -109,12 +109,12 @@ def from_options(
     """
     origin = Origin("command line", None, Path.cwd())
     fields = {
-        key: item if isinstance(item, Node) else yaml_file.given(item, f"--{key}")
+        key: item if isinstance(item, Node) else yaml_node.given(item, f"--{key}")
         for key, item in options.items()
     }
     node = Node(fields, origin)
     for assignment in overrides:
-        node = yaml_file.override(node, assignment, _parts(model))
+        node = yaml_text.override(node, assignment, _parts(model))
     return _validated(node, model, plugins)
 
 
@@ -125,35 +125,35 @@ def from_keywords(
     plugins: Plugins = NO_PLUGINS,
 ) -> M:
     """As `from_options`, of the keywords of a call in Python."""
-    node = yaml_file.given(dict(fields), "keywords")
+    node = yaml_node.given(dict(fields), "keywords")
     for assignment in overrides:
-        node = yaml_file.override(node, assignment, _parts(model))
+        node = yaml_text.override(node, assignment, _parts(model))
     return _validated(node, model, plugins)
 
 
 def dump(experiment: "Experiment") -> str:
     """YAML with every field, defaults included; it loads to an equal experiment."""
-    return yaml_file.dump(experiment.model_dump(mode="json"))
+    return yaml_text.dump(experiment.model_dump(mode="json"))
 
 
 def resolved(fields: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> "Experiment":
     """The experiment that `dump` described, as a run folder recorded it."""
     from rayal.experiment.experiment import Experiment
 
-    text = yaml_file.dump(dict(fields))
+    text = yaml_text.dump(dict(fields))
     return parsed(Experiment, text, "experiment.yaml", plugins)
 
 
 def parsed(model: type[M], text: str, source: str, plugins: Plugins = NO_PLUGINS) -> M:
     """As `resolved`, from the text of the file `source`, of an experiment with more fields too."""
-    return _validated(yaml_file.parse(text, source, Path.cwd()), model, plugins)
+    return _validated(yaml_text.parse(text, source, Path.cwd()), model, plugins)
 
 
 def from_record(
     model: type[M], fields: Mapping[str, Any], source: str, plugins: Plugins = NO_PLUGINS
 ) -> M:
     """As `resolved`, of some fields that the file `source` records."""
-    return _validated(yaml_file.given(dict(fields), source), model, plugins)
+    return _validated(yaml_node.given(dict(fields), source), model, plugins)
 
 
 def changed(
@@ -166,8 +166,8 @@ def changed(
     in messages."""
     from rayal.experiment.experiment import Experiment
 
-    below, above = (yaml_file.given(each, source) for each in (fields, over))
-    node = yaml_file.merge(below, above, _parts(Experiment))
+    below, above = (yaml_node.given(each, source) for each in (fields, over))
+    node = yaml_node.merge(below, above, _parts(Experiment))
     return _validated(node, Experiment, plugins)
 
 

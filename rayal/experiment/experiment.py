@@ -13,8 +13,8 @@ from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task, headline_of
 from rayal.data.walk import Disk, LeftOut, walk
-from rayal.experiment import explore, first
 from rayal.experiment.brief import brief
+from rayal.experiment.contradictions import contradictions
 from rayal.experiment.fine_tune import FineTune
 from rayal.experiment.guards import Guards
 from rayal.experiment.identity import identifying
@@ -25,8 +25,8 @@ from rayal.labeling.oracles.base import Oracle
 from rayal.location import Location
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
-from rayal.models.companions.base import CompanionSpec, Spec
-from rayal.parts import Component, Contradiction, Part, find, names, with_usual_names
+from rayal.models.companions.base import CompanionSpec
+from rayal.parts import Component, Contradiction, Part, with_usual_names
 from rayal.runs.trackers.base import Tracker
 from rayal.secrets import hidden
 from rayal.settings import Settings
@@ -233,151 +233,11 @@ class Experiment(Settings):
                 loc=key,
                 input=self,
             )
-            for key, problem in self._contradictions()
+            for key, problem in contradictions(self)
         ]
         if problems:
             raise ValidationError.from_exception_data("Experiment", problems)
         return self
-
-    def _contradictions(self) -> Iterator[Contradiction]:
-        """What cannot work whatever the data, as the parts say it of themselves."""
-        yield from self.budget.contradictions(self.candidates)
-        yield from self._first_labels()
-        yield from first.contradictions(
-            self.first, self.task, self.budget, self.labeled is not None, self.candidates
-        )
-        yield from self.oracle.contradictions(self.budget)
-        yield from self.compute.contradictions()
-        workers = self.compute.train_workers
-        yield from self.scheme.contradictions(self.task, self.start, workers)
-        for key, part in (
-            ("dataset", self.dataset),
-            ("model", self.model),
-            ("scheme", self.scheme),
-        ):
-            if problem := part.misplaced(self.task):
-                yield Contradiction((key,), problem)
-        for where, strategy in self._strategies():
-            if problem := strategy.misplaced(self.task):
-                yield Contradiction(where, problem)
-                continue
-            for why in strategy.contradictions(self.task, self.oracle, self.ensemble):
-                yield Contradiction(where, f"{strategy.part_name()!r} {why}")
-        yield from self.guards.contradictions(
-            self.task, self.strategy, self.budget.unit == "samples"
-        )
-        yield from explore.contradictions(
-            self.explore, self.budget, self.strategy, self.buys_again()
-        )
-        yield from self._memorised()
-        yield from self._changing_observers()
-        yield from self._different_companions()
-        yield from self._idle_companions()
-        for spec in self.fits():
-            yield from spec.contradictions(workers)
-        if self.fine_tune is not None:
-            yield from self.fine_tune.contradictions(self.task, workers)
-
-    def _first_labels(self) -> Iterator[Contradiction]:
-        """They are random, or exist already."""
-        initial, labeled = self.budget.initial, self.labeled is not None
-        if labeled and initial:
-            yield Contradiction(
-                ("budget", "initial"),
-                f"{initial}, but the first labels are those in labeled; set it to 0",
-            )
-        if not labeled and initial == 0:
-            yield Contradiction(
-                ("budget", "initial"),
-                "0, but a model needs labels to begin with; raise it, or set labeled to a file of"
-                " labels that exist already",
-            )
-        if labeled and self.budget.balanced:
-            yield Contradiction(
-                ("budget", "balanced"),
-                "true, but the first labels are those in labeled; set it to false",
-            )
-
-    def _memorised(self) -> Iterator[Contradiction]:
-        """What a model without weights is not asked for, and schemes that would train it."""
-        model, scheme = self.model, self.scheme
-        if model.memorises != scheme.memorises:
-            schemes = {name: find(scheme.kind, name) for name in names(scheme.kind)}
-            fitting = [
-                name
-                for name, each in schemes.items()
-                if each.memorises == model.memorises and self.task.part_name() in each.tasks
-            ]
-            kind = "memorises labels" if model.memorises else "has weights to train"
-            yield Contradiction(
-                ("scheme",),
-                f"{scheme.part_name()!r} is not for model {model.part_name()!r}, which {kind};"
-                f" choose one of: {', '.join(fitting)}",
-            )
-        if not model.memorises:
-            return
-        if self.ensemble > 1:
-            yield Contradiction(
-                ("ensemble",),
-                f"{self.ensemble}, but model {model.part_name()!r} is decided by the labels alone:"
-                " all of them would be the same; use 1",
-            )
-        for key, strategy in self._strategies():
-            for spec in strategy.companions():
-                yield Contradiction(
-                    key,
-                    f"{strategy.part_name()!r} trains a {spec.name} beside the model, and model"
-                    f" {model.part_name()!r} is not trained; use another strategy, or model",
-                )
-
-    def _strategies(self) -> list[tuple[tuple[str | int, ...], Strategy]]:
-        observers = [(("observers", i), each) for i, each in enumerate(self.observers)]
-        return [(("strategy",), self.strategy), *observers]
-
-    def _changing_observers(self) -> Iterator[Contradiction]:
-        """What is only recorded must not change what the model learns."""
-        _, *observers = self._strategies()
-        for key, strategy in observers:
-            for spec in strategy.companions():
-                if spec.changes_training:
-                    yield Contradiction(
-                        key,
-                        f"{strategy.part_name()!r} trains a {spec.name} with the model, which only"
-                        " the strategy that selects may; observe it in a run of its own",
-                    )
-
-    def _different_companions(self) -> Iterator[Contradiction]:
-        """Two that ask for one companion must mean the same one."""
-        owners: dict[str, tuple[Component, Spec]] = {
-            spec.name: (self.scheme, spec) for spec in self.scheme.companions()
-        }
-        for key, strategy in self._strategies():
-            for spec in (*strategy.companions(), *strategy.fits()):
-                owner, there = owners.setdefault(spec.name, (strategy, spec))
-                if type(spec) is not type(there):
-                    yield Contradiction(
-                        key,
-                        f"{strategy.part_name()!r} cannot be used beside {owner.part_name()!r},"
-                        f" whose {spec.name} is another; use another strategy or scheme",
-                    )
-                elif spec != there:
-                    yield Contradiction(
-                        key,
-                        f"{strategy.part_name()!r} wants a {spec.name} with {spec!r}, but"
-                        f" {owner.part_name()!r} has one with {there!r}; give both the same",
-                    )
-
-    def _idle_companions(self) -> Iterator[Contradiction]:
-        """One that only a scheme fills has to be the scheme's."""
-        for key, strategy in self._strategies():
-            for spec in strategy.companions():
-                if spec.filled_by_scheme and spec not in self.scheme.companions():
-                    yield Contradiction(
-                        key,
-                        f"{strategy.part_name()!r} wants a {spec.name} that scheme"
-                        f" {self.scheme.part_name()!r} never uses, so that it would learn nothing;"
-                        " use its other settings, or a scheme that trains with it",
-                    )
 
     @property
     def headline(self) -> str:
@@ -398,7 +258,7 @@ class Experiment(Settings):
     def companions(self) -> tuple[CompanionSpec, ...]:
         """What lives beside the model, each once: the scheme's, then the strategies'."""
         specs = list(self.scheme.companions())
-        for _, strategy in self._strategies():
+        for strategy in (self.strategy, *self.observers):
             specs += strategy.companions()
         return tuple({type(spec): spec for spec in specs}.values())
 

@@ -13,7 +13,7 @@ from rayal.parts import Part, find, names, suggest
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.secrets import hidden
 from rayal.settings import wanted
-from rayal.storage.yaml_file import Key, Node, given
+from rayal.storage.yaml_node import Key, Node, given
 
 CONSEQUENCE = "default_factory_not_called"  # a default that depends on a field in error
 

@@ -10,7 +10,7 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.parts import written_out
 from rayal.plugins import NO_PLUGINS
 from rayal.secrets import HIDDEN, hidden, named
-from rayal.storage.yaml_file import Node
+from rayal.storage.yaml_node import Node
 
 DEFAULT = "default"
 """The origin of what nobody wrote."""

@@ -12,15 +12,11 @@ A reference is a dashed height across its panel, named at its right end; in smal
 line below all of them.
 """
 
-import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from textwrap import fill
-from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,28 +25,29 @@ from matplotlib.ticker import MaxNLocator
 from rayal.data.tasks.base import is_tested, untested_note
 from rayal.report import fine_tuned, metric
 from rayal.report.arms import Arm
+from rayal.report.drawing import (
+    DASHES,
+    DOTS,
+    GREY,
+    INK,
+    PANEL,
+    PANELS,
+    Drawing,
+    dress,
+    encoded,
+    style,
+)
 from rayal.report.groups import BASELINE, Group
+from rayal.report.line_names import name_lines
 from rayal.report.places import in_figure, wrapped
 from rayal.report.statistics import Interval, interval
 from rayal.report.tables import Summary, summarise
 from rayal.runs.record import Record
 
-# Okabe and Ito's palette, which people with any colour vision tell apart, without its yellow
-# (unreadable as text) and its black.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LINES = ("-", "--", "-.", ":")
-DASHES = (0, (7, 4))
-"""Of a reference: longer than those of LINES."""
-GREY = "#7A7A7A"
-INK = "#333333"
 TOGETHER = 8
 """Arms in one panel at most."""
-PANELS, SMALL_PANELS = 3, 4
-"""Panels in one row."""
-PANEL, SMALL_PANEL = (6.4, 4.2), (3.6, 2.7)
-"""Width and height of a panel, labels of the lines included, in inches."""
-NAME_SIGNS = 48
-"""In one line beside a panel."""
+SMALL_PANELS, SMALL_PANEL = 4, (3.6, 2.7)
+"""Where there are more: as PANELS and PANEL."""
 MARGIN = 0.2
 """Inches beside a text across the figure that stay free, both sides together."""
 EDGE = 0.05
@@ -59,8 +56,6 @@ Heights = tuple[float, float]
 """From where to where the axis of the metric goes."""
 BESIDE = 0.025
 """Of the range of labels, from a curve's end to the diamond of its network, and between two."""
-DOTS = 200
-"""Pixels per inch of the PNG."""
 
 
 def draw(summary: Summary, out_png: Path, out_svg: Path) -> None:
@@ -82,13 +77,6 @@ def draw_run(record: Record) -> bytes:
         layout.execute(curve)
         curve.set_layout_engine(None)
     return encoded(curve, "png")
-
-
-class Drawing(Figure):
-    """A figure that shows itself in a notebook, whether or not pyplot is in use there."""
-
-    def _repr_png_(self) -> bytes:
-        return encoded(self, "png")
 
 
 def figure(summary: Summary) -> Figure:
@@ -195,7 +183,7 @@ def _panel(ax: Axes, group: Group, only: Arm | None, heights: tuple[float, float
         ax.set_ylim(*heights)
     ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
     if only is None:
-        _name_lines(ax, group, {label: end for label, end in ends.items() if end})
+        name_lines(ax, group, {label: end for label, end in ends.items() if end})
     else:
         ax.label_outer()
 
@@ -238,96 +226,3 @@ def _networks(ax: Axes, group: Group) -> None:
         ax.plot([tuned.labels, at], [own, y], ":", color=colour, lw=1.1, zorder=front)
         ax.plot([at, at], [low, high], color=colour, lw=1.1, zorder=front)
         ax.plot([at], [y], "D", color=colour, mec="white", mew=0.6, ms=6.5, zorder=front + 1)
-
-
-def style(group: Group, arm: Arm) -> tuple[str, str, int]:
-    """Of an arm's line: colour, line and layer; the baseline is grey and lies behind the others."""
-    rivals = [
-        other for other in group.arms if (other.strategy == BASELINE) == (arm.strategy == BASELINE)
-    ]
-    index = rivals.index(arm)
-    if arm.strategy == BASELINE:
-        return GREY, LINES[index % len(LINES)], 3
-    return COLOURS[index % len(COLOURS)], LINES[index // len(COLOURS) % len(LINES)], 5
-
-
-def dress(ax: Axes, title: str, x: str, y: str, size: int = 11) -> None:
-    """Gives a panel its title, its labels and the look of all panels."""
-    ax.set_title(title, loc="left", fontsize=size, color=INK, pad=10, parse_math=False)
-    ax.set_xlabel(x, color=INK)
-    ax.set_ylabel(y, color=INK)
-    ax.grid(color="#E5E5E5", lw=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color("#BBBBBB")
-    ax.tick_params(color="#BBBBBB", labelcolor=INK, labelsize=9)
-
-
-class Name(NamedTuple):
-    """What is written beside a panel."""
-
-    text: str
-    height: float
-    """Of what it names, in the panel's own numbers."""
-    colour: str
-    line: str | tuple[int, tuple[int, ...]]
-    end: tuple[float, float] | None
-    """Where the line ends that it is joined to; None: it is joined to none."""
-
-
-def _name_lines(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) -> None:
-    """Write each arm's name in a column right of the axes, at the height of its line's end; among
-    them those of references, at theirs."""
-    bottom, top = ax.get_ylim()
-    names = sorted(_names(ax, group, ends), key=lambda name: name.height)
-    wanted = [(name.height - bottom) / (top - bottom) for name in names]
-    for name, height in zip(names, spaced(wanted), strict=True):
-        leader = {"arrowstyle": "-", "relpos": (0, 0.5), "linestyle": name.line, "lw": 0.9}
-        ax.annotate(
-            fill(in_figure(name.text), NAME_SIGNS),
-            xy=name.end or (1, name.height),
-            xycoords="data" if name.end else ax.get_yaxis_transform(),
-            xytext=(1.04, height),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=9,
-            color=name.colour,
-            arrowprops={**leader, "color": name.colour, "alpha": 0.6} if name.end else None,
-            parse_math=False,
-        )
-
-
-def _names(ax: Axes, group: Group, ends: dict[str, tuple[float, float]]) -> Iterator[Name]:
-    for arm in group.arms:
-        if end := ends.get(arm.label):
-            colour, line, _ = style(group, arm)
-            # From a point further left, or the only one there is, it would look like a curve.
-            right = len(group.labels) > 1 and end[0] == group.labels[-1]
-            yield Name(f"{arm.label} ({arm.size})", end[1], colour, line, end if right else None)
-    for each in group.references:
-        text = f"{each.name} ({each.labels:,} {group.counted}, {each.arm.size})"
-        yield Name(text, metric.scale(group.metric) * each.point.mean, INK, DASHES, None)
-
-
-def spaced(heights: list[float], gap: float = 0.065) -> list[float]:
-    """The nearest heights (least squares) that are at least `gap` apart; takes them sorted.
-
-    With y_i = h_i - i * gap the condition is that y does not fall: isotonic regression.
-    """
-    if not heights:
-        return []
-    from scipy.optimize import isotonic_regression  # takes a moment to import
-
-    steps = gap * np.arange(len(heights))
-    spaced = isotonic_regression(np.array(heights) - steps).x + steps
-    return list(spaced - max(0.0, spaced[-1] - 1.0))
-
-
-def encoded(figure: Figure, kind: str) -> bytes:
-    """The figure as a file, without dates and random ids: equal figures are equal bytes. Fonts are
-    outlines in an SVG, and embedded as TrueType in a PDF, as journals ask."""
-    out = io.BytesIO()
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with matplotlib.rc_context({"svg.hashsalt": "rayal", "pdf.fonttype": 42}):
-        figure.savefig(out, format=kind, metadata=metadata)
-    return out.getvalue()

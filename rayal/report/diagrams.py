@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rayal.report.curves import DOTS, GREY, INK, dress, spaced, style
+from rayal.report.drawing import DOTS, GREY, INK, dress, style
 from rayal.report.groups import Group
+from rayal.report.line_names import spaced
 from rayal.report.palette import NO_CLASS
 from rayal.report.places import in_figure, inches, wrapped
 from rayal.report.ranks import LEVEL, Ranking

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rayal.forecasting.learning_curve import COVERAGE
 from rayal.report import metric
-from rayal.report.curves import COLOURS, DASHES, DOTS, GREY, INK, PANEL, PANELS, Drawing, dress
+from rayal.report.drawing import COLOURS, DASHES, DOTS, GREY, INK, PANEL, PANELS, Drawing, dress
 from rayal.report.forecasts import Outlook
 from rayal.report.places import in_figure, wrapped
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rayal.report.curves import DOTS, GREY, INK, Drawing
+from rayal.report.drawing import DOTS, GREY, INK, Drawing
 from rayal.report.places import in_figure
 
 COLUMNS, WIDTH = 4, 2.1

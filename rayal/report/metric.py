@@ -51,8 +51,11 @@ def limits(metric: str) -> Limits:
     return Limits(0, math.inf) if metric in LOSSES else UNLIMITED
 
 
-def cell(point: Interval, metric: str) -> str:
-    """`78.50 ± 2.48` below a heading that says the unit; no interval where one seed has none."""
+def cell(point: Interval | None, metric: str) -> str:
+    """`78.50 ± 2.48` below a heading that says the unit; no interval where one seed has none, and –
+    where there is no value."""
+    if point is None:
+        return "–"
     digits = 2 if metric in RATES else 4
     mean = f"{point.mean * scale(metric):.{digits}f}"
     half = point.half

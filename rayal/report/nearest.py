@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rayal.cycle.told import TO_CHOSEN, TO_LABELED
 from rayal.data.store import Store
-from rayal.report.curves import DOTS, GREY, INK, Drawing
+from rayal.report.drawing import DOTS, GREY, INK, Drawing
 from rayal.report.gallery import short
 from rayal.report.slices import shown
 from rayal.runs.ledger import stage_folder

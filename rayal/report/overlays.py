@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from rayal.data.masks import IGNORE, Mask
-from rayal.report.curves import DOTS, GREY, INK, Drawing, encoded
+from rayal.report.drawing import DOTS, GREY, INK, Drawing, encoded
 from rayal.report.palette import NO_CLASS, palette
 from rayal.report.places import in_figure
 

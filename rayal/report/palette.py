@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from rayal.report.curves import COLOURS
+from rayal.report.drawing import COLOURS
 
 NO_CLASS = "#DDDDDD"
 """Of pixels without a class; no class has one like it."""

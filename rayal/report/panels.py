@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rayal.report.curves import COLOURS, DOTS, LINES, PANEL, dress
+from rayal.report.drawing import COLOURS, DOTS, LINES, PANEL, dress
 from rayal.report.metric import UNLIMITED, Limits
 from rayal.report.statistics import interval
 

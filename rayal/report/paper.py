@@ -13,8 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rayal.report import diagrams, metric
-from rayal.report.curves import DASHES, DOTS, INK, curve, encoded, style
+from rayal.report.curves import curve
 from rayal.report.diagrams import COLUMN, PAGE, SMALL, small
+from rayal.report.drawing import DASHES, DOTS, INK, encoded, style
 from rayal.report.groups import Group
 from rayal.report.places import in_figure, inches, wrapped
 from rayal.report.standings import RANKED, of_group

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from rayal.report import metric
-from rayal.report.curves import DOTS, GREY, INK, Drawing, encoded
+from rayal.report.drawing import DOTS, GREY, INK, Drawing, encoded
 from rayal.report.groups import Group
 from rayal.report.places import in_figure, wrapped
 from rayal.report.sweeps import ABSENT, keys, leading, ranking, setting

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rayal.errors import StorageError
 from rayal.models.card import ModelCard
-from rayal.report.curves import DOTS, GREY, INK, encoded
+from rayal.report.drawing import DOTS, GREY, INK, encoded
 from rayal.report.palette import NO_CLASS
 from rayal.report.places import in_figure
 from rayal.report.runs import Run, question

@@ -16,7 +16,7 @@ from rayal.report.explored import Estimate, estimates
 from rayal.runs.record import Record
 from rayal.runs.results import TUNED, Chosen
 from rayal.storage.folder import Json
-from rayal.storage.yaml_file import leaves
+from rayal.storage.yaml_node import leaves
 
 DATA = "data"
 """The setting that is the fingerprint of the prepared data."""

@@ -22,9 +22,9 @@ from rayal.storage.journal import read_done
 from rayal.storage.stage_file import FileLocation
 from rayal.strategies.random import Random
 from rayal.training.feed import batch_ends
-from rayal.workflows import checks
 from rayal.workflows.features import MODELS
 from rayal.workflows.features.settings import FeaturePass
+from rayal.workflows.untrainable import untrainable
 
 DATASET, MODEL = "fine_tune.dataset", "fine_tune.model"
 OWN = ("dataset", "model", "scheme")
@@ -250,7 +250,7 @@ def _unreadable(images: Store) -> Iterator[str]:
 
 def _untrainable(tuned: Experiment, card: Card) -> Iterator[str]:
     """What checks of a run on images say, by keys of `fine_tune`."""
-    for problem in checks.untrainable(tuned, card):
+    for problem in untrainable(tuned, card):
         yield f"fine_tune{'.' if problem.startswith(OWN) else ': '}{problem}"
     counts = not tuned.budget.is_open and tuned.budget.unit == "samples"
     size = tuned.scheme.batch_size

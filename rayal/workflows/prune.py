@@ -10,8 +10,9 @@ from rayal.errors import Apart
 from rayal.experiment import config
 from rayal.experiment.keep import Keep
 from rayal.plugins import NO_PLUGINS, Plugins
+from rayal.runs.find_records import find_records
 from rayal.runs.ledger import stage_folder
-from rayal.runs.record import Record, find_records
+from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.storage.lock import Lock
 

@@ -19,9 +19,9 @@ from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
 from rayal.storage.journal import read_done
 from rayal.strategies.base import Strategy, columns
-from rayal.workflows import checks
 from rayal.workflows.attempts import attempts, tell_elsewhere
 from rayal.workflows.run import start_engine
+from rayal.workflows.untrainable import untrainable
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _checked(state: State, strategy: Strategy) -> Experiment:
     """The run's experiment with this strategy. Raises UsageError where it cannot be that of a run
     with this model and these images."""
     y = state.with_strategy(strategy)
-    if problems := [*checks.untrainable(y, state.store.card)]:
+    if problems := [*untrainable(y, state.store.card)]:
         raise UsageError.of(problems, where=f"strategy {strategy.part_name()!r}")
     bad = state.store.card.bad
     strategy.check([unit for unit in state.store.pool.ids() if unit not in bad])

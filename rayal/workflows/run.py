@@ -25,6 +25,8 @@ from rayal.runs.trackers.base import Background
 from rayal.storage import yaml_file
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import attempts, checks, fine_tune
+from rayal.workflows.resources import Resources
+from rayal.workflows.warnings import warnings
 
 EXPERIMENT = "experiment.yaml"
 
@@ -60,7 +62,7 @@ def start_run(
         )
     folder = Folder(default_folder(x) if out is None else out)
     local = x.compute.engine == "local"  # a cluster is asked what it has, once it is there
-    checks.check(x, store.card, checks.Resources.here() if local else None, asked=asked)
+    checks.check(x, store.card, Resources.here() if local else None, asked=asked)
     checks.check_units(x, store)
     checks.check_guards(x, store)
     whole = _is_whole(x, folder, plugins)
@@ -160,7 +162,7 @@ class Session:
             whole = self.record.is_whole(self.x.budget, self._rules)  # all but the last stage
             if not whole:
                 check_goes_on(self.x, self.record)
-            for warning in checks.warnings(self.x, self.store.card, self.store.url):
+            for warning in warnings(self.x, self.store.card, self.store.url):
                 logger.warning("%s", warning)
             told = Observers([*observers, views, background])
             try:

@@ -15,7 +15,7 @@ from rayal.parts import build, find
 from rayal.plugins import Plugins
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
-from rayal.runs.record import find_records
+from rayal.runs.find_records import find_records
 from tests.support.notebook import SCRIPT, Cell, notebook, own_parts
 from tests.support.whole_runs import outcome
 

@@ -116,7 +116,7 @@ def test_who_reads_a_run_changes_nothing(mine: rayal.Run) -> None:
 
 
 def test_a_notebook_shows_a_run(mine: rayal.Run) -> None:
-    """`<rayal.api.run.Run object at 0x...>` says nothing, and a name may hold HTML."""
+    """`<rayal.api.opened_run.Run object at 0x...>` says nothing, and a name may hold HTML."""
     assert "tiny: entropy, seed 0, complete, 60 labels, accuracy 0." in repr(mine)
     html = mine._repr_html_()
     assert html.count("<tr") == 4 and mine.url in html

@@ -10,7 +10,7 @@ import rayal
 from rayal.errors import StorageError, UsageError
 from rayal.runs.record import Record
 from rayal.runs.trackers.none import NoneTracker
-from rayal.storage import yaml_file
+from rayal.storage import yaml_file, yaml_text
 from rayal.storage.folder import Folder
 
 
@@ -19,7 +19,7 @@ def test_a_run_of_parts_that_are_not_here(runs: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(runs / "random-0", tmp_path / "run"))
     fields = Record(Folder(copied)).experiment()
     fields["strategy"] = {"name": "__main__.Mine", "power": 2}
-    (copied / "experiment.yaml").write_text(yaml_file.sealed(yaml_file.dump(fields)))
+    (copied / "experiment.yaml").write_text(yaml_file.sealed(yaml_text.dump(fields)))
 
     with pytest.raises(UsageError, match="__main__.Mine"):
         assert rayal.open_run(copied).experiment

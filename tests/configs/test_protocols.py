@@ -19,9 +19,10 @@ from rayal.models.build import build
 from rayal.training.fits.sraal import SraalSpec
 from rayal.training.fits.ta_vaal import TaVaalSpec
 from rayal.training.fits.vaal import VaalSpec
-from rayal.workflows import checks
+from rayal.workflows import checks, untrainable
 from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.run import default_folder
+from rayal.workflows.warnings import warnings
 from tests.configs.test_dense_protocols import CITYSCAPES, VOC
 from tests.support.networks import built_once
 
@@ -31,7 +32,7 @@ PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 @pytest.fixture(autouse=True)
 def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of a file have the same network."""
-    monkeypatch.setattr(checks, "build", built_once)
+    monkeypatch.setattr(untrainable, "build", built_once)
 
 
 def dense_protocols() -> set[str]:
@@ -277,7 +278,7 @@ def test_labels_and_candidates_are_the_published_ones(name: str) -> None:
     assert protocol.dataset == x.dataset.part_name()
     assert list(protocol.labels) == [cycle.labels for cycle in cycles]
     assert [*protocol.scored, 0] == [cycle.scored for cycle in cycles]
-    assert [] == list(checks.warnings(x, CARDS[protocol.dataset]))
+    assert [] == list(warnings(x, CARDS[protocol.dataset]))
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

@@ -11,7 +11,9 @@ import pytest
 
 from rayal.cycle import shard_file
 from rayal.cycle.offer import Offer
-from rayal.cycle.select import agreement, choose, forget_under_way
+from rayal.cycle.picks import agreement
+from rayal.cycle.pool_selection import forget_under_way
+from rayal.cycle.select import choose
 from rayal.errors import DataError
 from rayal.parts import build
 from rayal.randomness import numpy_generator
@@ -152,7 +154,7 @@ def test_a_stage_that_was_killed_goes_on_from_the_picks_that_it_kept(
         return list(chosen.ids)
 
     with monkeypatch.context() as patch:
-        patch.setattr("rayal.cycle.select.csv_file.dump", lambda *_: 1 / 0)
+        patch.setattr("rayal.cycle.picks.csv_file.dump", lambda *_: 1 / 0)
         patch.setattr("rayal.strategies.core_set.farthest_first.__defaults__", (8,))
         with pytest.raises(ZeroDivisionError):
             stage()

@@ -17,7 +17,7 @@ from rayal.experiment.sweep.settings import EarlyStopping, SweptExperiment
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.people import People
 from rayal.parts import PACKAGES, find, names
-from rayal.storage import yaml_file
+from rayal.storage import yaml_text
 from rayal.training.augment import Augment
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def of_model(model: type[BaseModel]) -> Draft202012Validator:
 
 
 def written(text: str) -> Any:
-    return yaml_file.parse(text, "a file", Path.cwd()).plain()
+    return yaml_text.parse(text, "a file", Path.cwd()).plain()
 
 
 def plain(**changed: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.report import at_end
 from rayal.report.page import document
 from rayal.report.page.command import PAGE, command
-from rayal.runs.record import find_records
+from rayal.runs.find_records import find_records
 from tests.support import made_up
 from tests.support.pages import Page
 from tests.support.whole_runs import ONE_THREAD, go

@@ -16,8 +16,10 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from rayal.report import curves
-from rayal.report.curves import GREY, TOGETHER, draw, draw_run, figure, spaced
+from rayal.report.curves import TOGETHER, draw, draw_run, figure
+from rayal.report.drawing import GREY
 from rayal.report.groups import group
+from rayal.report.line_names import spaced
 from rayal.report.runs import Run
 from rayal.report.tables import Summary
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from rayal.report.curves import COLOURS
+from rayal.report.drawing import COLOURS
 from rayal.report.palette import NO_CLASS, difference, palette
 
 

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 from rayal.report import paper
-from rayal.report.curves import COLOURS, GREY, encoded
+from rayal.report.drawing import COLOURS, GREY, encoded
 from rayal.report.palette import difference
 from rayal.report.paper import WIDTHS, curves, files
 from rayal.report.references import referred

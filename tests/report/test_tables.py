@@ -14,13 +14,14 @@ from numpy.testing import assert_allclose
 from rich.console import Console
 
 from rayal.labeling.oracles.base import Label
+from rayal.report.curve_table import COLUMNS
 from rayal.report.curves import draw
 from rayal.report.groups import group
 from rayal.report.runs import Run
 from rayal.report.shown import text as shown_text
-from rayal.report.tables import COLUMNS, Summary, summarise
+from rayal.report.tables import Summary, summarise
+from rayal.runs.find_records import find_records
 from rayal.runs.ledger import Ledger, write_labels
-from rayal.runs.record import find_records
 from rayal.runs.results import Evaluated, Initial, Trained
 from rayal.storage.folder import Folder
 from tests.support.doubles import evaluated, filled, trained

@@ -11,8 +11,10 @@ import yaml
 
 from rayal.errors import Apart, StorageError, UsageError
 from rayal.labeling.oracles.base import Label
+from rayal.runs.experiment_file import WRITTEN_ANEW
+from rayal.runs.find_records import find_records
 from rayal.runs.ledger import STAGES, Ledger, stage_folder, write_labels
-from rayal.runs.record import WRITTEN_ANEW, Record, find_records
+from rayal.runs.record import Record
 from rayal.runs.result import StageResult
 from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Scored, Trained
 from rayal.storage import lock, yaml_file

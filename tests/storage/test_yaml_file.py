@@ -8,18 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayal.errors import UsageError
-from rayal.storage import yaml_file
-from rayal.storage.yaml_file import (
-    MAX_BYTES,
-    Node,
-    Origin,
-    dump,
-    flow,
-    merge,
-    override,
-    parse,
-    read_yaml,
-)
+from rayal.storage import yaml_text
+from rayal.storage.yaml_file import MAX_BYTES, read_yaml
+from rayal.storage.yaml_node import Node, Origin, merge
+from rayal.storage.yaml_text import dump, flow, override, parse
 
 NOWHERE = Origin("default", None, Path("/"))
 EMPTY = Node({}, NOWHERE)
@@ -311,5 +303,5 @@ def test_a_list_is_no_configuration() -> None:
 )
 def test_one_line_reads_back(value, text):
     """A table would be broken by a long value, or a text be read as a number."""
-    assert text == yaml_file.flow(value)
-    assert value == yaml_file.value(text, "here").plain()
+    assert text == yaml_text.flow(value)
+    assert value == yaml_text.value(text, "here").plain()

@@ -12,7 +12,7 @@ from rayal.selection.candidates import Candidates
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from rayal.strategies.active_lab import ActiveLab
-from rayal.workflows.checks import warnings
+from rayal.workflows.warnings import warnings
 from tests.labeling.test_trust import said_of, world
 from tests.support.recorded import write_votes
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from rayal.cycle.calibration import calibrated
 from rayal.labeling.oracles.base import Label
 from rayal.runs.confusion import write_confusion
+from rayal.runs.find_records import find_records
 from rayal.runs.ledger import Ledger, write_labels
-from rayal.runs.record import Record, find_records
+from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Evaluated, Initial, Labeled, Scored, Trained
 from rayal.storage.folder import Folder
 from tests.support.doubles import evaluated, trained

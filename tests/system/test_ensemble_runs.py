@@ -17,6 +17,8 @@ from rayal.runs.ledger import Ledger
 from rayal.runs.results import Evaluated, Trained
 from rayal.storage.folder import Folder, Json
 from rayal.workflows import plan
+from rayal.workflows.plan.probe import Probe
+from rayal.workflows.plan.times import cycle_seconds
 from tests.support.doubles import Silent
 
 SMALL: dict[str, Any] = {
@@ -247,14 +249,14 @@ def test_a_plan_counts_all_members(small, whole, tmp_path):
     store = x.dataset.open()
     planned, alone = (plan.make(each, store, probe=False) for each in (x, one))
     written = sum(file.stat().st_size for file in folder.rglob("weights.safetensors"))
-    probe = plan.Probe("cpu", {16: 1.0}, evaluate=0.0, score=(0.0, 0.0))
+    probe = Probe("cpu", {16: 1.0}, evaluate=0.0, score=(0.0, 0.0))
 
     assert planned.disk["weights"] == 3 * alone.disk["weights"] == written
     assert [cycle.passes for cycle in planned.cycles] == [3, 0]
     assert [cycle.passes for cycle in alone.cycles] == [1, 0]
     for cycle, other in zip(planned.cycles, alone.cycles, strict=True):
         assert cycle.steps == other.steps
-        assert plan._seconds(x, cycle, store.card, probe) == 3 * plan._seconds(
+        assert cycle_seconds(x, cycle, store.card, probe) == 3 * cycle_seconds(
             one, other, store.card, probe
         )
 

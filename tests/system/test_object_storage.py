@@ -29,8 +29,9 @@ from rayal.errors import LabelsPending, LockedError, StorageError, UsageError
 from rayal.experiment.sweep.trials import Assignment
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
+from rayal.runs.find_records import find_records
 from rayal.runs.ledger import stage_folder
-from rayal.runs.record import Record, find_records
+from rayal.runs.record import Record
 from rayal.storage import lock
 from rayal.storage.folder import Folder
 from rayal.storage.location import located

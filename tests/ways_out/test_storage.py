@@ -21,7 +21,9 @@ from rayal.storage.lock import Lock
 from rayal.storage.once import build_once
 from rayal.storage.parquet import footers, open_parquet
 from rayal.storage.stage_file import FileLocation
-from rayal.storage.yaml_file import Node, Origin, override, parse, read_yaml
+from rayal.storage.yaml_file import read_yaml
+from rayal.storage.yaml_node import Node, Origin
+from rayal.storage.yaml_text import override, parse
 from tests.storage.test_folder import file_size_limit, ordinary_user
 
 NOTHING = Node({}, Origin("defaults", None, Path()))

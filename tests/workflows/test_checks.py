@@ -14,8 +14,10 @@ from rayal.experiment.experiment import Experiment
 from rayal.models.base import Model
 from rayal.parts import find
 from rayal.testing.model import spec
-from rayal.workflows.checks import Resources, check, warnings
+from rayal.workflows.checks import check
 from rayal.workflows.plan.cycles import plan_cycles
+from rayal.workflows.resources import Resources
+from rayal.workflows.warnings import warnings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from rayal.location import Location
 from rayal.parts import Part, written_out
-from rayal.storage import yaml_file
+from rayal.storage import yaml_text
 
 
 class Option(NamedTuple):
@@ -28,7 +28,7 @@ class Option(NamedTuple):
 
     def shown_default(self) -> str:
         """`required`, or the default as YAML writes it."""
-        return "required" if self.required else yaml_file.flow(self.default)
+        return "required" if self.required else yaml_text.flow(self.default)
 
 
 _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text"}

@@ -17,7 +17,7 @@ from rayal.labeling.exchange.base import Format
 from rayal.labeling.oracles.people import People
 from rayal.parts import Component, Part, find, written_out
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.storage import yaml_file
+from rayal.storage import yaml_text
 from rayal.storage.folder import Json
 
 NARROWEST, WIDEST = 60, 100
@@ -145,7 +145,7 @@ def _example(key: str, part: type[Component], usual: Component | None) -> str:
     value: Any = {"name": part.part_name(), **shown} if shown else part.part_name()
     if issubclass(part, Format):
         key, value = "oracle", {"name": People.part_name(), key: value}
-    return yaml_file.dump({key: value})
+    return yaml_text.dump({key: value})
 
 
 def _options(title: str, some: Iterable[Option], width: int) -> Iterator[str]:

@@ -14,7 +14,7 @@ from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.parts import suggest
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.storage.folder import Json
-from rayal.storage.yaml_file import leaves
+from rayal.storage.yaml_node import leaves
 
 logger = logging.getLogger(__name__)
 

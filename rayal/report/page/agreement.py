@@ -4,11 +4,11 @@ beside it what guards did and what references say.
 
 from collections.abc import Iterable, Sequence
 
+from rayal.report.group_tables import agreement_tables, guard_tables, reference_table
 from rayal.report.groups import Group
 from rayal.report.overlaps import Overlap, note, overlaps, shown_by_cycle
 from rayal.report.page.blocks import Block, Cell, Figure, Section, Table, number
 from rayal.report.page.seen import Seen
-from rayal.report.tables import agreement_tables, guard_tables, reference_table
 
 
 def section(seen: Seen) -> Section | None:

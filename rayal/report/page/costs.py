@@ -5,7 +5,7 @@ from statistics import mean
 from typing import Any
 
 from rayal.report.arms import Arm
-from rayal.report.curves import style
+from rayal.report.drawing import style
 from rayal.report.groups import Group
 from rayal.report.page.blocks import Block, Cell, Figure, Section, Table, number
 from rayal.report.page.seen import Seen

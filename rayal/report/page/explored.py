@@ -1,8 +1,8 @@
 """What units drawn at random say of the models, where a share of purchases was."""
 
+from rayal.report.group_tables import explored_tables
 from rayal.report.page.blocks import Section, Table
 from rayal.report.page.seen import Seen
-from rayal.report.tables import explored_tables
 
 
 def section(seen: Seen) -> Section | None:

@@ -1,8 +1,8 @@
 """What the labels are worth to a network that is trained on them as a whole, once, at the end."""
 
+from rayal.report.group_tables import tuned_tables
 from rayal.report.page.blocks import Section, Table
 from rayal.report.page.seen import Seen
-from rayal.report.tables import tuned_tables
 
 
 def section(seen: Seen) -> Section | None:

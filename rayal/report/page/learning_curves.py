@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rayal.report import metric
 from rayal.report.arms import Arm
-from rayal.report.curves import style
+from rayal.report.drawing import style
 from rayal.report.findings import reach_table
 from rayal.report.groups import Group
 from rayal.report.page.blocks import NOTHING, Block, Cell, Figure, Section, Table, number

@@ -7,7 +7,7 @@ from typing import Any
 from rayal.data.tasks.base import EXPLORED
 from rayal.report import metric
 from rayal.report.arms import Arm
-from rayal.report.curves import style
+from rayal.report.drawing import style
 from rayal.report.groups import Group
 from rayal.report.page.blocks import Block, Cell, Figure, Fold, Section, Table, number
 from rayal.report.page.seen import Seen

@@ -7,7 +7,7 @@ import numpy as np
 from rayal.errors import RayalError
 from rayal.forecasting.learning_curve import COVERAGE, FARTHEST
 from rayal.report import metric
-from rayal.report.curves import style
+from rayal.report.drawing import style
 from rayal.report.forecasts import Asked, Outlook, outlooks
 from rayal.report.page.blocks import (
     NOTHING,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from rayal.errors import RayalError
 from rayal.report.arms import Arm
-from rayal.report.curves import COLOURS
+from rayal.report.drawing import COLOURS
 from rayal.report.groups import Group
 from rayal.report.metric import Limits
 from rayal.report.page import measures

@@ -20,7 +20,7 @@ from rayal.report.palette import palette
 from rayal.report.pictures import unseen_of
 from rayal.report.replays import Beside, SideBySide
 from rayal.report.slices import shown as plane
-from rayal.storage import yaml_file
+from rayal.storage import yaml_text
 
 ROOM = 900_000
 """Characters of all pictures of the page."""
@@ -60,7 +60,7 @@ def _made(shown: SideBySide) -> Iterator[Block]:
     words += ["--forward"] * any(other.asked for other in shown.others)
     yield Listing("Command", shlex.join(words))
     options = [strategy.model_dump(mode="json") for strategy in strategies]
-    yield Listing("Strategies", yaml_file.dump({"strategies": options}))
+    yield Listing("Strategies", yaml_text.dump({"strategies": options}))
 
 
 def _flow(mapping: Mapping[str, object]) -> str:
@@ -71,7 +71,7 @@ def _flow(mapping: Mapping[str, object]) -> str:
 def _value(value: object) -> str:
     if isinstance(value, dict):
         return _flow(value)
-    return yaml_file.dump({"v": value}).removeprefix("v: ").strip()
+    return yaml_text.dump({"v": value}).removeprefix("v: ").strip()
 
 
 def _galleries(shown: SideBySide) -> Iterator[Section]:

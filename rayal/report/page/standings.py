@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from rayal.report import findings
-from rayal.report.curves import style
+from rayal.report.drawing import style
 from rayal.report.groups import Group
 from rayal.report.page.blocks import Block, Cell, Figure, Part, Section, Table, number
 from rayal.report.page.seen import Seen

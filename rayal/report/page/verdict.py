@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from rayal.report import findings
+from rayal.report.group_tables import pair_table
 from rayal.report.groups import Group
 from rayal.report.page.blocks import Block, Fold, Section, Table, Text
 from rayal.report.page.seen import Seen
-from rayal.report.tables import pair_table
 from rayal.report.verdicts import verdicts
 
 

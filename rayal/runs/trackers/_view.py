@@ -18,7 +18,7 @@ from rayal.runs.trackers.base import Found
 from rayal.secrets import hidden
 from rayal.storage import csv_file
 from rayal.storage.journal import read_done
-from rayal.storage.yaml_file import leaves
+from rayal.storage.yaml_node import leaves
 
 GIT_SECONDS = 5.0
 MAX_PARAMS = 80

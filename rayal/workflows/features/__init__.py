@@ -34,7 +34,7 @@ from rayal.runs.passes import Pass
 from rayal.runs.result_files import read_result
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import SignalName
-from rayal.storage import yaml_file
+from rayal.storage import yaml_text
 from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.journal import Journal
 from rayal.storage.once import build_once
@@ -75,7 +75,7 @@ def start_features(
     identity = {"features": opened.x.decisive(), "data": store.card.fingerprint, "weights": weights}
     folder = Folder(out)
     with Journal(folder, identity, break_lock=break_lock) as journal:
-        folder.write(ASKED, yaml_file.dump(x.model_dump(mode="json")).encode())
+        folder.write(ASKED, yaml_text.dump(x.model_dump(mode="json")).encode())
         yield FeatureWork(opened.x, store, network, journal, opened.recipe)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rayal.errors import DataError, UsageError, quoted
 from rayal.parts import suggest
 from rayal.storage.failures import storage_errors
-from rayal.storage.yaml_file import flow
+from rayal.storage.yaml_text import flow
 from rayal.workflows.init import (
     coco_images,
     image_folder,

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from rayal.data.datasets.coco_images import CocoImages
 from rayal.errors import UsageError, counted, some
-from rayal.storage.yaml_file import flow
+from rayal.storage.yaml_text import flow
 from rayal.workflows.init.found import (
     POOLS,
     TESTS,

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from rayal.data.listing import class_folder, class_images, common_classes
 from rayal.errors import UsageError, counted, quoted, some
-from rayal.storage.yaml_file import flow
+from rayal.storage.yaml_text import flow
 from rayal.workflows.init.found import (
     POOLS,
     TESTS,

@@ -6,7 +6,7 @@ from rayal.data.datasets._listed import TABLES
 from rayal.data.datasets.listed_folder import ListedFolder
 from rayal.data.table import UserTable, open_table
 from rayal.errors import UsageError, counted, some
-from rayal.storage.yaml_file import flow
+from rayal.storage.yaml_text import flow
 from rayal.workflows.init.found import (
     POOLS,
     TESTS,

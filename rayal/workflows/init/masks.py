@@ -10,7 +10,7 @@ from rayal.data import picture
 from rayal.data.listing import list_images
 from rayal.data.masks import FORMATS, IGNORE, MODES
 from rayal.errors import DataError, UsageError, counted, some
-from rayal.storage.yaml_file import flow
+from rayal.storage.yaml_text import flow
 from rayal.workflows.init.found import (
     POOLS,
     TESTS,

@@ -11,7 +11,7 @@ from rayal.data.datasets._labels import names_in
 from rayal.errors import UsageError, counted, some
 from rayal.storage.columns import content, held, is_binary, is_file, is_text, plain, tensor_shape
 from rayal.storage.parquet import open_parquet
-from rayal.storage.yaml_file import flow
+from rayal.storage.yaml_text import flow
 from rayal.workflows.init.found import (
     POOLS,
     TESTS,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rayal.data.listing import class_folder, list_images
 from rayal.errors import UsageError, counted
-from rayal.storage.yaml_file import flow
+from rayal.storage.yaml_text import flow
 from rayal.workflows.init.found import (
     POOLS,
     TESTS,

@@ -6,7 +6,7 @@ from pathlib import Path
 from rayal.errors import UsageError, counted, some
 from rayal.storage.columns import tensor_shape
 from rayal.storage.parquet import open_parquet
-from rayal.storage.yaml_file import flow
+from rayal.storage.yaml_text import flow
 from rayal.workflows.init.found import POOLS, TESTS, Found, folders_in, model_for
 from rayal.workflows.init.parquet import GUESS, Columns, likely_pattern, rows_of, size_of
 from rayal.workflows.init.photos import FILL_IN

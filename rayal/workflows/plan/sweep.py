@@ -17,8 +17,9 @@ from rayal.report.amounts import duration, size
 from rayal.report.places import printable
 from rayal.report.shown import as_html, text
 from rayal.storage.folder import Folder, Json
-from rayal.workflows.plan import Plan, Tuning, ends_lines, kept_lines, make, tuned
+from rayal.workflows.plan import Tuning, make, tuned
 from rayal.workflows.plan.probe import Probe, measure
+from rayal.workflows.plan.run_plan import Plan, ends_lines, kept_lines
 from rayal.workflows.plan.sizes import WHILE_TRAINING
 from rayal.workflows.plan.tariff import FREE, Tariff
 from rayal.workflows.sweep.folder import SweepFolder, labels_of, tuned_alike

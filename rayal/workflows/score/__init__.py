@@ -36,7 +36,7 @@ from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.runs.events import Event, Observer
 from rayal.runs.passes import FastestBatch, PoolScored
 from rayal.runs.result_files import read_result
-from rayal.storage import csv_file, yaml_file
+from rayal.storage import csv_file, yaml_text
 from rayal.storage.folder import Folder, Json
 from rayal.storage.journal import Journal, is_done
 from rayal.storage.once import LOCK
@@ -71,7 +71,7 @@ def start_scoring(
     folder = Folder(out)
     identity = {"score": settings.decisive(), "weights": models.digests()}
     with Journal(folder, identity, break_lock=break_lock) as journal:
-        folder.write("score.yaml", yaml_file.dump(settings.model_dump(mode="json")).encode())
+        folder.write("score.yaml", yaml_text.dump(settings.model_dump(mode="json")).encode())
         try:
             opened = PoolPass(settings, models, journal, retry_bad)
         except (DataError, StorageError, UsageError):

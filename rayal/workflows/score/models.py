@@ -22,10 +22,10 @@ from rayal.runs.results import Fitted
 from rayal.storage.folder import FileRecord, Folder, Json
 from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
-from rayal.workflows.checks import without_dropout, without_weights
 from rayal.workflows.score.cards import adapted, opened, with_numbers
 from rayal.workflows.score.settings import PoolScoring
 from rayal.workflows.score.weights_file import read_weights, weights_file
+from rayal.workflows.untrainable import without_dropout, without_weights
 
 logger = logging.getLogger(__name__)
 

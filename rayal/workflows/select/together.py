@@ -8,7 +8,7 @@ import numpy as np
 from rayal.cycle import shard_file
 from rayal.cycle.checked import chosen, seen_by
 from rayal.cycle.lots import Whole, held
-from rayal.cycle.select import decided, scratch_folder
+from rayal.cycle.pool_selection import decided, scratch_folder
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
 from rayal.selection.candidates import Candidates

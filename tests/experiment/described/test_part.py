@@ -13,7 +13,7 @@ from rayal.labeling.exchange.base import Format
 from rayal.parts import PACKAGES, Component, find, names
 from rayal.plugins import Plugins
 from rayal.signals.signal import SIGNALS
-from rayal.storage import yaml_file
+from rayal.storage import yaml_text
 
 ALL = [(kind, name) for kind in PACKAGES for name in names(kind)]
 OWN = {
@@ -52,7 +52,7 @@ def test_every_part_is_whole(kind: str, name: str) -> None:
     assert bool(found.sources) or name in OWN or kind not in ("strategies", "schemes", "models")
     assert found.facts or kind == "trackers"
     assert json.loads(json.dumps(found.to_dict()))["name"] == name
-    said = yaml_file.parse(found.example, "example", Path()).plain()
+    said = yaml_text.parse(found.example, "example", Path()).plain()
     (key,) = said
     example = said[key][Format.kind[:-1]] if kind == Format.kind else said[key]
     written = parts.written_out(parts.build(kind, example))

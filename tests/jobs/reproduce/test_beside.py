@@ -8,7 +8,7 @@ import pytest
 from beside import Result, figure, markdown, rows, to_csv
 from published import Published
 
-from rayal.report.curves import encoded
+from rayal.report.drawing import encoded
 from rayal.report.runs import Run
 
 

@@ -19,10 +19,11 @@ from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.storage.folder import Folder
-from rayal.workflows import checks
+from rayal.workflows import checks, untrainable
 from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.run import start_engine
 from rayal.workflows.sweep import trial as sweep
+from rayal.workflows.warnings import warnings
 from tests.configs.test_dense_protocols import VOC_CARD
 from tests.configs.test_protocols import CARDS as CLASSES
 from tests.configs.test_protocols import commands, load
@@ -53,7 +54,7 @@ SHORT = ("scheme.epochs=3", "scheme.milestones=[]")
 @pytest.fixture(autouse=True)
 def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of a file have the same network."""
-    monkeypatch.setattr(checks, "build", built_once)
+    monkeypatch.setattr(untrainable, "build", built_once)
 
 
 def sweeps(job: str, name: str, given: tuple[str, ...] = ()) -> list[Planned]:
@@ -75,7 +76,7 @@ def test_every_list_can_run(job: str, name: str) -> None:
 
             alone = config.load(CONFIGS / how.config, [*how.overrides, named])
             assert x == alone.model_copy(update={"keep": x.keep})  # which is a sweep's
-            said = checks.warnings(x, CARDS[x.dataset.part_name()])
+            said = warnings(x, CARDS[x.dataset.part_name()])
             assert [] == [each for each in said if each != LESS]
 
 

@@ -12,8 +12,9 @@ from rayal.report.page.document import html
 from rayal.report.page.seen import Seen
 from rayal.report.tables import summarise
 from rayal.runs.confusion import FILE
+from rayal.runs.find_records import find_records
 from rayal.runs.ledger import read_labels, stage_folder
-from rayal.runs.record import Record, find_records
+from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.storage.folder import Folder
 from tests.support.pages import Page

@@ -17,7 +17,7 @@ from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
-from rayal.runs.record import find_records
+from rayal.runs.find_records import find_records
 from rayal.storage import lock
 from rayal.strategies.cod import Cod
 from rayal.workflows.run import start_run

@@ -8,7 +8,7 @@ import pytest
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.report.tables import summarise
-from rayal.runs.record import find_records
+from rayal.runs.find_records import find_records
 from tests.support.whole_runs import ONE_THREAD, files_of, go, outcome
 
 

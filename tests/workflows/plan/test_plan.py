@@ -23,9 +23,10 @@ from rayal.runs.ledger import Ledger
 from rayal.storage.folder import Folder
 from rayal.training.base import Batch
 from rayal.training.schemes.ads import AdsLearner
-from rayal.workflows.plan import Plan, make
+from rayal.workflows.plan import make
 from rayal.workflows.plan.cycles import Cycle, Prices, plan_cycles
 from rayal.workflows.plan.probe import Probe
+from rayal.workflows.plan.run_plan import Plan
 from tests.support import scenes
 from tests.support.doubles import Silent
 
