@@ -23,6 +23,8 @@ class Table(NamedTuple):
     """A file in configs/."""
     overrides: tuple[str, ...]
     published: Mapping[str, Cost]
+    quick: bool = False
+    """Whether methods that fit something do so as `QUICK` says."""
 
 
 TOD_TOTALS = {"cifar10": 7500, "svhn": 10_986, "caltech101": 1302}
@@ -43,6 +45,18 @@ TABLES = {
         for dataset, total in TOD_TOTALS.items()
     },
 }
+REDUCED = Table(
+    "nothing: a network, a pool and fits of another size",
+    "cifar10_small/reduced.yaml",
+    (
+        *("dataset.limit_pool=1000", "dataset.limit_test=200", "model.width=8"),
+        *("scheme.epochs=10", "observers=[]", "compute.cpus_per_worker=1"),
+        *("budget.initial=200", "budget.per_cycle=50", "budget.total=250"),
+    ),
+    {},
+    quick=True,
+)
+"""A little of CIFAR-10, for machines without a GPU: which method costs more than which."""
 SMALL = Table(
     "nothing: too small",
     "digits/base.yaml",
@@ -51,6 +65,7 @@ SMALL = Table(
         *("budget.initial=50", "budget.per_cycle=50", "budget.total=100"),
     ),
     {},
+    quick=True,
 )
 
 METHODS: dict[str, tuple[str, ...]] = {
@@ -71,14 +86,13 @@ QUICK = {
     },
     **{name: ("strategy.graph.updates=20",) for name in ("uncertain_gcn", "core_gcn")},
 }
-"""What `--small` makes shorter of a method."""
+"""What small tables make shorter of a method."""
 
 
-def experiment(
-    table: Table, method: str, given: Sequence[str] = (), small: bool = False
-) -> Experiment:
+def experiment(table: Table, method: str, given: Sequence[str] = ()) -> Experiment:
     """One cycle of a method, and what a second one begins with."""
-    own = (*METHODS[method], *(QUICK.get(method, ()) if small else ()), f"name=costs_{method}")
+    shorter = QUICK.get(method, ()) if table.quick else ()
+    own = (*METHODS[method], *shorter, f"name=costs_{method}")
     alike = [*LOCAL, *table.overrides, *given]
     if method in SCHEMES:
         plain = config.load(CONFIGS / table.config, [*alike, "strategy=random"]).scheme

@@ -7,13 +7,10 @@ score = - |s - margin| in [-1, 0], s the probability to be labeled that the grap
 after it was fitted to the labeled units and the candidates of this cycle, see
 `models/companions/graph_network` and `training/fits/graph`.
 
-Differences, beside those of the network:
-- The official code builds the graph of the labeled units and 10,000 random candidates. That is
-  `candidates: 10000` of an experiment; without, all candidates are nodes, for the N x N matrix that
-  would forbid it is never built.
-- Of images that lie on a canvas (see `Signals.valid`) the fit averages features over the filling
-  too, as a training does, and the pass does not: nodes then lie a little beside where they are
-  asked. Images of one size are the same in both.
+Difference, beside those of the network: the official code builds the graph of the labeled units and
+10,000 random candidates. That is `candidates: 10000` of an experiment; without, all candidates are
+nodes, for the N x N matrix that would forbid it is never built. Neither paper nor code knows masks:
+a node is then an image, by the mean of its last map, of which filling is no part.
 """
 
 from typing import ClassVar

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
 from rayal.models.companions.base import Companion, Companions, Spec
-from rayal.training.fits.base import FitBatch, FitSpec, Fitting, Scene
+from rayal.training.fits.base import FitBatch, FitSpec, Fitting, Scene, Shown
 
 STEPS = 2
 
@@ -24,8 +24,8 @@ class Drawn:
     def __len__(self) -> int:
         return len(self.images)
 
-    def share(self) -> Iterator[Tensor]:
-        yield from self.images.split(4)  # type: ignore[no-untyped-call]
+    def share(self) -> Iterator[Shown]:
+        yield from map(Shown, self.images.split(4))  # type: ignore[no-untyped-call]
 
 
 class ShortFit:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from rayal.data.card import Card, ImageSpec
-from rayal.data.images import Stored
 from rayal.data.masks import LabelValue
+from rayal.data.pool import Decoded
 from rayal.data.store import Split
 from rayal.data.tasks.base import Task
 from rayal.errors import OUT, DataError, StorageError, quoted
@@ -26,6 +26,9 @@ from rayal.models.device import sent
 
 CHUNK = 1024  # images read from the store at a time
 PIECE = 16  # images that one thread decodes at a time
+
+Columns = tuple[Tensor, ...]
+"""Items at some places, and what goes with each of them."""
 
 
 class Items(Protocol):
@@ -36,18 +39,30 @@ class Items(Protocol):
         their shape), or what the task compares with (B *)."""
 
 
+class ImageItems(Items, Protocol):
+    """Images, of which some may lie on a canvas that is larger than they are."""
+
+    def with_sizes(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """As `batches`, with height and width of each image inside its canvas, B 2; None where
+        each fills all of it."""
+
+
 def open_images(
     split: Split, ids: Sequence[str], spec: ImageSpec, device: torch.device, resident_bytes: int
-) -> Items:
+) -> ImageItems:
     """The images on the device if they take at most `resident_bytes` there, else streamed."""
     if len(ids) * spec.byte_count > resident_bytes:
         return Streaming(partial(_images_at, split, _on_disk(split, ids)), device)
     images = np.empty((len(ids), *spec.shape), spec.numbers)
-    start = 0
+    start, sizes = 0, list[Tensor]()
     for rows in split.chunks(ids, CHUNK):
-        images[start : start + len(rows)] = _decoded(split, rows)
+        decoded = _decoded(split, rows)
+        images[start : start + len(rows)] = decoded.images
         start += len(rows)
-    return Resident(torch.from_numpy(images).to(device))
+        if decoded.sizes is not None:
+            sizes.append(torch.from_numpy(decoded.sizes))
+    there = torch.cat(sizes).to(device) if sizes else None
+    return Resident(torch.from_numpy(images).to(device), there)
 
 
 def open_labels(
@@ -61,24 +76,30 @@ def open_labels(
     takes at most `resident_bytes` there, else decoded batch by batch."""
     ids = list(labels)
     decode = partial(_labels_at, task, labels, card, ids)
-    first = decode(torch.arange(1))
+    (first,) = decode(torch.arange(1))
     if len(ids) * first.nbytes > resident_bytes:
         return Streaming(decode, device)
     items = torch.empty((len(ids), *first.shape[1:]), dtype=first.dtype)
     for part in torch.arange(len(ids)).split(CHUNK):  # type: ignore[no-untyped-call]
-        items[part] = decode(part)
+        (items[part],) = decode(part)
     return Resident(items.to(device))
 
 
 class Resident:
     """All items as one tensor on the training device."""
 
-    def __init__(self, items: Tensor) -> None:
-        self.items = items
+    def __init__(self, items: Tensor, sizes: Tensor | None = None) -> None:
+        """`sizes`: of images on a canvas, see `ImageItems.with_sizes`."""
+        self.items, self.sizes = items, sizes
 
     def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         for part in parts:
             yield self.items.index_select(0, sent(part, self.items.device))
+
+    def with_sizes(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for part, images in zip(parts, self.batches(parts), strict=True):
+            sizes = self.sizes
+            yield images, None if sizes is None else sizes[sent(part, sizes.device)]
 
 
 class Streaming:
@@ -88,13 +109,20 @@ class Streaming:
     every thread two pieces.
     """
 
-    def __init__(self, decode: Callable[[Tensor], Tensor], device: torch.device) -> None:
-        """`decode` gives the items at some places, on the CPU."""
+    def __init__(self, decode: Callable[[Tensor], Columns], device: torch.device) -> None:
+        """`decode` gives the items at some places, on the CPU, and the sizes of images on a canvas
+        behind them."""
         self.decode, self.device = decode, device
         self.threads = torch.get_num_threads()
 
     def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        ahead = deque[list[Future[Tensor]]]()
+        return (items for items, *_ in self._ahead(parts))
+
+    def with_sizes(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        return ((items, *(sizes or [None])) for items, *sizes in self._ahead(parts))
+
+    def _ahead(self, parts: Sequence[Tensor]) -> Iterator[Columns]:
+        ahead = deque[list[Future[Columns]]]()
         with ThreadPoolExecutor(self.threads) as threads:
             try:
                 for part in parts:
@@ -106,25 +134,28 @@ class Streaming:
             finally:
                 threads.shutdown(cancel_futures=True)
 
-    def _whole(self, pieces: list[Future[Tensor]]) -> Tensor:
-        return sent(torch.cat([piece.result() for piece in pieces]), self.device)
+    def _whole(self, pieces: list[Future[Columns]]) -> Columns:
+        columns = zip(*(piece.result() for piece in pieces), strict=True)
+        return tuple(sent(torch.cat(column), self.device) for column in columns)
 
 
-def _images_at(split: Split, rows: pa.Table, places: Tensor) -> Tensor:
-    """The images of some of the undecoded rows."""
+def _images_at(split: Split, rows: pa.Table, places: Tensor) -> Columns:
+    """The images of some of the undecoded rows, and their sizes where they lie on a canvas."""
     taken = pa.concat_tables([rows.slice(place, 1) for place in places.tolist()])
-    return torch.from_numpy(_decoded(split, taken))
+    decoded = _decoded(split, taken)
+    images = torch.from_numpy(decoded.images)
+    return (images,) if decoded.sizes is None else (images, torch.from_numpy(decoded.sizes))
 
 
 def _labels_at(
     task: Task, labels: Mapping[str, LabelValue], card: Card, ids: Sequence[str], places: Tensor
-) -> Tensor:
+) -> Columns:
     """What the task compares with, of some of the ids."""
     units = [ids[place] for place in places.tolist()]
-    return task.targets({unit: labels[unit] for unit in units}, card)
+    return (task.targets({unit: labels[unit] for unit in units}, card),)
 
 
-def _decoded(split: Split, rows: pa.Table) -> Stored:
+def _decoded(split: Split, rows: pa.Table) -> Decoded:
     decoded = split.decode(rows)
     if decoded.bad:
         unit, reason = next(iter(decoded.bad.items()))
@@ -132,7 +163,7 @@ def _decoded(split: Split, rows: pa.Table) -> Stored:
             f"training image {quoted(unit)} cannot be decoded: {reason}; mend the file, or leave it"
             f" out of the dataset and use another {OUT}"
         )
-    return decoded.images
+    return decoded
 
 
 def _on_disk(split: Split, ids: Sequence[str]) -> pa.Table:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import yaml
 
+from rayal import parts
 from rayal.data.card import Card, ImageSpec
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
@@ -19,6 +21,7 @@ from rayal.models.build import build
 from rayal.training.fits.sraal import SraalSpec
 from rayal.training.fits.ta_vaal import TaVaalSpec
 from rayal.training.fits.vaal import VaalSpec
+from rayal.training.schemes import uda
 from rayal.workflows import checks, untrainable
 from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.run import default_folder
@@ -95,6 +98,7 @@ class Protocol(NamedTuple):
     start: str
     augment: dict[str, Any]
     weight_decay: float = 5e-4
+    nesterov: bool = False
 
 
 FLIP_CROP = {"flip": True, "crop": 4}
@@ -251,9 +255,21 @@ PROTOCOLS: dict[str, Protocol] = {
     "parting/cifar100_low_uda": parting(*WRN_100, LOW_100, REFLECTED, 50_000),
     "parting/cifar10_transfer": parting(*RESNET_10, range(5000, 12_501, 2500), **TUNED),
     "parting/cifar10_low_transfer": parting(*RESNET_10, range(250, 1001, 250), **TUNED),
-    **{f"tod/{name}_full": full(TOD[name]) for name in ("cifar10", "cifar100", "svhn")},
+    **{f"tod/{name}_full": full(TOD[name]) for name in TOD},
     "gradnorm/cifar10_full": full(GRADNORM["cifar10"]),
     "dast_al/cifar10_full": full(DAST_AL["cifar10"]),
+    "uda/cifar10": Protocol(
+        *WRN_10,
+        labels=[4000],
+        scored=(),
+        length=500_000,
+        batch=64,
+        lr=0.03,
+        drops="cosine_7_16",
+        start="warm",
+        augment=REFLECTED,
+        nesterov=True,
+    ),
 }
 
 
@@ -294,7 +310,7 @@ def test_the_training_is_the_published_one(name: str) -> None:
         scheme.batch_size,
         start,
     )
-    assert (0.9, protocol.weight_decay, False) == (
+    assert (0.9, protocol.weight_decay, protocol.nesterov) == (
         scheme.momentum,
         scheme.weight_decay,
         scheme.nesterov,
@@ -336,13 +352,14 @@ STDS = {
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_pixels_are_normalised_as_in_the_code(name: str) -> None:
-    """TOD has CIFAR-10's numbers on CIFAR-100; Parting has no code: those of the pool."""
+    """TOD has CIFAR-10's numbers on CIFAR-100; Parting has no code: those of the pool, by which
+    UDA's code normalises."""
     data = load(name).dataset
     key = name if name in MEANS else PROTOCOLS[name].dataset
     if name.endswith("_transfer"):
         key = "imagenet"  # what its weights have seen
-    no_code = name.startswith("parting/") and key != "imagenet"
-    expected = (None, None) if no_code else (MEANS[key], STDS[key])
+    of_pool = name.startswith(("parting/", "uda/")) and key != "imagenet"
+    expected = (None, None) if of_pool else (MEANS[key], STDS[key])
 
     assert expected == (data.mean, data.std)
 
@@ -590,6 +607,13 @@ def test_uda_of_parting(name: str) -> None:
     assert (None, None, "plain") == (scheme.average, scheme.annealing, scheme.mask)
 
 
+def test_uda_of_its_authors() -> None:
+    """The file and the block that documents the scheme would part."""
+    text = str(uda.__doc__).split("    scheme:\n")[1].split("\n\n")[0]
+
+    assert parts.build("schemes", yaml.safe_load(text)) == load("uda/cifar10").scheme
+
+
 @pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.endswith("_full")])
 def test_full_data_references(name: str) -> None:
     """A reference of equal compute would see more images than all cycles together, or fewer: with
@@ -607,7 +631,7 @@ def test_full_data_references(name: str) -> None:
     }
     assert of_cycles.length == equal_epochs.scheme.length
     visits = of_cycles.length * sum(of_cycles.labels)
-    assert visits == pytest.approx(equal_compute.scheme.length * pool, rel=0.001)
+    assert round(visits / pool) == equal_compute.scheme.length
     assert (4 * equal_compute.scheme.length // 5,) == equal_compute.scheme.milestones
     if of_cycles.dataset == "cifar10" and not name.startswith("dast_al/"):
         assert (10e6, 17.5e6) == tuple(x.scheme.length * pool for x in found)

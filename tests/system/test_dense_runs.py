@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from safetensors.torch import load
 
+from rayal.cycle import shard_file
 from rayal.cycle.loop import run
 from rayal.cycle.train import TrainJob
 from rayal.data.images import Decoding
@@ -26,7 +28,7 @@ from rayal.report.tables import summarise
 from rayal.runs.confusion import read_confusion
 from rayal.runs.ledger import Ledger, PoolState
 from rayal.runs.record import Record
-from rayal.runs.results import Chosen, Evaluated
+from rayal.runs.results import Chosen, Evaluated, Scored
 from rayal.storage.folder import Folder, Json
 from rayal.workflows.run import start_engine, start_run
 from tests.support import scenes, whole_runs
@@ -269,6 +271,30 @@ def test_images_of_many_sizes_lie_on_a_canvas(dense, tmp_path):
     done = go(dense(dataset=dataset, observers=["qbc", "epmcm"], ensemble=2), tmp_path / "run")
 
     assert 12 == len(done.pool.labels) and 0 < done.metrics[-1]["miou"] < 1
+
+
+def test_a_graph_on_a_canvas_is_asked_where_its_nodes_are(dense, tmp_path):
+    """The pass would leave out the filling and the fit not: units would be scored beside their own
+    nodes, by how much of the canvas they leave free. Here the sum of all nodes is that of what the
+    pass has kept of the same units."""
+    root = scenes.write(tmp_path / "mixed", pool=12, test=4, shapes=((24, 32), (20, 40), (30, 26)))
+    x = dense(
+        dataset={"name": "camvid", "root": str(root), "canvas": [30, 40]},
+        strategy={"name": "uncertain_gcn", "graph": {"updates": 5}},
+        observers=["core_set"],
+        budget={"initial": 4, "per_cycle": 4, "total": 8},
+    )
+    go(x, tmp_path / "run")
+    with Ledger(Folder(tmp_path / "run"), x.identity()) as ledger:
+        scored, folder = ledger.result(0, Scored), ledger.stage(0, "score")
+        seen = shard_file.load(folder, scored, ["features"], names=["core_set"])["core_set"]
+        fit = ledger.stage(0, "fit") / "graph"
+        sums = load(fit.read("companion-graph.safetensors"))
+    kept = np.concatenate([seen.kept["features"], seen.labeled["features"]]).astype(float)
+    total = (kept / np.linalg.norm(kept, axis=1, keepdims=True)).sum(axis=0)
+
+    assert 12 == len(kept)
+    np.testing.assert_allclose(sums["sums.total"].numpy(), total, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("strategy", ["entropy", "qbc", "core_set"])

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
+from rayal.data.pixels import pooled
 from rayal.models.base import Outputs, Precision
 from rayal.models.companions.base import Companion, Companions, Spec
 from rayal.models.network import computing
@@ -24,14 +25,21 @@ from rayal.parts import Contradiction
 from rayal.training.augment import Augment
 
 
+class Shown(NamedTuple):
+    """Some images, as a pass sees them."""
+
+    images: Tensor  # B M H W, normalised, not augmented
+    valid: Tensor | None = None  # B H W: which pixels are of an image, where some are filling
+
+
 class Images(Protocol):
     """The images of some units, in the order of the pool, on the device of the fit."""
 
     def __len__(self) -> int: ...
 
-    def share(self) -> Iterator[Tensor]:
-        """This worker's part of them, batch by batch: B M H W, normalised, not augmented. The
-        parts of all workers, by rank, are all of them."""
+    def share(self) -> Iterator[Shown]:
+        """This worker's part of them, batch by batch. The parts of all workers, by rank, are all of
+        them."""
 
 
 class FitBatch(NamedTuple):
@@ -65,15 +73,14 @@ class Scene:
     """How many the fit will take."""
     precision: Precision = "fp32"
 
-    def ask(self, images: Tensor) -> Outputs:
-        """What the model says of B M H W, in float32 and without gradient."""
+    def ask(self, images: Tensor, valid: Tensor | None = None) -> Outputs:
+        """What the model says of B M H W, in float32 and without gradient; features are means over
+        the `valid` pixels alone, as those of a pass."""
         with torch.no_grad(), computing(images.device, self.precision):
             outputs: Outputs = self.model(images)
-        return Outputs(
-            outputs.logits.float(),
-            outputs.features.float(),
-            tuple(layer.float() for layer in outputs.layers),
-        )
+        layers = tuple(layer.float() for layer in outputs.layers)
+        features = outputs.features.float() if valid is None else pooled(layers[-1], valid)
+        return Outputs(outputs.logits.float(), features, layers)
 
 
 class Fitting(ABC):

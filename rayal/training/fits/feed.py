@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from rayal.data.card import ImageSpec
+from rayal.data.pixels import valid_pixels
 from rayal.randomness import Key, torch_generator
 from rayal.training.augment import normalise
-from rayal.training.fits.base import Batches, FitBatch
-from rayal.training.images import Items
+from rayal.training.fits.base import Batches, FitBatch, Shown
+from rayal.training.images import ImageItems, Items
 from rayal.training.round_robin import RoundRobin
 
 BATCH = 256
@@ -19,18 +20,21 @@ BATCH = 256
 class AllImages:
     """One worker's part of the images of some units, see `fits.base.Images`."""
 
-    def __init__(self, items: Items, count: int, spec: ImageSpec, rank: int, workers: int) -> None:
+    def __init__(
+        self, items: ImageItems, count: int, spec: ImageSpec, rank: int, workers: int
+    ) -> None:
         self.items, self.count, self.spec = items, count, spec
         self.rank, self.workers = rank, workers
 
     def __len__(self) -> int:
         return self.count
 
-    def share(self) -> Iterator[Tensor]:
+    def share(self) -> Iterator[Shown]:
         own = torch.arange(self.count).tensor_split(self.workers)[self.rank]
         parts = own.split(BATCH) if len(own) else ()  # type: ignore[no-untyped-call]
-        for images in self.items.batches(parts):
-            yield normalise(images, self.spec)
+        for images, sizes in self.items.with_sizes(parts):
+            valid = None if sizes is None else valid_pixels(sizes, *images.shape[2:])
+            yield Shown(normalise(images, self.spec), valid)
 
 
 class FitFeed:

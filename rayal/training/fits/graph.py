@@ -102,6 +102,6 @@ class GraphFitting(Fitting):
 
 def _features(scene: Scene, images: Images, none: Tensor) -> Tensor:
     """The model's, N D, of all of these images, on every worker; `none` are those of no image."""
-    own = torch.cat([none, *(scene.ask(part).features for part in images.share())])
+    own = torch.cat([none, *(scene.ask(*part).features for part in images.share())])
     (features,) = parallel.rows(own)
     return features

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import costs
 import pytest
-from costed import METHODS, SMALL, TABLES, experiment
+from costed import METHODS, REDUCED, SMALL, TABLES, Table, experiment
 from costs import Measured, circumstances, markdown, row
 from published import Cost
 
@@ -55,13 +55,20 @@ def test_every_published_method_can_be_run(table: str) -> None:
         assert alike == [cycle.scored for cycle in plan_cycles(x, card)]
 
 
-def test_small_experiments_are_small() -> None:
+@pytest.mark.parametrize(
+    ("table", "labels", "candidates", "epochs"),
+    [(SMALL, 50, 300, 2), (REDUCED, 200, 800, 10)],
+    ids=["small", "reduced"],
+)
+def test_small_experiments_are_small(
+    table: Table, labels: int, candidates: int, epochs: int
+) -> None:
     """Trying it would take hours; an option of a method that is gone would be refused."""
     for method in METHODS:
-        x = experiment(SMALL, method, small=True)
-        steps = [fit.steps(50, 300) for fit in x.fits()]
+        x = experiment(table, method)
+        steps = [fit.steps(labels, candidates) for fit in x.fits()]
 
-        assert x.scheme.length <= 2 and x.budget.amounts[2] <= 100
+        assert (epochs, labels) == (x.scheme.length, x.budget.amounts[0])
         assert all(count <= 20 for count in steps), method
 
 

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from rayal.data.card import ImageSpec
+from rayal.data.pixels import valid_pixels
 from rayal.models.base import Outputs
 from rayal.models.companions.base import Companions
 from rayal.models.companions.graph_network import points
 from rayal.models.weights import save_weights
-from rayal.training.fits.base import Scene
+from rayal.testing.passes import Pixelwise
+from rayal.training.fits.base import Scene, Shown
 from rayal.training.fits.graph import GraphFitting, GraphSpec
 from tests.support.forks import as_two
 
@@ -32,7 +34,7 @@ class Features(nn.Module):
         return Outputs(self.classifier(features), features, ())
 
 
-class Shown:
+class Drawn:
     """Some images, of which each worker is shown a part."""
 
     def __init__(self, images: Tensor, rank: int = 0, size: int = 1) -> None:
@@ -42,7 +44,7 @@ class Shown:
         return len(self.images)
 
     def share(self):
-        yield from self.own.split(4) if len(self.own) else ()
+        yield from map(Shown, self.own.split(4) if len(self.own) else ())
 
 
 def images() -> tuple[Tensor, Tensor]:
@@ -63,7 +65,7 @@ def fitting(
     torch.manual_seed(4)
     model = Features().eval()
     companion = spec.build(model, 2, IMAGE).to(device)
-    shown = [Shown(each.to(device), rank, size) for each in (labeled, others)]
+    shown = [Drawn(each.to(device), rank, size) for each in (labeled, others)]
     return spec.start(companion, Scene(model.to(device), Companions(), *shown, spec.updates))
 
 
@@ -133,6 +135,39 @@ def test_the_same_seed_makes_the_same_companion():
     one, other = (save_weights(fit(spec, *images())[0].finished()) for _ in range(2))
 
     assert one == other
+
+
+class OnCanvas:
+    """Images at the top left of a larger area, in noise, each in its own size."""
+
+    def __init__(self, alone: list[Tensor], height: int, width: int) -> None:
+        self.canvas = torch.randn(len(alone), 1, height, width)
+        for whole, image in zip(self.canvas, alone, strict=True):
+            whole[:, : image.shape[2], : image.shape[3]] = image[0]
+        sizes = torch.tensor([image.shape[2:] for image in alone])
+        self.valid = valid_pixels(sizes, height, width)
+
+    def __len__(self) -> int:
+        return len(self.canvas)
+
+    def share(self):
+        yield Shown(self.canvas[:3], self.valid[:3])
+        yield Shown(self.canvas[3:], self.valid[3:])
+
+
+def test_filling_is_of_no_node():
+    """A mask's image would be a node by how much of its canvas is free, and the pass ask beside
+    it: the network sees one pixel at a time, so that nothing else can differ."""
+    torch.manual_seed(0)
+    model = Pixelwise().network(3, IMAGE).eval().requires_grad_(False)
+    sides = [(4, 6), (5, 3), (1, 1), (6, 6), (2, 5), (3, 3)]
+    alone = [torch.randn(1, 1, *each) for each in sides]
+    shown = OnCanvas(alone, 6, 7)
+    spec = GraphSpec(updates=1)
+    made = spec.start(spec.build(model, 3, IMAGE), Scene(model, Companions(), shown, shown, 1))
+
+    expected = points(torch.cat([model(image).features for image in alone]))
+    torch.testing.assert_close(made.graph.x, torch.cat([expected, expected]))
 
 
 def _work(rank: int, folder: Path) -> None:
