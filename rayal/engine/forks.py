@@ -58,7 +58,7 @@ class Forks:
         with self._one:
             self._copied = True
             if self._server.poll() is not None and not self._closed:  # it was killed
-                self._orders.close()
+                self._forget()
                 self._begin()
             fork.pid = self._ask(0, fork.files)
         fork.begin(work)
@@ -89,8 +89,11 @@ class Forks:
             if not self._copied:  # it may be importing still
                 self._server.kill()
             self._server.wait()
-            self._orders.close()
-            self._said.close()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._orders.close()
+        self._said.close()
 
     def __enter__(self) -> "Forks":
         return self

@@ -1,8 +1,10 @@
-"""Shards through Ray Data: handed out, and decoded where there are free cores.
+"""Shards, handed out; those of encoded images through Ray Data, which decodes them where there are
+free cores.
 
 Ray Data streams, balances and bounds what is decoded ahead; what is done is remembered by the shard
-files alone. The defaults of Ray Data 2.57-2.60 that matter are met here and nowhere else. Who
-scores imports none of this: Ray Data takes half a second to import.
+files alone. Of a raw pool a shard is a few numbers, read by whoever scores it: Ray Data would start
+two processes of its own to hand them on. The defaults of Ray Data 2.57-2.60 that matter are met
+here and nowhere else. Who scores imports none of this: Ray Data takes half a second to import.
 """
 
 import logging
@@ -31,13 +33,15 @@ def blocks_of(images: Images, tasks: Sequence[ShardTask]) -> Generator[Any]:
 
     Raises ClusterError where nothing is read or decoded for ten minutes.
     """
+    if images.raw:
+        yield from (ray.put(pa.Table.from_pylist([row_of(task)])) for task in tasks)
+        return
     _configure(DataContext.get_current())
     rows = [row_of(task) for task in tasks]
     shards: Any = ray.data.from_items(rows, override_num_blocks=min(len(rows), BLOCKS))
-    if not images.raw:
-        shards = shards.map_batches(_Decoder(images), batch_size=1, batch_format="pyarrow")
+    decoded = shards.map_batches(_Decoder(images), batch_size=1, batch_format="pyarrow")
     try:
-        for bundle in shards.iter_internal_ref_bundles():
+        for bundle in decoded.iter_internal_ref_bundles():
             yield from bundle.block_refs
     except ExecutionTimeoutError as error:
         raise ClusterError(

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
-from ray._private.node import Node
 from ray.util import get_node_ip_address
 
 from rayal.engine import machine
+from rayal.engine.own_cluster import fewer_helpers, loopback, patient_threads
 from rayal.errors import ClusterError
 
 ADDRESS = "RAY_ADDRESS"
@@ -29,13 +28,6 @@ PROBE_SECONDS = 5.0  # a dead address, or another server's, makes ray.init retry
 SETTINGS = b"\4"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
 """How a gRPC client begins: HTTP/2's preface and a frame of settings; the server sends its own."""
-LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Where it is 0, Ray gives its node the address 127.0.0.1 and its processes listen on that alone.
-Ray reads it when it is imported: for this process the constant is set."""
-
-HELPERS = ("start_monitor", "start_log_monitor")
-"""Of Ray's node what starts a process that a cluster of one machine does without."""
-
 VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong arrives as an exception, and is said once
@@ -79,44 +71,16 @@ def join(address: str) -> None:
     """Joins the cluster at an address, or `auto`; ClusterError with the way out where it cannot."""
     if address != "auto":
         _probe(address)
-    with _loopback() if _for_this_machine(address) else nullcontext():
+    with loopback() if _for_this_machine(address) else nullcontext():
         _init(address)
 
 
 def start(cpus: int) -> None:
     """Starts a cluster that listens on 127.0.0.1 only; its token is for its owner alone."""
     guard_token()
-    with _loopback(), _fewer_helpers():
+    with loopback(), fewer_helpers(), patient_threads():
         _init("local", num_cpus=cpus, include_dashboard=False)
     guard_token()  # Ray makes one where there is none
-
-
-@contextmanager
-def _loopback() -> Iterator[None]:
-    """Ray takes this machine for 127.0.0.1 meanwhile."""
-    before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", True), os.environ.get(LOOPBACK)
-    ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK] = False, "0"
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before[0]
-        os.environ.pop(LOOPBACK)
-        if before[1] is not None:
-            os.environ[LOOPBACK] = before[1]
-
-
-@contextmanager
-def _fewer_helpers() -> Iterator[None]:
-    """Ray starts no autoscaler, which could add nothing to one machine, and no process that hands
-    on what others print, which nobody has asked for."""
-    before = {name: getattr(Node, name) for name in HELPERS}
-    for name in HELPERS:
-        setattr(Node, name, lambda node: None)
-    try:
-        yield
-    finally:
-        for name, start in before.items():
-            setattr(Node, name, start)
 
 
 def _for_this_machine(address: str) -> bool:
