@@ -11,7 +11,7 @@ from rayal.errors import Apart, RayalError, UsageError, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Compute, Experiment
 from rayal.labeling.budget import Budget
-from rayal.report.pictures import store_of
+from rayal.report.images import store_of
 from rayal.runs.events import Observer
 from rayal.runs.ledger import Ledger, stage_folder
 from rayal.runs.record import Record

@@ -326,7 +326,8 @@ def test_pictures_of_what_is_left(
 ) -> None:
     """A report would end at the first cycle without weights. Without them a picture has no
     predictions; without scores it says less, and the same of the score."""
-    from rayal.report import pictures
+    from rayal.report.images import first_images
+    from rayal.report.picked import shots
     from rayal.report.pictures import files
     from rayal.report.reasons import reasons
 
@@ -344,7 +345,7 @@ def test_pictures_of_what_is_left(
     drawn = [name for name, _ in files(record, 1)]
     store = x.dataset.open()
     (shot, *_), (before, *_) = (
-        pictures.shots(each, x, store, 0, pictures.first_images(each, store, 0, 1))
+        shots(each, x, store, 0, first_images(each, store, 0, 1))
         for each in (record, Record(Folder(tmp_path / "run")))
     )
 

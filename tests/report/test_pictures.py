@@ -28,7 +28,10 @@ from rayal.labeling.oracles.clicks import Clicks
 from rayal.labeling.oracles.simulated import Simulated
 from rayal.models.trained_model import TrainedModel
 from rayal.report import pictures
-from rayal.report.pictures import files, rows
+from rayal.report.images import first_images
+from rayal.report.overlays import Row
+from rayal.report.picked import rows, shots
+from rayal.report.pictures import files
 from rayal.runs.ledger import Ledger, read_labels, stage_folder, write_labels
 from rayal.runs.record import Record
 from rayal.runs.results import Chosen, Labeled
@@ -51,8 +54,8 @@ class Done(NamedTuple):
     store: Store
     record: Record
 
-    def rows(self, count: int = 3) -> list[pictures.Row]:
-        first = pictures.first_images(self.record, self.store, 0, count)
+    def rows(self, count: int = 3) -> list[Row]:
+        first = first_images(self.record, self.store, 0, count)
         return rows(self.record, self.x, self.store, 0, first)
 
     def chosen(self) -> list[str]:
@@ -290,7 +293,7 @@ def test_a_run_of_classification(tiny: Callable[..., Any], tmp_path: Path) -> No
 
     record, store = Record(Folder(tmp_path)), x.dataset.open()
     made = dict(files(record, 3))
-    seen = pictures.shots(record, x, store, 0, pictures.first_images(record, store, 0, 3))
+    seen = shots(record, x, store, 0, first_images(record, store, 0, 3))
     chosen = record.result(0, Chosen)
 
     results = ["per_class_accuracy.png", "per_class_accuracy.csv"]

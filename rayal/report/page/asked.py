@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from rayal.cycle.calibration import calibrated
+from rayal.report.images import network_of
 from rayal.report.page.originals import Original
 from rayal.report.page.picks import spread
 from rayal.report.page.said import CYCLES, Said
-from rayal.report.pictures import network_of
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated, Trained
 from rayal.signals.batch import forward

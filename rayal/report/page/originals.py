@@ -6,8 +6,8 @@ from rayal.data.store import Store
 from rayal.errors import RayalError
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
+from rayal.report.images import store_of, unseen_of
 from rayal.report.page.seen import Seen
-from rayal.report.pictures import store_of, unseen_of
 from rayal.runs.record import Record
 from rayal.runs.results import Scored
 

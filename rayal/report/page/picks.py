@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from rayal.data.masks import IGNORE, Mask
 from rayal.errors import RayalError, counted
-from rayal.report import pictures
+from rayal.report import picked, pictures
 from rayal.report.gallery import Shot
 from rayal.report.groups import BASELINE
+from rayal.report.images import chosen_images, unseen_of
 from rayal.report.overlays import Row
 from rayal.report.page.blocks import Block, Fold, Gallery, Key, Picture, Section, Shown, Text
 from rayal.report.page.originals import Original, Originals
@@ -69,7 +70,7 @@ def _galleries(
         notes[original] = None
         return
     if not original.visible:
-        unseen = str(pictures.unseen_of(original.store)).partition(" (")[0]  # without its axes
+        unseen = str(unseen_of(original.store)).partition(" (")[0]  # without its axes
         notes[
             f"Nothing to look at: {unseen}; what was chosen is in each cycle's select/chosen.csv."
         ] = None
@@ -164,17 +165,17 @@ class _Galleries:
 
     def _gallery(self, cycle: int) -> Gallery:
         x, store = self.original
-        chosen = pictures.chosen_images(self.record, store, cycle)
+        chosen = chosen_images(self.record, store, cycle)
         by_kind = kinds([*chosen], self.each, self.names)
         wanted = {image: chosen[image] for images in by_kind.values() for image in images}
         asks = self.asks and not self.record.pruned(cycle, Trained.stage)
         shown: Mapping[str, Shown]
         if x.task.dense:
-            rows, why = pictures.rows(self.record, x, store, cycle, wanted, asks), self._why(cycle)
+            rows, why = picked.rows(self.record, x, store, cycle, wanted, asks), self._why(cycle)
             first = {image: why.get(units[0]) for image, units in wanted.items()}
             shown = {row.image: self._scene(row, first[row.image], asks) for row in rows}
         else:
-            shots = pictures.shots(self.record, x, store, cycle, wanted, asks)
+            shots = picked.shots(self.record, x, store, cycle, wanted, asks)
             shown = {shot.image: self._shot(shot) for shot in shots}
         rows_of = [
             (kind, [shown[image] for image in images if image in shown])

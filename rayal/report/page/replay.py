@@ -12,12 +12,12 @@ from rayal.errors import RayalError, counted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.regions import parse_unit
 from rayal.report import replay_text as text
+from rayal.report.images import unseen_of
 from rayal.report.page.blocks import Block, Gallery, Listing, Picture, Section, Shown, Table, Text
 from rayal.report.page.markup import written
 from rayal.report.page.picks import PICTURE, SCENE, covered
 from rayal.report.page.thumbnails import SIDE, Thumbnails
 from rayal.report.palette import palette
-from rayal.report.pictures import unseen_of
 from rayal.report.replays import Beside, SideBySide
 from rayal.report.slices import shown as plane
 from rayal.storage import yaml_text

@@ -94,10 +94,10 @@ def test_the_map_has_what_each_cycle_bought(page: Page) -> None:
 
 def test_a_run_that_ends_asks_no_model(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of large models would end minutes later."""
-    from rayal.report import pictures
+    from rayal.report import picked
     from rayal.report.page import asked
 
-    for module in (pictures, asked):
+    for module in (picked, asked):
         monkeypatch.setattr(module, "network_of", None)
     found = Page(html(Seen(summarise([record]), [record], asks_models=False)))
 
