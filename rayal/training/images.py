@@ -119,7 +119,8 @@ class Streaming:
         return (items for items, *_ in self._ahead(parts))
 
     def with_sizes(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
-        return ((items, *(sizes or [None])) for items, *sizes in self._ahead(parts))
+        for items, *sizes in self._ahead(parts):
+            yield items, sizes[0] if sizes else None
 
     def _ahead(self, parts: Sequence[Tensor]) -> Iterator[Columns]:
         ahead = deque[list[Future[Columns]]]()

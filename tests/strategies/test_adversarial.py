@@ -117,8 +117,9 @@ def outcome(folder: Path) -> list[Any]:
 
 
 def run_of(tiny: Callable[..., Experiment], name: str) -> Experiment:
+    fit = {"graph": {"updates": 25}} if "gcn" in name else {name: SMALL_FIT | {"epochs": 3}}
     return tiny(
-        strategy={"name": name, **{name: SMALL_FIT | {"epochs": 3}}},
+        strategy={"name": name, **fit},
         budget={"initial": 20, "per_cycle": 20, "total": 40},
         dataset={"name": "digits", "limit_pool": 200, "limit_test": 20},
         compute={"engine": "local", "cpus_per_worker": 1, "checkpoint_seconds": 0},
@@ -132,15 +133,16 @@ def whole(x: Experiment, folder: Path) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "uncertain_gcn", "core_gcn"])
 def test_a_killed_run_chooses_the_same(
     tiny: Callable[..., Experiment], process: Any, tmp_path: Path, name: str
 ) -> None:
     """Draws, optimizers or running statistics would be others after a crash in the fit."""
     x = run_of(tiny, name)
+    (fit,) = x.fits()
     expected = whole(x, tmp_path / "whole")
     killed = tmp_path / "killed"
-    point = f"cycle-000/fit/{name}/checkpoint-000001.json"
+    point = f"cycle-000/fit/{fit.name}/checkpoint-000001.json"
 
     assert -signal.SIGKILL == process(x, killed, point).returncode
     assert 0 == process(x, killed).returncode

@@ -20,6 +20,7 @@ def one_and_rest(highest: float, classes: int = 10) -> list[float]:
         (one_and_rest(1.0), 0.0),
         ([0.5, 0.5, *[0.0] * 8], 7 / 9),  # 1 - (.16 / 9) / .04 * .5
         (one_and_rest(0.55), 0.45),
+        (one_and_rest(0.19), 0.81),  # nearly even
         ([0.1] * 10, 0.9),  # where both variances are 0
         ([0.25] * 4, 0.75),
         ([0.3, 0.7], 0.3),  # of two classes there is but one with this maximum
