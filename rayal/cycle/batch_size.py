@@ -23,14 +23,15 @@ SECONDS = 0.5
 def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
     """The batch of this job that scores the most images per second.
 
-    Larger sizes are tried while they fit `limit` bytes beside the models and twice in a row bring
-    a gain. The choice is made once for a pass: scores depend on the batch in their last bits.
-    Raises UsageError where not even the smallest fits.
+    Larger sizes are tried, up to the job's own, while they fit `limit` bytes beside the models and
+    twice in a row bring a gain. The choice is made once for a pass: scores depend on the batch in
+    their last bits. Raises UsageError where not even the smallest fits.
     """
     scorer = Scorer(job, device)
+    sizes = sorted({min(size, job.batch) for size in SIZES})
     tried: list[Json] = []
     best, idle = 0, 0
-    for size in SIZES:
+    for size in sizes:
         try:
             scorer.job = job.with_batch(size)
             rate, used = _measured(scorer, size)
@@ -45,7 +46,7 @@ def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
             break
     if not tried:
         raise UsageError(
-            f"{SIZES[0]} images do not fit compute.batch_bytes, {limit}; raise it, or set batch and"
+            f"{sizes[0]} images do not fit compute.batch_bytes, {limit}; raise it, or set batch and"
             f" another {OUT}"
         )
     return FastestBatch(batch=tried[best]["batch"], tried=tuple(tried))

@@ -164,7 +164,7 @@ class EngineContract(Contract):
 
     def test_finds_the_fastest_batch(self) -> None:
         """Otherwise a pass would score one image at a time, or run out of memory."""
-        job = self._pass(Narrow())
+        job = self._pass(Narrow()).with_batch(4 * ROWS)
         found, expected = (each.fastest_batch(job, GIB) for each in (self.engine, self._local))
         tried = [each["batch"] for each in found.tried]
         if found.batch != expected.batch or found.batch not in tried:

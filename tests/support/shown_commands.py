@@ -1,6 +1,7 @@
 """Commands as a page shows them: which they are, whether they exist, and running them.
 
-Those of a block `console`, behind a `$`, are run as they stand; those of a block `bash` are read
+Those of a block `console`, behind a `$`, are run: what starts Ray by a shell, as it stands, the
+others in copies of a process that has imported what they take. Those of a block `bash` are read
 only, for they want a cluster, a day or a folder of the reader's own.
 """
 
@@ -20,8 +21,11 @@ import typer
 from PIL import Image
 
 from rayal.cli import ANYWHERE, app
+from tests.support.copied_command import CopiedCommand
 
 ROOT = Path(__file__).parents[2]
+ON_RAY = {"run", "score", "sweep"}
+"""Verbs that start it where a file does not say otherwise."""
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -106,10 +110,15 @@ def results(commands: list[str], folder: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "disabled",
     }
     outputs = {}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     for command in commands:
-        done = subprocess.run(
-            command, shell=True, cwd=folder, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-        outputs[command.split()[1]] = done.stdout
+        program, *words = shlex.split(command)
+        assert program == "rayal", command
+        if words[0] in ON_RAY:
+            process = subprocess.Popen(command, shell=True, cwd=folder, env=environment, **pipes)
+        else:
+            process = CopiedCommand(words, folder, environment)
+        out, err = process.communicate()
+        assert process.returncode == 0, f"{command}: {err}"
+        outputs[words[0]] = out
     return outputs

@@ -1,4 +1,4 @@
-"""Whole runs of every strategy: what must not change what it chooses."""
+"""Runs of every strategy: what must not change what it chooses."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,20 +7,13 @@ from typing import Any
 import pytest
 
 from rayal.experiment.experiment import Experiment
-from rayal.runs.record import Record
-from rayal.runs.results import Chosen
-from rayal.storage.folder import Folder
-from rayal.workflows.run import start_engine, start_run
 from tests.support.doubles import scheme_for, small_strategy, strategies_for
+from tests.support.whole_runs import chosen, stopped_at
 
 
-def chosen(x: Experiment, out: Path) -> list[list[str]]:
-    """The ids of every selection of a run, best first."""
-    with start_run(x, str(out)) as opened:
-        pool = opened.run(lambda: start_engine(x.compute))
-    record = Record(Folder(out))
-    results = [record.result(cycle, Chosen) for cycle in range(pool.cycle)]
-    return [result.ids for result in results if result is not None]
+def choices(x: Experiment, out: Path) -> list[list[str]]:
+    """The ids of both selections, best first; what the second buys is not trained on."""
+    return chosen(stopped_at(x, out, 2, "train"))
 
 
 @pytest.mark.parametrize("strategy", strategies_for("classification"))
@@ -38,7 +31,7 @@ def test_batches_and_shards_do_not_choose(
             ensemble=2,
             compute={"engine": "local", "cpus_per_worker": 1, **compute},
         )
-        return chosen(x, tmp_path / name)
+        return choices(x, tmp_path / name)
 
     whole = run("whole", score_batch=256, shard_rows=1024)
 

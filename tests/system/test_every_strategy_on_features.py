@@ -9,12 +9,9 @@ import pytest
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.parts import find, names
-from rayal.runs.record import Record
-from rayal.runs.results import Chosen
-from rayal.storage.folder import Folder
 from rayal.workflows.checks import check
 from tests.support.doubles import TAUGHT_BY, small_strategy, strategies_for
-from tests.support.whole_runs import go
+from tests.support.whole_runs import chosen, stopped_at
 
 PIXELS = {"vaal", "sraal", "ta_vaal", "ll4al"}
 """What has modules of its own for pictures, or for the maps of a network."""
@@ -86,8 +83,6 @@ def test_chooses_or_is_refused_by_name(
             check(x, x.dataset.open().card)
         return
     x = experiment(vectors, strategy, head)
-    go(x, tmp_path)
-    record = Record(Folder(tmp_path))
-    for cycle in range(2):
-        chosen = record.result(cycle, Chosen)
-        assert chosen is not None and 10 == len(set(chosen.ids))
+    stopped_at(x, tmp_path, 2, "train")  # the rest is a training like the others
+
+    assert [10, 10] == [len(set(ids)) for ids in chosen(tmp_path)]

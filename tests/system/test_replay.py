@@ -16,7 +16,7 @@ from rayal.storage.folder import Folder
 from tests.support.branched import branched
 from tests.support.doubles import small_strategy, strategies_for
 from tests.support.recorded import write_votes
-from tests.support.whole_runs import chosen, files_of, go
+from tests.support.whole_runs import chosen, files_of, go, stopped_at
 
 FIELDS: dict[str, Any] = {
     "dataset": {"name": "digits", "limit_pool": 300, "limit_test": 50},
@@ -61,6 +61,11 @@ class Runs:
         return self._real[name, cycle]
 
 
+def bought_twice(x: Experiment, out: Path) -> None:
+    """A run that has chosen in cycle 1 and goes no further: all that a replay of that asks for."""
+    stopped_at(x, out, 2, "train")
+
+
 @pytest.fixture(scope="module")
 def runs(tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Runs:
     made = Runs(tiny, tmp_path_factory.mktemp("replays"))
@@ -98,7 +103,7 @@ def test_the_first_cycle_is_that_of_a_run_of_its_own(runs: Runs, tmp_path: Path)
     """All strategies of a seed share what comes before their first choice."""
     found = rayal.replay(runs.bare, cycle=0, strategy=["entropy", "core_set"], forward=True)
     for name in ("entropy", "core_set"):
-        go(runs.x(name), tmp_path / name)
+        stopped_at(runs.x(name), tmp_path / name, 1, "train")
 
         assert found.chosen(name) == chosen(tmp_path / name)[0]
 
@@ -127,7 +132,7 @@ def test_the_second_of_a_name_among_observers(runs: Runs, tmp_path: Path) -> Non
     """Its column is called otherwise than in a run of its own; with other settings it is another
     strategy, which the pass has not scored."""
     sharp = {"name": "power_margin", "beta": 3.0}
-    go(runs.x("margin", observers=["power_margin", sharp]), tmp_path / "run")
+    bought_twice(runs.x("margin", observers=["power_margin", sharp]), tmp_path / "run")
     found = rayal.replay(tmp_path / "run", cycle=1, strategy=[sharp])
     real = branched(runs.bare, 1, runs.x(sharp), tmp_path / "real")
 
@@ -150,7 +155,7 @@ def test_what_is_trained_beside_the_model(runs: Runs, tmp_path: Path) -> None:
     """A run that has not trained it cannot say what it would have chosen; one that has, can."""
     with pytest.raises(UsageError, match="ll4al: it reads a loss_head that is trained beside"):
         rayal.replay(runs.bare, strategy="ll4al", forward=True)
-    go(runs.x("ll4al"), tmp_path / "run")
+    bought_twice(runs.x("ll4al"), tmp_path / "run")
     found = rayal.replay(tmp_path / "run", cycle=1, strategy=["ll4al", "margin"], forward=True)
     real = branched(tmp_path / "run", 1, runs.x("margin"), tmp_path / "real")
 
@@ -162,7 +167,7 @@ def test_companions_that_change_nothing(runs: Runs, tmp_path: Path) -> None:
     """Class statistics are kept for an observer; then epmcm needs its model alone, also where it
     updates them while it selects."""
     updating = {"name": "epmcm", "update_while_scoring": True}
-    go(runs.x("margin", observers=["epmcm"]), tmp_path / "run")
+    bought_twice(runs.x("margin", observers=["epmcm"]), tmp_path / "run")
     found = rayal.replay(tmp_path / "run", cycle=1, strategy=["epmcm", updating], forward=True)
 
     assert [each.asked for each in found.others] == [False, True]
@@ -185,7 +190,7 @@ def test_companions_that_change_nothing(runs: Runs, tmp_path: Path) -> None:
 def test_other_experiments(runs: Runs, tmp_path: Path, fields: dict[str, Any]) -> None:
     """Random subsets of candidates, guards and schemes belong to the state, too."""
     names = ["random", "entropy", "entropy_gradnorm"]
-    go(runs.x("margin", **fields), tmp_path / "run")
+    bought_twice(runs.x("margin", **fields), tmp_path / "run")
     found = rayal.replay(tmp_path / "run", cycle=1, strategy=names, forward=True)
 
     for name in names:
@@ -196,7 +201,7 @@ def test_other_experiments(runs: Runs, tmp_path: Path, fields: dict[str, Any]) -
 
 def test_guards_refuse_what_does_not_rank(runs: Runs, tmp_path: Path) -> None:
     """As a run of it would be refused; the others are replayed all the same."""
-    go(runs.x("margin", guards={"per_class": 4}), tmp_path / "run")
+    bought_twice(runs.x("margin", guards={"per_class": 4}), tmp_path / "run")
     found = rayal.replay(tmp_path / "run", strategy=["core_set", "entropy"], forward=True)
 
     assert [each.name for each in found.others] == ["entropy"]
@@ -212,7 +217,7 @@ def test_votes_that_are_asked_for_again(runs: Runs, tmp_path: Path) -> None:
         "oracle": {"name": "recorded", "file": str(tmp_path / "votes.csv")},
         "budget": {**FIELDS["budget"], "unit": "votes"},
     }
-    go(runs.x("margin", **fields), tmp_path / "run")
+    bought_twice(runs.x("margin", **fields), tmp_path / "run")
     found = rayal.replay(tmp_path / "run", cycle=1, strategy=["active_lab", "random"], forward=True)
 
     for name in ("active_lab", "random"):

@@ -69,14 +69,20 @@ def names_a_step(text: str) -> bool:
     return len(text.split()) >= WORDS and STEP.search(text) is not None
 
 
-def messages() -> list[tuple[str, str]]:
-    """Module and text of every message of the source that names a step."""
-    return [
+@cache
+def said_by_modules() -> tuple[tuple[str, str], ...]:
+    """Module and text, of all texts of the source."""
+    return tuple(
         (file.relative_to(SOURCE).as_posix(), text)
         for file in sorted(SOURCE.rglob("*.py"))
         for text in texts(ast.parse(file.read_text()))
-        if names_a_step(text)
-    ]
+    )
+
+
+@cache
+def messages() -> tuple[tuple[str, str], ...]:
+    """Those of every message that names a step."""
+    return tuple(each for each in said_by_modules() if names_a_step(each[1]))
 
 
 def rows() -> list[Row]:
@@ -85,13 +91,8 @@ def rows() -> list[Row]:
 
 def of(row: Row) -> list[tuple[str, str]]:
     """The messages that a row is about; of a part that is one of them whole, that alone."""
-    mine = [each for each in messages_once() if each[0] == row.module and row.part in each[1]]
+    mine = [each for each in messages() if each[0] == row.module and row.part in each[1]]
     return [each for each in mine if each[1] == row.part] or mine
-
-
-@cache
-def messages_once() -> tuple[tuple[str, str], ...]:
-    return tuple(messages())
 
 
 @cache

@@ -258,10 +258,10 @@ class PoolPass:
         asked, limit = self.settings.batch, self.settings.compute.batch_bytes
         if asked != "auto":
             return batch_within(asked, self._shard_rows(asked), self.pool.rows)
-        out = self.folder / "batch"
-        self.journal.done_once(out, lambda _: engine.fastest_batch(job, limit).to_json())
-        measured = read_result(FastestBatch, out)
-        return min(measured.batch, self._shard_rows(), self.pool.rows)
+        out, most = self.folder / "batch", min(self._shard_rows(), self.pool.rows)
+        within = job.with_batch(most)
+        self.journal.done_once(out, lambda _: engine.fastest_batch(within, limit).to_json())
+        return min(read_result(FastestBatch, out).batch, most)
 
     def _tasks(self, batch: int) -> list[ShardTask]:
         rows = self._shard_rows(batch)

@@ -838,6 +838,25 @@ def test_the_fastest_batch_is_no_larger_than_a_shard(
         assert 1 == len({shard_file.job_of(shard) for each in both for shard in each})
 
 
+def test_no_batch_is_measured_that_the_pass_cannot_fill(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute would go by over batches of 256 before twenty photographs are scored."""
+    monkeypatch.setattr(batch_size, "_measured", lambda scorer, size: (float(size**2), 0))
+    large = settings(weights, pool, compute={"engine": "local", "shard_rows": 20}, batch="auto")
+    tiny = write_pool(tmp_path / "tiny.parquet", [png(number) for number in range(5)])
+    small = settings(weights, tiny, batch="auto")
+    score(large, tmp_path / "large")
+    score(small, tmp_path / "small")
+    found = [
+        json.loads((tmp_path / name / "batch/done.json").read_text()) for name in ("large", "small")
+    ]
+
+    assert [[8, 16, 20], [5]] == [
+        [each["batch"] for each in done["result"]["tried"]] for done in found
+    ]
+
+
 def test_a_batch_that_was_asked_is_no_larger_than_the_pool(
     weights: Path, pool: Path, tmp_path: Path
 ) -> None:
