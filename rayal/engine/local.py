@@ -20,6 +20,7 @@ from rayal.data.pool import Decoded
 from rayal.engine import machine
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
+from rayal.models.waiting_threads import let_sleep
 from rayal.runs.passes import FastestBatch, ScoredShard
 from rayal.runs.results import Fit, Trained
 from rayal.selection.progress import Progress
@@ -90,10 +91,13 @@ def _decoded_ahead(
 
     Rows are read in order by the caller's thread, and decoded in one part per thread; AHEAD shards
     are in memory, and the one that is scored. What is stored as numbers is not divided: to put its
-    parts together would take as long as to decode them.
+    parts together would take as long as to decode them. Cores that decode are left to it by the
+    threads of the model that wait.
     """
     pool, waiting = ThreadPoolExecutor(threads), deque[tuple[ShardTask, list[Future[Decoded]]]]()
     try:
+        if not scorer.job.images.raw:
+            let_sleep(pool)
         for task in tasks:
             rows = scorer.read(task)
             size = max(1, len(rows) if scorer.job.images.raw else -(-len(rows) // threads))
