@@ -153,10 +153,10 @@ def encoded(tiny, tmp_path):
     return tiny(dataset={**dataset, "test": ["test.parquet"], "encoding": "bytes"})
 
 
-def test_encoded_images_are_decoded_apart_from_the_actors(encoded, tmp_path):
+def test_encoded_images_are_decoded_apart_from_the_actors(encoded, workers, tmp_path):
     """The CPU stage would hand on other pixels than the local decoder, or lose the bad image."""
     expected, _ = score(encoded, LocalEngine(encoded.compute), tmp_path / "local")
-    actual, _ = score(encoded, on_ray(encoded, scorers=2), tmp_path / "ray")
+    actual, _ = score(encoded, workers, tmp_path / "ray")
 
     assert expected == actual
     assert 1 == len(actual["status"]) - actual["status"].count(shard_file.OK)
@@ -176,7 +176,7 @@ def test_living_processes_take_the_weights_that_are_there_now(tiny, workers, tmp
     assert first["score.cod"] != second["score.cod"]
 
 
-def test_weights_that_change_behind_its_back_end_a_pass(tiny, workers, tmp_path, monkeypatch):
+def test_weights_that_change_behind_its_back_end_a_pass(tiny, tmp_path, monkeypatch):
     """Scores of a model that nobody trained would be taken for those of this one."""
     x = tiny()
     write = Folder.write
@@ -189,17 +189,17 @@ def test_weights_that_change_behind_its_back_end_a_pass(tiny, workers, tmp_path,
 
     monkeypatch.setattr(Folder, "write", damaged)
     with pytest.raises(StorageError, match=r"weights\.safetensors.*sha256"):
-        score(x, workers, tmp_path)
+        score(x, on_ray(x, scorers=1), tmp_path)  # it closes them: others wait for the next test
 
 
-def test_a_killed_scoring_actor_is_replaced(tiny, tmp_path):
+def test_a_killed_scoring_actor_is_replaced(tiny, workers, tmp_path):
     """A pass would lose the units of a dead actor, or score them twice."""
     marker = tmp_path / "died"
     unit = tiny().dataset.open().pool.ids()[300]
     killer = {"name": "faulty.dies_scoring", "unit": unit, "marker": str(marker)}
     x = tiny(observers=[killer])
     expected, _ = score(tiny(), LocalEngine(x.compute), tmp_path / "local")
-    actual, result = score(x, on_ray(x, scorers=2), tmp_path / "ray")
+    actual, result = score(x, workers, tmp_path / "ray")
 
     assert marker.exists()
     assert max(Counter(actual["id"]).values()) == 1 and result.units == 600

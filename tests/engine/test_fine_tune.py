@@ -1,7 +1,7 @@
 """The training at the end of a study on features, divided among the workers of Ray."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,9 @@ LABELS = 12
 COMPUTE = {"engine": "ray", "cpus_per_worker": 1, "train_workers": 2, "checkpoint_seconds": 0}
 
 
-def go(x: Experiment, out: Path) -> None:
+def go(x: Experiment, out: Path, engine: RayEngine) -> None:
     with start_run(x, str(out)) as opened:
-        opened.run(lambda: closing(RayEngine(x.compute, cores=2)))
+        opened.run(lambda: nullcontext(engine))
 
 
 @pytest.mark.timeout(900)  # 401 s were measured beside much other work
@@ -35,9 +35,11 @@ def test_several_workers_train_it_as_a_run_on_the_images(
     once = {"initial": LABELS, "per_cycle": 1, "total": LABELS}
     tune = {"scheme": SCHEME, "model": NETWORK}
     fields = {"budget": once, "compute": COMPUTE}
-    go(study(tiny, looked.root, fine_tune=tune, **fields), tmp_path / "frozen")
+    frozen = study(tiny, looked.root, fine_tune=tune, **fields)
     images = tiny(dataset=DIGITS, model=NETWORK, strategy="margin", scheme=SCHEME, **fields)
-    go(images, tmp_path / "images")
+    with closing(RayEngine(images.compute, cores=2)) as engine:
+        go(frozen, tmp_path / "frozen", engine)
+        go(images, tmp_path / "images", engine)
     (found,) = Record(Folder(tmp_path / "frozen")).fine_tuned().values()
     own = Record(Folder(tmp_path / "images")).result(0, Evaluated)
     assert own is not None

@@ -45,8 +45,10 @@ class Split(NamedTuple):
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 
-@pytest.mark.parametrize("actors", [pytest.param(1, marks=pytest.mark.slow), 3])
-def test_actors_write_what_one_process_writes(tmp_path: Path, actors: int) -> None:
+@pytest.mark.parametrize("actors", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
+def test_actors_write_what_one_process_writes(
+    tmp_path: Path, workers: RayEngine, actors: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A score, or a kept feature, would depend on the worker."""
     weights = write_weights(tmp_path / "mine.safetensors")
     pool = write_pool(tmp_path / "pool.parquet", [png(number) for number in range(UNITS)])
@@ -54,9 +56,10 @@ def test_actors_write_what_one_process_writes(tmp_path: Path, actors: int) -> No
     score(x, tmp_path / "local")
     compute = PoolCompute(engine="ray", device="cpu", scorers=actors, shard_rows=8)
     on_ray = x.model_copy(update={"compute": compute})
+    asked = workers.compute.model_copy(update={"scorers": actors})
+    monkeypatch.setattr(workers, "compute", asked)
     with start_scoring(on_ray, str(tmp_path / "ray")) as opened:
-        engine = RayEngine(compute.for_engine(), cores=8)
-        opened.run(lambda: nullcontext(engine), Watch())
+        opened.run(lambda: nullcontext(workers), Watch())
 
     for file in sorted((tmp_path / "local/scores").glob("shard-*.parquet")):
         assert file.read_bytes() == (tmp_path / "ray/scores" / file.name).read_bytes()

@@ -1,5 +1,6 @@
 """Trials of a sweep in processes of this machine: each once, whatever dies."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from rayal.cycle.first_units import first_units
 from rayal.engine import machine
+from rayal.engine.forks import Forks
 from rayal.engine.local import LocalEngine
 from rayal.engine.processes import TrialProcesses, importing, suffices
 from rayal.errors import ClusterError, DataError
@@ -96,20 +98,24 @@ def test_trials_are_those_of_one_process(swept: Any, tmp_path: Path) -> None:
                 lambda: nullcontext(LocalEngine(x.compute)),
                 lambda cycle, value: None,
             )
-    alone, together = run(x, tmp_path / "a"), run(x, tmp_path / "b")
+    with start_sweep(x, str(tmp_path / "a")) as complete:
+        alone = complete.run(no_cluster, Silent())
+    together = run(x, tmp_path / "b")
 
     assert (4, 4, 2) == (together.complete, together.trials, together.shared)
     assert alone.complete == 4 and endings(tmp_path / "a") == endings(tmp_path / "b")
 
 
-def test_a_process_that_dies_is_replaced(swept: Any, tmp_path: Path) -> None:
+def test_a_process_that_dies_is_replaced_and_an_error_is_told(swept: Any, tmp_path: Path) -> None:
     """The kernel ends a process that takes too much memory: its trial, and those after it, would
-    be lost."""
+    be lost. And the cause of a failure would be in a file that nobody reads."""
     dies = deadly(swept, tmp_path / "died", deaths=1)
-    found = run(swept(["random", dies, "entropy"], concurrent=1), tmp_path / "out")
+    space = {"strategy": {"grid_search": [dies]}, "scheme": {"lr": {"grid_search": [0.05, 1e30]}}}
+    with pytest.raises(DataError, match="1 of 2 trials failed.*lower scheme.lr"):
+        run(swept([], space=space, concurrent=1), tmp_path / "out")
 
     assert "x" == (tmp_path / "died").read_text()
-    assert (3, 3) == (found.complete, found.trials)
+    assert 1 == len([*(tmp_path / "out/trials").glob("*/cycle-001/evaluate/done.json")])
 
 
 @pytest.mark.slow
@@ -122,14 +128,6 @@ def test_a_process_that_dies_at_every_try(swept: Any, tmp_path: Path) -> None:
 
     assert "xx" == (tmp_path / "died").read_text()
     assert 1 == len([*(tmp_path / "out/trials").glob("random*/cycle-001/evaluate/done.json")])
-
-
-def test_an_error_of_a_trial_is_told(swept: Any, tmp_path: Path) -> None:
-    """The cause of a failure would be in a file that nobody reads."""
-    x = swept(["random"], space={"scheme": {"lr": {"grid_search": [0.05, 1e30]}}})
-
-    with pytest.raises(DataError, match="1 of 2 trials failed.*lower scheme.lr"):
-        run(x, tmp_path / "out")
 
 
 COMMAND = """
@@ -225,59 +223,67 @@ class Told:
 
 
 def processes(work: Any, watcher: Any, seeds: Sequence[int], **settings: Any) -> None:
-    """Does the work as the trials of these seeds."""
+    """Does the work, which needs no library, as the trials of these seeds."""
     sweep = Sweep(space={"seed": {"grid_search": [1]}}, max_failures=0, **settings)
     local = Compute(engine="local")
-    with importing(sweep, local, None) as forks:
+    with Forks(["rayal.engine.trial_process"]) as forks:
         made = TrialProcesses(sweep, local, work, watcher, forks)
         made.run([Assignment({}, seed) for seed in seeds])
 
 
-def test_files_of_the_working_folder_are_no_modules(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file queue.py beside the experiments would end every trial before it begins."""
-    for name in ("queue", "random", "logging"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('not Python's')")
-    monkeypatch.chdir(tmp_path)
-    watcher = Told()
-    processes(lambda *_: None, watcher, [0])
-
-    assert [None] == watcher.errors
-
-
-def test_a_death_says_what_is_known_of_it(tmp_path: Path) -> None:
-    """Memory would be bought for what a lack of memory did not do."""
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], list[str]]:
+    """The errors of four trials, and what was warned of: the first two die, the next two warn, in
+    a folder whose files have names of Python's modules."""
+    folder, watcher, warned = tmp_path_factory.mktemp("named"), Told(), list[str]()
 
     def work(trial: Assignment, *_: Any) -> None:
+        import logging
+
+        if trial.seed > 1:
+            logging.getLogger("rayal.training").warning("100%% of %s", "nothing")
+            return
         print("the licence server is away", file=sys.stderr, flush=True)
         if trial.seed:
             os.kill(os.getpid(), signal.SIGKILL)
         os._exit(3)
 
-    watcher = Told()
-    processes(work, watcher, [0, 1], concurrent=1)
+    for name in ("queue", "random", "logging"):
+        (folder / f"{name}.py").write_text("raise SystemExit('not Python's')")
+    listens = logging.Handler()
+    listens.emit = lambda record: warned.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("rayal.training")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(logger, "handlers", [*logger.handlers, listens])
+        processes(work, watcher, range(4), concurrent=1)
+    return watcher.errors, warned
+
+
+def test_files_of_the_working_folder_are_no_modules(told: Any) -> None:
+    """A file queue.py beside the experiments would end every trial before it begins."""
+    errors, _ = told
+
+    assert [None, None] == errors[2:]
+
+
+def test_a_death_says_what_is_known_of_it(told: Any) -> None:
+    """Memory would be bought for what a lack of memory did not do."""
+    errors, _ = told
     away = ": the licence server is away"
 
     assert [
         f"the process of the trial died too often (exit code 3){away}",
         f"the process of the trial was killed too often{away}; add memory, or lower"
         " sweep.concurrent",
-    ] == [error["message"] for error in watcher.errors]
+    ] == [error["message"] for error in errors[:2]]
 
 
-def test_warnings_of_trials_are_shown_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_warnings_of_trials_are_shown_once(told: Any) -> None:
     """What a run alone says, that its augmentation is of no use, a sweep would keep to itself."""
+    _, warned = told
 
-    def work(*_: Any) -> None:
-        import logging
-
-        logging.getLogger("rayal.training").warning("100%% of %s", "nothing")
-
-    processes(work, Told(), [0, 1], concurrent=1)
-
-    told = [record for record in caplog.records if record.name == "rayal.training"]
-    assert ["100% of nothing"] == [record.getMessage() for record in told]
+    assert ["100% of nothing"] == warned
 
 
 def test_a_watcher_that_fails_ends_the_trials() -> None:

@@ -103,11 +103,12 @@ def killed(scores: str, out: Path, address: str) -> dict[str, Any]:
 def main() -> None:
     scores, out, what = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     out.mkdir(exist_ok=True)
+    own = 0 if what == "node" else 1  # the head is one of the two, unless one of them is lost
     nodes = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "_system_config": SOON, "include_dashboard": False},
+        head_node_args={"num_cpus": own, "_system_config": SOON, "include_dashboard": False},
     )
-    workers = [nodes.add_node(num_cpus=1) for _ in range(2)]
+    workers = [nodes.add_node(num_cpus=1) for _ in range(2 - own)]
     nodes.wait_for_nodes()
     try:
         if what == "driver":
