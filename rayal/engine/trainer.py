@@ -48,7 +48,7 @@ class Trainer(DataParallelTrainer):
             settings["scaling_policy"] = _Reserved(scaling)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         own = _inherits()
-        kind: Any = ray.remote(num_cpus=0)(_Controller if own else TrainController)
+        kind: Any = ray.remote(num_cpus=0)(Controller if own else TrainController)
         environment = None if own else {"env_vars": get_env_vars_to_propagate()}
         placed = kind.options(scheduling_strategy=here, runtime_env=environment)
         controller = placed.remote(**settings)
@@ -72,7 +72,7 @@ def _inherits() -> bool:
     return node is not None and node.is_head()
 
 
-class _Workers(WorkerGroup):
+class Workers(WorkerGroup):
     """Workers without a runtime environment of their own, which need no new process each."""
 
     @staticmethod
@@ -80,10 +80,10 @@ class _Workers(WorkerGroup):
         return custom_runtime_env
 
 
-class _Controller(TrainController):
+class Controller(TrainController):
     """Starts such workers."""
 
-    worker_group_cls = _Workers
+    worker_group_cls = Workers
 
 
 class _Reserved(FixedScalingPolicy):

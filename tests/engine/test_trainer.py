@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 import ray
+from ray._private.node import Node
 from ray._private.state import actors
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from rayal.engine.cluster import RayEngine
+from rayal.engine.own_cluster import HELPERS
 from rayal.engine.trainer import CLEANER, DATASETS, Trainer
 from rayal.experiment.experiment import Compute
 from tests.engine.test_cluster import COMPUTE, finish
@@ -30,7 +34,7 @@ def test_a_run_starts_no_process_for_nothing_and_leaves_none(tiny: Any, tmp_path
     """Each takes a second of a core before the first training; on a cluster that others use, one
     that is left keeps its place for ever."""
     before, free = {*actors()}, ray.available_resources()["CPU"]
-    x = tiny(compute=COMPUTE, budget={"initial": 20, "per_cycle": 20, "total": 20})
+    x = tiny(compute=COMPUTE, budget={"initial": 20, "per_cycle": 20, "total": 40})
     with closing(RayEngine(Compute(cpus_per_worker=1, scorers=1, device="cpu"), cores=2)) as engine:
         finish(x, engine, tmp_path)
         there = sorted(living(before).values())
@@ -38,12 +42,13 @@ def test_a_run_starts_no_process_for_nothing_and_leaves_none(tiny: Any, tmp_path
     while (living(before) or ray.available_resources()["CPU"] < free) and time.monotonic() < until:
         time.sleep(0.1)
 
+    # A raw pool is handed out without the two actors of Ray Data.
     assert there == [
+        "Controller",
         "Desk",
         "RayTrainWorker",
         "ScoreProcess",
         "SynchronizationActor",
-        "TrainController",
     ]
     assert {} == living(before)
     assert ray.available_resources()["CPU"] == free
@@ -61,3 +66,6 @@ def test_ray_still_has_what_is_left_out(workers: int, group: str) -> None:
     assert "AcceleratorSetupCallback" in kept and "BackendSetupCallback" in kept
     assert type(trainer.backend_config).__name__ == group
     assert {"after_controller_start", "_maybe_send_resource_request"} <= {*dir(FixedScalingPolicy)}
+    assert TrainController.worker_group_cls is WorkerGroup
+    assert "_get_worker_runtime_env" in dir(WorkerGroup)
+    assert {*HELPERS} <= {*dir(Node)}
