@@ -12,12 +12,6 @@ LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where it is 0, Ray gives its node the address 127.0.0.1 and its processes listen on that alone.
 Ray reads it when it is imported: for this process the constant is set."""
 
-WAITING = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
-"""Variables of OpenMP that say how its threads wait."""
-SPINS = "1000"
-"""Rounds of a loop in which a thread of torch that waits looks for work before it sleeps. By
-default these are milliseconds, on cores that other processes of the run, or of anybody, want:
-beside one busy process a demo took 231 s in place of 28 s, and 48 s so."""
 HELPERS = ("start_monitor", "start_log_monitor")
 """Of Ray's node what starts a process that a cluster of one machine does without."""
 
@@ -34,19 +28,6 @@ def loopback() -> Iterator[None]:
         os.environ.pop(LOOPBACK)
         if before[1] is not None:
             os.environ[LOOPBACK] = before[1]
-
-
-@contextmanager
-def patient_threads() -> Iterator[None]:
-    """Processes of the cluster inherit how long threads look for work, unless somebody has said."""
-    said = os.environ.keys() & WAITING
-    if not said:
-        os.environ["GOMP_SPINCOUNT"] = SPINS
-    try:
-        yield
-    finally:
-        if not said:
-            del os.environ["GOMP_SPINCOUNT"]
 
 
 @contextmanager
