@@ -9,7 +9,7 @@ from rayal.api.elsewhere import packages
 from rayal.api.given import check_experiment
 from rayal.api.space import plain
 from rayal.engine.forks import Forks
-from rayal.engine.processes import importing, suffices
+from rayal.engine.processes import importing
 from rayal.errors import UsageError, quoted
 from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
@@ -63,40 +63,34 @@ def sweep(
     check_experiment(x, "sweep")
     named = packages([x, space], plugins, travels=True)
     swept = _swept(x, space, seeds, settings, named)
-    with importing(swept.sweep, swept.compute, address) as forks:
-        return run_in(
-            forks,
-            swept,
-            out=out,
-            address=address,
-            on_event=on_event,
-            break_lock=break_lock,
-            plugins=named,
-        )
+    return run_swept(
+        swept, out=out, address=address, on_event=on_event, break_lock=break_lock, plugins=named
+    )
 
 
-def run_in(
-    forks: Forks | None,
+def run_swept(
     x: SweptExperiment,
     *,
+    begun: Forks | None = None,
     out: str | os.PathLike[str] | None,
     address: str | None,
     on_event: Listener | None,
     break_lock: bool,
     plugins: Plugins,
 ) -> "Sweep":
-    """The sweep, in processes where these suffice, while which import this one does, too."""
-    from rayal.api.run import COMPLETE
-    from rayal.api.swept import Sweep
-    from rayal.workflows.run import start_cluster
-    from rayal.workflows.sweep.sweeping import start_sweep
-
+    """The sweep, in processes where these suffice, which may have `begun`."""
     listening, where = observer(on_event), None if out is None else os.fspath(out)
-    here = forks if suffices(x.sweep, x.compute, address) else None
-    with start_sweep(x, where, break_lock=break_lock, plugins=plugins) as opened:
-        note = opened.control_note if opened.left else COMPLETE
-        listening.on(Event("opened", "sweep", url=opened.folder.url, note=note))
-        opened.run(partial(start_cluster, address), listening, here)
+    with importing(x.sweep, x.compute, address, begun) as forks:
+        # while that process imports, this one does
+        from rayal.api.run import COMPLETE
+        from rayal.api.swept import Sweep
+        from rayal.workflows.run import start_cluster
+        from rayal.workflows.sweep.sweeping import start_sweep
+
+        with start_sweep(x, where, break_lock=break_lock, plugins=plugins) as opened:
+            note = opened.control_note if opened.left else COMPLETE
+            listening.on(Event("opened", "sweep", url=opened.folder.url, note=note))
+            opened.run(partial(start_cluster, address), listening, forks)
     return Sweep(opened.x, opened.folder, plugins)
 
 

@@ -26,12 +26,12 @@ def sweep_file(
     **options: Any,
 ) -> "Sweep":
     """As `rayal.sweep(rayal.load_sweep(path, set))`, with the same `options`, and sooner."""
-    with _importing(path, set, address) as forks:
+    with _importing(path, set, address) as begun:
         from rayal.api.experiments import load_sweep
-        from rayal.api.sweep import run_in
+        from rayal.api.sweep import run_swept
 
-        x = load_sweep(path, set, plugins=plugins)
-        return run_in(forks, x, address=address, plugins=Plugins(plugins), **options)
+        x, named = load_sweep(path, set, plugins=plugins), Plugins(plugins)
+        return run_swept(x, begun=begun, address=address, plugins=named, **options)
 
 
 def _importing(

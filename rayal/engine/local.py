@@ -18,9 +18,9 @@ from rayal.cycle.scorer import Scorer
 from rayal.cycle.train import TrainJob
 from rayal.data.pool import Decoded
 from rayal.engine import machine
+from rayal.engine.waiting_threads import let_sleep
 from rayal.errors import ClusterError
 from rayal.experiment.experiment import Compute
-from rayal.models.waiting_threads import let_sleep
 from rayal.runs.passes import FastestBatch, ScoredShard
 from rayal.runs.results import Fit, Trained
 from rayal.selection.progress import Progress

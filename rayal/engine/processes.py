@@ -55,14 +55,18 @@ def suffices(sweep: "Sweep", compute: "Compute", address: str | None) -> bool:
 
 
 @contextmanager
-def importing(sweep: "Sweep", compute: "Compute", address: str | None) -> Iterator[Forks | None]:
-    """What processes of a sweep will be copies of: it has begun to import. None where they do not
-    suffice."""
+def importing(
+    sweep: "Sweep", compute: "Compute", address: str | None, begun: Forks | None = None
+) -> Iterator[Forks | None]:
+    """What processes of a sweep will be copies of: it has begun to import, or had (`begun`). None
+    where they do not suffice."""
     if not suffices(sweep, compute, address):
         yield None
-        return
-    with Forks(PRELOADED, threads_of(sweep)) as forks:
-        yield forks
+    elif begun is not None:
+        yield begun
+    else:
+        with Forks(PRELOADED, threads_of(sweep)) as forks:
+            yield forks
 
 
 def threads_of(sweep: "Sweep") -> int:

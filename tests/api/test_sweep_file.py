@@ -64,6 +64,13 @@ def test_none_begins_where_none_suffices(file: Path, begun: list[Any], setting: 
     assert [] == begun
 
 
+def test_a_guess_that_was_wrong_costs_no_cluster(file: Path, begun: list[Any]) -> None:
+    """What is written as text, as YAML allows it, is a number only once the file is understood."""
+    found = sweep_file(file, ['sweep.gpus="0"'], out=file.parent / "out", **OPTIONS)
+
+    assert found.complete and 1 == len(begun)
+
+
 def test_mistakes_are_told_as_ever(file: Path, begun: list[Any]) -> None:
     """A guess about a file must not hide what is wrong with it."""
     with pytest.raises(UsageError, match="sweep.cpus"):

@@ -12,7 +12,7 @@ MEASURED = """
 import os, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import torch
-from rayal.models.waiting_threads import SHARED, let_sleep
+from rayal.engine.waiting_threads import SHARED, let_sleep
 
 torch.set_num_threads(2)
 numbers = torch.zeros(SHARED)
