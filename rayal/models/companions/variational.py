@@ -8,9 +8,11 @@ classifier on them those of wenxuanou/SRAAL_Realization, 97b4511, which is not b
 B images of M channels and H W pixels, L latent numbers, K numbers beside them, C classes.
 
 Differences from the code:
-- Images may have any size and number of channels. Four convolutions halve the sides: what is no
-  multiple of 16 px is filled up on all sides with the data's mean colour, and what the decoder
-  gives is cut back. The code knows 32 px, TA-VAAL's another network for 28 px.
+- Images may have any size and number of channels. The larger they are, the deeper the networks:
+  convolutions halve the sides until the shorter one has 2 to 4 px, four times for 32 px as in the
+  code, six times for 224 px. Channels double with each of the first four, as in the code, and stay
+  from there on. What is no multiple of two to that power is filled up on all sides with the data's
+  mean colour, and what the decoder gives is cut back.
 - The layers start as in the code, where a slip left some out: He's normal initialisation (fan-in)
   and biases of 0 for the encoder's convolutions, the decoder's first layer and the discriminator;
   all others start as torch's own. The re-implementation of SRAAL starts from N(0, 0.02).
@@ -19,6 +21,7 @@ Differences from the code:
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -29,8 +32,8 @@ from rayal.data.card import ImageSpec
 from rayal.models.companions.base import Companion
 from rayal.models.companions.opponent import Opponent
 
-SIDE = 16
-"""Pixels that four convolutions bring to one."""
+MOST_CHANNELS = 8
+"""Times those of the first convolution, which the fourth has in the code."""
 
 
 class Code(NamedTuple):
@@ -57,7 +60,7 @@ class Decoded(NamedTuple):
 
 
 class Vae(nn.Module):
-    """Four convolutions to a code, and from a draw of it four transposed ones to the image."""
+    """Convolutions that halve the image to a code, and transposed ones from a draw of it back."""
 
     def __init__(
         self, image: ImageSpec, width: int, latent: int, beside: int = 0, classes: int = 0
@@ -65,19 +68,21 @@ class Vae(nn.Module):
         """`width`: channels of the first convolution; `beside` is K; a classifier of so many
         `classes` is on the draw, none for 0."""
         super().__init__()
-        rows, columns = (-(-side // SIDE) for side in (image.height, image.width))
-        channels = [width, 2 * width, 4 * width, 8 * width]
+        depth = halvings(image.height, image.width)
+        channels = [width * min(2**i, MOST_CHANNELS) for i in range(depth)]
+        self.multiple = 2**depth
+        rows, columns = (-(-side // self.multiple) for side in (image.height, image.width))
         encoded = channels[-1] * rows * columns
         self.encoder = nn.Sequential(
             _halving(image.channels, width),
-            *(_halving(channels[i], channels[i + 1]) for i in range(3)),
+            *(_halving(fewer, more) for fewer, more in pairwise(channels)),
             nn.Flatten(),
         )
         self.mean, self.log_variance = nn.Linear(encoded, latent), nn.Linear(encoded, latent)
         self.decoder = nn.Sequential(
             nn.Linear(latent + beside, 4 * encoded),
             nn.Unflatten(1, (channels[-1], 2 * rows, 2 * columns)),
-            *(_doubling(channels[i], channels[i - 1]) for i in (3, 2, 1)),
+            *(_doubling(more, fewer) for more, fewer in pairwise(reversed(channels))),
             nn.ConvTranspose2d(width, image.channels, kernel_size=1),
         )
         self.classifier = _classifier(latent, 128 * width, classes) if classes else None
@@ -87,7 +92,7 @@ class Vae(nn.Module):
     def encode(self, images: Tensor) -> Code:
         """The code of B M H W."""
         height, width = images.shape[2:]
-        encoded = self.encoder(pad(images, _filling(height, width)))
+        encoded = self.encoder(pad(images, _filling(height, width, self.multiple)))
         return Code(self.mean(encoded).float(), self.log_variance(encoded).float())
 
     def forward(self, images: Tensor, beside: Tensor | None = None) -> Decoded:
@@ -96,7 +101,7 @@ class Vae(nn.Module):
         drawn = code.draw()
         decoded = self.decoder(_joined(drawn, beside))
         height, width = images.shape[2:]
-        left, _, top, _ = _filling(height, width)
+        left, _, top, _ = _filling(height, width, self.multiple)
         cut = decoded[:, :, top : top + height, left : left + width].float()
         logits = None if self.classifier is None else self.classifier(drawn).float()
         return Decoded(code, cut, logits)
@@ -150,6 +155,11 @@ class LatentJudge(Companion):
         return logits
 
 
+def halvings(height: int, width: int) -> int:
+    """How often an image's sides are halved until the shorter one has 2 to 4 px; at least once."""
+    return max(1, min(height, width).bit_length() - 2)
+
+
 def start(module: nn.Module) -> None:
     """He's normal initialisation (fan-in) of a convolution or linear layer, its bias 0; all else
     stays as it is."""
@@ -183,9 +193,9 @@ def _classifier(latent: int, width: int, classes: int) -> nn.Module:
     )
 
 
-def _filling(height: int, width: int) -> list[int]:
-    """Pixels left, right, above and below that bring both sides to multiples of `SIDE`."""
-    across, down = -width % SIDE, -height % SIDE
+def _filling(height: int, width: int, multiple: int) -> list[int]:
+    """Pixels left, right, above and below that bring both sides to multiples of `multiple`."""
+    across, down = -width % multiple, -height % multiple
     return [across // 2, across - across // 2, down // 2, down - down // 2]
 
 

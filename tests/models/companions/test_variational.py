@@ -63,17 +63,38 @@ def test_gives_back_images_of_any_size(size: tuple[int, int], channels: int) -> 
     assert (2, 3) == decoded.code.mean.shape == decoded.code.log_variance.shape
 
 
+@pytest.mark.parametrize(
+    ("side", "channels", "code"),
+    [
+        (3, [4], 2),
+        (8, [4, 8], 2),
+        (28, [4, 8, 16], 4),
+        (32, [4, 8, 16, 32], 2),
+        (64, [4, 8, 16, 32, 32], 2),
+        (96, [4, 8, 16, 32, 32], 3),
+        (224, [4, 8, 16, 32, 32, 32], 4),
+    ],
+)
+def test_larger_images_have_deeper_networks(side: int, channels: list[int], code: int) -> None:
+    """By hand. At one depth the linear layers would read 14 x 14 places of a photograph, where they
+    read 2 x 2 of the published size."""
+    vae = Vae(image(side), 4, 3)
+
+    assert channels == [m.out_channels for m in vae.encoder.modules() if isinstance(m, nn.Conv2d)]
+    assert channels[-1] * code**2 == vae.mean.in_features
+
+
 def test_small_images_lie_in_the_middle() -> None:
-    """Where the network sees 28 px as 32, image and answer would be shifted against each other."""
+    """Where the network sees 44 px as 48, image and answer would be shifted against each other."""
     torch.manual_seed(0)
-    small, large = Vae(image(28), 4, 3), Vae(image(32), 4, 3)
+    small, large = Vae(image(44), 4, 3), Vae(image(48), 4, 3)
     large.load_state_dict(small.state_dict())
-    images = noise(4, 28)
+    images = noise(4, 44)
     filled = F.pad(images, [2, 2, 2, 2])
 
     assert torch.equal(small.eval().encode(images).mean, large.eval().encode(filled).mean)
     torch.manual_seed(1)
-    expected = large(filled).images[:, :, 2:30, 2:30]
+    expected = large(filled).images[:, :, 2:46, 2:46]
     torch.manual_seed(1)
     assert torch.equal(expected, small(images).images)
 

@@ -86,6 +86,6 @@ def test_the_classifier_learns_the_labels() -> None:
     """The latent numbers would say nothing of classes."""
     made, shown = fitting(SraalSpec(**SMALL, beta=0.0)), batch()
     torch.manual_seed(0)
-    losses = [made.step(shown, step)["classification"].item() for step in range(40)]
+    losses = [made.step(shown, step)["classification"].item() for step in range(80)]
 
     assert losses[-1] < losses[0] / 2
