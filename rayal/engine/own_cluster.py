@@ -4,13 +4,18 @@ finds."""
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import ray
 from ray._private import ray_constants
 from ray._private.node import Node
 
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where it is 0, Ray gives its node the address 127.0.0.1 and its processes listen on that alone.
 Ray reads it when it is imported: for this process the constant is set."""
+
+OWN = "RAYAL_OWN_CLUSTER"
+"""The variable by which processes of such a cluster know that they are its."""
 
 HELPERS = ("start_monitor", "start_log_monitor")
 """Of Ray's node what starts a process that a cluster of one machine does without."""
@@ -42,3 +47,41 @@ def fewer_helpers() -> Iterator[None]:
     finally:
         for name, start in before.items():
             setattr(Node, name, start)
+
+
+@contextmanager
+def marked() -> Iterator[None]:
+    """Processes of a cluster that starts meanwhile know that it is one of these."""
+    os.environ[OWN] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[OWN]
+
+
+def inherits() -> bool:
+    """Whether processes of the cluster that this one starts have its variables anyway: it has
+    started the cluster, or is of one that rayal has started, of one machine."""
+    node = ray._private.worker._global_node
+    return (node is not None and node.is_head()) or OWN in os.environ
+
+
+@contextmanager
+def inheriting_trials() -> Iterator[None]:
+    """Trials of Ray Tune have no runtime environment of their own meanwhile, which would only tell
+    them variables that they inherit: with one, each of their processes, and all that these start,
+    waits for a new one beside idle ones."""
+    from ray.tune.execution.class_cache import _ActorClassCache as Classes
+
+    before = Classes.get
+    if inherits():
+        Classes.get = _without_environment
+    try:
+        yield
+    finally:
+        Classes.get = before
+
+
+def _without_environment(classes: Any, trainable: type) -> Any:
+    """Of Ray Tune's cache of classes of actors the one of these trials."""
+    return classes._cache.setdefault(trainable, ray.remote(trainable))

@@ -18,7 +18,7 @@ import ray
 from ray.util import get_node_ip_address
 
 from rayal.engine import machine
-from rayal.engine.own_cluster import fewer_helpers, loopback
+from rayal.engine.own_cluster import fewer_helpers, loopback, marked
 from rayal.errors import ClusterError
 
 ADDRESS = "RAY_ADDRESS"
@@ -78,7 +78,7 @@ def join(address: str) -> None:
 def start(cpus: int) -> None:
     """Starts a cluster that listens on 127.0.0.1 only; its token is for its owner alone."""
     guard_token()
-    with loopback(), fewer_helpers():
+    with loopback(), fewer_helpers(), marked():
         _init("local", num_cpus=cpus, include_dashboard=False)
     guard_token()  # Ray makes one where there is none
 

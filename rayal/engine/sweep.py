@@ -6,10 +6,11 @@ What a trial has done is in its run folder; what Tune itself would keep goes to 
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
@@ -18,6 +19,7 @@ from rayal.engine.cluster import RayEngine, placement
 from rayal.engine.described import described
 from rayal.engine.failures import ray_errors
 from rayal.engine.local import LocalEngine
+from rayal.engine.own_cluster import inheriting_trials
 from rayal.engine.proposals import OBJECTIVE, TRIAL, Proposals
 from rayal.engine.rungs import RungsPerSeed
 from rayal.engine.watching import Report, StartEngine, Watcher, Work
@@ -98,7 +100,11 @@ class Trials:
         self._fit({}, search_alg=proposals, num_samples=new * len(seeds))
 
     def _fit(self, space: Json, **settings: Any) -> None:
-        with _quiet(), tempfile.TemporaryDirectory(prefix="rayal-sweep-") as scratch:
+        with (
+            _quiet(),
+            inheriting_trials(),
+            tempfile.TemporaryDirectory(prefix="rayal-sweep-") as scratch,
+        ):
             tuner = tune.Tuner(
                 tune.with_resources(
                     partial(_trial, self.work),
@@ -155,12 +161,39 @@ def _work(work: Work, engine: StartEngine, trial: Assignment, report: Report) ->
     return None
 
 
+class _Kept(NamedTuple):
+    """An engine and what it was opened for."""
+
+    asked: tuple[Any, ...]
+    engine: Engine
+
+
+_kept = list[_Kept]()
+"""At most one, of this process: the last trial's, whose workers wait for the next one."""
+
+
 @contextmanager
 def _engine(compute: Compute, cores: int) -> Iterator[Engine]:
-    """In a process that has joined the cluster already."""
-    engine = LocalEngine(compute) if compute.engine == "local" else RayEngine(compute, cores)
-    with closing(engine):
+    """In a process that has joined the cluster already.
+
+    Its workers take seconds to start, so it stays for the next trial of this process, with which
+    its actors end; not where a trial failed, whose work may still go on, nor where the cluster has
+    other nodes by now.
+    """
+    asked = (compute, cores, frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"]))
+    if _kept and _kept[0].asked != asked:
+        _kept.pop().engine.close()
+    kind = LocalEngine if compute.engine == "local" else partial(RayEngine, cores=cores)
+    engine = _kept.pop().engine if _kept else kind(compute)
+    try:
         yield engine
+    except SystemExit:  # stopped early, between two cycles
+        _kept.append(_Kept(asked, engine))
+        raise
+    except BaseException:
+        engine.close()
+        raise
+    _kept.append(_Kept(asked, engine))
 
 
 class _Tells(tune.Callback):

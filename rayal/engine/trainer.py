@@ -18,6 +18,8 @@ from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rayal.engine.own_cluster import inherits
+
 DATASETS, CLEANER = "DatasetsCallback", "PlacementGroupCleanerCallback"
 """Of Ray Train's callbacks those that start an actor each."""
 
@@ -47,7 +49,7 @@ class Trainer(DataParallelTrainer):
             scaling: Any = self.scaling_config  # annotated as that of Train V1
             settings["scaling_policy"] = _Reserved(scaling)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        own = _inherits()
+        own = inherits()
         kind: Any = ray.remote(num_cpus=0)(Controller if own else TrainController)
         environment = None if own else {"env_vars": get_env_vars_to_propagate()}
         placed = kind.options(scheduling_strategy=here, runtime_env=environment)
@@ -63,13 +65,6 @@ def _backend(workers: int) -> BackendConfig:
     from ray.train.torch import TorchConfig  # imports torch
 
     return TorchConfig()
-
-
-def _inherits() -> bool:
-    """Whether workers have the variables of Ray Train anyway: those of a cluster that this process
-    has started inherit its own."""
-    node = ray._private.worker._global_node
-    return node is not None and node.is_head()
 
 
 class Workers(WorkerGroup):
