@@ -71,15 +71,16 @@ def inheriting_trials() -> Iterator[None]:
     """Trials of Ray Tune have no runtime environment of their own meanwhile, which would only tell
     them variables that they inherit: with one, each of their processes, and all that these start,
     waits for a new one beside idle ones."""
-    from ray.tune.execution.class_cache import _ActorClassCache as Classes
+    from ray.tune.execution import class_cache
 
-    before = Classes.get
+    classes: Any = class_cache._ActorClassCache
+    before = classes.get
     if inherits():
-        Classes.get = _without_environment
+        classes.get = _without_environment
     try:
         yield
     finally:
-        Classes.get = before
+        classes.get = before
 
 
 def _without_environment(classes: Any, trainable: type) -> Any:

@@ -5,23 +5,23 @@ What a trial has done is in its run folder; what Tune itself would keep goes to 
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
+from ray.tune.trainable import FunctionTrainable
 
-from rayal.cycle.engine import Engine
-from rayal.engine.cluster import RayEngine, placement
+from rayal.engine.cluster import placement
 from rayal.engine.described import described
 from rayal.engine.failures import ray_errors
-from rayal.engine.local import LocalEngine
 from rayal.engine.own_cluster import inheriting_trials
 from rayal.engine.proposals import OBJECTIVE, TRIAL, Proposals
 from rayal.engine.rungs import RungsPerSeed
+from rayal.engine.trial_engine import trial_engine
 from rayal.engine.watching import Report, StartEngine, Watcher, Work
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Compute
@@ -38,6 +38,10 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
 CYCLE, ERROR = "cycle", "error"
+END_SECONDS = 60
+"""A trial that is stopped takes no longer to end."""
+_at_work = list[threading.Thread]()
+"""The thread of this process's last trial."""
 
 
 class Trials:
@@ -52,7 +56,7 @@ class Trials:
         """
         self.sweep, self.watcher = sweep, watcher
         self.place = placement(compute, cores, sweep.cpus, sweep.gpus)
-        engine = partial(_engine, compute, cores)
+        engine = partial(trial_engine, compute, cores)
         self.work = partial(_work, work, engine)
 
     def run(self, todo: Sequence[Assignment]) -> None:
@@ -100,16 +104,15 @@ class Trials:
         self._fit({}, search_alg=proposals, num_samples=new * len(seeds))
 
     def _fit(self, space: Json, **settings: Any) -> None:
+        trial: Any = partial(_trial, self.work)
+        trial.__mixins__ = (_Ended,)  # of the class that Tune makes of a function
         with (
             _quiet(),
             inheriting_trials(),
             tempfile.TemporaryDirectory(prefix="rayal-sweep-") as scratch,
         ):
             tuner = tune.Tuner(
-                tune.with_resources(
-                    partial(_trial, self.work),
-                    {"CPU": self.place.cpus, "GPU": self.place.gpus},
-                ),
+                tune.with_resources(trial, {"CPU": self.place.cpus, "GPU": self.place.gpus}),
                 param_space=space,
                 tune_config=tune.TuneConfig(
                     metric=OBJECTIVE,
@@ -141,8 +144,23 @@ def _rungs(early: EarlyStopping) -> ASHAScheduler:
     )
 
 
+class _Ended(FunctionTrainable):
+    """Ends its trial before the next begins, or its process ends: one that is stopped early has yet
+    to draw its curve and to release its lock."""
+
+    def setup(self, config: Json) -> None:
+        os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(END_SECONDS)
+        super().setup(config)
+
+    def cleanup(self) -> None:
+        super().cleanup()  # tells it to end, and does not wait
+        for thread in _at_work:
+            thread.join(END_SECONDS)
+
+
 def _trial(work: Callable[..., Json | None], config: Json) -> None:
     """What Tune runs, on a worker."""
+    _at_work[:] = [threading.current_thread()]
 
     def report(cycle: int, objective: float) -> None:
         tune.report({CYCLE: cycle, OBJECTIVE: objective})
@@ -159,41 +177,6 @@ def _work(work: Work, engine: StartEngine, trial: Assignment, report: Report) ->
     except Exception as error:
         return described(error)
     return None
-
-
-class _Kept(NamedTuple):
-    """An engine and what it was opened for."""
-
-    asked: tuple[Any, ...]
-    engine: Engine
-
-
-_kept = list[_Kept]()
-"""At most one, of this process: the last trial's, whose workers wait for the next one."""
-
-
-@contextmanager
-def _engine(compute: Compute, cores: int) -> Iterator[Engine]:
-    """In a process that has joined the cluster already.
-
-    Its workers take seconds to start, so it stays for the next trial of this process, with which
-    its actors end; not where a trial failed, whose work may still go on, nor where the cluster has
-    other nodes by now.
-    """
-    asked = (compute, cores, frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"]))
-    if _kept and _kept[0].asked != asked:
-        _kept.pop().engine.close()
-    kind = LocalEngine if compute.engine == "local" else partial(RayEngine, cores=cores)
-    engine = _kept.pop().engine if _kept else kind(compute)
-    try:
-        yield engine
-    except SystemExit:  # stopped early, between two cycles
-        _kept.append(_Kept(asked, engine))
-        raise
-    except BaseException:
-        engine.close()
-        raise
-    _kept.append(_Kept(asked, engine))
 
 
 class _Tells(tune.Callback):

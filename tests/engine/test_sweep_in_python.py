@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import rayal
-from rayal.api import sweep
 from rayal.runs.events import Event
+from rayal.workflows import run
 from tests.support.notebook import notebook, own_parts
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -35,7 +35,7 @@ def test_a_sweep_from_python(
     """A notebook's objects would not reach the workers, or its table be of other trials."""
     from faulty.waits import Waits  # found once the cluster's fixture has named its folder
 
-    monkeypatch.setattr(sweep, "start_cluster", joined)
+    monkeypatch.setattr(run, "start_cluster", joined)
     x = tiny(
         strategy="random",
         scheme={"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05},

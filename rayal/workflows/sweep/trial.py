@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 from rayal.cycle.engine import Engine
 from rayal.cycle.shared_training import SharedTraining
@@ -47,27 +46,22 @@ def run_trial(
         @contextmanager
         def engine() -> Iterator[Engine]:
             with start_engine() as opened_engine:
-                reports.engine = opened_engine
                 kept = sweep / SHARED_TRAININGS
                 yield SharedTraining(opened_engine, kept) if shared else opened_engine
 
-        reports = _Reports(record, objective, report)
-        run.run(engine, [reports])
+        run.run(engine, [_Reports(record, objective, report)])
 
 
 class _Reports:
-    """Tells the objective of a run, with no training worker left: Ray Tune may end the
-    trial there, and what it had reserved would stay reserved."""
+    """Tells the objective of a run after each cycle, where Ray Tune may end it."""
 
     def __init__(
         self, record: Record, objective: str, report: Callable[[int, float], None]
     ) -> None:
         self.record, self.objective, self.report = record, objective, report
-        self.engine: Any = None
 
     def on(self, event: Event) -> None:
         if isinstance(event.result, Evaluated):
-            self.engine.close()
             assert event.cycle is not None, "a run's stages have a cycle"
             self.report(event.cycle + 1, objective_of(self.record, self.objective))
 

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from rayal.cycle.engine import Engine
-from rayal.engine import sweep
+from rayal.engine import trial_engine
 from rayal.engine.cluster import RayEngine
 from rayal.engine.own_cluster import OWN, inheriting_trials, inherits
 from rayal.experiment.experiment import Compute
@@ -20,15 +20,15 @@ COMPUTE = Compute(cpus_per_worker=1, scorers=1, device="cpu")
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
     yield
-    while sweep._kept:
-        sweep._kept.pop().engine.close()
+    while trial_engine._kept:
+        trial_engine._kept.pop().engine.close()
 
 
 def trial(compute: Compute = COMPUTE, error: BaseException | None = None) -> RayEngine:
     """The engine of a trial that has started a scoring process, and then ended so."""
     engine: Engine | None = None
     try:
-        with sweep._engine(compute, 2) as engine:
+        with trial_engine.trial_engine(compute, 2) as engine:
             assert isinstance(engine, RayEngine)
             engine.scorers.begin(1)
             if error is not None:
