@@ -14,7 +14,7 @@ Differences:
 - The code scores in train mode, so that images decide about each other, and flips what it scores.
   Here it is in eval mode; `score_mode: train` is batch norm as in the code, without flips.
 - In the code a validation at the first step leaves the model itself in eval mode for the rest of
-  its training. Not here.
+  its training, here where `scheme.train_mode: first_step` of `supervised` says so.
 - The code leaves out the last, smaller batch of labeled images; here batches run on from one pass
   over them to the next.
 """
