@@ -35,7 +35,8 @@ class Random(Strategy):
     replace: bool = Field(default=False, exclude_if=lambda on: not on)
     """Whether a unit may be drawn again (codes of TA-VAAL and UncertainGCN: true). A cycle has as
     many draws as its budget buys, and buys what it draws once: by 1,000 draws from 10,000
-    candidates about 952 units. A run has more cycles until its budget is spent."""
+    candidates about 952 units. A run has more cycles until its budget is spent, and each seed its
+    own numbers of labels."""
 
     def score(self, s: Signals) -> Tensor | None:
         return None if self.replace else s.noise
