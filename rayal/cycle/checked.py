@@ -81,11 +81,13 @@ def _check_enough(
     strategy: Strategy, name: str, pool: Candidates, costs: NDArray[np.float64], budget: float
 ) -> None:
     """Raises DataError where fewer were bought than the budget is for, were all units as dear as
-    the dearest: nothing selected would pass for the end of the pool."""
+    the dearest, or none by a strategy that may buy fewer: nothing selected would pass for the end
+    of the pool."""
     if len(costs) >= budget // costs.max(initial=1.0):
         return  # the others need not be priced
     offered = Ids(strategy.units(pool.ids, pool.regions))
     least = min(len(offered), int(budget // pool.price(offered).max(initial=1.0)))
+    least = min(least, 1) if strategy.buys_fewer() else least
     if len(costs) < least:
         raise DataError(
             f"strategy {name!r} selected {counted(len(costs), 'unit')}, the budget buys"

@@ -28,8 +28,8 @@ UNTRAINED = "untrained.safetensors"
 
 
 def as_strategy(x: Experiment, card: Card) -> Experiment:
-    """The same experiment, as if what chooses the first units chose in a cycle: alone, and past no
-    limits, as there is no model yet that could predict a class.
+    """The same experiment, as if what chooses the first units chose in a cycle: alone, by images as
+    they are, and past no limits, as there is no model yet that could predict a class.
 
     Of vectors the vectors are the features, whatever head is trained on them.
     """
@@ -37,6 +37,7 @@ def as_strategy(x: Experiment, card: Card) -> Experiment:
     changes = {
         "strategy": x.first,
         "observers": (),
+        "score_transform": "test",
         "guards": x.guards.model_copy(update=limits),
         "model": x.model if card.image.sides else LinearHead(),
     }

@@ -31,6 +31,7 @@ from rayal.runs.passes import Pass, ScoredShard
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation
 from rayal.strategies.base import Strategy
+from rayal.training.augment import Augment
 
 USUAL_BATCH = 256
 """Images of a batch that always fit: the default of `compute.score_batch`."""
@@ -90,6 +91,9 @@ class ScoreJob:
     """Whether the most probable class is a column of its own."""
     keeps_features: bool = False
     """Whether features are kept, though no strategy may ask for them."""
+    augment: Augment | None = None
+    """What happens to each image before anything sees it, drawn by seed, cycle and id; None:
+    nothing."""
     refers: bool = False
     """Whether the features that are kept lie in the dataset already, see `referred`."""
     device: str = ""
@@ -129,6 +133,7 @@ class ScoreJob:
             keeps_probs=x.keeps_probs(cycle),
             keeps_predicted=x.keeps_predicted(),
             keeps_features=x.keeps_features(),
+            augment=x.scheme.augment if x.score_transform == "train" else None,
             refers=refers(x),
         )
 
@@ -155,6 +160,8 @@ class ScoreJob:
             decisive["features"] = True
         if self.refers:
             decisive["refers"] = True
+        if self.augment is not None:
+            decisive["augment"] = self.augment.model_dump(mode="json")
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from rayal.cycle import shard_file
 from rayal.cycle.columns import Columns
@@ -24,11 +24,12 @@ from rayal.models.device import sent
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights
-from rayal.randomness import derive
+from rayal.randomness import derive, unit_keys
 from rayal.runs.passes import ScoredShard
 from rayal.runs.result_files import read_result
 from rayal.runs.results import Scored
 from rayal.signals.batch import Networks, Reference, Signals, forward
+from rayal.signals.dropout import UnitNoise
 from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.journal import is_done
 from rayal.storage.stage_file import FileLocation
@@ -137,13 +138,21 @@ class Scorer:
     ) -> Signals:
         batch = sent(torch.from_numpy(images), self.device)
         if self.reads_images:
-            batch = normalise(batch, self.job.card.image)
+            batch = normalise(self._augmented(ids, batch), self.job.card.image)
         kept_probs = None if cached is None else sent(torch.from_numpy(cached), self.device)
         valid = None
         if sizes is not None:
             valid = valid_pixels(sent(torch.from_numpy(sizes), self.device), *batch.shape[2:])
         known = None if sizes is None else sizes.tolist()
         return Signals(ids, batch, self.networks, kept_probs, valid, known)
+
+    def _augmented(self, ids: list[str], images: Tensor) -> Tensor:
+        """The images, N C H W as stored, after what is drawn for each of these units."""
+        job = self.job
+        if job.augment is None:
+            return images
+        noise = UnitNoise(unit_keys(ids, job.seed, job.cycle, "augment"), torch.device("cpu"))
+        return job.augment(images, noise.take(job.augment.numbers))
 
     def _cached_probs(self, task: ShardTask, decoded: Decoded) -> NDArray[np.floating] | None:
         """What the last cycle's model says, N C, as its own pass kept it; it is asked now for

@@ -36,6 +36,7 @@ def contradictions(x: "Experiment") -> Iterator[Contradiction]:
             yield Contradiction(where, f"{strategy.part_name()!r} {why}")
     yield from x.guards.contradictions(x.task, x.strategy, x.budget.unit == "samples")
     yield from explore.contradictions(x.explore, x.budget, x.strategy, x.buys_again())
+    yield from _seen_as_in_training(x)
     yield from _memorised(x)
     yield from _changing_observers(x)
     yield from _different_companions(x)
@@ -64,6 +65,31 @@ def _first_labels(x: "Experiment") -> Iterator[Contradiction]:
         yield Contradiction(
             ("budget", "balanced"),
             "true, but the first labels are those in labeled; set it to false",
+        )
+
+
+def _seen_as_in_training(x: "Experiment") -> Iterator[Contradiction]:
+    """Where strategies cannot see images in the training's random changes."""
+    if x.score_transform == "test":
+        return
+    where, augment = ("score_transform",), x.scheme.augment
+    if x.task.dense:
+        yield Contradiction(
+            where,
+            f"train, but task {x.task.part_name()!r} scores pixels, and other ones would be seen"
+            " than are bought; use test",
+        )
+    elif augment.changes_nothing:
+        yield Contradiction(
+            where,
+            "train, but scheme.augment changes nothing; use test, or set there what training"
+            " changes, such as flip",
+        )
+    elif augment.window and (fits := x.fits()):
+        yield Contradiction(
+            where,
+            f"train, but the {fits[0].name} that a strategy asks knows whole images, and"
+            " scheme.augment.window cuts pieces; use test, or crop in place of window",
         )
 
 

@@ -162,6 +162,10 @@ class Experiment(Settings):
     candidates: PositiveInt | None = None
     """Images of the random subset that is scored in each cycle, and that a strategy in `first`
     chooses from; null: the whole pool."""
+    score_transform: Literal["test", "train"] = "test"
+    """How strategies see the images of the pool: as the test images are seen, or (codes of DAST-AL,
+    ADS and VAAL, of TOD on SVHN and Caltech-101) as training sees them, in the random changes of
+    `scheme.augment`, drawn anew for each unit in each cycle."""
     start: Literal["warm", "cold"] = "warm"
     """What a cycle's training starts from: `warm` continues from the last cycle's weights, `cold`
     draws new ones every cycle."""
@@ -202,6 +206,7 @@ class Experiment(Settings):
             first: Given[Strategy] = ...,
             labeled: str | None = ...,
             candidates: int | None = ...,
+            score_transform: Literal["test", "train"] = ...,
             start: Literal["warm", "cold"] = ...,
             ensemble: int = ...,
             fine_tune: FineTune | Mapping[str, Any] | None = ...,
@@ -295,8 +300,10 @@ class Experiment(Settings):
 
     def keeps_probs(self, cycle: int) -> bool:
         """Whether this cycle's pass stores its predictions for the next one: some strategy will
-        compare with this cycle's model, the whole pool is scored, and there is one prediction for
-        an image: maps would take gigabytes."""
+        compare with this cycle's model, the whole pool is scored, the next pass sees the same
+        images, and there is one prediction for an image: maps would take gigabytes."""
+        if self.score_transform == "train":
+            return False
         looks_back = any(s.reference(cycle + 1) == "previous" for s in self.scored().values())
         return self.candidates is None and looks_back and not self.task.dense
 

@@ -22,6 +22,13 @@ def contradictions(
     if why := _unable(first):
         yield Contradiction(WHERE, f"{name!r} {why}; use random, or one of: {_able(task)}")
         return
+    if first.buys_fewer():
+        yield Contradiction(
+            WHERE,
+            f"{name!r} may buy fewer units than the budget is for, and the first ones are as many"
+            " as budget.initial says; set first to random",
+        )
+        return
     if first.draws_at_random:
         return
     for why in first.contradictions(task, None, 1):

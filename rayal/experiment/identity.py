@@ -24,6 +24,7 @@ LATER_OF_PARTS: dict[tuple[str, ...], object] = {
     ("guards", "same_images"): "keep",
     ("guards",): {},
     ("explore",): 0.0,
+    ("score_transform",): "test",
     ("dataset", "test_label"): None,
     ("first",): {"name": "random"},
     ("labeled",): None,

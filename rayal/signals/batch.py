@@ -6,6 +6,7 @@ where h w is the logit grid: the coarser one on which dense networks predict.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar, cast
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from rayal.data.pixels import on_grid, pooled, upsampled
 from rayal.errors import UsageError
 from rayal.models.base import Outputs, Precision
+from rayal.models.batch_norm import batch_statistics
 from rayal.models.companions.base import (
     Companion,
     Companions,
@@ -162,13 +164,15 @@ class Signals:
         respect to each of the model's T parameter tensors."""
         return self._declared("gradient_norms", self._gradient_norms)
 
-    def mc_log_probs(self, passes: int) -> Tensor:
-        """S N C *: log softmax of `passes` forwards with dropout on and all else in eval mode.
+    def mc_log_probs(self, passes: int, batch_statistics: bool = False) -> Tensor:
+        """S N C *: log softmax of `passes` forwards with dropout on and all else in eval mode; with
+        `batch_statistics`, batch norm normalises by the batch, and keeps nothing of it.
 
         The masks are a function of seed, cycle, unit id and pass; the first passes of more are
         those of fewer.
         """
-        return self._declared("mc_log_probs", partial(self._mc_log_probs, passes))
+        compute = partial(self._mc_log_probs, passes, batch_statistics)
+        return self._declared("mc_log_probs", compute)
 
     @property
     def ensemble_log_probs(self) -> Tensor:
@@ -284,27 +288,31 @@ class Signals:
 
         return self._once("gradient_norms", compute)
 
-    def _mc_log_probs(self, passes: int) -> Tensor:
-        done: list[Tensor] = self._once("mc_log_probs", list)
-        noise = self._once("dropout noise", self._dropout_noise)
-        noisy_logits = self._noisy_logits()
-        with unit_dropout(self._networks.model, noise):
-            while len(done) < passes:
-                done.append(self._everywhere(noisy_logits()).log_softmax(dim=1))
+    def _mc_log_probs(self, passes: int, by_batch: bool) -> Tensor:
+        model, how = self._networks.model, " by the batch" * by_batch
+        done: list[Tensor] = self._once(f"mc_log_probs{how}", list)
+        noise = self._once(f"dropout noise{how}", self._dropout_noise)
+        with batch_statistics(model) if by_batch else nullcontext():
+            noisy_logits = self._noisy_logits(f"outputs{how}")
+            with unit_dropout(model, noise):
+                while len(done) < passes:
+                    done.append(self._everywhere(noisy_logits()).log_softmax(dim=1))
         return torch.stack(done[:passes])
 
     def _dropout_noise(self) -> UnitNoise:
         keys = unit_keys(self.ids, self._networks.seed, self.cycle, "dropout")
         return UnitNoise(keys, self._images.device)
 
-    def _noisy_logits(self) -> Callable[[], Tensor]:
+    def _noisy_logits(self, outputs: str) -> Callable[[], Tensor]:
         """What to call while dropout is on. Where only what the last layer reads is dropped, this
-        is that of the forward without, and only the last layer is computed again."""
+        is that of the forward without, kept as `outputs`, and only the last layer is computed
+        again."""
         model, precision = self._networks.model, self._networks.precision
         known = type(model) in (Network, DenseNetwork)  # no other forward than theirs
         if not (known and isinstance(model, Staged)) or dropout_layers(model) != [model.dropout]:
             return lambda: self._forward(model).logits
-        last = model.last(self._outputs())  # now: dropout is still off
+        whole = self._once(outputs, partial(self._forward, model))  # now: dropout is still off
+        last = model.last(whole)
 
         def classify() -> Tensor:
             with torch.no_grad(), computing(last.device, precision):

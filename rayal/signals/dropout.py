@@ -1,6 +1,6 @@
 """Dropout while scoring: masks that belong to units, not to batches.
 
-Only dropout layers wake up; batch norm stays in eval mode. Each unit has a stream of random numbers
+Only dropout layers wake up; batch norm stays as it is. Each unit has a stream of random numbers
 of its own, decided by its key alone, and the forward passes take from it in the order in which they
 come to dropout layers: whatever batch or worker a unit is in, it sees the same noise, and no layer,
 call or pass sees the noise of another.

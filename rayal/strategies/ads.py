@@ -7,8 +7,8 @@ Alignment" (AAAI 2021); official code fumengying19/AAAI21-ADS, 315969d, its func
 The heads are those that the scheme `ads` trains, so `heads` has to be the same in both.
 
 Differences:
-- The code scores images in training's random augmentation, so that its scores are noisy; here they
-  are as in every pass.
+- The code scores images in training's random augmentation, so that its scores are noisy
+  (`score_transform: train`).
 - The code's logarithm has base 2, which changes no order.
 """
 

@@ -145,6 +145,11 @@ class Strategy(ForTasks):
         """
         return type(self).select is Strategy.select
 
+    def buys_fewer(self) -> bool:
+        """Whether its `select` may leave a part of the budget unspent though units are left; else
+        that is a mistake, which ends the run."""
+        return False
+
     def asks_holders(self) -> bool:
         """Whether its `select` asks `pool.lies`, so that what the pass kept of the pool may be
         divided among machines."""

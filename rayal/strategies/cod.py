@@ -12,8 +12,8 @@ Differences, each in the paper or the code:
   trained and takes the *smallest* (`smallest_vs_random_init`): such a network is nearly uniform, so
   the smallest distance is the least certain prediction. The default follows the code;
   `entropy` and `random` are the plain choices.
-- The official code scores SVHN and Caltech under random training augmentation; here scoring always
-  sees the deterministic images.
+- The official code scores SVHN and Caltech under random training augmentation, both models the same
+  images, as here with `score_transform: train`.
 - Where the last pass kept its probabilities, they are read, in float16, instead of predicted again:
   between two equal models COD is then up to 4e-8 instead of 0.
 

@@ -12,7 +12,7 @@ Differences, each between paper and code:
   every batch of candidates, with their predicted classes, before it scores that batch. Scores then
   depend on the order of the candidates. `update_while_scoring` does so, with a copy: that the
   next cycle's training begins with the changed estimate is not reproduced.
-- The code scores units under random training augmentation; here always the deterministic images.
+- The code scores units under random training augmentation (`score_transform: train`).
 - Of the bias's gradient, p - e_y, only the entry of class y counts; its L1 norm is twice that.
 
 The bound is loose, and heavy-tailed: expect least confidence, corrected by how much classes vary.

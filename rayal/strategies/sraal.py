@@ -19,7 +19,7 @@ Differences from the code:
 - There no gradient of the discriminator reaches the encoder, so that nobody plays against it.
 - Errors and divergence are sums there (`divergence: sum` has the latter), and U is of the model in
   train mode; here both are means, and the model is in eval mode.
-- It scores in train mode (`score_mode: train`), with flips and crops, which are left out here.
+- It scores in train mode (`score_mode: train`), with flips and crops (`score_transform: train`).
 - The discriminator learns from means before the autoencoder's step, here from those after it, as in
   VAAL's code.
 - Its k-center is in the codes of an untrained autoencoder, ten units at a time; with `first:

@@ -12,9 +12,10 @@ Differences:
 - The code adds up the divergence over batch and latent numbers, beside a mean squared error, which
   it drowns (`divergence: sum`); TA-VAAL's has the mean, as the default here.
 - The code scores in train mode, so that images decide about each other, and flips what it scores.
-  Here it is in eval mode; `score_mode: train` is batch norm as in the code, without flips.
+  Here it is in eval mode, and nothing is flipped; `score_mode: train` is batch norm as in the code,
+  `score_transform: train` of the run its flips.
 - In the code a validation at the first step leaves the model itself in eval mode for the rest of
-  its training. Not here.
+  its training, here where `scheme.train_mode: first_step` of `supervised` says so.
 - The code leaves out the last, smaller batch of labeled images; here batches run on from one pass
   over them to the next.
 """

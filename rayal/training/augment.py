@@ -106,6 +106,12 @@ class Augment(Settings):
         """Whether images stay as they are."""
         return not any(getattr(self, name) for name in (*FLAT, *MOVES))
 
+    @property
+    def numbers(self) -> int:
+        """K, how many random numbers decide what happens to an image."""
+        windows, turns = WINDOW_DRAWS * bool(self.window), TURN_DRAWS * self._turns
+        return POLICY + 3 * len(self._steps()) + windows + turns
+
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """All random numbers of n images for one epoch: (n, K) in [0, 1), on the CPU."""
         draws = torch.rand(n, POLICY, generator=generator)

@@ -178,6 +178,7 @@ def _experiment(x: Experiment, model: Model, images: Dataset) -> Experiment:
             "explore": 0.0,
             "labeled": None,
             "candidates": None,
+            "score_transform": "test",
             "start": "cold",
             "ensemble": 1,
             "oracle": Simulated(),

@@ -60,7 +60,12 @@ def _of_copies(x: Experiment, card: Card, where: str) -> Iterator[str]:
 def _of_amounts(x: Experiment, card: Card) -> Iterator[str]:
     initial, per_cycle, total = x.budget.amounts
     even = x.budget.unit == "samples"
-    if even and (rest := (total - initial) % per_cycle):
+    if even and x.strategy.buys_fewer():
+        yield (
+            f"strategy: {x.strategy.part_name()!r} as it is set may buy fewer than {per_cycle}"
+            " units in a cycle, so that more cycles than planned spend the budget"
+        )
+    elif even and (rest := (total - initial) % per_cycle):
         left = counted(rest, "that is", "that are")
         yield f"budget: the last cycle buys the {left} left, not {per_cycle}"
     stopping = x.scheme.early_stopping

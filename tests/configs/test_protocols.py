@@ -564,6 +564,8 @@ def test_the_codes_of_vaal_and_ta_vaal(name: str) -> None:
     code = {"divergence": "sum"} if name.startswith("vaal") else {"first_ranks": "random"}
 
     assert "train" == x.strategy.score_mode and code.items() <= fit.model_dump().items()
+    assert name.startswith("vaal") == (x.scheme.train_mode == "first_step")
+    assert name.startswith("vaal") == (x.score_transform == "train")
 
 
 def test_methods_of_gcn() -> None:

@@ -84,6 +84,9 @@ def test_too_little_is_refused():
             select(units, budget=20, strategy=strategy)
 
     assert (["a/0", "a/2", "b/0"], 12.0) == select(["a/0", "a/2", "b/0"], budget=1000)
+    assert (["a"], 4.0) == select(["a"], budget=20, strategy=Random(replace=True))
+    with pytest.raises(DataError, match="selected 0 units, the budget buys 1 or more"):
+        select([], budget=20, strategy=Random(replace=True))
 
 
 def test_a_region_is_on_offer_only_where_regions_are_chosen():

@@ -322,6 +322,28 @@ def test_interrupted_anywhere_ends_the_same(
     assert_same_end(straight, tmp_path)
 
 
+def test_interrupted_asleep_ends_the_same(
+    store: Store, tmp_path: Path, stop_after: Callable[[int | None], None]
+) -> None:
+    """A restart would wake batch norm and dropout, which sleep after the first step."""
+    scheme = Supervised(epochs=4, batch_size=16, milestones=(3,), train_mode="first_step")
+    model = SmallCnn(width=4, dropout=0.3)
+    whole, broken = (
+        job(store, tmp_path / name, scheme=scheme, model=model, checkpoint_seconds=0)
+        for name in ("whole", "broken")
+    )
+    train(whole, Worker())
+    stop_after(6)  # of 16, in the second epoch
+    with pytest.raises(Interrupted):
+        train(broken, Worker())
+    stop_after(None)
+    train(broken, Worker())
+
+    assert weights(tmp_path / "whole") == weights(tmp_path / "broken")
+    losses = [[row["loss"] for row in rows(tmp_path / name)] for name in ("whole", "broken")]
+    assert losses[0] == losses[1]
+
+
 def test_restart_does_not_begin_again(
     store: Store, tmp_path: Path, stop_after: Callable[[int | None], None]
 ) -> None:

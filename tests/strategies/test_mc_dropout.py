@@ -1,5 +1,6 @@
 """mc_dropout_entropy, bald and mc_variation_ratio, and the passes that they read."""
 
+import copy
 import math
 from typing import Any
 
@@ -18,6 +19,7 @@ from rayal.models.build import build
 from rayal.models.network import Network
 from rayal.parts import build as build_part
 from rayal.signals.batch import Networks, Signals
+from rayal.signals.dropout import unit_dropout
 from rayal.strategies.base import Strategy
 from rayal.workflows.checks import check
 
@@ -33,7 +35,7 @@ class Passes(Signals):
         super().__init__(ids, log_probs[0], Networks(nn.Identity().eval()))
         self.log_probs_of_passes = log_probs
 
-    def _mc_log_probs(self, passes: int) -> Tensor:
+    def _mc_log_probs(self, passes: int, by_batch: bool) -> Tensor:
         return self.log_probs_of_passes[:passes]
 
 
@@ -258,6 +260,76 @@ def test_the_models_state_is_left_alone():
         assert not any(module.training for module in model.modules())
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
         assert not any(module._forward_hooks for module in model.modules())
+
+
+class Normalised(nn.Module):
+    """One number per image, normalised, beside a 0: its logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1, eps=1e-9, affine=False)
+
+    def forward(self, images: Tensor) -> Outputs:
+        return Outputs(torch.cat([self.norm(images), torch.zeros(len(images), 1)], 1), images, ())
+
+
+def test_batch_statistics_by_hand():
+    """0 and 2 have the mean 1 and the variance 1, so that they come to -1 and 1; by the running
+    statistics of a new layer, mean 0 and variance 1, they stay."""
+    seen = Signals(["a", "b"], torch.tensor([[0.0], [2.0]]), Networks(Normalised().eval()))
+    logits = [seen.mc_log_probs(1, batch_statistics=each)[0] for each in (True, False)]
+    by_batch, alone = (each[:, 0] - each[:, 1] for each in logits)
+
+    torch.testing.assert_close(by_batch, torch.tensor([-1.0, 1.0]))
+    torch.testing.assert_close(alone, torch.tensor([0.0, 2.0]))
+
+
+@pytest.mark.parametrize("kind", [network, lambda: whole(network())], ids=["network", "whole"])
+def test_batch_norm_in_train_mode_is_that_of_torch(kind):
+    """`batch_norm: train` would be no `model.train()`, or move what the next cycle begins with."""
+    model = kind()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    by_batch = signals(model).mc_log_probs(3, batch_statistics=True)
+    modes = {module.training for module in model.modules()}
+    seen = signals(model)
+
+    assert {False} == modes
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not torch.allclose(by_batch, seen.mc_log_probs(3), atol=1e-2)
+    noise, awake = seen._dropout_noise(), copy.deepcopy(model)
+    for norm in (each for each in awake.modules() if isinstance(each, nn.BatchNorm2d)):
+        norm.train()
+    with torch.no_grad(), unit_dropout(awake, noise):
+        expected = torch.stack([awake(seen._images).logits.log_softmax(1) for _ in range(3)])
+    torch.testing.assert_close(expected, by_batch, atol=1e-5, rtol=1e-4)
+
+
+def test_modes_of_batch_norm_do_not_mix():
+    """An observer in the one mode would change what is chosen in the other."""
+    expected = [signals(network()).mc_log_probs(4, batch_statistics=on) for on in (False, True)]
+    both = signals(network())
+    for passes in (2, 4):
+        seen = [both.mc_log_probs(passes, batch_statistics=on) for on in (False, True)]
+
+    assert all(map(torch.equal, expected, seen))
+    assert torch.equal(signals(network()).log_probs, both.log_probs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_decide_about_each_other_in_train_mode_alone(name):
+    """The option would be read by nobody, or be on."""
+    default, official = strategy_of(name), strategy_of(name, batch_norm="train")
+
+    def scores(strategy: Strategy, rows: list[int]) -> Tensor:
+        view = signals(network(), rows).declared_by(name, strategy.needs, None)
+        result = strategy.score(view)
+        assert result is not None
+        return result
+
+    together, rows = list(range(UNITS)), [*range(6)]
+    assert torch.allclose(scores(default, together)[:6], scores(default, rows), atol=1e-5)
+    assert not torch.allclose(scores(official, together)[:6], scores(official, rows), atol=1e-3)
+    assert "batch_norm" not in default.model_dump() and "batch_norm" in official.model_dump()
 
 
 def test_noise_in_bfloat16():

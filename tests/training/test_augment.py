@@ -149,6 +149,14 @@ def test_draws_come_from_the_generator_alone(augment: Augment) -> None:
     assert bool(((first >= 0) & (first < 1)).all())
 
 
+@pytest.mark.parametrize(
+    "augment", [*EVERYTHING, Augment(window=(4, 4), rotate=True), Augment(mirror=True), Augment()]
+)
+def test_as_many_numbers_as_are_drawn(augment: Augment) -> None:
+    """Who draws them for each unit would give an operation the numbers of another."""
+    assert augment.draw(2, generator()).shape[1] == augment.numbers
+
+
 def test_options_do_not_change_what_others_draw() -> None:
     """Adding a flip would also crop elsewhere, and two runs would differ in more than one thing."""
     draws = Augment(crop=4).draw(10, generator())

@@ -308,6 +308,18 @@ def test_warnings(card: Card) -> None:
     assert not any(line.startswith("start") for line in warnings(experiment(start="warm"), odd))
 
 
+def test_a_strategy_that_may_buy_fewer(card: Card) -> None:
+    """A run with more cycles than were planned would look as if something had gone wrong."""
+    budget = {"initial": 20, "per_cycle": 20, "total": 90}
+    x = experiment(strategy={"name": "random", "replace": True}, budget=budget)
+
+    assert [
+        "strategy: 'random' as it is set may buy fewer than 20 units in a cycle, so that more"
+        " cycles than planned spend the budget"
+    ] == list(warnings(x, card))
+    assert "20 units" not in " ".join(warnings(experiment(strategy="random"), card))
+
+
 def test_rules_that_nothing_measures(card: Card) -> None:
     """A strategy that picks what its model gets wrong would never reach a target, one that picks
     what is easy at once; whoever asks for units ends when they like. Each way out works."""

@@ -19,8 +19,6 @@ Differences from the code:
 - The discriminator gives a logit, of which the code's output is the sigmoid.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from rayal.data.card import ImageSpec
+from rayal.models.batch_norm import batch_statistics as normalising
 from rayal.models.companions.base import Companion
 from rayal.models.companions.opponent import Opponent
 
@@ -149,7 +148,7 @@ class LatentJudge(Companion):
         `beside` N K. With `batch_statistics` batch norm normalises by the images given, so that
         each of them decides about all others; nothing is learned of them.
         """
-        with _batch_statistics(self.vae.encoder if batch_statistics else nn.Identity()):
+        with normalising(self.vae.encoder if batch_statistics else nn.Identity()):
             means = self.vae.encode(images).mean
         logits: Tensor = self.discriminator(means, beside)
         return logits
@@ -201,16 +200,3 @@ def _filling(height: int, width: int, multiple: int) -> list[int]:
 
 def _joined(numbers: Tensor, beside: Tensor | None) -> Tensor:
     return numbers if beside is None else torch.cat([numbers, beside], dim=1)
-
-
-@contextmanager
-def _batch_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside, batch norm of a module in eval mode normalises by what it sees, and keeps nothing."""
-    norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.training, norm.track_running_stats = True, False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.training, norm.track_running_stats = False, True
