@@ -4,7 +4,7 @@ and a plan asks the same beforehand. Nothing of Ray is imported."""
 from collections.abc import Sequence
 
 from rayal.errors import ClusterError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 
 Node = dict[str, float]  # resources of a node: CPU, GPU, ...
 

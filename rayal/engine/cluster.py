@@ -26,13 +26,14 @@ from rayal.engine.capacity import (
     total,
 )
 from rayal.engine.failures import raised
-from rayal.engine.holding import HeldPool, room
+from rayal.engine.holding import HeldPool
+from rayal.engine.hosts import room
 from rayal.engine.reading import blocks_of
 from rayal.engine.scorers import Call, Scorers
 from rayal.engine.shared_storage import SharedStorage
 from rayal.engine.train import TrainWorkers, do_on, packed
 from rayal.errors import ClusterError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.runs.passes import FastestBatch, ScoredShard
 from rayal.runs.result import Result
 from rayal.runs.results import Fit, Trained

@@ -22,7 +22,7 @@ from rayal.engine.proposals import OBJECTIVE, TRIAL, Proposals
 from rayal.engine.rungs import RungsPerSeed
 from rayal.engine.watching import Report, StartEngine, Watcher, Work
 from rayal.errors import UsageError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.experiment.sweep.settings import EarlyStopping, Sweep
 from rayal.experiment.sweep.space import joined, split, values
 from rayal.experiment.sweep.trials import Assignment

@@ -15,7 +15,7 @@ from rayal.engine import capacity, train
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.errors import ClusterError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.models.build import build
 from rayal.models.weights import save_weights
 from rayal.runs.ledger import Ledger

@@ -9,7 +9,7 @@ import pytest
 import rich.console
 
 from rayal.errors import UsageError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.workflows.plan import make
 from rayal.workflows.plan import sweep as plans
