@@ -28,7 +28,8 @@ from rayal.randomness import derive
 from rayal.runs.passes import ScoredShard
 from rayal.runs.result_files import read_result
 from rayal.runs.results import Scored
-from rayal.signals.batch import Networks, Reference, Signals, forward
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks, Reference, forward
 from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.journal import is_done
 from rayal.storage.stage_file import FileLocation

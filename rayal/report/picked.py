@@ -27,7 +27,8 @@ from rayal.report.slices import shown
 from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Labeled, Trained
-from rayal.signals.batch import entropy, forward
+from rayal.signals.batch import entropy
+from rayal.signals.networks import forward
 from rayal.training.augment import normalise
 
 Answers = Mapping[str, tuple[LabelValue | None, float]]

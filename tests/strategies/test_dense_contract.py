@@ -15,7 +15,8 @@ from rayal.data.store import LABEL_FILES
 from rayal.engine.local import LocalEngine
 from rayal.experiment.compute import Compute
 from rayal.parts import build, find
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.storage.folder import Folder
 from rayal.strategies.base import RegionStrategy, Strategy
 from rayal.testing import DenseStrategyContract

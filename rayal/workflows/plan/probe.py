@@ -18,7 +18,7 @@ from rayal.data.masks import LabelValue, encode
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.runs.results import Fit, Trained
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise

@@ -12,7 +12,7 @@ import rich.console
 import torch
 from torch import Tensor
 
-import rayal.signals.batch
+import rayal.signals.computed
 from rayal.cycle.loop import run
 from rayal.data.store import Store
 from rayal.engine.local import LocalEngine
@@ -114,9 +114,9 @@ def test_the_loop_does_what_was_planned(
 ) -> None:
     """A plan that is not kept is worse than none: every number, against a run."""
     x, watcher, batches = experiment(**changes), Collected(), list[int]()
-    forward = rayal.signals.batch.forward
+    forward = rayal.signals.computed.forward
     monkeypatch.setattr(
-        rayal.signals.batch, "forward", lambda *given: batches.append(1) or forward(*given)
+        rayal.signals.computed, "forward", lambda *given: batches.append(1) or forward(*given)
     )
     with Ledger(Folder(tmp_path / "run"), x.identity()) as ledger:
         run(x, store, ledger, LocalEngine(x.compute), watcher)
