@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from rayal.errors import RayalError as RayalError
     from rayal.errors import StorageError as StorageError
     from rayal.errors import UsageError as UsageError
+    from rayal.experiment.compute import Compute as Compute
     from rayal.experiment.described.part import Described as Described
-    from rayal.experiment.experiment import Compute as Compute
     from rayal.experiment.experiment import Experiment as Experiment
     from rayal.experiment.guards import Guards as Guards
     from rayal.experiment.keep import Keep as Keep
@@ -126,7 +126,7 @@ _HOMES = {
     "Companion": "rayal.models.companions.base",
     "CompanionSpec": "rayal.models.companions.base",
     "Comparison": "rayal.api.compare",
-    "Compute": "rayal.experiment.experiment",
+    "Compute": "rayal.experiment.compute",
     "DEMO": "rayal.api.experiments",
     "DataError": "rayal.errors",
     "Dataset": "rayal.data.datasets.base",

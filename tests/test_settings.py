@@ -12,7 +12,7 @@ from rayal.data.datasets.voc import Voc
 from rayal.data.images import Decoding
 from rayal.data.masks import MaskDecoding
 from rayal.errors import UsageError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.labeling.budget import Budget
 from rayal.models.architectures.small_cnn import SmallCnn

@@ -31,7 +31,8 @@ from rayal.models.architectures.resnet18 import Resnet18
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.card import ModelCard
 from rayal.models.trained_model import TrainedModel
-from rayal.signals.batch import entropy, forward
+from rayal.signals.batch import entropy
+from rayal.signals.networks import forward
 from rayal.training.augment import normalise
 from rayal.workflows.score.settings import IMAGENET, PoolScoring
 

@@ -20,7 +20,7 @@ from rayal.models.architectures.resnet18 import Resnet18
 from rayal.models.build import build
 from rayal.selection.candidates import Candidates
 from rayal.selection.distances import Rows
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.storage.ids import Ids
 from rayal.training.augment import normalise
 

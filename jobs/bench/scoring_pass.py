@@ -12,7 +12,8 @@ from rayal.cycle.score import ScoreJob, divide
 from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
 from rayal.models.trained_model import TrainedModel
-from rayal.signals.batch import entropy, forward
+from rayal.signals.batch import entropy
+from rayal.signals.networks import forward
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise

@@ -14,7 +14,7 @@ from rayal.engine.local import LocalEngine
 from rayal.experiment.experiment import Experiment
 from rayal.models.companions.class_statistics import ClassStatisticsSpec
 from rayal.models.weights import save_weights
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.storage.folder import Folder, Json
 from rayal.storage.stage_file import FileLocation
 

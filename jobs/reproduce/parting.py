@@ -16,9 +16,11 @@ sums them up: the report has it, with all tables together.
 The paper shows curves without numbers, so its column is empty and what it says in words stands
 above each table. It has three trials, of ensembles two. `variation_ratio` trains five models in
 each cycle and is evaluated by its first. Clicks against tolerance (Figs. 10 and 11) are no
-training: `rayal plan` of papers/parting/voc.yaml counts them.
+training: `rayal plan` of papers/parting/voc.yaml counts them. voc_full is one training on all
+images of VOC, on polygons and on the masks themselves.
 """
 
+from published import PARTING_VOC_FULL
 from reproduction import Comparison, Method, launch
 from rivals import rivals
 
@@ -91,6 +93,17 @@ def with_clicks(name: str) -> dict[str, Method]:
     }
 
 
+ALL = "papers/parting/voc_full.yaml"
+MASKS = (
+    "name=parting_voc_full_masks",
+    "oracle=simulated",
+    "budget={initial: 10582, per_cycle: 10582, total: 10582, unit: samples}",
+)
+VOC_FULL = {
+    "polygons": Method(ALL, "random", "DeepLabv2, approximated labels"),
+    "masks": Method(ALL, "random", "DeepLabv2", MASKS),
+}
+
 COMPARISONS = {
     **{
         name: Comparison(
@@ -110,6 +123,12 @@ COMPARISONS = {
         with_clicks("voc_s4gan"),
         note="In the paper random selection with s4GAN is 4.1 mIoU above that without it, and best;"
         " polygons by entropy are no better than random ones; there are no numbers.",
+        why={"all": MOSTLY},
+    ),
+    "voc_full": Comparison(
+        VOC_FULL,
+        PARTING_VOC_FULL,
+        note="All 10,582 images; those on polygons stand at the 500,000 clicks that buy them all.",
         why={"all": MOSTLY},
     ),
 }

@@ -2,12 +2,11 @@
 
 import atexit
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +15,15 @@ from torch import nn
 from rayal.api.elsewhere import allowed
 from rayal.api.given import check_experiment
 from rayal.api.opened_run import Run
+from rayal.api.units import Labels, by_unit, images_of, shown
 from rayal.cycle import asking
 from rayal.cycle.candidates import of_test
 from rayal.cycle.engine import Engine
 from rayal.cycle.first_labels import first_labels
 from rayal.cycle.steps import Steps
 from rayal.cycle.telling import Telling
-from rayal.data.images import Decoding, Stored
-from rayal.data.masks import LabelValue, decode
-from rayal.errors import DataError, LabelsPending, UsageError, quoted
+from rayal.data.images import Stored
+from rayal.errors import LabelsPending, UsageError, quoted
 from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Amounts
 from rayal.labeling.oracles.told import Told
@@ -43,12 +42,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _open: dict[str, "ActiveLearner"] = {}  # by folder: one in a notebook is seldom closed
-
-
-class Labels(Protocol):
-    """Labels by unit: a mapping, or a Series of pandas."""
-
-    def items(self) -> Iterable[tuple[Any, object]]: ...
 
 
 class ActiveLearner:
@@ -153,7 +146,7 @@ class ActiveLearner:
         Raises UsageError with all that is wrong, and then takes none of them.
         """
         self._check_open()
-        if votes := self._telling.votes(_by_unit(labels)):
+        if votes := self._telling.votes(by_unit(labels)):
             try:
                 self._request.tell(votes)
             except BaseException:  # they may be on the disk
@@ -174,7 +167,7 @@ class ActiveLearner:
     def labels(self) -> dict[str, str | NDArray[np.uint8]]:
         """All labels told so far: class names, or masks H W; without units that have none."""
         known = self._telling.known.items()
-        return {unit: self._shown(value) for unit, value in known if value is not None}
+        return {unit: shown(value, self._store.card) for unit, value in known if value is not None}
 
     @property
     def refused(self) -> list[str]:
@@ -186,16 +179,7 @@ class ActiveLearner:
 
         Raises DataError for a unit that is not in the pool or cannot be decoded.
         """
-        wanted = list(units)
-        decoded = self._store.pool.decode(self._store.pool.take(wanted))
-        if decoded.bad:
-            unit, reason = next(iter(decoded.bad.items()))
-            raise DataError(f"{quoted(unit)} cannot be decoded: {reason}; leave it out")
-        sizes = [decoded.images.shape[2:]] * len(wanted) if decoded.sizes is None else decoded.sizes
-        return [
-            np.moveaxis(image, 0, -1)[tuple(map(slice, sides))]
-            for image, sides in zip(decoded.images, sizes, strict=True)
-        ]
+        return images_of(self._store, units)
 
     def learn(self) -> dict[str, float]:
         """Trains on all labels told, unless that is done, without asking for more; the metrics of
@@ -308,31 +292,12 @@ class ActiveLearner:
                 f"this learner of {self.run.url} is closed; make another with the same out"
             )
 
-    def _shown(self, value: LabelValue) -> str | NDArray[np.uint8]:
-        """A label as people read it."""
-        card = self._store.card
-        if card.masks is None:
-            return card.classes[int(value)]
-        assert isinstance(value, bytes)
-        return decode(value, card.masks, card.decoding or Decoding())
-
     def _word(self) -> str:
         if self.waiting:
             return str(self._request)
         if not self._telling.known:
             return "waiting for the first request"
         return "waiting for the next request, all labels are told"
-
-
-def _by_unit(labels: Labels) -> dict[str, object]:
-    if isinstance(labels, type) or not callable(getattr(labels, "items", None)):
-        raise UsageError(f"tell({quoted(labels)}): give a dictionary, unit -> label")
-    pairs = [*labels.items()]
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice, _ = Counter(unit for unit, _ in pairs).most_common(1)[0]
-        raise UsageError(f"tell(): {quoted(twice)} is there several times; leave all but one out")
-    return found
 
 
 def _close(url: str) -> None:

@@ -29,7 +29,7 @@ from rayal.models.device import sent
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.runs.results import Calibration
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.storage.folder import Json
 from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise

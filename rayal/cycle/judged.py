@@ -18,7 +18,7 @@ from rayal.errors import OUT, DataError
 from rayal.models import parallel
 from rayal.models.base import Precision
 from rayal.models.module import evaluating
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.training.augment import normalise
 from rayal.training.images import Items
 from rayal.training.learner import Learner

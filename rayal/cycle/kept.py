@@ -22,7 +22,8 @@ from rayal.cycle.referred import FEATURES
 from rayal.experiment.experiment import Experiment
 from rayal.models.companions.base import Spec
 from rayal.runs.results import Scored
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.signals.signal import kept_name, required
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids, Places

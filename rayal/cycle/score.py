@@ -24,7 +24,8 @@ from rayal.data.card import Card
 from rayal.data.pool import Images, Shard
 from rayal.data.store import Split, Store
 from rayal.errors import DataError, StorageError, quoted
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.compute import Compute
+from rayal.experiment.experiment import Experiment
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
 from rayal.runs.passes import Pass, ScoredShard

@@ -28,8 +28,9 @@ from rayal.randomness import derive, unit_keys
 from rayal.runs.passes import ScoredShard
 from rayal.runs.result_files import read_result
 from rayal.runs.results import Scored
-from rayal.signals.batch import Networks, Reference, Signals, forward
+from rayal.signals.batch import Signals
 from rayal.signals.dropout import UnitNoise
+from rayal.signals.networks import Networks, Reference, forward
 from rayal.storage.folder import FileRecord, Folder
 from rayal.storage.journal import is_done
 from rayal.storage.stage_file import FileLocation
@@ -156,14 +157,16 @@ class Scorer:
 
     def _cached_probs(self, task: ShardTask, decoded: Decoded) -> NDArray[np.floating] | None:
         """What the last cycle's model says, N C, as its own pass kept it; it is asked now for
-        images that could not be read then."""
+        images that could not be read then, and for all of a pass that kept nothing of them, as
+        somebody had the run choose by another strategy then."""
         if self.job.previous_scores is None or not decoded.ids:
             return None
         record = self._previous_shards.get(task.file)
         table = shard_file.read_good(
             Folder(self.job.previous_scores), task.file, ["id", "probs"], record
         )
-        places = {unit: row for row, unit in enumerate(table["id"].to_pylist())}
+        there = table["id"].to_pylist() if "probs" in table.column_names else []
+        places = {unit: row for row, unit in enumerate(there)}
         kept = [shard_file.matrix(table["probs"])] if places else []
         if new := [row for row, unit in enumerate(decoded.ids) if unit not in places]:
             kept.append(self._previous_probs(decoded.images[new]))

@@ -14,7 +14,7 @@ from rayal.labeling.suggestions import SUGGESTED, Suggestion, write_suggestions
 from rayal.models.network import placed
 from rayal.models.trained_model import TrainedModel
 from rayal.runs.results import Chosen
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.storage import csv_file
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation

@@ -17,22 +17,28 @@ from rayal.cycle.score import ScoreJob, ShardTask
 from rayal.cycle.train import TrainJob
 from rayal.data.pool import Images
 from rayal.data.store import Split
+from rayal.engine.capacity import (
+    Node,
+    at_once,
+    fit_beside_scorers,
+    require,
+    resolved_compute,
+    total,
+)
 from rayal.engine.failures import raised
-from rayal.engine.holding import HeldPool, room
+from rayal.engine.holding import HeldPool
+from rayal.engine.hosts import room
 from rayal.engine.reading import blocks_of
 from rayal.engine.scorers import Call, Scorers
 from rayal.engine.shared_storage import SharedStorage
 from rayal.engine.train import TrainWorkers, do_on, packed
 from rayal.errors import ClusterError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.runs.passes import FastestBatch, ScoredShard
 from rayal.runs.result import Result
 from rayal.runs.results import Fit, Trained
 from rayal.selection.progress import Progress
 from rayal.storage.folder import Json
-
-Node = dict[str, float]  # resources of a node: CPU, GPU, ...
-
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +69,7 @@ class RayEngine:
         self.threads: int = self.compute.cpus_per_worker or 1
         self.chosen = compute.scorers is None
         """Whether the number of scoring actors was left to rayal."""
-        self.at_once = _at_once(self.compute, nodes, cores)
+        self.at_once = at_once(self.compute, nodes, cores)
         """Models that can be trained at the same time."""
         self.groups: list[TrainWorkers] = []
         self.scorers = Scorers(self.compute)
@@ -87,16 +93,16 @@ class RayEngine:
         self.storage.check(jobs[0].out, [jobs[0].store])
         payloads = [packed(job) for job in jobs]  # told before any worker starts
         wanted = min(len(jobs), self.at_once)
-        if not _fit_beside_scorers(self.compute, self.nodes, max(wanted, len(self.groups))):
+        if not fit_beside_scorers(self.compute, self.nodes, max(wanted, len(self.groups))):
             self.scorers.close()
         while len(self.groups) < wanted:
             self.groups.append(TrainWorkers(self.compute))
-        if evaluated and _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
+        if evaluated and fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
             self.scorers.begin(self._evaluating(test_shards(jobs[0].experiment, jobs[0].store)))
         try:
             yield from do_on(self.groups, payloads)
         finally:
-            if not _fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
+            if not fit_beside_scorers(self.compute, self.nodes, len(self.groups)):
                 self._close_groups()
 
     def holds(self, size: int) -> bool:
@@ -167,7 +173,7 @@ class RayEngine:
         """How many score; where images have to be decoded, by default only half of the cores."""
         scorers = self.compute.scorers or 1
         if self.chosen and self.device == "cpu" and not images.raw:
-            scorers = min(scorers, max(1, int(_total(self.nodes, "CPU")) // 2))
+            scorers = min(scorers, max(1, int(total(self.nodes, "CPU")) // 2))
         return scorers
 
     def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
@@ -193,90 +199,19 @@ def placement(compute: Compute, cores: int, cpus: float, gpus: float) -> TrialSh
     """
     nodes: list[Node] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if compute.engine == "local":
-        own = min(_total(nodes, "CPU"), cores)  # a cluster of rayal's own promises more
-        rooms = [int(own // cpus), *([int(_total(nodes, "GPU") // gpus)] if gpus else [])]
+        own = min(total(nodes, "CPU"), cores)  # a cluster of rayal's own promises more
+        rooms = [int(own // cpus), *([int(total(nodes, "GPU") // gpus)] if gpus else [])]
         if not min(rooms):
             raise ClusterError(
                 f"a trial takes {cpus:g} cores and {gpus:g} GPUs (sweep.cpus, sweep.gpus), but the"
-                f" cluster has {own:g} and {_total(nodes, 'GPU'):g}; lower them, or add nodes"
+                f" cluster has {own:g} and {total(nodes, 'GPU'):g}; lower them, or add nodes"
             )
         return TrialShare(cpus, gpus, min(rooms))
     asked = resolved_compute(compute, nodes, cores)
     require(asked, nodes)
     workers, scorers = asked.train_workers, asked.scorers or 1
     together = workers * (asked.cpus_per_worker or 1) + scorers + 1
-    rooms = [int(_total(nodes, "CPU") // together)]
+    rooms = [int(total(nodes, "CPU") // together)]
     if asked.device == "cuda":
-        rooms.append(int(_total(nodes, "GPU") // (workers + scorers)))
+        rooms.append(int(total(nodes, "GPU") // (workers + scorers)))
     return TrialShare(DRIVER_CPUS, 0.0, max(1, min(rooms)))
-
-
-def resolved_compute(compute: Compute, nodes: Sequence[Node], cores: int) -> Compute:
-    """The same with every null replaced by what this cluster has."""
-    gpus = int(_total(nodes, "GPU"))
-    device = compute.device if compute.device != "auto" else ("cuda" if gpus else "cpu")
-    room = max(int(_total(nodes, "CPU")) - 1, 1)  # one stays free for reading
-    hosts = [node for node in nodes if device != "cuda" or _has(node, "GPU")] or nodes
-    workers_of_node = -(-compute.train_workers // len(hosts))
-    share = min(cores, int(max(_has(node, "CPU") for node in hosts))) // workers_of_node
-    return compute.model_copy(
-        update={
-            "device": device,
-            "scorers": compute.scorers or (max(gpus, 1) if device == "cuda" else min(cores, room)),
-            "cpus_per_worker": compute.cpus_per_worker or max(1, share),
-        }
-    )
-
-
-def require(compute: Compute, nodes: Sequence[Node]) -> None:
-    """Raises ClusterError where training or scoring asks for more than the cluster has at all."""
-    gpus = 1 if compute.device == "cuda" else 0
-    worker, scorer = {"CPU": compute.cpus_per_worker or 1, "GPU": gpus}, {"CPU": 1, "GPU": gpus}
-    for field, count, each in (
-        ("compute.train_workers", compute.train_workers, worker),
-        ("compute.scorers", compute.scorers or 1, scorer),
-    ):
-        there = sum(_fits(each, node) for node in nodes)
-        if count > there:
-            wanted = " and ".join(f"{n} {kind}" for kind, n in each.items() if n)
-            raise ClusterError(
-                f"{field} is {count}, each with {wanted}, but the cluster of {len(nodes)} nodes has"
-                f" room for {there}; {_less(each, nodes)}, or add nodes"
-            )
-
-
-def _less(each: dict[str, int], nodes: Sequence[Node]) -> str:
-    """What to ask for instead of a number of these."""
-    if each["GPU"] and not _total(nodes, "GPU"):
-        return "use compute.device cpu or auto"
-    return "lower it or compute.cpus_per_worker" if each["CPU"] > 1 else "lower it"
-
-
-def _at_once(compute: Compute, nodes: Sequence[Node], cores: int) -> int:
-    """How many trainings have room at the same time, at least one."""
-    gpus, cpus = 1 if compute.device == "cuda" else 0, compute.cpus_per_worker or 1
-    workers = sum(_fits({"CPU": cpus, "GPU": gpus}, node) for node in nodes)
-    if not gpus:
-        workers = min(workers, cores // cpus)  # a cluster of rayal's own promises more cores
-    return max(1, workers // compute.train_workers)
-
-
-def _fit_beside_scorers(compute: Compute, nodes: Sequence[Node], groups: int) -> bool:
-    """Whether training workers can stay while scoring actors and readers work."""
-    workers, scorers = groups * compute.train_workers, compute.scorers or 1
-    gpus = workers + scorers if compute.device == "cuda" else 0
-    cpus = workers * (compute.cpus_per_worker or 1) + scorers + 1
-    return cpus <= _total(nodes, "CPU") and gpus <= _total(nodes, "GPU")
-
-
-def _fits(each: dict[str, int], node: Node) -> int:
-    """How often a bundle of resources fits on a node."""
-    return min(int(_has(node, kind) // n) for kind, n in each.items() if n)
-
-
-def _total(nodes: Sequence[Node], kind: str) -> float:
-    return sum(_has(node, kind) for node in nodes)
-
-
-def _has(node: Node, kind: str) -> float:
-    return node.get(kind, 0)

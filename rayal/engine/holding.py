@@ -6,17 +6,14 @@ reads the same shards and is brought up to date by what was picked, and nothing 
 """
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
-import torch
 from numpy.typing import NDArray
-from ray._private.state import available_resources_per_node
 from ray.exceptions import (
     ActorUnschedulableError,
     ObjectLostError,
@@ -25,97 +22,22 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rayal.cycle.lots import Lot, Read, Whole, read
-from rayal.engine.described import described
+from rayal.cycle.lots import Lot, Whole
 from rayal.engine.failures import GOES_ON, first_done, raised, ray_errors
+from rayal.engine.holder_process import HolderProcess
+from rayal.engine.hosts import Host, hosts, needed, room
 from rayal.errors import ClusterError
-from rayal.selection.distances import Made, Numbers
+from rayal.selection.distances import Numbers
 from rayal.selection.holders import Holder, Holders, Places
 from rayal.selection.progress import Progress
-from rayal.storage.folder import Json
 
 WHAT = "selecting"
-UNIT_BYTES = 136
-"""Memory for a unit beside what was kept of it, at the peak: order and place, 16 bytes, what
-strategies note of it, at most 24, ids on their way; 110 to 134 were measured."""
-PROCESS_BYTES = 600 * 2**20
-"""What a process takes that holds nothing."""
 NO_PROGRESS_SECONDS = 3600.0
 """An answer that is not there by then will not come."""
-SETTLE_SECONDS = 5.0
-"""Ray tells by then that what processes had which have ended is free."""
 DEATHS = (RayActorError, OutOfMemoryError, ActorUnschedulableError, ObjectLostError)
 """Errors in place of an answer where a process, or its machine, is gone."""
 
 logger = logging.getLogger(__name__)
-
-
-class Host(NamedTuple):
-    """A machine."""
-
-    node: str
-    memory: float
-    """Bytes that Ray may give away there."""
-    cores: float
-    free: float
-    """Bytes of `memory` that nobody has."""
-
-
-def hosts() -> list[Host]:
-    """The living machines of this cluster that can compute, the most free memory first."""
-    left = available_resources_per_node()
-    found = [
-        Host(
-            node["NodeID"],
-            node["Resources"].get("memory", 0.0),
-            node["Resources"]["CPU"],
-            left.get(node["NodeID"], {}).get("memory", 0.0),
-        )
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("CPU", 0)
-    ]
-    return sorted(found, key=lambda host: (-host.free, host.node))
-
-
-def needed(whole: Whole, lots: Sequence[Lot]) -> int:
-    """Bytes that the process with the largest lot takes. All have the labeled units, too."""
-    most = max(whole.units_of(lot) for lot in lots)
-    others = whole.labeled * whole.row_bytes
-    return most * (whole.row_bytes + UNIT_BYTES) + others + PROCESS_BYTES
-
-
-def shared_out(whole: Whole, there: Sequence[Host], per_host: int = 1) -> list[Lot]:
-    """A lot for each of as many machines, the largest first, as it takes for all to have room; all
-    of them if they are alike.
-
-    Raises ClusterError where that cannot be.
-    """
-    for count in range(len(there), 0, -1):
-        lots = whole.lots(count * per_host)
-        if needed(whole, lots) * per_host <= there[count - 1].free:
-            return lots
-    size = (whole.bytes + whole.units * UNIT_BYTES) / 2**30
-    free = sum(host.free for host in there) / 2**30
-    raise ClusterError(
-        f"{whole.units} units take {size:.2f} GB of memory, and {PROCESS_BYTES / 2**30:.2f} GB on"
-        f" each machine; the {len(there)} of the cluster have {free:.2f} GB free; add machines,"
-        " start Ray there with a larger --memory, or select from fewer candidates"
-    )
-
-
-def room(whole: Whole, per_host: int = 1) -> tuple[list[Lot], list[Host]]:
-    """Lots, and the machines with free memory for them. Raises ClusterError where it is too little,
-    at once where it would be if nobody else had any of it."""
-    shared_out(whole, [host._replace(free=host.memory) for host in hosts()], per_host)
-    until = time.monotonic() + SETTLE_SECONDS
-    while True:
-        there = hosts()
-        try:
-            return shared_out(whole, there, per_host), there
-        except ClusterError:
-            if time.monotonic() > until:
-                raise
-        time.sleep(SETTLE_SECONDS / 50)
 
 
 class HeldPool:
@@ -284,55 +206,3 @@ class Seats:
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         placed = kind.options(num_cpus=0, memory=self.size, scheduling_strategy=there)
         return placed.remote(self.lots[number], max(1, int(cores) // self.nodes.count(node)))
-
-
-class HolderProcess:
-    """Holds one lot. Every answer is `{"answer": ...}`, or describes the error in its place."""
-
-    def __init__(self, lot: Lot, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self.lot = lot
-        self.read: Read | None = None
-        self.holder: Holder | None = None
-
-    def listed(self, _: Any) -> Json:
-        """The ids of its rows, and their scores, which are not kept here."""
-
-        def listed() -> pa.Table:
-            rows = self._rows()
-            self.read = rows._replace(listed=rows.listed.slice(0, 0))
-            return rows.listed
-
-        return _told(listed)
-
-    def rows(self, _: Any, chosen: NDArray[np.intp]) -> Json:
-        """These of its rows, by signal."""
-        return _told(lambda: {name: rows[chosen] for name, rows in self._rows().kept.items()})
-
-    def open(self, told: tuple[type[Holder], tuple[Any, ...]], places: NDArray[np.intp]) -> Json:
-        """The place of each row in the order, -1 for one that is not in the pool, and who is to
-        hold them."""
-
-        def opened() -> None:
-            kind, arguments = told
-            order = np.argsort(places)[int((places < 0).sum()) :]
-            kept = {name: Made(rows, order=order) for name, rows in self._rows().kept.items()}
-            self.holder = kind(places[order], kept, *arguments)
-
-        return _told(opened)
-
-    def do(self, shared: tuple[Any, ...], method: str, *own: Any) -> Json:
-        """Whatever the strategy asks its holder for."""
-        return _told(lambda: getattr(self.holder, method)(*shared, *own))
-
-    def _rows(self) -> Read:
-        if self.read is None:
-            self.read = read(self.lot)
-        return self.read
-
-
-def _told(work: Callable[[], Any]) -> Json:
-    try:
-        return {"answer": work()}
-    except Exception as error:
-        return described(error)

@@ -20,7 +20,7 @@ from rayal.data.pool import Decoded
 from rayal.engine import machine
 from rayal.engine.waiting_threads import let_sleep
 from rayal.errors import ClusterError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.runs.passes import FastestBatch, ScoredShard
 from rayal.runs.results import Fit, Trained
 from rayal.selection.progress import Progress

@@ -19,6 +19,13 @@ def cores() -> int:
     return max(1, min(allowed or 1, _quota() or allowed or 1))
 
 
+def own_cpus(cores: int) -> int:
+    """What a cluster that rayal starts on a machine of so many cores promises: training workers
+    keep theirs while they wait, and reading never has to wait for actors that hold the rest, on a
+    small machine for ever."""
+    return 2 * cores + 2
+
+
 def _quota() -> int | None:
     try:
         limit, period = CGROUP_QUOTA.read_text().split()

@@ -27,7 +27,7 @@ from rayal.errors import ClusterError
 
 if TYPE_CHECKING:
     from rayal.engine.watching import Watcher, Work
-    from rayal.experiment.experiment import Compute
+    from rayal.experiment.compute import Compute
     from rayal.experiment.sweep.settings import Sweep
     from rayal.experiment.sweep.trials import Assignment
     from rayal.storage.folder import Json

@@ -24,7 +24,7 @@ from rayal.engine.described import described
 from rayal.engine.failures import GOES_ON, first_done, ray_errors
 from rayal.engine.shard_rows import decoded_of, task_of
 from rayal.errors import OUT, ClusterError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.storage.folder import Json
 
 Opened = TypeVar("Opened", Scorer, Evaluation)

@@ -45,8 +45,7 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     this machine for this run where none is named, or `local` is.
 
     Returns the number of its cores. A cluster of its own has `cores`, null for those of the
-    machine, and promises twice as many and two: training workers keep theirs while they wait, and
-    reading never has to wait for actors that hold the rest, on a small machine for ever.
+    machine, and promises more, see `machine.own_cpus`.
     Raises ClusterError within seconds where nothing answers at the address.
     """
     for name, value in VARIABLES.items():
@@ -55,7 +54,7 @@ def connect(address: str | None, *, cores: int | None = None) -> int:
     if address == "local":
         cores = cores or machine.cores()
         machine.tell_of_little_shared_memory()
-        start(2 * cores + 2)
+        start(machine.own_cpus(cores))
         return cores
     join(address)
     return int(ray.cluster_resources().get("CPU", 1))

@@ -24,7 +24,7 @@ from rayal.engine.rungs import RungsPerSeed
 from rayal.engine.trial_engine import trial_engine
 from rayal.engine.watching import Report, StartEngine, Watcher, Work
 from rayal.errors import UsageError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.experiment.sweep.settings import EarlyStopping, Sweep
 from rayal.experiment.sweep.space import joined, split, values
 from rayal.experiment.sweep.trials import Assignment

@@ -30,7 +30,8 @@ from rayal.engine.failures import GOES_ON, raised, ray_errors
 from rayal.engine.train_worker import work
 from rayal.engine.trainer import Trainer
 from rayal.errors import ClusterError, UsageError
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.compute import Compute
+from rayal.experiment.experiment import Experiment
 from rayal.parts import Component
 from rayal.runs.result import Result
 from rayal.storage.folder import Json

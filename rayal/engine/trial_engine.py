@@ -10,7 +10,7 @@ import ray
 from rayal.cycle.engine import Engine
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 
 
 class _Kept(NamedTuple):

@@ -16,7 +16,7 @@ from rayal.engine.described import described
 from rayal.engine.local import LocalEngine
 from rayal.engine.messages import read_message, write_message
 from rayal.engine.watching import Work
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.experiment.sweep.trials import Assignment
 from rayal.storage.folder import Json
 

@@ -1,9 +1,6 @@
 """An experiment: the parts and numbers that determine a run, as one frozen object."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
@@ -12,8 +9,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from rayal.data.card import Card
 from rayal.data.datasets.base import Dataset
 from rayal.data.tasks.base import Task, headline_of
-from rayal.data.walk import Disk, LeftOut, walk
 from rayal.experiment.brief import brief
+from rayal.experiment.compute import Compute
+from rayal.experiment.content import content
 from rayal.experiment.contradictions import contradictions
 from rayal.experiment.fine_tune import FineTune
 from rayal.experiment.guards import Guards
@@ -26,11 +24,10 @@ from rayal.location import Location
 from rayal.models.base import Model
 from rayal.models.card import ModelCard
 from rayal.models.companions.base import CompanionSpec
-from rayal.parts import Component, Contradiction, Part, with_usual_names
+from rayal.parts import Component, Part, with_usual_names
 from rayal.runs.trackers.base import Tracker
 from rayal.secrets import hidden
 from rayal.settings import Settings
-from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy, columns
 from rayal.training.base import TrainingScheme
 from rayal.training.fits.base import FitSpec
@@ -39,62 +36,6 @@ P = TypeVar("P", bound=Component)
 
 Given: TypeAlias = P | str | Mapping[str, Any]
 """A part, its name, or a mapping of its name and fields."""
-
-
-def content(location: str) -> str:
-    """The sha256 of a file, by absolute path or URL; of a local folder that of the images below, by
-    their paths: of what `labeled` is read from, and not of what else a system leaves there."""
-    if os.path.isdir(location):
-        found = walk(Disk(Path(location), follow_links=True), "", LeftOut())
-        names = [(file.path, content(f"{location}/{file.path}")) for file in found]
-        return sha256(repr(names).encode()).hexdigest()
-    folder, _, name = location.rpartition("/")
-    return sha256(Folder(folder or "/").read(name)).hexdigest()
-
-
-class Compute(Settings):
-    """Where the work runs and with how much of the machine."""
-
-    engine: Literal["ray", "local"] = "ray"
-    """What does the work. `ray`: Ray Train and Ray Data; `local`: this process alone."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What networks run on: `auto` takes a GPU where the cluster has one."""
-    train_workers: PositiveInt = 1
-    """Processes that train one model together; changes results: batch norm sees smaller batches."""
-    cpus_per_worker: PositiveInt | None = None
-    """CPU cores, and so torch threads, of a training worker; null: its share of a node."""
-    scorers: PositiveInt | None = None
-    """Processes that score; null: one per GPU, or per core."""
-    score_batch: PositiveInt = 256
-    """Images in one forward pass of a scorer."""
-    shard_rows: PositiveInt = 2048
-    """Least images in one shard, the unit of work and of resuming of the scoring pass."""
-    resident_bytes: NonNegativeInt = 4 * 2**30
-    """A labeled set up to this size (bytes, as stored) stays on the training device; so does what a
-    scheme, or a fit, sees of the unlabeled pool."""
-    select_bytes: NonNegativeInt = 4 * 2**30
-    """What a pass kept of a pool up to this size (bytes, as float16) one process selects from, in
-    files on its disk; beyond it, on Ray, all machines that have memory for it. The same picks."""
-    compile: bool = False
-    """Whether `torch.compile` makes the networks of a training, its teacher too, into kernels of
-    their own; changes the last bits. Compiling takes time in every training, and on a CPU a C++
-    compiler."""
-    overlap: bool = False
-    """Whether a GPU makes unlabeled images ready, and asks a teacher about them, in streams beside
-    that of the training. The same numbers."""
-    checkpoint_seconds: float = Field(default=60.0, ge=0)
-    """Least time between two checkpoints inside one training (seconds)."""
-    max_failures: NonNegativeInt = 3
-    """Times that a training or a scoring pass is started again after a worker died."""
-
-    def contradictions(self) -> Iterator[Contradiction]:
-        """What one process cannot do."""
-        if self.engine == "local" and self.train_workers > 1:
-            yield Contradiction(
-                ("compute", "train_workers"),
-                f"{self.train_workers}, but compute.engine local is one process; use 1, or"
-                " compute.engine ray",
-            )
 
 
 class Experiment(Settings):

@@ -27,7 +27,8 @@ from rayal.report.slices import shown
 from rayal.runs.ledger import read_labels, stage_folder
 from rayal.runs.record import Record
 from rayal.runs.results import Labeled, Trained
-from rayal.signals.batch import entropy, forward
+from rayal.signals.batch import entropy
+from rayal.signals.networks import forward
 from rayal.training.augment import normalise
 
 Answers = Mapping[str, tuple[LabelValue | None, float]]
@@ -44,15 +45,14 @@ def rows(
 ) -> list[Row]:
     """These images that a cycle has chosen, or chosen regions of, see `chosen_images`. Without
     `asks` no model is loaded, and no pixel has a predicted class."""
-    answers = _answers(record, cycle)
+    answers, true, decoded = _opened(record, x, store, cycle, chosen)
     units = [unit for units in chosen.values() for unit in units]
     labels = {
         unit: label for unit in units if (label := answers.get(unit, (None, 0.0))[0]) is not None
     }
     bought = of_images(labels, store)
-    known = store.labels("pool", list(chosen)) if x.oracle.simulated else bought
+    known = bought | true
     network = network_of(record, x, store, cycle) if asks else None
-    decoded = store.pool.decode(store.pool.take(list(chosen)))
     found = []
     for place, image in enumerate(decoded.ids):
         predicted, uncertainty = _predicted(network, x, store, decoded, place)
@@ -84,14 +84,12 @@ def shots(
 ) -> list[Shot]:
     """As `rows`, of a task with one class for each image; without `asks`, or where the weights were
     pruned, nothing is predicted."""
-    answers, classes = _answers(record, cycle), store.card.classes
-    decoded = store.pool.decode(store.pool.take(list(chosen)))
+    answers, true, decoded = _opened(record, x, store, cycle, chosen)
+    classes = store.card.classes
     said: dict[str, Prediction] = {}
     if asks and not record.pruned(cycle, Trained.stage):
         said = _said(network_of(record, x, store, cycle), x, store, decoded)
-    known: dict[str, LabelValue | None] = {unit: label for unit, (label, _) in answers.items()}
-    if x.oracle.simulated:
-        known |= store.labels("pool", decoded.ids)
+    known = {unit: label for unit, (label, _) in answers.items()} | true
     why, units = reasons(record, x, cycle), {image: units[0] for image, units in chosen.items()}
     found = []
     for place, image in enumerate(decoded.ids):
@@ -110,6 +108,15 @@ def shots(
             )
         )
     return found
+
+
+def _opened(
+    record: Record, x: Experiment, store: Store, cycle: int, chosen: Mapping[str, Sequence[str]]
+) -> tuple[Answers, dict[str, LabelValue], Decoded]:
+    """What was answered in a cycle, the labels of these images where a simulation knows them, and
+    the images."""
+    true = store.labels("pool", list(chosen)) if x.oracle.simulated else {}
+    return _answers(record, cycle), true, store.pool.decode(store.pool.take(list(chosen)))
 
 
 def _said(

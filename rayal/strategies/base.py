@@ -22,7 +22,8 @@ from rayal.models.companions.base import CompanionSpec, EmbeddingSpec
 from rayal.parts import suggest
 from rayal.selection.candidates import Candidates, Regions, take_highest
 from rayal.selection.greedy import tie_order
-from rayal.signals.batch import Reference, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Reference
 from rayal.signals.signal import (
     SIGNAL_NAMES,
     SIGNALS,

@@ -24,7 +24,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from rayal.signals.batch import Reference, Signals, entropy
+from rayal.signals.batch import Signals, entropy
+from rayal.signals.networks import Reference
 from rayal.signals.signal import SignalName
 from rayal.strategies.base import PixelStrategy
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from rayal.models.companions.base import CompanionSpec
 from rayal.models.companions.teacher import EmaTeacherSpec
-from rayal.signals.batch import Reference, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Reference
 from rayal.signals.signal import SignalName
 from rayal.strategies.base import PixelStrategy
 from rayal.strategies.cod import output_discrepancy

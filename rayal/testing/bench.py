@@ -16,7 +16,8 @@ from rayal.models.companions.base import Companion, Companions, CompanionSpec, S
 from rayal.models.companions.teacher import Teacher
 from rayal.models.device import sent
 from rayal.parts import build as build_part
-from rayal.signals.batch import Networks, Reference, Signals, forward
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks, Reference, forward
 from rayal.strategies.base import Strategy
 from rayal.testing.fits import fitted
 from rayal.training.fits.base import FitSpec

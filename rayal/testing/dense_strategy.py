@@ -14,7 +14,7 @@ from rayal.cycle.score import ScoreJob, ShardTask, summary
 from rayal.cycle.scorer import Scorer
 from rayal.engine.local import LocalEngine
 from rayal.errors import RayalError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.selection.candidates import Candidates
 from rayal.signals.signal import signal_of
 from rayal.storage.folder import Folder

@@ -15,7 +15,8 @@ from rayal.cycle.fit import FitJob
 from rayal.cycle.score import ScoreJob, ShardTask, divide
 from rayal.cycle.train import TrainJob
 from rayal.engine.local import LocalEngine
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.compute import Compute
+from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
 from rayal.models.trained_model import TrainedModel
 from rayal.runs.passes import ScoredShard

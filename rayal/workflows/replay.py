@@ -9,7 +9,8 @@ from rayal.cycle.replay import Replayed, Replays
 from rayal.cycle.state import State
 from rayal.errors import Apart, RayalError, UsageError, quoted
 from rayal.experiment import config
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.compute import Compute
+from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget
 from rayal.report.images import store_of
 from rayal.runs.events import Observer

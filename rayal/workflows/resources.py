@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 
 
 class Resources(NamedTuple):

@@ -14,7 +14,9 @@ from rayal.cycle.loop import run
 from rayal.data.store import Store
 from rayal.errors import LabelsPending, LockedError, StorageError, UsageError
 from rayal.experiment import config
-from rayal.experiment.experiment import Compute, Experiment, content
+from rayal.experiment.compute import Compute
+from rayal.experiment.content import content
+from rayal.experiment.experiment import Experiment
 from rayal.experiment.identity import ADDED
 from rayal.plugins import NO_PLUGINS, Plugins
 from rayal.report.views import Views

@@ -234,6 +234,35 @@ def test_parting_on_voc(
     assert all(f"#   --set {change}\n" in shown for change in changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "oracle"),
+    [
+        ((), "clicks"),
+        (
+            (
+                "name=parting_voc_full_masks",
+                "oracle=simulated",
+                "budget={initial: 10582, per_cycle: 10582, total: 10582, unit: samples}",
+            ),
+            "simulated",
+        ),
+    ],
+)
+def test_all_labels_of_voc(changes: tuple[str, ...], oracle: str) -> None:
+    """At the paper's 33 clicks an image all of them are bought at once, and trained on as in a
+    cycle of `voc`."""
+    x = load("parting/voc_full", *changes)
+    checks.check(x, VOC_CARD)
+    price = 33 if oracle == "clicks" else 1
+    cycles = list(plan_cycles(x, VOC_CARD, Prices(price, price)))
+
+    assert [(10_582, 0)] == [(cycle.labels, cycle.scored) for cycle in cycles]
+    assert oracle == x.oracle.part_name()
+    assert DEEPLAB == trains(x) and load("parting/voc").model == x.model
+    shown = (CONFIGS / "papers/parting/voc_full.yaml").read_text().replace("\\\n#", "")
+    assert all(f"--set {change}" in shown.replace("'", "") for change in changes)
+
+
 @pytest.mark.parametrize("name", ["tod", "dast_al", "s4gan", "clicks"])
 def test_small_camvid_is_one_experiment(name: str) -> None:
     """Arms of one table would differ in more than their names say."""

@@ -40,7 +40,7 @@ def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def dense_protocols() -> set[str]:
     """Those of segmentation, which test_dense_protocols.py compares."""
-    return {*CITYSCAPES, *(name for name, *_ in VOC)}
+    return {*CITYSCAPES, *(name for name, *_ in VOC), "parting/voc_full"}
 
 
 def card(name: str, pool: int, test: int, classes: int, size: int) -> Card:
@@ -71,6 +71,9 @@ CARDS = {
     "cifar10": card("cifar10", 50_000, 10_000, classes=10, size=32),
     "cifar100": card("cifar100", 50_000, 10_000, classes=100, size=32),
     "svhn": card("svhn", 73_257, 26_032, classes=10, size=32),
+    "fashion_mnist": card("fashion_mnist", 60_000, 10_000, classes=10, size=28).model_copy(
+        update={"image": ImageSpec.of((1, 28, 28), (0.5,), (0.25,), "uint8")}
+    ),
     "caltech101": card("caltech101", 7_766, 911, classes=101, size=224),
     "imagenet": card("imagenet", 1_281_167, 50_000, classes=1000, size=224),
     "mrc_folder": card("mrc_folder", 3500, 500, classes=10, size=32).model_copy(
@@ -145,6 +148,8 @@ VAAL_IMAGENET = Protocol(
     augment={"flip": True, "crop": 16},
 )
 ADS = Protocol("cifar10", 11_173_962, range(1000, 10_001, 1000), TENTH, **TOD_TRAINING)
+ADS_100 = Protocol("cifar100", 11_220_132, range(5000, 20_001, 2500), [10_000] * 6, **TOD_TRAINING)
+GCN: dict[str, Any] = dict(scored=[10_000] * 4, **TOD_TRAINING | dict(start="cold"))
 CRYO = Protocol(
     "mrc_folder",
     118_474,
@@ -204,8 +209,18 @@ VAAL: dict[str, Any] = dict(
 )
 TA_VAAL: dict[str, Any] = dict(scored=TENTH, **TOD_TRAINING | dict(start="cold"))
 LARGE, LOW_10, LOW_100 = range(5000, 20_001, 2500), range(250, 2001, 250), range(500, 4001, 500)
+UDA: dict[str, Any] = dict(
+    scored=(),
+    length=500_000,
+    batch=64,
+    lr=0.03,
+    drops="cosine_7_16",
+    start="warm",
+    nesterov=True,
+)
 WRN_10, WRN_100 = ("cifar10", 1_467_610), ("cifar100", 1_479_220)
 REFLECTED = {**FLIP_CROP, "padding": "reflect"}
+UNMIRRORED = {"crop": 4, "padding": "reflect"}
 TUNED: dict[str, Any] = dict(augment=FLIP_CROP, length=50, lr=0.01)
 RESNET_10 = ("cifar10", 11_181_642)
 """ImageNet's stem has 7 x 7 and not 3 x 3: 7,680 weights more than TOD's."""
@@ -218,6 +233,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "gradnorm/imagenet": VAAL_IMAGENET,
     "ads/cifar10": ADS,
     "ads/cifar10_official": ADS,
+    "ads/cifar100": ADS_100,
     "gradnorm/cryo": CRYO,
     **{f"dast_al/{name}": protocol for name, protocol in DAST_AL.items()},
     "ll4al/cifar10": Protocol(
@@ -234,12 +250,11 @@ PROTOCOLS: dict[str, Protocol] = {
         scored=(45_000, 40_000, 35_000),
         **TOD_TRAINING | dict(length=19_500, drops=(9750, 13_650)),
     ),
-    "gcn/cifar10": Protocol(
-        "cifar10",
-        11_173_962,
-        range(1000, 5001, 1000),
-        [10_000] * 4,
-        **TOD_TRAINING | dict(start="cold"),
+    "gcn/cifar10": Protocol("cifar10", 11_173_962, range(1000, 5001, 1000), **GCN),
+    "gcn/cifar100": Protocol("cifar100", 11_220_132, range(2000, 10_001, 2000), **GCN),
+    "gcn/svhn": Protocol("svhn", 11_173_962, range(1000, 5001, 1000), **GCN | dict(augment={})),
+    "gcn/fashion_mnist": Protocol(
+        "fashion_mnist", 11_172_810, range(1000, 5001, 1000), **GCN | dict(augment={})
     ),
     "parting/cifar10": parting(*WRN_10, LARGE, {}),
     "parting/cifar10_augmented": parting(*WRN_10, LARGE, STRONG),
@@ -258,18 +273,8 @@ PROTOCOLS: dict[str, Protocol] = {
     **{f"tod/{name}_full": full(TOD[name]) for name in TOD},
     "gradnorm/cifar10_full": full(GRADNORM["cifar10"]),
     "dast_al/cifar10_full": full(DAST_AL["cifar10"]),
-    "uda/cifar10": Protocol(
-        *WRN_10,
-        labels=[4000],
-        scored=(),
-        length=500_000,
-        batch=64,
-        lr=0.03,
-        drops="cosine_7_16",
-        start="warm",
-        augment=REFLECTED,
-        nesterov=True,
-    ),
+    "uda/cifar10": Protocol(*WRN_10, [4000], **UDA, augment=REFLECTED),
+    "uda/svhn": Protocol("svhn", 1_467_610, [1000], **UDA, augment=UNMIRRORED),
 }
 
 
@@ -336,6 +341,8 @@ MEANS = {
     "dast_al/vgg16_cifar100": (0.5071, 0.4867, 0.4408),
     "vaal/cifar10": (0.5, 0.5, 0.5),
     "vaal/cifar100": (0.5, 0.5, 0.5),
+    "gcn/svhn": (0.0, 0.0, 0.0),
+    "gcn/fashion_mnist": (0.0,),
 }
 STDS = {
     "cifar10": (0.2023, 0.1994, 0.2010),
@@ -347,6 +354,8 @@ STDS = {
     "dast_al/vgg16_cifar100": (0.2675, 0.2565, 0.2761),
     "vaal/cifar10": (0.5, 0.5, 0.5),
     "vaal/cifar100": (0.5, 0.5, 0.5),
+    "gcn/svhn": (1.0, 1.0, 1.0),
+    "gcn/fashion_mnist": (1.0,),
 }
 
 
@@ -367,7 +376,8 @@ def test_pixels_are_normalised_as_in_the_code(name: str) -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_the_network_has_the_published_size(name: str) -> None:
     """Another network learns another curve. By hand: from 10 to 100 classes 90 x 513 more in
-    ResNet-18 and VGG-16, 90 x 129 in WRN-28-2; 1,000 to 101 classes 899 x 513 less."""
+    ResNet-18 and VGG-16, 90 x 129 in WRN-28-2; 1,000 to 101 classes 899 x 513 less; of one channel
+    2 x 64 x 9 less in ResNet-18."""
     protocol, x = PROTOCOLS[name], load(name)
     data = CARDS[protocol.dataset]
     with torch.device("meta"):  # shapes alone
@@ -465,6 +475,7 @@ def test_methods_of_dast_al(name: str, strength: float) -> None:
     [
         ("cifar10", (0, 1.0, "nats", "shared")),
         ("cifar10_official", (3, 1 / 128, "bits", "fresh")),
+        ("cifar100", (0, 1.0, "nats", "shared")),
     ],
 )
 def test_methods_of_ads(name: str, expected: tuple[Any, ...]) -> None:
@@ -568,12 +579,14 @@ def test_the_codes_of_vaal_and_ta_vaal(name: str) -> None:
     assert name.startswith("vaal") == (x.score_transform == "train")
 
 
-def test_methods_of_gcn() -> None:
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "svhn", "fashion_mnist"])
+def test_methods_of_gcn(dataset: str) -> None:
     """Both ask the graph of the code; rows of a header may be run beside one another."""
-    uncertain, core = (load("gcn/cifar10", each).strategy for each in ([], ["strategy=core_gcn"]))
+    name, data = f"gcn/{dataset}", CARDS[dataset]
+    uncertain, core = (load(name, each).strategy for each in ([], ["strategy=core_gcn"]))
     (spec,) = uncertain.fits()
-    network = build(load("gcn/cifar10").model, 10, CARDS["cifar10"].image, seed=0)
-    made = spec.build(network, 10, CARDS["cifar10"].image)
+    network = build(load(name).model, len(data.classes), data.image, seed=0)
+    made = spec.build(network, len(data.classes), data.image)
     published = {"width": 128, "dropout": 0.3, "unlabeled_weight": 1.2, "updates": 200}
 
     assert (spec,) == core.fits() and 0.1 == uncertain.model_dump()["margin"]
@@ -614,6 +627,18 @@ def test_uda_of_its_authors() -> None:
     text = str(uda.__doc__).split("    scheme:\n")[1].split("\n\n")[0]
 
     assert parts.build("schemes", yaml.safe_load(text)) == load("uda/cifar10").scheme
+
+
+def test_uda_mirrors_no_digits() -> None:
+    """A strong view of a mirrored digit is of another class, or of none."""
+    digits: Any = load("uda/svhn").scheme
+    objects: Any = load("uda/cifar10").scheme
+    unmirrored = {
+        name: getattr(objects, name).model_copy(update={"flip": False})
+        for name in ("augment", "strong")
+    }
+
+    assert digits == objects.model_copy(update=unmirrored)
 
 
 @pytest.mark.parametrize("name", [name for name in PROTOCOLS if name.endswith("_full")])

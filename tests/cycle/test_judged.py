@@ -16,7 +16,8 @@ from rayal.cycle.train import TrainJob, train
 from rayal.data.datasets.digits import Digits
 from rayal.data.store import Store
 from rayal.errors import DataError
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.compute import Compute
+from rayal.experiment.experiment import Experiment
 from rayal.models.build import build
 from rayal.models.weights import load_weights
 from rayal.runs.record import Record

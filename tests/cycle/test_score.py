@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rayal.cycle.score import score_batch
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 
 
 @pytest.mark.parametrize(

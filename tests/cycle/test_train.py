@@ -24,7 +24,8 @@ from rayal.data.datasets.digits import Digits
 from rayal.data.store import Store
 from rayal.data.tasks.base import Task
 from rayal.errors import DataError, UsageError
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.compute import Compute
+from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.base import Model

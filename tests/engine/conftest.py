@@ -31,7 +31,7 @@ def ray_cluster(cache: Path) -> Iterator[None]:
 def workers(ray_cluster: None) -> Iterator["RayEngine"]:
     """An engine whose training workers, who take long to start, wait for the next test's run."""
     from rayal.engine.cluster import RayEngine
-    from rayal.experiment.experiment import Compute
+    from rayal.experiment.compute import Compute
 
     compute = Compute(cpus_per_worker=2, scorers=2, device="cpu")
     with closing(RayEngine(compute, cores=2)) as engine:

@@ -26,11 +26,11 @@ from rayal.cycle import shard_file
 from rayal.cycle.first_choice import choose_first
 from rayal.cycle.loop import run
 from rayal.cycle.score import ScoreJob, divide, pending, summary
-from rayal.engine import cluster, start
+from rayal.engine import capacity, start
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.errors import ClusterError, StorageError, UsageError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.models.build import build
 from rayal.models.weights import save_weights
 from rayal.runs.ledger import Ledger
@@ -275,9 +275,9 @@ def test_more_than_the_cluster_has_is_refused_at_once(compute, message):
 def test_training_takes_its_share_of_a_node_that_can_train():
     """The larger nodes that only decode would set a share that no GPU node has: refused."""
     nodes = [{"CPU": 8, "GPU": 4}, {"CPU": 64}, {"CPU": 64}]
-    asked = cluster.resolved_compute(Compute(train_workers=4, device="cuda"), nodes, cores=136)
+    asked = capacity.resolved_compute(Compute(train_workers=4, device="cuda"), nodes, cores=136)
     assert (asked.cpus_per_worker, asked.scorers) == (2, 4)
-    cluster.require(asked, nodes)
+    capacity.require(asked, nodes)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "host:port"])

@@ -9,7 +9,7 @@ from rayal.cycle import batch_size
 from rayal.cycle.shared_training import SharedTraining
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.storage.folder import Folder
 from rayal.testing import EngineContract
 from rayal.testing.contract import scratch

@@ -11,11 +11,11 @@ import pytest
 
 from rayal.cycle.loop import run
 from rayal.cycle.score import ScoreJob, divide, summary
-from rayal.engine import cluster, train
+from rayal.engine import capacity, train
 from rayal.engine.cluster import RayEngine
 from rayal.engine.local import LocalEngine
 from rayal.errors import ClusterError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.models.build import build
 from rayal.models.weights import save_weights
 from rayal.runs.ledger import Ledger
@@ -213,4 +213,4 @@ def test_any_number_of_actors_writes_the_same_files(small, tmp_path):
 )
 def test_as_many_at_once_as_nodes_have_room_for(compute, nodes, cores, expected):
     """A group without room waits for a quarter of an hour, and then ends the run."""
-    assert cluster._at_once(Compute(**compute), nodes, cores) == expected
+    assert capacity.at_once(Compute(**compute), nodes, cores) == expected

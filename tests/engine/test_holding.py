@@ -23,11 +23,12 @@ from ray.exceptions import (
 
 from rayal.cycle.checked import seen_by
 from rayal.cycle.lots import Lot, Read, Whole, held
-from rayal.engine import failures, holding
+from rayal.engine import failures, holder_process, holding, hosts
 from rayal.engine.cluster import RayEngine
-from rayal.engine.holding import HeldPool, Host, Seats, needed, shared_out
+from rayal.engine.holding import HeldPool, Seats
+from rayal.engine.hosts import Host, needed, shared_out
 from rayal.errors import ClusterError, LostError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.randomness import numpy_generator
 from rayal.selection.progress import Progress
 from rayal.storage.folder import FileRecord
@@ -143,7 +144,7 @@ def test_a_lost_machine_is_a_death(error: Exception, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(holding, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
     monkeypatch.setattr("torch.set_num_threads", lambda count: None)
     seats = Seats(whole(1, 1).lots(1), 2**30, machines(9), max_failures=1)
-    monkeypatch.setattr(holding, "read", lambda lot: Read(pa.table({"id": ["a"]}), {}))
+    monkeypatch.setattr(holder_process, "read", lambda lot: Read(pa.table({"id": ["a"]}), {}))
 
     assert [["a"]] == [each["id"].to_pylist() for each in seats.ask("listed", (), {0: ()})]
     assert 1 == seats.deaths and seats.processes == met[1:]
@@ -170,7 +171,8 @@ def test_one_dies_after_its_answer_and_another_before_it(
             actor.dead = True
 
     use(monkeypatch, FakeRay(dies, answered))
-    monkeypatch.setattr(holding, "hosts", lambda: machines(9))
+    for module in (holding, hosts):
+        monkeypatch.setattr(module, "hosts", lambda: machines(9))
     monkeypatch.setattr(holding, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
     monkeypatch.setattr("torch.set_num_threads", lambda count: None)
     monkeypatch.setattr(badge, "ROUND", 8)
@@ -232,7 +234,7 @@ def test_as_many_machines_as_have_room() -> None:
     assert 1 == len(shared_out(pool, machines(8)))
     assert 6 == len(shared_out(pool, machines(8, 8), per_host=3))
     each = [needed(pool, shared_out(pool, machines(*[9] * count))) for count in (1, 2, 4)]
-    rest = np.array(each) - holding.PROCESS_BYTES
+    rest = np.array(each) - hosts.PROCESS_BYTES
     np.testing.assert_allclose(rest, 10**7 * 264 / np.array([1, 2, 4]))
 
 
@@ -256,14 +258,14 @@ def test_memory_that_others_have_is_waited_for_a_moment_only(
     what the one before it has just let go."""
     (host,), pool = machines(8), whole(10**7, 128)
     told = [[host._replace(free=gb * 2**30)] for gb in (1, 1, 1, 8)]
-    monkeypatch.setattr(holding, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(hosts, "SETTLE_SECONDS", 0.05)
     with monkeypatch.context() as patch:
-        patch.setattr(holding, "hosts", lambda: told.pop(0))
-        lots, there = holding.room(pool)
+        patch.setattr(hosts, "hosts", lambda: told.pop(0))
+        lots, there = hosts.room(pool)
     assert (1, 8 * 2**30, []) == (len(lots), there[0].free, told)
-    monkeypatch.setattr(holding, "hosts", lambda: [host._replace(free=2**30)])
+    monkeypatch.setattr(hosts, "hosts", lambda: [host._replace(free=2**30)])
     with pytest.raises(ClusterError, match=r"the 1 of the cluster have 1\.00 GB free"):
-        holding.room(pool)
+        hosts.room(pool)
 
 
 def test_a_machine_that_is_lost_needs_another_with_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from rayal.engine import cluster
 from rayal.engine.cluster import RayEngine
 from rayal.engine.described import described
 from rayal.engine.scorers import Call
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.storage.folder import Json
 from rayal.workflows.score import start_scoring
 from rayal.workflows.score.settings import PoolCompute

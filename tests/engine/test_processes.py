@@ -19,7 +19,7 @@ from rayal.engine.forks import Forks
 from rayal.engine.local import LocalEngine
 from rayal.engine.processes import TrialProcesses, importing, suffices
 from rayal.errors import ClusterError, DataError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.experiment.sweep.settings import Sweep, SweptExperiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.plugins import Plugins

@@ -17,7 +17,7 @@ from rayal.cycle.evaluate import EvaluateJob, evaluate
 from rayal.engine import scorers
 from rayal.engine.scorers import Call, ScoreProcess, Scorers
 from rayal.errors import ClusterError, DataError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.models.build import build
 from rayal.models.trained_model import TrainedModel
 from rayal.storage.folder import Folder

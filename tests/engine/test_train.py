@@ -9,7 +9,7 @@ import pytest
 from rayal.engine import train as module
 from rayal.engine.train import TrainWorkers
 from rayal.errors import ClusterError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 
 
 @pytest.fixture

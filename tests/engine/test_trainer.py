@@ -16,7 +16,7 @@ from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from rayal.engine.cluster import RayEngine
 from rayal.engine.own_cluster import HELPERS
 from rayal.engine.trainer import CLEANER, DATASETS, Trainer
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from tests.engine.test_cluster import COMPUTE, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]

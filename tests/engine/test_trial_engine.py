@@ -10,7 +10,7 @@ from rayal.cycle.engine import Engine
 from rayal.engine import trial_engine
 from rayal.engine.cluster import RayEngine
 from rayal.engine.own_cluster import OWN, inheriting_trials, inherits
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from rayal.data.images import Decoding
 from rayal.data.tasks.base import Task
 from rayal.errors import UsageError
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.compute import Compute
+from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget
 from rayal.labeling.oracles.base import Oracle
 from rayal.models.companions.base import CompanionSpec

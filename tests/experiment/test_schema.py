@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from rayal.errors import UsageError
 from rayal.experiment import config
-from rayal.experiment.experiment import Compute, Experiment
+from rayal.experiment.compute import Compute
+from rayal.experiment.experiment import Experiment
 from rayal.experiment.schema import schema
 from rayal.experiment.sweep.settings import EarlyStopping, SweptExperiment
 from rayal.labeling.budget import Budget

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-import rayal.signals.batch
+import rayal.signals.computed
 from rayal.data.card import ImageSpec
 from rayal.models.base import Model
 from rayal.models.build import build
 from rayal.models.network import DenseNetwork, Network, last_layer
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from tests.support.networks import DIGITS, small
 
 
@@ -106,9 +107,9 @@ def test_a_pass_with_dropout_is_the_last_layer_again(monkeypatch) -> None:
         return Signals(["a", "b"], images, Networks(network, cycle=1))
 
     expected = signals(Whole).mc_log_probs(3)
-    calls, forward = [], rayal.signals.batch.forward
+    calls, forward = [], rayal.signals.computed.forward
     monkeypatch.setattr(
-        rayal.signals.batch, "forward", lambda *given: calls.append(1) or forward(*given)
+        rayal.signals.computed, "forward", lambda *given: calls.append(1) or forward(*given)
     )
 
     assert torch.equal(expected, signals(DenseNetwork).mc_log_probs(3))

@@ -8,7 +8,8 @@ from rayal.data.pixels import valid_pixels
 from rayal.errors import UsageError
 from rayal.models.base import Outputs
 from rayal.randomness import unit_uniforms
-from rayal.signals.batch import Networks, Signals, entropy
+from rayal.signals.batch import Signals, entropy
+from rayal.signals.networks import Networks
 from rayal.signals.signal import SIGNAL_NAMES
 
 

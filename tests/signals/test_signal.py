@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from rayal.errors import UsageError
 from rayal.models.base import Outputs
 from rayal.models.network import DenseNetwork, Staged
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.signals.signal import SIGNAL_NAMES, SIGNALS, required
 
 COMPUTED = sorted(SIGNAL_NAMES - {"images", "model", "companion", "embedding", "noise"})

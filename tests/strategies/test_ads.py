@@ -24,7 +24,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.storage.folder import Folder
 from rayal.strategies.ads import Ads
 from rayal.training.augment import normalise

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayal.signals.batch import Networks, Signals, entropy
+from rayal.signals.batch import Signals, entropy
+from rayal.signals.networks import Networks
 from rayal.strategies.cod import Cod, output_discrepancy
 from tests.support.doubles import Says
 

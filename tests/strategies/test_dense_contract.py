@@ -13,9 +13,10 @@ from rayal.cycle.score import divide, summary
 from rayal.cycle.scorer import Scorer
 from rayal.data.store import LABEL_FILES
 from rayal.engine.local import LocalEngine
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.parts import build, find
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.storage.folder import Folder
 from rayal.strategies.base import RegionStrategy, Strategy
 from rayal.testing import DenseStrategyContract

@@ -20,7 +20,8 @@ from rayal.models.trained_model import TrainedModel
 from rayal.models.weights import load_weights
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.storage.folder import Folder
 from rayal.strategies.cod import Cod
 from rayal.strategies.emaod import Emaod

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from rayal.parts import build
 from rayal.selection.candidates import Candidates
-from rayal.signals.batch import Networks, Signals, entropy
+from rayal.signals.batch import Signals, entropy
 from rayal.signals.committee import disagreement, mean_entropy, mean_log_probs, variation_ratio
+from rayal.signals.networks import Networks
 from rayal.storage.ids import Ids
 from tests.support.doubles import Says
 

@@ -24,7 +24,8 @@ from rayal.runs.record import Record
 from rayal.runs.results import Chosen
 from rayal.selection.candidates import Candidates
 from rayal.selection.greedy import tie_order
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from rayal.storage.stage_file import FileLocation

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from rayal.models.base import Outputs
 from rayal.parts import build
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 
 
 class Linear(nn.Module):

@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
-import rayal.signals.batch
+import rayal.signals.computed
 from rayal.data.card import ImageSpec
 from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
@@ -18,8 +18,9 @@ from rayal.models.base import Outputs
 from rayal.models.build import build
 from rayal.models.network import Network
 from rayal.parts import build as build_part
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
 from rayal.signals.dropout import unit_dropout
+from rayal.signals.networks import Networks
 from rayal.strategies.base import Strategy
 from rayal.workflows.checks import check
 
@@ -137,9 +138,9 @@ def whole(model: nn.Module) -> nn.Module:
 def test_features_are_computed_once(model, monkeypatch):
     """A pass with dropout would cost a whole forward, or give other numbers without one."""
     expected = signals(whole(network(**model)), range(4)).mc_log_probs(3)
-    calls, forward = [], rayal.signals.batch.forward
+    calls, forward = [], rayal.signals.computed.forward
     monkeypatch.setattr(
-        rayal.signals.batch, "forward", lambda *given: calls.append(1) or forward(*given)
+        rayal.signals.computed, "forward", lambda *given: calls.append(1) or forward(*given)
     )
     seen = signals(network(**model), range(4))
 

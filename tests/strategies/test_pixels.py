@@ -8,7 +8,8 @@ from torch import Tensor
 from rayal.data.pixels import valid_pixels
 from rayal.models.companions.teacher import EmaTeacherSpec
 from rayal.parts import build, find, names
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.strategies.base import PixelStrategy
 from tests.support.doubles import Says
 

@@ -13,7 +13,8 @@ from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
 from rayal.selection.candidates import Candidates, take_highest
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.storage.ids import Ids
 from rayal.strategies.qbc import Qbc, most_uncertain
 from tests.support.doubles import Says, priced

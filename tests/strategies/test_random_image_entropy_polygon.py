@@ -7,7 +7,8 @@ import torch
 from rayal.data.pixels import valid_pixels
 from rayal.labeling.clicks import ClickModel, Region, approximate
 from rayal.selection.candidates import Candidates
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.storage.ids import Ids
 from rayal.strategies.random_image_entropy_polygon import (
     RandomImageEntropyPolygon,

@@ -13,7 +13,8 @@ from rayal.models.companions.base import Companion, Companions
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Chosen, Fitted
 from rayal.selection.candidates import Candidates
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.storage.folder import Folder
 from rayal.storage.ids import Ids
 from rayal.strategies.uncertain_gcn import UncertainGcn

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from rayal.parts import build
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from tests.support.doubles import Says
 
 

@@ -25,7 +25,8 @@ from rayal.models.companions.base import Companions, CompanionSpec
 from rayal.models.network import computing
 from rayal.models.trained_model import TrainedModel
 from rayal.parts import build, find, names
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.signals.signal import SIGNALS, SignalName
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation

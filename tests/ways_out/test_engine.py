@@ -19,7 +19,7 @@ from rayal.engine.failures import ray_errors
 from rayal.engine.local import LocalEngine
 from rayal.engine.train import packed
 from rayal.errors import ClusterError, LockedError, RayalError, UsageError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.strategies.entropy import Entropy
 from rayal.workflows.run import start_run
 

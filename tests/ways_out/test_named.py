@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from rayal.cli import app
 from rayal.data.images import Decoding
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.experiment.sweep.settings import Sweep
 from rayal.labeling.budget import Budget
 from rayal.parts import Part, find, names

@@ -21,6 +21,8 @@ from rayal.errors import UsageError, quoted
 def sides_of(path: str) -> tuple[int, ...]:
     """D H W by the header alone, one kilobyte of a file; raises BadImage where it is no MRC file,
     or ends before its last number."""
+    with _refused():
+        _check_extended(path)  # it is read with the header
     with _refused(), _opened(path, header_only=True) as file:
         header, size = file.header, Path(path).stat().st_size
         sides = int(header.nx), int(header.ny), int(header.nz)
@@ -44,6 +46,22 @@ def read_volume(path: str) -> Volume:
             raise BadImage(f"holds {data.dtype} numbers")
         volume: Volume = np.ascontiguousarray(data.transpose(2, 1, 0)[None], dtype=np.float32)
     return volume
+
+
+def _check_extended(path: str) -> None:
+    """Raises BadImage where the header says that more follows it than the file has: whoever reads
+    the header with what follows would take that much memory first."""
+    mrcfile, size = _mrcfile(), Path(path).stat().st_size
+    kind = mrcfile.dtypes.HEADER_DTYPE
+    with Path(path).open("rb") as file:
+        data = file.read(kind.itemsize)
+    if len(data) < kind.itemsize:
+        raise BadImage(f"{size:,} bytes are no whole header")
+    stamp = np.frombuffer(data, kind)["machst"][0]
+    order = mrcfile.utils.byte_order_from_machine_stamp(stamp)
+    extended = int(np.frombuffer(data, kind.newbyteorder(order))["nsymbt"][0])
+    if size < kind.itemsize + extended:
+        raise BadImage(f"{size:,} bytes do not hold an extended header of {extended:,}")
 
 
 def write_volume(path: Path, volume: Volume) -> None:

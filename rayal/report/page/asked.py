@@ -13,7 +13,7 @@ from rayal.report.page.picks import spread
 from rayal.report.page.said import CYCLES, Said
 from rayal.runs.record import Record
 from rayal.runs.results import Evaluated, Trained
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.training.augment import normalise
 
 IMAGES = 2_000

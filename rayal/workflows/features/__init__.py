@@ -24,7 +24,7 @@ from rayal.data.card import CARD, Card, SplitName, read_card
 from rayal.data.datasets.features import ASKED, MADE, STORE
 from rayal.data.store import Split, Store
 from rayal.errors import UsageError
-from rayal.experiment.experiment import content
+from rayal.experiment.content import content
 from rayal.models.base import Recipe
 from rayal.models.trained_model import TrainedModel
 from rayal.models.weights_folder import beside

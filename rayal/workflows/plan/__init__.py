@@ -26,7 +26,7 @@ from rayal.workflows.plan.sizes import (
     sized,
 )
 from rayal.workflows.plan.tariff import FREE, Tariff
-from rayal.workflows.plan.times import TRAIN_SECONDS, cycle_seconds, told_fits
+from rayal.workflows.plan.times import cycle_seconds, final_start_seconds, told_fits
 from rayal.workflows.resources import Resources, shortages
 from rayal.workflows.warnings import warnings
 
@@ -71,8 +71,7 @@ def make(
     sizes = disk(x, card, cycles, network)
     after = None
     if end is not None:
-        start = 0.0 if x.compute.engine == "local" else TRAIN_SECONDS
-        after = plan_tuning(end.work, cycles[-1], end.timed, start)
+        after = plan_tuning(end.work, cycles[-1], end.timed, final_start_seconds(x))
         sizes["fine-tuned network"] = after.disk
         sizes[WHILE_TRAINING] = max(sizes[WHILE_TRAINING], after.checkpoints)
     return Plan(
@@ -84,7 +83,6 @@ def make(
         warnings=(
             *warnings(x, card, store.url),
             *shortages(x.compute, Resources.here()),
-            *told_fits(x, cycles, timed),
         ),
         training=x.scheme.told(),
         files=files(x, store, card, cycles) + (0 if after is None else FILES),
@@ -92,9 +90,11 @@ def make(
         unit=x.budget.unit,
         tariff=tariff,
         keep=x.keep,
+        fits=tuple(told_fits(x, cycles, timed)),
+        chooses=in_words.chooses(x, cycles),
         guards=tuple(in_words.guards(x, store, network)),
         explore=in_words.explore(x, cycles),
-        first=in_words.first(x, left, cycles),
+        first=in_words.first(x, left, cycles, timed),
         fine_tune=after,
         tuned="" if end is None else end.work.experiment.scheme.told(),
         ends=tuple(x.stop.described(x.headline)),

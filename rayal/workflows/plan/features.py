@@ -16,11 +16,11 @@ from rayal.data.store import Store
 from rayal.models.network import feature_width
 from rayal.models.trained_model import TrainedModel
 from rayal.plugins import NO_PLUGINS, Plugins
-from rayal.report.amounts import duration, size
 from rayal.report.shown import as_html, text
 from rayal.storage.folder import Folder, Json
 from rayal.storage.stage_file import FileLocation
 from rayal.workflows.features import FeaturePass, Features, open_pass
+from rayal.workflows.plan.lines import size_lines, time_line
 from rayal.workflows.plan.probe import CPU_BATCH
 from rayal.workflows.plan.sizes import ID_BYTES, KEPT_BYTES
 from rayal.workflows.plan.tariff import FREE, Tariff
@@ -79,10 +79,8 @@ class FeaturesPlan:
     def _lines(self) -> Iterator[str]:
         yield f"images  {self.images:,} in {self.shards:,} shards, {self.width} numbers of each"
         if self.seconds is not None:
-            yield f"time    {duration(self.seconds)} on this machine ({self.device})"
-        for title, sizes in (("disk", self.disk), ("memory", self.memory)):
-            parts = ", ".join(f"{what} {size(count)}" for what, count in sizes.items())
-            yield f"{title:7} {size(sum(sizes.values()))}: {parts}"
+            yield time_line(self.seconds, self.device)
+        yield from size_lines(self.disk, self.memory)
         yield from self.tariff.lines(self.device_hours, 0, "samples")
 
 

@@ -6,6 +6,7 @@ from rayal.cycle.fine_tune import FineTuning
 from rayal.report.amounts import duration, size
 from rayal.training.feed import batch_ends
 from rayal.workflows.plan.cycles import Cycle, updates
+from rayal.workflows.plan.lines import size_lines
 from rayal.workflows.plan.probe import Probe
 from rayal.workflows.plan.sizes import memory, network_files, network_of
 
@@ -34,11 +35,11 @@ class TunePlan(NamedTuple):
     def lines(self, training: str) -> list[str]:
         """For people; `training` says how it is trained."""
         time = "" if self.seconds is None else f", {duration(self.seconds)} on this machine"
-        parts = ", ".join(f"{what} {size(count)}" for what, count in self.memory.items())
+        _, memory = size_lines({}, self.memory)
         return [
             f"end     {self.model} is trained once on {self.labels:,} labels, {self.steps:,} steps:"
             f" {training}{time}",
-            f"        {size(self.disk)} on disk; memory {size(sum(self.memory.values()))}: {parts}",
+            f"        {size(self.disk)} on disk; {' '.join(memory.split())}",
         ]
 
 

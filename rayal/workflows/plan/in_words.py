@@ -11,8 +11,20 @@ from rayal.errors import counted
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.explore import share
 from rayal.models.network import feature_width
+from rayal.report.amounts import duration
 from rayal.workflows.plan.cycles import Cycle
-from rayal.workflows.plan.times import looked_at
+from rayal.workflows.plan.lines import spent
+from rayal.workflows.plan.probe import Probe
+from rayal.workflows.plan.times import first_seconds, looked_at
+
+
+def chooses(x: Experiment, cycles: Sequence[Cycle]) -> str:
+    """Which strategy chooses, from what, and what is bought in the end."""
+    if len(cycles) == 1:
+        return ""
+    offered = "all that is not labeled" if x.candidates is None else f"{x.candidates:,} at random"
+    in_all = spent(x.budget.amounts.total, x.budget.unit)
+    return f"{x.strategy.part_name()}, from {offered} in each cycle; {in_all} in the end"
 
 
 def guards(x: Experiment, store: Store, network: nn.Module) -> Iterator[str]:
@@ -46,12 +58,15 @@ def explore(x: Experiment, cycles: Sequence[Cycle]) -> str:
     )
 
 
-def first(x: Experiment, card: Card, cycles: tuple[Cycle, ...]) -> str:
-    """What is looked at before the first training, if anything."""
+def first(x: Experiment, card: Card, cycles: tuple[Cycle, ...], probe: Probe | None) -> str:
+    """What is looked at before the first training, if anything, and how long that takes."""
     if not x.chooses_first:
         return ""
     seen = counted(looked_at(x, card), "candidate")
-    return f"{x.first.part_name()} chooses {cycles[0].labels:,} of {seen}, before any training"
+    told = f"{x.first.part_name()} chooses {cycles[0].labels:,} of {seen}, before any training"
+    if probe is None:
+        return told
+    return f"{told}: {duration(first_seconds(x, card, probe))} on this machine"
 
 
 def never_bought(x: Experiment, store: Store) -> int:

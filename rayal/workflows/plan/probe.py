@@ -1,37 +1,35 @@
 """How fast this machine is: a few batches of an experiment's own training and scoring, timed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import numpy as np
 import torch
 
 from rayal.cycle.first_choice import CYCLE, as_strategy, untrained
 from rayal.cycle.fit import FitJob
-from rayal.cycle.offer import Offer
 from rayal.cycle.rounds import Worker
-from rayal.cycle.score import ScoreJob, ShardTask, pass_rows, summary
+from rayal.cycle.score import ScoreJob
 from rayal.cycle.scorer import Scorer
-from rayal.cycle.select import choose
 from rayal.cycle.train import TrainJob, train
 from rayal.data.masks import LabelValue, encode
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
-from rayal.runs.passes import ScoredShard
-from rayal.runs.results import Fit, Scored, Trained
-from rayal.signals.batch import forward
+from rayal.runs.results import Fit, Trained
+from rayal.signals.networks import forward
 from rayal.storage.folder import Folder
 from rayal.storage.stage_file import FileLocation
 from rayal.training.augment import normalise
+from rayal.workflows.plan.timed_pass import score, seconds, some_units
+from rayal.workflows.plan.timed_selection import grown, of_cycle, of_first
 
 CPU_BATCH = 64  # images in a timed pass: on a CPU the time per image hardly depends on it
 SECONDS = 1.0  # of timed training per size of batch, unless one step takes longer
 STEPS = 50  # timed at most
-LEAST_SELECTED = 16  # candidates of a timed selection
 FEW = 512  # labeled units, and candidates, of a timed fit
+NONE = (0.0, 0.0)  # of a selection that is not timed
 
 Model = tuple[FileLocation, Mapping[str, FileLocation]]
 """Weights, and what lived beside them in training."""
@@ -48,13 +46,15 @@ class Probe:
     """One image through the model."""
     score: tuple[float, float]
     """One image through the scoring pass: in cycle 0, and in later cycles."""
-    select: tuple[float, ...] = (0.0, 0.0)
+    select: tuple[float, ...] = NONE
     """The selection of a cycle: what it takes in any case, for each candidate, and, of strategies
     that compare all with all, for each two; 0 for images, whose pass takes far longer."""
     fits: dict[str, float] = field(default_factory=dict)
     """By name, one step of what is fitted beside the model."""
     first: float = 0.0
     """One image through the pass before the first training; 0 where no strategy chooses there."""
+    first_select: tuple[float, ...] = NONE
+    """The selection from that pass, as `select`."""
 
     def step(self, images: int) -> float:
         """One training step of a batch of this many images."""
@@ -62,7 +62,7 @@ class Probe:
 
     def selected(self, candidates: int) -> float:
         """The selection of a cycle from so many."""
-        return sum(each * float(candidates) ** power for power, each in enumerate(self.select))
+        return grown(self.select, candidates)
 
 
 def measure(x: Experiment, store: Store) -> Probe:
@@ -89,17 +89,17 @@ def measure(x: Experiment, store: Store) -> Probe:
             for spec in x.fits()
         }
         made = {n: FileLocation(f"{folder}/{n}", fit.companion) for n, fit in fits.items()}
-        evaluate, *score = _score_seconds(x, store, weights, beside | made, device)
+        first, first_select = _first_seconds(x, store, folder, device)
+        evaluate, *each = _score_seconds(x, store, weights, beside | made, device)
         return Probe(
             device=device,
             steps={size: each.seconds / each.steps for size, each in steps.items()},
             evaluate=evaluate,
-            score=(score[0], score[1]),
-            select=_select_seconds(x, store, weights, beside | made, device)
-            if vectors
-            else (0.0, 0.0),
+            score=(each[0], each[1]),
+            select=of_cycle(x, store, weights, beside | made, device) if vectors else NONE,
             fits={name: fit.seconds / fit.steps for name, fit in fits.items()},
-            first=_first_seconds(x, store, folder, device) if x.chooses_first else 0.0,
+            first=first,
+            first_select=first_select,
         )
 
 
@@ -181,7 +181,7 @@ def _score_seconds(
 ) -> tuple[float, float, float]:
     """One image through the model, through the scoring pass of cycle 0, and through later ones."""
     folder = Folder(weights.folder)
-    task = _task(x, store)
+    task = some_units(x, store)
     shard, ids = task.shard, task.ids or []
     score_job = partial(
         ScoreJob.of,
@@ -195,79 +195,23 @@ def _score_seconds(
     first = score_job(cycle=0, out=out)
     later = score_job(cycle=1, out=(folder / "later").url, previous=weights, previous_scores=out)
     scorers = [Scorer(job, device) for job in (first, later)]
-    score = [_seconds(partial(_score, scorer, task)) / len(ids) for scorer in scorers]
+    passes = [seconds(partial(score, scorer, task)) / len(ids) for scorer in scorers]
     images = store.pool.decode(store.pool.read(shard, keep=set(ids))).images
     batch = normalise(torch.from_numpy(images).to(device), store.card.image)
-    evaluate = _seconds(lambda: forward(scorers[0].networks.model, batch).logits.cpu()) / len(ids)
-    return evaluate, score[0], score[1]
+    evaluate = seconds(lambda: forward(scorers[0].networks.model, batch).logits.cpu()) / len(ids)
+    return evaluate, passes[0], passes[1]
 
 
-def _first_seconds(x: Experiment, store: Store, folder: str, device: str) -> float:
-    """One image through the pass by which a strategy chooses the first units."""
-    out, task = Folder(folder) / "before", _task(x, store)
+def _first_seconds(
+    x: Experiment, store: Store, folder: str, device: str
+) -> tuple[float, tuple[float, ...]]:
+    """One image through the pass by which a strategy chooses the first units, and, of vectors, its
+    selection; 0 where they are drawn."""
+    if not x.chooses_first:
+        return 0.0, NONE
+    out, task = Folder(folder) / "before", some_units(x, store)
     y = as_strategy(x, store.card)
-    job = ScoreJob.of(y, store, CYCLE, untrained(y, store, out), out.url)
-    return _seconds(partial(_score, Scorer(job, device), task)) / task.rows
-
-
-def _task(x: Experiment, store: Store) -> ShardTask:
-    """Some units of the pool: of vectors a whole shard, since its file takes longer than a few."""
-    pool = store.pool
-    vectors = not store.card.image.sides
-    shard = pool.shards(pass_rows(x.compute, store.card) if vectors else 1)[0]
-    ids: list[str] = pool.ids_of(shard).to_pylist()
-    return ShardTask(shard, ids if vectors else ids[: x.compute.score_batch])
-
-
-def _select_seconds(
-    x: Experiment,
-    store: Store,
-    weights: FileLocation,
-    companions: Mapping[str, FileLocation],
-    device: str,
-) -> tuple[float, ...]:
-    """The selection of a cycle by powers of the number of candidates, from selections from a shard
-    and from parts of it. A quarter of the smallest is bought at most."""
-    whole = _task(x, store)
-    again = any(strategy.relabels for strategy in x.scored().values())
-    if whole.rows < LEAST_SELECTED or x.budget.unit != "samples" or again:
-        return 0.0, 0.0
-    picks = min(x.budget.amounts.per_cycle, whole.rows // 16)
-    trained, taken = {**companions, "weights": weights}, list[float]()
-    ids, power = whole.ids or [], max(each.select_power for each in x.scored().values())
-    sizes = [whole.rows >> halved for halved in ((2, 0) if power == 1 else (2, 1, 0))]
-    for size in sizes:
-        task, out = whole._replace(ids=ids[:size]), Folder(weights.folder) / f"selected-{size}"
-        job = ScoreJob.of(
-            *(x, store, 0, weights, out.url),
-            members=(weights,) * (x.ensemble - 1),
-            companions=companions,
-        )
-        scored = _score(Scorer(job, device), task)
-        result = Scored(**dict(summary(job, [task], [scored])), bad={})
-        offer = Offer(x, store, ids[: min(x.budget.amounts.total, whole.rows // 16)])
-        select = partial(choose, x, 0, picks, out, result, offer, trained, out / "picks")
-        taken.append(_seconds(select))
-    return growth(sizes, taken, power)
-
-
-def growth(sizes: Sequence[int], seconds: Sequence[float], power: int) -> tuple[float, ...]:
-    """What is taken in any case, for each unit, ... by powers of their number: none is below 0, and
-    the sum of their squared errors is the least."""
-    from scipy.optimize import nnls  # takes a moment to import
-
-    parts = np.vander(np.divide(sizes, max(sizes)), power + 1, increasing=True)
-    found, _ = nnls(parts, np.array(seconds))
-    return tuple(float(each) / max(sizes) ** n for n, each in enumerate(found))
-
-
-def _score(scorer: Scorer, task: ShardTask) -> ScoredShard:
-    return scorer.score(task, scorer.decode(scorer.read(task)))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """How long it takes, once warm. The work must wait for what it starts on a GPU."""
-    work()
-    started = perf_counter()
-    work()
-    return perf_counter() - started
+    weights = untrained(y, store, out)
+    scorer = Scorer(ScoreJob.of(y, store, CYCLE, weights, out.url), device)
+    each = seconds(partial(score, scorer, task)) / task.rows
+    return each, NONE if store.card.image.sides else of_first(y, store, weights, device)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from rayal.experiment.keep import Keep
 from rayal.labeling.budget import CostUnit
-from rayal.report.amounts import duration, size
+from rayal.report.amounts import duration
 from rayal.report.shown import as_html, text
 from rayal.storage.folder import Json
 from rayal.workflows.plan.cycles import Cycle
 from rayal.workflows.plan.final_training import TunePlan
+from rayal.workflows.plan.lines import ends_lines, kept_lines, size_lines, spent, time_line
 from rayal.workflows.plan.probe import Probe
 from rayal.workflows.plan.tariff import Tariff
 
@@ -41,6 +42,11 @@ class Plan:
     tariff: Tariff
     keep: Keep
     """Which large files of past cycles are left."""
+    fits: tuple[str, ...] = ()
+    """What is trained beside each model, in words."""
+    chooses: str = ""
+    """Which strategy chooses, from what, and what is bought in the end, in words; empty where the
+    first training has all labels."""
     guards: tuple[str, ...] = ()
     """What guards do, and what it takes, in words."""
     explore: str = ""
@@ -108,15 +114,15 @@ class Plan:
 
     def _totals(self) -> Iterator[str]:
         yield f"train   {self.training}"
+        yield from (f"fit     {line}" for line in self.fits)
+        yield from [f"choose  {self.chooses}"] if self.chooses else []
         if self.fine_tune is not None:
             yield from self.fine_tune.lines(self.tuned)
         if self.total_seconds and self.probe:
-            yield f"time    {duration(self.total_seconds)} on this machine ({self.probe.device})"
+            yield time_line(self.total_seconds, self.probe.device)
         if self.unit == "seconds":
-            yield f"people  {duration(self.budget)} of annotation"
-        for title, sizes in (("disk", self.disk), ("memory", self.memory)):
-            parts = ", ".join(f"{what} {size(count)}" for what, count in sizes.items())
-            yield f"{title:7} {size(sum(sizes.values()))}: {parts}"
+            yield f"people  {spent(self.budget, self.unit)}"
+        yield from size_lines(self.disk, self.memory)
         yield f"files   about {self.files:,}"
         yield from kept_lines(self.keep)
         yield from [f"first   {self.first}"] if self.first else []
@@ -126,15 +132,3 @@ class Plan:
         yield from self.tariff.lines(self.device_hours, self.budget, self.unit)
         for warning in self.warnings:
             yield f"warning: {warning}"
-
-
-def kept_lines(keep: Keep) -> Iterator[str]:
-    """`keep    weights last, shards last`, unless all files stay."""
-    if {*dict(keep).values()} != {"all"}:
-        yield "keep    " + ", ".join(f"{kind} {choice}" for kind, choice in keep)
-
-
-def ends_lines(ends: tuple[str, ...]) -> Iterator[str]:
-    """`ends    maybe earlier, by target: accuracy 0.95`"""
-    if ends:
-        yield f"ends    maybe earlier, by {'; by '.join(ends)}"

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,19 @@ from rayal.report.places import printable
 from rayal.report.shown import as_html, text
 from rayal.storage.folder import Folder, Json
 from rayal.workflows.plan import Tuning, make, tuned
+from rayal.workflows.plan.lines import ends_lines, kept_lines, spent
 from rayal.workflows.plan.probe import Probe, measure
-from rayal.workflows.plan.run_plan import Plan, ends_lines, kept_lines
+from rayal.workflows.plan.run_plan import Plan
 from rayal.workflows.plan.sizes import WHILE_TRAINING
 from rayal.workflows.plan.tariff import FREE, Tariff
+from rayal.workflows.plan.times import CONNECT_SECONDS
 from rayal.workflows.sweep.folder import SweepFolder, labels_of, tuned_alike
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+
+NAMED = 3  # arms of a line that is not of all
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class SweepPlan:
     at_once: int
     """Trials that this machine has room for."""
     saved_seconds: float
-    """Of first trainings that several trials have in common."""
+    """Of first trainings that several trials have in common, and of the cluster that all have."""
     tariff: Tariff
     control: int = 0
     """How many of the arms the space does not name: random selection, see `sweep.control`."""
@@ -117,6 +122,8 @@ class SweepPlan:
         if (end := self.arms[0][1].fine_tune) is not None:
             yield from end.lines(self.arms[0][1].tuned)
         yield f"trials  {self.trials:,}, each of {self.seeds} seeds for every arm"
+        bought = dict.fromkeys(spent(plan.budget, plan.unit) for _, plan in self.arms)
+        yield f"buys    {' or '.join(bought)} in each trial"
         if self.control:
             more = counted(self.control * self.seeds, "trial")
             yield f"control {CONTROL}, {more} of these; sweep.control: null leaves it out"
@@ -130,8 +137,20 @@ class SweepPlan:
         yield from kept_lines(plan.keep)
         yield from ends_lines(plan.ends)
         yield from self.tariff.lines(self.device_hours, self.labels, plan.unit)
-        for warning in dict.fromkeys(said for _, plan in self.arms for said in plan.warnings):
-            yield f"warning: {warning}"
+        for line, arms in self._said(lambda plan: plan.fits):
+            yield f"fit     {line}{arms}"
+        for warning, arms in self._said(lambda plan: plan.warnings):
+            yield f"warning: {warning}{arms}"
+
+    def _said(self, by: Callable[[Plan], Sequence[str]]) -> Iterator[tuple[str, str]]:
+        """What plans say, each line once, and of which arms, unless it is all."""
+        of: dict[str, list[str]] = {}
+        for arm, plan in self.arms:
+            for line in dict.fromkeys(by(plan)):
+                of.setdefault(line, []).append(printable(arm))
+        for line, arms in of.items():
+            named = "; ".join(arms[:NAMED]) + f" and {len(arms) - NAMED} more" * (len(arms) > NAMED)
+            yield line, "" if len(arms) == len(self.arms) else f" ({named})"
 
 
 def make_sweep(
@@ -169,12 +188,15 @@ def make_sweep(
     draws = x.sweep.samples if x.sweep.search == "optuna" else len(first)
     named = list(labels_of(first).values())
     shared = _saved(first, plans) * seeds if x.sweep.share_first_cycle else 0.0
+    saved = shared if draws == len(first) else 0.0
+    if x.compute.engine == "ray":
+        saved += CONNECT_SECONDS * (draws * seeds - 1)
     return SweepPlan(
         arms=tuple(zip(named, plans, strict=True)),
         seeds=seeds,
         trials=draws * seeds,
         at_once=_at_once(x),
-        saved_seconds=shared if draws == len(first) else 0.0,
+        saved_seconds=saved,
         tariff=tariff,
         control=len(_planned(x, plugins).control),
     )

@@ -12,7 +12,8 @@ from rayal.cycle.columns import Columns
 from rayal.cycle.score import tell_of_equals
 from rayal.runs.events import Event, Observer
 from rayal.runs.passes import PoolScored, ScoredShard
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.storage.folder import Folder
 from rayal.storage.journal import DONE
 from rayal.strategies.base import Strategy

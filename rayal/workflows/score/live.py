@@ -19,7 +19,7 @@ from rayal.models.card import ModelCard, usual_names
 from rayal.models.module import image_channels, task_of
 from rayal.models.trained_model import TrainedModel
 from rayal.models.wrap import wrap
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.workflows.score.cards import image_spec
 from rayal.workflows.score.models import PoolModels, check_strategies
 from rayal.workflows.score.opened import Modules, check_beside, class_names

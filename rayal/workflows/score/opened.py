@@ -15,7 +15,7 @@ from rayal.errors import UsageError, counted
 from rayal.models.base import Precision
 from rayal.models.module import task_of
 from rayal.models.wrap import wrap
-from rayal.signals.batch import Networks, Reference, forward
+from rayal.signals.networks import Networks, Reference, forward
 from rayal.storage.folder import Folder
 from rayal.strategies.base import Strategy
 from rayal.workflows.score.models import ModelFiles, PoolModels, check_strategies

@@ -15,7 +15,7 @@ from pydantic import (
 
 from rayal.data.images import Decoding
 from rayal.errors import UsageError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.location import Location, expanded
 from rayal.models.base import Model, Precision
 from rayal.parts import Part

@@ -10,7 +10,7 @@ from rayal.cycle.checked import chosen, seen_by
 from rayal.cycle.lots import Whole, held
 from rayal.cycle.pool_selection import decided, scratch_folder
 from rayal.errors import UsageError
-from rayal.experiment.experiment import Compute
+from rayal.experiment.compute import Compute
 from rayal.selection.candidates import Candidates
 from rayal.selection.progress import UNDER_WAY, KeptProgress, Progress
 from rayal.storage.folder import Folder

@@ -9,7 +9,8 @@ from contextlib import suppress
 from rayal.data.store import Store
 from rayal.errors import OUT, LockedError, StorageError, UsageError, counted
 from rayal.experiment import config
-from rayal.experiment.experiment import Experiment, content
+from rayal.experiment.content import content
+from rayal.experiment.experiment import Experiment
 from rayal.experiment.sources import parts_in
 from rayal.experiment.sweep import space, trials
 from rayal.experiment.sweep.control import controls

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tracemalloc
 from pathlib import Path
 
 import mrcfile
@@ -123,6 +124,35 @@ def test_a_damaged_file_is_bad_and_no_more(root: Path, how: str) -> None:
     decoded = store.pool.decode(store.pool.take(store.pool.ids()))
     assert store.card.bad == decoded.bad
     assert 5 == len(decoded.images) and np.isfinite(decoded.images).all()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_extended_header_is_measured_before_it_is_read(tmp_path: Path, order: str) -> None:
+    """Two gigabytes of zeros were made for a file of 3 kB, for seconds, before it was refused."""
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(np.ones((8, 8, 8), f"{order}f4"))
+    data = (tmp_path / "a.mrc").read_bytes()
+    size = np.array([2**31 - 1], f"{order}i4").tobytes()
+    (tmp_path / "a.mrc").write_bytes(data[:92] + size + data[96:])
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadImage, match="3,072 bytes do not hold an extended header of 2,147,"):
+            read_volume(str(tmp_path / "a.mrc"))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 2**24
+
+
+def test_an_extended_header_that_is_there_is_passed_over(tmp_path: Path) -> None:
+    """Volumes of microscopes have one, with the tilt of each image."""
+    data = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(data)
+        file.set_extended_header(np.zeros(64, np.uint8))
+
+    assert np.array_equal(data.transpose(2, 1, 0), read_volume(str(tmp_path / "a.mrc"))[0])
 
 
 def test_other_sides_are_named_and_refused(root: Path) -> None:

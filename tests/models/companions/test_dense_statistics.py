@@ -23,7 +23,8 @@ from rayal.models.companions.class_statistics import (
     positions,
     quadratic_terms,
 )
-from rayal.signals.batch import Networks, Signals
+from rayal.signals.batch import Signals
+from rayal.signals.networks import Networks
 from rayal.strategies.epmcm import Epmcm
 
 C, D, GRID, SIZE = 4, 5, (3, 4), (7, 10)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.testing.bench import Bench
 from rayal.training.fits.sraal import SraalSpec, uncertainty
 from tests.training.fits.test_adversarial import SMALL, batch, fitting

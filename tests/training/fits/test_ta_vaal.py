@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rayal.models.companions.loss_head import LossHeadSpec
-from rayal.signals.batch import forward
+from rayal.signals.networks import forward
 from rayal.testing.bench import Bench
 from rayal.training.fits.ta_vaal import TaVaalSpec
 from tests.training.fits.test_adversarial import BESIDE, SMALL, batch, fitting

@@ -12,7 +12,7 @@ import rich.console
 import torch
 from torch import Tensor
 
-import rayal.signals.batch
+import rayal.signals.computed
 from rayal.cycle.loop import run
 from rayal.data.store import Store
 from rayal.engine.local import LocalEngine
@@ -114,9 +114,9 @@ def test_the_loop_does_what_was_planned(
 ) -> None:
     """A plan that is not kept is worse than none: every number, against a run."""
     x, watcher, batches = experiment(**changes), Collected(), list[int]()
-    forward = rayal.signals.batch.forward
+    forward = rayal.signals.computed.forward
     monkeypatch.setattr(
-        rayal.signals.batch, "forward", lambda *given: batches.append(1) or forward(*given)
+        rayal.signals.computed, "forward", lambda *given: batches.append(1) or forward(*given)
     )
     with Ledger(Folder(tmp_path / "run"), x.identity()) as ledger:
         run(x, store, ledger, LocalEngine(x.compute), watcher)
@@ -312,6 +312,27 @@ def test_the_plan_in_a_terminal(store: Store) -> None:
     assert "disk    " in text and "memory  " in text and "time" not in text
     assert "train   supervised, 2 epochs, lr 0.1 (multistep), batches of 16\n" in text
     assert "warning: budget: the last cycle buys the 10 that are left, not 20" in text
+
+
+def test_what_chooses_is_told(store: Store) -> None:
+    """Plans of two strategies would read alike, and of random ones as if scores were made."""
+    some = make(experiment(candidates=100), store, probe=False)
+    whole = {"initial": 400, "per_cycle": 1, "total": 400}
+    once = make(experiment(strategy="random", budget=whole), store, probe=False)
+
+    every = "choose  cod, from all that is not labeled in each cycle; 50 labels in the end\n"
+    assert every in shown(make(experiment(), store, probe=False))
+    assert "cod, from 100 at random in each cycle; 50 labels in the end" == some.chooses
+    assert "choose" not in str(once) and " 0 B" not in str(once)  # scores, of which there are none
+
+
+def test_what_is_fitted_is_no_warning(store: Store) -> None:
+    """Whoever looks for mistakes would find one in every plan of such a strategy."""
+    plan = make(experiment(strategy="uncertain_gcn"), store, probe=False)
+
+    assert ("graph in every cycle, in 200 steps",) == plan.fits
+    assert "fit     graph in every cycle, in 200 steps\n" in str(plan)
+    assert "200 steps" not in " ".join(plan.warnings)
 
 
 def test_a_training_that_may_end_early_is_planned_whole(store: Store) -> None:

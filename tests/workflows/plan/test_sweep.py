@@ -9,6 +9,7 @@ import pytest
 import rich.console
 
 from rayal.errors import UsageError
+from rayal.experiment.compute import Compute
 from rayal.experiment.sweep.settings import SweptExperiment
 from rayal.workflows.plan import make
 from rayal.workflows.plan import sweep as plans
@@ -16,6 +17,7 @@ from rayal.workflows.plan.probe import Probe
 from rayal.workflows.plan.sizes import RUN_FILES
 from rayal.workflows.plan.sweep import make_sweep
 from rayal.workflows.plan.tariff import FREE, Tariff
+from rayal.workflows.plan.times import CONNECT_SECONDS
 
 FIELDS: dict[str, Any] = {
     "name": "tiny",
@@ -89,6 +91,28 @@ def test_a_sweep_in_a_terminal(timed: list[str]) -> None:
     assert "trials  12, each of 3 seeds for every arm" in text
     assert "price   240.00: 480 labels at 0.5" in text
     assert "trials at a time" in text or "one trial at a time" in text
+
+
+def test_arms_of_a_warning_are_named(timed: list[str]) -> None:
+    """Who reads that cod measures little would not know that no other arm does."""
+    names = ["random", "entropy", "cod", "core_gcn"]
+    x = swept(space={"strategy": {"grid_search": names}}, share_first_cycle=False)
+    x = x.model_copy(update={"start": "cold"})
+    text = str(make_sweep(x))
+
+    assert "use warm (strategy=cod)" in text
+    assert "fit     graph in every cycle, in 200 steps (strategy=core_gcn)\n" in text
+    assert "buys    40 labels in each trial\n" in text
+
+
+def test_trials_on_ray_share_one_cluster(timed: list[str]) -> None:
+    """60 trials would be planned with five minutes of starting what starts once."""
+    local, ray = (
+        make_sweep(swept(cpus=1).model_copy(update={"compute": Compute(engine=engine)}))
+        for engine in ("local", "ray")
+    )
+
+    assert CONNECT_SECONDS * 11 == ray.saved_seconds - local.saved_seconds
 
 
 def test_arms_that_cannot_run_are_found(timed: list[str]) -> None:

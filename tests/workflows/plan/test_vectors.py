@@ -11,8 +11,8 @@ from rayal.data.resident import STAYS
 from rayal.data.store import Store
 from rayal.experiment.experiment import Experiment
 from rayal.workflows.plan import make
-from rayal.workflows.plan.probe import growth
 from rayal.workflows.plan.sizes import left
+from rayal.workflows.plan.timed_selection import growth
 
 
 @pytest.fixture(scope="module")
