@@ -6,9 +6,10 @@ import os
 import random
 import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,6 @@ from rayal.runs.results import Initial, Labeled
 from rayal.storage import lock
 from rayal.storage.folder import Folder, recorded
 from rayal.storage.local_files import temporary_name
-from tests.support.killed_ledger import REFUSED, drive
 
 IDENTITY = {"seed": 1, "scheme": {"name": "supervised", "lr": 0.1}, "observers": []}
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -533,6 +533,88 @@ TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
 
 
+DRIVER = """
+import os, signal, sys
+import pandas  # pyarrow would import it in every copy
+from rayal.storage import lock
+from rayal.errors import LockedError
+from rayal.runs.ledger import Ledger, write_labels
+from rayal.labeling.oracles.base import Label
+from rayal.runs.result import StageResult
+from rayal.runs.results import Initial, Labeled
+from rayal.storage.folder import Folder
+
+class Made(StageResult):
+    stage = "train"
+    attempt: int
+
+lock.SETTLE = 0.01
+WRITING = os.O_WRONLY | os.O_RDWR
+
+def label(ledger, cycle, out):
+    state = ledger.state()
+    known = len(state.labels) + len(state.refused)
+    values = [known, None if cycle == 1 else 7, 5]
+    return write_labels(out, {f"unit-{known + i}": Label(v, 0.1) for i, v in enumerate(values)})
+
+def run(url, cycles):
+    with Ledger(Folder(url), {"seed": 1}) as ledger:
+        ledger.once(0, Initial, lambda out: label(ledger, 0, out))
+        while (cycle := ledger.state().cycle) < cycles:
+            ledger.once(cycle, Made, lambda out: Made(attempt=ledger._lock.attempt))
+            ledger.once(cycle, Labeled, lambda out: label(ledger, cycle, out))
+
+def die_at(n, url):
+    def count(event, args):
+        nonlocal n
+        changes = event in ("os.rename", "os.mkdir", "os.remove") or (
+            event == "open" and (args[2] or 0) & WRITING)
+        if changes and str(args[0]).startswith(url):
+            n -= 1
+            if n == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+
+for line in sys.stdin:  # a process that has imported everything; each run is a copy of it
+    kill_at, cycles, url = line.rstrip("\\n").split(" ", 2)
+    child = os.fork()
+    if child == 0:
+        die_at(int(kill_at), url)
+        try:
+            run(url, int(cycles))
+            os._exit(0)
+        except LockedError:
+            os._exit(6)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Driver:
+    """Runs a small experiment in a process, killed before its n-th change of the file system."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-W", "ignore", "-c", DRIVER]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, folder: Folder, *, kill_at: int = 0, cycles: int = 2) -> int:
+        """The exit code; -9 where the kill came before the end."""
+        self.process.stdin.write(f"{kill_at} {cycles} {folder.url}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    driver = Driver()
+    yield driver
+    driver.close()
+
+
 def finished_stages(folder: Folder) -> dict[str, bytes]:
     """Stage -> its done.json."""
     return {
@@ -545,24 +627,24 @@ def finished_stages(folder: Folder) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("apart", [7, pytest.param(1, marks=pytest.mark.slow)])
-def test_killed_at_changes_of_the_disk(disk: Folder, apart: int) -> None:
+def test_killed_at_changes_of_the_disk(disk: Folder, driver: Driver, apart: int) -> None:
     """Some moment of a run would not survive a kill; each is killed twice (A01, A02, I1, I3)."""
     golden = disk / "golden"
-    assert 0 == drive(golden)
+    assert 0 == driver.run(golden)
     expected = Ledger(golden, {"seed": 1}).state()
     for n in range(1, 1000, apart):
         folder = disk / str(n)
-        if drive(folder, kill_at=n) == 0:
+        if driver.run(folder, kill_at=n) == 0:
             break
         first = finished_stages(folder)
-        drive(folder, kill_at=3 + n % 11)
+        driver.run(folder, kill_at=3 + n % 11)
         second = finished_stages(folder)
 
         assert first.items() <= second.items()
-        assert 0 == drive(folder)
+        assert 0 == driver.run(folder)
         assert second.items() <= finished_stages(folder).items()
         assert expected == Ledger(folder, {"seed": 1}).state()
-        assert 0 == drive(folder)  # nothing to do but to sweep
+        assert 0 == driver.run(folder)  # nothing to do but to sweep
         assert not [path for path in files_of(folder) if path.name.startswith(".tmp-")]
 
     assert 40 < n < 999
@@ -576,17 +658,15 @@ def test_three_drivers_and_random_kills(disk: Folder) -> None:
     guard = threading.Lock()
 
     def fight(seed: int) -> None:
-        rng = random.Random(seed)
+        driver, rng = Driver(), random.Random(seed)
         while f"cycle-{cycles - 1:03d}/label" not in finished_stages(disk):
-            code = drive(disk, kill_at=rng.randint(1, 25), cycles=cycles)
-            if code not in (0, REFUSED, -9):
+            if driver.run(disk, kill_at=rng.randint(1, 25), cycles=cycles) not in (0, 6, -9):
                 break
-            if code == REFUSED:
-                time.sleep(0.02)  # or to be refused is most of what anybody does
             with guard:
                 for stage, done in finished_stages(disk).items():
                     if seen.setdefault(stage, done) != done:
                         conflicts.append(stage)
+        driver.close()
 
     fighters = [threading.Thread(target=fight, args=[seed]) for seed in range(3)]
     for fighter in fighters:
