@@ -1,7 +1,5 @@
 """Parts that a notebook or a script defines itself, in `__main__`."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from rayal.plugins import Plugins
 from rayal.report.status import status_rows
 from rayal.report.tables import summarise
 from rayal.runs.find_records import find_records
+from tests.support.copied_command import CopiedCommand, undrawn_script
 from tests.support.notebook import SCRIPT, Cell, notebook, own_parts
 from tests.support.whole_runs import outcome
 
@@ -31,23 +30,26 @@ def own(cell: Cell) -> dict[str, Any]:
     return own_parts(cell)
 
 
-def script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True)
+def script(*words: object) -> tuple[int | None, str]:
+    """How the script ends, in a process of its own, and what it says then."""
+    process = CopiedCommand([SCRIPT, *words], SCRIPT.parent, work=undrawn_script)
+    err = process.communicate(timeout=100)[1]
+    return process.returncode, err
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A run that a script began, and that was stopped in the middle."""
     out = tmp_path_factory.mktemp("script") / "run"
-    done = script(str(out), "1")
-    assert "KeyboardInterrupt" in done.stderr, done.stderr
+    code, err = script(out, 1)
+    assert 1 == code and "KeyboardInterrupt" in err, err
     return out
 
 
 def test_the_same_script_continues(stopped: Path, own: Any, undrawn: None, tmp_path: Path) -> None:
     """A run that began in a notebook could end there only, or would choose something else."""
-    done = script(str(stopped))
-    assert 0 == done.returncode, done.stderr
+    code, err = script(stopped)
+    assert 0 == code, err
     here = rayal.run(own["own_experiment"](), tmp_path / "run")
     again = rayal.run(own["own_experiment"](), stopped)
 

@@ -99,7 +99,7 @@ def finished(experiment, tmp_path_factory):
     """The folder of a complete run, and how the command ended."""
     folder = tmp_path_factory.mktemp("runs") / "one"
     environment = {**os.environ, "MLFLOW_TRACKING_TOKEN": SECRET}
-    process = start("run", experiment, "--out", folder, env=environment)
+    process = CopiedCommand(("run", experiment, "--out", folder), PLUGINS, environment)
     out, err = process.communicate(timeout=100)
     return folder, Ended(process.returncode, out, err)
 

@@ -18,6 +18,7 @@ from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.workflows import checks, plan
 from rayal.workflows.plan.cycles import Prices, plan_cycles
+from tests.support.networks import build_to_look_at
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLAIN = {"flip": True, "window": None, "scale": None, "crop": 0, "cutout": 0, "policy": None}
@@ -159,10 +160,22 @@ def trains(x: Experiment) -> dict[str, Any]:
     return {**scheme, "augment": {key: scheme["augment"][key] for key in PLAIN}}
 
 
+@pytest.fixture(autouse=True)
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks for those of a network."""
+    build_to_look_at(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the frames are prepared once."""
+    return tmp_path_factory.mktemp("stores")
+
+
 @pytest.mark.parametrize("name", CITYSCAPES)
-def test_cityscapes_can_be_planned(name: str, frames: Path, tmp_path: Path) -> None:
+def test_cityscapes_can_be_planned(name: str, frames: Path, stores: Path) -> None:
     """A mistake in a file would show on the GPUs, after hours."""
-    x = load(name, f"dataset.root={frames}", f"dataset.store={tmp_path}")
+    x = load(name, f"dataset.root={frames}", f"dataset.store={stores}")
     made = plan.make(x, x.dataset.open(), probe=False)
     labels = [cycle.labels for cycle in made.cycles]
 

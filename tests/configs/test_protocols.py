@@ -22,20 +22,20 @@ from rayal.training.fits.sraal import SraalSpec
 from rayal.training.fits.ta_vaal import TaVaalSpec
 from rayal.training.fits.vaal import VaalSpec
 from rayal.training.schemes import uda
-from rayal.workflows import checks, untrainable
+from rayal.workflows import checks
 from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.run import default_folder
 from rayal.workflows.warnings import warnings
 from tests.configs.test_dense_protocols import CITYSCAPES, VOC
-from tests.support.networks import built_once
+from tests.support.networks import build_to_look_at
 
 PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 
 
 @pytest.fixture(autouse=True)
-def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of a file have the same network."""
-    monkeypatch.setattr(untrainable, "build", built_once)
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a file have the same network, of which nobody asks for its weights."""
+    build_to_look_at(monkeypatch)
 
 
 def dense_protocols() -> set[str]:

@@ -23,10 +23,16 @@ def data_for(name: str, shared: Path, vectors: Path) -> list[str]:
     if "frozen" in name and "network" not in name:
         return [f"dataset={{name: features, root: {vectors}, pool: pool.npz, test: test.npz}}"]
     limits = {
-        "fashion": ["dataset.limit_test=1", "dataset.pool=[fashion_mnist_20k_train.parquet]"],
+        "fashion": [
+            *("dataset.limit_test=1", "dataset.limit_pool=8000"),
+            "dataset.pool=[fashion_mnist_20k_train.parquet]",
+        ],
         "camvid": ["dataset.limit_test=1"],
         "cifar10_small": ["dataset.limit_pool=10000"],
-        "network": ["dataset.limit_test=1", "dataset.pool=[cifar10_train.parquet]"],
+        "network": [
+            *("dataset.limit_test=1", "dataset.limit_pool=20000"),  # as many as it buys
+            "dataset.pool=[cifar10_train.parquet]",
+        ],
     }
     given = next((values for part, values in limits.items() if part in name), None)
     return [] if given is None else [f"dataset.root={shared}", *given]

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from rayal.data.card import ImageSpec
 from rayal.models.architectures.small_cnn import SmallCnn
 from rayal.models.build import build
+from rayal.workflows import untrainable
 
 DIGITS = ImageSpec(channels=1, height=8, width=8, mean=(0.3,), std=(0.4,))
 
@@ -27,6 +29,14 @@ def built_once(model: Any, classes: int, image: ImageSpec, seed: int) -> nn.Modu
         _LAST.clear()
         _LAST[wanted] = build(model, classes, image, seed)
     return _LAST[wanted]
+
+
+def build_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks have their shapes from now on, their weights whatever the memory holds: to draw
+    those of VGG-16 takes a second. Checks of experiments build each once, and look at no weight."""
+    monkeypatch.setattr(untrainable, "build", built_once)
+    for name in ("normal_", "uniform_"):
+        monkeypatch.setattr(torch.Tensor, name, lambda tensor, *_, **__: tensor)
 
 
 def equal(first: nn.Module, second: nn.Module) -> bool:

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from jobs.analyse.timing import SETTING, STAGES, cycles, interrupted, summary
 from rayal.runs.ledger import stage_folder
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
+from tests.support.copied_command import CopiedCommand, script
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 PROGRAM = Path(__file__).parents[3] / "jobs" / "analyse" / "timing.py"
@@ -101,12 +100,13 @@ def test_companions_are_counted_by_their_weights(finished):
 
 def test_end_to_end(runs, tmp_path, artifacts, rows):
     """`python jobs/analyse/timing.py` from anywhere: tables, and both in MLflow."""
-    command = [sys.executable, PROGRAM, *runs, "--out", "found", "--cycle", "1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    words = [PROGRAM, *runs, "--out", "found", "--cycle", 1]
+    process = CopiedCommand(words, tmp_path, work=script)
+    out, err = process.communicate(timeout=100)
 
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, err
     assert [r["cycle"] for r in rows(tmp_path / "found" / "timing.csv")] == ["1", "1"]
-    assert (tmp_path / "found" / "timing.md").read_text().strip() in done.stdout
+    assert (tmp_path / "found" / "timing.md").read_text().strip() in out
     for run in runs:
         assert {"timing.csv", "timing.md"} <= artifacts(Record(Folder(run)).run_id)
 

@@ -19,7 +19,7 @@ from rayal.experiment import config
 from rayal.experiment.experiment import Experiment
 from rayal.experiment.sweep.trials import Assignment
 from rayal.storage.folder import Folder
-from rayal.workflows import checks, untrainable
+from rayal.workflows import checks
 from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.run import start_engine
 from rayal.workflows.sweep import trial as sweep
@@ -27,7 +27,7 @@ from rayal.workflows.warnings import warnings
 from tests.configs.test_dense_protocols import VOC_CARD
 from tests.configs.test_protocols import CARDS as CLASSES
 from tests.configs.test_protocols import commands, load
-from tests.support.networks import built_once
+from tests.support.networks import build_to_look_at
 
 JOBS = Path(reproduction.__file__).parent
 PAPERS = {
@@ -51,16 +51,17 @@ LESS = "budget: the last cycle buys the 147 that are left, not 149"
 SHORT = ("scheme.epochs=3", "scheme.milestones=[]")
 
 
-@pytest.fixture(autouse=True)
-def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of a file have the same network."""
-    monkeypatch.setattr(untrainable, "build", built_once)
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a file have the same network, of which nobody asks for its weights."""
+    build_to_look_at(monkeypatch)
 
 
 def sweeps(job: str, name: str, given: tuple[str, ...] = ()) -> list[Planned]:
     return planned(name, PAPERS[job][name].methods, (0, 1, 2), given)
 
 
+@pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize(("job", "name"), EVERY)
 def test_every_list_can_run(job: str, name: str) -> None:
     """A night on a cluster would end at the first sweep that is refused."""
