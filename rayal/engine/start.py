@@ -34,6 +34,7 @@ VARIABLES = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that nobody asks
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a run waits for the end of its last workers
     "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # as Ray Train has it for its own actors
+    "RAY_worker_niceness": "0",  # by default any other program takes nearly all that they want
 }
 """Of Ray, unless somebody has set them."""
 

@@ -90,3 +90,9 @@ def test_processes_know_that_the_cluster_is_of_rayal() -> None:
     """The processes of a trial would wait for new ones all the same."""
     asked = ray.remote(num_cpus=0)(inherits)
     assert ray.get(asked.remote())
+
+
+def test_processes_are_no_nicer_than_the_command() -> None:
+    """Beside another busy program a run would be starved."""
+    asked = ray.remote(num_cpus=0)(lambda: os.nice(0))
+    assert ray.get(asked.remote()) == os.nice(0)
