@@ -1,6 +1,6 @@
 """What rayal adds to a run: five cycles on digits against a hand-written single-process script.
 
-    python jobs/bench/cycle.py [--epochs 60] [--runs 5] [--out report]
+    python jobs/bench/cycle.py [--epochs 60] [--runs 5] [--engine local] [--out report]
 
 The script below does the same steps with nothing but torch: train on the labeled images, test,
 score the pool by entropy, take the highest. It stands for what a researcher would write, and it
@@ -40,17 +40,9 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Path(scratch), options.epochs)
-        local = alternate(options.runs, rayal=lambda: bench.rayal("local"), script=bench.script)
-        bench.start_ray()
-        on_ray = alternate(options.runs, rayal=lambda: bench.rayal("ray"), script=bench.script)
-        start_up = bench.start_up()
-        bench.stop_ray()
-        apart = sum(start_up.values())
-        start_up["cluster (once a run, not in the times)"] = bench.connecting
-    rows = [
-        _row("whole run of 5 cycles, local engine", local, 0.0, "one process"),
-        _row("whole run of 5 cycles, Ray engine", on_ray, apart, _said(start_up)),
-    ]
+        rows = [_local(bench, options.runs)]
+        if options.engine == "ray":
+            rows.append(_on_ray(bench, options.runs))
     write("bench_cycle", rows, options.out)
 
 
@@ -166,6 +158,22 @@ class Bench:
         return {"first fit": fits[0], "later fits": sum(fits[1:]), **later}
 
 
+def _local(bench: Bench, runs: int) -> Row:
+    seconds = alternate(runs, rayal=lambda: bench.rayal("local"), script=bench.script)
+    return _row("whole run of 5 cycles, local engine", seconds, 0.0, "one process")
+
+
+def _on_ray(bench: Bench, runs: int) -> Row:
+    """After `_local`, whose last run says what passes cost without a start-up."""
+    bench.start_ray()
+    seconds = alternate(runs, rayal=lambda: bench.rayal("ray"), script=bench.script)
+    start_up = bench.start_up()
+    bench.stop_ray()
+    apart = sum(start_up.values())
+    start_up["cluster (once a run, not in the times)"] = bench.connecting
+    return _row("whole run of 5 cycles, Ray engine", seconds, apart, _said(start_up))
+
+
 def _said(start_up: dict[str, float]) -> str:
     parts = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in start_up.items())
     return (
@@ -189,6 +197,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--epochs", type=int, default=60, help="of each of the five trainings")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each side")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="ray", help="local: without the row on Ray"
+    )
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder of the results")
     return parser.parse_args()
 
