@@ -23,7 +23,7 @@ from rayal.workflows.plan.probe import Probe, measure
 from rayal.workflows.plan.run_plan import Plan
 from rayal.workflows.plan.sizes import WHILE_TRAINING
 from rayal.workflows.plan.tariff import FREE, Tariff
-from rayal.workflows.plan.times import CONNECT_SECONDS
+from rayal.workflows.plan.times import common_start_seconds
 from rayal.workflows.sweep.folder import SweepFolder, labels_of, tuned_alike
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class SweepPlan:
     at_once: int
     """Trials that this machine has room for."""
     saved_seconds: float
-    """Of first trainings that several trials have in common, and of the cluster that all have."""
+    """Of first trainings that several trials have in common, and of cluster and workers that all
+    have."""
     tariff: Tariff
     control: int = 0
     """How many of the arms the space does not name: random selection, see `sweep.control`."""
@@ -189,8 +190,7 @@ def make_sweep(
     named = list(labels_of(first).values())
     shared = _saved(first, plans) * seeds if x.sweep.share_first_cycle else 0.0
     saved = shared if draws == len(first) else 0.0
-    if x.compute.engine == "ray":
-        saved += CONNECT_SECONDS * (draws * seeds - 1)
+    saved += common_start_seconds(x) * (draws * seeds - 1)
     return SweepPlan(
         arms=tuple(zip(named, plans, strict=True)),
         seeds=seeds,

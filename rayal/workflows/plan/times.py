@@ -50,6 +50,14 @@ def start_seconds(x: Experiment, cycle: Cycle) -> float:
     return seconds + (1 + fits) * TRAIN_SECONDS + (1 + (fits > 0)) * SCORE_SECONDS
 
 
+def common_start_seconds(x: Experiment) -> float:
+    """Of a run's start-up what trials of a sweep that follow each other have once: the cluster, and
+    workers that stay."""
+    if x.compute.engine == "local":
+        return 0.0
+    return CONNECT_SECONDS + (TRAIN_SECONDS if stay(x) else 0.0)
+
+
 def stay(x: Experiment) -> bool:
     """Whether a cluster that rayal starts here has room for training workers beside what scores:
     else the ones end before the others start, in every cycle."""

@@ -17,7 +17,7 @@ from rayal.workflows.plan.probe import Probe
 from rayal.workflows.plan.sizes import RUN_FILES
 from rayal.workflows.plan.sweep import make_sweep
 from rayal.workflows.plan.tariff import FREE, Tariff
-from rayal.workflows.plan.times import CONNECT_SECONDS
+from rayal.workflows.plan.times import CONNECT_SECONDS, TRAIN_SECONDS
 
 FIELDS: dict[str, Any] = {
     "name": "tiny",
@@ -105,14 +105,14 @@ def test_arms_of_a_warning_are_named(timed: list[str]) -> None:
     assert "buys    40 labels in each trial\n" in text
 
 
-def test_trials_on_ray_share_one_cluster(timed: list[str]) -> None:
-    """60 trials would be planned with five minutes of starting what starts once."""
+def test_trials_on_ray_share_cluster_and_workers(timed: list[str]) -> None:
+    """60 trials would be planned with a quarter of an hour of starting what starts once."""
     local, ray = (
         make_sweep(swept(cpus=1).model_copy(update={"compute": Compute(engine=engine)}))
         for engine in ("local", "ray")
     )
 
-    assert CONNECT_SECONDS * 11 == ray.saved_seconds - local.saved_seconds
+    assert (CONNECT_SECONDS + TRAIN_SECONDS) * 11 == ray.saved_seconds - local.saved_seconds
 
 
 def test_arms_that_cannot_run_are_found(timed: list[str]) -> None:

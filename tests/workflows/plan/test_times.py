@@ -16,6 +16,7 @@ from rayal.workflows.plan.times import (
     CONNECT_SECONDS,
     SCORE_SECONDS,
     TRAIN_SECONDS,
+    common_start_seconds,
     final_start_seconds,
     start_seconds,
 )
@@ -56,6 +57,7 @@ def test_workers_without_room_start_in_every_cycle(tiny: Callable[..., Experimen
 
     assert [CONNECT_SECONDS + AGAIN, AGAIN, AGAIN] == starts(x)
     assert AGAIN == final_start_seconds(x)
+    assert CONNECT_SECONDS == common_start_seconds(x)
 
 
 @pytest.mark.usefixtures("two_cores")
