@@ -21,7 +21,7 @@ from rayal.engine.failures import ray_errors
 from rayal.engine.own_cluster import inheriting_trials
 from rayal.engine.proposals import OBJECTIVE, TRIAL, Proposals
 from rayal.engine.rungs import RungsPerSeed
-from rayal.engine.trial_engine import trial_engine
+from rayal.engine.trial_engine import close_kept, trial_engine
 from rayal.engine.watching import Report, StartEngine, Watcher, Work
 from rayal.errors import UsageError
 from rayal.experiment.compute import Compute
@@ -156,6 +156,7 @@ class _Ended(FunctionTrainable):
         super().cleanup()  # tells it to end, and does not wait
         for thread in _at_work:
             thread.join(END_SECONDS)
+        close_kept()
 
 
 def _trial(work: Callable[..., Json | None], config: Json) -> None:

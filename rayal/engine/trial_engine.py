@@ -28,13 +28,13 @@ _kept = list[_Kept]()
 def trial_engine(compute: Compute, cores: int) -> Iterator[Engine]:
     """In a process that has joined the cluster already.
 
-    Its workers take seconds to start, so it stays for the next trial of this process, with which
-    its actors end; not where a trial failed, whose work may still go on, nor where the cluster has
+    Its workers take seconds to start, so it stays for the next trial of this process, until
+    `close_kept`; not where a trial failed, whose work may still go on, nor where the cluster has
     other nodes by now.
     """
     asked = (compute, cores, frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"]))
     if _kept and _kept[0].asked != asked:
-        _kept.pop().engine.close()
+        close_kept()
     kind = LocalEngine if compute.engine == "local" else partial(RayEngine, cores=cores)
     engine = _kept.pop().engine if _kept else kind(compute)
     try:
@@ -46,3 +46,9 @@ def trial_engine(compute: Compute, cores: int) -> Iterator[Engine]:
         engine.close()
         raise
     _kept.append(_Kept(asked, engine))
+
+
+def close_kept() -> None:
+    """Sends the workers home that wait for another trial: no other comes."""
+    while _kept:
+        _kept.pop().engine.close()

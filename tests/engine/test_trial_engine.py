@@ -20,8 +20,7 @@ COMPUTE = Compute(cpus_per_worker=1, scorers=1, device="cpu")
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
     yield
-    while trial_engine._kept:
-        trial_engine._kept.pop().engine.close()
+    trial_engine.close_kept()
 
 
 def trial(compute: Compute = COMPUTE, error: BaseException | None = None) -> RayEngine:
