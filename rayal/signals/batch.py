@@ -5,7 +5,7 @@ where h w is the logit grid: the coarser one on which dense networks predict.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from rayal.models.companions.base import (
 )
 from rayal.models.device import sent
 from rayal.signals.computed import Computed
-from rayal.signals.networks import Networks, Reference
+from rayal.signals.networks import Reference
 from rayal.signals.signal import SIGNAL_NAMES, SignalName
 
 C = TypeVar("C", bound=Companion)
@@ -35,22 +35,10 @@ class Signals(Computed):
     signals can be planned, and their cost be shared. `ids`, `cycle`, `valid` and `sizes` are free.
     """
 
-    def __init__(
-        self,
-        ids: Sequence[str],
-        images: Tensor,
-        networks: Networks,
-        kept_probs: Tensor | None = None,
-        valid: Tensor | None = None,
-        sizes: Sequence[Sequence[int]] | None = None,
-    ) -> None:
-        """`images` N C H W, normalised, on the networks' device; `kept_probs` N C, what the last
-        cycle's model says of this batch, where its own pass has kept it; `valid` N H W, which
-        pixels are of an image, where some are filling, and `sizes` the same as numbers."""
-        super().__init__(ids, images, networks, kept_probs, valid, sizes)
-        self._owner, self._needs = "", SIGNAL_NAMES
-        self._reference: Reference | None = None
-        self._embeds: EmbeddingSpec | None = None
+    _owner: str = ""
+    _needs: frozenset[SignalName] = SIGNAL_NAMES
+    _reference: Reference | None = None
+    _embeds: EmbeddingSpec | None = None
 
     def declared_by(
         self,

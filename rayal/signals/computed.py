@@ -38,7 +38,9 @@ class Computed:
         valid: Tensor | None = None,
         sizes: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        """As `Signals`."""
+        """`images` N C H W, normalised, on the networks' device; `kept_probs` N C, what the last
+        cycle's model says of this batch, where its own pass has kept it; `valid` N H W, which
+        pixels are of an image, where some are filling, and `sizes` the same as numbers."""
         assert not networks.model.training, "scoring needs eval mode: batch norm would mix a batch"
         self.ids, self.cycle, self.valid = ids, networks.cycle, valid
         self._images, self._networks, self._kept_probs = images, networks, kept_probs
