@@ -3,7 +3,15 @@
 from collections.abc import Callable, Sequence
 
 from rayal.cycle.engine import Engine
-from rayal.cycle.score import ScoreJob, ShardTask, Tolerance, bad_images, pending, summary
+from rayal.cycle.score import (
+    ScoreJob,
+    ShardTask,
+    Tolerance,
+    bad_images,
+    pending,
+    summary,
+    tell_of_equals,
+)
 from rayal.runs.results import Scored
 from rayal.storage.folder import Folder
 
@@ -27,5 +35,6 @@ def scored(
         results.append(result)
         tolerance.add(result)
         count(len(results), len(tasks))
+    tell_of_equals(results)
     found = dict(bad_images(Folder(job.out), results))
     return Scored(**dict(summary(job, tasks, results)), bad=found)

@@ -27,6 +27,7 @@ from rayal.cycle.score import (
     batch_within,
     pending,
     summary,
+    tell_of_equals,
 )
 from rayal.data.pool import census
 from rayal.data.pool.folder import LEFT_OUT
@@ -222,6 +223,7 @@ class PoolPass:
             raise DataError(f"no image can be decoded; the first is {quoted(unit)}: {reason}")
         shards = [task.shard for task in tasks]
         census.check_scored(self.pool, shards, out, total.shards)
+        tell_of_equals(results)
         bad = csv_file.dump(["id", "reason"], bad_images(out, results))
         self.folder.write("bad.csv", bad.encode())
         return PoolScored(

@@ -92,6 +92,15 @@ def test_selection_is_timed_on_vectors(root: Path) -> None:
     assert larger.seconds[0] >= first * (plan.probe.score[0] + each)
 
 
+def test_timed_members_that_are_equal_are_no_news(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are copies of one, which tells nothing about what the ensemble of the run will say."""
+    x = experiment(root, strategy="variation_ratio", ensemble=2)
+    make(x, opened(x))
+    assert "by chance" not in caplog.text
+
+
 def test_growth_of_a_selection_by_hand() -> None:
     """A pool ten times as large would take ten times as long, where it takes a hundred times."""
     assert growth([1, 4], [3.0, 9.0], 1) == pytest.approx((1, 2))
