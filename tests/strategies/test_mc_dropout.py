@@ -285,6 +285,13 @@ def test_batch_statistics_by_hand():
     torch.testing.assert_close(alone, torch.tensor([0.0, 2.0]))
 
 
+def test_one_image_has_no_statistics():
+    """torch's own message would not say which setting to raise."""
+    seen = Signals(["a"], torch.tensor([[2.0]]), Networks(Normalised().eval()))
+    with pytest.raises(UsageError, match="one image cannot be normalised.*raise compute.score_b"):
+        seen.mc_log_probs(1, batch_statistics=True)
+
+
 @pytest.mark.parametrize("kind", [network, lambda: whole(network())], ids=["network", "whole"])
 def test_batch_norm_in_train_mode_is_that_of_torch(kind):
     """`batch_norm: train` would be no `model.train()`, or move what the next cycle begins with."""
