@@ -79,6 +79,14 @@ def upright(image: ImageFile.ImageFile) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+def reduce(image: ImageFile.ImageFile, least: tuple[int, int]) -> None:
+    """`upright` will give the smallest of a JPEG's own reductions, by 2, 4 and 8, whose height and
+    width are not below `least`; any other image stays as it is."""
+    height, width = least
+    if image.format == "JPEG":
+        image.draft(None, (height, width) if orientation(image) >= 5 else (width, height))
+
+
 def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
     """Height and width of what `upright` gives."""
     width, height = image.size

@@ -231,6 +231,7 @@ def test_damaged_files_are_images_or_bad(
         ({"canvas": (8, 8), "squash": True}, "need a size"),
         ({"shape": (8, 0)}, "greater than 0"),
         ({"canvas": (10, 10), "max_pixels": 99}, "more than max_pixels 99"),
+        ({"canvas": (10, 10), "reduced": True}, "set size or shape"),
     ],
 )
 def test_contradicting_options_are_refused(options: dict[str, object], message: str) -> None:
@@ -308,3 +309,57 @@ def test_bicubic_is_that_of_torchvision() -> None:
     np.testing.assert_array_equal(expected, decode(encoded(image), decoding), strict=True)
     assert (expected != decode(encoded(image), Decoding(shape=(16, 24)))).any()
     assert "interpolation" not in Decoding().model_dump()  # what was identified before still is
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("stored", "scale"), [((401, 300), 4), ((300, 401), 4), ((95, 70), 1)])
+def test_reduced_photographs_are_those_of_libjpeg(
+    stored: tuple[int, int], scale: int, orientation: int
+) -> None:
+    """The scale is the smallest that leaves twice the sides that the resize makes, and where no
+    scale does nothing is reduced; turned ones are measured as they are stored."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(photo(*stored), "JPEG", quality=95, exif=exif, subsampling=0)
+    decoding = Decoding(size=24, resize=36, reduced=True)
+    found = decode(data, decoding)
+
+    whole = Image.open(io.BytesIO(data))
+    whole.draft("RGB", tuple(side // scale for side in whole.size))
+    assert [-(-side // scale) for side in stored[::-1]] == list(whole.size)
+    upright = whole.transpose(Image.Transpose.ROTATE_270) if orientation == 6 else whole
+    sides = stored[::-1] if orientation == 6 else stored
+    rows, columns = (36 * side // min(sides) for side in sides)  # of the file, not of the reduced
+    resized = functional.resize(
+        torch.from_numpy(np.array(upright)).permute(2, 0, 1), [rows, columns], antialias=True
+    )
+    np.testing.assert_array_equal(functional.center_crop(resized, [24, 24]).numpy(), found)
+
+
+def test_reduced_photographs_are_nearly_the_same() -> None:
+    """A scale too small would show as blur, one of another image as anything."""
+    data = encoded(photo(600, 800), "JPEG", quality=95)
+    found = [decode(data, Decoding(size=32, reduced=on)).astype(int) for on in (False, True)]
+
+    assert not np.array_equal(*found)
+    assert 2 >= np.abs(found[0] - found[1]).max()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
+def test_what_cannot_be_reduced_stays_as_it_is(kind: str) -> None:
+    """JPEG alone knows smaller versions of itself."""
+    data = encoded(photo(300, 400), kind)
+    found = [decode(data, Decoding(size=16, reduced=on)) for on in (False, True)]
+
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_reduced_photograph_that_is_cut_is_bad(progressive: bool) -> None:
+    """What is reduced is read whole all the same."""
+    data = encoded(photo(300, 400), "JPEG", progressive=progressive)
+    decoding = Decoding(size=16, reduced=True)
+    assert (3, 16, 16) == decode(data, decoding).shape
+    for cut in (data[:-200], data[:-200] + b"\xff\xd9"):
+        with pytest.raises(BadImage, match="truncated"):
+            decode(cut, decoding)

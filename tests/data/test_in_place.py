@@ -63,8 +63,8 @@ def test_an_image_in_several_pieces_is_read_as_one(height: int, width: int) -> N
 def test_what_was_decoded_outlives_the_image(channels: Literal[1, 3]) -> None:
     """It is read in the image's own memory, but is no part of it."""
     decoding = Decoding(channels=channels, size=16)
-    image = images.load(encoded(16, 16), decoding)
-    pixels = images.pixels(image, decoding)
+    loaded = images.load(encoded(16, 16), decoding)
+    image, pixels = loaded.image, images.pixels(loaded, decoding)
     expected = pixels.copy()
 
     image.paste(Image.new(image.mode, image.size))

@@ -46,6 +46,7 @@ from tests.support.doubles import scheme_for
             "set two of them to null",
             {"size": 8, "shape": None, "canvas": None},
         ),
+        ({"reduced": True}, "set size or shape", {"reduced": True, "shape": (8, 8)}),
     ],
 )
 def test_options_of_decoding(wrong: dict[str, Any], message: str, right: dict[str, Any]) -> None:

@@ -157,10 +157,10 @@ def pixels(stored: bytes | str | None, decoding: Decoding, shape: Shape) -> Canv
     if stored is None:
         raise BadImage(NO_DATA)
     data = uri.read_uri(stored) if isinstance(stored, str) else stored
-    image = load(data, decoding, shape)
-    found = pixels_of_image(image, decoding)
+    loaded = load(data, decoding, shape)
+    found = pixels_of_image(loaded, decoding)
     assert found.shape == shape
-    return CanvasImage(found, (image.height, image.width) if decoding.canvas else None)
+    return CanvasImage(found, (loaded.height, loaded.width) if decoding.canvas else None)
 
 
 def _as_array(column: pa.ChunkedArray, shape: Shape, numbers: Numbers) -> Stored:
