@@ -13,7 +13,7 @@ numbers mean nothing.
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -46,9 +46,9 @@ def decode_bound(options: argparse.Namespace, width: int = 1, batch: int = BATCH
 
 def scaling(options: argparse.Namespace, width: int = 32, batch: int = BATCH) -> list[Row]:
     """Of Ray's actors, one thread each."""
-    with raw(options, width, batch) as case, _cluster() as cores:
+    with raw(options, width, batch) as case, _cluster() as cores, ExitStack() as stack:
         sides = {
-            f"actors{n}": partial(case.rayal, engine="ray", cores=cores, scorers=n) for n in (1, 2)
+            f"actors{n}": stack.enter_context(case.rayal("ray", cores, scorers=n)) for n in (1, 2)
         }
         rates = Rates(case, options.runs, sides)
     what = f"{case.what}: 2 scoring actors"
@@ -64,17 +64,9 @@ def scaling(options: argparse.Namespace, width: int = 32, batch: int = BATCH) ->
 
 
 def _throughput(case: Case, runs: int, target: str) -> list[Row]:
-    with _cluster() as cores:
-        rates = Rates(
-            case,
-            runs,
-            {
-                "local": partial(case.rayal, engine="local", cores=cores),
-                "ray": partial(case.rayal, engine="ray", cores=cores),
-                "loop": case.loop,
-                "bare": partial(case.bare, cores=cores),
-            },
-        )
+    with _cluster() as cores, case.rayal("local", cores) as local, case.rayal("ray", cores) as ray:
+        bare = partial(case.bare, cores=cores)
+        rates = Rates(case, runs, {"local": local, "ray": ray, "loop": case.loop, "bare": bare})
     rates.check()
     rows = []
     for engine, others in (("local", ("loop",)), ("ray", ("loop", "bare"))):

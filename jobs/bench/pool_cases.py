@@ -7,8 +7,9 @@ H rows, W columns.
 import argparse
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,16 @@ class Case:
         compute = {"engine": engine, "scorers": scorers, "shard_rows": self.batch}
         return scoring(self.folder, size, self.batch, compute)
 
-    def rayal(self, size: int, engine: str, cores: int, scorers: int | None = None) -> str:
-        settings = self.settings(size, engine, scorers)
-        compute = settings.compute.for_engine()
+    @contextmanager
+    def rayal(
+        self, engine: str, cores: int, scorers: int | None = None
+    ) -> Iterator[Callable[[int], str]]:
+        """Passes over the pool of a size, by processes that live from one to the next."""
+        settings = partial(self.settings, engine=engine, scorers=scorers)
+        compute = settings(self.sizes[0]).compute.for_engine()
         local = engine == "local"
-        place = LocalEngine(compute) if local else cluster.RayEngine(compute, cores)
-        return score(settings, new_folder(self.folder), place)
+        with closing(LocalEngine(compute) if local else cluster.RayEngine(compute, cores)) as place:
+            yield lambda size: score(settings(size), new_folder(self.folder), place)
 
     def loop(self, size: int) -> NDArray[np.float32]:
         """What one would write by hand."""

@@ -100,8 +100,8 @@ class Decoding(Settings):
     reduced: bool = Field(default=False, exclude_if=_is_off)
     """A JPEG is decoded at a half, a quarter or an eighth of its size where both sides are then
     still twice as long as the resize makes them. Photographs of 3 and 12 megapixels to 224 pixels
-    are decoded 1.4 and 2.2 times as fast; hardly a value then differs by more than 2 levels, but
-    some do in fine texture."""
+    are decoded 1.4 and 2.2 times as fast. Most values then differ by 2 levels at most, in fine
+    texture some by more."""
     max_pixels: PositiveInt = Field(default=PILLOW_LIMIT, le=PILLOW_LIMIT)
     """Larger images (width x height, as stored or after the resize) are bad."""
 

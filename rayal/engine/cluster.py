@@ -170,7 +170,9 @@ class RayEngine:
             blocks.close()
 
     def _processes(self, images: Images) -> int:
-        """How many score; where images have to be decoded, by default only half of the cores."""
+        """How many score; where images have to be decoded, by default as many as half of what the
+        cluster promises, so that decoding gets the rest: a cluster of rayal's own promises twice
+        its cores, which both then share."""
         scorers = self.compute.scorers or 1
         if self.chosen and self.device == "cpu" and not images.raw:
             scorers = min(scorers, max(1, int(total(self.nodes, "CPU")) // 2))

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,9 +94,9 @@ def test_stops_where_the_sides_disagree(photos):
     """A loop that scores something else would be beaten, or win, and nobody would see why."""
     from jobs.bench.pool import Rates
 
-    local = partial(photos.rayal, engine="local", cores=1)
-    Rates(photos, 1, {"local": local, "loop": photos.loop}).check()
-    others = Rates(photos, 1, {"local": local, "loop": lambda size: photos.loop(size) + 0.01})
+    with photos.rayal("local", cores=1) as local:
+        Rates(photos, 1, {"local": local, "loop": photos.loop}).check()
+        others = Rates(photos, 1, {"local": local, "loop": lambda size: photos.loop(size) + 0.01})
     with pytest.raises(AssertionError, match="local"):
         others.check()
 
