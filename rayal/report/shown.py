@@ -19,6 +19,7 @@ def text(renderable: Any) -> str:
     console = Console(
         file=out,
         force_jupyter=False,  # there it would show everything at once, and leave us nothing
+        force_terminal=False,  # FORCE_COLOR, which notebooks set, asks for signs that make it bold
         highlight=False,
         markup=False,
         emoji=False,

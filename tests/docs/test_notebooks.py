@@ -35,7 +35,7 @@ def test_it_was_stored_executed(path: Path) -> None:
     """A reader on the web would see code without what it does, or the error of somebody's run."""
     numbers = [cell.execution_count for cell in cells(path)]
     outputs = [output for cell in cells(path) for output in cell.outputs]
-    names = [str(Path.home()), "/tmp/", "Traceback"]
+    names = [str(Path.home()), "/tmp/", "Traceback", "\\x1b"]  # the last makes terminals bold
 
     assert numbers == [*range(1, len(numbers) + 1)]
     assert any("image/png" in output.get("data", {}) for output in outputs)

@@ -17,10 +17,12 @@ def test_nothing_is_cut_and_nothing_hidden_is_shown() -> None:
 
 
 def test_in_a_notebook_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """rich shows a table there by itself: a plan would come twice, and its text be empty."""
+    """rich shows a table there by itself: a plan would come twice, and its text be empty; and
+    kernels set FORCE_COLOR, by which it writes signs for terminals."""
     table = Table("run")
     table.add_row("margin")
     outside = text(table)
+    monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
 
     assert "margin" in outside and outside == text(table)
