@@ -28,7 +28,7 @@ from rayal.storage.local_files import (
     swept,
     temporary_name,
 )
-from rayal.storage.location import located
+from rayal.storage.location import S3, located
 
 Json = dict[str, Any]
 
@@ -114,10 +114,15 @@ class Folder:
 
     def read_json(self, name: str, default: Any = MISSING) -> Any:
         """The value in a JSON file; `default`, if given, where there is no file."""
-        if default is not MISSING and not self.exists(name):
-            return default
+        with storage_errors(f"{self.url}/{name}"):
+            try:  # asked for at once: of an object store each question is a request
+                data = self._read_small(name)
+            except FileNotFoundError:
+                if default is MISSING:
+                    raise
+                return default
         try:
-            return json.loads(self.read(name))
+            return json.loads(data)
         except (ValueError, RecursionError) as error:
             raise self._damaged(name, f"not JSON: {error}") from error
 
@@ -148,6 +153,16 @@ class Folder:
             except FileNotFoundError:
                 return False
         return True
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a file of this name, a small one; of an object store `exists` takes two
+        requests to say no, as it looks for a folder too."""
+        if self.local is not None:
+            return self.exists(name)
+        with storage_errors(f"{self.url}/{name}"), suppress(FileNotFoundError):
+            self._read_small(name)
+            return True
+        return False
 
     def names(self) -> list[str]:
         """The files and folders in here, sorted; none where the folder is absent."""
@@ -204,6 +219,12 @@ class Folder:
             return []
         with storage_errors(self.url):
             return swept(self.local.iterdir())
+
+    def _read_small(self, name: str) -> bytes:
+        """The content of a file that is no larger than a part of a large one; FileNotFoundError."""
+        whole = {"max_concurrency": 1} if self.url.startswith(S3) else {}  # else asks for its size
+        data: bytes = self._fs.cat_file(self._at(name), **whole)
+        return data
 
     def _entries(self) -> dict[str, str]:
         """Name -> `file` or `directory`, of what is in here."""

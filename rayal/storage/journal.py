@@ -224,7 +224,7 @@ def ended(folder: Folder) -> tuple[str, str]:
 
 def is_done(out: Folder) -> bool:
     """Whether the stage in this folder is finished."""
-    return out.exists(DONE)
+    return out.holds(DONE)
 
 
 def read_done(out: Folder) -> Json:

@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 from collections.abc import Iterator
+from functools import cache
 
 import rayal
 from rayal.cycle.engine import Engine
@@ -163,7 +164,9 @@ def _changes(what: str, old: Json, new: Json, digits: int | None = None) -> list
     ]
 
 
+@cache
 def _version(package: str) -> str | None:
+    """Looked up once: each takes as long as a step of a small training."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a slimmer MLflow

@@ -132,6 +132,11 @@ def scheme_for(strategy: str) -> str:
     return TAUGHT_BY.get(strategy, "supervised")
 
 
+def models_for(strategy: Strategy) -> int:
+    """The least ensemble with which it can choose: each further model is trained for nothing."""
+    return 2 if "ensemble" in strategy.requires() else 1
+
+
 def priced(ids: Sequence[str], costs: Sequence[float] | NDArray[np.floating]) -> Price:
     """What each of these units costs."""
     of = dict(zip(ids, costs, strict=True))

@@ -18,6 +18,8 @@ from rayal.strategies.cod import Cod
 from rayal.workflows.run import start_run
 from tests.support.doubles import GuessSpec, Silent
 
+BRIEF = {"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05}
+"""A training of a moment, where it does not matter how much is learned."""
 ONE_THREAD = {"engine": "local", "shard_rows": 256, "cpus_per_worker": 1, "checkpoint_seconds": 0}
 
 
@@ -98,7 +100,8 @@ def files_of(out: Path) -> dict[str, bytes]:
 
 
 def sixty(tiny: Callable[..., Experiment], rows: int, **fields: Any) -> Experiment:
-    """An experiment on 60 images, scored in shards of `rows`."""
+    """An experiment on 60 images, scored in shards of `rows`; its trainings are `BRIEF`."""
+    fields.setdefault("scheme", BRIEF)
     dataset = {"name": "digits", "limit_pool": 60, "limit_test": 30, **fields.pop("dataset", {})}
     compute = {**ONE_THREAD, "shard_rows": rows, "score_batch": 16}
     budget = {"initial": 15, "per_cycle": 15, "total": 45}

@@ -10,7 +10,7 @@ from rayal.errors import UsageError
 from rayal.experiment.experiment import Experiment
 from rayal.parts import find, names
 from rayal.workflows.checks import check
-from tests.support.doubles import TAUGHT_BY, small_strategy, strategies_for
+from tests.support.doubles import TAUGHT_BY, models_for, small_strategy, strategies_for
 from tests.support.whole_runs import chosen, stopped_at
 
 PIXELS = {"vaal", "sraal", "ta_vaal", "ll4al"}
@@ -46,19 +46,19 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def experiment(vectors: dict[str, Any], strategy: str, head: str) -> Experiment:
     """With whatever the strategy needs: its scheme, dropout, an ensemble."""
-    memorises = find("models", head).memorises
+    memorises, asks = find("models", head).memorises, small_strategy(strategy)
     scheme: dict[str, Any] = {"name": "memorise"}
     if not memorises:
         taught = TAUGHT_BY.get(strategy, "supervised")
-        scheme = {"name": taught, "epochs": 2, "batch_size": 20, "lr": 0.05}
+        scheme = {"name": taught, "epochs": 1, "batch_size": 20, "lr": 0.05}
     return Experiment.model_validate(
         {
             "name": "features",
             "dataset": vectors,
             "model": HEADS[head],
             "scheme": scheme,
-            "strategy": small_strategy(strategy),
-            "ensemble": 1 if memorises else 2,
+            "strategy": asks,
+            "ensemble": 1 if memorises else models_for(asks),
             "budget": {"initial": 20, "per_cycle": 10, "total": 40},
             "compute": {"engine": "local", "cpus_per_worker": 1},
             "tracking": "none",

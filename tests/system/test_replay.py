@@ -19,9 +19,9 @@ from tests.support.recorded import write_votes
 from tests.support.whole_runs import chosen, files_of, go, stopped_at
 
 FIELDS: dict[str, Any] = {
-    "dataset": {"name": "digits", "limit_pool": 300, "limit_test": 50},
+    "dataset": {"name": "digits", "limit_pool": 200, "limit_test": 50},
     "model": {"name": "small_cnn", "width": 8, "dropout": 0.3},
-    "scheme": {"name": "supervised", "epochs": 2, "batch_size": 16, "lr": 0.05},
+    "scheme": {"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05},
     "budget": {"initial": 20, "per_cycle": 20, "total": 80},
     "compute": {"engine": "local", "shard_rows": 128, "cpus_per_worker": 1},
     "ensemble": 2,

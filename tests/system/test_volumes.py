@@ -21,7 +21,7 @@ from rayal.storage.folder import Folder
 from rayal.testing.model import image_for
 from rayal.workflows import plan
 from rayal.workflows.checks import check
-from tests.support.doubles import SMALL, scheme_for, strategies_for
+from tests.support.doubles import SMALL, models_for, scheme_for, small_strategy, strategies_for
 from tests.support.whole_runs import chosen, go, outcome, stopped_at
 
 Tiny = Callable[..., Experiment]
@@ -58,7 +58,8 @@ def volumes(tiny: Tiny, stores: str) -> Tiny:
 def test_every_strategy_chooses_volumes(volumes: Tiny, tmp_path: Path, strategy: str) -> None:
     """A strategy that counts on H W would end a run on volumes, or choose by other numbers."""
     scheme = {"name": scheme_for(strategy), "epochs": 1, "batch_size": 6, "lr": 0.01}
-    x = volumes(strategy=strategy, ensemble=2, scheme=scheme)
+    asks = small_strategy(strategy)
+    x = volumes(strategy=asks, ensemble=models_for(asks), scheme=scheme)
     stopped_at(x, tmp_path / "run", 2, "train")  # the rest is a training like the others
     picks = chosen(tmp_path / "run")
 

@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from rayal.experiment.experiment import Experiment
-from tests.support.whole_runs import ONE_THREAD, Guessing, go, stopped_at
+from tests.support.whole_runs import BRIEF, ONE_THREAD, Guessing, go, stopped_at
 
 
 @pytest.fixture(scope="module")
 def guessing(tiny: Callable[..., Experiment]) -> Experiment:
-    return tiny(strategy=Guessing(), compute=ONE_THREAD)
+    return tiny(
+        scheme={**BRIEF, "epochs": 2},
+        strategy=Guessing(),
+        budget={"initial": 20, "per_cycle": 20, "total": 40},
+        compute=ONE_THREAD,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.labeling.budget import Budget
 from rayal.runs.record import Record
 from rayal.storage.folder import Folder
-from tests.support.whole_runs import ONE_THREAD, At, chosen, go, passed, stopped_at
+from tests.support.whole_runs import BRIEF, ONE_THREAD, At, chosen, go, passed, stopped_at
 
 
 def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (8, 8)) -> bytes:
@@ -97,6 +97,7 @@ def test_a_hostile_pool(
     """One bad image or odd id would end a run, be bought, or be lost (E01, E04, E07, E09, E16)."""
     x = tiny(
         dataset={**hostile, "encoding": encoding, "store": str(tmp_path / "stores")},
+        scheme=BRIEF,
         strategy=strategy,
         observers=["entropy"],
         budget={"initial": 20, "per_cycle": 30, "total": 94},  # all of the pool, the bad included
@@ -139,6 +140,7 @@ def files(tiny: Callable[..., Experiment], tmp_path: Path) -> Experiment:
         file.write_bytes(data)
     return tiny(
         dataset={"name": "image_folder", "root": str(root), "encoding": "uri"},
+        scheme=BRIEF,
         budget={"initial": 20, "per_cycle": 20, "total": 80},
         compute=ONE_THREAD,
         max_bad=5,

@@ -17,7 +17,7 @@ from rayal.experiment.experiment import Experiment
 from rayal.runs.record import Record
 from rayal.storage import lock
 from rayal.storage.folder import Folder
-from tests.support.whole_runs import ONE_THREAD, go, outcome, stopped_at
+from tests.support.whole_runs import BRIEF, ONE_THREAD, go, outcome, stopped_at
 
 KILLED_RUN = Path(__file__).parents[2] / "support" / "killed_run.py"
 
@@ -35,7 +35,7 @@ def process_in(
 def test_the_environment_decides_nothing(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """A run would choose otherwise in another time zone or locale, with another hash seed or other
     threads; here it is killed in one environment and goes on in another (N01, N02, N03, N04)."""
-    x, point = tiny(compute=ONE_THREAD), "cycle-001/score/shard-00000.parquet"
+    x, point = tiny(scheme=BRIEF, compute=ONE_THREAD), "cycle-001/score/shard-00000.parquet"
     go(x, tmp_path / "here")
     west = {"TZ": "America/St_Johns", "LC_ALL": "C", "PYTHONUTF8": "0"}
     west |= {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "2"}
@@ -63,7 +63,7 @@ def test_a_clock_set_back_between_attempts(
         def now(cls, zone: Any = None) -> Any:
             return datetime.now(zone) - timedelta(hours=1)
 
-    x = tiny(compute=ONE_THREAD)
+    x = tiny(scheme=BRIEF, compute=ONE_THREAD)
     go(x, tmp_path / "whole")
     stopped_at(x, tmp_path / "run", 1, "score")
     monkeypatch.setattr(lock, "datetime", HourAgo)
