@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 from collections.abc import Iterator
+from functools import cache
 
 import rayal
 from rayal.cycle.engine import Engine
@@ -163,6 +164,7 @@ def _changes(what: str, old: Json, new: Json, digits: int | None = None) -> list
     ]
 
 
+@cache  # to parse what an installer wrote takes longer than a stage of a tiny run
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
