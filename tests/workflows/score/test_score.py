@@ -1211,13 +1211,13 @@ def test_a_network_that_nobody_trained_is_told(
     "arch, config, expected",
     [
         ("efficientnet_b0", None, "bicubic"),
-        ("resnet18", None, "bilinear"),
+        ("shufflenet_v2_x0_5", None, "bilinear"),
         (
-            "resnet18",
+            "shufflenet_v2_x0_5",
             {"pretrained_cfg": {"interpolation": "bicubic", "mean": [0.5] * 3}},
             "bicubic",
         ),
-        ("resnet18", ["another program's"], "bilinear"),
+        ("shufflenet_v2_x0_5", ["another program's"], "bilinear"),
     ],
 )
 def test_published_weights_are_resized_as_they_were_trained(
