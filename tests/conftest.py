@@ -145,6 +145,14 @@ def tiny(cache: Path, undrawn: None) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def finished(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """`finished(x)`, `finished(x, out)`: a whole run, made once; see whole_runs.py."""
+    from tests.support.whole_runs import FinishedRuns
+
+    return FinishedRuns(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
 def process(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """`process(x, out, point)`: a run in a process of its own, see killed_run.py."""
     from tests.support.killed_run import Runs

@@ -17,11 +17,11 @@ SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
 GAIN = 1.05
 """A batch twice as large must be this much faster to be worth its memory."""
 SECONDS = 0.5
-"""How long each size is measured, at least twice."""
+"""How long each size is measured, at least twice; no longer than the pass itself takes with it."""
 
 
-def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
-    """The batch of this job that scores the most images per second.
+def fastest_batch(job: ScoreJob, device: str, limit: int, images: int) -> FastestBatch:
+    """The batch of this job that scores the most images per second, for a pass of so many.
 
     Larger sizes are tried, up to the job's own, while they fit `limit` bytes beside the models and
     twice in a row bring a gain. The choice is made once for a pass: scores depend on the batch in
@@ -34,7 +34,7 @@ def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
     for size in sizes:
         try:
             scorer.job = job.with_batch(size)
-            rate, used = _measured(scorer, size)
+            rate, used = _measured(scorer, size, images)
         except torch.OutOfMemoryError:
             break
         if used > limit:
@@ -52,8 +52,9 @@ def fastest_batch(job: ScoreJob, device: str, limit: int) -> FastestBatch:
     return FastestBatch(batch=tried[best]["batch"], tried=tuple(tried))
 
 
-def _measured(scorer: Scorer, size: int) -> tuple[float, int]:
-    """Images per second, and bytes beside the models, of batches of grey noise."""
+def _measured(scorer: Scorer, size: int, most: int) -> tuple[float, int]:
+    """Images per second, and bytes beside the models, of batches of grey noise; of about `most`
+    images, or two batches."""
     image = scorer.job.card.image
     noise = np.random.default_rng(0).random((size, *image.shape), np.float32)
     images = (noise * image.scale).astype(image.numbers)
@@ -61,7 +62,7 @@ def _measured(scorer: Scorer, size: int) -> tuple[float, int]:
     before = _peak(scorer.device, reset=True)
     scorer.computed(decoded)
     done, started = 0, perf_counter()
-    while done < 2 * size or perf_counter() - started < SECONDS:
+    while done < 2 * size or (done < most and perf_counter() - started < SECONDS):
         scorer.computed(decoded)
         done += size
     seconds = perf_counter() - started

@@ -39,9 +39,9 @@ class Engine(HoldsPools, Protocol):
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         """The results of the tasks, in any order, each as soon as its file is there."""
 
-    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
-        """How many images to score at a time, measured on one worker: within `limit` bytes, and
-        no more than the job's batch."""
+    def fastest_batch(self, job: ScoreJob, limit: int, images: int) -> FastestBatch:
+        """How many of `images` to score at a time, measured on one worker: within `limit` bytes,
+        and no more than the job's batch."""
 
     def close(self) -> None:
         """Lets go of what it holds between stages."""

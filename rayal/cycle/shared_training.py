@@ -63,8 +63,8 @@ class SharedTraining:
     def score(self, job: ScoreJob, tasks: Sequence[ShardTask]) -> Iterator[ScoredShard]:
         return self.engine.score(job, tasks)
 
-    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
-        return self.engine.fastest_batch(job, limit)
+    def fastest_batch(self, job: ScoreJob, limit: int, images: int) -> FastestBatch:
+        return self.engine.fastest_batch(job, limit, images)
 
     def holds(self, size: int) -> bool:
         return self.engine.holds(size)

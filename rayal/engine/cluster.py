@@ -178,9 +178,9 @@ class RayEngine:
             scorers = min(scorers, max(1, int(total(self.nodes, "CPU")) // 2))
         return scorers
 
-    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
+    def fastest_batch(self, job: ScoreJob, limit: int, images: int) -> FastestBatch:
         """On one of the processes that score."""
-        calls = [Call("fastest_batch", (job, limit))]
+        calls = [Call("fastest_batch", (job, limit, images))]
         ((_, found),) = self.scorers.do("measuring the batch size", 1, calls)
         return FastestBatch.from_json(raised(found))
 

@@ -68,8 +68,8 @@ class LocalEngine:
             for task, decoded in shards:
                 yield scorer.score(task, decoded)
 
-    def fastest_batch(self, job: ScoreJob, limit: int) -> FastestBatch:
-        return fastest_batch(job, self.device, limit)
+    def fastest_batch(self, job: ScoreJob, limit: int, images: int) -> FastestBatch:
+        return fastest_batch(job, self.device, limit, images)
 
     def holds(self, size: int) -> bool:
         return False

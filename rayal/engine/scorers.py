@@ -160,9 +160,9 @@ class ScoreProcess:
         """The `counts` of a piece of an evaluation, a Counted; `number` and `job` as of `score`."""
         return _told(lambda: {"counts": self._opened(Evaluation, number, job).count(piece)})
 
-    def fastest_batch(self, job: ScoreJob, limit: int) -> Json:
+    def fastest_batch(self, job: ScoreJob, limit: int, images: int) -> Json:
         """A FastestBatch."""
-        return _told(lambda: fastest_batch(job, self.device, limit).to_json())
+        return _told(lambda: fastest_batch(job, self.device, limit, images).to_json())
 
     def _opened(self, kind: type[Opened], number: str, job: list[Any]) -> Opened:
         if self.opened != number:

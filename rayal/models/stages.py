@@ -4,6 +4,7 @@ N images, C channels, * their sides: H W of pictures, D H W of volumes.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from operator import le
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 LEVELS = 4
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 class _Seen(NamedTuple):
@@ -65,9 +67,24 @@ def stages_without_numbers(net: nn.Module, shape: tuple[int, ...]) -> dict[str, 
     state = {name: tensor.to("meta") for name, tensor in tensors}
     training = net.training
     try:
-        return stages(net.eval(), lambda: functional_call(net, state, (nothing,)))
+        with _norms_without_work(net):
+            return stages(net.eval(), lambda: functional_call(net, state, (nothing,)))
     finally:
         net.train(training)
+
+
+@contextmanager
+def _norms_without_work(net: nn.Module) -> Iterator[None]:
+    """Norms give something new of their input's shape: torch does them on meta tensors operation by
+    operation, which takes longer than all else that a network does there."""
+    norms = [module for module in net.modules() if isinstance(module, NORMS)]
+    for norm in norms:
+        norm.forward = torch.empty_like  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
 
 
 def _falls(sizes: list[torch.Size]) -> bool:

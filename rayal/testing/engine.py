@@ -166,7 +166,9 @@ class EngineContract(Contract):
     def test_finds_the_fastest_batch(self) -> None:
         """Otherwise a pass would score one image at a time, or run out of memory."""
         job = self._pass(Narrow()).with_batch(4 * ROWS)
-        found, expected = (each.fastest_batch(job, GIB) for each in (self.engine, self._local))
+        found, expected = (
+            each.fastest_batch(job, GIB, 4 * ROWS) for each in (self.engine, self._local)
+        )
         tried = [each["batch"] for each in found.tried]
         if found.batch != expected.batch or found.batch not in tried:
             self.broken(f"a batch of {expected.batch}, the only one that fits", f"{found}")
@@ -174,7 +176,8 @@ class EngineContract(Contract):
     def test_a_failing_measurement_is_told_as_it_failed(self) -> None:
         """Otherwise a mistake in a strategy would be taken for a lack of memory."""
         self._compare_failure(
-            "measuring", lambda engine: engine.fastest_batch(self._pass(FailsOnce.anew()), GIB)
+            "measuring",
+            lambda engine: engine.fastest_batch(self._pass(FailsOnce.anew()), GIB, ROWS),
         )
 
     def test_is_closed_twice(self) -> None:

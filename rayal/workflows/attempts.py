@@ -164,9 +164,8 @@ def _changes(what: str, old: Json, new: Json, digits: int | None = None) -> list
     ]
 
 
-@cache
+@cache  # to parse what an installer wrote takes longer than a stage of a tiny run
 def _version(package: str) -> str | None:
-    """Looked up once: each takes as long as a step of a small training."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a slimmer MLflow

@@ -21,7 +21,7 @@ from rayal.storage.folder import Folder
 from tests.data.datasets.test_image_folder import plant
 from tests.support import killed_learner, scenes
 from tests.support.killed_run import Runs
-from tests.support.whole_runs import files_of, go, outcome
+from tests.support.whole_runs import files_of, go, outcome, short
 
 KILLED = {
     "a first half that is told": "cycle-000/initial-asked/told/000000-*",
@@ -37,7 +37,7 @@ USUAL = ("a first half that is told", "the second request")
 
 @pytest.fixture(scope="module")
 def x(tiny: Any) -> Any:
-    return tiny()
+    return short(tiny)
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,7 @@ def test_until_nothing_is_left(tiny: Any, truth: dict[str, Any], tmp_path: Path)
 
 def test_an_experiment_needs_no_budget(tiny: Any, truth: dict[str, Any], tmp_path: Path) -> None:
     """What a budget says would have to be invented; and a run without one would never end."""
-    x = tiny(budget={})
+    x = short(tiny, budget={})
     with rayal.ActiveLearner(x, tmp_path / "learner") as learner:
         learner.tell({unit: truth[unit] for unit in learner.ask(20)})
         learner.learn()
@@ -265,7 +265,7 @@ def test_an_experiment_needs_no_budget(tiny: Any, truth: dict[str, Any], tmp_pat
         rayal.run(tiny(oracle="told"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert rayal.run(tiny(budget={"initial": 20, "per_cycle": 1, "total": 20}), tmp_path / "run")
-    x = tiny(oracle="told")
+    x = short(tiny, oracle="told")
     with rayal.ActiveLearner(x, tmp_path / "learner") as learner:  # its amounts do not count
         assert 20 == len(learner.labels)
 

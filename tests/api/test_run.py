@@ -16,7 +16,7 @@ from rayal.runs.events import Event
 from rayal.runs.ledger import Ledger
 from rayal.runs.results import Evaluated
 from rayal.training.augment import normalise
-from tests.support.whole_runs import chosen, files_of, outcome
+from tests.support.whole_runs import chosen, files_of, outcome, short
 
 PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
 
@@ -27,7 +27,7 @@ class Stop(Exception):
 
 @pytest.fixture(scope="module")
 def x(tiny: Any) -> Any:
-    return tiny(strategy="entropy", observers=["random"])
+    return short(tiny, strategy="entropy", observers=["random"])
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_scores_are_those_that_chose(mine: rayal.Run) -> None:
 
     assert ["entropy", "random"] == [*scores.columns]
     assert scores.index.is_unique and scores.index.is_monotonic_increasing
-    assert 600 - 40 == len(scores)
+    assert 300 - 40 == len(scores)
     assert [*second["score"]] == [*scores.loc[second["id"], "entropy"]]
     best = scores["entropy"].nlargest(20)
     assert set(second["id"]) == set(best.index)
@@ -92,7 +92,7 @@ def test_a_part_of_ones_own_as_an_instance(
     (tmp_path / "marks").mkdir()
     (tmp_path / "marks/0").touch()  # it works after its first call
     budget = {"initial": 20, "per_cycle": 20, "total": 40}
-    x = tiny(strategy=Raises(marker=str(tmp_path / "marks")), budget=budget)
+    x = short(tiny, strategy=Raises(marker=str(tmp_path / "marks")), budget=budget)
     run = rayal.run(x, tmp_path / "run")
 
     assert x == run.experiment and len(run.pictures(0).axes)

@@ -1,5 +1,6 @@
 """A sweep of a file: as if the file had been read first."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from rayal.api.sweep_file import sweep_file
 from rayal.engine import forks
 from rayal.errors import LockedError, UsageError
 from rayal.experiment import config
+from rayal.report import curves, parallel
 from tests.api.test_sweep import SMALL
 from tests.support.finished_sweep import finish
 
@@ -30,19 +32,27 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return made[-1]
 
     monkeypatch.setattr(forks.subprocess, "Popen", popen)
+    for each in (curves, parallel):  # figures take long
+        monkeypatch.setattr(each, "drawn", lambda *_: (b"", b""))
     return made
 
 
-@pytest.fixture
-def file(tiny: Callable[..., Any], tmp_path: Path) -> Path:
-    """Of a sweep that is complete, beside it in `out`."""
+@pytest.fixture(scope="module")
+def made(tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the file of a sweep that is complete, beside it in `out`."""
+    folder = tmp_path_factory.mktemp("made")
     block = {"seeds": [0], "space": {"strategy": {"grid_search": ["random", "entropy"]}}}
     fields = {**tiny(**SMALL).model_dump(mode="json"), "sweep": block}
     x = rayal.SweptExperiment.model_validate(fields)
-    written = tmp_path / "swept.yaml"
-    written.write_text(config.dump(x))
-    finish(x, tmp_path / "out")
-    return written
+    (folder / "swept.yaml").write_text(config.dump(x))
+    finish(x, folder / "out")
+    return folder
+
+
+@pytest.fixture
+def file(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, tmp_path / "copied")) / "swept.yaml"
 
 
 def test_a_process_begins_before_the_file_is_understood(file: Path, begun: list[Any]) -> None:

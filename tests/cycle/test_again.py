@@ -17,6 +17,7 @@ from rayal.storage.folder import Folder
 from rayal.workflows.plan import prices
 from rayal.workflows.plan.cycles import plan_cycles
 from tests.support.recorded import write_votes
+from tests.support.whole_runs import short
 
 BUDGET = {"initial": 40, "per_cycle": 30, "total": 100, "unit": "votes"}
 
@@ -25,7 +26,7 @@ BUDGET = {"initial": 40, "per_cycle": 30, "total": 100, "unit": "votes"}
 def votes(tmp_path_factory, tiny):
     """Three votes of each digit, a third of them wrong."""
     file = tmp_path_factory.mktemp("votes") / "votes.csv"
-    write_votes(file, tiny().dataset.open(), wrong=0.33)
+    write_votes(file, short(tiny).dataset.open(), wrong=0.33)
     return str(file)
 
 
@@ -34,7 +35,8 @@ def asked(tiny, votes):
     """Builds the experiment."""
 
     def build(strategy="active_lab", **fields):
-        return tiny(
+        return short(
+            tiny,
             **{"budget": BUDGET, "oracle": {"name": "recorded", "file": votes}, **fields},
             strategy=strategy,
         )

@@ -27,14 +27,14 @@ from tests.cycle.test_guarded import Pool
 from tests.support import scenes
 from tests.support.finished_sweep import finish
 from tests.support.people import answer, requests, run_with, truthful
-from tests.support.whole_runs import chosen, go, outcome, result, sixty, stopped_at
+from tests.support.whole_runs import chosen, go, outcome, passed, result, short, sixty, stopped_at
 
 UNITS, SHARDS = 40, 3
 
 
 @pytest.fixture(scope="module")
 def x(tiny: Callable[..., Experiment]) -> Experiment:
-    return tiny(strategy="entropy", explore=0.1)
+    return short(tiny, strategy="entropy", explore=0.1)
 
 
 def with_seed(x: Experiment, seed: int) -> Experiment:
@@ -134,7 +134,7 @@ def test_marks_and_places_by_hand(x: Experiment, tmp_path: Path) -> None:
 def test_nothing_is_drawn_without_it(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """Runs that do not ask for it choose, and write, as before."""
     out = tmp_path / "run"
-    go(tiny(strategy="entropy"), out)
+    go(short(tiny, strategy="entropy"), out)
     picked = (out / "cycle-000/select/chosen.csv").read_text().splitlines()
 
     assert "rank,id,score" == picked[0]
@@ -158,7 +158,7 @@ def test_the_strategy_chooses_among_what_is_left(
     tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     """2 of 20 at random, and the 18 highest scores of the others, in their order."""
-    run = rayal.run(tiny(strategy="entropy", explore=0.1), tmp_path / "run")
+    run = rayal.run(short(tiny, strategy="entropy", explore=0.1), tmp_path / "run")
     choices = run.choices()
     for cycle in (0, 1):
         drawn, ranked = naive(run, cycle)
@@ -166,7 +166,7 @@ def test_the_strategy_chooses_among_what_is_left(
 
         assert {*drawn} == {*of_cycle["id"][of_cycle["explored"]]}
         assert ranked == [*of_cycle["id"][~of_cycle["explored"]]]
-        size = 600 - 20 * (cycle + 1)
+        size = 300 - 20 * (cycle + 1)
         assert np.allclose(of_cycle["propensity"][of_cycle["explored"]], 2 / size)
         assert of_cycle["propensity"][~of_cycle["explored"]].isna().all()
     assert [20, 40, 60] == [*run.curve()["labels"]]
@@ -174,13 +174,17 @@ def test_the_strategy_chooses_among_what_is_left(
 
 def test_the_same_whatever_shards_and_ends(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """Whoever is killed, and continues, must buy what was drawn, and not draw anew."""
-    options = {"strategy": "margin", "explore": 0.2}
-    go(sixty(tiny, 16, **options), tmp_path / "a")
-    go(sixty(tiny, 64, **options), tmp_path / "b")
+    x = short(tiny, strategy="margin", explore=0.2)
+    in_one = short(
+        tiny, strategy="margin", explore=0.2, compute={**dict(x.compute), "shard_rows": 512}
+    )
+    go(x, tmp_path / "a")
+    go(in_one, tmp_path / "b")
     for cycle, stage in ((0, "label"), (1, "evaluate"), (1, "select")):
-        stopped_at(sixty(tiny, 16, **options), tmp_path / "c", cycle, stage)
-    go(sixty(tiny, 16, **options), tmp_path / "c")
+        stopped_at(x, tmp_path / "c", cycle, stage)
+    go(x, tmp_path / "c")
 
+    assert [2, 1] == [len(passed(tmp_path / name, 0).shards) for name in ("a", "b")]
     assert chosen(tmp_path / "a") == chosen(tmp_path / "b")
     assert outcome(tmp_path / "a") == outcome(tmp_path / "c")
 
@@ -189,7 +193,7 @@ def test_each_model_is_judged_by_what_it_had_not_learned(
     tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     """By the weights of the cycle that chose: those of the next one have seen the answers."""
-    run = rayal.run(tiny(strategy="margin", explore=0.5), tmp_path / "run")
+    run = rayal.run(short(tiny, strategy="margin", explore=0.5), tmp_path / "run")
     store = run.experiment.dataset.open()
     truth = store.labels("pool")
     for cycle in (0, 1):
@@ -229,10 +233,12 @@ def test_guards_keep_the_strategy_apart_from_what_was_drawn(
     """A near-duplicate of a unit that is bought anyway would be paid for; the draw itself knows no
     guard, or it would be of other units than the rest."""
     options = {"strategy": "margin", "explore": 0.3}
-    free = rayal.run(tiny(**options, guards={"min_distance": 0}), tmp_path / "free")
+    free = rayal.run(short(tiny, **options, guards={"min_distance": 0}), tmp_path / "free")
     apart = pd.read_csv(tmp_path / "free/cycle-000/select/chosen.csv")
     limit = float(apart["to_labeled"].median())
-    guarded = rayal.run(tiny(**options, guards={"min_distance": limit}), tmp_path / "guarded")
+    guarded = rayal.run(
+        short(tiny, **options, guards={"min_distance": limit}), tmp_path / "guarded"
+    )
     table = pd.read_csv(tmp_path / "guarded/cycle-000/select/chosen.csv")
     mine = table[table["explored"] == 0]
     first, second = free.choices(), guarded.choices()
@@ -245,7 +251,7 @@ def test_guards_keep_the_strategy_apart_from_what_was_drawn(
     for row in mine.itertuples():
         far = [np.linalg.norm(features[row.id] - features[unit]) for unit in drawn]
         assert min(far) >= limit - 1e-9
-    assert "drawn at random, 1 of 6 among 580" in {r.text for r in reasons_of(guarded).values()}
+    assert "drawn at random, 1 of 6 among 280" in {r.text for r in reasons_of(guarded).values()}
 
 
 def reasons_of(run: rayal.Run) -> dict[str, Reason]:
@@ -255,7 +261,7 @@ def reasons_of(run: rayal.Run) -> dict[str, Reason]:
 def test_core_set_covers_what_was_drawn(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """It would buy the neighbours of what is bought anyway: units that were drawn are its centres,
     as labeled ones are."""
-    x = tiny(strategy="core_set", explore=0.2)
+    x = short(tiny, strategy="core_set", explore=0.2)
     go(x, tmp_path / "run")
     run = rayal.open_run(tmp_path / "run")
     choices = run.choices()
@@ -292,8 +298,8 @@ def farthest_first(features: dict[str, Any], centres: list[str], count: int) -> 
 def test_people_see_no_difference(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """An annotator who knows what was drawn at random may look at it otherwise, and the estimate
     would be of that."""
-    x = tiny(strategy="margin", explore=0.3, oracle="people")
-    go(tiny(strategy="margin", explore=0.3), tmp_path / "simulated")
+    x = short(tiny, strategy="margin", explore=0.3, oracle="people")
+    go(short(tiny, strategy="margin", explore=0.3), tmp_path / "simulated")
     out = tmp_path / "people"
     run_with(x, out, lambda: answer(out, truthful(x)))
     run = rayal.open_run(out)
@@ -313,7 +319,7 @@ def test_units_that_nobody_can_label_are_left_out(
     tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     """They would count as wrong; where all of a draw are, there is no estimate, and no error."""
-    x, out = tiny(strategy="margin", explore=0.1, oracle="people"), tmp_path / "run"
+    x, out = short(tiny, strategy="margin", explore=0.1, oracle="people"), tmp_path / "run"
     truth = truthful(x)
 
     def says(unit: str) -> str:
@@ -331,7 +337,7 @@ def test_units_that_nobody_can_label_are_left_out(
 
 def test_whoever_asks_gets_both(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """Of a single unit there is no share: with `ask(1)` a strategy would never choose."""
-    x = tiny(strategy="margin", explore=0.1)
+    x = short(tiny, strategy="margin", explore=0.1)
     truth = x.dataset.open().labels("pool")
     with rayal.ActiveLearner(x, tmp_path / "asked") as learner:
         for n in (20, 15, 1, 20):
@@ -346,12 +352,12 @@ def test_whoever_asks_gets_both(tiny: Callable[..., Experiment], tmp_path: Path)
 
 def test_plans_and_warnings_say_it(tiny: Callable[..., Experiment]) -> None:
     """Nobody would know what is spent on it; with random it is spent on nothing."""
-    plan = rayal.plan(tiny(strategy="margin", explore=0.1), probe=False)
-    random = rayal.plan(tiny(strategy="random", explore=0.1), probe=False)
-    without = rayal.plan(tiny(strategy="random"), probe=False)
+    plan = rayal.plan(short(tiny, strategy="margin", explore=0.1), probe=False)
+    random = rayal.plan(short(tiny, strategy="random", explore=0.1), probe=False)
+    without = rayal.plan(short(tiny, strategy="random"), probe=False)
     told = "explore: 0.1, and strategy 'random' draws all units at random anyway"
 
-    assert [100, 102, 102] == [cycle.evaluated for cycle in plan.cycles]
+    assert [30, 32, 32] == [cycle.evaluated for cycle in plan.cycles]
     assert "explore 2 of 20 units of a cycle drawn at random, 4 in all" in str(plan)
     assert any(told in warning for warning in random.warnings)
     assert "explore" not in str(without) and not any(told in each for each in without.warnings)
@@ -360,7 +366,8 @@ def test_plans_and_warnings_say_it(tiny: Callable[..., Experiment]) -> None:
 def test_a_sweep_may_search_it(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """What a random share costs the curve is a question of a sweep: two arms from one first model,
     beside one control for each."""
-    fields = tiny(
+    fields = short(
+        tiny,
         dataset={"name": "digits", "limit_pool": 60, "limit_test": 20},
         budget={"initial": 20, "per_cycle": 10, "total": 30},
         strategy="margin",
@@ -383,7 +390,8 @@ def test_masks_have_an_estimate_and_no_interval(
     tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     """The mean of a ratio is no share of units, whose interval would be made up."""
-    x = tiny(
+    x = short(
+        tiny,
         dataset={"name": "camvid", "root": str(scenes.write(tmp_path / "data", pool=12, test=4))},
         task="segmentation",
         model={"name": "small_segmenter", "width": 4},

@@ -35,7 +35,7 @@ from rayal.workflows.plan import make
 from tests.support import scenes
 from tests.support.doubles import Silent
 from tests.support.people import answer, truthful
-from tests.support.whole_runs import Interrupted, chosen, files_of, go, outcome, stopped_at
+from tests.support.whole_runs import Interrupted, chosen, files_of, go, outcome, short, stopped_at
 
 Matrix = NDArray[np.float64]
 
@@ -123,7 +123,7 @@ def test_core_set_as_plain_code_on_the_untrained_network(
     tiny: Callable[..., Experiment], tmp_path: Path, seed: int
 ) -> None:
     """It would look with other weights than those that the seed's first training begins with."""
-    x = tiny(first="core_set", seed=seed)
+    x = short(tiny, first="core_set", seed=seed)
     store = x.dataset.open()
     network = build(x.model, 10, store.card.image, derive(seed, 0, "init")).eval()
     images = torch.from_numpy(store.pool.decode(store.pool.take(store.pool.ids())).images)
@@ -181,25 +181,27 @@ def test_what_comes_after_does_not_change_it(
         {"compute": {"engine": "local", "shard_rows": 100, "cpus_per_worker": 1}},
     ]
     found = [
-        alone(tiny(first="core_set", **fields), tmp_path / f"{place}")
+        alone(short(tiny, first="core_set", **fields), tmp_path / f"{place}")
         for place, fields in enumerate(others)
     ]
 
     assert 20 == len({*found[0]}) and [found[0]] * len(others) == found
-    assert found[0] != alone(tiny(first="core_set", seed=1), tmp_path / "seed")
+    assert found[0] != alone(short(tiny, first="core_set", seed=1), tmp_path / "seed")
 
 
 def test_weights_that_there_are_look(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """A self-supervised encoder would be asked for nothing, which the cold start is about."""
-    plain = tiny()
+    plain = short(tiny)
     store = plain.dataset.open()
     folder = Folder(tmp_path / "weights")
     network = build(plain.model, 10, store.card.image, seed=77)
     record = TrainedModel.of(plain.card_for(store.card), network).write(folder)
     model = {"name": "small_cnn", "width": 8, "pretrained": f"{folder.url}/{record.name}"}
-    seeds = [alone(tiny(first="core_set", model=model, seed=n), tmp_path / f"{n}") for n in (0, 1)]
+    seeds = [
+        alone(short(tiny, first="core_set", model=model, seed=n), tmp_path / f"{n}") for n in (0, 1)
+    ]
 
-    assert seeds[0] == seeds[1] != alone(tiny(first="core_set"), tmp_path / "random")
+    assert seeds[0] == seeds[1] != alone(short(tiny, first="core_set"), tmp_path / "random")
 
 
 class Counting(LocalEngine):
@@ -215,15 +217,16 @@ class Counting(LocalEngine):
 
 
 def small(tiny: Callable[..., Experiment], **fields: Any) -> Experiment:
-    """A pool of three shards, and two cycles."""
-    return tiny(
+    """A pool of two shards, and two cycles."""
+    return short(
+        tiny,
         **{
             "first": "core_set",
             "strategy": "margin",
             "scheme": {"epochs": 1, "batch_size": 16},
             "budget": {"initial": 15, "per_cycle": 15, "total": 30},
             **fields,
-        }
+        },
     )
 
 
@@ -276,7 +279,7 @@ def test_people_are_waited_for_without_a_second_look(
         go(x, out, engine=started)  # type: ignore[arg-type]
 
     assert [told[0]] * 3 == told == [",".join(first_of(out))] * 3
-    assert [[3], [3]] == [engine.done for engine in engines]  # of `first`, then of cycle 0
+    assert [[2], [2]] == [engine.done for engine in engines]  # of `first`, then of cycle 0
 
 
 def test_trials_of_a_sweep_share_the_training_after_it(
@@ -314,7 +317,7 @@ def test_a_run_is_tied_to_it(tiny: Callable[..., Experiment], tmp_path: Path) ->
     digests = []
     for shift in (0, 1):
         ids = small(tiny).dataset.open().pool.ids()
-        rows = np.random.default_rng(shift).normal(size=(600, 3)).astype(np.float16)
+        rows = np.random.default_rng(shift).normal(size=(300, 3)).astype(np.float16)
         np.savez(file, ids=np.array(ids), features=rows)
         x = small(tiny, first={"name": "typiclust", "features": str(file)})
         digests.append(x.identity()["first"]["features"])
@@ -357,7 +360,7 @@ def test_what_it_costs_is_paid(tmp_path: Path) -> None:
         alone(poor, tmp_path / "b")
 
 
-@pytest.mark.parametrize(("keep", "stays"), [("all", 3), ("last", 0), ("none", 0)])
+@pytest.mark.parametrize(("keep", "stays"), [("all", 2), ("last", 0), ("none", 0)])
 def test_what_it_was_chosen_by_goes_when_newer_is_there(
     tiny: Callable[..., Experiment], tmp_path: Path, keep: str, stays: int
 ) -> None:
@@ -371,7 +374,7 @@ def test_what_it_was_chosen_by_goes_when_newer_is_there(
     assert stays == len(left) and Record(Folder(tmp_path / "run")).complete
     own = sum(name.startswith("cycle-000/first/") for name in files_of(tmp_path / "run"))
     assert own == plan.files - without.files
-    assert "core_set chooses 15 of 600 candidates, before any training" in str(plan)
+    assert "core_set chooses 15 of 300 candidates, before any training" in str(plan)
     before = outcome(tmp_path / "run")
     go(x, tmp_path / "run")
     assert before == outcome(tmp_path / "run")
@@ -461,6 +464,6 @@ def test_images_that_cannot_be_read(tiny: Callable[..., Experiment], tmp_path: P
     files = {"root": str(tmp_path), "pool": ["pool.parquet"], "test": ["test.parquet"]}
     dataset = {"name": "parquet", **files, "size": 16, "encoding": "bytes"}
     budget = {"initial": 39, "per_cycle": 1, "total": 39}
-    x = tiny(first="core_set", dataset=dataset, budget=budget)
+    x = short(tiny, first="core_set", dataset=dataset, budget=budget)
 
     assert {f"pool-{place:02d}" for place in range(40) if place != 7} == {*alone(x, tmp_path / "a")}

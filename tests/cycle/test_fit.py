@@ -34,6 +34,7 @@ from rayal.training.round_robin import RoundRobin
 from rayal.workflows.checks import check
 from tests.support.doubles import Silent
 from tests.support.forks import as_two
+from tests.support.whole_runs import short
 
 NAME = "faulty.looks_outside"
 PLUGINS = Path(__file__).parents[1] / "support" / "plugins"
@@ -84,7 +85,7 @@ def plugins():
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
     """A run with fits, that of nobody's interference: experiment, folder, picks, fits."""
-    x, folder = tiny(strategy=NAME), tmp_path_factory.mktemp("whole")
+    x, folder = short(tiny, strategy=NAME), tmp_path_factory.mktemp("whole")
     return x, folder, *go(x, folder)
 
 
@@ -144,7 +145,7 @@ def test_the_choice_is_what_the_companion_says(whole):
 def test_observers_share_a_fit(whole, tiny, tmp_path):
     """It would be paid twice, or watching another strategy would change the run."""
     _, _, picks, made, _ = whole
-    seen = go(tiny(strategy=NAME, observers=[NAME, "entropy"]), tmp_path)
+    seen = go(short(tiny, strategy=NAME, observers=[NAME, "entropy"]), tmp_path)
 
     assert (picks, made) == (seen[0], seen[1])
     assert ["side"] == sorted(f.name for f in (tmp_path / "cycle-000/fit").iterdir() if f.is_dir())
@@ -154,19 +155,20 @@ def test_two_kinds_of_one_fit_are_refused(tiny):
     """One would be scored by what the other wanted."""
     other = {"name": NAME, "side": {"length": 3}}
     with pytest.raises(ValidationError, match="wants a side with .*length=3.*give both the same"):
-        tiny(strategy=NAME, observers=[other])
+        short(tiny, strategy=NAME, observers=[other])
 
 
 def test_a_batch_that_workers_cannot_share_is_refused(tiny):
     """Some would weigh more than others."""
     compute = {"engine": "ray", "train_workers": 3}
     with pytest.raises(ValidationError, match="3 cannot share the side's batches of 8.*use 2"):
-        tiny(strategy=NAME, compute=compute)
+        short(tiny, strategy=NAME, compute=compute)
 
 
 def test_nothing_is_fitted_without_candidates(tiny, tmp_path):
     """A run that buys its whole pool would end with a division by zero."""
-    x = tiny(
+    x = short(
+        tiny,
         strategy=NAME,
         dataset={"name": "digits", "limit_pool": 40, "limit_test": 10},
         budget={"initial": 20, "per_cycle": 20, "total": 100},
@@ -188,7 +190,8 @@ def go_whatever(x, folder):
 @pytest.mark.parametrize("strategy", [NAME, "core_gcn"])
 def test_a_pool_may_be_used_up(tiny, tmp_path, strategy):
     """Nothing is fitted then, and whoever scans labeled units would ask for it all the same."""
-    x = tiny(
+    x = short(
+        tiny,
         strategy=strategy,
         dataset={"name": "digits", "limit_pool": 40, "limit_test": 10},
         budget={"initial": 20, "per_cycle": 20, "total": 40},
@@ -215,7 +218,8 @@ def test_what_is_left_may_be_damaged(tiny, tmp_path, strategy):
     for number in range(2):
         (tmp_path / f"images/train/a/bad{number}.png").write_bytes(b"no image")
     folder = {"name": "image_folder", "root": str(tmp_path / "images"), "size": 8}
-    x = tiny(
+    x = short(
+        tiny,
         strategy=strategy,
         dataset={**folder, "store": str(tmp_path / "store")},
         scheme={"name": "supervised", "epochs": 1, "batch_size": 4},
@@ -238,7 +242,8 @@ POINTS = [
 def test_killed_inside_a_fit(whole, tiny, process, tmp_path, point):
     """Whoever is killed there would choose otherwise, or fit again what was done."""
     _, _, picks, made, _ = whole
-    x = tiny(
+    x = short(
+        tiny,
         strategy=NAME,
         compute={
             "engine": "local",
@@ -318,7 +323,7 @@ def test_images_of_a_size_that_a_fit_cannot_take_are_refused(tiny):
         def accepts(self, height, width):
             return "the side wants 32x32 pixels" if (height, width) != (32, 32) else None
 
-    x = tiny(strategy=Outside(side=Choosy()))
+    x = short(tiny, strategy=Outside(side=Choosy()))
     with pytest.raises(UsageError, match="wants 32x32 pixels; use images of such a size"):
         check(x, x.dataset.open().card)
 

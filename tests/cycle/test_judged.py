@@ -28,6 +28,7 @@ from rayal.training.base import Batch
 from rayal.training.learner import Learner
 from rayal.workflows.run import start_engine, start_run
 from tests.support.forks import as_two
+from tests.support.whole_runs import short
 
 STOPPING = {"share": 0.25, "patience": 3, "min_delta": 0.01}
 EPOCHS = 40
@@ -198,7 +199,8 @@ def test_warm_starts_are_judged_by_what_they_have_not_seen(
     tiny: Callable[..., Any], tmp_path: Path
 ) -> None:
     """Every cycle after the first would be stopped by labels that its weights know by heart."""
-    x = tiny(
+    x = short(
+        tiny,
         dataset={"name": "digits", "limit_pool": 100, "limit_test": 20},
         strategy="entropy",
         start="warm",

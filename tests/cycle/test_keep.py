@@ -22,7 +22,16 @@ from rayal.storage.folder import Folder
 from rayal.testing.side import Outside
 from rayal.workflows.run import start_run
 from tests.support.doubles import Silent
-from tests.support.whole_runs import At, chosen, files_of, go, outcome, stopped_at
+from tests.support.whole_runs import (
+    At,
+    FinishedRuns,
+    chosen,
+    files_of,
+    go,
+    outcome,
+    short,
+    stopped_at,
+)
 
 CHOICES = ("all", "last", "none")
 LARGE = (".safetensors", "trained.json")
@@ -102,7 +111,7 @@ class Reads(Silent):
         {"start": "cold"},
         {"strategy": "entropy", "ensemble": 2},
         {"strategy": "core_set", "start": "cold", "observers": ["emaod"]},
-        {"candidates": 200},
+        {"candidates": 50},
         {"strategy": "faulty.looks_outside", "start": "cold"},
     ],
     ids=str,
@@ -115,7 +124,7 @@ def test_no_stage_reads_what_is_not_said(
 ) -> None:
     """A file would go that a stage still reads: seen from what a run does open."""
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "support" / "plugins")
-    x = tiny(**fields)
+    x = short(tiny, **fields)
     reads = Reads(tmp_path, monkeypatch)
     go(x, tmp_path, reads)
     said = {at: {(kind.name, c) for kind, c in inputs(x, *at)} for at in reads.found}
@@ -159,13 +168,16 @@ def test_what_a_stage_reads_is_there(
 
 
 @pytest.mark.parametrize("start", ["warm", "cold"])
-def test_what_is_left_by_hand(tiny: Callable[..., Experiment], tmp_path: Path, start: str) -> None:
+def test_what_is_left_by_hand(
+    tiny: Callable[..., Experiment], finished: FinishedRuns, start: str
+) -> None:
     """Keeping less would choose something else, or leave more or less than is said."""
-    runs = {}
-    for choice in CHOICES:
-        x = tiny(start=start, ensemble=2, keep={"weights": choice, "shards": choice})
-        runs[choice] = tmp_path / choice
-        go(x, runs[choice])
+    runs = {
+        choice: finished(
+            short(tiny, start=start, ensemble=2, keep={"weights": choice, "shards": choice})
+        )
+        for choice in CHOICES
+    }
     whole = outcome(runs["all"])
     both = {"weigh", "train", "shard"}
 
@@ -180,7 +192,7 @@ def test_what_is_left_by_hand(tiny: Callable[..., Experiment], tmp_path: Path, s
 
 def test_nothing_is_looked_back_at(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """Without a strategy that compares, the last model is enough."""
-    go(tiny(strategy="entropy", keep={"weights": "last", "shards": "none"}), tmp_path)
+    go(short(tiny, strategy="entropy", keep={"weights": "last", "shards": "none"}), tmp_path)
 
     assert {"cycle-002": {"weigh"}} == large(tmp_path)
 
@@ -202,7 +214,7 @@ def test_killed_while_files_go(
     process: Any, tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     """A run could not go on, would choose something else, or leave files for ever."""
-    x = tiny(keep={"weights": "none", "shards": "none"})
+    x = short(tiny, keep={"weights": "none", "shards": "none"})
     assert process(x, tmp_path / "whole").returncode == 0
     for point in POINTS:
         killed = process(x, tmp_path / "killed", point)
@@ -223,11 +235,11 @@ def test_killed_while_files_go(
 
 def test_it_may_change_between_attempts(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """A disk that fills up in the middle of a run could not be relieved."""
-    stopped_at(tiny(), tmp_path, 2, "train")
+    stopped_at(short(tiny), tmp_path, 2, "train")
     assert {"cycle-000", "cycle-001"} == {*large(tmp_path)}
-    go(tiny(keep={"weights": "last", "shards": "last"}), tmp_path)
+    go(short(tiny, keep={"weights": "last", "shards": "last"}), tmp_path)
     assert {"cycle-001", "cycle-002"} == {*large(tmp_path)}
-    go(tiny(keep={"weights": "none", "shards": "none"}), tmp_path)
+    go(short(tiny, keep={"weights": "none", "shards": "none"}), tmp_path)
 
     assert {} == large(tmp_path)
     assert Record(Folder(tmp_path)).complete
@@ -237,11 +249,11 @@ def test_a_stage_that_is_done_again_has_its_files(
     tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     """What was pruned once would be called pruned for ever."""
-    x = tiny(strategy="entropy", start="cold", keep={"weights": "last", "shards": "last"})
+    x = short(tiny, strategy="entropy", start="cold", keep={"weights": "last", "shards": "last"})
     go(x, tmp_path)
     assert Record(Folder(tmp_path)).pruned(0, "train")
     Folder(tmp_path / "cycle-000" / "train").delete()
-    go(tiny(strategy="entropy", start="cold"), tmp_path)
+    go(short(tiny, strategy="entropy", start="cold"), tmp_path)
 
     assert not Record(Folder(tmp_path)).pruned(0, "train")
     assert rayal.open_run(tmp_path).model(0)
@@ -251,9 +263,9 @@ def test_a_run_under_last_grows(tiny: Callable[..., Experiment], tmp_path: Path)
     """Who buys more labels would have to start over, or get others."""
     keep = {"weights": "last", "shards": "last"}
     more = {"initial": 20, "per_cycle": 20, "total": 80}
-    go(tiny(keep=keep), tmp_path / "grown")
-    go(tiny(keep=keep, budget=more), tmp_path / "grown")
-    go(tiny(budget=more), tmp_path / "whole")
+    go(short(tiny, keep=keep), tmp_path / "grown")
+    go(short(tiny, keep=keep, budget=more), tmp_path / "grown")
+    go(short(tiny, budget=more), tmp_path / "whole")
 
     assert chosen(tmp_path / "whole") == chosen(tmp_path / "grown")
 
@@ -263,28 +275,30 @@ def test_a_run_under_none_cannot_grow(tiny: Callable[..., Experiment], tmp_path:
     helps."""
     keep = {"weights": "none", "shards": "last"}
     more = {"initial": 20, "per_cycle": 20, "total": 80}
-    go(tiny(keep=keep), tmp_path / "run")
+    go(short(tiny, keep=keep), tmp_path / "run")
 
     def refuse() -> Any:
         raise AssertionError("an engine was opened")
 
-    x = tiny(keep=keep, budget=more)
+    x = short(tiny, keep=keep, budget=more)
     with (
         pytest.raises(PrunedError, match=r"keep\.weights=last and another --out"),
         start_run(x, str(tmp_path / "run")) as opened,
     ):
         opened.run(refuse)
     assert Record(Folder(tmp_path / "run")).complete
-    go(tiny(keep={**keep, "weights": "last"}), tmp_path / "anew")
-    go(tiny(keep=keep, budget=more), tmp_path / "anew")
+    go(short(tiny, keep={**keep, "weights": "last"}), tmp_path / "anew")
+    go(short(tiny, keep=keep, budget=more), tmp_path / "anew")
 
     assert chosen(tmp_path / "run") == chosen(tmp_path / "anew")[:2]
 
 
-def test_what_was_pruned_is_no_damage(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_what_was_pruned_is_no_damage(
+    tiny: Callable[..., Experiment], finished: FinishedRuns, tmp_path: Path
+) -> None:
     """Somebody would look for a broken disk, or delete the stage; what it says helps."""
     keep = {"weights": "none", "shards": "none"}
-    go(tiny(keep=keep), tmp_path / "run")
+    go(short(tiny, keep=keep), tmp_path / "run")
     run = rayal.open_run(tmp_path / "run")
     for read in (
         run.model,
@@ -302,18 +316,17 @@ def test_what_was_pruned_is_no_damage(tiny: Callable[..., Experiment], tmp_path:
         with pytest.raises(PrunedError, match="nothing is damaged") as raised:
             read()
         assert "delete" not in str(raised.value)
-    x = tiny(keep={"weights": "all", "shards": "all"})
-    go(x, tmp_path / "again")
-    again = rayal.open_run(tmp_path / "again")
+    whole = finished(short(tiny, keep={"weights": "all", "shards": "all"}))
+    again = rayal.open_run(whole)
 
     assert again.model(0) and len(again.scores(1))
-    assert chosen(tmp_path / "run") == chosen(tmp_path / "again")
+    assert chosen(tmp_path / "run") == chosen(whole)
     assert run.experiment.keep.weights == "none"
 
 
 def test_a_lost_file_is_damage_still(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
     """Of a file that nobody pruned it would be said that all is well."""
-    go(tiny(keep={"weights": "last"}), tmp_path)
+    go(short(tiny, keep={"weights": "last"}), tmp_path)
     (tmp_path / "cycle-002/train/weights.safetensors").unlink()
 
     with pytest.raises(rayal.StorageError, match="delete the folder") as raised:
@@ -331,7 +344,7 @@ def test_pictures_of_what_is_left(
     from rayal.report.pictures import files
     from rayal.report.reasons import reasons
 
-    x = tiny(strategy="entropy")
+    x = short(tiny, strategy="entropy")
     go(x, tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "pruned")
     rayal.prune(tmp_path / "pruned", weights="all", shards="none")
@@ -339,7 +352,7 @@ def test_pictures_of_what_is_left(
     whole, pruned = ([(u, r.rank, r.score) for u, r in each.items()] for each in told)
     assert whole == pruned
     assert rayal.open_run(tmp_path / "pruned").pictures(0, images=1)
-    go(tiny(strategy="entropy"), tmp_path / "pruned")
+    go(short(tiny, strategy="entropy"), tmp_path / "pruned")
     rayal.prune(tmp_path / "pruned")
     record = Record(Folder(tmp_path / "pruned"))
     drawn = [name for name, _ in files(record, 1)]
@@ -356,13 +369,13 @@ def test_pictures_of_what_is_left(
 
 
 def test_an_interrupted_engine_keeps_what_it_needs(
-    tiny: Callable[..., Experiment], tmp_path: Path
+    tiny: Callable[..., Experiment], finished: FinishedRuns, tmp_path: Path
 ) -> None:
     """Stopped before each stage in turn, a run that keeps nothing chooses the same."""
-    x = tiny(keep={"weights": "none", "shards": "none"})
-    go(tiny(), tmp_path / "whole")
+    x = short(tiny, keep={"weights": "none", "shards": "none"})
+    whole = finished(short(tiny))
     for stage in ("evaluate", "score", "select", "label"):
         stopped_at(x, tmp_path / "stopped", 1, stage)
     go(x, tmp_path / "stopped", At(9, "train"), engine=LocalEngine)
 
-    assert chosen(tmp_path / "whole") == chosen(tmp_path / "stopped")
+    assert chosen(whole) == chosen(tmp_path / "stopped")

@@ -24,6 +24,7 @@ from rayal.selection.progress import UNDER_WAY
 from rayal.storage.folder import Folder
 from tests.support.doubles import Silent
 from tests.support.whole_runs import go as whole_run
+from tests.support.whole_runs import short
 
 
 class Told(Silent):
@@ -53,7 +54,7 @@ def go(x, folder):
 
 def test_buys_the_budget_cycle_by_cycle(tiny, tmp_path):
     """Labels would be bought too early, twice or not at all; the last cycle takes what is left."""
-    x = tiny(budget={"initial": 20, "per_cycle": 25, "total": 60})
+    x = short(tiny, budget={"initial": 20, "per_cycle": 25, "total": 60})
     pool, picks, _, told = go(x, tmp_path)
     bought = list(pool.bought.values())
 
@@ -70,12 +71,12 @@ def test_buys_the_budget_cycle_by_cycle(tiny, tmp_path):
         (2, "train"),
         (2, "evaluate"),
     ]
-    assert told.passes == [(done, 3) for done in (0, 1, 2, 3)] * 2
+    assert told.passes == [(done, 2) for done in (0, 1, 2)] * 2
 
 
 def test_picks_that_a_stage_kept_go_when_it_is_recorded(tiny, tmp_path, monkeypatch):
     """Every cycle would leave a file, and one that was killed in between for ever."""
-    x, asked = tiny(), []
+    x, asked = short(tiny), []
     with Ledger(Folder(tmp_path), x.identity()) as ledger:
         steps = Steps(x, x.dataset.open(), ledger, LocalEngine(x.compute), Told())
         steps.begin(lambda: first_units(x, steps.store))
@@ -97,7 +98,7 @@ def test_picks_that_a_stage_kept_go_when_it_is_recorded(tiny, tmp_path, monkeypa
 
 def test_labels_are_the_true_ones(tiny, tmp_path):
     """A model would train on other units' labels, and only lose some accuracy by it."""
-    x = tiny()
+    x = short(tiny)
     pool, *_ = go(x, tmp_path)
     truth = x.dataset.open().labels("pool")
 
@@ -106,16 +107,16 @@ def test_labels_are_the_true_ones(tiny, tmp_path):
 
 def test_a_run_repeats_itself(tiny, tmp_path):
     """The same seed would give another result."""
-    first, second = (go(tiny(), tmp_path / name)[1:3] for name in ("a", "b"))
+    first, second = (go(short(tiny), tmp_path / name)[1:3] for name in ("a", "b"))
 
     assert first == second
 
 
 def test_strategies_of_one_seed_share_the_first_cycle(tiny, tmp_path):
     """Paired comparisons would compare different initial sets and initial weights."""
-    cod, _, _, _ = go(tiny(), tmp_path / "cod")
-    random, _, _, _ = go(tiny(strategy="random"), tmp_path / "random")
-    other, _, _, _ = go(tiny(seed=1), tmp_path / "other")
+    cod, _, _, _ = go(short(tiny), tmp_path / "cod")
+    random, _, _, _ = go(short(tiny, strategy="random"), tmp_path / "random")
+    other, _, _, _ = go(short(tiny, seed=1), tmp_path / "other")
     first = [frozenset(list(pool.labels)[:20]) for pool in (cod, random, other)]
     trained = [
         (tmp_path / name / "cycle-000/train/weights.safetensors").read_bytes()
@@ -155,12 +156,12 @@ def test_a_balanced_start_is_of_the_seed(tiny):
 
 def test_a_balanced_start_goes_on_without_an_exhausted_class(tiny, monkeypatch):
     """A rare class would end the start early, or be drawn twice."""
-    store = tiny().dataset.open()
+    store = short(tiny).dataset.open()
     ids = store.pool.ids()
     classes = dict.fromkeys(ids, 0) | dict.fromkeys(ids[:3], 1) | dict.fromkeys(ids[3:9], 2)
     monkeypatch.setattr(Simulated, "known_classes", lambda *_: classes)
     budget = {"initial": 20, "per_cycle": 20, "total": 60, "balanced": True}
-    units = first_units(tiny(budget=budget), store)
+    units = first_units(short(tiny, budget=budget), store)
 
     assert 20 == len(set(units)) and set(ids[:9]) < set(units)
     assert [3, 3, 3] == np.bincount([classes[unit] for unit in units[:9]]).tolist()
@@ -175,8 +176,8 @@ def test_only_an_oracle_that_knows_classes_can_balance(tiny):
 
     budget = {"initial": 20, "per_cycle": 20, "total": 60}
     with pytest.raises(ValidationError, match="set it to false, or oracle to simulated"):
-        tiny(oracle=People(), budget={**budget, "balanced": True})
-    x = tiny(oracle=People(), budget=budget)
+        short(tiny, oracle=People(), budget={**budget, "balanced": True})
+    x = short(tiny, oracle=People(), budget=budget)
 
     assert 20 == len(first_units(x, x.dataset.open()))
 
@@ -196,10 +197,13 @@ def test_candidates_are_new_in_every_cycle(tiny):
 
 def test_observers_are_recorded_and_change_nothing(tiny, tmp_path):
     """Watching another strategy would change the run that is watched."""
-    alone, picks, weights, _ = go(tiny(), tmp_path / "alone")
-    _, observed, same, _ = go(tiny(observers=["entropy", "random", "cod"]), tmp_path / "observed")
+    alone, picks, weights, _ = go(short(tiny), tmp_path / "alone")
+    _, observed, same, _ = go(
+        short(tiny, observers=["entropy", "random", "cod"]), tmp_path / "observed"
+    )
     with Ledger(
-        Folder(tmp_path / "observed"), tiny(observers=["entropy", "random", "cod"]).identity()
+        Folder(tmp_path / "observed"),
+        short(tiny, observers=["entropy", "random", "cod"]).identity(),
     ) as ledger:
         agreement = ledger.result(1, Chosen).agreement["cod"]
 
@@ -209,9 +213,9 @@ def test_observers_are_recorded_and_change_nothing(tiny, tmp_path):
 
 def test_kept_predictions_choose_what_a_second_forward_chooses(tiny, tmp_path):
     """Reading the last pass instead of running the previous model would change COD's choice."""
-    x = tiny()
+    x = short(tiny)
     _, kept, _, _ = go(x, tmp_path / "kept")
-    everything = tiny(candidates=10_000)  # a subset that happens to be all: nothing is kept
+    everything = short(tiny, candidates=10_000)  # a subset that happens to be all: nothing is kept
     _, forwarded, _, _ = go(everything, tmp_path / "forwarded")
 
     assert [set(ids) for ids in kept] == [set(ids) for ids in forwarded]
@@ -219,7 +223,8 @@ def test_kept_predictions_choose_what_a_second_forward_chooses(tiny, tmp_path):
 
 def test_an_exhausted_pool_ends_the_run(tiny, tmp_path):
     """A budget that the pool cannot fill would run for ever."""
-    x = tiny(
+    x = short(
+        tiny,
         dataset={"name": "digits", "limit_pool": 50, "limit_test": 50},
         budget={"initial": 20, "per_cycle": 20, "total": 500},
     )
@@ -232,21 +237,22 @@ def test_an_exhausted_pool_ends_the_run(tiny, tmp_path):
 def test_a_run_whose_guards_let_nothing_through_ends_and_stays_ended(tiny, tmp_path, caplog):
     """It would train again and again on the same labels, or end without a word; given again it must
     not begin anew."""
-    x, told = tiny(strategy="margin", guards={"min_distance": 1e4}), Told()
+    x, told = short(tiny, strategy="margin", guards={"min_distance": 1e4}), Told()
     pool = whole_run(x, tmp_path)
 
     assert (0, 20) == (pool.cycle, len(pool.labels))
     assert 1 == caplog.text.count("0 units for 20 samples: all are nearer than 10000.0")
     assert "looser guards, and another --out" in caplog.text
     assert pool == whole_run(x, tmp_path, told) and [] == told.stages
-    looser = tiny(strategy="margin", guards={"min_distance": 0})
+    looser = short(tiny, strategy="margin", guards={"min_distance": 0})
     assert 60 == len(whole_run(looser, tmp_path / "other").labels)
 
 
 def test_a_cycle_that_buys_less_is_followed_by_another(tiny, tmp_path, caplog):
     """One cycle that guards cut short would end a run, or its rest be bought against them: 10
     classes with one of each in a cycle are 10 of 20."""
-    x = tiny(
+    x = short(
+        tiny,
         strategy="margin",
         guards={"per_class": 1},
         scheme={"name": "supervised", "epochs": 1, "batch_size": 16, "lr": 0.05},
@@ -260,7 +266,7 @@ def test_a_cycle_that_buys_less_is_followed_by_another(tiny, tmp_path, caplog):
 
 def test_a_run_without_guards_is_as_before_them(tiny, tmp_path):
     """What later stages follow from, and an older rayal reads, would be other bytes."""
-    go(tiny(observers=["margin"]), tmp_path)
+    go(short(tiny, observers=["margin"]), tmp_path)
     select = tmp_path / "cycle-000/select"
     result = json.loads((select / "done.json").read_text())["result"]
 
@@ -303,7 +309,7 @@ def test_a_wrong_selection_is_refused(tiny, tmp_path, crooked, picks, message):
     crooked(picks)
 
     with pytest.raises(DataError, match=f"'entropy' .*{message}"):
-        go(tiny(strategy="entropy"), tmp_path)
+        go(short(tiny, strategy="entropy"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +337,7 @@ def test_wrong_scores_are_refused(tiny, tmp_path, monkeypatch, score, message):
 
     monkeypatch.setattr(Entropy, "score", lambda self, s: score(s))
     with pytest.raises(DataError, match=message) as refused:
-        go(tiny(strategy="entropy"), tmp_path)
+        go(short(tiny, strategy="entropy"), tmp_path)
 
     assert "entropy" in str(refused.value)
     assert not (tmp_path / "cycle-000/score/done.json").exists()
@@ -363,7 +369,7 @@ def test_an_answer_for_a_unit_that_has_its_label(tiny, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="answered for 'old', which was bought before and not ask"):
         check_answers(known, None, {"old"})
 
-    first = tiny().dataset.open().pool.ids()
+    first = short(tiny).dataset.open().pool.ids()
     answer = Simulated.answer
 
     def more(self, store, ids, out):
@@ -372,14 +378,14 @@ def test_an_answer_for_a_unit_that_has_its_label(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Simulated, "asks_people", True)
     monkeypatch.setattr(Simulated, "answer", more)
     with pytest.raises(DataError, match="which was bought before and not asked for again"):
-        go(tiny(strategy="random"), tmp_path)
+        go(short(tiny, strategy="random"), tmp_path)
     assert not (tmp_path / "cycle-000/label/done.json").exists()
 
 
 def test_costs_and_classes_of_an_own_oracle_are_checked(tiny, monkeypatch):
     """One cost for all, or a class that is missing, would end in a traceback of numpy's."""
-    store = tiny().dataset.open()
-    offer = Offer(tiny(), store, ())
+    store = short(tiny).dataset.open()
+    offer = Offer(short(tiny), store, ())
     offer.one_price = False
     for costs in (3, [1.0], [1.0, -1.0], ["a", "b"], [1.0, float("nan")]):
         monkeypatch.setattr(Simulated, "costs", lambda *_, costs=costs: costs)
@@ -388,7 +394,7 @@ def test_costs_and_classes_of_an_own_oracle_are_checked(tiny, monkeypatch):
     monkeypatch.setattr(Simulated, "costs", lambda *_: [0, 1.0])
     assert [0, 1] == offer.costs(["a", "b"]).tolist()
     monkeypatch.setattr(Simulated, "known_classes", lambda *_: {})
-    x = tiny(budget={"initial": 20, "per_cycle": 20, "total": 60, "balanced": True})
+    x = short(tiny, budget={"initial": 20, "per_cycle": 20, "total": 60, "balanced": True})
     with pytest.raises(DataError, match="oracle 'simulated' knows no class of 'digit-"):
         first_units(x, store)
     monkeypatch.setattr(Simulated, "known_classes", lambda *_: dict.fromkeys(store.pool.ids(), 0))
@@ -397,9 +403,9 @@ def test_costs_and_classes_of_an_own_oracle_are_checked(tiny, monkeypatch):
 
 def test_a_budget_that_buys_no_first_image(tiny, monkeypatch):
     """The first training would have no image, and say so in words of batches."""
-    x = tiny()
+    x = short(tiny)
     monkeypatch.setattr(Offer, "costs", lambda self, units: np.full(len(units), 21.0))
     with pytest.raises(UsageError, match="20 samples do not buy .*; set it higher, and use anoth"):
         first_units(x, x.dataset.open())
-    higher = tiny(budget={"initial": 30, "per_cycle": 20, "total": 60})
+    higher = short(tiny, budget={"initial": 30, "per_cycle": 20, "total": 60})
     assert 1 == len(first_units(higher, x.dataset.open()))

@@ -104,7 +104,7 @@ def test_a_mistake_is_told_with_its_line_whatever_is_asked(
     assert {"error": "UsageError", "message": expected} == told
     nothing: Any = None  # a job of which nobody can say what it will raise
     (scored,) = process.score("2", [ray.put(nothing)], pa.table({"row": [0]}))
-    for each in (json.loads(scored), process.fastest_batch(nothing, 1)):
+    for each in (json.loads(scored), process.fastest_batch(nothing, 1, 1)):
         assert re.match(r"a worker raised AttributeError: .* \(.*scorer.py:\d+\)", each["message"])
 
 

@@ -16,14 +16,14 @@ from rayal.report.page.command import PAGE, command
 from rayal.runs.find_records import find_records
 from tests.support import made_up
 from tests.support.pages import Page
-from tests.support.whole_runs import ONE_THREAD, go
+from tests.support.whole_runs import ONE_THREAD, go, short
 
 
 def test_a_run_ends_with_its_page(
     tiny: Callable[..., Experiment], drawn: None, tmp_path: Path
 ) -> None:
     """Who labels would have to know a command."""
-    x = tiny(strategy="random", scheme={"epochs": 1, "batch_size": 16}, compute=ONE_THREAD)
+    x = short(tiny, strategy="random", scheme={"epochs": 1, "batch_size": 16}, compute=ONE_THREAD)
     go(x, tmp_path / "run")
     page = Page((tmp_path / "run" / PAGE).read_text())
     _, *points = page.tables["Points of the curves: tiny on digits"]
@@ -40,7 +40,7 @@ def test_a_run_that_goes_on_has_its_page_anew(
     fields = {"strategy": "random", "scheme": {"epochs": 1, "batch_size": 16}}
     budget = {"initial": 20, "per_cycle": 20}
     for total in (20, 40):
-        x = tiny(**fields, compute=ONE_THREAD, budget={**budget, "total": total})
+        x = short(tiny, **fields, compute=ONE_THREAD, budget={**budget, "total": total})
         go(x, tmp_path)
     page = Page((tmp_path / PAGE).read_text())
     (tmp_path / PAGE).write_text("mine")

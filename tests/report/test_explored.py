@@ -15,6 +15,7 @@ from rayal.report.explored import Estimate, better_than_random, bounds, rows, to
 from rayal.report.runs import Run
 from rayal.report.tables import summarise
 from tests.support import untested
+from tests.support.whole_runs import short
 
 DRAWS = 2000
 
@@ -122,7 +123,7 @@ def done(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, rayal
         "strategy": "margin",
     }
     return {
-        name: rayal.run(tiny(explore=share, **options), root / "runs" / name)
+        name: rayal.run(short(tiny, explore=share, **options), root / "runs" / name)
         for name, share in (("explored", 0.3), ("alone", 0.0))
     }
 

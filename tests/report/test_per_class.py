@@ -20,6 +20,7 @@ from rayal.runs.record import Record
 from rayal.runs.results import Evaluated, Trained
 from rayal.storage.folder import Folder
 from tests.support.doubles import filled, trained
+from tests.support.whole_runs import short
 
 IOUS = [[0.5, None, 0.1], [0.75, None, 0.3]]
 """Of three classes in two cycles; the second is nowhere."""
@@ -155,7 +156,7 @@ def test_names_are_those_of_the_weights(new_run: NewRun, tiny: Callable[..., Any
     from rayal.models.build import build
     from rayal.models.trained_model import TrainedModel
 
-    x = tiny()
+    x = short(tiny)
     card = x.dataset.open().card.model_copy(update={"classes": ("sky", "a$b$", "road")})
     network = build(x.model, 3, card.image, seed=0)
     weights = TrainedModel.of(x.card_for(card), network).data()

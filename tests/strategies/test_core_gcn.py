@@ -19,6 +19,7 @@ from rayal.training.fits.base import FitSpec, Fitting
 from rayal.training.fits.graph import GraphSpec
 from rayal.workflows.plan import make
 from tests.support.doubles import Silent
+from tests.support.whole_runs import short
 
 
 def embedding(made: GraphNetwork, features: np.ndarray) -> np.ndarray:
@@ -110,8 +111,10 @@ class OfMirror(Strategy):
 
 def test_two_embeddings_of_a_pass_are_apart(tiny, tmp_path):
     """One strategy would select by the space of the other, of the same or another width."""
-    x = tiny(
-        strategy=CoreGcn(graph=GraphSpec(updates=3, width=9)), observers=(OfMirror(), "core_set")
+    x = short(
+        tiny,
+        strategy=CoreGcn(graph=GraphSpec(updates=3, width=9)),
+        observers=(OfMirror(), "core_set"),
     )
     with Ledger(Folder(tmp_path), x.identity()) as ledger:
         run(x, x.dataset.open(), ledger, LocalEngine(x.compute), Silent())
@@ -129,9 +132,9 @@ def test_two_embeddings_of_a_pass_are_apart(tiny, tmp_path):
 
 def test_the_plan_knows_what_is_kept(tiny):
     """The disk would be full halfway through a large pool."""
-    store = tiny().dataset.open()
+    store = short(tiny).dataset.open()
     wide, narrow = (
-        make(tiny(strategy=CoreGcn(graph=GraphSpec(width=width))), store, probe=False)
+        make(short(tiny, strategy=CoreGcn(graph=GraphSpec(width=width))), store, probe=False)
         for width in (100, 60)
     )
     rows = sum(cycle.scored + cycle.labels for cycle in wide.cycles if cycle.scored)
@@ -145,6 +148,6 @@ def test_an_embedding_of_nobody_is_refused(tiny):
     class Nobody(Strategy):
         keeps = frozenset({"embedding"})
 
-    (why,) = Nobody().contradictions(tiny().task, None, 1)
+    (why,) = Nobody().contradictions(short(tiny).task, None, 1)
     assert "return one that it asks for by `embeds`" in why
-    assert not [*CoreGcn().contradictions(tiny().task, None, 1)]
+    assert not [*CoreGcn().contradictions(short(tiny).task, None, 1)]

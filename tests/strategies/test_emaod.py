@@ -27,6 +27,7 @@ from rayal.strategies.cod import Cod
 from rayal.strategies.emaod import Emaod
 from rayal.training.augment import normalise
 from tests.support.doubles import Says, Silent
+from tests.support.whole_runs import short
 
 COMPUTE = {"engine": "local", "shard_rows": 256}
 SCHEME = {"epochs": 4, "batch_size": 16, "lr": 0.05}
@@ -85,7 +86,7 @@ def test_scores_are_those_of_the_saved_teacher(tiny: Any, tmp_path: Path, name: 
     """The pass would compare with another network than the one that training left."""
     teacher = {"alpha": 0.9}
     scheme = {"name": name, **SCHEME, **({"teacher": teacher} if name == "tod" else {})}
-    x = tiny(scheme=scheme, strategy={"name": "emaod", "teacher": teacher}, compute=COMPUTE)
+    x = short(tiny, scheme=scheme, strategy={"name": "emaod", "teacher": teacher}, compute=COMPUTE)
     picks = go(x, tmp_path)
     store = x.dataset.open()
     for cycle in (0, 1):
@@ -133,13 +134,13 @@ class Dated(Emaod):
 def test_a_users_own_reference(tiny: Any, tmp_path: Path, strategy: Emaod, message: str) -> None:
     """It would end in a bare error of unpacking, or be compared with random weights."""
     with pytest.raises(UsageError, match=message):
-        go(tiny(strategy=strategy, compute=COMPUTE), tmp_path)
+        go(short(tiny, strategy=strategy, compute=COMPUTE), tmp_path)
 
 
 def test_alpha_zero_scores_nothing(tiny: Any, tmp_path: Path) -> None:
     """The average would lag behind the model by more than alpha says (methods, Sec. 2)."""
     strategy = {"name": "emaod", "teacher": {"alpha": 0.0}}
-    x = tiny(scheme={"name": "supervised", **SCHEME}, strategy=strategy, compute=COMPUTE)
+    x = short(tiny, scheme={"name": "supervised", **SCHEME}, strategy=strategy, compute=COMPUTE)
     go(x, tmp_path)
 
     # not 0: of equal logits the two softmaxes differ in their last bit
@@ -149,7 +150,8 @@ def test_alpha_zero_scores_nothing(tiny: Any, tmp_path: Path) -> None:
 def test_alpha_one_is_the_distance_to_the_first_weights(tiny: Any, tmp_path: Path) -> None:
     """A teacher that keeps all of itself would move: with alpha 1 EMAOD is COD against the
     initial model (methods, Sec. 2)."""
-    x = tiny(
+    x = short(
+        tiny,
         scheme={"name": "supervised", **SCHEME},
         strategy={"name": "emaod", "teacher": {"alpha": 1.0, "ramp": False}},
         observers=[{"name": "cod", "first_cycle": "largest_vs_init"}],
@@ -166,8 +168,8 @@ def test_under_supervised_it_changes_no_weight(tiny: Any, tmp_path: Path) -> Non
     """Runs of EMAOD and of other strategies would not share their first model; as an observer,
     it would change the run that it watches."""
     scheme = {"name": "supervised", **SCHEME}
-    alone = go(tiny(scheme=scheme, compute=COMPUTE), tmp_path / "alone")
-    watched = tiny(scheme=scheme, observers=["emaod"], compute=COMPUTE)
+    alone = go(short(tiny, scheme=scheme, compute=COMPUTE), tmp_path / "alone")
+    watched = short(tiny, scheme=scheme, observers=["emaod"], compute=COMPUTE)
 
     assert alone == go(watched, tmp_path / "watched")
     for cycle in range(3):
@@ -179,8 +181,10 @@ def test_under_supervised_it_changes_no_weight(tiny: Any, tmp_path: Path) -> Non
 def test_shares_the_teacher_of_tod(tiny: Any) -> None:
     """There would be two averages, or one that is not what the file says."""
     teacher = {"alpha": 0.99, "ramp": True}
-    x = tiny(
-        scheme={"name": "tod", "teacher": teacher}, strategy={"name": "emaod", "teacher": teacher}
+    x = short(
+        tiny,
+        scheme={"name": "tod", "teacher": teacher},
+        strategy={"name": "emaod", "teacher": teacher},
     )
 
     assert (EmaTeacherSpec(alpha=0.99, ramp=True),) == x.companions()
@@ -204,26 +208,26 @@ def test_another_teacher_is_refused(tiny: Any, name: str) -> None:
     """EMAOD would silently score with a teacher that it did not ask for."""
     scheme, message = SCHEMES[name]
     with pytest.raises(ValidationError, match=message):
-        tiny(scheme=scheme, strategy="emaod")
-    tiny(scheme={"name": "tod"}, strategy="emaod")  # another scheme, or the same teacher
-    tiny(scheme=scheme, strategy="entropy")
+        short(tiny, scheme=scheme, strategy="emaod")
+    short(tiny, scheme={"name": "tod"}, strategy="emaod")  # another scheme, or the same teacher
+    short(tiny, scheme=scheme, strategy="entropy")
 
 
 def test_a_teacher_that_nobody_asks_is_refused(tiny: Any) -> None:
     """Its own running statistics would stay at their start, and its answers be uniform."""
     strategy = {"name": "emaod", "teacher": {"batch_norm": "own"}}
     with pytest.raises(ValidationError, match="'emaod' wants a .* 'supervised' .*; use its other"):
-        tiny(strategy=strategy)
+        short(tiny, strategy=strategy)
 
-    tiny(strategy="emaod")
-    tiny(strategy=strategy, scheme={"name": "tod", "teacher": {"batch_norm": "own"}})
+    short(tiny, strategy="emaod")
+    short(tiny, strategy=strategy, scheme={"name": "tod", "teacher": {"batch_norm": "own"}})
 
 
 def test_the_run_folder_says_which_average(tiny: Any) -> None:
     """A run would continue with an average of another span."""
-    one = tiny(strategy="emaod").identity()
+    one = short(tiny, strategy="emaod").identity()
 
     assert {"alpha": 0.999, "ramp": True, "start": "copy", "batch_norm": "averaged"} == json.loads(
         json.dumps(one["strategy"])
     )["teacher"]
-    assert one != tiny(strategy={"name": "emaod", "teacher": {"alpha": 0.9}}).identity()
+    assert one != short(tiny, strategy={"name": "emaod", "teacher": {"alpha": 0.9}}).identity()

@@ -17,7 +17,7 @@ from rayal.models.weights import load_weights
 from rayal.strategies.ll4al import Ll4al
 from rayal.testing.bench import Bench
 from rayal.training.augment import normalise
-from tests.support.whole_runs import go
+from tests.support.whole_runs import go, short
 
 
 def test_is_what_the_head_says_of_the_maps() -> None:
@@ -61,7 +61,7 @@ class Losses:
 
 def test_a_run_asks_the_head_that_its_training_left(tiny: Any, tmp_path: Path) -> None:
     """The pass would ask one that has learned nothing, or the last cycle's."""
-    x = tiny(strategy={"name": "ll4al", "loss_head": {"width": 16}})
+    x = short(tiny, strategy={"name": "ll4al", "loss_head": {"width": 16}})
     go(x, tmp_path)
     done = rayal.open_run(tmp_path)
     for cycle in (0, 1):
@@ -96,6 +96,6 @@ def test_knows_where_the_model_errs(
 def test_observes_only_where_it_only_reads(tiny: Any) -> None:
     """The strategy that selects would be compared on a model that another one trained."""
     with pytest.raises(ValidationError, match="'ll4al' trains a loss_head with the model, which"):
-        tiny(observers=["ll4al"])
-    tiny(strategy="ll4al")  # a run of its own
-    tiny(observers=[{"name": "ll4al", "loss_head": {"detach_after": 0}}])
+        short(tiny, observers=["ll4al"])
+    short(tiny, strategy="ll4al")  # a run of its own
+    short(tiny, observers=[{"name": "ll4al", "loss_head": {"detach_after": 0}}])

@@ -21,6 +21,7 @@ from rayal.strategies.uncertain_gcn import UncertainGcn
 from rayal.training.fits.graph import GraphSpec
 from tests.signals.test_signal import Counting
 from tests.support.doubles import Silent
+from tests.support.whole_runs import short
 
 
 class Told(Companion):
@@ -72,7 +73,7 @@ def go(x: Experiment, folder) -> list[tuple[str, ...]]:
 def alone(tiny, tmp_path_factory):
     """A run of each, without observers: its picks."""
     return {
-        strategy["name"]: go(tiny(strategy=strategy), tmp_path_factory.mktemp("run"))
+        strategy["name"]: go(short(tiny, strategy=strategy), tmp_path_factory.mktemp("run"))
         for strategy in (UNCERTAIN, CORE)
     }
 
@@ -80,7 +81,7 @@ def alone(tiny, tmp_path_factory):
 @pytest.mark.parametrize(("main", "other"), [(UNCERTAIN, CORE), (CORE, UNCERTAIN)])
 def test_both_share_a_fit(tiny, tmp_path, alone, main, other):
     """Each would pay for a fit of its own, and who watches change what is watched."""
-    x = tiny(strategy=main, observers=[other, "core_set"])
+    x = short(tiny, strategy=main, observers=[other, "core_set"])
 
     assert alone[main["name"]] == go(x, tmp_path)
     for cycle in range(2):
@@ -96,4 +97,4 @@ def test_both_share_a_fit(tiny, tmp_path, alone, main, other):
 def test_graphs_that_differ_are_refused(tiny):
     """One would be scored by what the other wanted."""
     with pytest.raises(ValueError, match="wants a graph with .*updates=16.* give both the same"):
-        tiny(strategy=UNCERTAIN, observers=[{**CORE, "graph": {"updates": 16}}])
+        short(tiny, strategy=UNCERTAIN, observers=[{**CORE, "graph": {"updates": 16}}])

@@ -1,5 +1,6 @@
 """Whole runs in this process: how tests start and stop them, and what they are judged by."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -106,3 +107,32 @@ def sixty(tiny: Callable[..., Experiment], rows: int, **fields: Any) -> Experime
     compute = {**ONE_THREAD, "shard_rows": rows, "score_batch": 16}
     budget = {"initial": 15, "per_cycle": 15, "total": 45}
     return tiny(dataset=dataset, compute=compute, budget=budget, **fields)
+
+
+def short(tiny: Callable[..., Experiment], **fields: Any) -> Experiment:
+    """A run that takes half as long as a tiny one: 300 images in two shards, an epoch a cycle."""
+    return tiny(
+        **{
+            "dataset": {"name": "digits", "limit_pool": 300, "limit_test": 30},
+            "scheme": {"name": "supervised", "epochs": 1, "batch_size": 32, "lr": 0.05},
+            **fields,
+        }
+    )
+
+
+class FinishedRuns:
+    """Runs that are made once for all tests of a process that ask for the same experiment."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._made = root, dict[str, Path]()
+
+    def __call__(self, x: Experiment, out: Path | None = None) -> Path:
+        """The folder of a run, which others read as well: nobody may change it. With `out` a copy
+        of it there, which may be changed."""
+        asked = x.model_dump_json()
+        if asked not in self._made:
+            folder = self._root / str(len(self._made))
+            go(x, folder)
+            self._made[asked] = folder
+        made = self._made[asked]
+        return made if out is None else Path(shutil.copytree(made, out, dirs_exist_ok=True))

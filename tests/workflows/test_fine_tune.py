@@ -28,7 +28,7 @@ from rayal.workflows.fine_tune import opened
 from rayal.workflows.run import start_run
 from tests.support import untested
 from tests.support.frozen import COMPUTE, DIGITS, NETWORK, SCHEME, Looked, look, study
-from tests.support.whole_runs import At, Interrupted, files_of, go, outcome
+from tests.support.whole_runs import At, Interrupted, files_of, go, outcome, short
 
 OTHER = {"name": "digits", "limit_pool": 90, "limit_test": 30}
 
@@ -68,7 +68,7 @@ def test_it_is_the_training_of_a_run_on_the_images(
         study(tiny, looked.root, budget=once, fine_tune={"scheme": SCHEME, "model": NETWORK}),
         tmp_path / "frozen",
     )
-    images = tiny(dataset=DIGITS, model=NETWORK, strategy="margin", **settings)
+    images = short(tiny, dataset=DIGITS, model=NETWORK, strategy="margin", **settings)
     go(images, tmp_path / "images")
     found, own = tuned(tmp_path / "frozen"), Record(Folder(tmp_path / "images"))
 
@@ -341,7 +341,7 @@ def test_without_test_images_nothing_tells_what_it_is_worth(
 ) -> None:
     """The one figure that it is for would be missing after all the work."""
     fine_tune = {"scheme": SCHEME, "model": NETWORK}
-    x = tiny(dataset=untested.dataset(tmp_path), fine_tune=fine_tune)
+    x = short(tiny, dataset=untested.dataset(tmp_path), fine_tune=fine_tune)
     with pytest.raises(UsageError, match="fine_tune: 'parquet' has no test images"):
         opened(x, x.dataset.open())
     plain = x.model_copy(update={"fine_tune": None})
@@ -365,7 +365,8 @@ def test_a_small_network_chooses_for_a_large_one(
     tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     """On images a proxy could not choose for the network that is deployed."""
-    x = tiny(
+    x = short(
+        tiny,
         dataset=DIGITS,
         model={"name": "small_cnn", "width": 2},
         strategy="margin",

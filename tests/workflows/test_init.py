@@ -96,6 +96,8 @@ MAKE = {
 """Of images that have labels."""
 OPEN = [kind for kind in KINDS if kind not in MAKE]
 """Those that people are to label."""
+AS_IMAGE_FOLDER = ("listed_folder", "coco_images")
+"""Whose templates are, but for the dataset, its own; there the network of all three is trained."""
 
 
 def command(*words: str) -> str:
@@ -122,6 +124,7 @@ def test_from_a_folder_to_a_run(kind: str, here: Path) -> None:
         "tracking=none",
         f"scheme.{short}=1",
         "budget.total=6",
+        *(["model={name: small_cnn, width: 4}"] if kind in AS_IMAGE_FOLDER else []),
     ]
     options = [word for each in changes for word in ("--set", each)]
 

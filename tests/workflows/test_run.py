@@ -17,6 +17,7 @@ from rayal.runs.record import Record
 from rayal.storage.folder import Folder
 from rayal.workflows.run import start_run
 from tests.support.people import answer, asks, requests, table, truthful
+from tests.support.whole_runs import short
 
 POINTS = [  # every stage: before its work, and halfway through what it writes
     "cycle-000/initial/started.json",
@@ -29,7 +30,7 @@ POINTS = [  # every stage: before its work, and halfway through what it writes
     "cycle-000/label/labels.parquet",
     "cycle-001/train/weights.safetensors",
     "cycle-001/score/started.json",
-    "cycle-001/score/shard-00002.parquet",
+    "cycle-001/score/shard-00001.parquet",
     "metrics.jsonl",
 ]
 
@@ -46,13 +47,14 @@ def ending(out: Path):
 
 def test_killed_again_and_again(tiny, process, tmp_path):
     """A crash would lose work that was done, buy labels twice, or change what is chosen."""
-    x = tiny(
+    x = short(
+        tiny,
         compute={
             "engine": "local",
             "shard_rows": 256,
             "cpus_per_worker": 1,
             "checkpoint_seconds": 0,
-        }
+        },
     )
     assert process(x, tmp_path / "whole").returncode == 0
     for point in POINTS:
@@ -67,7 +69,7 @@ def test_killed_again_and_again(tiny, process, tmp_path):
 
 def test_a_finished_shard_is_not_scored_again(tiny, process, tmp_path):
     """A killed pass over a large pool would start from the beginning."""
-    x = tiny()
+    x = short(tiny)
     process(x, tmp_path, "cycle-000/score/shard-00001.parquet")
     shards = [tmp_path / f"cycle-000/score/shard-0000{i}.parquet" for i in (0, 1)]
     before = [shard.stat().st_mtime_ns for shard in shards]
@@ -79,7 +81,7 @@ def test_a_finished_shard_is_not_scored_again(tiny, process, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "flip"])
 def test_a_damaged_shard_is_scored_again(tiny, process, tmp_path, damage):
     """Half a shard, or a flipped bit in it, would be taken for scores."""
-    x = tiny()
+    x = short(tiny)
     process(x, tmp_path / "killed", "cycle-000/score/shard-00001.parquet")
     shard = tmp_path / "killed/cycle-000/score/shard-00000.parquet"
     data = bytearray(shard.read_bytes())
@@ -99,7 +101,7 @@ def complete(x, folder):
 
 def test_a_complete_run_starts_nothing(tiny, tmp_path):
     """The same command again would start a cluster for nothing."""
-    x = tiny()
+    x = short(tiny)
     pool = complete(x, str(tmp_path))
 
     def refuse():
@@ -113,8 +115,11 @@ def test_a_complete_run_starts_nothing(tiny, tmp_path):
 def test_a_run_that_waits_starts_nothing(tiny, tmp_path):
     """Whoever looks whether enough is in would wait for a cluster that has nothing to do."""
     run = tmp_path / "run"
-    x = tiny(
-        oracle="people", strategy="random", budget={"initial": 20, "per_cycle": 9, "total": 29}
+    x = short(
+        tiny,
+        oracle="people",
+        strategy="random",
+        budget={"initial": 20, "per_cycle": 9, "total": 29},
     )
 
     def refuse():
@@ -133,7 +138,7 @@ def test_a_run_that_waits_starts_nothing(tiny, tmp_path):
     assert asks(x, run)
     with start_run(x, run) as opened, pytest.raises(LabelsPending, match="for 9 labels, 0 in"):
         opened.run(refuse)
-    fewer = tiny(**{**dict(x), "oracle": {"name": "people", "wait": 0.3}})
+    fewer = short(tiny, **{**dict(x), "oracle": {"name": "people", "wait": 0.3}})
     file = tmp_path / "some.csv"
     rows = table(requests(run)[-1], truthful(x)).splitlines(keepends=True)
     file.write_text("".join(rows[:4]))
@@ -144,8 +149,8 @@ def test_a_run_that_waits_starts_nothing(tiny, tmp_path):
 
 def test_a_changed_experiment_is_refused_with_what_changed(tiny, tmp_path):
     """Half of a run would be trained with one learning rate and half with another."""
-    complete(tiny(), str(tmp_path))
-    changed = tiny(scheme={"name": "supervised", "epochs": 4, "batch_size": 16, "lr": 0.01})
+    complete(short(tiny), str(tmp_path))
+    changed = short(tiny, scheme={"name": "supervised", "epochs": 4, "batch_size": 16, "lr": 0.01})
 
     with (
         pytest.raises(LockedError, match=r"scheme\.lr.*0\.05.*0\.01"),
@@ -156,18 +161,20 @@ def test_a_changed_experiment_is_refused_with_what_changed(tiny, tmp_path):
 
 def test_what_cannot_change_the_result_may_change(tiny, tmp_path):
     """A user who moves to a larger machine would have to start over."""
-    complete(tiny(), str(tmp_path))
+    complete(short(tiny), str(tmp_path))
     moved = {"engine": "ray", "scorers": 7, "shard_rows": 256, "cpus_per_worker": 2}
 
-    with start_run(tiny(compute=moved), str(tmp_path)) as opened:
+    with start_run(short(tiny, compute=moved), str(tmp_path)) as opened:
         assert opened.record.complete
 
 
 def test_contradictions_are_found_before_anything_starts(tiny, tmp_path):
     """A run would fail in its last cycle for want of images."""
     with (
-        pytest.raises(UsageError, match=r"budget\.total: 601 is more than the 600"),
-        start_run(tiny(budget={"initial": 20, "per_cycle": 20, "total": 601}), str(tmp_path)),
+        pytest.raises(UsageError, match=r"budget\.total: 301 is more than the 300"),
+        start_run(
+            short(tiny, budget={"initial": 20, "per_cycle": 20, "total": 301}), str(tmp_path)
+        ),
     ):
         pass
     assert not any(tmp_path.iterdir())
@@ -175,7 +182,7 @@ def test_contradictions_are_found_before_anything_starts(tiny, tmp_path):
 
 def test_a_run_may_lie_on_another_file_system(tiny, drawn, tmp_path):
     """Run folders on object storage would fail somewhere on the way."""
-    x = tiny()
+    x = short(tiny)
     pool = complete(x, "memory://runs/one")
     local = complete(x, str(tmp_path))
     remote = Folder("memory://runs/one")
@@ -199,7 +206,7 @@ class Waits:
 
 def test_a_run_that_waits_for_people_shows_its_curve(tiny, tmp_path):
     """Each command does one short cycle and ends: its curve would never be drawn."""
-    x = tiny(compute={"engine": "local"})
+    x = short(tiny, compute={"engine": "local"})
     with pytest.raises(LabelsPending), start_run(x, str(tmp_path)) as run:
         run.run(lambda: nullcontext(LocalEngine(x.compute)), [Waits()])
 

@@ -261,8 +261,8 @@ class PoolPass:
         if asked != "auto":
             return batch_within(asked, self._shard_rows(asked), self.pool.rows)
         out, most = self.folder / "batch", min(self._shard_rows(), self.pool.rows)
-        within = job.with_batch(most)
-        self.journal.done_once(out, lambda _: engine.fastest_batch(within, limit).to_json())
+        asked_of = job.with_batch(most), limit, self.pool.rows
+        self.journal.done_once(out, lambda _: engine.fastest_batch(*asked_of).to_json())
         return min(read_result(FastestBatch, out).batch, most)
 
     def _tasks(self, batch: int) -> list[ShardTask]:

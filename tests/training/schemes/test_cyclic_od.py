@@ -25,6 +25,7 @@ from rayal.training.schemes._consistency import ConsistencyHeadSpec
 from rayal.training.schemes.cyclic_od import CyclicOd
 from rayal.training.schemes.tod import Tod
 from tests.support.doubles import Silent
+from tests.support.whole_runs import short
 
 SPEC = ImageSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
 IMAGES = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -100,15 +101,15 @@ def test_the_objective_is_tods_with_another_teacher(fields: dict[str, Any]) -> N
 def test_a_cold_start_is_refused(tiny: Any) -> None:
     """Every cycle would be held at new random weights."""
     with pytest.raises(ValidationError, match="'cyclic_od' continues from the last cycle; use war"):
-        tiny(scheme={"name": "cyclic_od", "epochs": 1}, start="cold")
-    tiny(scheme={"name": "cyclic_od", "epochs": 1}, start="warm")
+        short(tiny, scheme={"name": "cyclic_od", "epochs": 1}, start="cold")
+    short(tiny, scheme={"name": "cyclic_od", "epochs": 1}, start="warm")
 
 
 def test_each_cycle_is_taught_by_the_one_before(tiny: Any, tmp_path: Path) -> None:
     """The third training would still be held at the first one's beginning."""
     scheme = {"name": "cyclic_od", "epochs": 2, "batch_size": 16, "lr": 0.05}
     compute = {"engine": "local", "shard_rows": 256}
-    x = tiny(scheme=scheme, compute=compute)
+    x = short(tiny, scheme=scheme, compute=compute)
     with Ledger(Folder(tmp_path), x.identity()) as ledger:
         run(x, x.dataset.open(), ledger, LocalEngine(x.compute), Silent())
     folders = [tmp_path / f"cycle-{cycle:03d}/train" for cycle in range(3)]

@@ -46,6 +46,7 @@ from rayal.training.schemes.tod import Tod
 from tests.support.doubles import Silent
 from tests.support.ended import assert_same_end, rows
 from tests.support.forks import as_two
+from tests.support.whole_runs import short
 
 OFFICIAL = {
     "heads": 2,
@@ -472,7 +473,7 @@ def test_a_run_that_is_cut_chooses_the_same(
 ) -> None:
     """A run would not repeat itself, or choose other images after a restart in its second
     training."""
-    x = tiny(scheme=scheme(**fields), strategy=strategy, compute=COMPUTE)
+    x = short(tiny, scheme=scheme(**fields), strategy=strategy, compute=COMPUTE)
     straight = go(x, tmp_path / "straight")
     with monkeypatch.context() as patch:
         stop_at(patch, cycle=1, at=7)
@@ -491,7 +492,7 @@ def test_teacher_goes_on_where_cycles_start_warm(
     tiny: Any, tmp_path: Path, start: str, counts: list[int]
 ) -> None:
     """A warm start would forget the teacher, or a cold one be pulled to the old model."""
-    go(tiny(scheme=scheme(), start=start, compute=COMPUTE), tmp_path)
+    go(short(tiny, scheme=scheme(), start=start, compute=COMPUTE), tmp_path)
     files = [tmp_path / f"cycle-{cycle:03d}/train" / TEACHER_FILE for cycle in range(3)]
 
     # 20, 40 and 60 labels in batches of 16: 2, 3 and 4 steps in each of 4 epochs
@@ -509,7 +510,7 @@ def test_unlabeled_images_change_the_training_and_a_strategy_does_not(
         "supervised": {"scheme": scheme(name="supervised")},
         "none": {"scheme": scheme(weight=0.0)},
     }.items():
-        go(tiny(**few, **fields), tmp_path / name)
+        go(short(tiny, **few, **fields), tmp_path / name)
     weights = {
         folder.name: (folder / "cycle-000/train/weights.safetensors").read_bytes()
         for folder in tmp_path.iterdir()
@@ -522,7 +523,8 @@ def test_unlabeled_images_change_the_training_and_a_strategy_does_not(
 
 def test_a_pool_labeled_to_its_end(tiny: Any, tmp_path: Path) -> None:
     """The last training of a run that buys every label would have no unlabeled batch."""
-    x = tiny(
+    x = short(
+        tiny,
         dataset={"name": "digits", "limit_pool": 60, "limit_test": 50},
         scheme=scheme(**OFFICIAL),
         compute=COMPUTE,
@@ -537,8 +539,8 @@ def test_workers_that_cannot_share_a_batch_are_refused(tiny: Any) -> None:
     """The mean over workers would not be the mean over images."""
     compute = {"engine": "ray", "train_workers": 3}
     with pytest.raises((ValidationError, UsageError), match="3 cannot share .* of 128 .*; use 2"):
-        tiny(scheme=scheme(), compute=compute)
-    tiny(scheme=scheme(), compute=compute | {"train_workers": 2})
+        short(tiny, scheme=scheme(), compute=compute)
+    short(tiny, scheme=scheme(), compute=compute | {"train_workers": 2})
 
 
 def _work(rank: int, out: Path, store: str, fields: dict[str, Any]) -> None:

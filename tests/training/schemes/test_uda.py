@@ -43,6 +43,7 @@ from rayal.training.schemes.uda import Uda, UdaLearner, most_known
 from tests.support.doubles import Silent
 from tests.support.ended import assert_same_end, rows
 from tests.support.forks import as_two
+from tests.support.whole_runs import short
 
 SPEC = ImageSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,))
 LABELED = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -538,7 +539,8 @@ def test_strategies_score_with_the_average(
         "_restored",
         lambda self, file: read.append(f"{file.folder}/{file.record.name}") or restored(self, file),
     )
-    x = tiny(
+    x = short(
+        tiny,
         scheme=scheme(epochs=2, average={"alpha": 0.9}),
         strategy=strategy,
         ensemble=ensemble,
@@ -562,8 +564,11 @@ def test_a_warm_cycle_continues_from_the_last_weights(tiny: Any, tmp_path: Path)
     """With an average only what is evaluated may change: without one, the training goes the same
     way through all cycles."""
     random: dict[str, Any] = {"strategy": "random", "compute": COMPUTE, "start": "warm"}
-    go(tiny(scheme=scheme(epochs=2), **random), tmp_path / "plain")
-    go(tiny(scheme=scheme(epochs=2, average={"alpha": 0.9}), **random), tmp_path / "averaged")
+    go(short(tiny, scheme=scheme(epochs=2), **random), tmp_path / "plain")
+    go(
+        short(tiny, scheme=scheme(epochs=2, average={"alpha": 0.9}), **random),
+        tmp_path / "averaged",
+    )
     for cycle in range(3):
         plain, averaged = (
             tmp_path / name / f"cycle-{cycle:03d}/train" for name in ("plain", "averaged")
@@ -578,7 +583,7 @@ def test_a_pool_labeled_to_its_end(tiny: Any, tmp_path: Path) -> None:
     """The last training would have no unlabeled images, unless labeled ones are among them."""
     few = {"dataset": {"name": "digits", "limit_pool": 60, "limit_test": 50}, "compute": COMPUTE}
     for name, labeled_too in (("without", False), ("with", True)):
-        go(tiny(scheme=scheme(epochs=2, labeled_too=labeled_too), **few), tmp_path / name)
+        go(short(tiny, scheme=scheme(epochs=2, labeled_too=labeled_too), **few), tmp_path / name)
         last = rows(tmp_path / name / "cycle-002/train")[-1]
 
         assert labeled_too == ("divergence" in last)

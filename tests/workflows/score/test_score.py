@@ -842,7 +842,7 @@ def test_no_batch_is_measured_that_the_pass_cannot_fill(
     weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A minute would go by over batches of 256 before twenty photographs are scored."""
-    monkeypatch.setattr(batch_size, "_measured", lambda scorer, size: (float(size**2), 0))
+    monkeypatch.setattr(batch_size, "_measured", lambda scorer, size, _: (float(size**2), 0))
     large = settings(weights, pool, compute={"engine": "local", "shard_rows": 20}, batch="auto")
     tiny = write_pool(tmp_path / "tiny.parquet", [png(number) for number in range(5)])
     small = settings(weights, tiny, batch="auto")
@@ -855,6 +855,26 @@ def test_no_batch_is_measured_that_the_pass_cannot_fill(
     assert [[8, 16, 20], [5]] == [
         [each["batch"] for each in done["result"]["tried"]] for done in found
     ]
+
+
+def test_no_batch_is_measured_longer_than_the_pass_takes_with_it(
+    weights: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool of forty images would be scored in a moment, after seconds of measuring."""
+    computed: list[int] = []
+    real = scorer.Scorer.computed
+
+    def counted(self: scorer.Scorer, decoded: Any) -> Any:
+        computed.append(len(decoded.ids))
+        return real(self, decoded)
+
+    monkeypatch.setattr(batch_size, "SECONDS", float("inf"))
+    monkeypatch.setattr(scorer.Scorer, "computed", counted)
+    compute = {"engine": "local", "shard_rows": 20}
+    score(settings(weights, pool, compute=compute, batch="auto"), tmp_path / "out")
+
+    once_more = 1  # the first batch of a size is not counted
+    assert [8] * (5 + once_more) + [16] * (3 + once_more) == computed[:10]
 
 
 def test_a_batch_that_was_asked_is_no_larger_than_the_pool(
@@ -1191,13 +1211,13 @@ def test_a_network_that_nobody_trained_is_told(
     "arch, config, expected",
     [
         ("efficientnet_b0", None, "bicubic"),
-        ("resnet18", None, "bilinear"),
+        ("shufflenet_v2_x0_5", None, "bilinear"),
         (
-            "resnet18",
+            "shufflenet_v2_x0_5",
             {"pretrained_cfg": {"interpolation": "bicubic", "mean": [0.5] * 3}},
             "bicubic",
         ),
-        ("resnet18", ["another program's"], "bilinear"),
+        ("shufflenet_v2_x0_5", ["another program's"], "bilinear"),
     ],
 )
 def test_published_weights_are_resized_as_they_were_trained(

@@ -130,7 +130,7 @@ def naive(pool: Pool, r: Request) -> tuple[list[str], dict[str, int], bool]:
     return [pool.ids[n] for n in taken], causes, tie
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 50),
     st.integers(0, 2**20),
