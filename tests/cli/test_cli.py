@@ -425,20 +425,33 @@ def test_help_is_there_at_once():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("verb", ["run", "plan", "sweep", "submit run", "config show"])
-def test_a_file_is_looked_at_first(verb, tmp_path):
+ONE_BY_ONE = """
+import json, sys
+from rayal.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    try:
+        main()
+    except SystemExit as end:
+        print(end.code, "torch" in sys.modules, flush=True)
+"""
+
+
+def test_a_file_is_looked_at_first(tmp_path):
     """A mistyped name would be told after the seconds that torch takes to import."""
     (tmp_path / "broken.yaml").write_text("a: [")
-    for file, message in (("nofile", "cannot be read: No such file"), ("broken", "broken.yaml:")):
-        arguments = [*verb.split(), str(tmp_path / f"{file}.yaml")]
-        program = (
-            "import atexit, sys; from rayal.cli import main; atexit.register(lambda: print("
-            f"'torch' in sys.modules)); sys.argv[1:] = {arguments!r}; main()"
-        )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    verbs = ("run", "plan", "sweep", "submit run", "config show")
+    files = {"nofile": "cannot be read: No such file", "broken": "broken.yaml:"}
+    asked = [[*v.split(), str(tmp_path / f"{file}.yaml")] for v in verbs for file in files]
+    command = [sys.executable, "-c", ONE_BY_ONE, json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    told = done.stderr.splitlines()
 
-        assert (2, "False\n") == (done.returncode, done.stdout)
-        assert message in done.stderr
+    assert ["2 False"] * len(asked) == done.stdout.splitlines()
+    assert len(asked) == len(told), told
+    assert all(
+        said in line for said, line in zip([*files.values()] * len(verbs), told, strict=True)
+    )
 
 
 # How it ends

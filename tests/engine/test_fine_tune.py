@@ -17,7 +17,13 @@ from tests.support.frozen import DIGITS, NETWORK, SCHEME, look, study
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 LABELS = 12
-COMPUTE = {"engine": "ray", "cpus_per_worker": 1, "train_workers": 2, "checkpoint_seconds": 0}
+COMPUTE = {
+    "engine": "ray",
+    "cpus_per_worker": 1,
+    "train_workers": 2,
+    "scorers": 1,
+    "checkpoint_seconds": 0,
+}
 
 
 def go(x: Experiment, out: Path, engine: RayEngine) -> None:

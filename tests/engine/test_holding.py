@@ -89,19 +89,23 @@ class Killing(Progress):
             self.killed += 1
 
 
+def each(first: Strategy, *others: Strategy) -> list[Any]:
+    """These strategies, all but the first in the slow lane."""
+    marked = [pytest.param(s, id=s.part_name(), marks=pytest.mark.slow) for s in others]
+    return [pytest.param(first, id=first.part_name()), *marked]
+
+
 @pytest.mark.ray
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize(
     "strategy",
-    [
+    each(
         CoreSet(),
         CoreGcn(),
         Badge(),
         ProbCover(radius=1.0, normalise=False),
         Typiclust(clustering="exact", normalise=False),
-    ],
-    ids=lambda strategy: strategy.part_name(),
+    ),
 )
 def test_processes_pick_what_one_picks_though_two_die(
     scores: str, strategy: Strategy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -187,14 +191,8 @@ def test_one_dies_after_its_answer_and_another_before_it(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(
-    "lost",
-    [
-        "process",
-        pytest.param("node", marks=pytest.mark.slow),
-        pytest.param("driver", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow  # a cluster of two nodes each; processes that die are tried on one above
+@pytest.mark.parametrize("lost", ["process", "node", "driver"])
 def test_two_nodes_pick_what_one_process_picks(tmp_path: Path, lost: str) -> None:
     """The second machine, the loss of one, or a driver that is killed and started again would
     change what is labeled."""

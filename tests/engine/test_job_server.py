@@ -21,6 +21,7 @@ from urllib.request import urlopen
 import pytest
 
 from rayal.experiment import config
+from tests.support.copied_command import CopiedCommand
 
 pytest.importorskip("aiohttp_cors", reason="no dashboard: pip install 'ray[default]'")
 pytestmark = pytest.mark.ray
@@ -112,11 +113,11 @@ def user(project: Path, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def rayal(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Ended]:
+def rayal(user: None) -> Callable[..., Ended]:
     """`rayal("status")`: the command to its end."""
 
     def command(*words: object) -> Ended:
-        process = start(*words)
+        process = CopiedCommand(words, Path.cwd())
         out, err = process.communicate(timeout=240)
         return Ended(process.returncode, out, err)
 

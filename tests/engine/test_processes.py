@@ -1,9 +1,9 @@
 """Trials of a sweep in processes of this machine: each once, whatever dies."""
 
+import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ from rayal.plugins import Plugins
 from rayal.workflows.sweep.sweeping import start_sweep
 from rayal.workflows.sweep.trial import run_trial
 from tests.support.doubles import Silent
+from tests.support.forks import started
 from tests.support.killed_run import PLUGINS as FOLDER
-from tests.support.shown_commands import ROOT
 
 PLUGINS = Plugins(["faulty"])
 SMALL = {
@@ -130,19 +130,10 @@ def test_a_process_that_dies_at_every_try(swept: Any, tmp_path: Path) -> None:
     assert 1 == len([*(tmp_path / "out/trials").glob("random*/cycle-001/evaluate/done.json")])
 
 
-COMMAND = """
-import json, sys
-from rayal.engine.processes import importing
-from rayal.experiment.sweep.settings import SweptExperiment
-from rayal.plugins import Plugins
-from rayal.workflows.sweep.sweeping import start_sweep
-from tests.support.doubles import Silent
-plugins = Plugins(["faulty"])
-x = SweptExperiment.model_validate(json.loads(sys.argv[1]), context=plugins)
-with importing(x.sweep, x.compute, None) as forks:
-    with start_sweep(x, sys.argv[2], plugins=plugins) as opened:
-        opened.run(None, Silent(), forks)
-"""
+def command(fields: str, out: str) -> None:
+    """The sweep, in a process of its own."""
+    sys.path.insert(0, str(FOLDER))
+    run(SweptExperiment.model_validate(json.loads(fields), context=PLUGINS), Path(out))
 
 
 def below(pid: int) -> list[int]:
@@ -160,28 +151,23 @@ def test_no_process_outlives_the_command(swept: Any, tmp_path: Path, sign: int) 
     gate = tmp_path / "gate"
     gate.touch()
     x = swept([{"name": "faulty.waits", "gate": str(gate)}, "entropy"], concurrent=1)
-    paths = [str(ROOT), str(FOLDER), os.environ.get("PYTHONPATH", "")]
-    command = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, x.model_dump_json(), str(tmp_path / "out")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        stderr=subprocess.DEVNULL,
-    )
+    process = started(command, x.model_dump_json(), str(tmp_path / "out"))
     for _ in range(12000):
         if Path(f"{gate}.reached").exists():
             break
         time.sleep(0.01)
-    started = below(command.pid)
-    command.send_signal(sign)
-    command.wait()
+    its_own = below(process.pid)
+    os.kill(process.pid, sign)
+    process.join()
     for _ in range(1000):
-        alive = [pid for pid in started if Path(f"/proc/{pid}/cmdline").exists()]
+        alive = [pid for pid in its_own if Path(f"/proc/{pid}/cmdline").exists()]
         if not alive:
             break
         time.sleep(0.01)
     gate.unlink()
     found = run(x, tmp_path / "out")
 
-    assert 2 == len(started) and [] == alive
+    assert 2 == len(its_own) and [] == alive
     assert (2, 2) == (found.complete, found.trials)
 
 

@@ -1,6 +1,6 @@
 """Commands as a page shows them: which they are, whether they exist, and running them.
 
-Those of a block `console`, behind a `$`, are run: what starts Ray by a shell, as it stands, the
+Those of a block `console`, behind a `$`, are run: a run and a sweep by a shell, as they stand, the
 others in copies of a process that has imported what they take. Those of a block `bash` are read
 only, for they want a cluster, a day or a folder of the reader's own.
 """
@@ -24,8 +24,8 @@ from rayal.cli import ANYWHERE, app
 from tests.support.copied_command import CopiedCommand
 
 ROOT = Path(__file__).parents[2]
-ON_RAY = {"run", "score", "sweep"}
-"""Verbs that start it where a file does not say otherwise."""
+BY_SHELL = {"run", "sweep"}
+"""Verbs whose process is that of a user, from its first import; they start Ray."""
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -114,7 +114,7 @@ def results(commands: list[str], folder: Path) -> dict[str, str]:
     for command in commands:
         program, *words = shlex.split(command)
         assert program == "rayal", command
-        if words[0] in ON_RAY:
+        if words[0] in BY_SHELL:
             process = subprocess.Popen(command, shell=True, cwd=folder, env=environment, **pipes)
         else:
             process = CopiedCommand(words, folder, environment)
