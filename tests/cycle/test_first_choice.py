@@ -35,7 +35,16 @@ from rayal.workflows.plan import make
 from tests.support import scenes
 from tests.support.doubles import Silent
 from tests.support.people import answer, truthful
-from tests.support.whole_runs import Interrupted, chosen, files_of, go, outcome, short, stopped_at
+from tests.support.whole_runs import (
+    FinishedRuns,
+    Interrupted,
+    chosen,
+    files_of,
+    go,
+    outcome,
+    short,
+    stopped_at,
+)
 
 Matrix = NDArray[np.float64]
 
@@ -242,19 +251,23 @@ POINTS = (
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_run_that_was_killed_there_ends_as_if_it_was_not(
-    tiny: Callable[..., Experiment], process: Any, tmp_path: Path, point: str
+    tiny: Callable[..., Experiment],
+    process: Any,
+    finished: FinishedRuns,
+    tmp_path: Path,
+    point: str,
 ) -> None:
     """Other first units would be bought, or the pass done twice."""
     x = small(tiny)
-    go(x, tmp_path / "whole")
+    whole = finished(x)
     killed = process(x, tmp_path / "killed", point)
     assert killed.returncode == -9, killed.stderr
     folder = tmp_path / "killed" / "cycle-000" / "first"
     there = {file: file.stat().st_mtime_ns for file in folder.glob("shard-*")}
     go(x, tmp_path / "killed")
 
-    assert outcome(tmp_path / "whole") == outcome(tmp_path / "killed")
-    assert first_of(tmp_path / "whole") == first_of(tmp_path / "killed")
+    assert outcome(whole) == outcome(tmp_path / "killed")
+    assert first_of(whole) == first_of(tmp_path / "killed")
     assert there == {file: file.stat().st_mtime_ns for file in there}
     assert not (folder / "untrained.safetensors").exists()
 
@@ -369,7 +382,8 @@ def test_what_it_was_chosen_by_goes_when_newer_is_there(
     go(x, tmp_path / "run")
     left = [*(tmp_path / "run/cycle-000/first").glob("shard-*")]
     plan = make(x, x.dataset.open(), probe=False)
-    without = make(small(tiny, first="random", keep={"shards": keep}), x.dataset.open())
+    usual = small(tiny, first="random", keep={"shards": keep})
+    without = make(usual, x.dataset.open(), probe=False)
 
     assert stays == len(left) and Record(Folder(tmp_path / "run")).complete
     own = sum(name.startswith("cycle-000/first/") for name in files_of(tmp_path / "run"))

@@ -52,6 +52,13 @@ def go(x, folder):
         return pool, picks, ledger.stage(pool.cycle, "train").read("weights.safetensors"), told
 
 
+@pytest.fixture(scope="module")
+def plain(tiny, tmp_path_factory):
+    """What `go` says of a short run, and its folder."""
+    folder = tmp_path_factory.mktemp("plain")
+    return (*go(short(tiny), folder), folder)
+
+
 def test_buys_the_budget_cycle_by_cycle(tiny, tmp_path):
     """Labels would be bought too early, twice or not at all; the last cycle takes what is left."""
     x = short(tiny, budget={"initial": 20, "per_cycle": 25, "total": 60})
@@ -96,31 +103,28 @@ def test_picks_that_a_stage_kept_go_when_it_is_recorded(tiny, tmp_path, monkeypa
     assert [["chosen.csv", "done.json", "started.json"]] == asked
 
 
-def test_labels_are_the_true_ones(tiny, tmp_path):
+def test_labels_are_the_true_ones(tiny, plain):
     """A model would train on other units' labels, and only lose some accuracy by it."""
-    x = short(tiny)
-    pool, *_ = go(x, tmp_path)
-    truth = x.dataset.open().labels("pool")
+    pool, *_ = plain
+    truth = short(tiny).dataset.open().labels("pool")
 
     assert {unit: truth[unit] for unit in pool.labels} == pool.labels
 
 
-def test_a_run_repeats_itself(tiny, tmp_path):
+def test_a_run_repeats_itself(tiny, plain, tmp_path):
     """The same seed would give another result."""
-    first, second = (go(short(tiny), tmp_path / name)[1:3] for name in ("a", "b"))
-
-    assert first == second
+    assert plain[1:3] == go(short(tiny), tmp_path)[1:3]
 
 
-def test_strategies_of_one_seed_share_the_first_cycle(tiny, tmp_path):
+def test_strategies_of_one_seed_share_the_first_cycle(tiny, plain, tmp_path):
     """Paired comparisons would compare different initial sets and initial weights."""
-    cod, _, _, _ = go(short(tiny), tmp_path / "cod")
+    cod, *_, folder = plain
     random, _, _, _ = go(short(tiny, strategy="random"), tmp_path / "random")
     other, _, _, _ = go(short(tiny, seed=1), tmp_path / "other")
     first = [frozenset(list(pool.labels)[:20]) for pool in (cod, random, other)]
     trained = [
-        (tmp_path / name / "cycle-000/train/weights.safetensors").read_bytes()
-        for name in ("cod", "random", "other")
+        (run / "cycle-000/train/weights.safetensors").read_bytes()
+        for run in (folder, tmp_path / "random", tmp_path / "other")
     ]
 
     assert first[0] == first[1] != first[2]
@@ -195,9 +199,9 @@ def test_candidates_are_new_in_every_cycle(tiny):
     assert not labeled.keys() & set(first) and set(first) != set(second)
 
 
-def test_observers_are_recorded_and_change_nothing(tiny, tmp_path):
+def test_observers_are_recorded_and_change_nothing(tiny, plain, tmp_path):
     """Watching another strategy would change the run that is watched."""
-    alone, picks, weights, _ = go(short(tiny), tmp_path / "alone")
+    _, picks, weights, *_ = plain
     _, observed, same, _ = go(
         short(tiny, observers=["entropy", "random", "cod"]), tmp_path / "observed"
     )
@@ -211,10 +215,9 @@ def test_observers_are_recorded_and_change_nothing(tiny, tmp_path):
     assert agreement["cod#2"] == 1.0 and 0 <= agreement["random"] < agreement["cod#2"]
 
 
-def test_kept_predictions_choose_what_a_second_forward_chooses(tiny, tmp_path):
+def test_kept_predictions_choose_what_a_second_forward_chooses(tiny, plain, tmp_path):
     """Reading the last pass instead of running the previous model would change COD's choice."""
-    x = short(tiny)
-    _, kept, _, _ = go(x, tmp_path / "kept")
+    _, kept, *_ = plain
     everything = short(tiny, candidates=10_000)  # a subset that happens to be all: nothing is kept
     _, forwarded, _, _ = go(everything, tmp_path / "forwarded")
 

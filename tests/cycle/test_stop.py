@@ -46,7 +46,7 @@ class Ends(Silent):
             raise Interrupted
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def made(tiny: Callable[..., Experiment]) -> Callable[..., Experiment]:
     """An experiment of up to eight cycles, each of which takes a moment."""
 
@@ -57,6 +57,14 @@ def made(tiny: Callable[..., Experiment]) -> Callable[..., Experiment]:
         return tiny(stop=stop, **{**given, **fields})
 
     return build
+
+
+@pytest.fixture(scope="module")
+def whole(made: Callable[..., Experiment], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that no rule ends."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    go(made({}), folder, engine=Said)
+    return folder
 
 
 RULES = [
@@ -77,19 +85,23 @@ RULES = [
 
 @pytest.mark.parametrize(("stop", "cycle", "told"), RULES, ids=["target", "plateau", "price"])
 def test_each_rule_ends_a_run_after_an_evaluation(
-    made: Callable[..., Experiment], tmp_path: Path, stop: dict[str, Any], cycle: int, told: str
+    made: Callable[..., Experiment],
+    whole: Path,
+    tmp_path: Path,
+    stop: dict[str, Any],
+    cycle: int,
+    told: str,
 ) -> None:
     """Labels would be bought that nobody wants, or the run end without saying why; what was bought
     before is what it is without rules."""
     ends = Ends()
     go(made(stop), tmp_path / "stopped", ends, engine=Said)
     record = Record(Folder(tmp_path / "stopped"))
-    go(made({}), tmp_path / "whole", engine=Said)
 
     assert record.complete and record.cycles()[-1]["cycle"] == cycle
     assert str(record.stopped).startswith(told) and ends.notes == [record.stopped]
-    assert chosen(tmp_path / "stopped") == chosen(tmp_path / "whole")[:cycle]
-    assert Record(Folder(tmp_path / "whole")).stopped is None
+    assert chosen(tmp_path / "stopped") == chosen(whole)[:cycle]
+    assert Record(Folder(whole)).stopped is None
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -99,7 +111,7 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def test_a_run_that_a_rule_ended_stays_ended_until_the_rule_changes(
-    made: Callable[..., Experiment], tmp_path: Path
+    made: Callable[..., Experiment], whole: Path, tmp_path: Path
 ) -> None:
     """The same command would go on buying; or one with another rule, or none, be refused; or the
     run that goes on would choose other units than one that was never ended."""
@@ -119,11 +131,10 @@ def test_a_run_that_a_rule_ended_stays_ended_until_the_rule_changes(
     assert len(record.cycles()) == 5
 
     go(made({}), tmp_path / "a", engine=Said)
-    go(made({}), tmp_path / "whole", engine=Said)
 
     assert Record(Folder(tmp_path / "a")).stopped is None and len(record.cycles()) == 8
     assert not (tmp_path / "a" / STOPPED).exists()
-    assert chosen(tmp_path / "a") == chosen(tmp_path / "whole")
+    assert chosen(tmp_path / "a") == chosen(whole)
 
 
 def test_killed_between_the_evaluation_and_the_end(

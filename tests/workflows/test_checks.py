@@ -18,6 +18,7 @@ from rayal.workflows.checks import check
 from rayal.workflows.plan.cycles import plan_cycles
 from rayal.workflows.resources import Resources
 from rayal.workflows.warnings import warnings
+from tests.support.networks import build_to_look_at
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -135,8 +136,11 @@ def dense(card: Card, name: str, *changes: str, size: tuple[int, int] = (90, 120
     return problems(x, card.model_copy(update={"image": spec}))
 
 
-def test_companions_that_the_model_has_no_place_for(card: Card) -> None:
+def test_companions_that_the_model_has_no_place_for(
+    card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first labels would be bought, and the first training of `isda` die of its last layer."""
+    build_to_look_at(monkeypatch)
     assert [] == dense(card, "dast_al")
     (line,) = dense(card, "dast_al", "model=deeplab_v2")
     assert line.startswith("model: 'deeplab_v2', but isda, epmcm: the last layer of DenseNetwork")
