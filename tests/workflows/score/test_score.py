@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,6 +89,7 @@ def picture(number: int) -> Image.Image:
     return Image.fromarray(noise)
 
 
+@cache
 def png(number: int) -> bytes:
     data = io.BytesIO()
     picture(number).save(data, "PNG")
