@@ -60,7 +60,7 @@ def flow(value: Any, width: int = 2**20) -> str:
     it has more signs than `width`."""
     style: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "width": width}
     written: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, **style)
-    return written.removesuffix("...\n").strip()
+    return written.removesuffix("\n...\n").strip()
 
 
 class _Builder:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rayal.errors import UsageError
@@ -255,6 +255,8 @@ def test_dump_reads_back(mapping: dict[str, Any]) -> None:
 
 
 @given(SCALARS | st.lists(SCALARS, max_size=40))
+@example("0...")  # ends as a document may
+@example("a...")
 def test_flow_reads_back_where_it_is_put(item: Any) -> None:
     """A class called `no`, or a list that goes on in the next line, would be another in the file
     that `rayal init` writes."""
