@@ -22,6 +22,7 @@ from Pillow's by one level (a fifth where the sizes lead to ties), two in a mill
 """
 
 import math
+from operator import not_
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -53,7 +54,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 Ghostscript."""
 
 ROOM = 2
-"""A reduced image stays so many times as large as what it is resized to."""
+"""A reduced image stays so many times as large as what it is resized to; hardly a value then
+depends on it."""
 
 PILLOW_LIMIT = 89_478_485  # pixels; above this Pillow itself warns of a decompression bomb
 
@@ -64,10 +66,6 @@ def _is_none(value: object) -> bool:
 
 def _is_bilinear(value: object) -> bool:
     return value == "bilinear"
-
-
-def _is_off(value: object) -> bool:
-    return value is False
 
 
 class Decoding(Settings):
@@ -97,7 +95,7 @@ class Decoding(Settings):
     )
     """How images are resized; several networks of torchvision and most of timm were trained with
     bicubic resizing."""
-    reduced: bool = Field(default=False, exclude_if=_is_off)
+    reduced: bool = Field(default=False, exclude_if=not_)
     """A JPEG is decoded at a half, a quarter or an eighth of its size where both sides are then
     still twice as long as the resize makes them. Photographs of 3 and 12 megapixels to 224 pixels
     are decoded 1.4 and 2.2 times as fast. Most values then differ by 2 levels at most, in fine
@@ -167,7 +165,8 @@ def load(data: bytes, decoding: Decoding, shape: tuple[int, ...] | None = None) 
                 )
                 raise WrongSize(reason, height, width)
             if decoding.reduced:
-                picture.reduce(image, _roomy(_target((height, width), decoding)))
+                rows, columns = _target((height, width), decoding)
+                picture.reduce(image, (ROOM * rows, ROOM * columns))
             mode: Literal["L", "RGB"] = "RGB" if decoding.channels == 3 else "L"
             return Loaded(_in_mode(picture.upright(image), mode), height, width)
     except BadImage:
@@ -269,11 +268,6 @@ def _target(sides: tuple[int, ...], decoding: Decoding) -> tuple[int, int]:
     height, width = sides
     shorter = min(height, width)
     return side * height // shorter, side * width // shorter
-
-
-def _roomy(resized: tuple[int, int]) -> tuple[int, int]:
-    """Height and width that leave so much to resize that hardly a value depends on them."""
-    return ROOM * resized[0], ROOM * resized[1]
 
 
 def _window(sides: tuple[int, ...], frame: tuple[int, int]) -> tuple[slice, slice]:

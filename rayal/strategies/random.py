@@ -8,6 +8,7 @@ on it twice; and candidates that were never drawn stay in the pool, from which t
 """
 
 from collections.abc import Sequence
+from operator import not_
 from typing import ClassVar
 
 import numpy as np
@@ -32,7 +33,7 @@ class Random(Strategy):
     draws_at_random: ClassVar[bool] = True
 
     # Left out where it is false: runs that began before it was there have none.
-    replace: bool = Field(default=False, exclude_if=lambda on: not on)
+    replace: bool = Field(default=False, exclude_if=not_)
     """Whether a unit may be drawn again (codes of TA-VAAL and UncertainGCN: true). A cycle has as
     many draws as its budget buys, and buys what it draws once: by 1,000 draws from 10,000
     candidates about 952 units. A run has more cycles until its budget is spent, and each seed its

@@ -7,6 +7,7 @@ CPU, so a GPU makes the same choices; it may round colours differently. Nothing 
 """
 
 from collections.abc import Iterator
+from operator import not_
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
@@ -34,10 +35,6 @@ MOVES = "flip", "mirror", "rotate"
 """What needs a side to move along."""
 
 
-def _is_off(value: object) -> bool:
-    return value is False
-
-
 class Augment(Settings):
     """Window, padded crop, flip, turns, a policy, then cutout: each only where it is asked for.
 
@@ -48,10 +45,10 @@ class Augment(Settings):
     """Mirror every other image, by chance, left to right."""
 
     # Left out where they are off, so that what was identified before they were still is.
-    mirror: bool = Field(default=False, exclude_if=_is_off)
+    mirror: bool = Field(default=False, exclude_if=not_)
     """Mirror every side by chance: left to right, top to bottom, and front to back in a volume."""
 
-    rotate: bool = Field(default=False, exclude_if=_is_off)
+    rotate: bool = Field(default=False, exclude_if=not_)
     """Turn by right angles, each of a square's 4 turns, or of a cube's 24, as likely."""
 
     window: tuple[PositiveInt, PositiveInt] | None = None
